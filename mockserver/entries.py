@@ -109,7 +109,7 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         chunk_tokens=reply.chunk_tokens if context.inputs is None else [0] * len(reply.chunk_tokens) if chunks else [],
         chunk_kind="".join(reply.chunk_kinds) if chunks else "",
         blocked=reply.blocked if chunks else [],
-        first_ns=None if chunks else reply.head_ns,
+        first_ns=None if chunks else _first_ns(reply),
         end_ns=reply.end_ns,
         input_tokens=context.count.tokens if chunks else None,
         inputs=context.inputs,
@@ -126,6 +126,12 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         chunk_choice=reply.chunk_choices,
         choice_plans=context.choice_plans,
     )
+
+
+def _first_ns(reply: Reply) -> int | None:
+    """When the first byte of a response was written: with the last one, if it came in one piece."""
+    in_one = reply.head_ns is None and reply.cut is None and not reply.writer.failed
+    return reply.end_ns if in_one else reply.head_ns
 
 
 def _sound_of(reply: Reply) -> list[int]:

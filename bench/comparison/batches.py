@@ -64,7 +64,7 @@ def _series(number: Number, summary: RunSummary, values: RequestValues) -> Seque
     """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
     if number is ERRORS:
         return values.failed
-    of_inputs = number is INPUTS or (number is REQUESTS and summary.inputs is not None)
+    of_inputs = number.metric == INPUTS.metric or (number is REQUESTS and summary.inputs is not None)
     if number is OUTPUT or of_inputs:
         series, window = summary.series, summary.window
         start_s, end_s = window.start_s, window.end_s

@@ -7,11 +7,12 @@ more chance of a false alarm (bench/statistics/multiple.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
+from bench.results.tokens import input_rate
 
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary
@@ -38,6 +39,8 @@ class Number:
     unit: str
     higher_is_worse: bool
     floor: float = 0.0
+    inputs_are: str | None = None
+    """What the requests are made of that have it; None: any."""
 
     @property
     def name(self) -> str:
@@ -51,6 +54,8 @@ class Number:
 
     def of(self, summary: RunSummary) -> float | None:
         """Its value in a run, over the whole run; None where the run has none."""
+        if self.inputs_are is not None and (summary.inputs is None or summary.inputs.are != self.inputs_are):
+            return None
         if self.metric == "goodput":
             value: float | None = None if summary.goodput is None else summary.goodput.share
             return value
@@ -69,6 +74,11 @@ TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft"
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
 INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
 """Stands for OUTPUT where replies are no generated text."""
+NAMED_INPUTS = tuple(
+    replace(INPUTS, title=input_rate(are, title=True), inputs_are=are)
+    for are in ("texts", "documents", "images", "utterances")
+)
+"""The same by the name of what requests are made of, where all runs have the same."""
 INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
 REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
 """Replaces INPUTS for endpoints without tokens: each request is one input."""
@@ -91,10 +101,10 @@ _EXPLORED = (
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed, and
-    inputs for output tokens where replies are no generated text."""
+    """The numbers that decide, as far as they are `known` of every run: E2EL in place of TTFT where nothing streamed, inputs
+    in place of output tokens where replies are no generated text."""
     latencies = [number for number in (TTFT, TPOT) if known(number)]
-    delivered = INPUTS if known(INPUTS) else OUTPUT
+    delivered = next((number for number in (*NAMED_INPUTS, INPUTS) if known(number)), OUTPUT)
     if _of_requests(known):
         delivered = REQUESTS
     return [*(latencies if TTFT in latencies else [E2EL, *latencies]), delivered, ERRORS]

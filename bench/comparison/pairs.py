@@ -18,6 +18,7 @@ from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.evaluate import Result
 from bench.observer import SILENT, Observer
+from bench.results.tokens import input_rate
 from bench.series.drive import drive, in_order
 from bench.series.runs import RunSeries
 
@@ -95,8 +96,8 @@ def _numbers(result: Result) -> str:
     )
     numbers = [f"{title} {value:.4g} ms" for title, key, stat in shown if (value := latency[key].of(stat)) is not None]
     rate, unit = (
-        (throughput.output_tokens_per_s, "tokens/s") if tokens else (throughput.inputs_per_s or None, "inputs/s")
+        (throughput.output_tokens_per_s, "tokens/s")
+        if tokens
+        else (throughput.inputs_per_s or None, input_rate(None if inputs is None else inputs.are))
     )
-    if inputs is not None and not inputs.have_tokens:
-        rate, unit = throughput.requests_per_s, "requests/s"
     return ", ".join([str(result.verdict.status), *numbers, *([] if rate is None else [f"{rate:.4g} {unit}"])])

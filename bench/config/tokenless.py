@@ -57,6 +57,10 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
         )
     elif settings.dataset is not None and bodies == ["body"]:
         found.append("--body and --dataset cannot be combined: rows are bodies; --body-template puts columns into one")
+    if settings.method == "HEAD" and any(
+        not part.strip().startswith("status=") for asked in settings.expect for part in asked.split(",")
+    ):
+        found.append("--expect looks into a body, and a response to HEAD has none: expect a status alone")
     if settings.dataset is None and settings.rows != "auto":
         found.append("--rows says what --dataset holds: name the file with --dataset")
     if settings.dataset is not None and settings.rows == "columns" and settings.body_template is None:

@@ -20,7 +20,7 @@ from bench.console.kinds import KINDS
 from bench.console.language import tr
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
 from bench.documents.quality_document import answer_line
-from bench.documents.sweep_words import UNITS, delivered_by, progress_line, sentences
+from bench.documents.sweep_words import delivered_by, inputs_of, progress_line, sentences, unit_of
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer, load_text
 from bench.load_search.decisions import Ending
@@ -167,7 +167,7 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
             run=run.name,
             load=_load(run.load, content.unit),
             verdict=run.status,
-            said=progress_line(run.status, run.numbers).partition(": ")[2],
+            said=progress_line(run.status, run.numbers, run.inputs_are).partition(": ")[2],
         )
         for run in runs
     )
@@ -202,7 +202,7 @@ def _most(content: SweepContent) -> list[str]:
     if not values:
         return []
     most, load = max(values)
-    return [f"Most output at {_load(load, content.unit)}: {most:,.0f} {UNITS[name]}."]
+    return [f"Most output at {_load(load, content.unit)}: {most:,.0f} {unit_of(name, inputs_of(content))}."]
 
 
 def _load(load: float, unit: str) -> str:

@@ -112,6 +112,8 @@ class Task:
             return tr("Output tokens/s")
         if self._api.inputs_are == "images":
             return tr("Images/s")
+        if self._api.inputs_are == "utterances":
+            return tr("Utterances/s")
         return tr("Inputs/s") if self._api.counts_tokens else tr("Requests/s")
 
     @property

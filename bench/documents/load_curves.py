@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.documents.formatting import number
-from bench.documents.sweep_words import OUTPUT, TITLES, UNITS, delivered_by, has_jobs
+from bench.documents.sweep_words import OUTPUT, delivered_by, has_jobs, inputs_of, title_of, unit_of
 
 if TYPE_CHECKING:
     from bench.results.sweep import FittedKnee, SweepContent, SweepNumber, SweepPoint
@@ -29,8 +29,9 @@ def build(sweeps: Sequence[SweepContent], names: Sequence[str]) -> list[Chart]:
     kinds = {delivered_by(sweep) for sweep in sweeps}
     # Sweeps of several kinds have requests in common.
     name = "requests_per_s" if len(kinds) > 1 else next(iter(kinds), OUTPUT)
-    meaning = f"{TITLES[name].removesuffix('/s')} per second."
-    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, UNITS[name], (name,))]
+    are = inputs_of(sweeps[0])
+    meaning = f"{title_of(name, are).removesuffix('/s')} per second."
+    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, unit_of(name, are), (name,))]
     for key, title in _LATENCIES.items():
         if OUTPUT not in kinds and key != "e2el":
             continue

@@ -3,7 +3,7 @@ replicas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
 from bench.results.summary import JudgedClass
+from bench.results.tokens import input_rate
 
 if TYPE_CHECKING:
     from bench.results.summary import PartNumbers, RunSummary
@@ -21,6 +22,14 @@ _HEADS_OF_INPUTS = ("Sent", "E2EL p50", "p99", "req/s", "inputs/s", "Failed")
 _HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")
 _HEADS = ("Sent", "TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "Failed")
 NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run, so the rates of all {} add up."
+
+
+def heads_of_inputs(heads: Sequence[str], summary: RunSummary) -> tuple[str, ...]:
+    """The heads with the name of what requests are made of."""
+    return tuple(
+        input_rate(None if summary.inputs is None else summary.inputs.are) if head == "inputs/s" else head
+        for head in heads
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class PartsTable:
 def tables(summary: RunSummary) -> list[PartsTable]:
     """A table for each kind of part that the run has several of."""
     tokens, found = has_tokens(summary) if counts_tokens(summary) else None, []
-    of_inputs = _HEADS_OF_REQUESTS if tokens is None else _HEADS_OF_INPUTS
+    of_inputs = _HEADS_OF_REQUESTS if tokens is None else heads_of_inputs(_HEADS_OF_INPUTS, summary)
     for kind, (where, head) in KINDS.items():
         if parts := parts_of(summary, kind):
             notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]

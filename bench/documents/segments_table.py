@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import NOTHING, number, statistic
+from bench.documents.parts_table import heads_of_inputs
 
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary, Segment
@@ -50,7 +51,7 @@ def unit(summary: RunSummary) -> str:
 
 def heads(summary: RunSummary) -> tuple[str, ...]:
     """What stands over the cells of a row."""
-    of_inputs = _HEADS_OF_INPUTS if counts_tokens(summary) else _HEADS_OF_REQUESTS
+    of_inputs = heads_of_inputs(_HEADS_OF_INPUTS, summary) if counts_tokens(summary) else _HEADS_OF_REQUESTS
     return _HEADS if has_tokens(summary) else of_inputs
 
 

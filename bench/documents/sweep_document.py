@@ -31,14 +31,16 @@ from bench.documents.sweep_words import (
     OUTPUT,
     REQUESTS,
     TITLES,
-    UNITS,
     delivered_by,
     half_interval,
     has_goodput,
     has_jobs,
+    inputs_of,
     load_within,
     ninety_percent,
     sentences,
+    title_of,
+    unit_of,
     written,
 )
 
@@ -96,7 +98,7 @@ def _first(sweep: SweepContent) -> Iterator[Block]:
             Tile("Half of the ceiling", load_within(sweep, knee.half_at), sweep.unit,
                  interval=half_interval(sweep, knee) or ""),
             Tile("90% of the ceiling", ninety_percent(sweep, knee), sweep.unit),
-            Tile("Ceiling", number(knee.ceiling), UNITS[delivered_by(sweep)],
+            Tile("Ceiling", number(knee.ceiling), unit_of(delivered_by(sweep), inputs_of(sweep)),
                  interval=interval(knee.ceiling_interval)),
         )  # fmt: skip
         yield Tiles(tiles, Level.PAGE)
@@ -105,7 +107,7 @@ def _first(sweep: SweepContent) -> Iterator[Block]:
 def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
     shown = _shown(sweep)
     unit = "req/s" if sweep.kind == "rate" else sweep.unit
-    titles = dict(TITLES)
+    titles = {name: title_of(name, inputs_of(sweep)) for name in TITLES}
     if sweep.kind == "rate":  # The load is the rate that was asked for; this is the part that was served.
         titles["requests_per_s"] = "Served"
     columns = (
@@ -172,7 +174,8 @@ def repeats_document(content: RepeatsContent) -> Document:
     """The document of repeats.json: the spread between the runs of one configuration."""
     runs = content.runs
     rows = []
-    for name, title in TITLES.items():
+    for name in TITLES:
+        title = title_of(name, inputs_of(content))
         cell = content.numbers.get(name)
         if cell is None or cell.value is None:
             continue

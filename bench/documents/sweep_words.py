@@ -6,12 +6,29 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.documents.formatting import interval, number, share
+from bench.results.tokens import input_rate
 
 if TYPE_CHECKING:
-    from bench.results.sweep import FittedKnee, SweepContent, SweepNumber
+    from bench.results.sweep import FittedKnee, RepeatsContent, SweepContent, SweepNumber
 
 OUTPUT, REQUESTS = "output_tokens_per_s", "requests_per_s"
-UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s", REQUESTS: "requests/s"}
+INPUTS = "inputs_per_s"
+_UNITS = {OUTPUT: "tokens/s", REQUESTS: "requests/s"}
+
+
+def unit_of(name: str, are: str | None) -> str:
+    """The unit of what was delivered. `are`: what requests are made of, where replies are no generated text."""
+    return input_rate(are) if name == INPUTS else _UNITS[name]
+
+
+def title_of(name: str, are: str | None) -> str:
+    """The title of a number."""
+    return input_rate(are, title=True) if name == INPUTS else TITLES[name]
+
+
+def inputs_of(content: SweepContent | RepeatsContent) -> str | None:
+    """What the requests of its runs are made of; None: not known, or replies are generated text."""
+    return next((run.inputs_are for run in content.runs if run.inputs_are is not None), None)
 
 
 def delivered(numbers: Mapping[str, SweepNumber]) -> str:
@@ -27,9 +44,9 @@ def delivered_by(content: SweepContent) -> str:
     return next(map(delivered, measured), OUTPUT)
 
 
-def progress_line(status: str, numbers: Mapping[str, SweepNumber]) -> str:
+def progress_line(status: str, numbers: Mapping[str, SweepNumber], are: str | None) -> str:
     """One line about a run that has just ended."""
-    parts = [f"{number(numbers[delivered(numbers)].value)} {UNITS[delivered(numbers)]}"]
+    parts = [f"{number(numbers[delivered(numbers)].value)} {unit_of(delivered(numbers), are)}"]
     for name in ("ttft", "tpot", "e2el") if delivered(numbers) == OUTPUT else ("e2el",):
         p50, p99 = (number(numbers[f"{name}:{stat}"].value) for stat in ("p50", "p99"))
         parts.append(f"{name.upper()} p50 {p50} p99 {p99} ms")
@@ -50,7 +67,11 @@ def sentences(content: SweepContent) -> list[str]:
     knee = content.knee
     if knee is None:
         return [*found, *([content.no_knee[0].upper() + content.no_knee[1:] + "."] if content.no_knee else [])]
-    unit, half, at_most = UNITS[delivered_by(content)], half_interval(content, knee), knee.ceiling_interval
+    unit, half, at_most = (
+        unit_of(delivered_by(content), inputs_of(content)),
+        half_interval(content, knee),
+        knee.ceiling_interval,
+    )
     sure = "" if half is None else f" (95%: {half})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
     reached, ninety = load_within(content, knee.half_at), ninety_percent(content, knee)

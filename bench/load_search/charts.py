@@ -11,9 +11,10 @@ from bench.documents.charts import Chart, Line, Panel, Tone
 from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
 from bench.load_search.evidence import counts
-from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_requests
+from bench.load_search.visit_numbers import VisitNumbers, inputs_are, of_inputs, of_requests
 from bench.load_search.visits import Result
 from bench.loads import KINDS
+from bench.results.tokens import input_rate
 
 TONES: tuple[Tone, ...] = ("main", "second", "good", "warn", "bad", "quiet")
 _TICKS = 6
@@ -101,7 +102,7 @@ def throughput(search: Search, results: Sequence[Result], numbers: Numbers, know
     """Output tokens and requests per second by load."""
     ordered = by_load(results)
     inputs = of_inputs(numbers)
-    name = "inputs/s" if inputs else "output tokens/s"
+    name = input_rate(inputs_are(numbers)) if inputs else "output tokens/s"
     found = [_of(numbers, result) for result in ordered]
     amounts = [one.inputs_per_s if inputs else one.output_tokens_per_s for one in found]
     requests = [_of(numbers, result).requests_per_s for result in ordered]

@@ -33,10 +33,11 @@ from bench.load_search.answer import Answer, Numbers, duration, load_number, loa
 from bench.load_search.conclusion import Conclusion, conclude
 from bench.load_search.decisions import Search
 from bench.load_search.evidence import counts
-from bench.load_search.visit_numbers import of_inputs, of_requests
+from bench.load_search.visit_numbers import inputs_are, of_inputs
 from bench.load_search.visit_table import Row as Visit
 from bench.load_search.visit_table import allowed, rows
 from bench.loads import KINDS
+from bench.results.tokens import input_rate
 
 NONE = "no load tried is sure"
 _LOADS = {
@@ -104,9 +105,7 @@ def _visits(search: Search, numbers: Numbers) -> Iterator[Block]:
 
 
 def _delivered(numbers: Numbers) -> str:
-    if of_requests(numbers):
-        return "Requests/s"
-    return "Inputs/s" if of_inputs(numbers) else "Output tokens/s"
+    return input_rate(inputs_are(numbers), title=True) if of_inputs(numbers) else "Output tokens/s"
 
 
 def _visit(visit: Visit, *, open_loop: bool) -> Row:

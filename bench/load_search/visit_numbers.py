@@ -29,8 +29,8 @@ class VisitNumbers:
     output_tokens_per_s: float | None = None
     inputs_per_s: float | None = None
     """Where replies are no generated text; None elsewhere."""
-    counts_tokens: bool = True
-    """Whether an input is more than a request."""
+    inputs_are: str | None = None
+    """What requests are made of there."""
     failed: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -47,7 +47,12 @@ def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
 
 def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
     """Whether the visits count neither tokens nor inputs."""
-    return any(not found.counts_tokens for found in numbers.values())
+    return inputs_are(numbers) == "requests"
+
+
+def inputs_are(numbers: Mapping[int, VisitNumbers]) -> str | None:
+    """What requests are made of, where replies are no generated text."""
+    return next((found.inputs_are for found in numbers.values() if found.inputs_are is not None), None)
 
 
 def of_summary(summary: RunSummary) -> VisitNumbers:
@@ -58,7 +63,7 @@ def of_summary(summary: RunSummary) -> VisitNumbers:
         requests_per_s=summary.throughput.requests_per_s,
         output_tokens_per_s=summary.throughput.output_tokens_per_s,
         inputs_per_s=summary.throughput.inputs_per_s or None,
-        counts_tokens=summary.inputs is None or summary.inputs.have_tokens,
+        inputs_are=None if summary.inputs is None else summary.inputs.are,
         failed=summary.counts.failed,
         reasons=tuple(summary.verdict.reasons),
     )

@@ -133,7 +133,9 @@ def sweep(
             plan.next,
             measure,
             write=write_file,
-            tell=lambda _, row: series.say(sweep_words.progress_line(row.run.status, row.run.numbers)),
+            tell=lambda _, row: series.say(
+                sweep_words.progress_line(row.run.status, row.run.numbers, row.run.inputs_are)
+            ),
             why_error_ends=why_error_ends,
         )
     content = read(series.path / SWEEP)

@@ -40,6 +40,8 @@ class RunNumbers:
     numbers: Mapping[str, Number]
     kept_up: bool | None = None
     """Of an open loop: False where requests in flight kept rising, so that the server may be behind for good."""
+    inputs_are: str | None = None
+    """What requests are made of, where replies are no generated text."""
 
     @classmethod
     def of(cls, name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> RunNumbers:
@@ -52,6 +54,7 @@ class RunNumbers:
             reasons=tuple(summary.verdict.reasons),
             numbers=numbers_of(summary),
             kept_up=kept_up(summary) if open_loop else None,
+            inputs_are=None if summary.inputs is None else summary.inputs.are,
         )
 
     @property

@@ -52,7 +52,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
         in_order(range(1, repeats + 1)),
         measure,
         write=write,
-        tell=lambda _, run: series.say(sweep_words.progress_line(run.status, run.numbers)),
+        tell=lambda _, run: series.say(sweep_words.progress_line(run.status, run.numbers, run.inputs_are)),
     )
     if end.why is not None:
         statuses.add(Exit.INTERRUPTED)
@@ -79,7 +79,12 @@ def content_of(
         ended=ended,
         runs=[
             RepeatedRun(
-                name=run.name, status=run.status, reasons=list(run.reasons), usable=run.usable, numbers=run.numbers
+                name=run.name,
+                status=run.status,
+                reasons=list(run.reasons),
+                usable=run.usable,
+                numbers=run.numbers,
+                inputs_are=run.inputs_are,
             )
             for run in runs
         ],

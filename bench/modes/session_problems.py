@@ -53,6 +53,24 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
     return problems
 
 
+def problems_of_http_sessions(settings: Settings, given: Collection[str]) -> list[str]:
+    """What does not go with sessions of any HTTP service, which are rows of a file."""
+    problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
+    if settings.dataset is None:
+        problems.append(
+            '--mode sessions with --endpoint http needs a file of targets with a "session" each: --dataset FILE'
+        )
+    if settings.rows not in ("auto", "targets"):
+        problems.append(f"--rows {settings.rows} has no sessions: use targets")
+    if settings.body_template is not None:
+        problems.append("--body-template cannot be combined with sessions of --endpoint http: each row has its body")
+    problems += [
+        f"{flag(key)}: the rows of a file of sessions say that" for key in ("turns", "think_time") if key in given
+    ]
+    unfit = ("history", "reasoning_in_history", "context_limit", "trace_speed", "sessions_begin", "max_idle")
+    return problems + [f"{flag(key)}: requests of --endpoint http carry no history" for key in unfit if key in given]
+
+
 def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bool) -> list[str]:
     """What is for recipes of sessions, or for recordings, and what such a recipe says itself."""
     if settings.recipe is None:

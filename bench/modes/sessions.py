@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.modes.concurrency import DEFAULT_USERS, coming_in_by, default_users
 from bench.modes.interface import (
@@ -23,7 +24,12 @@ from bench.modes.interface import (
     ramp_ns,
 )
 from bench.modes.rate import Rate, default_arrivals
-from bench.modes.session_problems import flag_for_answers, is_recording, problems_of_sessions
+from bench.modes.session_problems import (
+    flag_for_answers,
+    is_recording,
+    problems_of_http_sessions,
+    problems_of_sessions,
+)
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
 from bench.schedule import trace
@@ -119,7 +125,8 @@ class Sessions(UsersMode):
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
-        return problems_of_sessions(settings, given)
+        of_chats = endpoint_of(settings).counts_tokens
+        return problems_of_sessions(settings, given) if of_chats else problems_of_http_sessions(settings, given)
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
@@ -134,7 +141,7 @@ class Sessions(UsersMode):
         return cls(
             users=users if settings.rate is None and settings.sessions_begin != "recorded" else 0,
             ramp_ns=ramp_ns(settings),
-            real_history=settings.history != "planned",
+            real_history=settings.history != "planned" and endpoint_of(settings).counts_tokens,
             stored=settings.history == "stored",
             reasoning=settings.reasoning_in_history == "echo",
             schedule=None if settings.rate is None else Rate.of(settings),
@@ -146,6 +153,10 @@ class Sessions(UsersMode):
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
         """The sessions of a file, those of a recipe, or simulated ones."""
+        if settings.dataset is not None and not endpoint_of(settings).counts_tokens:
+            from bench.sources.http import HttpSessionSpec
+
+            return HttpSessionSpec(path=Path(settings.dataset), rows=settings.rows)
         if settings.recipe is not None:
             from bench.sources.agents import AgentSpec
 

@@ -60,6 +60,7 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         error_rate=ERRORS.of(summary),
         output_tokens_per_s=OUTPUT.of(summary),
         inputs_per_s=INPUTS.of(summary),
+        inputs_are=None if summary.inputs is None else summary.inputs.are,
         input_tokens_per_s=None if summary.inputs is None else INPUT_TOKENS.of(summary),
         stats={
             metric.key: BaselineStats(**{stat: row.of(stat) for stat in STATS}, n=row.n, act=values.act_of(name))
@@ -72,7 +73,9 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
 def value_of(number: Number, entry: BaselineRun) -> float | None:
     """A number that decides, of a run as a baseline holds it."""
     value: float | None
-    if number is REQUESTS:
+    if number.inputs_are not in (None, entry.inputs_are):
+        value = None
+    elif number is REQUESTS:
         value = entry.inputs_per_s  # It stands for them where an input is a request.
     elif number.stat is None:
         value = getattr(entry, number.metric, None)

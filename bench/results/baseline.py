@@ -52,6 +52,8 @@ class BaselineRun(Result, frozen=True, kw_only=True):
     output_tokens_per_s: Number | None
     inputs_per_s: Number | None = None
     """Where replies are no generated text."""
+    inputs_are: str | None = None
+    """What requests are made of there."""
     input_tokens_per_s: Number | None = None
     """Where inputs have tokens."""
     stats: Annotated[

@@ -51,6 +51,8 @@ class SweepRun(Result, frozen=True, kw_only=True):
     """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
     usable: bool
     """Whether its numbers are of the load that was asked for."""
+    inputs_are: str | None = None
+    """What requests are made of, where replies are no generated text: `texts`, `images`."""
 
 
 class ParetoPlace(Result, frozen=True, kw_only=True):
@@ -128,6 +130,8 @@ class RepeatedRun(Result, frozen=True, kw_only=True):
     reasons: Sequence[str]
     usable: bool
     numbers: SweepNumbers
+    inputs_are: str | None = None
+    """What requests are made of, where replies are no generated text."""
 
 
 class RepeatsContent(Result, frozen=True, kw_only=True):

@@ -157,6 +157,12 @@ class MediaCounts(Result, frozen=True, kw_only=True):
     """Input tokens of the text of a request, by our tokenizer."""
 
 
+def input_rate(are: str | None, *, title: bool = False) -> str:
+    """The unit of the rate of what requests are made of (`images/s`), or its title (`Images/s`); None: not known."""
+    name = "inputs" if are is None else are
+    return f"{name.capitalize() if title else name}/s"
+
+
 class InputCounts(Result, frozen=True, kw_only=True):
     """What requests were made of whose replies are no generated text."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.sources.file_rows import read_rows
 from bench.sources.in_order import SamplesInOrder
 from promptset import audio
 from promptset.audio import AudioPlan
 from promptset.errors import SpecError
-from promptset.loaders.containers import open_container
 from promptset.samples import Audio, Sample
 from promptset.whole_file import read_named
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from promptset.tokens import Tokenizer
 
 MADE_NOTE = "the audio is noise of exact length: servers that look for speech may answer with no text"
-_MOST_PROBLEMS, _MOST_S = 5, 1e9
+_MOST_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,24 +140,10 @@ def _rows(path: Path) -> list[_Clip]:
     """The rows of a file, or the one clip that the file itself is. Raises SpecError."""
     if audio.wav_length_ns(path.read_bytes() if path.suffix.lower() == ".wav" else b"") is not None:
         return [_Clip(path, audio.wav_length_ns(path.read_bytes()), None, None)]
-    container = open_container(path)
-    rows, problems = [], []
-    for entry in container.entries():
-        try:
-            rows.append(_row(entry.value, path.parent))
-        except SpecError as e:
-            problems += [f"{path}, {container.unit} {entry.number}: {problem}" for problem in e.problems]
-    if problems:
-        more = [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
-        raise SpecError([*problems[:_MOST_PROBLEMS], *more])
-    if not rows:
-        raise SpecError(f"the file {path} is empty")
-    return rows
+    return read_rows(path, partial(_row, folder=path.parent))
 
 
-def _row(value: object, folder: Path) -> _Clip:
-    if not isinstance(value, dict):
-        raise SpecError(str(value) if isinstance(value, Exception) else "it is not an object")
+def _row(value: dict[str, Any], folder: Path) -> _Clip:
     name = value.get("audio")
     if not isinstance(name, str) or not name:
         raise SpecError('audio must name a file, for example {"audio": "clip.wav", "text": "what is said"}')

@@ -6,14 +6,16 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.sources.file_rows import read_rows
 from bench.sources.http_template import BodyTemplate, parse_template
 from bench.sources.in_order import SamplesInOrder
+from bench.sources.sessions import SessionData, SessionSource
 from promptset.errors import SpecError
-from promptset.loaders.containers import open_container
 from promptset.loaders.http_requests import FORMATS, HttpRows, read_http_rows
 from promptset.samples import HttpRequest, Sample
+from promptset.sessions import Session, Turn
 from promptset.whole_file import read_named
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ class HttpSpec:
 
     def _of_template(self, written: str, seed: int, salt: str | None, *, first: int, step: int) -> HttpSource:
         template = parse_template(content_of(written).decode())
-        rows: tuple[dict[str, object], ...] = ({},) if self.path is None else _columns(self.path)
+        rows: tuple[dict[str, object], ...] = ({},) if self.path is None else tuple(read_rows(self.path, dict))
         for name in template.columns:
             lacking = next((number for number, row in enumerate(rows, 1) if name not in row), None)
             if lacking is not None:
@@ -92,21 +94,6 @@ def _is_fixed(template: BodyTemplate) -> bool:
     return all(place.of is None for place in template.places)
 
 
-def _columns(path: Path) -> tuple[dict[str, Any], ...]:
-    """The rows of a file, each an object of its columns. Raises SpecError."""
-    found, problems = [], []
-    container = open_container(path)
-    for entry in container.entries():
-        if isinstance(entry.value, dict):
-            found.append(entry.value)
-        else:
-            why = str(entry.value) if isinstance(entry.value, Exception) else "it is not an object"
-            problems.append(f"{path}, {container.unit} {entry.number}: {why}")
-    if problems or not found:
-        raise SpecError(problems[:5] or f"the file {path} is empty")
-    return tuple(found)
-
-
 def _notes(rows: HttpRows, asked: str) -> tuple[str, ...]:
     notes = []
     if asked == "auto":
@@ -114,6 +101,57 @@ def _notes(rows: HttpRows, asked: str) -> tuple[str, ...]:
     if rows.elsewhere:
         notes.append(f"{rows.elsewhere} requests of the file go to other hosts than {rows.host}, and are left out")
     return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSessionSpec:
+    """Sessions of any HTTP service: the rows of a file with the same `session`, in their order. When they are used up, they
+    come again."""
+
+    path: Path
+    rows: str = "auto"
+
+    @property
+    def plans_sharing(self) -> bool:
+        """Requests have no prompts."""
+        return False
+
+    def open(
+        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
+    ) -> SessionSource:
+        """Raises SpecError if the file cannot be used."""
+        del tokenizer, seed, salt, chat
+        rows = read_http_rows(self.path, self.rows)
+        held: dict[str, list[Sample]] = {}
+        for number, sample in enumerate(rows.samples, 1):
+            if sample.session is None:
+                raise SpecError(
+                    f"{self.path}: --mode sessions needs the session of each request, and that of row {number} is missing: "
+                    '{"method": "GET", "url": "http://host/path", "session": "a", "think_time_s": 2}'
+                )
+            held.setdefault(sample.session, []).append(sample)
+        sessions = [
+            Session(
+                id=name,
+                turns=tuple(map(_turn, samples)),
+                requests=tuple(samples),
+            )
+            for name, samples in held.items()
+        ]
+        data = SessionData(
+            session_at=lambda index: sessions[index % len(sessions)],
+            size=len(sessions),
+            names_models=True,
+            notes=_notes(rows, self.rows),
+            own_body=rows.samples[0],
+        )
+        return SessionSource(data, first, step)
+
+
+def _turn(sample: Sample) -> Turn:
+    request = sample.http
+    assert request is not None
+    return Turn(content=f"{request.method} {request.path}", think_time_s=request.think_time_s)
 
 
 class HttpSource(SamplesInOrder):

@@ -146,6 +146,8 @@ class SessionData:
     notes: tuple[str, ...] = ()
     in_memory: bool | None = None
     """Whether there is nothing to make; None: yes if they have an end, because then they come from a file."""
+    own_body: Sample | None = None
+    """What the probe sends, if that is a request of the sessions."""
     untimed: str | None = "sessions have none"
     times_s: Callable[[], Iterator[float]] = lambda: iter(())
 
@@ -153,11 +155,10 @@ class SessionData:
 class SessionSource(InOrder[Session]):
     """Every `step`-th session, from `first` on."""
 
-    own_body = None
-
     def __init__(self, data: SessionData, first: int = 0, step: int = 1) -> None:
         super().__init__(first, step)
         self._data = data
+        self.own_body = data.own_body
         self.tokenizer = data.tokenizer
         self.ways = data.ways
         self.names_models = data.names_models

@@ -255,7 +255,8 @@ class Connection(ABC):
         self._engine.watch(self, self._arrived, READABLE)
 
     def _new_parser(self) -> Parser:
-        return ResponseParser()
+        assert self.job is not None
+        return ResponseParser(to_head=self._engine.target.method_of(self.job.exchange.request.route) == "HEAD")
 
     def _unsendable(self, job: Job, error: str) -> None:
         if self.job is job and not self.closed:  # Nothing else has ended it meanwhile.

@@ -39,9 +39,11 @@ class HeadTooLarge(Exception):
 class HeadReader:
     """Takes the bytes of one response from its start on. `complete` once the head is whole: then its work is done."""
 
-    __slots__ = ("_bytes", "_held", "complete")
+    __slots__ = ("_bytes", "_held", "_to_head", "complete")
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_head: bool = False) -> None:
+        """`to_head`: of a response to HEAD, which has no body, whatever length its head names."""
+        self._to_head = to_head
         self._held = bytearray()
         self._bytes = 0  # of interim heads
         self.complete = False
@@ -66,7 +68,7 @@ class HeadReader:
             searched = 0
             if not _is_interim(head):
                 self.complete = True
-                return checked(head) + bytes(held)
+                return checked(head, to_head=self._to_head) + bytes(held)
             checked(head)
             self._bytes += end.end()
             if not held:
@@ -79,8 +81,9 @@ def _is_interim(head: bytes) -> bool:
     return head[9:10] == b"1"
 
 
-def checked(head: bytes) -> bytes:
-    """The head, up to its empty line, in the one form that every parser reads alike. Raises ProtocolError."""
+def checked(head: bytes, *, to_head: bool = False) -> bytes:
+    """The head, up to its empty line, in the one form that every parser reads alike; of a response `to_head` with no body to
+    come. Raises ProtocolError."""
     status, *lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
     if not _STATUS.fullmatch(status) or _CONTROL.search(status):
         raise ProtocolError(f"{_shown(status)} is no status line")
@@ -108,6 +111,9 @@ def checked(head: bytes) -> bytes:
         if not length.isdigit() or len(length) > 18:
             raise ProtocolError(f"the Content-Length is {_shown(length)}")
         lines_kept.append(b"content-length: " + length)
+    if to_head:
+        lines_kept = [line for line in lines_kept if not line.startswith((b"transfer-encoding:", b"content-length:"))]
+        lines_kept.append(b"content-length: 0")
     return b"\r\n".join(lines_kept) + b"\r\n\r\n"
 
 

@@ -19,12 +19,13 @@ class ResponseParser:
 
     __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_head: bool = False) -> None:
+        """`to_head`: it answers a request HEAD."""
         parser = httptools.HttpResponseParser(self)
         # Old servers pad the sizes of chunks, and httpx's parser passes over it.
         parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._parser: httptools.HttpResponseParser | None = parser
-        self._head = HeadReader()
+        self._head = HeadReader(to_head=to_head)
         self._pieces: list[bytes] = []
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}

@@ -33,7 +33,7 @@ class Destination:
     @property
     def has_body(self) -> bool:
         """Whether requests with this method have a body, as a rule."""
-        return self.method not in ("GET", "DELETE", "OPTIONS")
+        return self.method not in ("GET", "HEAD", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +79,12 @@ class Target:
         """Where requests without a route go."""
         return Destination(self.url, self.headers, self.method)
 
+    def method_of(self, route: Route | None) -> str:
+        """The method of the requests of this route."""
+        if route is None or route.method is None:
+            return self.method if route is None or route.endpoint is None else self.others[route.endpoint].method
+        return route.method
+
     def destination(self, route: Route) -> Destination:
         """Where requests of this route go. A header of the route replaces the target's headers of the same name."""
         whole = self.usual if route.endpoint is None else self.others[route.endpoint]
@@ -90,7 +96,7 @@ class Target:
             url = f"{scheme}://{host}{route.path}"
         elif route.model is not None:
             url = url.replace("{model}", quote(route.model, safe=""))
-        return Destination(url, shared + route.headers, whole.method if route.method is None else route.method)
+        return Destination(url, shared + route.headers, self.method_of(route))
 
 
 def _without_credentials(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace, route_of
 from bench.workload.kept_messages import Keeper, KeptMessage
 from bench.workload.mid_session import (
     FRESH,
@@ -106,6 +106,9 @@ class Conversation:
         session = self._session
         if self._trace is not None:
             self._headers[turn] = self._trace(f"{self._number}.{turn}")
+        if session.requests:
+            self._made[turn] = self._encode(session.requests[turn])
+            return
         self._made[turn] = self._encode(
             Sample(
                 messages=self._messages(turn),
@@ -184,7 +187,8 @@ class Conversation:
             stream=encoded.stream,
             input_tokens_asked=self._session.turns[turn].input_tokens if known else None,
             output_tokens_asked=encoded.output_tokens_asked,
-            route=self._route,
+            batch=encoded.batch,
+            route=route_of(self._session.requests[turn]) if self._session.requests else self._route,
             model=encoded.model,
             cancel_after_ns=None if self._session.probe is not None else cancel_after_ns,
             probe=self._session.probe,

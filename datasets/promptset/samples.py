@@ -21,6 +21,8 @@ class HttpRequest:
     body: bytes = b""
     method: str | None = None
     path: str | None = None
+    think_time_s: float = 0.0
+    """In a session: the time from the end of the request before it."""
 
 
 @dataclass(frozen=True, slots=True)

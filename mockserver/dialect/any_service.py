@@ -7,6 +7,7 @@ token. So a client's time to first byte and its time to the last one are known a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
 
 PATHS = ("/any", "/any/{rest:path}")
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PARAMS = RequestParams(stream=True, include_usage=False, continuous_usage=False, asked_tokens=None, prompt="")
 
 
@@ -77,6 +78,11 @@ def _parse(row: dict[str, Any]) -> RequestParams:
     return _PARAMS
 
 
+def endpoint_of(method: str) -> Endpoint:
+    """What answers this method: HEAD with a head alone, when a body would have come to its end."""
+    return _ANY_HEAD if method == "HEAD" else ANY
+
+
 ANY = Endpoint(
     path="/any",
     id_prefix="any-",
@@ -87,3 +93,4 @@ ANY = Endpoint(
     head_waits=True,
     reads_body=False,
 )
+_ANY_HEAD = replace(ANY, parse=lambda row: replace(_parse(row), stream=False))

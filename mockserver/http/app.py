@@ -108,7 +108,7 @@ def _routes_of_generation() -> list[Route]:
         return await _worker(request).pool(request, POOLING_ENDPOINTS[path])
 
     async def answer(request: Request) -> Response:
-        return await _worker(request).generate(request, any_service.ANY)
+        return await _worker(request).generate(request, any_service.endpoint_of(request.method))
 
     return [
         *(route(method, path, answer) for path in any_service.PATHS for method in any_service.METHODS),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
 
+import openai
 import orjson
 import pytest
 
 from bench import cli
+from promptset.audio import wav_file
 from tests.support.calm import lasting
 from tests.support.learned import give
+from tests.support.mock_process import mock_process
 
 MOCK = (
     "--ttft 20ms --tpot 4ms --output-tokens 9 --fault 503:index=5 --fault truncate:after=2,index=6 "
@@ -60,3 +64,31 @@ def test_transcriptions_agree_with_the_ledger(tmp_path: Path) -> None:
     rows = {row["stat"]: row for row in summary["calibration"]["metrics"] if row["metric"] == "rtf"}
     assert rows["p50"]["true"] > 0.025  # 20 ms and 8 gaps of 4 ms, of 2 s.
     assert summary["latency"]["audio_s"]["mean"] == 2
+
+
+def test_the_client_of_openai_transcribes_and_speaks() -> None:
+    sound = wav_file(bytes(32_000), 16_000)
+    with (
+        mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "5") as mock,
+        openai.OpenAI(base_url=f"{mock.url}/v1", api_key="k", max_retries=0) as client,
+    ):
+        whole = client.audio.transcriptions.create(file=("a.wav", sound), model="mock-model")
+        assert whole.text
+        assert whole.usage is not None
+        assert whole.usage.type == "tokens"
+        assert (whole.usage.input_tokens, whole.usage.output_tokens) == (25, 5)
+        stream = client.audio.transcriptions.create(file=("a.wav", sound), model="mock-model", stream=True)
+        *deltas, last = list(stream)
+        assert [event.type for event in deltas] == ["transcript.text.delta"] * 5
+        assert last.type == "transcript.text.done"
+        assert "".join(event.delta for event in deltas if event.type == "transcript.text.delta") == last.text
+        asked: Any = {"input": "Hello.", "model": "mock-model", "voice": "alloy", "response_format": "pcm"}
+        with client.audio.speech.with_streaming_response.create(**asked) as response:
+            assert response.headers["content-type"] == "audio/pcm"
+            assert len(response.read()) == 5 * 3_840
+        with client.audio.speech.with_streaming_response.create(**asked, stream_format="sse") as response:
+            events = [orjson.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: ")]
+        assert [event["type"] for event in events] == ["speech.audio.delta"] * 5 + ["speech.audio.done"]
+        assert sum(len(base64.b64decode(event["audio"])) for event in events[:-1]) == 5 * 3_840
+        with pytest.raises(openai.BadRequestError, match="voice must name a voice"):
+            client.audio.speech.create(**{**asked, "voice": None})

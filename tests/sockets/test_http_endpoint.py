@@ -92,3 +92,64 @@ def test_requests_of_a_file_arrive_with_their_method_path_headers_and_body(trans
     summary = summary_of(tmp_path / "run")
     assert summary["counts"]["by_outcome"] == {"ok": 2}
     assert summary["counts"]["by_status"] == {"204": 1, "404": 1}
+
+
+@pytest.mark.parametrize("transport", ["wire", "httpx"])
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked", b"X-A: b"])
+def test_a_response_to_head_ends_with_its_head_and_the_connection_serves_the_next(
+    transport: str, framing: bytes, tmp_path: Path
+) -> None:
+    def script(request: Received) -> list[Step]:
+        return [Send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n")]
+
+    with LiteralServer(script) as server:
+        words = (
+            f"--endpoint http --method head --transport {transport} --concurrency 1 --requests 3 --workers 1 --quiet"
+        )
+        cli.main(["run", "--url", server.url, *words.split(), "--out", str(tmp_path / "run")])
+        assert {request.method for request in server.received} == {"HEAD"}
+        assert server.connections == 1
+    summary = summary_of(tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 3}
+    assert summary["latency"]["ttfb_ms"]["n"] == summary["latency"]["e2el_ms"]["n"] == 3
+
+
+def test_a_body_behind_a_response_to_head_belongs_to_nothing_and_ends_the_connection(tmp_path: Path) -> None:
+    def script(request: Received) -> list[Step]:
+        return [Send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")]
+
+    with LiteralServer(script) as server:
+        words = "--endpoint http --method HEAD --transport wire --concurrency 1 --requests 3 --workers 1 --quiet"
+        cli.main(["run", "--url", server.url, *words.split(), "--out", str(tmp_path / "run")])
+        assert server.connections == 4
+    summary = summary_of(tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 3}
+    assert summary["inputs"]["bytes_received"]["max"] == 0
+
+
+SESSIONS = [
+    {"method": "POST", "url": "http://h/any/login", "body": "eyJ1IjogMX0=", "session": "a"},
+    {"method": "HEAD", "url": "http://h/any/item", "session": 7, "header": {"x-a": ["b"]}},
+    {"method": "GET", "url": "http://h/any/list", "session": "a", "think_time_s": 0.2},
+    {"method": "DELETE", "url": "http://h/any/item", "session": 7},
+    {"method": "GET", "url": "http://h/any/out", "session": "a", "think_time_s": 0.1},
+]
+
+
+def test_sessions_of_a_service_send_their_requests_one_after_the_other_with_pauses(tmp_path: Path) -> None:
+    (tmp_path / "targets.jsonl").write_bytes(b"\n".join(map(orjson.dumps, SESSIONS)))
+    words = "--endpoint http --mode sessions --concurrency 2 --requests 10 --workers 1 --quiet --no-store"
+    data = ["--dataset", str(tmp_path / "targets.jsonl"), "--mock", "--ttft 5ms --tpot 1ms --output-tokens 3"]
+    cli.main(["calibrate", *words.split(), *data, "--out", str(tmp_path / "run")])
+    summary = summary_of(tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 10}
+    assert lasting(summary["calibration"]["problems"]) == []
+    lines = (tmp_path / "run" / "requests.jsonl").read_bytes().splitlines()
+    rows: list[Any] = sorted(map(orjson.loads, lines), key=lambda row: (row["session_number"], row["turn"]))
+    first = [row for row in rows if row["session_number"] == 0]
+    assert [(row["session"], row["turn"], row["bytes_sent"]) for row in first if "bytes_sent" in row] == [("a", 0, 8)]
+    assert [(row["session"], row["turn"]) for row in first] == [("a", 0), ("a", 1), ("a", 2)]
+    for before, row, pause_ns in zip(first, first[1:], (200_000_000, 100_000_000), strict=False):
+        assert row["pause_ns"] == pause_ns
+        assert row["intended_ns"] == before["end_ns"] + pause_ns
+    assert {row["session"] for row in rows} == {"a", "7"}

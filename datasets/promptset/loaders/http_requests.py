@@ -28,7 +28,9 @@ NOT_SENT = frozenset({
     "proxy-connection", "te", "trailer", "expect", "x-request-id",
 })  # fmt: skip
 """Headers of a recording that belong to its own connection."""
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_TARGET_KEYS = {"method": None, "url": None, "body": None, "header": None, "session": None, "think_time_s": None}.keys()
+_MOST_PAUSE_S = 86_400
 _FEW = 5
 """Problems that are listed; the others are counted."""
 
@@ -52,6 +54,8 @@ class Recorded:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     at: datetime | None = None
+    session: str | None = None
+    think_time_s: float = 0.0
 
 
 def read_http_rows(path: Path, form: str) -> HttpRows:
@@ -121,7 +125,8 @@ def _base64(content: bytes, path: str) -> HttpRows:
 
 
 def _targets(content: bytes, path: str) -> HttpRows:
-    """vegeta's JSON targets: a line each with method and url, and maybe body (Base64) and header."""
+    """vegeta's JSON targets: a line each with method and url, and maybe body (Base64) and header; also the session of each
+    and the time before it there."""
     return _each(enumerate(_lines(content), 1), _target, f"{path}, line", "targets")
 
 
@@ -129,8 +134,8 @@ def _target(line: bytes) -> Recorded:
     row = _object(line)
     if row is None:
         raise ValueError("it is not a JSON object")
-    if unknown := row.keys() - {"method", "url", "body", "header"}:
-        raise ValueError(f"the key {min(unknown)!r} is not one of method, url, body and header")
+    if unknown := row.keys() - _TARGET_KEYS:
+        raise ValueError(f"the key {min(unknown)!r} is not one of {', '.join(_TARGET_KEYS)}")
     method, url, body, header = (row.get(key) for key in ("method", "url", "body", "header"))
     if not isinstance(method, str) or not isinstance(url, str):
         raise ValueError("it needs a method and a url")
@@ -141,7 +146,19 @@ def _target(line: bytes) -> Recorded:
         raise ValueError("its header is not an object of lists")
     pairs = [(name, value) for name, values in (header or {}).items()
              for value in (values if isinstance(values, list) else [values])]  # fmt: skip
-    return Recorded(method, url, tuple((name, str(value)) for name, value in pairs), decoded)
+    session, pause_s = row.get("session"), row.get("think_time_s", 0)
+    if not (session is None or type(session) in (str, int)) or session == "":
+        raise ValueError("its session is not a name")
+    if type(pause_s) not in (int, float) or not 0 <= pause_s <= _MOST_PAUSE_S:
+        raise ValueError("its think_time_s is not a number of seconds")
+    return Recorded(
+        method,
+        url,
+        tuple((name, str(value)) for name, value in pairs),
+        decoded,
+        session=None if session is None else str(session),
+        think_time_s=float(pause_s),
+    )
 
 
 def _har(content: bytes, path: str) -> HttpRows:
@@ -239,7 +256,8 @@ def _sample(one: Recorded) -> Sample:
     parts = urlsplit(one.url)
     path = re.sub(r"[^!-~]", lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), parts.path or "/")
     query = f"?{parts.query}" if parts.query else ""
-    return Sample(http=HttpRequest(one.body, one.method, path + query), headers=one.headers)
+    request = HttpRequest(one.body, one.method, path + query, one.think_time_s)
+    return Sample(http=request, headers=one.headers, session=one.session)
 
 
 def _raise(problems: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from promptset.sessions.history import turn_messages, with_ids
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
+    from promptset.samples import Sample
 
 Pause = Literal["human", "tool"]
 """Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""
@@ -114,6 +115,8 @@ class Session:
     priority: int | None = None
     settings: Mapping[str, Any] | None = None
     """Fields of its bodies that win over those of the run, as in a sample. No row has them."""
+    requests: tuple[Sample, ...] = ()
+    """Of sessions of any HTTP service: the request of each turn, in place of messages. No row has them."""
     probe: int | None = None
     """Its number among the probes of a run, if its one turn asks a probe. No row has it."""
     nodes: tuple[Node, ...] = field(init=False, repr=False, compare=False)

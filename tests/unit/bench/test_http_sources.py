@@ -10,7 +10,7 @@ import pytest
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.components import source_of, target_of, tokenizer_of
-from bench.sources.http import HttpSpec
+from bench.sources.http import HttpSessionSpec, HttpSpec
 from bench.sources.http_template import parse_template
 from bench.transport.interface import Destination
 from bench.workload import RequestDraft, Route
@@ -156,8 +156,14 @@ def test_each_class_of_traffic_has_its_own_requests_and_method(tmp_path: Path) -
             {"mix": {"classes": [{"name": "a", "share": 1, "body": "x", "input_tokens": 5}]}},
             "class a: input_tokens is about",
         ),
-        ({"mode": "sessions"}, "--mode sessions needs an endpoint of chats"),
-        ({"method": "HEAD"}, "a response to HEAD has no body"),
+        ({"mode": "sessions"}, "--mode sessions with --endpoint http needs a file"),
+        (
+            {"mode": "sessions", "dataset": "t.jsonl", "history": "real"},
+            "--history: requests of --endpoint http carry no",
+        ),
+        ({"mode": "sessions", "dataset": "t.jsonl", "body_template": "{}"}, "--body-template cannot be combined with"),
+        ({"mode": "sessions", "dataset": "t.jsonl", "rows": "curl"}, "--rows curl has no sessions"),
+        ({"method": "HEAD", "expect": ["status=200,json:$.a"]}, "--expect looks into a body, and a response to HEAD"),
         ({"body": "@/nowhere"}, "the file /nowhere cannot be read"),
         ({"expect": ["ok"]}, "write status=200"),
         ({"rows": "hars"}, "did you mean har?"),
@@ -176,3 +182,27 @@ def test_what_is_for_http_is_refused_elsewhere() -> None:
         "--body is for --endpoint http, and the endpoint is chat",
         "--expect is for --endpoint http, and the endpoint is chat",
     ]
+
+
+def test_sessions_are_the_rows_with_the_same_name_and_a_row_without_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = [{"method": "GET", "url": f"http://h/{n}", "session": n % 2, "think_time_s": n} for n in range(4)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    source = HttpSessionSpec(path=path).open(None, seed=1, salt=None, chat=False, first=0, step=1)
+    assert source.size == 2
+    for number in (0, 1):
+        session = source.at(number)
+        assert session.id == str(number)
+        assert [sample.http and sample.http.path for sample in session.requests] == [f"/{number}", f"/{number + 2}"]
+        assert [turn.think_time_s for turn in session.turns] == [number, number + 2]
+    path.write_text(json.dumps({"method": "GET", "url": "http://h/"}))
+    with pytest.raises(SpecError, match="the session of each request, and that of row 1 is missing"):
+        HttpSessionSpec(path=path).open(None, seed=1, salt=None, chat=False, first=0, step=1)
+
+
+@pytest.mark.parametrize("wrong", [{"session": ""}, {"session": [1]}, {"think_time_s": -1}, {"think_time_s": "2"}])
+def test_a_session_that_is_not_a_name_and_a_wrong_pause_are_refused(wrong: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"method": "GET", "url": "http://h/", **wrong}))
+    with pytest.raises(SpecError, match=r"its session is not a name|its think_time_s is not a number of seconds"):
+        HttpSessionSpec(path=path, rows="targets").open(None, seed=1, salt=None, chat=False, first=0, step=1)

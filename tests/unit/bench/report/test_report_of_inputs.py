@@ -214,7 +214,7 @@ def test_segments_have_the_columns_that_have_numbers() -> None:
     loads = (PlannedLoad(1.0, 1.0, 0, 2_000 * MS), PlannedLoad(2.0, 2.0, 2_000 * MS, 4_200 * MS))
     found = typed_summary(made_page(RECORDS, inputs_are="texts", endpoint="embeddings", segments=loads)[0])
     heads, rows = segments_table.heads(found), segments_table.rows(found)
-    assert "inputs/s" in heads
+    assert "texts/s" in heads
     assert "TTFT p50" not in heads
     assert {len(row.cells) for row in rows} == {len(heads)}
     assert all("–" not in row.cells for row in rows)

@@ -91,9 +91,9 @@ def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in page
     assert [chart.key for chart in load_curves.build([filled(SweepContent, sweep)], [""])] == ["throughput", "e2el"]
-    line = sweep_words.progress_line("VALID", filled(SweepContent, sweep).points[0].numbers)
+    line = sweep_words.progress_line("VALID", filled(SweepContent, sweep).points[0].numbers, "images")
     assert line.startswith("  VALID: ")
-    assert "inputs/s, E2EL p50" in line
+    assert "images/s, E2EL p50" in line
 
 
 def test_a_sweep_of_any_http_service_is_of_requests_alone(sweep: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def test_a_sweep_of_any_http_service_is_of_requests_alone(sweep: dict[str, Any])
     content = to_plain(content_of(facts, runs, "0" * 64, ended=None))
     assert content["knee"]["ceiling"] > max(point["numbers"]["requests_per_s"]["value"] for point in content["points"])
     shown, page = sweep_text(content), sweep_page([content]).partition("<main>")[2].partition("<script>")[0]
-    line = sweep_words.progress_line("VALID", runs[0].numbers)
+    line = sweep_words.progress_line("VALID", runs[0].numbers, "requests")
     assert "requests/s, E2EL p50" in line
     for text in (shown, page, line):
         assert "requests/s" in text.lower()
