@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import NoReturn
 
 from bench.commands import COMMANDS, FORMER_COMMANDS
-from bench.commands.output import complain, forget_output, never_too_narrow, problem_of_the_machine
+from bench.commands.output import complain, never_too_narrow, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
+from promptset import closed_pipe
 
 NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
@@ -36,12 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv is None:  # The process is ours.
             set_up()
+            if words[:1] != ["dataset"]:  # It makes rows without end, and stops when nobody reads them.
+                closed_pipe.survive()
             never_too_narrow(sys.stdout)
         status = _dispatch(words)
         sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()  # The reader of a help text has gone (`| head`).
-        return Exit.GOOD
     except UsageError as e:
         complain(e.problems)
         return e.exit_code

@@ -216,7 +216,7 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
     gpu = gpu_block.describe(
         measured.gpus, numbers, measured.start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost
     )
-    line = headline.of(numbers, verdict.status)
+    line = headline.of(numbers, verdict.status, proxy=config.proxy)
     return RunSummary(
         **_fields(numbers),
         classes=_classes(config, numbers, verdict),

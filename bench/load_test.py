@@ -33,6 +33,7 @@ from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
+from bench.proxy import Proxy
 from bench.readiness import models_of_run, probe_server, wait_for_server
 from bench.rng import fresh_salt, unique_id
 from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
@@ -311,7 +312,13 @@ async def _probe(run: RunContext, transport: Transport, run_id: str, source: Sou
 
 def _notes(run: RunContext, source: Source[object], probed: ProbeResult) -> tuple[str, ...]:
     config = run.config
-    notes = (*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes)
+    notes = (
+        *source.notes,
+        *_same_prompts_note(config, source),
+        *_choices_note(config),
+        *_proxy_note(config),
+        *probed.notes,
+    )
     for note in notes:
         run.observer.say(f"note: {note}")
     return notes
@@ -419,7 +426,18 @@ def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
-    return Scraper(ScrapeTask(pages, path, gpu_path, ca_file=target.ca_file, insecure=target.insecure))
+    return Scraper(
+        ScrapeTask(
+            pages,
+            path,
+            gpu_path,
+            ca_file=target.ca_file,
+            insecure=target.insecure,
+            client_cert=target.client_cert,
+            client_key=target.client_key,
+            proxy=target.proxy,
+        )
+    )
 
 
 def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
@@ -451,6 +469,11 @@ def _same_prompts_note(config: RunConfig, source: Source[object]) -> tuple[str, 
         f"--same-prompts: every run of seed {config.seed} sends these prompts; "
         "a server that has seen them may answer from its prefix cache",
     )
+
+
+def _proxy_note(config: RunConfig) -> tuple[str, ...]:
+    proxy = Proxy.of(config.proxy)
+    return () if proxy is None else (f"all requests went through the proxy {proxy.name}: latencies include it",)
 
 
 def _choices_note(config: RunConfig) -> tuple[str, ...]:

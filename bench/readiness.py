@@ -17,6 +17,7 @@ from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.load.components import target_of, transport_of
 from bench.process.event_loop import loop_factory
+from bench.proxy import is_of_proxy
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
 from bench.target.probe import (
@@ -100,7 +101,7 @@ async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Cl
 def is_starting(record: RequestRecord, listed: Sequence[str] | None) -> bool:
     """Whether this is what a server says that has not started yet. `listed`: the models that it lists, if it does."""
     if record.outcome is Outcome.CONNECT_ERROR:
-        return not is_of_tls(record)
+        return not is_of_tls(record) and not is_of_proxy(record.error)
     if record.outcome is Outcome.HTTP_ERROR:
         # A proxy has no route to a server that is not there yet. One that lists models is there: its path is wrong.
         return record.status in _STARTING or (record.status == 404 and listed is None)

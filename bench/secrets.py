@@ -143,7 +143,7 @@ def without_secrets_of(body: bytes, text: str) -> str:
 
 # The command line.
 
-_URL_FLAGS = ("--url", "--server-metrics", "--gpu-metrics")
+_URL_FLAGS = ("--url", "--proxy", "--server-metrics", "--gpu-metrics")
 _MASKED_FLAGS = ("--api-key", "--header", "--extra-body", *_URL_FLAGS)
 
 

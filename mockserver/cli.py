@@ -17,7 +17,8 @@ from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
 from mockserver.faults import FAULTS, GROUPS
 from mockserver.presets import LIST, table
-from promptset import completion
+from promptset import closed_pipe, completion
+from promptset.dashed_values import with_values
 
 _ABOUT = """\
 A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
@@ -153,7 +154,7 @@ def _parser() -> _Parser:
 def read_arguments(arguments: Sequence[str]) -> MockConfig:
     """The configuration of a command line. Raises UsageError with every problem."""
     parser = _parser()
-    given, unknown = parser.parse_known_args(arguments)
+    given, unknown = parser.parse_known_args(with_values(parser, arguments))
     flags = vars(given)
     path = flags.pop("config")
     # The word after an unknown flag is most likely its value, not a second problem.
@@ -203,19 +204,23 @@ def _unknown(word: str) -> str:
 
 def _keys_of(arguments: Sequence[str]) -> list[str]:
     """The keys of a command line, as they were written."""
-    given, _ = _parser().parse_known_args(arguments)
+    parser = _parser()
+    given, _ = parser.parse_known_args(with_values(parser, arguments))
     return list(getattr(given, "api_key", ()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for wrong usage."""
+    if arguments is None:  # The process is ours.
+        closed_pipe.survive()
+        arguments = sys.argv[1:]
     try:
-        config = read_arguments(sys.argv[1:] if arguments is None else arguments)
+        config = read_arguments(arguments)
         from mockserver.http.server import serve
 
-        if any(key != key.rstrip() for key in _keys_of(sys.argv[1:] if arguments is None else arguments)):
+        if any(key != key.rstrip() for key in _keys_of(arguments)):
             print("mockserver: note: --api-key: white space after the key was removed", file=sys.stderr)
-        if "priority" in vars(_parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]):
+        if any(word.partition("=")[0] == "--priority" for word in arguments):
             print(f"mockserver: {_RENAMED}", file=sys.stderr)
         serve(config)
     except MockError as e:

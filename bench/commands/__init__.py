@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "tasks": Command(
         "bench.commands.tasks", "list, create, describe, change, start, stop or remove the tasks of a console"
     ),
+    "mcp": Command("bench.commands.mcp", "let an agent start, watch and judge load tests (MCP)"),
     "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }
 FORMER_COMMANDS = {"load": "set-load"}

@@ -89,20 +89,18 @@ def never_too_narrow(stream: TextIO) -> None:
         stream.reconfigure(errors="trueload-plain")
 
 
-def forget_output() -> None:
+def _forget_output() -> None:
     """What waits for stdout goes nowhere: the interpreter would fail on it as it ends, and change the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_result(result: Result, form: str, *, quiet: bool, details: bool = False) -> int:
-    """Print the result. Returns its exit status, which a reader that has gone (`| head`) leaves alone; 2 on a full disk."""
+    """Print the result. Returns its exit status; 2 on a full disk."""
     try:
         _write(result, form, quiet=quiet, details=details)
         sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()
     except OSError as e:
-        forget_output()
+        _forget_output()
         complain([f"the result cannot be printed ({e.strerror}): it is in {result.directory.path}"])
         return min(Exit.USAGE, result.exit, key=PRECEDENCE.index)
     return result.exit
@@ -110,11 +108,7 @@ def print_result(result: Result, form: str, *, quiet: bool, details: bool = Fals
 
 def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
     """Print what came of a search. Returns its exit status."""
-    try:
-        sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()
+    sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
     return found.exit
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from bench.errors import UsageError
 from bench.secrets import shown_url
+from promptset.dashed_values import with_values
 
 GROUPS = {
     "target": "what to measure",
@@ -138,6 +139,11 @@ class Parser(argparse.ArgumentParser):
             for group, (title, description) in zip(groups, titles, strict=True):
                 group.title, group.description = title, description
 
+    def parse_known_args(  # type: ignore[override]  # Of its two forms we use one.
+        self, args: Sequence[str], namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        return super().parse_known_args(with_values(self, args), namespace)
+
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
             unknown = message.partition(": ")[2].split(" ")
@@ -208,7 +214,7 @@ def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The flags that were given, and a sentence for each word that is wrong: the flag of ours that was perhaps meant."""
-    words = _with_values(parser, argv)
+    words = with_values(parser, argv)
     given, unknown = parser.parse_known_args(words)
     problems = _problems_of(parser, words, unknown, vars(given)) if unknown else []
     return vars(given), problems
@@ -285,16 +291,3 @@ def _nearest(name: str, known: Sequence[str]) -> list[str]:
     begun = [option for option in known if name.startswith("--") and len(name) > 4 and option.startswith(name)]
     close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.75)
     return begun[:1] or [bare[word] for word in close]
-
-
-def _with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """The words, each value that begins with a dash (`--duration -5s`) tied to its flag: argparse takes it for a flag."""
-    options = {option: action for action in parser._actions for option in action.option_strings}
-    words: list[str] = []
-    for word in argv:
-        before = options.get(words[-1]) if words else None
-        if before is not None and before.nargs is None and word[:1] == "-" and word.partition("=")[0] not in options:
-            words[-1] += f"={word}"
-        else:
-            words.append(word)
-    return words

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config import tokenless, values
+from bench.config import client_certificate, tokenless, values
 from bench.config.classes import checked_classes, problems_beside
 from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
@@ -226,6 +226,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--ca-file has no effect with --insecure: use only one of them")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
         problems.append("--ca-file and --insecure are for https:// URLs")
+    problems += client_certificate.problems(settings)
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")

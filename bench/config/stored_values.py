@@ -10,7 +10,9 @@ from bench.config.run_config import SECRETS
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
 
-_OF_FILES = frozenset({"body", "body_template", "ca_file", "dataset", "mix", "tokenizer", "tools"})
+_OF_FILES = frozenset(
+    {"body", "body_template", "ca_file", "client_cert", "client_key", "dataset", "mix", "tokenizer", "tools"}
+)
 """Files of then, which may be gone, and need not be there."""
 
 

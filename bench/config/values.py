@@ -61,6 +61,8 @@ def seconds(value: object) -> float:
     """A time as people write it, in seconds: 300, "300s", "5m", "250ms". Raises ValueError."""
     match = _TIME.fullmatch(str(value).strip())
     if match is None or (match[2] and match[2] not in _UNITS_S):
+        if str(value).strip().startswith("-") and _TIME.fullmatch(str(value).strip()[1:]):
+            raise ValueError(f"{value!r} is negative, and a time cannot be")
         raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
     found = float(match[1]) * _UNITS_S[match[2] or "s"]
     if found > LONGEST_S:
@@ -274,6 +276,14 @@ def url(value: str) -> str:
         _ = parts.port
     except ValueError as e:
         raise ValueError(f"{shown_url(value)!r}: the port must be a number from 0 to 65535") from e
+    return value
+
+
+def proxy(value: str) -> str:
+    """The http URL of a proxy: host, port, and perhaps a user and a password. Raises ValueError."""
+    parts = urlsplit(url(value))
+    if parts.scheme != "http" or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{shown_url(value)!r}: write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
     return value
 
 

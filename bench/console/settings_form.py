@@ -38,7 +38,7 @@ USUAL = (
 LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api")
 """Secrets have fields of their own, the console chooses where results go."""
 
-FILES = ("dataset", "tools", "ca_file", "runtime_env")
+FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
 FILES_BEHIND_AT = ("body", "body_template")
 """Settings that are a text, or the name of a file behind @."""
 FILES_OF_CLASSES = ("dataset", "tools")
@@ -149,7 +149,8 @@ def check(
             of_secret = tr("%(name)s is a secret: it has a field of its own", name=name)
             problems.append((name, of_secret if secret else tr("%(name)s is chosen by the console", name=name)))
             del with_paths[name]
-    problems += [("url", sentence) for sentence in _secrets_in_url(str(settings.get("url", "")))]
+    for name in ("url", "proxy"):
+        problems += [(name, sentence) for sentence in _secrets_in_url(str(settings.get(name, "")))]
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", tr("fields with names of secrets cannot be stored: use the key or a header")))

@@ -313,7 +313,7 @@ def _with_summary(task: Task, path: Path) -> Task:
     return replace(
         task,
         verdict=status,
-        verdict_headline=str(headline.of(summary, status)),
+        verdict_headline=str(headline.of(summary, status, proxy=summary.run.config.get("proxy"))),
         reasons=tuple(summary.verdict.reasons),
         held=summary.slo.held,
         counts={"sent": counts.sent, "succeeded": counts.succeeded, "failed": counts.failed},

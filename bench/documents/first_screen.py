@@ -102,7 +102,7 @@ def _load_words(summary: RunSummary) -> str:
 def banner(summary: RunSummary) -> tuple[Banner, ...]:
     """The verdict with its reach, its reasons, and what to do about each."""
     verdict = summary.verdict
-    line = headline.of(summary, verdict.status)
+    line = headline.of(summary, verdict.status, proxy=summary.run.config.get("proxy"))
     tone, meaning = VERDICTS.get(line.status, ("", ""))
     reasons = [Reason(failure) for failure in details.failures(summary)]
     reasons += [Reason(text, advice) for text, advice in zip(verdict.reasons, advice_of(verdict), strict=True)]

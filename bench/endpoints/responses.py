@@ -32,7 +32,7 @@ _EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
 
 
 class ResponsesMessages:
-    """A request is one message, and its metadata has the request's id, unless it has metadata of its own."""
+    """A request is one message, and its metadata has the request's ids, unless it has metadata of its own."""
 
     may_end = staticmethod(may_be_last)
     is_last = staticmethod(is_last)

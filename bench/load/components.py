@@ -9,6 +9,7 @@ from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
+from bench.proxy import Proxy
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
@@ -214,6 +215,9 @@ def target_of(config: RunConfig) -> Target:
         others=places,
         ca_file=config.ca_file,
         insecure=config.insecure,
+        client_cert=config.client_cert,
+        client_key=config.client_key,
+        proxy=Proxy.of(config.proxy),
         websocket=config.websocket or endpoint_of(config).only_socket,
         own_headers=config.session_header is not None,
         timeout_connect_ns=ns(config.connect_timeout),
@@ -226,7 +230,8 @@ def target_of(config: RunConfig) -> Target:
 def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[str]:
     """Every value of the run that must not be seen; `headers` are those that it sends."""
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
-    return secrets_of(config.url, headers, api_key, config.extra_body)
+    of_proxy = [] if config.proxy is None else secrets_of(config.proxy, (), None)
+    return [*secrets_of(config.url, headers, api_key, config.extra_body), *of_proxy]
 
 
 def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:
@@ -240,5 +245,5 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     endpoint = endpoint_of(config)
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
     redact = redactor(run_secrets(config, headers))
-    reading = Reading(endpoint=endpoint, count=count, redact=redact, store_texts=config.store_texts)
+    reading = Reading(endpoint=endpoint, count=count, redact=redact, proxy=target.proxy, store_texts=config.store_texts)
     return TRANSPORTS[config.transport](target, reading, clock)

@@ -19,6 +19,7 @@ import orjson
 from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.errors import TargetError
+from bench.proxy import is_of_proxy
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
 from bench.workload import Request, route_of
@@ -289,7 +290,7 @@ def _proxy_hint(url: str) -> str:
         return ""
     return (
         f" Trueload connects directly, and not through the proxy of {parts.scheme.upper()}_PROXY, whose delays it would "
-        "measure: send the load from where the server is reached without one."
+        "measure: give it with --proxy if the server cannot be reached without it."
     )
 
 
@@ -299,11 +300,15 @@ def diagnose(
     """What the probe's record says is wrong, in one sentence with what to do; None where the run can begin."""
     outcome, said = record.outcome, record.error
     match outcome:
+        case Outcome.CONNECT_ERROR if is_of_proxy(said):
+            return said
         case Outcome.CONNECT_ERROR:
             return _tls_problem(url, said or "") or (
                 f"cannot connect to {url}: {said}. Is the server running there, and are its host and port right?"
                 f"{_proxy_hint(url)}"
             )
+        case Outcome.TIMEOUT_CONNECT if said is not None and "the proxy" in said:
+            return f"cannot connect to {url}: {said}. Is the proxy of --proxy right?"
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
                 return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
@@ -323,7 +328,14 @@ def diagnose(
         case Outcome.STREAM_ERROR:
             return f"the server answered with an error inside the stream: {said}"
         case Outcome.RESET:
-            return f"{url}: {said}. Does an http:// URL point at an https:// port, or the other way round?"
+            if (refused := _tls_problem(url, said or "")) is not None:
+                return refused
+            if url.startswith("https:"):
+                return (
+                    f"{url}: {said}. Does the URL point at an http:// port, or does the server want a client certificate "
+                    "(--client-cert)?"
+                )
+            return f"{url}: {said}. Does an http:// URL point at an https:// port?"
         case Outcome.NO_TOKENS:
             asked = record.output_tokens_asked
             most = f" in {asked:,} tokens" if asked is not None else ""
@@ -365,6 +377,8 @@ def is_of_tls(record: RequestRecord) -> bool:
 
 def _tls_problem(url: str, said: str) -> str | None:
     """What OpenSSL's words mean for who gave the URL; None where it is not about TLS."""
+    if "ALERT_" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said or "HANDSHAKE_FAILURE" in said):
+        return _refused_certificate(url, said)
     if any(word in said for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
         return f"{url} does not speak TLS: give its URL with http:// instead of https://"
     if "CERTIFICATE_VERIFY_FAILED" in said:
@@ -374,6 +388,15 @@ def _tls_problem(url: str, said: str) -> str | None:
             "or check nothing with --insecure"
         )
     return None
+
+
+def _refused_certificate(url: str, said: str) -> str:
+    """An alert of the server about the client's certificate (RFC 8446, 6.2)."""
+    why = said.partition("[SSL: ")[2].partition("]")[0].partition("ALERT_")[2].lower().replace("_", " ")
+    return (
+        f"{url} refuses the TLS handshake ({why}): it wants a client certificate that it trusts; give it with "
+        "--client-cert and --client-key"
+    )
 
 
 _NO_WEBSOCKET = (400, 403, 404, 405, 426, 501)
@@ -409,6 +432,8 @@ def _http_problem(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
     status, said = record.status, record.error
+    if is_of_proxy(said):
+        return said or ""
     variable = used_by(options).key_variable
     only_socket = used_by(options).only_socket
     if (options.websocket or only_socket) and status in _NO_WEBSOCKET:

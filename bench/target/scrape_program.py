@@ -19,10 +19,11 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDi
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit, urlunsplit
 
-from bench import clock
+from bench import clock, trust
 from bench.clock import NS_PER_S
 from bench.process.interpreter import leave
 from bench.process.priority import give_way
+from bench.proxy import Proxy
 from bench.secrets import public_url
 from bench.server_metrics.exposition import Page, read_page
 from bench.server_metrics.gpus import GPUS
@@ -45,15 +46,20 @@ _DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdS
 class HttpPage:
     """One page, on a connection of its own that stays open."""
 
-    def __init__(self, page: ScrapePage, context: ssl.SSLContext | None) -> None:
-        self._page = page
+    def __init__(self, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         parts = urlsplit(page.url)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            self._connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=context)
-        else:
-            self._connection = HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+        self._headers = {"user-agent": "trueload", "accept": "text/plain", **dict(page.headers)}
         self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        host, port = (parts.hostname or "", parts.port) if proxy is None else (proxy.host, proxy.port)
+        if parts.scheme == "https":
+            self._connection: HTTPConnection = HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)
+            if proxy is not None:
+                self._connection.set_tunnel(parts.hostname or "", parts.port, dict(proxy.headers))
+        else:
+            self._connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+            if proxy is not None:
+                self._headers |= dict(proxy.headers)
+                self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
 
     def read(self) -> Page | str:
         """The page now, or what is wrong."""
@@ -73,8 +79,7 @@ class HttpPage:
         return "no page of metrics in Prometheus' text format" if page is None else page
 
     def _ask(self) -> bytes | str:
-        headers = {"user-agent": "trueload", "accept": "text/plain", **dict(self._page.headers)}
-        self._connection.request("GET", self._path, headers=headers)
+        self._connection.request("GET", self._path, headers=self._headers)
         response = self._connection.getresponse()
         content = response.read(MOST_BYTES + 1)
         if not response.isclosed():
@@ -87,11 +92,11 @@ class HttpPage:
 class Source:
     """A page, and the lines that are made of it."""
 
-    def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None) -> None:
+    def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
         self._number = number
         driver = _DRIVERS.get(page.url)
-        self._reader = HttpPage(page, context) if driver is None else driver()
+        self._reader = HttpPage(page, context, proxy) if driver is None else driver()
         self._lines = ScrapeLines(number, self.url)
 
     @property
@@ -128,7 +133,7 @@ def _write(fd: int, line: bytes) -> None:
 def _context(task: ScrapeTask) -> ssl.SSLContext | None:
     if not any(page.url.startswith("https:") for page in task.pages):
         return None
-    return ssl._create_unverified_context() if task.insecure else ssl.create_default_context(cafile=task.ca_file)
+    return trust.context(task)
 
 
 class Watch:
@@ -138,7 +143,7 @@ class Watch:
         self._connection = connection
         self._task = task
         context = _context(task)
-        self._sources = [Source(number, page, context) for number, page in enumerate(task.pages)]
+        self._sources = [Source(number, page, context, task.proxy) for number, page in enumerate(task.pages)]
         self._files: dict[str, int] = {}
         self._like = ServerSeries(SERVERS)
 

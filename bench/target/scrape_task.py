@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.proxy import Proxy
+
 EVERY_S = 1.0
 
 
@@ -29,6 +31,9 @@ class ScrapeTask:
     gpu_path: str
     ca_file: str | None = None
     insecure: bool = False
+    client_cert: str | None = None
+    client_key: str | None = None
+    proxy: Proxy | None = None
     every_s: float = EVERY_S
 
 

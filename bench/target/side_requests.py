@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING
+
+from bench import trust
 
 if TYPE_CHECKING:
     from bench.transport.interface import Target
@@ -36,12 +37,14 @@ def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
     target = replace(target, url=url).without_credentials()
     context = None
     if target.url.startswith("https:"):
-        context = (
-            ssl._create_unverified_context() if target.insecure else ssl.create_default_context(cafile=target.ca_file)
-        )
+        context = trust.context(target)
     request = urllib.request.Request(target.url, headers={"user-agent": "trueload", **dict(target.headers)})
+    if (proxy := target.proxy) is not None:
+        request.set_proxy(proxy.name, "http")
+        for name, value in proxy.headers:
+            request.add_header(name, value)
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),
+        urllib.request.ProxyHandler({}),  # Without it the environment's are used.
         *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
     )
     try:

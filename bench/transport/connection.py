@@ -24,6 +24,7 @@ from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
+from bench.transport.tunnel import Tunnel, TunnelRefused
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,7 +66,10 @@ class Engine(Protocol):
     """What a connection needs of the transport that it is part of."""
 
     host: str
+    port: int
     target: Target
+    tunnels: bool
+    """Whether connections are tunnels through the target's proxy."""
     tls: ssl.SSLContext | None
     loop: asyncio.AbstractEventLoop
     offset_ns: int
@@ -102,8 +106,8 @@ class Connection(ABC):
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
-        "_engine", "_parser", "_patient", "_tls", "_unsent", "address", "began_ns", "closed", "connected", "fd", "job",
-        "pooled", "quiet_since_ns", "reads", "reads_at_sweep", "sock",
+        "_engine", "_parser", "_patient", "_tls", "_tunnel", "_unsent", "address", "began_ns", "closed", "connected", "fd",
+        "job", "pooled", "quiet_since_ns", "reads", "reads_at_sweep", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
@@ -116,6 +120,8 @@ class Connection(ABC):
         self._parser: Parser | None = None
         self._unsent = b""
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
+        proxy = engine.target.proxy
+        self._tunnel = Tunnel(proxy, engine.host, engine.port) if engine.tunnels and proxy is not None else None
         self.address = address
         family, where = address
         self._patient = self._tls is None and is_loopback(str(where[0]))
@@ -136,20 +142,48 @@ class Connection(ABC):
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             self._refused(error)
-        elif self._tls is None:
-            self._ready()
+        elif self._tunnel is None:
+            self._secure()
         else:
-            self._engine.watch(self, self._handshaking, READABLE)
-            self._tls.handshake()
-            try:
-                self._transmit(self._tls.outgoing())
-            except OSError as e:
-                self._refused(e.errno or errno.ECONNRESET)
+            self._engine.watch(self, self._tunnelling, READABLE)
+            self._introduce(self._tunnel.hello)
+
+    def _tunnelling(self, events: int) -> None:
+        assert self._tunnel is not None
+        try:
+            opened = self._tunnel.feed(self.sock.recv(65_536))
+        except BlockingIOError:
+            return
+        except TunnelRefused as e:
+            self.close()
+            self._engine.connect_failed(self, str(e))
+            return
+        except OSError as e:
+            self._refused(e.errno or errno.ECONNRESET)
+            return
+        if opened:
+            self._secure()
+
+    def _secure(self) -> None:
+        """Begin the TLS handshake, where there is TLS."""
+        if self._tls is None:
+            self._ready()
+            return
+        self._engine.watch(self, self._handshaking, READABLE)
+        self._tls.handshake()
+        self._introduce(self._tls.outgoing())
+
+    def _introduce(self, data: bytes) -> None:
+        try:
+            self._transmit(data)
+        except OSError as e:
+            self._refused(e.errno or errno.ECONNRESET)
 
     def _refused(self, error: int) -> None:
         if not self.closed:
             self.close()
-            self._engine.connect_failed(self, os.strerror(error))
+            why, proxy = os.strerror(error), self._engine.target.proxy
+            self._engine.connect_failed(self, why if proxy is None else proxy.failed(why))
 
     def _handshaking(self, events: int) -> None:
         assert self._tls is not None

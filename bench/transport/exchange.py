@@ -315,6 +315,8 @@ class Exchange:
         if self.request.on_answer is not None:
             self.request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
         message = error if outcome is failed and error is not None else server_message
+        if message is not None and self.reading.proxy is not None:
+            message = self.reading.proxy.explained(self.status, message)
         if message is not None and outcome in _LATE and reply.complete:
             message += f"; {_NOT_ENDED}"
         return self._record(end_ns, reply, outcome, None if message is None else self._redacted(message))

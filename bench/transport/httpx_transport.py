@@ -7,12 +7,12 @@ event loop's business shows as loop lag, which is sampled and judged.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterable
 
 import httpcore
 import httpx
 
+from bench import trust
 from bench.clock import Clock, Timer
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
@@ -39,7 +39,7 @@ class HttpxTransport:
 
     async def open(self) -> None:
         target = self._target
-        verify = _tls_context(target)
+        verify = trust.context(target)
         transport = httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(), retries=0)
         # httpx has no public way to give its pool a network backend.
         transport._pool = httpcore.AsyncConnectionPool(
@@ -144,8 +144,15 @@ class HttpxTransport:
         sent, target = exchange.request, self._target
         to = self._usual if sent.route is None else target.destination(sent.route)
         kind = () if not to.has_body or _names_content_type(to) else (("content-type", "application/json"),)
+        # A tunnel has them in its CONNECT (stamped_backend.py).
+        proxy = None if to.url.startswith("https:") else target.proxy
+        of_proxy = () if proxy is None else proxy.headers
         request = self._client.build_request(
-            to.method, to.url, content=sent.body, headers=[*kind, *to.headers, *sent.ids.items()]
+            to.method,
+            to.url,
+            content=sent.body,
+            headers=[*kind, *of_proxy, *to.headers, *sent.ids.items()],
+            extensions=None if proxy is None else {"target": to.url.encode("ascii")},
         )
         try:
             response = await self._client.send(request, stream=True)
@@ -206,12 +213,3 @@ def _names_content_type(to: Destination) -> bool:
 def _was_stale(exchange: Exchange) -> bool:
     """Whether a connection from the pool died before any byte of a response: the server had given it up."""
     return exchange.first_byte_ns is None and exchange.connect_ns is None
-
-
-def _tls_context(target: Target) -> ssl.SSLContext:
-    if target.insecure:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    return ssl.create_default_context(cafile=target.ca_file)

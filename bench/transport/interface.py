@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 
 from bench.endpoints import DEFAULT, ENDPOINTS
 from bench.endpoints.interface import Endpoint
+from bench.proxy import Proxy
 from bench.records import RequestRecord
 from bench.workload import Request, Route
 
@@ -37,6 +38,10 @@ class Target:
     method: str = "POST"
     ca_file: str | None = None
     insecure: bool = False
+    client_cert: str | None = None
+    client_key: str | None = None
+    """None: the key is in the file of the certificate."""
+    proxy: Proxy | None = None
     timeout_connect_ns: int | None = None
     timeout_first_byte_ns: int | None = None
     timeout_idle_ns: int | None = None
@@ -100,6 +105,8 @@ class Reading:
     redact: Callable[[str], str] = lambda text: text
     dimensions: dict[str, int] = field(default_factory=dict)
     """Numbers in the embeddings of the run so far, by model: readers compare each reply with them, and add new ones."""
+    proxy: Proxy | None = None
+    """Named in the errors of requests that went through it."""
     store_texts: bool = False
     """Whether records keep the answer of every reply. Those of probes they keep without it."""
 

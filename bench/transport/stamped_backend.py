@@ -23,6 +23,7 @@ from bench.clock import now_ns
 from bench.transport.exchange import Exchange
 from bench.transport.head import HeadReader
 from bench.transport.interface import Target
+from bench.transport.tunnel import Tunnel, TunnelRefused
 
 UNASKED = "the server sent a response that no request had asked for"
 
@@ -178,6 +179,20 @@ class StampedStream(httpcore.AsyncNetworkStream):
         return None
 
 
+async def _open(tunnel: Tunnel, transport: asyncio.Transport, connection: _Connection) -> None:
+    """Open a tunnel on a new connection. Raises TunnelRefused; closes the connection if it is not open in the end."""
+    opened = False
+    try:
+        transport.write(tunnel.hello)
+        while not opened:
+            if not connection.reads and not connection.ended:
+                await connection.wait_readable(None)
+            opened = tunnel.feed(connection.reads.popleft()[1] if connection.reads else b"")
+    finally:
+        if not opened:
+            transport.abort()
+
+
 class StampedBackend(httpcore.AsyncNetworkBackend):
     """Opens StampedStreams."""
 
@@ -194,13 +209,21 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         began_ns = now_ns()
         loop = asyncio.get_running_loop()
+        proxy = self._target.proxy
         try:
             async with asyncio.timeout(timeout):
-                transport, connection = await loop.create_connection(_Connection, host, port)
+                if proxy is None:
+                    transport, connection = await loop.create_connection(_Connection, host, port)
+                else:
+                    transport, connection = await loop.create_connection(_Connection, proxy.host, proxy.port)
+                    if self._target.url.startswith("https:"):
+                        await _open(Tunnel(proxy, host, port), transport, connection)
         except TimeoutError as e:
             raise httpcore.ConnectTimeout from e
-        except OSError as e:
+        except TunnelRefused as e:
             raise httpcore.ConnectError(str(e)) from e
+        except OSError as e:
+            raise httpcore.ConnectError(str(e) if proxy is None else proxy.failed(str(e))) from e
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         current.get().mark_connected(now_ns() - began_ns)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import ssl
 
+from bench import trust
 from bench.transport.interface import Target
 
 READ_SIZE = 65_536
 
 
 def context(target: Target) -> ssl.SSLContext:
-    """How the server's certificate is checked: by the system's authorities, by the target's own, or not at all."""
-    made = ssl.create_default_context(cafile=target.ca_file)
-    if target.insecure:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
+    """As `bench.trust.context`, for HTTP/1.1."""
+    made = trust.context(target)
     made.set_alpn_protocols(["http/1.1"])
     return made
 

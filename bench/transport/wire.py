@@ -64,9 +64,12 @@ class WireTransport:
         self._clock = clock
         parts = urlsplit(target.url)
         self.host = parts.hostname or ""
-        self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
+        self.port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
+        self.tunnels = target.proxy is not None and (parts.scheme == "https" or target.websocket)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
-        self._head = _request_head(target.usual)
+        self._head = self._request_head(target.usual)
+        # A proxy may look for the usual spelling alone, and add a second length where it finds none (proxy.py 2.4).
+        self._length = b"content-length" if target.proxy is None else b"Content-Length"
         self._heads: dict[Route, bytes] = {}
         """Of requests that do not go where the others go."""
         self._addresses: list[Address] = []
@@ -100,11 +103,14 @@ class WireTransport:
             self.loop.add_reader(self._receiver.fileno(), self._attend)
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
+        proxy = self.target.proxy
+        host, port = (self.host, self.port) if proxy is None else (proxy.host, proxy.port)
         try:
-            addresses = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
+            addresses = await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
         except OSError as e:
-            self._unresolved = f"the name {self.host} is not known ({e.strerror})"
+            why = f"the name {host} is not known ({e.strerror})"
+            self._unresolved = why if proxy is None else proxy.failed(why)
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)
 
     async def prepare(self, connections: int) -> None:
@@ -327,9 +333,10 @@ class WireTransport:
         job.connection = connection
         request = job.exchange.request
         ids = request.id if request.traceparent is None else f"{request.id}\r\ntraceparent: {request.traceparent}"
-        payload = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
+        payload = b"%b%b\r\n%b: %d\r\n\r\n%b" % (
             self._head if request.route is None else self._head_of(request.route),
             ids.encode(),
+            self._length,
             len(request.body),
             request.body,
         )
@@ -354,7 +361,7 @@ class WireTransport:
         if head is None:
             if len(self._heads) >= MOST_HEADS:
                 self._heads.clear()  # Where every request has headers of its own, nothing is gained by keeping them.
-            head = self._heads[route] = _request_head(self.target.destination(route))
+            head = self._heads[route] = self._request_head(self.target.destination(route))
         return head
 
     def _end(self, job: Job, outcome: Outcome, error: str | None) -> None:
@@ -369,6 +376,24 @@ class WireTransport:
             connection.close()
         self.failed(job, outcome, error)
 
+    def _request_head(self, to: Destination) -> bytes:
+        """The head of every request to this place, up to the value of its id."""
+        parts = urlsplit(to.url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        proxy = None if self.tunnels else self.target.proxy
+        fields = {
+            "host": parts.netloc,
+            "user-agent": "trueload",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            **({"content-type": "application/json"} if to.has_body else {}),
+            **({} if proxy is None else dict(proxy.headers)),
+            **{name.lower(): value for name, value in to.headers},
+        }
+        where = path if proxy is None else f"{parts.scheme}://{parts.netloc}{path}"
+        lines = [f"{to.method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, "x-request-id: "]).encode("latin-1")
+
     # Once in a while.
 
     def _clock_stepped(self) -> None:
@@ -378,19 +403,3 @@ class WireTransport:
             if job.connection is not None and job.connection.connected and job.connection.job is job:
                 job.connection.parse()
         self.offset_ns = clocks.realtime_offset_ns()
-
-
-def _request_head(to: Destination) -> bytes:
-    """The head of every request to this place, up to the value of its id."""
-    parts = urlsplit(to.url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    fields = {
-        "host": parts.netloc,
-        "user-agent": "trueload",
-        "accept": "*/*",
-        "accept-encoding": "identity",
-        **({"content-type": "application/json"} if to.has_body else {}),
-        **{name.lower(): value for name, value in to.headers},
-    }
-    lines = [f"{to.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "x-request-id: "]
-    return "\r\n".join(lines).encode("latin-1")

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bench.results.summary import Reach as ReachResult
 
@@ -76,10 +77,12 @@ class Headline:
         return self.status + self.rest
 
 
-def of(summary: SummaryNumbers, status: str) -> Headline:
-    """The headline of a run that has this verdict."""
+def of(summary: SummaryNumbers, status: str, *, proxy: object) -> Headline:
+    """The headline of a run that has this verdict, and this setting `proxy`: its latencies include the proxy."""
     reach = reach_of(summary)
     parts = [text for part in PARTS if (text := part(summary)) is not None]
+    if isinstance(proxy, str):
+        parts.append(f"through the proxy {urlsplit(proxy).netloc.rpartition('@')[2]}")
     rest = "".join(f", {text}" for text in parts)
     return Headline(status, f"{rest}: {reach}" if status in _BEARING else rest, reach)
 

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from promptset import completion, recipes
 from promptset.agents.made import AgentSessions
+from promptset.dashed_values import with_values
 from promptset.errors import SpecError
 from promptset.job import Job, job_of
 from promptset.kinds import NAMES, WORDS
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     """Runs the command. Returns the exit status: 0 success, 2 wrong usage, 130 interrupted (then no file is written)."""
     parser = _parser(prog)
     try:
-        options, unknown = parser.parse_known_args(argv)
+        options, unknown = parser.parse_known_args(with_values(parser, sys.argv[1:] if argv is None else argv))
         if options.version:
             print(f"promptset {version('trueload')}")
             return 0

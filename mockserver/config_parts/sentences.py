@@ -47,8 +47,8 @@ _WANTED = {
     "string_type": "a text",
     "string_too_short": "at least {min_length} character",
     "literal_error": "{expected}",
-    "greater_than": "a number above {gt}",
-    "greater_than_equal": "a number of at least {ge}",
-    "less_than_equal": "a number of at most {le}",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than_equal": "a number of at most {le:g}",
 }
 """What to write instead, by pydantic's type of error."""

@@ -44,8 +44,8 @@ class TalkOf(Protocol):
 
 
 def headers_of(metadata: object, handshake: Sequence[Header]) -> list[Header]:
-    """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and those of the handshake.
-    The ids in the handshake name one request, so they are not those of a message."""
+    """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and those of the
+    handshake, except for its ids: they name one request."""
     given = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
     own = {
         name: value

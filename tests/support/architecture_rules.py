@@ -48,6 +48,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
+    "bench.proxy": frozenset(),
+    "bench.trust": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
     "bench.run_files.shape": frozenset({"bench.errors"}),
@@ -70,8 +72,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
     ),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
-         "bench.workload", "promptset.answers", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.proxy", "bench.records",
+         "bench.secrets", "bench.trust", "bench.workload", "promptset.answers", "promptset.samples"}
     ),
     "bench.sources": frozenset({"bench.traffic.shares", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
@@ -208,15 +210,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.child_process", "bench.process.event_loop",
-         "bench.records", "bench.transport", "bench.workload", "promptset.samples"}
+         "bench.proxy", "bench.records", "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
-    "bench.target.scrape_task": frozenset(),
+    "bench.target.scrape_task": frozenset({"bench.proxy"}),
     "bench.target.amdsmi_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.secrets",
-         "bench.server_metrics", "bench.target.amdsmi_page", "bench.target.nvml_page", "bench.target.scrape_task"}
+        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.proxy", "bench.secrets",
+         "bench.server_metrics", "bench.target.amdsmi_page", "bench.target.nvml_page", "bench.target.scrape_task",
+         "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
     # The process that exports what the run writes down, and the run's side of it.
@@ -235,7 +238,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -258,7 +261,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
-         "bench.process.priority", "bench.records", "bench.run_files.load_change",
+         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.load_change",
          "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
          "promptset"}
     ),
@@ -300,7 +303,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
-         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.sources", "bench.target",
+         "bench.process.event_loop", "bench.proxy", "bench.records", "bench.secrets", "bench.sources", "bench.target",
          "bench.transport.interface", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
@@ -385,8 +388,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
+    "bench.agents": frozenset({"bench.clock", "bench.console", "bench.errors"}),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
-    "bench.cli": frozenset({"bench"}),
+    "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
@@ -405,7 +409,7 @@ COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
     "bench.limits",
-    "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+    "bench.console", "bench.api", "bench.agents", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
@@ -413,7 +417,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {"clock", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "workload"}
+        {"clock", "errors", "lazy_exports", "loads", "native", "proxy", "rng", "secrets", "statistics", "trust", "workload"}
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
@@ -427,6 +431,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
     frozenset({"tuning"}),
     frozenset({"api", "console", "release_gate"}),
+    frozenset({"agents"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

@@ -115,8 +115,10 @@ class LiteralServer:
         handshake_pause_s: float = 0.0,
         handshake_when: Callable[[], bool] = lambda: True,
         host: str = "127.0.0.1",
+        client_ca: Path | None = None,
     ) -> None:
-        """Of TLS, a handshake waits for so long, and until this is so."""
+        """Of TLS, a handshake waits for so long, and until this is so. `client_ca`: clients must show a certificate of this
+        authority."""
         self._script = script
         self._handshake_when = handshake_when
         self._handshake_pause_s = handshake_pause_s
@@ -124,6 +126,9 @@ class LiteralServer:
         if tls:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(CERTIFICATE)
+            if client_ca is not None:
+                self._tls.verify_mode = ssl.CERT_REQUIRED
+                self._tls.load_verify_locations(client_ca)
         self._host = host
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -205,10 +210,17 @@ class LiteralServer:
             if self._tls is not None:
                 self._stopping.wait(self._handshake_pause_s)
                 self._wait(self._handshake_when)
-                connection = self._tls.wrap_socket(raw, server_side=True)
+                connection = self._tls.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
                 with self._lock:
                     self._sockets.discard(raw)
                     self._sockets.add(connection)
+                try:
+                    connection.do_handshake()
+                except ssl.SSLError:
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):  # What lies unread would become a reset, and the alert would be lost.
+                        pass
+                    raise
             for request in _requests(connection, number):
                 with self._lock:
                     self.received.append(request)

@@ -44,7 +44,7 @@ def ask(
 
     async def main() -> list[RequestRecord]:
         clock = process_clock()
-        reading = Reading(endpoint=ENDPOINTS[endpoint], count=count)
+        reading = Reading(endpoint=ENDPOINTS[endpoint], count=count, proxy=target.get("proxy"))
         sender = transport_of(transport, Target(url=url, **target), reading, clock)
         await sender.open()
         try:

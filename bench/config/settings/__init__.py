@@ -86,6 +86,7 @@ class Settings(
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["proxy"] = None if self.proxy is None else public_url(self.proxy)
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["otlp"] = None if self.otlp is None else public_url(self.otlp)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]

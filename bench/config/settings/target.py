@@ -64,3 +64,21 @@ class Target(BaseModel):
         option(None, "trust the certificate authorities in this PEM file (https)", group="target", metavar="FILE")
     )
     insecure: bool = option(False, "do not check the server's certificate (https)", group="target")
+    client_cert: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = (
+        option(None, "show the server this certificate (PEM, https)", group="target", metavar="FILE")
+    )
+    client_key: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.existing_file(v))] = (
+        option(
+            None,
+            "the key of --client-cert (PEM, not encrypted)",
+            group="target",
+            metavar="FILE",
+            otherwise="the key in the file of --client-cert",
+        )
+    )
+    proxy: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.proxy(v))] = option(
+        None,
+        "reach the server through this HTTP proxy, http://[USER:PASSWORD@]HOST:PORT; latencies include it",
+        group="target",
+        metavar="URL",
+    )

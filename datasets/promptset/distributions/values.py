@@ -50,8 +50,10 @@ def read_quantity(text: str, dimension: Dimension) -> float:
         units = ", ".join(UNITS_NS)
         hint = f"a number with a unit ({units}), such as 50ms" if dimension == "time" else "a number"
         raise SpecError(f"{text!r} is not {hint}") from None
-    if not number.is_finite() or number < 0:
-        raise SpecError(f"{text!r} must be a finite number of at least 0")
+    if not number.is_finite():
+        raise SpecError(f"{text!r} is not a finite number")
+    if number < 0:
+        raise SpecError(f"{text!r} cannot be negative")
     if dimension == "time":
         if unit is None:
             raise SpecError(f"{text!r} is a time without a unit: write {digits}ms, {digits}s or {digits}us")

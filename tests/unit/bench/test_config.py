@@ -37,7 +37,7 @@ def test_a_time_is_read_as_people_write_it(text: object, expected: float) -> Non
     assert seconds(text) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("text", ["5x", "", "s", "-3s", "1m30s", "five", "1,5s", "nan", "inf"])
+@pytest.mark.parametrize("text", ["5x", "", "s", "1m30s", "five", "1,5s", "nan", "inf"])
 def test_what_is_no_time_is_refused_with_the_ways_to_write_one(text: str) -> None:
     assert "write seconds (30) or a number with a unit" in problems(duration=text)[0]
 
@@ -328,7 +328,7 @@ def test_flags_win_over_the_file() -> None:
         ({"workers": "5000"}, "--workers: 5,000 processes are too many for one machine: give at most 1,024, or auto"),
         ({"workers": "00"}, "neither a number of processes (4) nor auto"),
         ({"duration": "1000000h"}, "--duration: '1000000h' is more than a year"),
-        ({"duration": "-5s"}, "--duration: '-5s' is not a time"),
+        ({"duration": "-5s"}, "--duration: '-5s' is negative, and a time cannot be"),
         ({"max_errors": "500%"}, "--max-errors: '500%' is more than all requests: give at most 100%"),
         ({"slo": ["ttft:p99<500"]}, '--slo: "ttft:p99<500": ttft needs a unit: write 500ms, 500s or 500us'),
         ({"slo": ["tttft:p99<5ms"]}, "--slo: \"tttft:p99<5ms\": no metric is called 'tttft'; did you mean 'ttft'?"),

@@ -28,7 +28,7 @@ def _summary(n: int, status: str = "VALID", **fields: Any) -> Any:
 
 
 def _words(summary: Any) -> str:
-    return str(headline.of(filled(RunSummary, summary), summary["verdict"]["status"]))
+    return str(headline.of(filled(RunSummary, summary), summary["verdict"]["status"], proxy=None))
 
 
 @pytest.mark.parametrize(

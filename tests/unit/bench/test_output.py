@@ -61,10 +61,40 @@ def test_a_command_ends_well_in_a_locale_that_is_not_utf_8() -> None:
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["bench", "--help"], 0),
+        (["bench", "run", "--help-all"], 0),
+        (["bench", "--version"], 0),
+        (["bench", "run", "--rate", "x"], 2),
+        (["bench", "dataset", "--count", "1000000"], 0),
+        (["mockserver", "--help"], 0),
+        (["mockserver", "--version"], 0),
+        (["mockserver", "--preset", "list"], 0),
+        (["mockserver", "--print-completion", "bash"], 0),
+        (["mockserver", "--ttft", "x"], 2),
+    ],
+)
+@pytest.mark.parametrize("closed", ["stdout", "stdout and stderr"])
+def test_a_command_whose_reader_has_gone_ends_quietly_with_its_own_status(
+    words: list[str], status: int, closed: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    stderr = writer if "stderr" in closed else subprocess.PIPE
+    done = subprocess.run([sys.executable, "-m", *words], stdout=writer, stderr=stderr, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == status
+    assert status or not done.stderr
+
+
+@pytest.mark.processes
 def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-c", PROGRAM, "1"], stdout=writer, stderr=subprocess.PIPE, check=False)
+    program = f"from promptset import closed_pipe\nclosed_pipe.survive()\n{PROGRAM}"
+    done = subprocess.run([sys.executable, "-c", program, "1"], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
 

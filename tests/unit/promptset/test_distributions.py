@@ -294,7 +294,7 @@ REFUSED = [
     ("50", "time", ["'50' is a time without a unit: write 50ms, 50s or 50us"]),
     ("128ms", "tokens", ["takes no unit: write 128"]),
     ("5 minutes", "time", ["is not a number with a unit"]),
-    ("-3ms", "time", ["at least 0"]),
+    ("-3ms", "time", ["cannot be negative"]),
     ("1.5", "tokens", ["write a whole number"]),
     ("many", "tokens", ["is not a number (example: 128)"]),
     ("", "tokens", ["is not a number (example: 128)"]),
@@ -340,7 +340,7 @@ def test_what_is_wrong_is_said_all_at_once(spec: str, dimension: Dimension, said
     [
         (
             "[1, -2, true, [3, -1], 1.5]",
-            ["entry 2: '-2' must be", "entry 3: True", "4: the weight -1", "entry 5: 1.5"],
+            ["entry 2: '-2' cannot be", "entry 3: True", "4: the weight -1", "entry 5: 1.5"],
         ),
         ("{}", ["must hold a list"]),
         ("[]", ["must hold a list"]),

@@ -31,7 +31,7 @@ def messages(sample: Sample, endpoint: Endpoint = REALTIME) -> list[dict[str, An
     encoded = encode(sample, BodyOptions(endpoint="realtime", model="m", own=endpoint))
     assert (encoded.stream, encoded.url_model, encoded.output_tokens_asked) == (True, "m", None)
     assert REALTIME.socket is not None
-    return [orjson.loads(message) for message in REALTIME.socket.messages(encoded.body, "r-1")]
+    return [orjson.loads(message) for message in REALTIME.socket.messages(encoded.body, {"x-request-id": "r-1"})]
 
 
 def of(**given: Any) -> Endpoint:

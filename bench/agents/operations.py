@@ -1,0 +1,168 @@
+"""What an agent may do: the console's own operations, with a guard on the addresses that a load may be sent to.
+
+addresses      this machine, and the origins of --allow-url; every URL in the settings counts, whatever setting it is in
+keys           only in environment variables that --key-env allows, each for the origin of its server
+files          only data files that were uploaded to the console of this folder
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from bench.console.errors import ConsoleError, Refused
+from bench.console.kinds import KINDS
+from bench.console.report_text import report_text
+from bench.console.security import is_loopback
+from bench.console.service import Console
+from bench.console.target_keys import origin_of
+from bench.console.task import Task
+from bench.console.tasks import OWN_FOLDER
+from bench.errors import Exit
+
+GATE_WITHIN_S = 300.0
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\]+")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """What runs are held to. `baseline`: a name; the file is kept in the console's folder."""
+
+    objectives: Sequence[str] = ()
+    baseline: str | None = None
+    update: bool = False
+    margin: str = "5%"
+    strict: bool = False
+
+
+class Operations:
+    """Start, watch, judge. Each raises BenchError with one sentence."""
+
+    def __init__(self, console: Console, allowed: Sequence[str] = ()) -> None:
+        """`allowed`: URLs of servers other than this machine's; only their scheme, host and port count."""
+        self.console = console
+        self._allowed = frozenset(origin_of(url) for url in allowed)
+
+    def start(
+        self, settings: Mapping[str, Any], *, kind: str, target: str | None, key_variable: str | None, title: str | None
+    ) -> dict[str, Any]:
+        """Queue a task."""
+        problems = list(self.address_problems(settings))
+        if target is not None:
+            problems += self.address_problems({"url": self.console.target(target).url})
+        if problems:
+            raise Refused([("url", problem) for problem in dict.fromkeys(problems)])
+        if key_variable is not None:
+            target = self._target_with_key(str(settings.get("url") or ""), key_variable)
+        return brief(self.console.create(settings, target=target, kind=kind, title=title))
+
+    def address_problems(self, settings: Mapping[str, Any]) -> Iterator[str]:
+        """A sentence for each address in the settings that no load may be sent to."""
+        urls = settings.get("url") or ()
+        for url in [urls] if isinstance(urls, str) else urls:
+            if origin_of(url) is None:
+                yield f"url {str(url)!r}: write it whole, such as http://127.0.0.1:8000"
+        if settings.get("cluster") not in (None, "ray"):
+            yield "cluster: an agent may only use the cluster of this machine's settings, ray"
+        for text in _texts(dict(settings)):
+            for address in _URL.findall(text):
+                if not self._may_reach(address):
+                    host = urlsplit(address).hostname or address
+                    yield f"{host} is not an allowed target: start the server with --allow-url, or use this machine"
+
+    def task(self, name: str) -> Task:
+        return self.console.task(name)
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """The latest first."""
+        return [brief(task) for task in self.console.tasks(whole=True)]
+
+    def stop(self, name: str) -> dict[str, Any]:
+        """Stop sending and let requests finish; the second time, cut them."""
+        return brief(self.console.queue.stop(name))
+
+    def live(self, name: str) -> dict[str, Any] | None:
+        """The last second of a task that runs. Returns None before the first."""
+        task = self.task(name)
+        lines = self.console.live(name, run=task.run)
+        return lines[-1] if lines else None
+
+    def result(self, name: str) -> dict[str, Any]:
+        """The task, and its report as text."""
+        task = self.task(name)
+        kind = KINDS[task.kind]
+        path = self.console.folder.file(name, kind.numbers)
+        page = path.with_name(kind.page)
+        return {**brief(task), "report": report_text(task.kind, path.parent), "page": str(page.resolve())}
+
+    def compare(self, names: Sequence[str], margin: str, allow: Sequence[str]) -> dict[str, Any]:
+        """compare.json of tasks against the first of them."""
+        made = self.console.compared(names, margin=margin, allow=",".join(allow))
+        if made.document is None:
+            raise ConsoleError("; ".join(made.left_out) or "there is nothing to compare")
+        return {"comparison": made.document, "left_out": list(made.left_out)}
+
+    def gate(self, names: Sequence[str], rules: GateRules) -> dict[str, Any]:
+        """The result of `python -m bench gate`, with its exit status."""
+        runs = [str(self.console.folder.directory(name).resolve()) for name in names]
+        words = [f"--slo={objective}" for objective in rules.objectives] + [f"--margin={rules.margin}"]
+        if rules.baseline is not None:
+            words += [f"--baseline={self._baseline(rules.baseline)}", *(["--update"] if rules.update else [])]
+        words += ["--strict"] if rules.strict else []
+        command = [sys.executable, "-m", "bench", "gate", *words, "--format", "json", "--", *runs]
+        try:
+            ran = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=GATE_WITHIN_S
+            )
+        except subprocess.TimeoutExpired:
+            raise ConsoleError(f"the gate took more than {GATE_WITHIN_S:.0f} s: run it in a terminal") from None
+        if ran.returncode not in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID, Exit.TARGET) or not ran.stdout:
+            raise ConsoleError("; ".join(line.removeprefix("error: ") for line in ran.stderr.splitlines()))
+        gate: dict[str, Any] = orjson.loads(ran.stdout)
+        return {"exit_status": ran.returncode, "gate": gate}
+
+    def _may_reach(self, address: str) -> bool:
+        origin = origin_of(address)
+        return origin is not None and (origin in self._allowed or is_loopback(urlsplit(address).hostname or ""))
+
+    def _target_with_key(self, url: str, variable: str) -> str:
+        """A saved target for this server and the variable that holds its key."""
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{origin_of(url)}-{variable}").strip("-")
+        return self.console.save_target({"name": name, "url": url, "key_variable": variable}).name
+
+    def _baseline(self, name: str) -> Path:
+        if _NAME.fullmatch(name) is None:
+            raise ConsoleError(f"baseline {name!r}: give it a name of letters, digits, dots and dashes")
+        folder = self.console.runs / OWN_FOLDER / "baselines"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{name}.json"
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in (*value.keys(), *value.values()):
+            yield from _texts(part)
+    elif isinstance(value, Sequence):
+        for part in value:
+            yield from _texts(part)
+
+
+def brief(task: Task) -> dict[str, Any]:
+    """What an agent needs of a task; `over` says that nothing more happens by itself."""
+    whole = task.to_json()
+    known = (
+        "id", "kind", "state", "title", "target", "load", "verdict", "verdict_headline", "reasons", "held", "headline",
+        "problem", "needs", "share_done",
+    )  # fmt: skip
+    return {**{name: whole[name] for name in known if whole[name] not in (None, "", (), [])}, "over": task.over}

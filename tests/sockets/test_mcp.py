@@ -1,0 +1,132 @@
+"""`python -m bench mcp` by the protocol's own client, over stdio, against the mock."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client, StdioServerParameters
+
+from bench import cli
+from bench.errors import Exit
+from bench.run_files.run_directory import held_alone
+from tests.support.made_runs import made_run
+from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
+
+SMALL = {"concurrency": 2, "requests": 8, "input_tokens": 16, "output_tokens": 4}
+
+
+@asynccontextmanager
+async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client]:
+    """A client of a server in a process of its own."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(runs.parent / "cache"), **env}
+    environment.pop("PYTHONWARNINGS", None)
+    started = StdioServerParameters(
+        command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment
+    )
+    with anyio.fail_after(PATIENCE_S):
+        async with Client(started) as client:
+            yield client
+
+
+async def called(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    reply = await client.call_tool(tool, arguments)
+    assert not reply.is_error, reply.content
+    assert reply.structured_content is not None
+    return dict(reply.structured_content)
+
+
+async def refused(client: Client, tool: str, **arguments: Any) -> str:
+    reply = await client.call_tool(tool, arguments)
+    assert reply.is_error
+    (content,) = reply.content
+    return str(content.text).removeprefix(f"Error executing tool {tool}: ")  # type: ignore[union-attr]
+
+
+async def measured(client: Client, **arguments: Any) -> tuple[dict[str, Any], Sequence[str | None]]:
+    """A task that is started and watched to its end, and the states that its progress names."""
+    states: list[str | None] = []
+
+    async def seen(progress: float, total: float | None, message: str | None) -> None:
+        assert total == 1
+        assert 0 <= progress <= 1
+        states.append(message)
+
+    task = await called(client, "start", **arguments)
+    assert task["over"] is False
+    while not task["over"]:
+        reply = await client.call_tool("watch", {"task": task["id"]}, progress_callback=seen)
+        task = dict(reply.structured_content or {})
+    return task, states
+
+
+def test_an_agent_measures_and_judges(tmp_path: Path) -> None:
+    async def drive() -> None:
+        with mock_process("--ttft", "20ms", "--tpot", "1ms", "--api-key", "the-key") as mock:
+            async with client_of(tmp_path / "runs", OPENAI_API_KEY="the-key") as client:
+                assert {tool.name for tool in (await client.list_tools()).tools} == {
+                    "start", "watch", "result", "tasks", "stop", "compare", "gate",
+                }  # fmt: skip
+                checked, _ = await measured(client, kind="calibrate", settings={**SMALL, "requests": 20})
+                assert checked["verdict"] is not None
+                given = {
+                    "settings": {"url": mock.url, **SMALL, "slo": ["ttft:p90<500s"]},
+                    "key_variable": "OPENAI_API_KEY",
+                }
+                ran, states = await measured(client, title="first", **given)
+                assert (ran["kind"], ran["held"]) == ("run", True)
+                assert "running" in states or "starting" in states
+                assert len(mock.ledger_lines(at_least=8)) >= 8
+                result = await called(client, "result", task=ran["id"])
+                assert result["report"].startswith("# first\n")
+                assert Path(result["page"]).is_file()
+                assert await refused(client, "result", task="nothing-there") == "there is no task 'nothing-there'"
+                listed = (await called(client, "tasks"))["tasks"]
+                assert [task["id"] for task in listed] == [ran["id"], checked["id"]]
+
+                endless = await called(
+                    client, "start", settings={"url": mock.url, **SMALL, "requests": None, "duration": "600s"}
+                )
+                soon = await called(client, "watch", task=endless["id"], seconds=0)
+                assert soon["over"] is False
+                await called(client, "stop", task=endless["id"])
+
+    anyio.run(drive)
+
+
+def test_an_agent_compares_and_gates(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for n, (name, ttft) in enumerate({"a1": 50.0, "a2": 50.5, "b1": 60.0}.items()):
+        made_run(runs / name, at=n, seed=n, ttft_ms=ttft)
+        (runs / name / "report.html").touch()
+
+    async def drive() -> None:
+        async with client_of(runs) as client:
+            found = await called(client, "compare", tasks=["a1", "b1"])
+            assert [side["path"] for side in found["comparison"]["sides"]] == ["a1", "b1"]
+            assert "choose 2 to 26 tasks" in await refused(client, "compare", tasks=["a1"])
+            held = await called(client, "gate", tasks=["a1", "a2", "b1"], objectives=["ttft:p90<10s"])
+            assert (held["exit_status"], len(held["gate"]["objectives"])) == (0, 1)
+            assert "nothing to check the runs against" in await refused(client, "gate", tasks=["a1"])
+            far = await refused(client, "start", settings={"url": "http://10.0.0.1", **SMALL})
+            assert far == "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine"
+
+    anyio.run(drive)
+
+
+def test_one_server_has_a_folder_and_wrong_flags_are_sentences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".console").mkdir()
+    with held_alone(tmp_path / ".console"):
+        assert cli.main(["mcp", "--runs", str(tmp_path)]) == Exit.USAGE
+    assert "already runs" in capsys.readouterr().err
+    assert cli.main(["mcp", "--allow-url", "gpu-box"]) == Exit.USAGE
+    assert capsys.readouterr().err == "error: --allow-url gpu-box: write it whole, such as http://host:8000\n"
