@@ -29,11 +29,13 @@ from bench.config import resolve
 from bench.errors import Exit
 from bench.modes.rate import Rate
 from bench.run_files.run_directory import RunDirectory
+from bench.workload.tracing import ids_of
 from tests.support.balancer import balanced
 from tests.support.cluster_runs import dispersion, programs, whole_lines
 from tests.support.literal_replies import GOOD, stream
 from tests.support.literal_server import LiteralServer, Received, Step, Until
 from tests.support.mock_process import mock_process
+from tests.support.otlp_receiver import otlp_receiver
 from tests.support.patience import PATIENCE_S
 from tests.support.ray_nodes import RayNodes, ray_nodes
 from tests.support.run_process import flags, loaded, process, records, summary, wait_for
@@ -107,6 +109,20 @@ def test_eight_workers_on_three_nodes_send_the_arrivals_of_one_process(
     last = json.loads((tmp_path / "run" / "live.jsonl").read_text().splitlines()[-1])
     assert sum(one["done"] for one in last["workers"]) == 1000
     assert last["client"]["slowest"] in {one["name"] for one in last["workers"]}
+
+
+def test_a_cluster_has_one_export_with_the_sum_of_its_workers(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
+    with otlp_receiver() as collector:
+        export = ("--otlp", collector.url, "--trace-share", "30%")
+        load = ("--rate", "50", "--requests", "60", "--quiet", "--workers", "3", *export)
+        status, out, err = ran(on_cluster(mock, tmp_path, *load), cluster.environment)
+        assert status in MEASURED, err + out
+    rows = records(tmp_path)
+    assert {row["worker"] for row in rows} == {0, 1, 2}
+    assert sum(point.count for point in collector.last["trueload.ttft"].histogram.data_points) == 60
+    traces = {ids_of(row["traceparent"])[0] for row in rows if row["traceparent"] is not None}
+    assert {span.trace_id.hex() for span in collector.spans} == traces
+    assert traces
 
 
 def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_path: Path, cluster: RayNodes) -> None:
