@@ -168,7 +168,7 @@ def row(name: str, users: int, folders: Sequence[Path]) -> str:
             cells.append(f"{'-':>26}")
             continue
         cells.append(f"{found.alone.share:>8.1%}{found.loaded.share:>8.1%} {found.decision[:9]:<9}")
-    first = None if compared.difference is None else compared.difference.median
+    first = compared.difference.median
     moved = (None, None) if compared.drift is None else (compared.drift.alone_most, compared.drift.most)
     cells += [
         f"{'-' if first is None else f'{first:.0f}':>6}",

@@ -46,6 +46,7 @@ class Connection:
 
     received_ns: int | None = 0
     clock = "kernel"
+    bytes_in: int | None = None
     http_1_0 = False
     keep_alive = True
     last: LastResponse | None = None

@@ -187,7 +187,7 @@ def test_the_client_of_openai_speaks_and_reads_text_and_the_conversation_goes_on
             client.realtime.connect(model="mock-model") as connection,
         ):
             await connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
-            given = []
+            given: list[Any] = []
             for rows in ([speech, commit, CREATE], [SAY, CREATE]):
                 for row in rows:
                     await connection.send(row)  # type: ignore[arg-type]

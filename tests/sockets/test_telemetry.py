@@ -63,7 +63,7 @@ def count(collector: Collector, name: str, **attributes: str) -> float:
     metric = collector.last[name]
     points = getattr(metric, metric.WhichOneof("data")).data_points
     chosen = [point for point in points if attributes.items() <= plain(point.attributes).items()]
-    return sum(point.count if metric.WhichOneof("data") == "histogram" else point.as_int for point in chosen)
+    return float(sum(point.count if metric.WhichOneof("data") == "histogram" else point.as_int for point in chosen))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def last_page(mock: MockProcess, out: Path, accept: str) -> str:
 
 def test_a_scraper_sees_the_end_of_the_run_and_the_page_ends_then(mock: MockProcess, tmp_path: Path) -> None:
     page = last_page(mock, tmp_path / "run", "application/openmetrics-text; version=1.0.0")
-    families = {family.name: family for family in text_string_to_metric_families(page)}
+    families = {family.name: family for family in text_string_to_metric_families(page)}  # type: ignore[no-untyped-call]
     ended = families["trueload_requests_ended"].samples
     assert [(sample.name, sample.value) for sample in ended] == [("trueload_requests_ended_total", 40.0)]
     ttft = {one.labels["le"]: one.value for one in families["trueload_ttft_seconds"].samples if "le" in one.labels}

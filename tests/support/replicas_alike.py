@@ -13,6 +13,7 @@ from bench.statistics.multiple import holm
 from bench.verdict.limits import Limits
 from bench.verdict.replicas import CHANCE
 
+Choice = Literal["in turn", "at random", "least in flight"]
 SLOTS = 4
 """Requests that a replica serves at once; others wait in its queue."""
 
@@ -24,27 +25,25 @@ class Fleet:
     replicas: int
     requests: int
     load: float
-    choice: Literal["in turn", "at random", "least in flight"]
+    choice: Choice
 
     def __str__(self) -> str:
         return f"{self.replicas} replicas, {self.requests} requests each, load {self.load:g}, {self.choice}"
 
 
-FLEETS = [
-    Fleet(replicas, requests, load, choice)
-    for replicas, requests, load, choice in (
-        (2, 300, 0.5, "in turn"),
-        (3, 300, 0.7, "at random"),
-        (20, 100, 0.7, "in turn"),
-        (3, 300, 0.9, "least in flight"),
-        (2, 100, 0.9, "in turn"),
-        (8, 100, 0.9, "at random"),
-        (8, 300, 0.9, "at random"),
-        (3, 300, 0.97, "at random"),
-        (8, 100, 1.05, "in turn"),
-        (8, 300, 1.3, "at random"),
-    )
-]
+_EACH: tuple[tuple[int, int, float, Choice], ...] = (
+    (2, 300, 0.5, "in turn"),
+    (3, 300, 0.7, "at random"),
+    (20, 100, 0.7, "in turn"),
+    (3, 300, 0.9, "least in flight"),
+    (2, 100, 0.9, "in turn"),
+    (8, 100, 0.9, "at random"),
+    (8, 300, 0.9, "at random"),
+    (3, 300, 0.97, "at random"),
+    (8, 100, 1.05, "in turn"),
+    (8, 300, 1.3, "at random"),
+)
+FLEETS = [Fleet(*each) for each in _EACH]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def one_run(fleet: Fleet, seed: int, limits: Limits | None = None) -> Called:
     )
 
 
-def _served(fleet: Fleet, rng: np.random.Generator) -> tuple[skew.Floats, skew.Floats, np.ndarray]:
+def _served(fleet: Fleet, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """When each request was sent, how long it took, and where it went."""
     n = fleet.replicas * fleet.requests
     sent = np.cumsum(rng.exponential(1 / (fleet.load * fleet.replicas * SLOTS), n))

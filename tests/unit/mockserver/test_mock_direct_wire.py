@@ -41,6 +41,7 @@ class FakeConnection:
         self.wire: TransportWire | None = None
         self.held_until_ns: int | None = None
         self.clock = "kernel"
+        self.bytes_in: int | None = None
         self.http_1_0 = http_1_0
         self.on_lost: Callable[[], None] | None = None
         self.keep_alive = keep_alive

@@ -65,6 +65,7 @@ class Transport:
 class Connection:
     received_ns: int | None = RECEIVED
     clock = "kernel"
+    bytes_in: int | None = None
     last: LastResponse | None = None
     held_until_ns: int | None = None
     wire: TransportWire | None = None
