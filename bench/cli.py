@@ -19,7 +19,6 @@ from bench.commands.output import complain, never_too_narrow, problem_of_the_mac
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
 from bench.stores.transfer import is_address
-from promptset import closed_pipe
 
 NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
@@ -39,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv is None:  # The process is ours.
             set_up()
             if words[:1] != ["dataset"]:  # It makes rows without end, and stops when nobody reads them.
+                from promptset import closed_pipe  # In a clone without an environment there is none.
+
                 closed_pipe.survive()
             never_too_narrow(sys.stdout)
         status = _dispatch(words)

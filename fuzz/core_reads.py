@@ -46,7 +46,8 @@ class _Engine:
     """As much of the transport as reading asks for."""
 
     offset_ns = 0
-    target = SimpleNamespace(max_response_bytes=1 << 20)
+    replica_headers = ()
+    target = SimpleNamespace(max_response_bytes=1 << 20, method_of=lambda route: "POST")
 
 
 @functools.cache

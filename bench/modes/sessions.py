@@ -154,7 +154,7 @@ class Sessions(UsersMode):
     def data(cls, settings: Settings) -> SourceSpec:
         """The sessions of a file, those of a recipe, or simulated ones."""
         if settings.dataset is not None and not endpoint_of(settings).counts_tokens:
-            from bench.sources.http import HttpSessionSpec
+            from bench.sources.http_sessions import HttpSessionSpec
 
             return HttpSessionSpec(path=Path(settings.dataset), rows=settings.rows)
         if settings.recipe is not None:

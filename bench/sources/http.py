@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 from bench.sources.file_rows import read_rows
 from bench.sources.http_template import BodyTemplate, parse_template
 from bench.sources.in_order import SamplesInOrder
-from bench.sources.sessions import SessionData, SessionSource
 from promptset.errors import SpecError
 from promptset.loaders.http_requests import FORMATS, HttpRows, read_http_rows
 from promptset.samples import HttpRequest, Sample
-from promptset.sessions import Session, Turn
 from promptset.whole_file import read_named
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ class HttpSpec:
         if self.path is not None:
             rows = read_http_rows(self.path, self.rows)
             samples = tuple(map(self._with_method, rows.samples))
-            return HttpSource(samples, notes=_notes(rows, self.rows), by_time=self.by_time, first=first, step=step)
+            return HttpSource(samples, notes=notes_of(rows, self.rows), by_time=self.by_time, first=first, step=step)
         body = b"" if self.body is None else content_of(self.body)
         return HttpSource((Sample(http=HttpRequest(body, self.method)),), repeats_one=True, first=first, step=step)
 
@@ -94,64 +92,14 @@ def _is_fixed(template: BodyTemplate) -> bool:
     return all(place.of is None for place in template.places)
 
 
-def _notes(rows: HttpRows, asked: str) -> tuple[str, ...]:
+def notes_of(rows: HttpRows, asked: str) -> tuple[str, ...]:
+    """What a report says of the file: its format if none was named, and requests that are left out."""
     notes = []
     if asked == "auto":
         notes.append(f"the file of requests is read as {rows.format} (--rows {rows.format})")
     if rows.elsewhere:
         notes.append(f"{rows.elsewhere} requests of the file go to other hosts than {rows.host}, and are left out")
     return tuple(notes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpSessionSpec:
-    """Sessions of any HTTP service: the rows of a file with the same `session`, in their order. When they are used up, they
-    come again."""
-
-    path: Path
-    rows: str = "auto"
-
-    @property
-    def plans_sharing(self) -> bool:
-        """Requests have no prompts."""
-        return False
-
-    def open(
-        self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
-    ) -> SessionSource:
-        """Raises SpecError if the file cannot be used."""
-        del tokenizer, seed, salt, chat
-        rows = read_http_rows(self.path, self.rows)
-        held: dict[str, list[Sample]] = {}
-        for number, sample in enumerate(rows.samples, 1):
-            if sample.session is None:
-                raise SpecError(
-                    f"{self.path}: --mode sessions needs the session of each request, and that of row {number} is missing: "
-                    '{"method": "GET", "url": "http://host/path", "session": "a", "think_time_s": 2}'
-                )
-            held.setdefault(sample.session, []).append(sample)
-        sessions = [
-            Session(
-                id=name,
-                turns=tuple(map(_turn, samples)),
-                requests=tuple(samples),
-            )
-            for name, samples in held.items()
-        ]
-        data = SessionData(
-            session_at=lambda index: sessions[index % len(sessions)],
-            size=len(sessions),
-            names_models=True,
-            notes=_notes(rows, self.rows),
-            own_body=rows.samples[0],
-        )
-        return SessionSource(data, first, step)
-
-
-def _turn(sample: Sample) -> Turn:
-    request = sample.http
-    assert request is not None
-    return Turn(content=f"{request.method} {request.path}", think_time_s=request.think_time_s)
 
 
 class HttpSource(SamplesInOrder):

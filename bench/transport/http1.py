@@ -17,6 +17,8 @@ class ResponseParser:
     httptools refers to this object, and this object to httptools: `close` breaks the cycle.
     """
 
+    beside = False
+    """Whether the last bytes were of the connection, and not of the response: of a WebSocket some are."""
     __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
     def __init__(self, *, to_head: bool = False) -> None:

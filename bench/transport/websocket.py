@@ -69,6 +69,7 @@ class ClientSocket:
         self.error: str | None = None
         self.complete = False
         self.keep_alive = True
+        self.beside = False
 
     def feed_handshake(self, data: bytes) -> bool:
         """Whether the handshake has ended: `refused` says how. Raises BrokenSocket."""
@@ -106,6 +107,7 @@ class ClientSocket:
         """The messages that these bytes complete, up to the end of the reply. One that comes behind it ends the
         connection (`keep_alive`), as do a close and what is no text (`error`)."""
         pieces: list[bytes] = []
+        self.beside = False
         try:
             self._frames.receive_data(data)
             for event in self._frames.events():
@@ -119,6 +121,7 @@ class ClientSocket:
                     self._fail("a binary message came, and events are texts")
         except (RemoteProtocolError, LocalProtocolError) as e:
             self._fail(str(e))
+        self.beside = self.beside and not pieces and not self._message and self.closed is None and self.error is None
         return pieces
 
     def _take(self, event: TextMessage, pieces: list[bytes]) -> None:
@@ -133,6 +136,7 @@ class ClientSocket:
         self._size = 0
         words = self._words
         if words is not None and words.is_beside(message, begun=self.status is not None):
+            self.beside = True
             return
         if self.complete:
             self.keep_alive = False

@@ -143,9 +143,10 @@ def serve(config: MockConfig) -> None:
         return
     resources = make_resources(config)
     listeners = listen(config)
+    address = _address(listeners[0])
 
     def print_ready() -> None:
-        print(f"mockserver ready at {_address(listeners[0])}", flush=True)
+        print(f"mockserver ready at {address}", flush=True)
 
     if config.workers == 1:
         _serve(config, create_app(config, resources), listeners[0], print_ready, None)

@@ -75,7 +75,7 @@ def test_the_read_only_token_sees_no_button_that_it_cannot_use(browser: Browser,
     base = page.url.rstrip("/")
     buttons = {
         "/": ["Filter", "⋯", "⋯", "Compare the chosen"],
-        "/tasks/a": ["Export", "Copy", "Copy"],
+        "/tasks/a": ["Compare with …", "Export", "Copy", "Copy"],
         "/data": [],
         "/targets": [],
         "/new": [],

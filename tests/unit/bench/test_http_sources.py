@@ -10,7 +10,8 @@ import pytest
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.components import source_of, target_of, tokenizer_of
-from bench.sources.http import HttpSessionSpec, HttpSpec
+from bench.sources.http import HttpSpec
+from bench.sources.http_sessions import HttpSessionSpec
 from bench.sources.http_template import parse_template
 from bench.transport.interface import Destination
 from bench.workload import RequestDraft, Route

@@ -67,6 +67,9 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_head_kb": ("8", 8.0),
     "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
+    "replicas": ("3", 3),
+    "replica": ("1:ttft=9ms", ["1:ttft=9ms"]),
+    "scale": ("start=3s", "start=3s"),
     "cpu_priority": ("normal", "normal"),
     "engine": ("sampled", "sampled"),
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
@@ -106,6 +109,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
 
 BESIDE = {
     "replay_draw": ("--replay=seen.jsonl",),
+    "replica": ("--replicas=2",),
     **dict.fromkeys(
         ("step_cost", "max_num_seqs", "max_num_batched_tokens", "kv_blocks", "prefix_caching", "scheduling_policy"),
         ("--engine=batching",),

@@ -63,7 +63,7 @@ def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
         ("stall:for=0s", "write a time above 0"),
         ("pause:for=2s,period=2s", "for must be shorter than period"),
         ("refuse", "say when it ends"),
-        ("refuse:until=2s,rate=0.5", "only from and until can select"),
+        ("refuse:until=2s,rate=0.5", "only from, until and skip can select"),
     ],
 )
 def test_a_wrong_spec_says_what_to_write(spec: str, says: str) -> None:

@@ -85,7 +85,7 @@ STREAMS: list[tuple[str, list[bytes], str, Outcome | None, str]] = [
     ("nothing", [], "", Outcome.TRUNCATED, "without image_generation.completed"),
     ("an error", [PARTIAL, b'{"type":"error","error":{"message":"busy"}}'], "io", Outcome.STREAM_ERROR, "busy"),
     ("what is no JSON", [b'{"type":"ima', COMPLETED], "oo", Outcome.MALFORMED, "event 0 is not JSON"),
-    ("what is no object", [b"[]"], "o", Outcome.MALFORMED, "event 0 is no object"),
+    ("what is no object", [b"[]"], "o", Outcome.MALFORMED, "event 0 is not a JSON object"),
     ("no image in the event", [PARTIAL, event("completed", "")], "io", Outcome.MALFORMED, "event 1 has neither"),
     ("another file", [event("completed", "aGVsbG8gd29ybGQh")], "o", Outcome.MALFORMED, "event 0 has an image that is"),
 ]

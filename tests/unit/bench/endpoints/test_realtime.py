@@ -192,10 +192,10 @@ FAILED = {"type": "failed", "error": {"type": "server_error", "code": "x", "mess
     [
         ([], Outcome.TRUNCATED, "without response.done"),
         ([CREATED, said("a"), sound(480)], Outcome.TRUNCATED, "without response.done"),
-        ([CREATED, said("a"), done()], Outcome.NO_TOKENS, "has no audio"),
-        ([CREATED, sound(0), done()], Outcome.NO_TOKENS, "has no audio"),
+        ([CREATED, said("a"), done()], Outcome.NO_TOKENS, "without audio"),
+        ([CREATED, sound(0), done()], Outcome.NO_TOKENS, "without audio"),
         ([event("response.output_audio.delta", delta="?"), done()], Outcome.STREAM_ERROR, "not base64"),
-        ([event("response.output_audio.delta", delta=[1]), done()], Outcome.NO_TOKENS, "has no audio"),
+        ([event("response.output_audio.delta", delta=[1]), done()], Outcome.NO_TOKENS, "without audio"),
         ([sound(480), done("failed", FAILED)], Outcome.STREAM_ERROR, "server_error: no GPU"),
         ([sound(480), done("cancelled", {"reason": "turn_detected"})], Outcome.STREAM_ERROR, "cancelled"),
         ([sound(480), done("incomplete", {"reason": "tired"})], Outcome.STREAM_ERROR, "incomplete: tired"),

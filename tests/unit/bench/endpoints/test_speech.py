@@ -116,10 +116,10 @@ def test_events_bear_pieces_of_the_file(one_by_one: bool) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "pieces", "outcome", "words"),
     [
-        (Speech(), [], Outcome.NO_TOKENS, "has no audio"),
-        (Speech(), [HEAD], Outcome.NO_TOKENS, "has no audio"),
+        (Speech(), [], Outcome.NO_TOKENS, "without audio"),
+        (Speech(), [HEAD], Outcome.NO_TOKENS, "without audio"),
         (Speech("mp3"), [b'{"error": {"mess', b'age": "no voice"}}'], Outcome.STREAM_ERROR, "no voice"),
-        (Speech(events=True), [DONE], Outcome.NO_TOKENS, "has no audio"),
+        (Speech(events=True), [DONE], Outcome.NO_TOKENS, "without audio"),
         (Speech(events=True), [delta(WAV)], Outcome.TRUNCATED, "without speech.audio.done"),
         (Speech(events=True), [delta(WAV), event(type="error", error={"message": "no"})], Outcome.STREAM_ERROR, "no"),
         (Speech(events=True), [event(type="speech.audio.delta", audio="?")], Outcome.STREAM_ERROR, "not base64"),

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import random
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from bench.endpoints import ENDPOINTS
+from bench.endpoints.realtime import RealtimeMessages
 from bench.endpoints.responses import ResponsesMessages
 from bench.endpoints.responses_reader import is_last, may_be_last
 from bench.transport.chunkwise_reads import MOST
+from bench.transport.exchange import Exchange
+from bench.transport.interface import Reading
+from bench.transport.polled_connection import PolledConnection
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
+from bench.workload import Request
 from tests.support.socket_server import BINARY, PING, TEXT, accepting, frame, goodbye, text
 
 EVENTS = [{"type": "response.created"}, {"type": "response.output_text.delta", "delta": "ü" * 70_000},
@@ -167,3 +175,38 @@ def test_how_much_of_a_frame_is_left_is_known_of_its_first_bytes(size: int) -> N
 def test_which_message_is_the_last_of_a_reply(message: bytes, last: bool) -> None:
     assert is_last(message) is last
     assert may_be_last(frame(message)) or not last
+
+
+GREETING = text({"type": "session.created"})
+DELTA = text({"type": "response.output_text.delta", "delta": "a"})
+
+
+def realtime() -> ClientSocket:
+    client = opened()
+    client.begin(RealtimeMessages())
+    return client
+
+
+def test_a_message_of_the_session_is_beside_the_reply_and_no_part_of_it() -> None:
+    client = realtime()
+    for data, beside in ((GREETING, True), (GREETING + DELTA, False), (DELTA, False)):
+        client.feed(data)
+        assert client.beside is beside
+    client = realtime()
+    client.feed(GREETING + goodbye(1000))
+    assert not client.beside, "a close is an answer"
+
+
+def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None:
+    connection: Any = PolledConnection.__new__(PolledConnection)
+    connection._engine = SimpleNamespace(offset_ns=0, target=SimpleNamespace(max_response_bytes=1 << 20))
+    request = Request(
+        id="r", index=0, body=b"{}", stream=True, input_tokens_asked=None, output_tokens_asked=1
+    )  # fmt: skip
+    exchange = Exchange(request, 0, 0, Reading(endpoint=ENDPOINTS["realtime"]), "kernel")
+    exchange.mark_connected(1)
+    exchange.mark_sent(100)
+    exchange.messages()
+    connection._put_by, connection._put_by_bytes, connection._lazy = [(GREETING, 40, 0), (DELTA, 170, 0)], 0, False
+    connection._feed(SimpleNamespace(exchange=exchange), realtime())
+    assert exchange.first_byte_ns == 170
