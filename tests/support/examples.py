@@ -46,24 +46,33 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
         # A client that stood still leaves no runs to compare.
         assert ran.returncode == 0 or "INVALID" in ran.stderr, f"{block}: {ran.stderr}"
     elif block.language == "yaml":
-        name, for_mock = configuration_name(blocks, at)
-        (place.folder / name).write_text(place.at_real_addresses(block.text))
-        if for_mock:
-            read_arguments(["--config", str(place.folder / name)])
-        elif block.text.startswith("apiVersion:"):
-            assert yaml.safe_load(block.text)["kind"]  # Of a cluster's own; tests/unit/bench/scale reads what is in it.
-        elif block.text.startswith("classes:"):
-            resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
-        elif block.text.startswith("path:"):
-            read_definition(place.folder / name)
-        elif block.text.startswith("server:"):
-            spec_of(read_spec(place.folder / name), lambda settings: resolve(dict(settings)))
-        elif block.text.startswith("like:"):
-            resolve({"url": "http://127.0.0.1:8000", "mode": "sessions", "dataset": str(place.folder / name)})
-        else:
-            resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
+        read_file(place, blocks, at)
     elif block.language == "json":
         json.loads(block.text)
+
+
+def read_file(place: Workplace, blocks: list[Block], at: int) -> None:
+    """Read a file that a page shows, as what reads it would."""
+    block = blocks[at]
+    name, for_mock = configuration_name(blocks, at)
+    (place.folder / name).write_text(place.at_real_addresses(block.text))
+    if for_mock:
+        read_arguments(["--config", str(place.folder / name)])
+    elif block.text.startswith("apiVersion:"):
+        assert yaml.safe_load(block.text)["kind"]  # Of a cluster's own; tests/unit/bench/scale reads what is in it.
+    elif block.text.startswith("- uses:"):  # Steps of a workflow with our action.
+        inputs = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"].keys()
+        assert all(step["with"].keys() <= inputs for step in yaml.safe_load(block.text))
+    elif block.text.startswith("classes:"):
+        resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
+    elif block.text.startswith("path:"):
+        read_definition(place.folder / name)
+    elif block.text.startswith("server:"):
+        spec_of(read_spec(place.folder / name), lambda settings: resolve(dict(settings)))
+    elif block.text.startswith("like:"):
+        resolve({"url": "http://127.0.0.1:8000", "mode": "sessions", "dataset": str(place.folder / name)})
+    else:
+        resolve({}, {"url": "http://127.0.0.1:8000", **read_yaml(place.folder / name)}, name)
 
 
 def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ...]) -> None:
