@@ -165,15 +165,16 @@ class PolledConnection(Connection):
             else:
                 seconds, nanoseconds = _STAMP.unpack(raw)
                 stamp_ns = seconds * NS_PER_S + nanoseconds - offset_ns
-            arrived_ns, is_first = stamp_ns, exchange.first_byte_ns is None
+            is_first = exchange.first_byte_ns is None
             if is_first:
+                exchange.first_byte_ns = stamp_ns
                 before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
                 # The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp.
                 stamp_ns = before_ns
             pieces = parser.feed(data)
-            if is_first and not parser.beside:
-                exchange.first_byte_ns = arrived_ns
+            if is_first and parser.beside:
+                exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
             # Not reported by that poll: the bytes came after it, and after those of the read before.

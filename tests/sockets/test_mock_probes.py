@@ -252,9 +252,11 @@ def test_what_follows_a_preemption_is_garbled() -> None:
         replies = await asyncio.gather(*(client.post(PATHS["chat"], json=body) for body in bodies))
         garbled.extend("\ufffd" in reply.text or "\\ufffd" in reply.text for reply in replies)
 
+    # A reply takes two seconds, so that the six are there together however slowly they come.
     lines = through_asgi(
-        call, "--engine", "batching", "--kv-blocks", "16", "--max-model-len", "200", "--fault", "garble_preempted"
-    )
+        call, "--engine", "batching", "--step-cost", "b0=30000,b1=1,b2=1", "--kv-blocks", "16", "--max-model-len", "200",
+        "--fault", "garble_preempted",
+    )  # fmt: skip
     preempted = [line["engine"]["preemptions"] > 0 for line in lines]
     assert any(preempted)
     assert not all(preempted)
