@@ -38,7 +38,7 @@ def spec_of(port: int = 0) -> dict[str, Any]:
         "load": {"input_tokens": 20, "output_tokens": 8, "check_answers": "50%", "probes": "arithmetic=20"},
         "visit": "0.5s",
         "warmup": "0.1s",
-        "budget": "2m",
+        "budget": "5m",
     }
 
 
