@@ -198,6 +198,7 @@ def test_the_action_measures_the_mock_and_holds_the_next_job_to_the_baseline(run
     assert (tmp_path / "output").read_text().splitlines()[-1] == "status=1"
 
 
+@pytest.mark.long
 def test_the_action_measures_a_server_with_its_key(runner: Runner) -> None:
     with mock_process("--ttft", "20ms", "--tpot", "3ms", "--api-key", "the-key") as mock:
         ran = runner.action("Measure", url=mock.url, load=SHORT, runs="1", **{"api-key": "the-key"})
@@ -246,6 +247,7 @@ def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
     assert sorted(path.name for path in runner.folder.iterdir()) == ["a-file"]
 
 
+@pytest.mark.long
 def test_the_component_runs_the_commands_of_the_action(runner: Runner) -> None:
     (action,) = documents(ACTION)
     _, jobs = documents(COMPONENT)
