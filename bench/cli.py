@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv is None:  # The process is ours.
             set_up()
-            if words[:1] != ["dataset"]:  # It makes rows without end, and stops when nobody reads them.
+            if words[:1] != ["dataset"]:  # It can make endless rows, and stops when its reader has gone.
                 from promptset import closed_pipe  # In a clone without an environment there is none.
 
                 closed_pipe.survive()

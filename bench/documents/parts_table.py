@@ -63,7 +63,7 @@ def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
 
 
 def _row(part: PartNumbers, *, tokens: bool | None) -> tuple[str, ...]:
-    """`tokens` is None if nobody counts tokens, and True if replies are generated text."""
+    """`tokens` is None if no tokens are counted, and True if replies are generated text."""
     latency, rates = part.latency, part.throughput
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))

@@ -34,7 +34,7 @@ def _sizes(row: ShownRequest, tokens: bool | None) -> tuple[tuple[str, str], ...
 
 
 def slowest(page: PageData | None, *, tokens: bool | None = True) -> list[RequestRow]:
-    """The slowest requests, the slowest first. `tokens` is None if nobody counts tokens, and True if replies are generated
+    """The slowest requests, the slowest first. `tokens` is None if no tokens are counted, and True if replies are generated
     text."""
     return [
         RequestRow(

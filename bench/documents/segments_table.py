@@ -62,7 +62,7 @@ def rows(summary: RunSummary) -> list[SegmentRow]:
 
 
 def _row(segment: Segment, *, tokens: bool | None) -> SegmentRow:
-    """`tokens` is None if nobody counts tokens, and True if replies are generated text."""
+    """`tokens` is None if no tokens are counted, and True if replies are generated text."""
     latency, throughput = segment.latency, segment.throughput
     first, last = (number(load) for load in (segment.first, segment.last))
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)

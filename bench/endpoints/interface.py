@@ -174,7 +174,7 @@ class SocketWords(Protocol):
     """How an API speaks over a WebSocket: the messages of a request, and which messages of the server are its reply."""
 
     def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
-        """The messages of a request with this body, the last with its ids (those that headers have elsewhere)."""
+        """The messages of a request with this body, the last with the ids that headers carry elsewhere."""
 
     def may_end(self, data: bytes) -> bool:
         """Whether these bytes of messages may hold the last one of a reply: a look that costs little."""

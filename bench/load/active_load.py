@@ -125,7 +125,7 @@ class ActiveLoad:
         )
 
     def _sending_stopped(self) -> None:
-        """Note what is due and not made, once: the feed may still make it, and nobody sends it."""
+        """Note once which requests are due and not made: the feed may still make them, but they are never sent."""
         if self._never_sent is None:
             now_ns = self._clock.now_ns()
             due_ns = self._dispatcher.unmade(now_ns)
