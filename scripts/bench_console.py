@@ -33,7 +33,7 @@ from bench.results.certificate import LedgerCalibration
 from bench.results.summary import RunSummary
 from bench.run_files.run_directory import LEDGER, RunDirectory
 from bench.statistics.student import t_quantile
-from tests.browser.conftest import ARGS
+from tests.support.chromium import ARGS, browser_path
 from tests.support.console_process import TOKEN, console_of, new, until
 from tests.support.made_tasks import made_run
 from tests.support.mock_process import mock_process
@@ -54,9 +54,9 @@ def base_of(client: httpx.Client) -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=list(ARGS))
         yield browser
         browser.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,10 +12,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from tests.support.chromium import ARGS, browser_path
+
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
 def take(page: Page, name: str) -> None:
@@ -42,7 +41,7 @@ def main() -> None:
         try:
             assert console.stdout is not None
             url = console.stdout.readline().removeprefix("console ready at ").strip()
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
+            browser = playwright.chromium.launch(executable_path=browser_path(), args=list(ARGS))
             page = browser.new_page(viewport={"width": 1024, "height": 720})
             page.goto(url)
             page.get_by_role("heading", name="No test yet").wait_for()

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from platforms import HOW_TO_GET, candidates, interpreter, versions
 
+from tests.support.chromium import BROWSERS
+
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MACHINE = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
 """Files by which this machine reaches its package index; a new Debian gets copies."""
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"

@@ -28,6 +28,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 GOLDEN = Path(__file__).parent / "golden"
 QUICK = [Path(__file__).parent / folder for folder in ("unit", "virtual")]
 LEFT_OUT_BY_QUICK = ("processes", "slow")
+WITH_NOTHING_BESIDE = ("timing", "alone")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--timing",
         choices=("none", "only"),
-        help="leave out the tests marked `timing`, or all others (default: neither)",
+        help="leave out the tests marked `timing` or `alone`, or all others (default: neither)",
     )
     parser.addoption(
         "--ended", type=Path, metavar="FILE", help="the last lines tell of the runs that this file knows, too"
@@ -69,9 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: four processes more than processors: most tests of sockets wait for more than half of their time. Those of
+    """`-n auto`: two processes more than processors: most tests of sockets wait for more than half of their time. Those of
     --quick wait for nothing, and each process more imports and collects them all."""
-    return min(processors(), 6) + (0 if config.getoption("quick") else 4)
+    return min(processors(), 6) + (0 if config.getoption("quick") else 2)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,7 +89,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.getoption("quick") and elsewhere:
         return True
     if config.getoption("timing") == "only" and collection_path.match("test_*.py"):
-        return True if "@timing(" not in collection_path.read_text(encoding="utf-8") else None
+        text = collection_path.read_text(encoding="utf-8")
+        return None if "@timing(" in text or "mark.alone" in text else True
     return None
 
 
@@ -124,7 +126,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _left_out(item: pytest.Item) -> bool:
     timing = item.config.getoption("timing")
-    if timing is not None and (timing == "only") != (item.get_closest_marker("timing") is not None):
+    if timing is not None and (timing == "only") != any(map(item.get_closest_marker, WITH_NOTHING_BESIDE)):
         return True
     return bool(item.config.getoption("quick")) and any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))
 

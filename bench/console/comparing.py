@@ -20,12 +20,12 @@ from bench.console.errors import ConsoleError
 from bench.console.language import Phrase, tr
 from bench.console.task import HEADLINES, Task
 from bench.errors import Exit
+from bench.process.priority import NICENESS_BESIDE
 
 MOST_SIDES = 26
 DEFAULT_MARGIN = "5%"
 _WITHIN_S = 300.0
 _KEPT = 8
-_NICENESS = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Comparer:
             )
             with suppress(OSError):
                 if sys.platform != "win32":
-                    os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+                    os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS_BESIDE)
             try:
                 _, errors = process.communicate(timeout=_WITHIN_S)
             except subprocess.TimeoutExpired:

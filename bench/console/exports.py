@@ -9,13 +9,13 @@ from pathlib import Path
 
 from bench.console.errors import ConsoleError
 from bench.console.language import tr
+from bench.process.priority import NICENESS_BESIDE
 from bench.report import metric_table
 from bench.results.summary import from_json
 from bench.run_files.run_directory import REQUESTS
 
 FORMATS = ("csv", "parquet")
 _WITHIN_S = 600.0
-_NICENESS = 19
 
 
 def numbers(summary: Path) -> str:
@@ -41,7 +41,7 @@ def request_table(directory: Path, form: str) -> Path:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     if sys.platform != "win32":
-        os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS_BESIDE)
     try:
         _, errors = process.communicate(timeout=_WITHIN_S)
     except subprocess.TimeoutExpired:

@@ -35,12 +35,13 @@ _BATCH = 64
 class FeedProcess:
     """The process of a feed. It loads its tokenizer as soon as it has started, and then waits for its assignment."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, *, loading: bool = False) -> None:
+        """`loading`: whether requests are being sent already."""
         self.process, self.socket = child_process.start(PROGRAM)
         # A duplicate, so that closing the connection leaves the socket.
         self.connection = Connection(self.socket.dup().detach())
         with contextlib.suppress(OSError):  # It has ended, as `ProcessFeed.begin` finds.
-            self.connection.send(config)
+            self.connection.send((config, loading))
 
     def end(self) -> None:
         """End the process. Ending it again does nothing."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
 from bench.errors import BenchError
-from bench.load.feed import ProcessFeed
+from bench.load.feed import FeedProcess, ProcessFeed
 
 if TYPE_CHECKING:
     from bench.load.assignment import Assignment
@@ -63,7 +63,8 @@ class FeedOnChange:
     def load_changes(self, load: float) -> None:
         """The load of all workers will be this one: start the process where it is higher than planned."""
         if self._starting is None and self._planned is not None and load > self._planned:
-            self._feed = ProcessFeed(self._assignment, self._backlog)
+            process = FeedProcess(self._assignment.config, loading=True)
+            self._feed = ProcessFeed(self._assignment, self._backlog, process)
             self._starting = asyncio.get_running_loop().create_task(self._get_ready(self._feed))
 
     async def _get_ready(self, feed: ProcessFeed) -> None:

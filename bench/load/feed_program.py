@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 def main(descriptor: int) -> int:
     """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    give_way()  # The process that sends keeps deadlines, and this one only a stock.
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
     try:
-        config: RunConfig = connection.recv()
+        config: RunConfig
+        config, loading = connection.recv()
+        if loading:
+            give_way()  # The process that sends keeps deadlines, and this one only a stock.
         problem: BenchError | None = None
         try:
             tokenizer = tokenizer_of(config)
@@ -57,6 +59,9 @@ def main(descriptor: int) -> int:
             for _ in range(asked):
                 pipe.sendall(word + frame(source.pack_next(encode)))
                 word = b""
+            if not loading:
+                give_way()  # From here on. What is waited for before the load comes soon on a busy machine, too.
+                loading = True
             asked = connection.recv()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return 0  # The process that sends has ended, or needs no more.

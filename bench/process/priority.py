@@ -167,6 +167,11 @@ def give_way() -> None:
             return
         except OSError:
             pass
+    give_way_a_little()
+
+
+def give_way_a_little() -> None:
+    """Be nicer than others, and yet come to an end where they leave no time. On Linux this is the calling thread's alone."""
     if sys.platform != "win32":
         os.nice(NICENESS_BESIDE)
 

@@ -232,10 +232,10 @@ def main(descriptor: int) -> int:
     connection = Connection(socket.socket(fileno=descriptor).detach())
     try:
         task: ScrapeTask = connection.recv()
-        give_way()
         watch = Watch(task, connection)
         first = watch.first()
         connection.send(first)
+        give_way()  # From here on: the load begins.
         if first.goes_on:
             watch.go_on()
     except (EOFError, BrokenPipeError, ConnectionResetError):

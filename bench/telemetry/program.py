@@ -139,10 +139,10 @@ def main(descriptor: int) -> int:
     connection = Connection(socket.socket(fileno=descriptor).detach())
     try:
         task: TelemetryTask = connection.recv()
-        give_way()
         ready, page = _ready(task)
         connection.send(ready)
         exporting = Exporting(task, page, connection.recv())
+        give_way()  # From here on: the load begins.
         interval_ns = every_ns()
         due_ns = clock.now_ns() + interval_ns
         while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):

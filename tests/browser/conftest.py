@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.chromium import ARGS, browser_path
 from tests.support.console_process import READ_TOKEN
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.patience import PATIENCE_S
@@ -23,10 +23,6 @@ from tests.support.rendered import run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync"]  # fmt: skip
-
 
 LAUNCHED = pytest.StashKey["tuple[contextlib.ExitStack, Browser]"]()
 
@@ -44,7 +40,7 @@ def browser(request: pytest.FixtureRequest) -> Browser:
 
 def launched() -> tuple[contextlib.ExitStack, Browser]:
     """A browser, and what closes it."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = browser_path()
     lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
     if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
         pytest.fail(f"{lacks} is missing, and TRUELOAD_BROWSER_REQUIRED is set")
@@ -55,7 +51,7 @@ def launched() -> tuple[contextlib.ExitStack, Browser]:
     sync_api.expect.set_options(timeout=PATIENCE_S * 1000)
     with contextlib.ExitStack() as stack:
         playwright = stack.enter_context(sync_api.sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGS))
         stack.callback(browser.close)
         return stack.pop_all(), browser
 

@@ -17,6 +17,8 @@ from tests.support.run_process import flags, process, records
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
+    pytest.mark.long,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed"),
     pytest.mark.usefixtures("work_folder"),
 ]

@@ -44,7 +44,6 @@ class LlamaCpp(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # One write for head and body: two would wait for each other, by Nagle's rule.
-    tokenizer = load_tokenizer()
     key: str | None = None
     hang_up = 0
 
@@ -58,12 +57,12 @@ class LlamaCpp(BaseHTTPRequestHandler):
             self.answer(401, {"error": {"message": "Invalid API Key"}})
         elif self.path == "/tokenize":
             self.answer(
-                200, {"tokens": self.tokenizer.encode(asked.get("content", ""), asked.get("add_special", False))}
+                200, {"tokens": load_tokenizer().encode(asked.get("content", ""), asked.get("add_special", False))}
             )
         elif self.path == "/detokenize":
-            self.answer(200, {"content": self.tokenizer.decode(asked["tokens"])})
+            self.answer(200, {"content": load_tokenizer().decode(asked["tokens"])})
         elif self.path == "/apply-template":
-            self.answer(200, {"prompt": self.tokenizer.render_chat(asked["messages"], asked.get("tools"))})
+            self.answer(200, {"prompt": load_tokenizer().render_chat(asked["messages"], asked.get("tools"))})
         else:
             self.answer(404, {"error": {"message": "File Not Found"}})
 

@@ -43,7 +43,6 @@ LONG = (
     BROWSER,
     "tests/sockets/test_documentation_examples.py",
     "tests/sockets/test_first_run.py",
-    "tests/sockets/test_ray_cluster.py",
     "tests/sockets/test_gpu_measure.py",
     "tests/sockets/test_examples.py",
     "tests/sockets/test_console_tasks.py",

@@ -259,7 +259,8 @@ class NodeWorker:
 
     def _ship(self) -> None:
         """Make pieces of what the program writes, as many as the driver takes."""
-        priority.give_way()
+        # Of the idle kind, on a busy machine it would stand still with the lock that all threads of this process need.
+        priority.give_way_a_little()
         records, samples = map(GrowingFile, self._paths)
         while True:
             over = self._over is not None

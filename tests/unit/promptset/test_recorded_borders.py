@@ -5,6 +5,7 @@ Places are counted in tokens with a layout made for it: 4 before the first text,
 
 from __future__ import annotations
 
+import functools
 from array import array
 from itertools import islice
 from pathlib import Path
@@ -16,39 +17,48 @@ import pytest
 from promptset.errors import SpecError
 from promptset.loaders.recorded import Call
 from promptset.rng import stream
-from promptset.sentences import LEAST_TOKENS
+from promptset.sentences import LEAST_TOKENS, SentenceBank
 from promptset.sessions import recorded_text
 from promptset.sessions.recorded import Pace, RecordedSessions, _cached, _width, is_recording
 from promptset.sessions.recorded_text import Layout, Seen, SessionText, layout_of
 from promptset.sharing import Path as SharedPath
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 
-TOKENIZER = load_tokenizer()
-BANK = layout_of(TOKENIZER).bank
 BEGIN, BETWEEN = ("the salt", 20), ("an answer between", 10)
 
 
+@functools.cache
+def tokenizer() -> Tokenizer:
+    return load_tokenizer()
+
+
+@functools.cache
+def bank() -> SentenceBank:
+    return layout_of(tokenizer()).bank
+
+
 def text_of(*, between: int | None = 10, head: int = 4, key: str = "k", replay: int = 0, seed: int = 1) -> SessionText:
-    return SessionText(Layout(BANK, head, 6, between), seed=seed, salt=None, key=key, replay=replay)
+    return SessionText(Layout(bank(), head, 6, between), seed=seed, salt=None, key=key, replay=replay)
 
 
 def count(text: str) -> int:
-    return TOKENIZER.count_plain([text])[0]
+    return tokenizer().count_plain([text])[0]
 
 
 # Places in a prompt
 
 
 def test_the_layout_of_the_tokenizer_that_comes_with_it() -> None:
-    layout = layout_of(TOKENIZER)
-    around = TOKENIZER.count_chat([{"role": "user", "content": BANK.text(30, stream(0, "x"))}]) - 30
+    layout = layout_of(tokenizer())
+    around = tokenizer().count_chat([{"role": "user", "content": bank().text(30, stream(0, "x"))}]) - 30
     assert layout.head + layout.tail == around
     # The shortest prompt has a salt of 16 tokens and a text of 2.
     assert layout.least == around + 18
-    answer = BANK.text(2, stream(0, "x"))
-    one = [{"role": "user", "content": BANK.text(9, stream(1, "x"))}]
-    two = [*one, {"role": "assistant", "content": answer}, {"role": "user", "content": BANK.text(7, stream(2, "x"))}]
-    assert layout.between == TOKENIZER.count_chat(two) - TOKENIZER.count_chat(one) - 7
+    answer = bank().text(2, stream(0, "x"))
+    one = [{"role": "user", "content": bank().text(9, stream(1, "x"))}]
+    two = [*one, {"role": "assistant", "content": answer}, {"role": "user", "content": bank().text(7, stream(2, "x"))}]
+    assert layout.between == tokenizer().count_chat(two) - tokenizer().count_chat(one) - 7
 
 
 @pytest.mark.parametrize(
@@ -120,7 +130,7 @@ def test_the_same_name_at_the_same_place_is_the_same_text_and_what_no_name_cover
     assert elsewhere[:same] == one[:same]
     assert elsewhere != one
     again = text_of(replay=1).prompt(path, 200, 0)[1]
-    salts = [recorded_text._salt_text(BANK, replay, 1, None) for replay in (0, 1)]
+    salts = [recorded_text._salt_text(bank(), replay, 1, None) for replay in (0, 1)]
     assert [count(salt) for salt in salts] == [16, 16]
     assert (one[: len(salts[0])], again[: len(salts[1])]) == (salts[0], salts[1])
     assert one[len(salts[0]) :] == again[len(salts[1]) :]
@@ -136,9 +146,9 @@ def test_messages_that_prompts_have_in_common_are_one_object() -> None:
 
 
 def test_salts_of_a_file_are_all_different_and_those_of_another_seed_too() -> None:
-    salts = {recorded_text._salt_text(BANK, replay, 1, None) for replay in range(3000)}
+    salts = {recorded_text._salt_text(bank(), replay, 1, None) for replay in range(3000)}
     assert len(salts) == 3000  # There are 1,024 sentences to begin with.
-    others = {recorded_text._salt_text(BANK, 0, seed, "x") for seed in range(300)}
+    others = {recorded_text._salt_text(bank(), 0, seed, "x") for seed in range(300)}
     assert len(others) == 300
     assert {count(salt) for salt in islice(salts, 20)} == {16}
 
@@ -186,8 +196,8 @@ def test_texts_are_made_of_the_blocks_of_a_cache() -> None:
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("tokens", [1, 2, 9, 10, 11, 16])
 def test_a_piece_has_exactly_its_tokens_and_begins_a_message_or_goes_on(tokens: int, first: bool) -> None:
-    pieces = {recorded_text._piece(BANK, tokens, stream(seed, "piece"), first=first) for seed in range(40)}
-    before = "" if first else BANK.text(8, stream(0, "before"))
+    pieces = {recorded_text._piece(bank(), tokens, stream(seed, "piece"), first=first) for seed in range(40)}
+    before = "" if first else bank().text(8, stream(0, "before"))
     assert {count(before + piece) - count(before) for piece in pieces} == {tokens}
     assert {piece.startswith(" ") for piece in pieces} == {not first}
     assert len(pieces) > 20
@@ -298,13 +308,13 @@ def span(trace: str, name: str, start: float, end: float) -> dict[str, Any]:
 def played(folder: Path, rows: list[Any], **options: Any) -> RecordedSessions:
     path = folder / "recording.jsonl"
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return RecordedSessions(path, TOKENIZER, **options)
+    return RecordedSessions(path, tokenizer(), **options)
 
 
 def test_a_prompt_may_be_as_short_as_the_template_allows_and_as_long_as_any(tmp_path: Path) -> None:
-    least = layout_of(TOKENIZER).least
+    least = layout_of(tokenizer()).least
     session = played(tmp_path, [weka("a", least)]).session_at(0)
-    assert TOKENIZER.count_chat(session.conversation(0)) == least
+    assert tokenizer().count_chat(session.conversation(0)) == least
     assert len(played(tmp_path, [weka("a", 10_000_000)])) == 1
     for tokens, said in ((least - 1, "too few"), (10_000_001, "a prompt of 10,000,001 tokens is too long")):
         with pytest.raises(SpecError, match=said):

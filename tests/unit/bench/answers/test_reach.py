@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from scipy import stats
 
 from bench.answers.compared import ThreePhases, compare
 from bench.answers.cross_talk import cross_talk
 from promptset.probes import Probe, make_probes, parse_probes
+from tests.support import scipy_stats as stats
 from tests.support.made_answers import answered
 
 PAGE = (Path(__file__).parents[4] / "docs" / "quality.md").read_text(encoding="utf-8")
