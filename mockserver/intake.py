@@ -215,12 +215,13 @@ class Intake:
         return version, row
 
     def _scale(self, context: RequestContext) -> None:
-        """Note the replicas that are there. Raises Refusal if there is none yet."""
+        """Note the replicas that were there when the request came, however late that is noticed. Raises Refusal if there was
+        none yet."""
         scaling = self._scaling
         if scaling is None:
             return
-        scaling.arrive(context.handled_ns, self.in_flight)
-        context.replicas = n = scaling.replicas(context.handled_ns)
+        scaling.arrive(context.received_ns, self.in_flight)
+        context.replicas = n = scaling.replicas(context.received_ns)
         if n == 0:
             raise refusals.refusal_of(503, _SCALING, headers=(("retry-after", "1"),))
         context.replica_ns = scaling.came_ns[n - 1]

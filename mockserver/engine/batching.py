@@ -241,7 +241,8 @@ class BatchingEngine:
     def _admit_waiting(self, start_ns: int, budget: int, batch: dict[LiveSequence, int]) -> None:
         """Take waiting requests into the step."""
         pool, waiting = self._pool, self._waiting
-        most = self._cost.max_num_seqs * self.replicas(start_ns)
+        # A step without any request would begin again and again: whoever was admitted found a replica.
+        most = self._cost.max_num_seqs * max(1, self.replicas(start_ns))
         while waiting and budget > 0 and len(self._running) < most:
             sequence = waiting[0]
             # The last token is always computed: its logits are needed.

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from mockserver.config import MockConfig
+from mockserver.dialect.refusals import Refusal
 from mockserver.engine.batching import BatchingEngine
+from mockserver.entries import RequestContext
 from mockserver.errors import UsageError
+from mockserver.intake import Intake
 from mockserver.step_cost import StepCost
 from mockserver.steps.scaling import Scaling, parse_scale
 from tests.support.played_engine import US, work
 
 S = 1_000_000_000
+
+
+def context_at(received_s: float, *, handled_s: int) -> RequestContext:
+    unused: Any = None
+    return RequestContext(unused, round(received_s * S), handled_s * S, 0, unused)
 
 
 def test_replicas_come_after_the_first_request_and_after_the_load_rises() -> None:
@@ -41,6 +52,23 @@ def test_the_engine_runs_as_many_requests_as_its_replicas_take() -> None:
         engine.step(at * US)
         running.append(engine.state().running)
     assert running == [2, 2, 4, 4]
+
+
+def test_the_instant_at_which_a_request_came_decides_however_late_it_is_handled() -> None:
+    intake: Any = SimpleNamespace(_scaling=Scaling(parse_scale("start=1s")), in_flight=0)
+    for received_s in (1.0, 1.999):
+        with pytest.raises(Refusal):
+            Intake._scale(intake, context_at(received_s, handled_s=5))
+    context = context_at(2.0, handled_s=5)
+    Intake._scale(intake, context)
+    assert (context.replicas, context.replica_ns) == (1, 2 * S)
+
+
+def test_an_engine_without_a_replica_serves_whom_it_has_admitted() -> None:
+    engine = BatchingEngine(StepCost(b0=10, b1=0, b2=0, max_num_seqs=2, max_num_batched_tokens=64, kv_blocks=64))
+    engine.replicas = lambda at_ns: 0
+    engine.admit(1, work(0, 1, 2))
+    assert engine.step(20 * US) == [(1, 1), (1, 1)]
 
 
 @pytest.mark.parametrize(
