@@ -14,7 +14,7 @@ from tests.support.documentation import ROOT, blocks_of, patient, workplace
 from tests.support.examples import BLOCKS, PAGES, run_block
 from tests.support.mock_process import mock_process
 
-SHORT = ("docs/tutorial.md", "docs/compare.md", "docs/calibration.md", "docs/mock.md", "docs/endpoints.md")
+SHORT = ("docs/tutorial.md", "docs/mock.md")
 """Pages whose examples .ci/run runs too."""
 
 

@@ -41,8 +41,8 @@ def per_target(run: Path) -> dict[str, Any]:
     "flags",
     [
         ["--transport", "wire"],
-        ["--transport", "httpx"],
-        ["--transport", "wire", "--workers", "2"],
+        pytest.param(["--transport", "httpx"], marks=pytest.mark.long),
+        pytest.param(["--transport", "wire", "--workers", "2"], marks=pytest.mark.long),
         ["--balance", "least_in_flight"],
     ],
 )

@@ -94,8 +94,14 @@ def test_energy_is_what_an_exporter_says_and_caches_are_cleared_over_http(tmp_pa
 @pytest.mark.parametrize(
     ("server", "why"),
     [
-        ({"clear_cache": "/no/such/path"}, "server.clear_cache: POST /no/such/path gave 404"),
-        ({"clear_cache": f"{sys.executable} -c 'raise SystemExit(3)'"}, "ended with status 3"),
+        pytest.param(
+            {"clear_cache": "/no/such/path"},
+            "server.clear_cache: POST /no/such/path gave 404",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            {"clear_cache": f"{sys.executable} -c 'raise SystemExit(3)'"}, "ended with status 3", marks=pytest.mark.long
+        ),
         ({"ready": "/no/such/path", "start_within": "2s"}, "the server was not ready within 2 s"),
         ({"ready": "no such line", "start_within": "2s"}, "the server was not ready within 2 s"),
     ],

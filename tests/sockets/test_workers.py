@@ -40,7 +40,7 @@ def most_at_once(rows: Sequence[dict[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize("words", [("--concurrency", "4"), ("--rate", "100")], ids=["users", "arrivals"])
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_a_run_finds_the_end_of_its_warm_up_and_all_workers_measure_from_there(
     mock: str, tmp_path: Path, words: tuple[str, ...], workers: str
 ) -> None:

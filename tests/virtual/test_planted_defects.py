@@ -78,6 +78,7 @@ def _later(written: Written, more_ns: int) -> Written:
     return replace(written, at_ns=written.at_ns + more_ns)
 
 
+@pytest.mark.long
 def test_perfect_runs_raise_no_more_alarms_than_was_promised(tmp_path: Path) -> None:
     found = alarms(tmp_path, RUNS, Client())
     assert found["not VALID"] <= RUNS // 20

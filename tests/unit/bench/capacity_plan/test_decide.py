@@ -89,8 +89,11 @@ def sure(tmp_path_factory: pytest.TempPathFactory) -> PlanContent:
 
 @pytest.mark.parametrize(
     "of",
-    [{"mean_error": 0.5}, {"within": 1.2}, {"resamples": (0.6, 1.0, 1.6)}],
-    ids=["of the mean", "of each coefficient", "of resamples"],
+    [
+        pytest.param({"mean_error": 0.5}, id="of the mean", marks=pytest.mark.long),
+        pytest.param({"within": 1.2}, id="of each coefficient"),
+        pytest.param({"resamples": (0.6, 1.0, 1.6)}, id="of resamples", marks=pytest.mark.long),
+    ],
 )
 def test_an_uncertain_fit_gives_a_wider_interval(of: dict[str, Any], sure: PlanContent, tmp_path: Path) -> None:
     unsure = planned_of_peak(tmp_path, **of)
