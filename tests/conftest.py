@@ -96,8 +96,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """What is imported and collected stays to the end: looking through it for garbage, again and again, takes seconds. Looking
-    less often saves a fifth of the processor time of what only computes."""
+    """What is imported and collected stays to the end: looking through it for garbage, again and again, takes seconds.
+    Looking less often saves a fifth of the processor time of what only computes."""
     gc.disable()
     try:
         return (yield)
