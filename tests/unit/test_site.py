@@ -173,9 +173,9 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
     ("page", "before", "after"),
     [
         ("usage.md", "[m](metrics.md#objectives)", "[m](metrics.md#objectives)"),
-        ("howto/index.md", "[m](../metrics.md)", "[m](../metrics.md)"),
+        ("dev/index.md", "[m](../metrics.md)", "[m](../metrics.md)"),
         ("usage.md", "[changes](../CHANGELOG.md)", "[changes](project/changelog.md)"),
-        ("howto/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
+        ("dev/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
         ("usage.md", "[the code](../bench/records.py)", "the code"),
         ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
         (
@@ -184,7 +184,7 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
             "licence [how](../dev/releasing.md)",
         ),
         (
-            "explanation/index.md",
+            "dev/index.md",
             "[e](../../examples/compare-flags/README.md)",
             "[e](../howto/examples.md#compare-flags)",
         ),

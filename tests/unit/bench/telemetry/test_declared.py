@@ -12,7 +12,7 @@ from bench.errors import UsageError
 from bench.telemetry.declared import METRICS
 from bench.telemetry.exporting import subject_of
 
-PAGE = (Path(__file__).parents[4] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[4] / "docs" / "server-metrics.md").read_text(encoding="utf-8")
 
 
 def test_names_on_the_page_are_what_prometheus_makes_of_them() -> None:
