@@ -49,7 +49,7 @@ class CrewReport:
 
 
 class Followed(Protocol):
-    """Whoever follows the load of one process."""
+    """Receives the progress of the load of one process."""
 
     def arrive(self, arrived: Arrived) -> None:
         """Requests in flight have had tokens."""
@@ -59,7 +59,7 @@ class Followed(Protocol):
 
 
 class Progress(Followed, Protocol):
-    """Whoever follows a load. A crew hands over records one by one, or tallies of many."""
+    """Receives the progress of a load. A crew hands over single records, or tallies of many."""
 
     def merge(self, tally: ProgressTally) -> None:
         """Several requests have ended."""
@@ -81,7 +81,7 @@ class Crew(Protocol):
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
-        """Where the workers of a cluster run, as far as is known; none where they run on this machine."""
+        """Where the workers of a cluster run, as far as is known. Empty if they run on this machine."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class Crew(Protocol):
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
-        """How each worker was in the last second, as far as is known; none where this process is the only one."""
+        """The state of each worker in the last second, as far as is known. Empty if this process is the only worker."""
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""

@@ -141,7 +141,7 @@ class LiveNumbers:
     """Users, or requests per second, as they are planned now; None in modes that plan no number."""
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
-    """Of several workers each; none where one process sends."""
+    """One entry per worker. Empty if one process sends."""
 
     @property
     def waiting(self) -> int:

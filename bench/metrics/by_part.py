@@ -22,7 +22,7 @@ MOST = 100
 OTHERS = "(others)"
 """Stands for the models beyond the first hundred that a run named."""
 USUAL = {"model": "(the server's own)", "class": "(no class)", "target": "(not named)"}
-"""Stands for the part where nobody named one."""
+"""The name of a part for requests that name none."""
 
 
 class ByPart:

@@ -117,7 +117,7 @@ class Readiness:
         return self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
 
     def describe(self) -> ReadyNotSent | None:
-        """`ready_not_sent` of a summary; None without a request.
+        """`ready_not_sent` of a summary. Returns None without a request.
 
         `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
         squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
@@ -220,7 +220,7 @@ def _late_ends(columns: Columns) -> LateEnds | None:
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:
-    """`never_sent` of a summary; None where the run does not know."""
+    """`never_sent` of a summary. Returns None if it is not known."""
     if facts.never_sent is None:
         return None
     n, waited_ns = facts.never_sent

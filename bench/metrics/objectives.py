@@ -275,7 +275,7 @@ def evaluate(
     lies inside or there are too few independent values.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
-    is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
+    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives.
     """
     rows = [
         _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives

@@ -95,7 +95,7 @@ def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNum
 
 
 def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]:
-    """The numbers of each model or each class, by the kind of part; none of a run without such parts."""
+    """The numbers of each model or each class, by the kind of part. Empty for a run without such parts."""
     return getattr(summary, LISTS[kind]) or ()
 
 

@@ -1,6 +1,6 @@
 """When a server was ready, and what was lost until then (`--watch-scale`): from the records alone.
 
-Nobody outside sees the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
+A client cannot see the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
 the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a later request
 *began to come* (the answer was made earlier).
 """

@@ -1,8 +1,8 @@
 """The numbers of a scope of time: the whole run, or its steady window.
 
-Latencies are of the requests sent inside the scope. Rates are of what arrived inside it, and of successful requests
-alone: output tokens by the arrival of their chunk, input tokens by that of the first token they led to, requests by
-their end. How sure each number is comes from sureness.py, with which numpy comes: it is imported when a scope computes.
+Latencies are those of requests sent inside the scope. Rates count what arrived inside it, of successful requests only:
+output tokens by the arrival of their chunk, input tokens by the first token of the reply, requests by their end. Intervals
+come from sureness.py, which needs numpy, so it is imported only when a scope computes.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Scope:
 
     @property
     def duration_s(self) -> float | None:
-        """Length of the scope; None of a run in which nothing took time."""
+        """Length of the scope. Returns None if nothing in the run took time."""
         if self._start_ns is None or self._end_ns is None:
             return None
         return (self._end_ns - self._start_ns) / NS_PER_S
@@ -219,7 +219,7 @@ class Scope:
         if start is None or end is None or span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
-        # Who left as planned neither met the objectives nor missed them.
+        # A user who left as planned neither met the objectives nor missed them.
         ended = self._ended_inside(start, end)
         ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
         good = int(arrays.view(columns.good)[ended].sum())

@@ -100,7 +100,7 @@ class Steps:
 
 
 def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
-    """The steps that hold every request: none of a run without requests, which would end before it began."""
+    """The steps that contain every request. A run without requests has no steps."""
     if not len(columns):
         return Steps(0, -1, widest_ns, most)
 

@@ -101,8 +101,8 @@ def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float
 
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
-    """The interval of the share of failed requests (1) among all (0), in send order; None where there are too few. So of any
-    other share of the requests, such as goodput.
+    """The interval of the share of failed requests (1) among all (0), in send order. Returns None if there are too few.
+    It serves any other share of the requests too, such as goodput.
 
     `latencies` are those of the answered ones: where none or all failed, failures depend on each other as these do.
     """

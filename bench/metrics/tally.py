@@ -39,7 +39,7 @@ GONE_FROM = 5
 """So many requests that were lost at the end of a run, with no answer after them, are no accident."""
 
 COMMON_HEAD = 15
-"""Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
+"""Tokens that a chat template may put ahead of every prompt. They are shared but not planned, and less than a block."""
 
 LATE_RETRY_NS = 10 * NS_PER_MS
 _NO_ANSWER = frozenset(
@@ -212,9 +212,9 @@ class RecordTally:
         return self._count["unsent"]
 
     def target_gone(self, start_ns: int) -> TargetGone | None:
-        """Since when nothing but lost connections came, until the end of the run; None where the target was there at the end.
+        """Since when connections only failed, until the end of the run. Returns None if the target answered at the end.
 
-        `since_s` is the end of the last answer, in s from the start of the run; None where there never was one.
+        `since_s` is the end of the last answer, in s from the start of the run; None if there was none.
         """
         heard = self._heard_ns
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)

@@ -74,7 +74,7 @@ def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until
 
 
 def _cut(series: Series) -> tuple[int | None, list[str]]:
-    """The step at which the window begins by the later cut of MSER-5, None for no cut; and which series had not settled."""
+    """The step at which the window begins by the later cut of MSER-5 (None: no cut), and the series that had not settled."""
     cut_step, unsettled = None, []
     for name, values in series.items():
         cut = mser(list(values.values()))
@@ -87,7 +87,7 @@ def _cut(series: Series) -> tuple[int | None, list[str]]:
 
 
 def _halves(series: Series) -> dict[str, HalvesTest | None]:
-    """The test of the halves of each series: `stationarity` of a summary; None of what is too short to say anything."""
+    """The test of the halves of each series: `stationarity` of a summary. None for a series that is too short."""
     result: dict[str, HalvesTest | None] = {}
     for name, values in series.items():
         tested = steady_state.halves(list(values.values()))
@@ -116,8 +116,8 @@ def steady_window(
 ) -> Window | None:
     """The steady window of a run whose first and last sends are given.
 
-    None where it would be shorter than `request_ns`, the time that one request takes: hardly a response that was asked
-    for inside would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
+    Returns None if it would be shorter than `request_ns`, the time of one request: few responses to requests sent inside
+    would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
     `border(t)` is the first time from t on at which the token metrics can be cut: all metrics share one window.
     """
     begin = max(first_ns, begin_ns)

@@ -42,7 +42,7 @@ class Slopes:
 
 
 STEEP = Slopes((6, 10, 16, 25, 40, 64, 100, 160, 260, 420), 30.0, 1.0)
-"""Of requests, which are alike: a queue breaks all of them at once."""
+"""For requests, which are alike: a queue makes all of them miss together."""
 SHALLOW = Slopes((0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80), 5.0, 1.2)
 """Of jobs: some have ten times as many steps as others and take as long at any load, so that their share rises slowly."""
 MEAN_SLOPES = (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32)
@@ -209,7 +209,7 @@ def log_likelihood_of_means(visits: Sequence[Mean], capacities: Floats) -> Float
 
 
 def mean_of(load: float, values: Values, limit: float) -> Mean | None:
-    """What the values of a visit, in send order, say of an objective on their mean; None of too few of them."""
+    """What the values of a visit, in send order, say of an objective on their mean. Returns None if there are too few."""
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 20 or float(x.mean()) <= 0:
         return None

@@ -78,7 +78,7 @@ def objective(interval: Interval | None, limit: float, upper: bool = True) -> Ve
 
 
 def missing_runs(baseline: int, candidate: int) -> str | None:
-    """What a comparison lacks, in a sentence; None where there are enough runs."""
+    """A sentence that says which runs a comparison lacks. Returns None if there are enough."""
     if candidate < 1:
         return "there is no candidate run: give the run, or the runs, that the gate is to judge"
     if candidate < LEAST_CANDIDATES and baseline < LEAST_BASELINE:

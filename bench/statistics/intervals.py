@@ -20,8 +20,8 @@ error sqrt(var(e) D / n) / mean(m), D = 2 act(e) (the linearised ratio: Cochran,
 be off p by t times that error, and the quantiles at p plus and minus it bound q (Woodruff, 1952).
 
 Shares (an error rate): Wilson's interval (JASA 22, 1927) with n / D in place of n, D = 2 act of the zeros and ones. It
-exists where nothing happened: of m independent requests none of which failed, up to 3.8 / (m + 3.8) can. Where all values
-are the same they say nothing about their dependence, so the caller gives that of a number of the same requests.
+exists even if nothing failed: of m independent successes, the share that fails is at most 3.8 / (m + 3.8). Equal values
+say nothing about their dependence, so the caller gives the dependence of another number of the same requests.
 
 Nothing here is drawn by chance: the same values give the same interval.
 """
@@ -73,7 +73,7 @@ class TooFew:
     more: int
 
     def seconds(self, values_per_s: float) -> float | None:
-        """How much longer the run would have to be; None where nothing came."""
+        """How much longer the run would have to be. Returns None if no value arrived."""
         return self.more / values_per_s if values_per_s > 0 else None
 
 
@@ -88,7 +88,7 @@ class Whole:
 
 @lru_cache(maxsize=256)
 def order_ranks(m: int, p: float) -> tuple[int, int] | None:
-    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p; None for too few."""
+    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p. None for too few."""
     k = np.arange(m + 1)
     factorials = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, m + 1)))))
     chances = np.exp(factorials[m] - factorials[k] - factorials[m - k] + k * math.log(p) + (m - k) * math.log1p(-p))

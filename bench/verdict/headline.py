@@ -34,7 +34,7 @@ _BEARING = ("VALID", "SUSPECT")
 class Reach:
     """What the numbers of a run can bear. `requests` have a value of `metric`, and are worth `independent` values.
 
-    `percentiles`: those with an interval, ascending; `highest` is the last of them, None without any.
+    `percentiles`: those with an interval, ascending. `highest` is the last of them, or None.
     """
 
     metric: str
