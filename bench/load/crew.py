@@ -25,16 +25,16 @@ class Order(StrEnum):
     STOP = "stop"
     """End the sending, for a reason that the manifest names; requests in flight finish."""
     INTERRUPT = "interrupt"
-    """The same, because the user wants it."""
+    """As STOP, but at the user's request."""
     CUT = "cut"
     """End requests in flight too."""
 
 
 BEGIN_LEAD_NS = 150 * NS_PER_MS
-"""From the last preparation to the first send on one machine, so that the first arrivals are not late already."""
+"""The time from the last preparation to the first send on one machine, so that the first arrivals are not late."""
 
 LEAST_BEGIN_LEAD_NS = 25 * NS_PER_MS
-"""The same of one process that begins its own load, where nothing delays it."""
+"""The same for one process that begins its own load, which nothing delays."""
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 """The counts of a crew that has not begun."""

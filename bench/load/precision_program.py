@@ -40,7 +40,7 @@ class GrowingRecords:
         self._torn = b""
 
     def new(self) -> Iterator[RequestRecord]:
-        """Those that have come since this was asked the last time."""
+        """The records that were written since the last call."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:

@@ -47,24 +47,24 @@ class RunFacts:
     """The plan that every request must follow. None if nothing could change the load."""
     objectives: tuple[Objective, ...] = ()
     model: str | None = None
-    """Of requests that name none themselves."""
+    """The model of requests that name none."""
     models: tuple[str, ...] = ()
-    """Where a run sends to several: those that are known beforehand."""
+    """The models that are known beforehand, if a run sends to several."""
     classes: tuple[str, ...] = ()
     """The classes of traffic, in their order. Empty if all requests are of one kind."""
     replicas: Literal["address", "reply"] | None = None
-    """How records name the replica of a request; None: they do not."""
+    """How records name the replica of a request. None if they do not."""
     targets: tuple[str, ...] = ()
     """The addresses of a run with several."""
     gpus: int | None = None
-    """Of the server, where that is known."""
+    """The number of GPUs of the server, if it is known."""
     answers: CheckedAnswers | None = None
     """The results of the probes. None if no answer was checked."""
     inputs_are: str | None = None
-    """What requests are made of (texts, documents), where their replies are no generated text."""
+    """What requests are made of (texts, documents), if their replies are not generated text."""
 
     measures: tuple[str, ...] = ()
-    """Of the metrics that few endpoints have, those of this run."""
+    """The metrics of this run that only few endpoints have."""
 
     @property
     def limits_errors(self) -> bool:

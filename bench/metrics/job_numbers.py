@@ -97,7 +97,7 @@ class JobNumbers:
         )
 
     def _ended_s(self, jobs: Sequence[Job], span: tuple[float, float] | None) -> list[float]:
-        """When jobs ended, in s from the first send: those that were begun in the warm-up too, about as many as are cut."""
+        """When jobs ended, in s from the first send. Jobs begun in the warm-up count, as about as many are cut."""
         from_ns = self._start_ns + (0.0 if span is None else span[0])
         return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _ENDED]
 

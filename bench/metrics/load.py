@@ -73,10 +73,10 @@ class Spans:
 class Readiness:
     """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
 
-    A wait is sent - intended - connect: what `send_lateness_ms` is in a closed loop. A user's time is that of its requests
-    from intended to end, and within a session also the think times. Where sub-agents wait beside each other, each is a user
-    of its own, or the share could be above 1. The run begins with its first send, as its duration does:
-    where all begin late, nothing is late beside the others.
+    A wait is sent - intended - connect, as `send_lateness_ms` in a closed loop. A user's time is that of its requests from
+    intended to end, and within a session also the think times. Sub-agents that wait at the same time count as separate
+    users; otherwise the share could exceed 1. The run begins with its first send, as its duration does, so a late start of
+    all users is not a wait.
     """
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
-"""Those of an endpoint that generates no text; the others are None there."""
+"""The rates of an endpoint that generates no text. Its other rates are None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class RunData:
     arrivals: Arrivals
     good_arrivals: Arrivals
     inputs_are: str | None = None
-    """What requests are made of, if replies are no generated text."""
+    """What requests are made of, if replies are not generated text."""
     measures: tuple[str, ...] = ()
-    """Of the metrics that few endpoints have, those of this run."""
+    """The metrics of this run that only few endpoints have."""
 
     @property
     def of_inputs(self) -> bool:
-        """Whether replies are no generated text."""
+        """Whether replies are something other than generated text."""
         return self.inputs_are is not None
 
 
@@ -127,7 +127,7 @@ class Scope:
         return result
 
     def of_requests(self) -> dict[str, Metric]:
-        """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
+        """Only the metrics of whole requests. Token metrics are kept by slices, which a short scope would cut."""
         return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values() if self._has(metric)}
 
     def _has(self, metric: RequestMetric) -> bool:

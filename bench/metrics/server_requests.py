@@ -132,5 +132,5 @@ class _Drafts:
 
 
 def _shares(counts: Sequence[int], of: int) -> Iterator[tuple[int, int, float | None]]:
-    """From 1 on: the number, how many there are of it, and their share."""
+    """Each number from 1 on, with its count and its share."""
     return ((n, count, count / of if of else None) for n, count in enumerate(counts, 1))

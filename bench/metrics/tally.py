@@ -36,7 +36,7 @@ WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
 
 GONE_FROM = 5
-"""So many requests that were lost at the end of a run, with no answer after them, are no accident."""
+"""This many requests lost at the end of a run, with no answer after them, are not an accident."""
 
 COMMON_HEAD = 15
 """Tokens that a chat template may put ahead of every prompt. They are shared but not planned, and less than a block."""
@@ -203,7 +203,7 @@ class RecordTally:
 
     @property
     def retried_late(self) -> int:
-        """Those whose first attempt the server kept for over 10 ms: it may have worked on it."""
+        """Retried requests whose first attempt lasted over 10 ms on the server, which may have worked on it."""
         return self._count["retried_late"]
 
     @property

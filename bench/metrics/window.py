@@ -1,12 +1,12 @@
-"""The steady part of a run: where its numbers stop being about the start and the end.
+"""The steady part of a run, without the effects of its start and its end.
 
-A window begins when the ramp and the warm-up have ended. In runs of 60 s and more MSER-5 (White, 1997) may move the
-beginning further. The window ends with the last send: what comes after is drain. Inside it, latencies are those of
-requests sent there, rates those of what arrived there.
+A window begins after the ramp and the warm-up. In runs of 60 s or more, MSER-5 (White, 1997) may move the beginning later.
+The window ends with the last send; the rest is drain. Latencies are those of requests sent inside, rates count what arrived
+inside.
 
-MSER-5, and the test whether the window's halves differ, look at the series that can show it: output follows arrivals in an
-open loop, whatever the server does, so there TPOT and TTFT per second count, and in a closed loop TPOT and output tokens
-(`bench/statistics/steady_state.py`, which brings numpy: it is imported when it computes).
+MSER-5, and the test whether the halves of the window differ, use the series that can show a change. In an open loop, output
+follows arrivals whatever the server does, so they use TPOT and TTFT per second; in a closed loop TPOT and output tokens
+(`bench/statistics/steady_state.py`, which needs numpy, so it is imported only to compute).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.statistics import steady_state
 from bench.statistics.steady_state import mser
 
 MSER_FROM_S = 54.0
-"""From the first send to the last in a run of a minute: with few users the last send may be some seconds before its end."""
+"""From the first to the last send in a run of a minute: with few users, the last send may be seconds before its end."""
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
@@ -33,12 +33,12 @@ CHANGES = "none: the load changes, and each of its segments has numbers of its o
 SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "Output"}
 _OPEN, _CLOSED = ("ttft_ms", "tpot_ms"), ("output_tokens", "tpot_ms")
 _NOT_STREAMED = ("e2el_ms",)
-"""What stands for TTFT and TPOT where no response was streamed."""
+"""The series in place of TTFT and TPOT if no response was streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when, in ns from the start of the run, by which method; `warnings` are sentences."""
+    """The start and the end, in ns from the start of the run, and the method. `warnings` are sentences."""
 
     start_ns: int
     end_ns: int
@@ -47,12 +47,11 @@ class Window:
 
     @property
     def duration_s(self) -> float:
-        """Its length."""
         return (self.end_ns - self.start_ns) / NS_PER_S
 
 
 Series = dict[str, dict[int, float]]
-"""By name: the values of the steps that have one."""
+"""By name: the values by step, without steps that have none."""
 
 
 def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until_step: int) -> Series:

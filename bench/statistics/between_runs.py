@@ -75,7 +75,7 @@ class Difference:
         return SPREAD_UNKNOWN not in self.warnings
 
     def of_one_run_each(self) -> Difference:
-        """The same, with the warning that the spread between runs is not in it."""
+        """The same, with the warning that it does not include the spread between runs."""
         return replace(self, warnings=(SPREAD_UNKNOWN,))
 
     def seen_at(self, alpha: float) -> float:

@@ -40,18 +40,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric on both sides: a number a run. `higher_is_worse` of latencies and error rates."""
+    """One metric on both sides: one number per run. `higher_is_worse` for latencies and error rates."""
 
     baseline: Sequence[float]
     candidate: Sequence[float]
     higher_is_worse: bool
     ratio: bool = True
     floor: float = 0.0
-    """An absolute change below which it is the same: `FLOOR_MS` of latencies."""
+    """An absolute change below which the metric counts as unchanged: `FLOOR_MS` for latencies."""
     margin: float | None = None
-    """Its own margin; None: that of the gate."""
+    """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
-    """Of a share, the independent requests of both sides: they bound it where nothing happened on either."""
+    """For a share: the independent requests of both sides, which bound it if neither side had a failure."""
 
 
 @dataclass(frozen=True, slots=True)

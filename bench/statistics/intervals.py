@@ -44,7 +44,7 @@ TAIL = (1 - LEVEL) / 2
 MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
 NORMAL_QUANTILE = 1.959963984540054
-"""Of order 97.5%."""
+"""The normal quantile of order 97.5%."""
 LEAST_FOR_MEAN = 10
 """Independent values from which on a mean has an interval."""
 LEAST_FOR_SHARE = 20
@@ -161,8 +161,8 @@ def grouped_intervals(
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
     `values` are those of all groups one after the other, `sizes` how many belong to each, both in the order in which
-    the requests were sent. Where the groups are an even sample of a `whole`, the intervals are those of the whole, around
-    its numbers: it has less chance in it, but the sample thinned its dependence out, which is put back.
+    the requests were sent. If the groups are an even sample of a `whole`, the intervals are those of the whole, around its
+    numbers: narrower, since it has more groups, with the dependence that the sampling thinned out put back.
     """
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     n = len(counts)
@@ -255,7 +255,7 @@ def mean_dependence(values: Values) -> Dependence:
 
 
 def certain_values(effective: float) -> float:
-    """Of so many independent values, by a run's own `act`, the number that the error of a mean may rest on."""
+    """The number of independent values to use for the error of a mean, from their number by the run's own `act`."""
     return effective * effective / (effective + UNSEEN)
 
 

@@ -63,7 +63,7 @@ def in_flight(sent_s: Values, end_s: Values, start_s: float, stop_s: float) -> I
 
 
 def growth(sent_s: Values, e2el_s: Values) -> float | None:
-    """The median E2EL of the last third of the requests over that of the first, in the order of sending.
+    """The median E2EL of the last third of the requests over the median of the first third, in send order.
 
     Returns None for fewer than ten requests per third, whose medians differ by chance if their lengths do.
     """

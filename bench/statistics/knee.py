@@ -37,7 +37,7 @@ class Knee:
     ceiling_interval: Interval | None
     half_at_interval: Interval | None
     residuals: tuple[float, ...]
-    """Of each point: its throughput over the fitted one, less 1."""
+    """For each point: its throughput over the fitted throughput, minus 1."""
 
     @property
     def ninety_percent_at(self) -> float:

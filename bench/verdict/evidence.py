@@ -17,7 +17,7 @@ class CacheAgainstPlan(Protocol):
 
     @property
     def planned_share(self) -> float | None:
-        """By the plan of each request."""
+        """The share by the plan of each request."""
 
     @property
     def counted_by(self) -> str | None:
@@ -64,7 +64,7 @@ class RunEvidence:
     imported_from: str | None = None
     """The load tester whose result the run was imported from; None: the run is our own."""
     not_in_file: Sequence[str] = ()
-    """What that result lacks, and what stands for it: a sentence each."""
+    """A sentence for each thing that the result lacks, and what replaces it."""
 
     server: Server | None = None
     """What the server's own metrics say: the `server` block of the summary."""

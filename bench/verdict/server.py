@@ -14,7 +14,7 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -> list[Finding]:
-    """The same of any requests: so many succeeded and failed, of which some were never sent."""
+    """The same from counts of requests that succeeded, failed, and failed without being sent."""
     tried = succeeded + failed
     if not tried:
         return []
