@@ -17,6 +17,7 @@ from tests.support.run_process import SMALL, finished, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
+STARTS = ("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=2s")
 SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"
 
 
@@ -28,14 +29,17 @@ def watched(mock: MockProcess, tmp_path: Path, *more: str) -> tuple[dict[str, An
     assert "the probe found no server that is ready (status 503): the load is sent" in err
     told = summary(tmp_path)
     start_ns = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]["start_ns"]
-    engines = [line["engine"] for line in mock.ledger_lines(told["counts"]["sent"])]
+    sent = next(
+        (part["sent"] for part in told.get("per_target", ()) if part["target"] == mock.url), told["counts"]["sent"]
+    )
+    engines = [line["engine"] for line in mock.ledger_lines(sent)]
     came_ns = sorted({engine["replica_ns"] for engine in engines if "replica_ns" in engine})
     assert {engine["replicas"] for engine in engines} == set(range(len(came_ns) + 1))
     return told, [(at - start_ns) / 1e9 for at in came_ns], out
 
 
 def test_the_time_to_ready_is_the_ledgers_within_what_the_load_can_see(tmp_path: Path) -> None:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=2s") as mock:
+    with mock_process(*STARTS) as mock:
         told, (came_s,), out = watched(mock, tmp_path, "--rate", "50", "--duration", "5s", "--arrivals", "constant")
         refused = [line for line in mock.ledger_lines() if line["status"] == 503 and "probe" not in str(line["id"])]
     time = told["scaling"]["times"][0]
@@ -45,6 +49,22 @@ def test_the_time_to_ready_is_the_ledgers_within_what_the_load_can_see(tmp_path:
     assert told["counts"]["failed"] == told["scaling"]["lost"] == sum(told["scaling"]["refused"])
     assert len(refused) == told["counts"]["failed"] > 0
     assert "Lost while scaling" in out
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "2")])
+def test_the_replica_that_starts_has_the_lost_time_and_the_ready_one_has_none(
+    more: tuple[str, ...], tmp_path: Path
+) -> None:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as ready, mock_process(*STARTS) as starting:
+        load = ("--url", ready.url, "--rate", "50", "--duration", "5s", "--arrivals", "constant", *more)
+        told, (came_s,), out = watched(starting, tmp_path, *load)
+    (time,) = told["scaling"]["times"]
+    assert time["target"] == starting.url
+    assert time["not_ready_s"] < came_s < time["ready_s"]
+    failed = {part["target"]: part["failed"] for part in told["per_target"]}
+    assert failed == {starting.url: told["scaling"]["lost"], ready.url: 0}
+    assert time["lost"] == told["scaling"]["lost"] > 0
+    assert starting.url in out.partition("Lost while scaling")[2]
 
 
 def test_requests_are_slow_until_the_late_replica_of_the_ledger_is_there(tmp_path: Path) -> None:
