@@ -343,7 +343,6 @@ def _certificate(measured: _Measured) -> MadeCertificate | None:
         truth=mock.get("truth"),
         planned=None if offsets is None else (run.manifest.start_ns + offset_ns for offset_ns in offsets),
         endpoint=run.config.endpoint,
-        replicas=mock.get("replicas", ()),
     )
 
 

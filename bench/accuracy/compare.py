@@ -55,19 +55,17 @@ def certify(
     truth: Mapping[str, Any] | None = None,
     planned: Iterator[int] | None = None,
     endpoint: str = "chat",
-    replicas: Sequence[str] = (),
 ) -> Certificate | None:
     """How wrong the numbers of a summary are. Returns None if the run has no ledger.
 
     `measured` computes the metrics that have one value per request. `start_ns`: the zero of the summary's times.
     `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: when each
-    arrival of an open loop is due, drawn again. `endpoint`: the endpoint of the run. `replicas`: the addresses of the mock's
-    replicas, by their numbers in the ledger.
+    arrival of an open loop is due, drawn again. `endpoint`: the endpoint of the run.
     """
     if not (directory.path / LEDGER).exists():
         return None
     arrivals = None if planned is None else PlannedArrivals(planned)
-    compared = _compared(directory, summary, measured, start_ns, shared_clock, arrivals, endpoint, replicas)
+    compared = _compared(directory, summary, measured, start_ns, shared_clock, arrivals, endpoint)
     of_target, lost = _of_targets(summary, compared.of_replica, endpoint)
     joining, pairs = compared.joining, compared.pairs
     job_errors, job_problems, job_causes = compared.jobs.compared(summary.jobs)
@@ -119,10 +117,10 @@ def _compared(
     shared_clock: bool,
     arrivals: PlannedArrivals | None,
     endpoint: str,
-    replicas: Sequence[str],
 ) -> _Compared:
     """Read the ledger and the records, and join them."""
     path = directory.path / LEDGER
+    replicas: list[str] = directory.mock().get("replicas", [])  # By their numbers in the ledger.
     with path.open("rb") as file:
         joining = Join(Ledger(file, str(path)), endpoint)
         duration_s = summary.throughput.duration_s
