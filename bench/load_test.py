@@ -283,7 +283,7 @@ def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
 
 
 def _environment(config: RunConfig) -> dict[str, object] | None:
-    if config.runtime_env is None:
+    if config.cluster is None:
         return None
     from bench.scale.cluster.environment import environment_of
 

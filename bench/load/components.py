@@ -255,11 +255,14 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
     make = TRANSPORTS[config.transport]
     if len(config.addresses) == 1:
         return make(target, reading, clock)
-    from bench.transport.balance import Balance
+    from bench.transport.balance import FIRST_WAIT_NS, LONGEST_WAIT_NS, Balance
     from bench.transport.several import SeveralTargets
 
     each = [
         make(target_of(config.at_address(one)), replace(reading, target=one.name), clock) for one in config.addresses
     ]
-    balance = Balance(config.balancing, [one.weight for one in config.addresses], first=worker)
+    weights = [one.weight for one in config.addresses]
+    # When an address that refuses connections is ready again is what --watch-scale asks: it is tried each second.
+    longest_wait_ns = FIRST_WAIT_NS if config.watch_scale else LONGEST_WAIT_NS
+    balance = Balance(config.balancing, weights, first=worker, longest_wait_ns=longest_wait_ns)
     return SeveralTargets(each, balance, clock, keeps_sessions=config.affinity == "session")
