@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bench.clock import NS_PER_S
+
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -153,7 +155,7 @@ def _row(value: dict[str, Any], folder: Path) -> _Clip:
     path = folder / name
     length_s = _number(value, "length_s")
     content_ns = audio.wav_length_ns(_content(path))
-    length_ns = content_ns if length_s is None else round(length_s * audio.NS_PER_S)
+    length_ns = content_ns if length_s is None else round(length_s * NS_PER_S)
     return _Clip(path, length_ns, text or None, _number(value, "at_s"))
 
 

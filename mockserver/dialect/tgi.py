@@ -42,7 +42,7 @@ class TgiFrames:
     def around(self, running: bool) -> None:
         """Each event has a number."""
 
-    def _token(self, text: str, **end: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
+    def _token(self, text: str, **end: object) -> dict[str, object]:
         self._texts.append(text)
         number = len(self._texts)
         token = {"id": number, "text": text, "logprob": -0.5, "special": False}

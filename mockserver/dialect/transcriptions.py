@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from mockserver.clock import NS_PER_S
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.forms import parse_form
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
@@ -25,11 +26,10 @@ from mockserver.dialect.refusals import error_body, refuse
 _TOKEN_MS = 40
 _IDS = 1_000
 """Different tokens of a sound."""
-_NS_PER_S = 1_000_000_000
 _NOT_HERE = frozenset({"role_early", "role_with_token", "role_absent", "usage_twice"})
 
 
-def _event(**fields: Any) -> bytes:  # noqa: ANN401 - what JSON holds
+def _event(**fields: object) -> bytes:
     return b"data: " + orjson.dumps(fields) + b"\n\n"
 
 
@@ -121,7 +121,7 @@ def _parse(row: dict[str, Any]) -> RequestParams:
         continuous_usage=False,
         asked_tokens=None,
         prompt=[zlib.crc32(samples[at : at + step]) % _IDS for at in range(0, len(samples), step)],
-        audio_ns=round(len(samples) * _NS_PER_S / second),
+        audio_ns=round(len(samples) * NS_PER_S / second),
     )
 
 
