@@ -61,7 +61,7 @@ def _read(path: Path) -> Mapping[str, object]:
     file = path / FILE
     content = read_object(file, "result of a search")
     if not content.keys() >= {"load_kind", "objectives", "capacity", "stopped_by"}:
-        raise UsageError(f"{file} is not the result of a search")
+        raise UsageError(f"{file} is not a result of a search")
     return content
 
 

@@ -42,7 +42,7 @@ def read_result(
     of a content whose types are right. Raises UsageError with what is wrong in a file that is damaged or something else."""
     content = read_object(path, name)
     if content.get("schema") != schema:
-        raise UsageError(f"{path} is no {name} of this version (schema {schema})")
+        raise UsageError(f"{path} is not a {name} of this version (schema {schema})")
     refuse_misfits(content, kind, f"{path}:", more)
     return msgspec.convert(content, kind)
 
@@ -56,7 +56,7 @@ def read_object(path: Path, name: str, advice: str = "") -> dict[str, Any]:
     except orjson.JSONDecodeError as e:
         raise UsageError(f"{path} is damaged: {e}{advice}") from e
     if not isinstance(content, dict):
-        raise UsageError(f"{path} is no {name}{advice}")
+        raise UsageError(f"{path} is not a {name}{advice}")
     return content
 
 

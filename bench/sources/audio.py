@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bench.clock import NS_PER_S
-
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_S
 from bench.sources.file_rows import read_rows
 from bench.sources.in_order import SamplesInOrder
 from promptset import audio
