@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.clock import NS_PER_S
 from bench.sources.file_rows import read_rows
@@ -35,10 +35,8 @@ class AudioSpec:
     rate: int | None = None
     by_time: bool = False
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Requests have no prompts."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """Requests have no prompts."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
