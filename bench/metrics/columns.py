@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.metrics.arrays import in_order, view
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.request_metrics import (
-    NS_PER_MS,
     input_tokens,
     output_tokens,
     send_lateness_ms,

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare
 
 BUSY_SHARE = 0.9

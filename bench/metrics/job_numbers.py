@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 
+from bench.clock import NS_PER_S
 from bench.metrics import sureness
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_S, input_tokens, output_tokens, ttft_ms
+from bench.metrics.request_metrics import input_tokens, output_tokens, ttft_ms
 from bench.metrics.run_numbers import JOB_RATES
 from bench.metrics.scope import metric_of
 from bench.records.record_table import RecordTable

@@ -28,7 +28,8 @@ from itertools import groupby
 
 import numpy as np
 
-from bench.metrics.request_metrics import NS_PER_S, output_tokens
+from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import output_tokens
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Ints, RecordTable
 

@@ -19,9 +19,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.clock import NS_PER_S
 from bench.metrics.columns import Columns
 from bench.metrics.planned_load import PlannedLoad
-from bench.metrics.request_metrics import NS_PER_S
 from bench.metrics.session_counts import SessionCounts
 from bench.results.load import OffPlan
 

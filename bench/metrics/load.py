@@ -9,13 +9,14 @@ from math import fsum
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import kept_plan
 from bench.metrics.arrays import sum_of_squares, view
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, send_lateness_ms
+from bench.metrics.request_metrics import send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable

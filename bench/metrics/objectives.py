@@ -26,12 +26,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.errors import UsageError
 from bench.metrics import sureness
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
-from bench.metrics.request_metrics import NS_PER_MS
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
 from bench.results.answers import ANSWER_SHARES

@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.records import Outcome
 from bench.records.record_table import Floats, Ints, Mask, RecordTable
-
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
 
 
 def output_tokens(table: RecordTable) -> Ints:

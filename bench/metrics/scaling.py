@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import UNSET
 
+from bench.clock import NS_PER_S
 from bench.metrics.objectives import Objective, meet_all
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import Ints, Mask, RecordTable
 from bench.results.scaling import LostTime, Scaling

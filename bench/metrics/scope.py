@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import arrays, bounds, sureness
 from bench.metrics.arrays import per_bin, view
 from bench.metrics.arrivals import Arrivals
@@ -24,7 +25,6 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.columns import happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.load import Spans, plan_against_sent
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.scope import RunData, Scope
 from bench.metrics.window import Window
 from bench.results.summary import Segment

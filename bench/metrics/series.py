@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.arrays import ascending, grouped, known, per_bin, view
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.results.numbers import QuantilesOverTime, Statistics
 from bench.results.series import (
     Distributions,

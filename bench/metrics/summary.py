@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import compat, series, sureness
 from bench.metrics.arrays import ascending, known, view
 from bench.metrics.arrivals import Arrivals
@@ -31,7 +32,7 @@ from bench.metrics.media import Media
 from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import PageData, page_data
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, hidden_tokens, output_tokens
+from bench.metrics.request_metrics import hidden_tokens, output_tokens
 from bench.metrics.run_numbers import Numbers
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments

@@ -8,10 +8,10 @@ from itertools import compress
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.kinds import KindTally
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.token_gaps import Pauses, stalls
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints, Mask, RecordTable

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from bench.clock import NS_PER_S
 from bench.metrics.arrays import known, view
 from bench.metrics.by_part import OTHERS, USUAL
 from bench.metrics.columns import NO_RESPONSE, Columns
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Mask, RecordTable
 from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
 from bench.statistics import skew

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.request_metrics import NS_PER_MS
+from bench.clock import NS_PER_MS
 from bench.records.record_table import Ints, Mask, RecordTable
 
 STALL_FACTOR = 5

@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.clock import NS_PER_S
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_S
 from bench.results.load import HalvesTest, SteadyWindow
 from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series as SeriesOverTime

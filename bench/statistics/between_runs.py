@@ -187,15 +187,6 @@ def spread(values: Sequence[float], *, ratio: bool = True) -> Spread:
     return Spread(n, back(mean), sd, back(mean - reach), back(mean + reach))
 
 
-def enough_runs(values: Sequence[float], within: float) -> bool:
-    """Whether the t interval of the mean of runs, on the log scale, is inside +- `within`: `--repeats 3..10 --until 5%`."""
-    if len(values) < 3:
-        return False
-    x = _scaled(values, True)
-    reach = t_quantile(1 - ALPHA / 2, len(x) - 1) * math.sqrt(variance(x) / len(x))
-    return math.expm1(reach) <= within
-
-
 def _scaled(values: Sequence[float], ratio: bool) -> list[float]:
     if not ratio:
         return list(values)

@@ -23,8 +23,6 @@ ALPHA = 0.02
 """Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates whose runs vary as a normal
 distribution does, whatever the metrics of a run have in common. (At 5% it was 2% for four independent ones.) Where single
 runs stand out, one candidate run that does fails: docs/dev/simulations.md has the figures."""
-FLOOR_MS = 0.5
-"""A latency that moved by less is the same: a scheduler's tick, and no user's experience."""
 LEAST_CANDIDATES = 3
 LEAST_BASELINE = 5
 LEAST_RUNS = 2
@@ -47,7 +45,7 @@ class Metric:
     higher_is_worse: bool
     ratio: bool = True
     floor: float = 0.0
-    """An absolute change below which the metric counts as unchanged: `FLOOR_MS` for latencies."""
+    """An absolute change below which it is the same."""
     margin: float | None = None
     """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
