@@ -297,7 +297,7 @@ def main() -> None:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
         slow = stack.enter_context(mock_process("--ttft", "200ms", "--tpot", "20ms"))
-        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
+        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5,skip=5"))
         os.environ["TRUELOAD_KEY_STAGING"] = "a key"
         client, _ = stack.enter_context(console_of(runs / "all"))
         reader, _ = stack.enter_context(console_of(runs / "readers", "--read-token", READ_TOKEN))

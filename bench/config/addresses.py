@@ -52,7 +52,9 @@ class TargetAddress(BaseModel):
 
 def urls_of(url: object) -> list[str]:
     """The URLs that a setting `url` names, one or several, as they are written, without weights."""
-    return [str(_weighted(one)[0]) for one in url] if isinstance(url, list | tuple) else [str(url or "").strip()]
+    if isinstance(url, list | tuple) and url:
+        return [str(_weighted(one)[0]) for one in url]
+    return [str(url or "").strip()]
 
 
 def written(rows: Sequence[Mapping[str, Any]]) -> list[str]:
