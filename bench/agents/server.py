@@ -82,7 +82,7 @@ class Tools:
             if now.over or clock.now_ns() >= until_ns:
                 return {**brief(now), "live": line}
             share = now.share_done if line is None or now.share_done is not None else line["share_done"]
-            await context.report_progress(share or 0, 1, now.state)
+            await context.report_progress(share if isinstance(share, int | float) else 0, 1, now.state)
             await sleep_until(clock, min(until_ns, clock.now_ns() + LOOK_EVERY_NS))
 
     async def result(self, task: str) -> dict[str, Any]:
