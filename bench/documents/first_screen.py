@@ -172,12 +172,19 @@ def objective_table(
             (
                 Cell(row.objective, code=True),
                 Cell(formatting.objective_value(row)),
-                Cell(remarks.outcome(row), good if row.held else "bad"),
+                Cell(remarks.outcome(row), _tone_of(row, good)),
             )
         )
         for row in rows
     )
     return Table(title, columns, cells, level=level, notes=notes, half=level < Level.USUAL)
+
+
+def _tone_of(row: ObjectiveResult, good: Tone) -> Tone:
+    """Only what the run shows to be held is good."""
+    if not row.held:
+        return "bad"
+    return "" if details.uncertainty(row) else good
 
 
 def _numbers(summary: RunSummary) -> Table:

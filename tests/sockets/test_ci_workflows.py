@@ -20,6 +20,8 @@ from jsonschema import Draft7Validator
 
 from tests.support.calm import CALM
 from tests.support.documentation import ROOT
+from tests.support.literal_replies import whole
+from tests.support.literal_server import LiteralServer, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
@@ -248,6 +250,32 @@ def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, ("job-token", "of-the-job")),
+        ({"TRUELOAD_READ_TOKEN": "of-the-project"}, ("private-token", "of-the-project")),
+    ],
+)
+def test_the_component_reads_its_baseline_with_the_token_that_may(
+    runner: Runner, variables: dict[str, str], sent: tuple[str, str]
+) -> None:
+    """Trueload itself is not run."""
+    _, jobs = documents(COMPONENT)
+    (job,) = jobs.values()
+    (read,) = [line for line in job["before_script"] if "curl" in line]
+    results = {"TRUELOAD_BASELINE": "baseline.json", "TRUELOAD_RESULTS": "results"}
+    (runner.folder / "results").mkdir()
+    with LiteralServer(in_turn(whole("200 OK", b"{}"))) as server:
+        gitlab = {"CI_API_V4_URL": server.url, "CI_JOB_TOKEN": "of-the-job", "CI_PROJECT_ID": "1"}
+        ran = runner.run(read, {**results, **gitlab, **variables, "CI_DEFAULT_BRANCH": "main"})
+    assert ran.returncode == 0, ran.stderr
+    (request,) = server.received
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    assert {sent} == set(headers.items()) & {("job-token", "of-the-job"), ("private-token", "of-the-project")}
+    assert (runner.folder / "results" / "baseline.json").read_text() == "{}"
+
+
 def test_the_component_runs_the_commands_of_the_action(runner: Runner) -> None:
     (action,) = documents(ACTION)
     _, jobs = documents(COMPONENT)

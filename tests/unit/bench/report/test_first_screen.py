@@ -55,6 +55,14 @@ def test_missed_objectives_stand_first() -> None:
     assert "held" in second
 
 
+def test_only_what_a_run_shows_to_be_held_is_drawn_as_good() -> None:
+    page = run_page(many(objectives=parse(["ttft:p50<900ms", "ttft:p99<900ms", "ttft:p50<1ms"])))
+    said = re.findall(r'<td class="l w">(?:<span class="tone (\w+)">)?((?:held|missed)[^<]*)', page)
+    assert set(said) == {
+        ("good", "held"), ("", "held, not shown: too few independent values"), ("bad", "missed")
+    }  # fmt: skip
+
+
 def test_many_errors_are_shortened_on_the_first_screen_and_whole_in_the_details() -> None:
     records = [made_record(i, outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=f"e{i}") for i in range(9)]
     summary = made_summary(records)
