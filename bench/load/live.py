@@ -6,7 +6,7 @@ records.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
@@ -17,7 +17,7 @@ from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
 from bench.metrics.step_histograms import coarse
-from bench.records import REQUESTS, Outcome, RequestRecord
+from bench.records import NO_FAILURE, REQUESTS, Outcome, RequestRecord
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
@@ -102,6 +102,15 @@ class ObjectiveSoFar:
         return None if self.value is None else self.objective.holds(self.value)
 
 
+@dataclass(frozen=True, slots=True)
+class TargetNow:
+    """A replica: how many of its requests ended each second, of late, and how many have failed since the warm-up."""
+
+    name: str
+    requests_per_s: float
+    failed: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveNumbers:
     """A load at an instant. Rates and latencies are of the last 10 s; tokens and TTFT include those of requests in flight.
@@ -142,6 +151,8 @@ class LiveNumbers:
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
     """Of several workers each; none where one process sends."""
+    targets: tuple[TargetNow, ...] = ()
+    """Of several replicas each, in the order of their names."""
 
     @property
     def waiting(self) -> int:
@@ -281,6 +292,7 @@ class Live:
             load=self.load_at(now_ns),
             load_unit=goal.load_unit,
             workers=self.workers(),
+            targets=_targets(recent, self._run, span_s),
         )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:
@@ -312,6 +324,18 @@ class Live:
             shares.append(min(run_s / goal.duration_s, 1.0))
             left_s.append(max(goal.duration_s - run_s, 0.0))
         return min(max(shares), 1.0) if shares else None, min(left_s, default=None)
+
+
+def _targets(recent: PhaseTally, run: PhaseTally, span_s: float) -> tuple[TargetNow, ...]:
+    ended, failed = Counter[str](), Counter[str]()
+    for (name, _), n in recent.targets.items():
+        ended[name] += n
+    for (name, outcome), n in run.targets.items():
+        failed[name] += 0 if outcome in NO_FAILURE else n
+    names = sorted({*ended, *failed})
+    if len(names) < 2:
+        return ()
+    return tuple(TargetNow(name, ended[name] / span_s, failed[name]) for name in names)
 
 
 def _quantiles(histogram: LogHistogram) -> Quantiles:

@@ -50,6 +50,8 @@ class PhaseTally:
         """By HTTP status, without requests that were never sent."""
         self.errors: dict[Outcome, str] = {}
         """The error of the first failed request of each outcome."""
+        self.targets = Counter[tuple[str, Outcome]]()
+        """By replica, if the requests name theirs."""
         self.input_tokens = self.output_tokens = 0
         self.tokens_arrived = 0
         """Output tokens that have come, those of requests in flight included."""
@@ -67,6 +69,8 @@ class PhaseTally:
         self.outcomes[record.outcome] += 1
         if record.outcome is not Outcome.DROPPED:
             self.statuses[record.status] += 1
+        if record.target is not None:
+            self.targets[record.target, record.outcome] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
         if record.outcome is not Outcome.OK:
@@ -110,6 +114,7 @@ class PhaseTally:
         """Add what another worker, or another while, has counted."""
         self.outcomes.update(other.outcomes)
         self.statuses.update(other.statuses)
+        self.targets.update(other.targets)
         self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
