@@ -36,7 +36,7 @@ class LoadGoal:
     duration_s: float | None = None
     warmup_requests: int = 0
     warmup_s: float = 0.0
-    """Where the run finds the end of its warm-up, the longest that it may take."""
+    """The length of the warm-up. If the run finds its end itself, the longest that it may take."""
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
@@ -150,7 +150,7 @@ class LiveNumbers:
     """Users, or requests per second, as they are planned now; None in modes that plan no number."""
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
-    """Of several workers each; none where one process sends."""
+    """One entry per worker. Empty if one process sends."""
     targets: tuple[TargetNow, ...] = ()
     """Of several replicas each, in the order of their names."""
 

@@ -1,6 +1,6 @@
 """When a server was ready, and what was lost until then (`--watch-scale`): from the records alone.
 
-Nobody outside sees the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
+A client cannot see the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
 the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a later request
 *began to come* (the answer was made earlier). Of several addresses each has its own times: an answer of one says nothing of
 another.
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from msgspec import UNSET
 
+from bench.clock import NS_PER_S
 from bench.metrics.objectives import Objective, meet_all
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import Ints, Mask, RecordTable
 from bench.results.scaling import LostTime, Scaling

@@ -117,7 +117,7 @@ _FROM_SENT = ("ttft", "ttfo", "e2el", "job")
 
 
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:
-    """The error in ms: of a speed that of its time per token; without a shared clock what lies beyond the network's least."""
+    """The error in ms. For a speed, of its time per token. Without a shared clock, the part beyond the least network time."""
     if not row.unit:
         return 0.0  # The latency in a ratio is judged.
     if row.unit != "ms":
