@@ -12,11 +12,10 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from itertools import islice
 from queue import Full, Queue
 from typing import TextIO
 
-from bench.load.live import LiveNumbers, RecentLatency, TargetNow
+from bench.load.live import LiveNumbers, LiveReplica, RecentLatency
 from bench.load.worker_health import WorkerHealth, slowest_first
 from bench.notices import SILENT, Notices
 from bench.observer import Cadence, Control, Observer
@@ -28,7 +27,7 @@ DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=1
 _BAR = 20
 _OBJECTIVES_SHOWN = 4
 _WORKERS_SHOWN = 8
-_TARGETS_SHOWN = 8
+_REPLICAS_SHOWN = 8
 
 
 class Terminal(Observer):
@@ -137,7 +136,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         *_objective_lines(numbers),
         *([] if numbers.precision is None else [f"  {numbers.precision}"]),
         *_worker_lines(numbers.workers),
-        *_target_lines(numbers.targets),
+        *_replica_lines(numbers.replicas),
         *_error_lines(numbers),
     ]
 
@@ -216,12 +215,15 @@ def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
     ]
 
 
-def _target_lines(targets: tuple[TargetNow, ...]) -> list[str]:
-    """A line for each replica: the most failures first, then the fewest requests."""
-    worst = sorted(targets, key=lambda one: (-one.failed, one.requests_per_s))
-    more = [f"  and {len(worst) - _TARGETS_SHOWN} more replicas"] if len(worst) > _TARGETS_SHOWN else []
-    shown = (f"  {one.name}: {one.requests_per_s:,.1f} requests/s  failed {one.failed:,}" for one in worst)
-    return [*islice(shown, _TARGETS_SHOWN), *more]
+def _replica_lines(replicas: tuple[LiveReplica, ...]) -> list[str]:
+    """A line for each of several replicas: the most failures first, then the slowest."""
+    worst = sorted(replicas, key=lambda one: (-one.failed, -(one.latency_ms or 0.0))) if len(replicas) > 1 else []
+    lines = []
+    for one in worst[:_REPLICAS_SHOWN]:
+        latency = "-" if one.latency_ms is None else f"{one.latency_ms:.1f} ms"
+        lines.append(f"  {one.replica}: {one.requests_per_s:,.1f} requests/s  mean {latency}  failed {one.failed:,}")
+    more = [f"  and {len(worst) - _REPLICAS_SHOWN} more replicas"] if len(worst) > _REPLICAS_SHOWN else []
+    return [*lines, *more]
 
 
 def _error_lines(numbers: LiveNumbers) -> list[str]:

@@ -6,18 +6,18 @@ records.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
-from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
+from bench.load.progress_tally import PhaseTally, ProgressTally, ReplicaTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
 from bench.metrics.step_histograms import coarse
-from bench.records import NO_FAILURE, REQUESTS, Outcome, RequestRecord
+from bench.records import REQUESTS, Outcome, RequestRecord
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
@@ -102,12 +102,14 @@ class ObjectiveSoFar:
         return None if self.value is None else self.objective.holds(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class TargetNow:
-    """A replica: how many of its requests ended each second, of late, and how many have failed since the warm-up."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveReplica:
+    """A replica: its requests and mean latency of the last 10 s, and its failures since the warm-up. `latency_ms`: to the
+    first token, or to the end if replies have no tokens; None if no request succeeded."""
 
-    name: str
+    replica: str
     requests_per_s: float
+    latency_ms: float | None
     failed: int
 
 
@@ -151,8 +153,8 @@ class LiveNumbers:
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
     """One entry per worker. Empty if one process sends."""
-    targets: tuple[TargetNow, ...] = ()
-    """Of several replicas each, in the order of their names."""
+    replicas: tuple[LiveReplica, ...] = ()
+    """One entry per replica, sorted by name. Empty if one address is asked and no reply names who answered."""
 
     @property
     def waiting(self) -> int:
@@ -292,8 +294,19 @@ class Live:
             load=self.load_at(now_ns),
             load_unit=goal.load_unit,
             workers=self.workers(),
-            targets=_targets(recent, self._run, span_s),
+            replicas=tuple(self._replicas(recent, span_s)),
         )
+
+    def _replicas(self, recent: PhaseTally, span_s: float) -> Iterator[LiveReplica]:
+        now, since = recent.replicas, self._run.replicas
+        for name in sorted(now.keys() | since.keys()):
+            tally = now.get(name, ReplicaTally())
+            yield LiveReplica(
+                replica=name,
+                requests_per_s=(tally.succeeded + tally.failed) / span_s,
+                latency_ms=tally.latency_ms / tally.measured if tally.measured else None,
+                failed=since[name].failed if name in since else 0,
+            )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:
         """What has ended within RECENT_NS, and of how many seconds that is."""
@@ -324,18 +337,6 @@ class Live:
             shares.append(min(run_s / goal.duration_s, 1.0))
             left_s.append(max(goal.duration_s - run_s, 0.0))
         return min(max(shares), 1.0) if shares else None, min(left_s, default=None)
-
-
-def _targets(recent: PhaseTally, run: PhaseTally, span_s: float) -> tuple[TargetNow, ...]:
-    ended, failed = Counter[str](), Counter[str]()
-    for (name, _), n in recent.targets.items():
-        ended[name] += n
-    for (name, outcome), n in run.targets.items():
-        failed[name] += 0 if outcome in NO_FAILURE else n
-    names = sorted({*ended, *failed})
-    if len(names) < 2:
-        return ()
-    return tuple(TargetNow(name, ended[name] / span_s, failed[name]) for name in names)
 
 
 def _quantiles(histogram: LogHistogram) -> Quantiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,23 @@ COUNTED_AT_ONCE = 32
 _TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, TokenMetric)}
 
 
+@dataclass(slots=True)
+class ReplicaTally:
+    """Requests of one replica that ended, and the sum of the times to first token of `measured` ones, or to their ends if
+    replies have no tokens."""
+
+    succeeded: int = 0
+    failed: int = 0
+    latency_ms: float = 0.0
+    measured: int = 0
+
+    def merge(self, other: ReplicaTally) -> None:
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.latency_ms += other.latency_ms
+        self.measured += other.measured
+
+
 class PhaseTally:
     """Requests that ended within some time. Metrics have their names of the catalog; latencies are histograms in ns."""
 
@@ -50,14 +68,13 @@ class PhaseTally:
         """By HTTP status, without requests that were never sent."""
         self.errors: dict[Outcome, str] = {}
         """The error of the first failed request of each outcome."""
-        self.targets = Counter[tuple[str, Outcome]]()
-        """By replica, if the requests name theirs."""
         self.input_tokens = self.output_tokens = 0
         self.tokens_arrived = 0
         """Output tokens that have arrived, including those of requests in flight."""
         self.inputs = 0
         """Of requests whose replies are no generated text."""
         self.bytes_sent = self.bytes_received = 0
+        self._replicas: dict[str, ReplicaTally] = {}
 
     def arrive(self, arrived: Arrived) -> None:
         """Requests in flight have had tokens."""
@@ -69,10 +86,12 @@ class PhaseTally:
         self.outcomes[record.outcome] += 1
         if record.outcome is not Outcome.DROPPED:
             self.statuses[record.status] += 1
-        if record.target is not None:
-            self.targets[record.target, record.outcome] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
+        if record.target is not None:
+            replica = self._replicas.setdefault(record.target, ReplicaTally())
+            replica.succeeded += record.outcome is Outcome.OK
+            replica.failed += record.outcome is not Outcome.OK and record.outcome not in NO_FAILURE
         if record.outcome is not Outcome.OK:
             if record.error is not None and record.outcome not in self.errors:
                 refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
@@ -90,9 +109,18 @@ class PhaseTally:
     def _count_waiting(self) -> None:
         if not self._waiting:
             return
-        table, self._waiting = RecordTable(self._waiting), []
-        untold, self._untold = np.array(self._untold), []
-        self._first_tokens.extend(known(REQUEST_METRICS["ttft"].of(table)[untold]) * NS_PER_MS)
+        table, names = RecordTable(self._waiting), [record.target for record in self._waiting]
+        untold = np.array(self._untold)
+        self._waiting, self._untold = [], []
+        ttft_ms = REQUEST_METRICS["ttft"].of(table)
+        self._first_tokens.extend(known(ttft_ms[untold]) * NS_PER_MS)
+        if self._replicas:
+            latencies = np.where(np.isnan(ttft_ms), REQUEST_METRICS["e2el"].of(table), ttft_ms).tolist()
+            for name, latency_ms in zip(names, latencies, strict=True):
+                if name is not None and latency_ms == latency_ms:
+                    replica = self._replicas[name]
+                    replica.latency_ms += latency_ms
+                    replica.measured += 1
         for name, histogram in self._values.items():
             if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
                 histogram.extend(of_tokens.of(table).ns)
@@ -106,6 +134,12 @@ class PhaseTally:
         return self._values
 
     @property
+    def replicas(self) -> dict[str, ReplicaTally]:
+        """By name, of requests that name theirs."""
+        self._count_waiting()
+        return self._replicas
+
+    @property
     def live_values(self) -> dict[str, LogHistogram]:
         """The same, with the TTFT of requests in flight, counted when the token arrived."""
         return {**self.values, "ttft": self._first_tokens}
@@ -114,7 +148,6 @@ class PhaseTally:
         """Add the counts of another worker or another span of time."""
         self.outcomes.update(other.outcomes)
         self.statuses.update(other.statuses)
-        self.targets.update(other.targets)
         self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
@@ -126,6 +159,8 @@ class PhaseTally:
             if name in other.values:
                 histogram.merge(other.values[name])
         self._first_tokens.merge(other._first_tokens)
+        for target, replica in other.replicas.items():
+            self._replicas.setdefault(target, ReplicaTally()).merge(replica)
 
     def fold(self) -> PhaseTally:
         """Stop keeping single values. Memory stays small, and quantiles are within 0.1%."""

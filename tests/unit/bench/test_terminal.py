@@ -100,7 +100,7 @@ def test_each_replica_has_a_line_the_failing_one_first() -> None:
             tallies = [ProgressTally(), ProgressTally()]  # Of two workers.
             for number in range(replicas):
                 for tally in tallies:
-                    tally.add(made_record(number, target=f"http://r{number:02}"))
+                    tally.add(made_record(number, chunks_ms=(50 + number, 90), target=f"http://r{number:02}"))
             tallies[1].add(made_record(99, target="http://r01", outcome=Outcome.RESET))
             tallies[1].add(made_record(98, target="http://r00", outcome=Outcome.RESET, phase="warmup"))
             live = Live(LoopClock(), lambda at_ns: dict(COUNTS), HUNDRED)
@@ -112,9 +112,9 @@ def test_each_replica_has_a_line_the_failing_one_first() -> None:
         return [line for line in run_virtual(main) if "http://r" in line or "more replicas" in line]
 
     assert lines_of(3) == [
-        "  http://r01: 1.5 requests/s  failed 1",
-        "  http://r02: 1.0 requests/s  failed 0",
-        "  http://r00: 1.5 requests/s  failed 0",
+        "  http://r01: 1.5 requests/s  mean 51.0 ms  failed 1",
+        "  http://r02: 1.0 requests/s  mean 52.0 ms  failed 0",
+        "  http://r00: 1.5 requests/s  mean 50.0 ms  failed 0",
     ]
     assert lines_of(20)[0].endswith("failed 1")
     assert (len(lines_of(20)), lines_of(20)[-1]) == (9, "  and 12 more replicas")
