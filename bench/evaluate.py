@@ -20,7 +20,6 @@ from bench.clock import NS_PER_MS
 from bench.config import RunConfig
 from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
-from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import request_values
 from bench.metrics.page_data import NamedSeries, PageData
@@ -131,7 +130,7 @@ class _Measured:
 
     @property
     def shape(self) -> LoadShape:
-        return LoadShape.measured(self.numbers, kind_of(self.run.config, self.run.manifest.workers))
+        return LoadShape.measured(self.numbers, self.run.config.kind_for(self.run.manifest.workers))
 
     @property
     def version(self) -> str:
