@@ -216,7 +216,7 @@ async def _connect(run: RunContext, opened: AsyncExitStack) -> tuple[Tokenizer |
 
 
 def _environment(config: RunConfig) -> dict[str, object] | None:
-    if config.runtime_env is None:
+    if config.cluster is None:
         return None
     from bench.scale.cluster.environment import environment_of
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import httpx
 from bench_console import base_of, chromium
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 from bench.console.language import LANGUAGES
 from tests.support.console_process import READ_TOKEN, TOKEN, console_of, until
-from tests.support.made_tasks import made_run
+from tests.support.made_tasks import made_plan, made_run, made_tune
 from tests.support.mock_process import mock_process
 
 WIDTHS = (1440, 1024, 420)
@@ -51,6 +51,12 @@ OVER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "calibration": ("calibrate", SMALL),
 }
 """Tasks that end by themselves, each with its kind and its settings."""
+SERIES: Mapping[str, Mapping[str, Any]] = {
+    "sweep": {"loads": "concurrency=1,2,4", "duration": "20s", "warmup": "0", "repeats": "30"},
+    "search": {"slo": ["ttft:p99<1s", "error_rate<1%"], "max": "20", "budget": "30m"},
+    "quality": {"share": "20%", "alone": "2", "duration": "30m", "concurrency": 4},
+}
+"""Tasks of several runs that go on while pictures are taken, each in a console of its own, by their kind."""
 MIX = b"""classes:
   - {name: chat, share: 60, input_tokens: "uniform:10..50", output_tokens: 8, slo: ["ttft:p90<2s"]}
   - {name: batch, share: 40, input_tokens: 100, output_tokens: 4}
@@ -95,12 +101,15 @@ def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[
     until(client, made["stopped"], lambda found: found["state"] == "stopped")
     made["killed"] = made_run(runs, "20261125T150000-killed", state="running").name
     made["invalid"] = made_run(runs, "20261125T150001-invalid", held=False).name
+    made["tune"] = made_tune(runs, "20261125T150002-tune").name
+    made["tune-killed"] = made_tune(runs, "20261125T150003-tune-killed", ended=None).name
+    made["plan"] = made_plan(runs / made["search"], "20261125T150004-plan").name
     summary = runs / made["invalid"] / "summary.json"
     summary.write_bytes(summary.read_bytes().replace(b'"status":"VALID"', b'"status":"INVALID"'))
     made["not-started"] = _task(client, "not started", {"url": mock, **SMALL}, start=False)
     made["needs-secrets"] = _task(client, "needs a key", {"url": mock, **SMALL}, start=False, api_key="k")
     client.patch(f"/tasks/{made['valid']}", json={"label": "nightly", "baseline": True, "note": "A note"})
-    made["running"] = _task(client, "running", {"url": mock, **LONG})
+    made["running"] = _task(client, "running", {"url": [mock, failing], **LONG})
     made["queued"] = _task(client, "queued", {"url": mock, **SMALL})
     made["queued-next"] = _task(client, "queued next", {"url": mock, **SMALL, "mix": "mix.yaml"})
     made["later"] = _task(client, "later", {"url": mock, **SMALL}, start_at="2999-01-01T00:00")
@@ -175,7 +184,9 @@ def taken(
     """Pictures of a page in each width, and what is wrong with it."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
-        if width == WIDTHS[0] or "menu" in name:  # An open menu stays where it was opened.
+        if (
+            width == WIDTHS[0] or "menu" in name or "lost" in name
+        ):  # A menu stays where it was opened, a page reconnects.
             go()
         page.wait_for_timeout(given.wait_ms)
         if page.locator("iframe.report").count():  # Of a frame, Chromium draws what is in view.
@@ -211,9 +222,28 @@ def all_pages(base: str, tasks: Mapping[str, str]) -> Walked:
     ways: dict[str, Callable[[Page], object]] = {
         name: partial(_gone_to, address=base + path) for name, path in paths.items()
     }
+    for name, status in {"lost": None, "lost-token": 401}.items():
+        ways[name] = partial(lost, address=f"{base}/tasks/{tasks['running']}", status=status)
     for name, (path, clicked) in OPENED.items():
         ways[name] = partial(opened, address=base + path.format(**tasks), clicked=clicked)
     return Walked(base, TOKEN, {**ways, "refused": partial(refused, base=base)})
+
+
+def lost(page: Page, address: str, status: int | None) -> None:
+    """The page of a task that runs, whose console has gone, or with a status answers as one that has restarted."""
+
+    def answer(route: Route) -> None:
+        if status is None:
+            route.abort()
+        elif route.request.resource_type == "document" or "/tasks/" not in route.request.url:
+            route.continue_()
+        else:
+            route.fulfill(status=status)
+
+    page.route("**/tasks/**", answer) if status else page.route("**/events", answer)
+    page.goto(address)
+    page.locator("#lost input" if status else "#lost").wait_for()
+    page.unroute_all()
 
 
 def _gone_to(page: Page, address: str) -> None:
@@ -235,6 +265,11 @@ def readers_pages(base: str, tasks: Mapping[str, str]) -> Walked:
     return Walked(base, READ_TOKEN, {**ways, "sign-in": partial(sign_in, base=base)})
 
 
+def is_wanted(given: argparse.Namespace, name: str) -> bool:
+    """Whether pictures of this page are taken."""
+    return not given.only or any(word in name for word in given.only)
+
+
 def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[str]:
     """Take the pictures. Returns what is wrong."""
     wrong: list[str] = []
@@ -242,7 +277,7 @@ def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[st
     for language, theme in product(given.languages, THEMES):
         page = let_in(browser, walked.base, walked.token, language, theme, wrong)
         for name, go in walked.ways.items():
-            if not given.only or any(word in name for word in given.only):
+            if is_wanted(given, name):
                 taken(given, page, partial(go, page), f"{name}-{language}-{theme}", axe, wrong)
         page.context.close()
     return wrong
@@ -261,7 +296,8 @@ def main() -> None:
     with ExitStack() as stack:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
-        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
+        slow = stack.enter_context(mock_process("--ttft", "200ms", "--tpot", "20ms"))
+        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5,skip=5"))
         os.environ["TRUELOAD_KEY_STAGING"] = "a key"
         client, _ = stack.enter_context(console_of(runs / "all"))
         reader, _ = stack.enter_context(console_of(runs / "readers", "--read-token", READ_TOKEN))
@@ -271,16 +307,25 @@ def main() -> None:
         client.post("/files?name=mix.yaml", content=MIX)
         half_an_upload(client)
         ended = {"ended": _task(reader, "ended", {"url": mock.url, **SMALL})}
-        sweep = {"loads": "concurrency=1,2,4", "duration": "10m", "output_tokens": 8, "url": mock.url}
         tasks = tasks_of(client, runs / "all", mock.url, failing.url)
-        ended["sweep"] = _task(reader, "sweep", sweep, kind="sweep")
-        until(reader, ended["sweep"], lambda found: found["state"] == "running")
-        consoles = ((client, all_pages, tasks), (reader, readers_pages, ended))
+        walked = []
+        going_on = [(client, tasks["running"])]
+        for kind, settings in SERIES.items():
+            if not is_wanted(given, name := f"task-{kind}-running"):
+                continue
+            api, _ = stack.enter_context(console_of(runs / kind))
+            task = _task(api, kind, {"url": slow.url, "input_tokens": 16, "output_tokens": 8, **settings}, kind=kind)
+            until(api, task, lambda found: found["run"] is not None and len(found["steps"]) > 0)
+            going_on.append((api, task))
+            address = f"{base_of(api)}/tasks/{task}"
+            walked.append(Walked(base_of(api), TOKEN, {name: partial(_gone_to, address=address)}))
+        # A search may end: its pictures come first.
+        walked += [all_pages(base_of(client), tasks), readers_pages(base_of(reader), ended)]
         browser = stack.enter_context(chromium())
-        wrong = [one for api, pages, made in consoles for one in walk(given, pages(base_of(api), made), browser)]
-        for api, task in ((client, tasks["running"]), (reader, ended["sweep"])):
-            api.post(f"/tasks/{task}/stop")
-            api.post(f"/tasks/{task}/stop")
+        wrong = [one for pages in walked for one in walk(given, pages, browser)]
+        for api, task in going_on:
+            for _ in range(2):
+                api.post(f"/tasks/{task}/stop")
     print("\n".join(dict.fromkeys(wrong)) or "nothing is wrong that a program sees")
 
 

@@ -26,6 +26,7 @@ from bench.console.kinds import KINDS
 from bench.console.language import DOMAIN, ENGLISH, LANGUAGES, LOCALES
 from bench.console.task import STATES, Task
 from bench.endpoints import ENDPOINTS
+from bench.results.tokens import input_rate
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bench/console", "bench/report/template")
@@ -55,6 +56,9 @@ def _declared() -> Iterator[tuple[str, str]]:
             yield f"form/{field.name}", str.__str__(field.doc)
             if " " in field.default:  # Others are values to type.
                 yield f"form/{field.name}", str.__str__(field.default)
+    for are in dict.fromkeys(endpoint.inputs_are for endpoint in ENDPOINTS.values()):
+        yield "rate", input_rate(are)
+        yield "rate", input_rate(are, title=True)
     for title in GROUPS.values():
         yield "form", str.__str__(group_title(title))
     for settings in _LOADS:

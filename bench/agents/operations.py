@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from bench.console.errors import ConsoleError, Refused
-from bench.console.kinds import KINDS
+from bench.console.kinds import SHOWN
 from bench.console.report_text import report_text
 from bench.console.security import is_loopback
 from bench.console.service import Console
@@ -104,7 +104,7 @@ class Operations:
     def result(self, name: str) -> dict[str, object]:
         """The task, and its report as text."""
         task = self.task(name)
-        kind = KINDS[task.kind]
+        kind = SHOWN[task.kind]
         path = self.console.folder.file(name, kind.numbers)
         page = path.with_name(kind.page)
         return {**brief(task), "report": report_text(task.kind, path.parent), "page": str(page.resolve())}

@@ -23,7 +23,8 @@ LOOK_EVERY_NS = NS_PER_S // 2
 INSTRUCTIONS = (
     "Trueload measures LLM servers, one task at a time. Start a task, watch it until `over`, then read its result. Report a "
     "number with its 95% interval and the verdict: VALID, SUSPECT, INVALID or FAILED. Never report numbers of an INVALID or "
-    "FAILED run, a percentile that the headline does not give, or a difference that `compare` does not show."
+    "FAILED run, a percentile that the headline does not give, a difference that `compare` does not show, or numbers of the "
+    "mock as those of a server. An objective that is not shown is neither met nor missed: measure longer."
 )
 
 T = TypeVar("T")

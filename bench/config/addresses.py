@@ -50,6 +50,19 @@ class TargetAddress(BaseModel):
         return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
 
 
+def urls_of(url: object) -> list[str]:
+    """The URLs that a setting `url` names, one or several, as they are written, without weights."""
+    if isinstance(url, list | tuple) and url:
+        return [str(_weighted(one)[0]) for one in url]
+    return [str(url or "").strip()]
+
+
+def written(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Stored addresses as they are given: URL=WEIGHT where one has a weight, once for all addresses of its name."""
+    weights = {row["url"]: row.get("weight", 1.0) for row in rows}
+    return [url if weight == 1.0 else f"{url}={weight:g}" for url, weight in weights.items()]
+
+
 def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
     """Put several URLs, or a file of them, into `url` and `targets`. Returns a sentence for each thing that is wrong."""
     if "url" in flags:
@@ -102,15 +115,9 @@ def _of_value(value: object, place: str = "--url") -> tuple[list[TargetAddress],
     """The address that a text, or an object with `url` and `weight`, gives."""
     if isinstance(value, TargetAddress):
         return [value], []
-    weight: object = 1.0
-    if isinstance(value, Mapping):
-        if not value.keys() <= {"url", "weight"} or "url" not in value:
-            return [], [f"{place}: an address has the keys url and weight"]
-        url, weight = value["url"], value.get("weight", 1.0)
-    else:
-        url = str(value).strip()
-        if (match := _WEIGHTED.fullmatch(url)) is not None:
-            url, weight = match["url"], match["weight"]
+    if isinstance(value, Mapping) and not (value.keys() <= {"url", "weight"} and "url" in value):
+        return [], [f"{place}: an address has the keys url and weight"]
+    url, weight = _weighted(value)
     try:
         number = float(str(weight))
     except ValueError:
@@ -121,6 +128,15 @@ def _of_value(value: object, place: str = "--url") -> tuple[list[TargetAddress],
         return [TargetAddress.model_construct(url=values.url(str(url)), weight=number)], []
     except ValueError as e:
         return [], [f"{place}: {e}"]
+
+
+def _weighted(value: object) -> tuple[object, object]:
+    """The URL and the weight that a text, or an object, gives."""
+    if isinstance(value, Mapping):
+        return value.get("url"), value.get("weight", 1.0)
+    url = str(value).strip()
+    match = _WEIGHTED.fullmatch(url)
+    return (url, 1.0) if match is None else (match["url"], match["weight"])
 
 
 def _together(rows: Sequence[TargetAddress]) -> list[str]:

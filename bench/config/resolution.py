@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -101,6 +101,8 @@ def given_again(config: Mapping[str, object]) -> dict[str, object]:
     # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
     left_out = {*SECRETS, "out"}
     config = renewed_config(config)
+    if targets := config.get("targets"):
+        config = {**config, "url": addresses.written(cast("Sequence[Mapping[str, Any]]", targets)), "targets": ()}
     return {k: v for k, v in config.items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from bench.console.errors import ConsoleError
+from bench.console.kinds import FROM_A_TERMINAL
 from bench.console.language import Phrase, tr
 from bench.console.task import HEADLINES, Task
 from bench.errors import Exit
@@ -235,6 +236,8 @@ def _not_ready(group: Group) -> str | None:
         return tr("%(name)s: searches and sweeps are compared one by one, not as a group", name=group.name)
     if "quality" in kinds:
         return tr("%(name)s: a quality task compares its own runs: its page has the answer", name=group.name)
+    if shown := next((task for task in group.tasks if task.kind in FROM_A_TERMINAL), None):
+        return tr("%(task)s is no measurement of one load: its page has the answer", task=shown.title)
     for task in group.tasks:
         if not task.has_report:
             if task.over:

@@ -128,7 +128,12 @@ HINTS = {
         ),
         "concurrency=1..256x2",
     ),
-    "url": (tr("with or without /v1, or the whole path"), "http://host:8000"),
+    "url": (
+        tr(
+            "with or without /v1, or the whole path; several replicas one on a line, URL=3 for three times the requests"
+        ),
+        "http://host:8000",
+    ),
     "endpoint": (tr("which API of the server"), tr("chat, or what the URL names")),
     "stream": (tr("answers come token by token; otherwise whole, without TTFT, TPOT and ITL"), "on"),
     "arrivals": (tr("arrival process of a rate: poisson, gamma, constant"), "poisson"),

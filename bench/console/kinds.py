@@ -103,17 +103,30 @@ KINDS = {
         form=Form(left_out=("url", "model", "endpoint")),
     ),
 }
-"""By the name of the command."""
+"""By the name of the command: what a console can start."""
+
+FROM_A_TERMINAL = {
+    "tune": Kind(
+        tr("Tune"), tr("Which flags make a server best."), numbers="tune.json", page="tune.html", sign="tune.json"
+    ),
+    "plan": Kind(
+        tr("Plan"), tr("How many replicas a day of traffic needs."), numbers="plan.json", page="plan.html",
+        sign="plan.json",
+    ),
+}  # fmt: skip
+"""What a console only shows."""
+
+SHOWN = {**KINDS, **FROM_A_TERMINAL}
 
 
 def kind_of(path: Path) -> str:
     """The kind of a directory that a terminal made."""
-    return next((name for name, kind in KINDS.items() if kind.sign and (path / kind.sign).is_file()), "run")
+    return next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
 
 
 def can_resume(path: Path, kind: str) -> bool:
     """Whether its command can go on with what is in this directory."""
-    sign = KINDS[kind].sign
+    sign = SHOWN[kind].sign
     return sign is not None and (path / sign).is_file()
 
 

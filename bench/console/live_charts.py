@@ -12,12 +12,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from bench.console.language import Phrase
-from bench.console.task import Task
+from bench.console.task import Task, endpoint_of
 from bench.documents import run_charts
 from bench.documents.charts import Chart, Line
 from bench.documents.period_data import ROWS
 from bench.documents.time_charts import RunNumbers
-from bench.endpoints import ENDPOINTS, urls
+from bench.endpoints import ENDPOINTS
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, parse
 from bench.metrics.page_data import PageData
@@ -131,7 +131,7 @@ def _without_values(task: Task) -> RunNumbers:
     )  # fmt: skip
     settings = task.settings
     is_open = bool(settings.get("rate")) or settings.get("mode") in ("rate", "trace")
-    api = ENDPOINTS.get(str(settings.get("endpoint") or urls.endpoint_of(str(settings.get("url", "")))))
+    api = ENDPOINTS.get(endpoint_of(settings))
     summary = SimpleNamespace(
         series=series,
         window=SimpleNamespace(start_s=None, end_s=None),

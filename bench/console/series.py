@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from msgspec import structs
 
@@ -15,11 +16,14 @@ from bench import loads
 from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.options import DEFAULT_SHARE
 from bench.config.resolution import given_again
-from bench.console.kinds import KINDS
+from bench.console.kinds import FROM_A_TERMINAL, SHOWN
 from bench.console.language import tr
-from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
+from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task, place_of
+from bench.documents.document import Document
+from bench.documents.plan_document import plan_document
 from bench.documents.quality_document import answer_line
 from bench.documents.sweep_words import delivered_by, inputs_of, progress_line, sentences, unit_of
+from bench.documents.tune_document import tune_document
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer, load_text
 from bench.load_search.decisions import Ending
@@ -27,16 +31,18 @@ from bench.load_search.evidence import counts
 from bench.load_search.follower import outcome
 from bench.load_search.visit_table import broke
 from bench.load_sweep import measure, stored
+from bench.results.plan import PlanContent
 from bench.results.sweep import SweepContent
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
 from bench.run_files.shape import read_object
 from bench.series.drive import INTERRUPTED
+from bench.tuning import tune_file
 
-FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
+FILES = tuple(kind.sign for kind in SHOWN.values() if kind.sign)
 RUNS = {"alone": "alone", "loaded": "under load", "back": "alone again"}
 """The runs of a task of quality, in their order."""
-STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)
+STAMPED = tuple((kind.numbers, kind.page) for kind in SHOWN.values() if kind.sign)
 """The files of each that change when it goes on, or is rendered again."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -51,11 +57,12 @@ class Progress:
     headline: str | None
     steps: tuple[Step, ...]
     share_done: float
+    made_from: str | None = None
 
 
 def read(task: Task, path: Path) -> Task | None:
     """The present state of a search or a sweep. Returns None if it has written nothing yet."""
-    kind = KINDS[task.kind]
+    kind = SHOWN[task.kind]
     is_held = is_series_held(path)
     if not (path / str(kind.sign)).is_file():
         return replace(task, state=str(RunState.PREPARING)) if is_held else None
@@ -69,12 +76,13 @@ def read(task: Task, path: Path) -> Task | None:
         return replace(task, state=KILLED, headline=tr("%(file)s cannot be read: %(why)s", file=kind.numbers, why=said))
     found = replace(
         task,
-        target=task.target or str(progress.config.get("url", "")),
+        target=task.target or place_of(progress.config),
         load=task.load if task.settings else load_of(progress.config, task.kind),
         settings=task.settings or given_again(progress.config),
         started=progress.started,
         headline=progress.headline,
         steps=progress.steps,
+        made_from=progress.made_from,
     )
     if is_held:
         run = _going_on(path, {step.run for step in progress.steps})
@@ -85,7 +93,7 @@ def read(task: Task, path: Path) -> Task | None:
 def left_since(path: Path, kind: str, begun: Path) -> bool:
     """Whether it has written how far it is since its program was started, which wrote the file `begun`."""
     try:
-        return (path / KINDS[kind].numbers).stat().st_mtime_ns >= begun.stat().st_mtime_ns
+        return (path / SHOWN[kind].numbers).stat().st_mtime_ns >= begun.stat().st_mtime_ns
     except OSError:
         return False
 
@@ -100,6 +108,8 @@ def _going_on(path: Path, ended: Collection[str]) -> str | None:
 
 def load_of(config: Mapping[str, Any], kind: str) -> str:
     """What is searched for, or swept over, in a few words."""
+    if kind in FROM_A_TERMINAL:
+        return ", ".join([kind, *map(str, config.values())])
     if kind == "quality":
         return f"quality, {config.get('share', DEFAULT_SHARE)} probes"
     if kind == "sweep":
@@ -233,9 +243,47 @@ def _quality(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     )
 
 
+@lru_cache(maxsize=8)
+def _tune(path: Path, stamp: tuple[int, int, bool]) -> Progress:
+    del stamp  # As of a search.
+    content = tune_file.read(path / tune_file.TUNE)
+    return Progress(
+        config={"goal": content.goal.replace("_", " ")},
+        started=content.date,
+        over={None: KILLED, INTERRUPTED: STOPPED}.get(content.ended, ENDED),
+        headline=_answer(tune_document(content)),
+        steps=(),
+        share_done=min(1.0, content.seconds / content.budget_s),
+    )
+
+
+@lru_cache(maxsize=8)
+def _plan(path: Path, stamp: tuple[int, int, bool]) -> Progress:
+    del stamp
+    content = msgspec.json.decode((path / SHOWN["plan"].numbers).read_bytes(), type=PlanContent)
+    search = content.settings.get("search")
+    return Progress(
+        config={"objectives": ", ".join(content.objectives)},
+        started=content.date,
+        over=ENDED,
+        headline=_answer(plan_document(content)),
+        steps=(),
+        share_done=1.0,
+        made_from=None if search is None else Path(str(search).removesuffix("/search.json")).name,
+    )
+
+
+def _answer(document: Document) -> str:
+    """The answer of a page, in a sentence."""
+    banner = document.banners[0]
+    return f"{banner.status}{banner.rest}."
+
+
 READERS: Mapping[str, Callable[[Path, tuple[int, int, bool]], Progress]] = {
     "search": _search,
     "sweep": _sweep,
     "quality": _quality,
+    "tune": _tune,
+    "plan": _plan,
 }
 """By kind of task."""

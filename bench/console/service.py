@@ -36,7 +36,7 @@ from bench.console.plan import Damaged, Plan
 from bench.console.runner import Runner
 from bench.console.set_load import set_load, unit_of
 from bench.console.store import Act, Marks, Store, Target
-from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, settings_of, tokenizer_problem
+from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origins_of, settings_of, tokenizer_problem
 from bench.console.task import Task
 from bench.console.task_queue import TaskQueue, utc
 from bench.console.tasks import OWN_FOLDER, PID, TASK_NAME, TaskFolder
@@ -228,11 +228,13 @@ class Console:
     ) -> Task:
         """The same task again, with these settings changed; None takes one out. It waits if a secret must be typed again."""
         old, plan = self.task(name), plans.read(self.folder.directory(name))
+        if old.kind not in KINDS:
+            raise Conflict(tr("%(task)s was made in a terminal: run its command again there", task=name))
         settings = {key: value for key, value in {**old.settings, **changes}.items() if value is not None}
         settings = {key: value for key, value in settings.items() if key not in settings_form.LEFT_OUT}
         typed, before, keys = dict(secrets or {}), set[str](), None
         # Keys stay with the server that they were for.
-        if origin_of(settings.get("url")) == origin_of(old.settings.get("url")):
+        if origins_of(settings.get("url")) <= origins_of(old.settings.get("url")):
             keys, before = (None, set()) if plan is None else (plan.keys, set(plan.typed))
             typed = {**self.runner.secrets.get(name, {}), **typed}
         new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bench.config import Settings
+from bench.config.addresses import urls_of
 from bench.config.flags import GROUPS, Option
 from bench.config.tokenless import HTTP
 from bench.console.data_files import DataFiles
@@ -92,7 +93,7 @@ def fields(kind: str = "run") -> list[FormField]:
             shape = "switch"
         elif choices:
             shape = "choice"
-        elif declared.default == ():
+        elif declared.default == () or name == "url":
             shape = "lines"
         else:
             shape = "number" if declared.annotation in (int, float) else "text"
@@ -131,9 +132,9 @@ def typed(form: Mapping[str, Any], kind: str = "run") -> dict[str, Any]:
                 given[field.name] = on
         elif value is not None and str(value).strip():
             text = str(value).strip()
-            given[field.name] = (
-                [line for line in map(str.strip, text.splitlines()) if line] if field.kind == "lines" else text
-            )
+            lines = [line for line in map(str.strip, text.splitlines()) if line]
+            one = field.kind != "lines" or (field.name == "url" and len(lines) == 1)
+            given[field.name] = text if one else lines
     return given
 
 
@@ -149,14 +150,12 @@ def check(
             of_secret = tr("%(name)s is a secret: it has a field of its own", name=name)
             problems.append((name, of_secret if secret else tr("%(name)s is chosen by the console", name=name)))
             del with_paths[name]
-    url = settings.get("url", "")
-    if not isinstance(url, str) or url.startswith("@"):
-        # A key is for one origin, and a file is one of the machine.
-        one = tr("give one URL, or one with resolve_all: runs over several are started on the command line")
-        problems.append(("url", one))
+    addresses = urls_of(settings.get("url"))
+    if any(url.startswith("@") for url in addresses):
+        problems.append(("url", tr("type the addresses, one on a line: a file of them would be one of this machine")))
         with_paths["url"] = "http://127.0.0.1:1"
-    for name in ("url", "proxy"):
-        problems += [(name, sentence) for sentence in _secrets_in_url(str(settings.get(name, "")))]
+    for name, url in (*(("url", url) for url in addresses), ("proxy", str(settings.get("proxy", "")))):
+        problems += [(name, sentence) for sentence in _secrets_in_url(url)]
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", tr("fields with names of secrets cannot be stored: use the key or a header")))
@@ -213,7 +212,7 @@ def _probes(piece: str, files: DataFiles) -> str:
 
 def _uploaded(name: str, value: object, files: DataFiles) -> str:
     """The path of an uploaded file that a setting names, or the recipe that it names. Raises NotFound."""
-    if (name == "dataset" and recipes.is_recipe(str(value))) or (name, value) == ("runtime_env", "code"):
+    if (name == "dataset" and recipes.is_recipe(str(value))) or (name == "runtime_env" and value in ("code", "none")):
         return str(value)
     try:
         return str(files.path(str(value)))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.config.addresses import urls_of
 from bench.console.language import tr
 from bench.console.store import Target
 from bench.endpoints import ENDPOINTS, urls
@@ -32,6 +33,11 @@ def origin_of(url: object) -> str | None:
     except (ValueError, KeyError):
         return None
     return None if not parts.hostname else f"{parts.scheme}://{parts.hostname.rstrip('.')}:{port}"
+
+
+def origins_of(url: object) -> frozenset[str | None]:
+    """The origin of each address of a load, which has one URL or several."""
+    return frozenset(map(origin_of, urls_of(url)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,10 @@ class TargetKeys:
             "header_variables": dict(self.header_variables),
         }
 
+    def are_for(self, url: object) -> bool:
+        """Whether every address of a load gets them: one elsewhere would get them too."""
+        return origins_of(url) == {self.origin}
+
     @property
     def variables(self) -> Iterator[tuple[str, str]]:
         """The name of the secret that each variable holds (api_key, header), and that of the variable."""
@@ -100,7 +110,7 @@ class KeyVariables:
         """The secrets (api_key, header) that this URL should get from variables that cannot be used."""
         if keys is None:
             return ()
-        elsewhere = keys.origin != origin_of(url)
+        elsewhere = not keys.are_for(url)
         return tuple(dict.fromkeys(kind for kind, name in keys.variables if elsewhere or self.problem(name)))
 
     def environment(self, url: object, endpoint: object, keys: TargetKeys | None) -> dict[str, str]:
@@ -109,14 +119,14 @@ class KeyVariables:
         environment = {name: value for name, value in self._environment.items() if name not in own}
         if self._data is not None:
             environment[DATA_FOLDER] = str(self._data.resolve())
-        variable = keys.key_variable if keys is not None and keys.origin == origin_of(url) else None
+        variable = keys.key_variable if keys is not None and keys.are_for(url) else None
         if variable and self.problem(variable) is None:
-            environment[urls.key_variable(str(url), endpoint)] = self._environment[variable]
+            environment[urls.key_variable(urls_of(url)[0], endpoint)] = self._environment[variable]
         return environment
 
     def headers(self, url: object, keys: TargetKeys | None) -> list[str]:
         """The headers whose values are in variables, as `NAME: VALUE`."""
-        if keys is None or keys.origin != origin_of(url):
+        if keys is None or not keys.are_for(url):
             return []
         variables = keys.header_variables.items()
         return [f"{name}: {self._environment[held]}" for name, held in variables if self.problem(held) is None]
@@ -137,10 +147,10 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
         return dict(settings), []
     own = settings_of(target)
     typed = settings.get("url")
-    if typed and origin_of(typed) != origin_of(target.url):
+    if typed and origins_of(typed) != {origin_of(target.url)}:
         sentence = tr(
             "%(typed)s is not at the target %(name)s (%(url)s): leave the URL empty, or choose no target",
-            typed=typed,
+            typed=", ".join(urls_of(typed)),
             name=target.name,
             url=target.url,
         )
@@ -151,7 +161,7 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
 def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     """A server that counts tokens gets the key of the load: it must be the load's own server."""
     tokenizer = str(settings.get("tokenizer") or "")
-    if not tokenizer.startswith(("http://", "https://")) or origin_of(tokenizer) == origin_of(settings.get("url")):
+    if not tokenizer.startswith(("http://", "https://")) or origins_of(settings.get("url")) == {origin_of(tokenizer)}:
         return []
     address = origin_of(tokenizer)
     sentence = tr("the key of this load would go to %(address)s: write server, or a name of the hub", address=address)

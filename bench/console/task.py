@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.console.language import tr
+from bench.config.addresses import urls_of
+from bench.console.language import Phrase, tr
 from bench.console.store import Marks
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.results.tokens import input_rate
 from bench.run_files.run_state import RunState
-
-if TYPE_CHECKING:
-    from bench.endpoints.interface import Endpoint
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
 BEING_READ = "being read"
@@ -24,10 +23,11 @@ OVER = (ENDED, STOPPED, KILLED, FAILED)
 ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
 STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER, BEING_READ)
 
+INPUTS = "inputs_per_s"
 HEADLINES = (
     ("requests_per_s", tr("requests/s")),
     ("output_tokens_per_s", tr("tokens/s")),
-    ("inputs_per_s", tr("inputs/s")),
+    (INPUTS, tr("inputs/s")),
     ("ttft_p50_ms", tr("TTFT p50, ms")),
     ("ttft_p99_ms", tr("TTFT p99, ms")),
     ("tpot_p50_ms", tr("TPOT p50, ms")),
@@ -87,6 +87,8 @@ class Task:
     """Secrets that were typed in and that the console does not have any more."""
     by: str | None = None
     """Who made it, if a proxy names people."""
+    made_from: str | None = None
+    """Of a plan, the name of the search that it was made from."""
     marks: Marks = field(default_factory=Marks)
     start_at: str | None = None
 
@@ -95,30 +97,33 @@ class Task:
         return self.marks.title or self.id
 
     @property
+    def is_run(self) -> bool:
+        """Whether it is one run, and not a series of them or a plan."""
+        return self.kind in ("run", "calibrate")
+
+    @property
     def endpoint(self) -> str:
         """The API that it loads, where it is not that of chats; empty where it is."""
-        name = str(self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", ""))) or DEFAULT)
+        name = endpoint_of(self.settings)
         return "" if name == DEFAULT else name
 
     @property
     def of_inputs(self) -> bool:
         """Whether its replies are no generated text: it has inputs, and no tokens that come out."""
-        return self._api is not None and self._api.inputs_are is not None
+        return self.inputs_are is not None
+
+    @property
+    def inputs_are(self) -> str | None:
+        """What its requests are made of (texts, images), if its replies are no generated text."""
+        api = ENDPOINTS.get(endpoint_of(self.settings))
+        return None if api is None else api.inputs_are
 
     @property
     def delivered(self) -> str:
         """The unit of its throughput."""
-        if self._api is None or self._api.inputs_are is None:
+        if (are := self.inputs_are) is None:
             return tr("Output tokens/s")
-        if self._api.inputs_are == "images":
-            return tr("Images/s")
-        if self._api.inputs_are == "utterances":
-            return tr("Utterances/s")
-        return tr("Inputs/s") if self._api.counts_tokens else tr("Requests/s")
-
-    @property
-    def _api(self) -> Endpoint | None:
-        return ENDPOINTS.get(str(self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", "")))))
+        return Phrase(input_rate(are, title=True))
 
     @property
     def active(self) -> bool:
@@ -137,6 +142,17 @@ class Task:
         return {**fields, **marks, "title": self.title, "active": self.active}
 
 
+def endpoint_of(settings: Mapping[str, Any]) -> str:
+    """The API that these settings load."""
+    return str(settings.get("endpoint") or urls.endpoint_of(urls_of(settings.get("url"))[0]) or DEFAULT)
+
+
+def place_of(settings: Mapping[str, Any]) -> str:
+    """Where a load goes: a URL, and how many more there are."""
+    first, *more = [str(row["url"]) for row in settings.get("targets") or ()] or urls_of(settings.get("url"))
+    return f"{first} +{len(more)}" if more else first
+
+
 def selected(tasks: Sequence[Task], state: str | None, label: str | None, search: str) -> list[Task]:
     """The tasks with this state and this label that contain a text."""
     wanted = search.lower().strip()
@@ -153,4 +169,6 @@ def headlines(tasks: Sequence[Task]) -> list[tuple[str, str]]:
     """The numbers that any of these tasks has. Returns no numbers if one of the tasks has none."""
     if not all(task.numbers for task in tasks):
         return []
-    return [(key, title) for key, title in HEADLINES if any(task.numbers.get(key) is not None for task in tasks)]
+    are = {task.inputs_are for task in tasks}
+    titles = dict(HEADLINES) | {INPUTS: Phrase(input_rate(are.pop() if len(are) == 1 else None))}
+    return [(key, title) for key, title in titles.items() if any(task.numbers.get(key) is not None for task in tasks)]

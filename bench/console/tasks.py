@@ -40,6 +40,7 @@ from bench.console.task import (
     STOPPED,
     Step,
     Task,
+    place_of,
 )
 from bench.manifest import Manifest
 from bench.results.summary import from_json
@@ -202,7 +203,7 @@ def _planned(path: Path) -> Task:
     try:
         plan = plans.read(path)
         if plan is not None:
-            target, load = str(plan.settings.get("url", "")), load_of(plan.given, plan.kind)
+            target, load = place_of(plan.settings), load_of(plan.given, plan.kind)
             return Task(
                 id=path.name, state=NOT_STARTED, kind=plan.kind, settings=dict(plan.settings), target=target, load=load
             )
@@ -245,7 +246,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         return replace(base, state=KILLED, problem=_unreadable(MANIFEST, e))
     run = replace(
         base,
-        target=str(config.get("url", "")),
+        target=place_of(config),
         load=load_of(config),
         settings=base.settings or given_again(config),
         started=manifest.started,

@@ -328,6 +328,9 @@ def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
 
 def _longer(summary: RunSummary) -> Iterator[Finding]:
     """How long a run has to be for the first percentile that has no interval."""
+    if summary.run.stop_reason == "interrupted":
+        yield Finding("(same flags), to its end, measures what was planned", command="python -m bench run")
+        return
     latency = summary.latency
     row = latency["ttft_ms"] if latency["ttft_ms"].n else latency["e2el_ms"]
     for stat in ("p50", "p90", "p99"):

@@ -26,7 +26,7 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, number
 from bench.results.plan import PlanContent, SearchedRate
 
-FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/plan.md."
+FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/fit.md."
 
 
 def plan_document(content: PlanContent) -> Document:

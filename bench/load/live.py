@@ -7,13 +7,13 @@ records.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
-from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
+from bench.load.progress_tally import PhaseTally, ProgressTally, ReplicaTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
 from bench.metrics.step_histograms import coarse
@@ -36,7 +36,7 @@ class LoadGoal:
     duration_s: float | None = None
     warmup_requests: int = 0
     warmup_s: float = 0.0
-    """Where the run finds the end of its warm-up, the longest that it may take."""
+    """The length of the warm-up. If the run finds its end itself, the longest that it may take."""
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
@@ -103,6 +103,17 @@ class ObjectiveSoFar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveReplica:
+    """A replica: its requests and mean latency of the last 10 s, and its failures since the warm-up. `latency_ms`: to the
+    first token, or to the end if replies have no tokens; None if no request succeeded."""
+
+    replica: str
+    requests_per_s: float
+    latency_ms: float | None
+    failed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LiveNumbers:
     """A load at an instant. Rates and latencies are of the last 10 s; tokens and TTFT include those of requests in flight.
     Failures and objectives are of the run without warm-up."""
@@ -141,7 +152,9 @@ class LiveNumbers:
     """Users, or requests per second, as they are planned now; None in modes that plan no number."""
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
-    """Of several workers each; none where one process sends."""
+    """One entry per worker. Empty if one process sends."""
+    replicas: tuple[LiveReplica, ...] = ()
+    """One entry per replica, sorted by name. Empty if one address is asked and no reply names who answered."""
 
     @property
     def waiting(self) -> int:
@@ -281,7 +294,19 @@ class Live:
             load=self.load_at(now_ns),
             load_unit=goal.load_unit,
             workers=self.workers(),
+            replicas=tuple(self._replicas(recent, span_s)),
         )
+
+    def _replicas(self, recent: PhaseTally, span_s: float) -> Iterator[LiveReplica]:
+        now, since = recent.replicas, self._run.replicas
+        for name in sorted(now.keys() | since.keys()):
+            tally = now.get(name, ReplicaTally())
+            yield LiveReplica(
+                replica=name,
+                requests_per_s=(tally.succeeded + tally.failed) / span_s,
+                latency_ms=tally.latency_ms / tally.measured if tally.measured else None,
+                failed=since[name].failed if name in since else 0,
+            )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:
         """What has ended within RECENT_NS, and of how many seconds that is."""

@@ -51,6 +51,8 @@ LIVE_FIELDS: Mapping[str, str] = {
     "client": "`loop_lag_ms`, `cpu` and `run_queue_share` of the last second, of the worst worker (`slowest`).",
     "workers": "Of several workers, up to 64, dead and slow ones first: `worker`, `name`, `loop_lag_ms`, `cpu`, "
     "`run_queue_share`, `in_flight`, `done`, and `died`: how, or null.",
+    "replicas": "Of several addresses, or as replies name who answered, up to 64: `replica`, `requests_per_s` and mean "
+    "`latency_ms` (TTFT, or E2EL without tokens) of the last 10 s, and `failed` since the warm-up.",
     "server": "Levels of the server's metrics: `running`, `waiting`, `kv_cache_used`.",
 }
 """The keys of a line."""
@@ -100,6 +102,7 @@ def live_line(
             if numbers.workers
             else {}
         ),
+        **({"replicas": [asdict(one) for one in numbers.replicas[:MOST_LISTED]]} if numbers.replicas else {}),
         **({} if server is None else {"server": dict(server)}),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,23 @@ COUNTED_AT_ONCE = 32
 _TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, TokenMetric)}
 
 
+@dataclass(slots=True)
+class ReplicaTally:
+    """Requests of one replica that ended, and the sum of the times to first token of `measured` ones, or to their ends if
+    replies have no tokens."""
+
+    succeeded: int = 0
+    failed: int = 0
+    latency_ms: float = 0.0
+    measured: int = 0
+
+    def merge(self, other: ReplicaTally) -> None:
+        self.succeeded += other.succeeded
+        self.failed += other.failed
+        self.latency_ms += other.latency_ms
+        self.measured += other.measured
+
+
 class PhaseTally:
     """Requests that ended within some time. Metrics have their names of the catalog; latencies are histograms in ns."""
 
@@ -52,10 +70,11 @@ class PhaseTally:
         """The error of the first failed request of each outcome."""
         self.input_tokens = self.output_tokens = 0
         self.tokens_arrived = 0
-        """Output tokens that have come, those of requests in flight included."""
+        """Output tokens that have arrived, including those of requests in flight."""
         self.inputs = 0
         """Of requests whose replies are no generated text."""
         self.bytes_sent = self.bytes_received = 0
+        self._replicas: dict[str, ReplicaTally] = {}
 
     def arrive(self, arrived: Arrived) -> None:
         """Requests in flight have had tokens."""
@@ -69,6 +88,10 @@ class PhaseTally:
             self.statuses[record.status] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
+        if record.target is not None:
+            replica = self._replicas.setdefault(record.target, ReplicaTally())
+            replica.succeeded += record.outcome is Outcome.OK
+            replica.failed += record.outcome is not Outcome.OK and record.outcome not in NO_FAILURE
         if record.outcome is not Outcome.OK:
             if record.error is not None and record.outcome not in self.errors:
                 refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
@@ -86,9 +109,18 @@ class PhaseTally:
     def _count_waiting(self) -> None:
         if not self._waiting:
             return
-        table, self._waiting = RecordTable(self._waiting), []
-        untold, self._untold = np.array(self._untold), []
-        self._first_tokens.extend(known(REQUEST_METRICS["ttft"].of(table)[untold]) * NS_PER_MS)
+        table, names = RecordTable(self._waiting), [record.target for record in self._waiting]
+        untold = np.array(self._untold)
+        self._waiting, self._untold = [], []
+        ttft_ms = REQUEST_METRICS["ttft"].of(table)
+        self._first_tokens.extend(known(ttft_ms[untold]) * NS_PER_MS)
+        if self._replicas:
+            latencies = np.where(np.isnan(ttft_ms), REQUEST_METRICS["e2el"].of(table), ttft_ms).tolist()
+            for name, latency_ms in zip(names, latencies, strict=True):
+                if name is not None and latency_ms == latency_ms:
+                    replica = self._replicas[name]
+                    replica.latency_ms += latency_ms
+                    replica.measured += 1
         for name, histogram in self._values.items():
             if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
                 histogram.extend(of_tokens.of(table).ns)
@@ -102,12 +134,18 @@ class PhaseTally:
         return self._values
 
     @property
+    def replicas(self) -> dict[str, ReplicaTally]:
+        """By name, of requests that name theirs."""
+        self._count_waiting()
+        return self._replicas
+
+    @property
     def live_values(self) -> dict[str, LogHistogram]:
-        """The same, with the times to first token of requests in flight, each in the while in which its token came."""
+        """The same, with the TTFT of requests in flight, counted when the token arrived."""
         return {**self.values, "ttft": self._first_tokens}
 
     def merge(self, other: PhaseTally) -> None:
-        """Add what another worker, or another while, has counted."""
+        """Add the counts of another worker or another span of time."""
         self.outcomes.update(other.outcomes)
         self.statuses.update(other.statuses)
         self.errors = {**other.errors, **self.errors}
@@ -121,9 +159,11 @@ class PhaseTally:
             if name in other.values:
                 histogram.merge(other.values[name])
         self._first_tokens.merge(other._first_tokens)
+        for target, replica in other.replicas.items():
+            self._replicas.setdefault(target, ReplicaTally()).merge(replica)
 
     def fold(self) -> PhaseTally:
-        """From now on keep no single value: memory stays small, and quantiles are within 0.1%."""
+        """Stop keeping single values. Memory stays small, and quantiles are within 0.1%."""
         for histogram in (*self.values.values(), self._first_tokens):
             histogram.fold()
         return self
@@ -173,7 +213,7 @@ class PhaseTally:
 
 
 class ProgressTally:
-    """The same for the warm-up and the run apart: the objectives speak of the run alone."""
+    """Separate tallies of the warm-up and the run. Objectives are about the run alone."""
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
@@ -190,7 +230,7 @@ class ProgressTally:
         return self.run if phase == "run" else self.warmup
 
     def merge(self, other: ProgressTally) -> None:
-        """Add what another worker, or another while, has counted."""
+        """Add the counts of another worker or another span of time."""
         self.run.merge(other.run)
         self.warmup.merge(other.warmup)
 

@@ -77,7 +77,7 @@ class WorkerSamples:
         }
 
     def sent(self) -> int | None:
-        """Requests that the dispatchers of `windows` handed to the transport; None where they do not say."""
+        """Requests that the dispatchers of `windows` handed to the transport. Returns None if their number is not known."""
         counts = [self._workers[number].sent for number in self.windows()]
         known = [count for count in counts if count is not None]
         return sum(known) if counts and len(known) == len(counts) else None

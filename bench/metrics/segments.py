@@ -29,7 +29,7 @@ SETTLE_REQUESTS = 2.5
 
 
 def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[Segment] | None:
-    """`segments` of a summary; None of a load that stays. Of a load that ended early, those that it came to."""
+    """`segments` of a summary. Returns None for a load that never changes. If the load ended early, only those it reached."""
     if not facts.segments:
         return None
     shown = [p for s in facts.segments for p in ([s] if s.is_step else s.parts(PARTS_OF_A_LINE))]

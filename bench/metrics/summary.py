@@ -157,7 +157,7 @@ class Summary:
             self._warmup_end_ns = end_ns if self._warmup_end_ns is None else max(self._warmup_end_ns, end_ns)
 
     def _add_bytes(self, table: RecordTable) -> None:
-        """Where each byte lay is not kept: a body is spread evenly over the chunks that it came in."""
+        """A body is spread evenly over its chunks, since records do not say which bytes came with which chunk."""
         start_ns = self._facts.start_ns
         streamed = table.sizes > 0
         bodies = table.where(streamed & (table.ints("bytes_received") > 0))

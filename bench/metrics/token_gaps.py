@@ -52,7 +52,7 @@ class TokenGaps:
 
     @cached_property
     def gaps(self) -> Pauses:
-        """One a gap."""
+        """One pause per gap."""
         chunks, within = self._chunks, self._within
         return Pauses(np.diff(chunks.ns)[within], chunks.row[1:][within], chunks.ns[1:][within])
 
@@ -84,7 +84,7 @@ class TokenGaps:
 
     @cached_property
     def itl(self) -> Pauses:
-        """One a token, row by row."""
+        """One pause per token, row by row."""
         shared, _, _ = self.shared
         plain = self.is_itl[self.gaps.row]
         if plain.all():

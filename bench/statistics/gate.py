@@ -38,7 +38,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric on both sides: a number a run. `higher_is_worse` of latencies and error rates."""
+    """One metric on both sides: one number per run. `higher_is_worse` for latencies and error rates."""
 
     baseline: Sequence[float]
     candidate: Sequence[float]
@@ -47,9 +47,9 @@ class Metric:
     floor: float = 0.0
     """An absolute change below which it is the same."""
     margin: float | None = None
-    """Its own margin; None: that of the gate."""
+    """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
-    """Of a share, the independent requests of both sides: they bound it where nothing happened on either."""
+    """For a share: the independent requests of both sides, which bound it if neither side had a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def objective(interval: Interval | None, limit: float, upper: bool = True) -> Ve
 
 
 def missing_runs(baseline: int, candidate: int) -> str | None:
-    """What a comparison lacks, in a sentence; None where there are enough runs."""
+    """A sentence that says which runs a comparison lacks. Returns None if there are enough."""
     if candidate < 1:
         return "there is no candidate run: give the run, or the runs, that the gate is to judge"
     if candidate < LEAST_CANDIDATES and baseline < LEAST_BASELINE:

@@ -45,7 +45,9 @@ def line(second: int) -> bytes:
          "second": {"succeeded": 10 - refused, "input_tokens": 100, "output_tokens": 80, "bytes_sent": 1000,
                     "bytes_received": 5000, "status": {"200": 10 - refused, **({"429": refused} if refused else {})},
                     "ttft_ms": times(ms), "tpot_ms": times(5.0), "itl_ms": times(5.0), "e2el_ms": times(ms + 40)},
-         "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0}},
+         "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0},
+         "replicas": [{"replica": "http://<b>a", "requests_per_s": 7.5, "latency_ms": ms, "failed": refused},
+                      {"replica": "http://b", "requests_per_s": 2.5, "latency_ms": None, "failed": 0}]},
         option=orjson.OPT_APPEND_NEWLINE,
     )  # fmt: skip
 
@@ -67,6 +69,8 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         assert page.evaluate(VALUES, "ttft") == [50] * SLOW_FROM + [400] * (SECONDS - SLOW_FROM)
         assert page.evaluate(VALUES, "status_codes") == [58, 2]
         assert "http_error (0): status 429: slow down" in page.locator("#errors").inner_text()
+        rows = page.locator("#replicas tbody tr").all_inner_texts()
+        assert [row.split() for row in rows] == [["http://<b>a", "7.500", "400", "0"], ["http://b", "2.500", "–", "0"]]
         # The slider shows the last seconds, and the menu beside it says how many.
         page.locator("#period [type=range]").press("Home")
         assert page.locator("#period select option:checked").inner_text() == "the last 5 s"

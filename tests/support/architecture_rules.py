@@ -239,7 +239,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.sources", "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
+    "bench.config.flags": frozenset(
+        {"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values", "promptset.help_text"}
+    ),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -381,12 +383,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.console.report_text": frozenset(
         {"bench.answer_quality.stored", "bench.console", "bench.documents", "bench.load_search",
-         "bench.load_sweep.stored", "bench.report", "bench.run_files.shape"}
+         "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
     ),
     "bench.console.series": frozenset(
         {"bench.answer_quality", "bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
          "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
-         "bench.run_files.shape", "bench.series.drive"}
+         "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(

@@ -43,7 +43,7 @@ def console_of(runs: Path, *flags: str) -> Iterator[tuple[httpx.Client, subproce
         process.stdout.close()
 
 
-def new(client: httpx.Client, url: str, title: str, **settings: Any) -> str:
+def new(client: httpx.Client, url: str | list[str], title: str, **settings: Any) -> str:
     reply = client.post("/tasks", json={"settings": {"url": url, **SMALL, **settings}, "title": title})
     assert reply.status_code == 201, reply.text
     return str(reply.json()["id"])

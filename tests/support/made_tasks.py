@@ -8,8 +8,13 @@ from typing import Any
 import orjson
 import yaml
 
+from bench.cli import main
+from bench.config import resolve
 from bench.results.base import to_plain
 from bench.results.summary import RunSummary
+from bench.results.tune import TuneLoad, TuneTurn
+from bench.tuning.spec import spec_of
+from bench.tuning.tune_file import content_of, write
 from tests.support.results import filled
 
 CONFIG = {"url": "http://127.0.0.1:9", "endpoint": "chat", "mode": "concurrency", "concurrency": 4, "requests": 100}
@@ -56,4 +61,37 @@ def made_run(
             for n in (10, 20, 40, 1)
         ]  # fmt: skip
         (path / "live.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    return path
+
+
+def made_tune(runs: Path, name: str, *, ended: str | None = "decided") -> Path:
+    """The directory of a race of two arms over three rounds, of which the second is better."""
+    race = spec_of(
+        {"server": {"command": "serve --port {port} {flags}"}, "flags": {"max-num-seqs": [64, 256]},
+         "loads": "concurrency=4,16", "visit": "10s", "budget": "600s"},
+        lambda settings: resolve(dict(settings)),
+    )  # fmt: skip
+    turns = [
+        TuneTurn(
+            arm=arm, round=turn, value=speed + turn, seconds=20.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[
+                TuneLoad(name=f"r{turn}-a{arm}-{users}", load=users, status="VALID", held=True,
+                         tokens_per_s=speed * users / 16, latency=10.0 * users)
+                for users in (4, 16)
+            ],
+        )
+        for turn in (1, 2, 3)
+        for arm, speed in enumerate((100.0, 130.0))
+    ]  # fmt: skip
+    path = runs / name
+    path.mkdir(parents=True)
+    write(path, content_of(race, turns, ["python", "-m", "bench", "tune", "flags.yaml"], ended))
+    return path
+
+
+def made_plan(search: Path, name: str) -> Path:
+    """The directory of a plan that the command makes from this search."""
+    rates, path = search / "day.csv", search.with_name(name)
+    rates.write_text("00:00,8\n08:00,50\n14:00,70\n20:00,30\n")
+    main(["plan", "--search", str(search), "--rates", str(rates), "--out", str(path)])
     return path

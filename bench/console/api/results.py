@@ -19,7 +19,7 @@ from bench.console.access import TheConsole
 from bench.console.comparing import DEFAULT_MARGIN
 from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
-from bench.console.kinds import KINDS
+from bench.console.kinds import SHOWN
 from bench.console.language import shown, tr
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
@@ -51,7 +51,7 @@ def live(console: TheConsole, task: str, after: int = 0, run: str | None = None)
 
 @routes.get("/tasks/{task}/summary", summary="summary.json, search.json or sweep.json: every number of the report")
 def summary(console: TheConsole, task: str) -> Response:
-    path = console.folder.file(task, KINDS[console.task(task).kind].numbers)
+    path = console.folder.file(task, SHOWN[console.task(task).kind].numbers)
     return FileResponse(path, media_type="application/json")
 
 
@@ -77,15 +77,15 @@ def numbers(console: TheConsole, task: str) -> Response:
 
 @routes.get("/tasks/{task}/report", summary="The page of the report")
 def report(console: TheConsole, task: str, download: bool = False) -> Response:
-    path = console.folder.file(task, KINDS[console.task(task).kind].page)
+    path = console.folder.file(task, SHOWN[console.task(task).kind].page)
     return FileResponse(path, media_type="text/html", filename=f"{task}.html" if download else None, headers=_SANDBOX)
 
 
 @routes.get("/tasks/{task}/text", summary="The report as text to copy: Markdown of a run, else what a terminal shows")
 def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
-    path = console.folder.file(task, KINDS[kind].numbers)
-    headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
+    path = console.folder.file(task, SHOWN[kind].numbers)
+    headers = _download(f"{task}.{'txt' if SHOWN[kind].sign else 'md'}") if download else None
     with _readable(path):
         return PlainTextResponse(report_text(kind, path.parent), headers=headers)
 

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 
 from bench.console.comparing import changes, differing_settings, in_order
 from bench.console.errors import ConsoleError
+from bench.console.kinds import KINDS
 from bench.console.pages.site import Site, TheSite
 from bench.console.task import Task, headlines
 
@@ -47,4 +48,4 @@ def _others(site: Site, tasks: Sequence[Task]) -> list[Task]:
     """What a single task can be compared with."""
     if len(tasks) != 1:
         return []
-    return [task for task in site.console.tasks() if task.has_report and task.id != tasks[0].id]
+    return [task for task in site.console.tasks() if task.has_report and task.kind in KINDS and task.id != tasks[0].id]

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from bench.console.access import TheConsole
 from bench.console.errors import Conflict, NotFound
-from bench.console.kinds import KINDS
+from bench.console.kinds import SHOWN
 from bench.console.language import tr
 from bench.console.pages.site import TheSite, back
 from bench.console.security import REPORT_POLICY
@@ -61,7 +61,7 @@ routes = APIRouter()
 
 @routes.get("/tasks/{name}/report")
 def report(name: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page).read_bytes() + _UNTITLED)
+    return _framed(console.folder.file(name, SHOWN[console.task(name).kind].page).read_bytes() + _UNTITLED)
 
 
 @routes.get("/tasks/{name}/runs/{run}")

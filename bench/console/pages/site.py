@@ -42,8 +42,8 @@ _LOADS = tuple(
     (re.compile(rf"(?<![\w/:]){re.escape(message).replace(re.escape('%(n)s'), '([0-9.]+%?)')}(?![\w/=])"), message)
     for message in (
         tr("%(n)s users"), tr("%(n)s requests/s"), tr("%(n)s requests"), tr("in %(n)s classes"), tr("%(n)s probes"),
-        tr("%(n)s times"), tr("search"), tr("sweep"), tr("quality"), tr("throughput"), tr("trace"), tr("users"),
-        tr("sessions"), tr("requests/s"),
+        tr("%(n)s times"), tr("search"), tr("sweep"), tr("quality"), tr("tune"), tr("plan"), tr("throughput"),
+        tr("trace"), tr("users"), tr("sessions"), tr("requests/s"),
     )
 )  # fmt: skip
 """What a load in a few words consists of (`tasks.load_of`, `series.load_of`)."""
@@ -67,6 +67,14 @@ def spark(values: tuple[float, ...]) -> str:
     return " ".join(f"{i * 80 / (len(values) - 1):.1f},{19 - value * 18:.1f}" for i, value in enumerate(values))
 
 
+def lines(value: object) -> str:
+    """A setting of one text or several, one on a line; an address with a weight as URL=WEIGHT."""
+    items = value if isinstance(value, list | tuple) else [value or ""]
+    return "\n".join(
+        f"{item.get('url')}={item.get('weight', 1)}" if isinstance(item, Mapping) else str(item) for item in items
+    )
+
+
 def after(text: str, mark: str) -> str:
     """What stands after the first mark in a text."""
     return text.partition(mark)[2]
@@ -88,7 +96,14 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting, "after": after}
+    environment.filters |= {
+        "number": number,
+        "when": when,
+        "spark": spark,
+        "setting": setting,
+        "after": after,
+        "lines": lines,
+    }
     environment.filters |= {"load": load, "word": Phrase, "sentence": sentence}
     environment.globals |= {
         "tr": tr, "language": LANGUAGE, "other_language": other_language, "words_of_scripts": words_of_scripts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
@@ -46,22 +47,35 @@ def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
     console = site.console
     lines = console.live(task.id, run=task.run)
     charts = [] if task.over else live_charts.views(task)
+    can_start = task.kind in KINDS
+    # A plan needs requests per second.
+    plans_replicas = task.kind == "search" and task.has_report and task.settings.get("load", "rate") == "rate"
     return site.page(
         "task",
         answer.status,
         task=task,
         line=lines[-1] if lines else None,
         warnings=warnings_of(lines[-1]["client"]) if lines else [],
-        command=settings_text.command(task.settings, task.kind),
+        command=settings_text.command(task.settings, task.kind) if can_start else None,
         yaml=settings_text.as_yaml(task.settings),
+        can_start=can_start,
+        plans=[other for other in console.tasks() if other.made_from == task.id] if plans_replicas else [],
+        plan_command=_plan_command(console, task) if plans_replicas else None,
         load_unit=console.load_unit(task),
         order=list(console.runner.queue),
-        series=KINDS[task.kind].sign is not None,
+        series=not task.is_run,
         charts=charts,
         texts=[*STATES, *live_charts.texts(view["chart"] for view in charts)],
         period=live_charts.period(task),
         **answer.values,
     )
+
+
+def _plan_command(console: Console, task: Task) -> str:
+    """How many replicas a day needs, by what a search found."""
+    path = console.folder.directory(task.id)
+    words = ["--search", str(path), "--rates", "day.csv", "--out", f"{path}-plan"]
+    return shlex.join(["python", "-m", "bench", "plan", *words])
 
 
 def _path(name: str) -> str:

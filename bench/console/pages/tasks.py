@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, TheSite, back
 from bench.console.task import QUEUED, STATES, Task, selected
@@ -36,6 +37,7 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
         query=query,
         order=order,
         templates=TEMPLATES,
+        kinds=KINDS,
         targets=site.console.targets(),
     )
 

@@ -297,8 +297,20 @@ const VALUES = {
     for (const [kind, text] of Object.entries(now.errors)) if (!errors.has(kind)) errors.set(kind, text);
     byId("errors").hidden = errors.size === 0;
     byId("errors").querySelector("ul").replaceChildren(...[...errors].map(([kind, text]) => element("li", `${kind} (${number(now.failures[kind] ?? 0)}): ${text}`)));
+    showReplicas(now.replicas ?? []);
     byId("health").hidden = now.warnings.length === 0;
     byId("health").textContent = now.warnings.join(" ");
+  }
+
+  function showReplicas(replicas) {
+    byId("replicas").hidden = replicas.length === 0;
+    byId("replicas").querySelector("tbody").replaceChildren(...replicas.map((one) => {
+      const row = element("tr"), head = element("th", one.replica);
+      head.scope = "row";
+      row.append(head, ...[one.requests_per_s, one.latency_ms, one.failed].map((value) => element("td", number(value), "n")));
+      if (one.failed) row.lastChild.classList.add("worse");
+      return row;
+    }));
   }
 
   // Of a search or a sweep: its runs that have ended, and what is known so far.

@@ -37,6 +37,7 @@ def stored(tmp_path: Path, config: RunConfig) -> Path:
         {"rate": "5", "burstiness": "0.5", "slo": ["ttft:p99<500ms"], "max_errors": "5%"},
         {"mode": "throughput", "requests": "50", "input_tokens": "uniform:10..20", "ignore_eos": True},
         {"url": f"{URL}/v1/completions", "stream": False, "extra_body": '{"top_p": 0.5}', "seed": "0"},
+        {"url": [URL, "http://127.0.0.1:8001=3"], "rate": "5"},
         {"limits": {"errors": {"suspect": 0.5}}},
     ],
 )

@@ -15,7 +15,7 @@ from bench.console.task import Task
 @pytest.mark.parametrize(
     ("settings", "tiles"),
     [
-        ({"endpoint": "rerank"}, ["E2EL p50 / p99, ms", "Inputs/s"]),
+        ({"endpoint": "rerank"}, ["E2EL p50 / p99, ms", "Documents/s"]),
         ({}, ["TTFT p50 / p99, ms", "Output tokens/s"]),
     ],
 )

@@ -48,6 +48,14 @@ def test_what_is_typed_is_given_and_what_is_empty_is_not() -> None:
     assert settings_form.typed({})["stream"] is False
 
 
+def test_several_addresses_are_typed_one_on_a_line_and_one_is_a_text(tmp_path: Path) -> None:
+    both = ["http://h:1", "http://h:2=3"]
+    assert settings_form.typed({"url": "http://h:1\n\n http://h:2=3 "})["url"] == both
+    assert settings_form.typed({"url": "http://h:1\n"})["url"] == "http://h:1"
+    assert settings_form.check({"url": both, "rate": "5"}, {}, DataFiles(tmp_path))["url"] == both
+    assert refused({"url": ["http://h:1", "http://h:1"]}, tmp_path).keys() == {"url"}
+
+
 def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
     found = refused({"concurrency": "many", "input_tokens": "-3", "duration": "soon", "out": "/x"}, tmp_path)
     assert {"concurrency", "input_tokens", "duration", "out"} <= found.keys()
@@ -59,7 +67,8 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
     [("dataset", "/etc/passwd"), ("dataset", "../../x.jsonl"), ("tools", "/etc/passwd"), ("mix", "/etc/passwd"),
      ("ca_file", "/etc/ssl/x.pem"), ("tokenizer", "/root"), ("tokenizer", "../models"),
      ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"), ("url", "@/etc/passwd"),
-     ("url", ["http://h:1", "http://evil:1"]), ("targets", [{"url": "http://evil:1"}]),
+     ("url", ["http://h:1", "@/etc/passwd"]), ("url", ["http://h:1", {"url": "@/etc/passwd"}]),
+     ("url", ["http://h:1", "http://user:pw@h:2"]), ("targets", [{"url": "http://evil:1"}]),
      ("extra_body", '{"api_key": "sk-1"}'), ("api_key", "sk-1"), ("header", ["X: y"])],
 )  # fmt: skip
 def test_files_of_the_machine_and_secrets_are_refused(setting: str, value: object, tmp_path: Path) -> None:

@@ -67,9 +67,14 @@ def test_an_origin_is_the_scheme_the_host_and_the_port(url: str | None, origin: 
         ("http://lab.evil", False),
         ("http://lab@evil", False),
         ("nonsense", False),
+        (["http://lab/v1", "http://lab:80=3"], True),
+        ([{"url": "http://lab", "weight": 2}], True),
+        (["http://lab", "http://lab:81"], False),
+        (["http://lab", {"url": "http://evil"}], False),
+        (["http://lab", "@addresses"], False),
     ],
 )
-def test_only_the_origin_of_the_target_gets_its_key_and_its_headers(url: str, gets: bool) -> None:
+def test_only_the_origin_of_the_target_gets_its_key_and_its_headers(url: object, gets: bool) -> None:
     variables = KeyVariables(environment=HELD)
     assert variables.environment(url, None, LAB).get("OPENAI_API_KEY") == ("sk-lab" if gets else None)
     assert variables.headers(url, LAB) == (["X-Tenant: sk-lab"] if gets else [])
@@ -119,6 +124,8 @@ def test_a_target_and_the_url_of_another_server_are_refused_alike_by_probe_and_s
         lab.probe({"url": elsewhere}, {}, lab.target("lab"))
     with pytest.raises(Refused, match=sentence):
         lab.create({"url": elsewhere}, target="lab")
+    with pytest.raises(Refused, match=f"{HERE}, {sentence}"):
+        lab.create({"url": [HERE, f"{elsewhere}=2"]}, target="lab")
     assert lab.tasks() == []
     given, problems = aimed({"url": f"{HERE}/v1/completions", "rate": 1}, lab.target("lab"))
     assert (given, problems) == ({"url": f"{HERE}/v1/completions", "rate": 1}, [])
@@ -149,6 +156,16 @@ def test_a_clone_for_another_server_leaves_key_and_headers_behind(lab: Console) 
     path = lab.runs / same.id / "task.yaml"
     path.write_text(path.read_text().replace("keys_for", "was"))
     assert lab.task(same.id).needs == ("api_key",)
+
+
+def test_a_clone_for_more_servers_leaves_a_typed_key_behind(console: Console) -> None:
+    both = ["http://127.0.0.1:10", "http://127.0.0.1:11"]
+    first = console.create({"url": both}, secrets={"api_key": "k"}, start=False)
+    assert first.target == "http://127.0.0.1:10 +1"
+    others = [[both[0], "http://127.0.0.1:12"], ["http://127.0.0.1:12", "http://127.0.0.1:13"], [*both, "http://lab"]]
+    for url, keeps in ((both[1], True), (both[::-1], True), *((url, False) for url in others)):
+        task = console.clone(first.id, {"url": url}, start=False)
+        assert (task.id in console.runner.secrets) == keeps, url
 
 
 def test_run_again_waits_for_the_typed_secrets(user: TestClient, console: Console) -> None:

@@ -54,7 +54,7 @@ def test_a_line_tells_how_each_of_several_workers_is_the_slowest_first() -> None
 
     alone, several = run_virtual(main)
     assert "workers" not in alone
-    assert {*several, "server"} == {*LIVE_FIELDS}
+    assert {*several, "server", "replicas"} == {*LIVE_FIELDS}
     told = several["workers"]
     assert isinstance(told, list)
     assert [one["worker"] for one in told[:3]] == [2, 1, 3]
@@ -108,6 +108,40 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     assert second["objectives"][0]["value"] == pytest.approx(69.2, rel=1e-3)  # type: ignore[index]
 
 
+def test_a_line_has_each_replica_of_the_last_seconds_and_its_failures_since_the_warmup() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[dict[str, object]]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=10))
+        live.start()
+        alone = lines_of(live, [1])
+        for record in (*GOOD, WARMUP):
+            live.add(replace(record, target="http://b"))
+        live.add(replace(made_record(7, chunks_ms=(70, 75, 95)), target="http://a"))
+        live.add(replace(RESET, target="http://a"))
+        live.add(replace(made_record(8, chunks_ms=(), outcome=Outcome.CANCELLED), target="http://a"))
+        return alone + lines_of(live, [2, 20])
+
+    alone, now, later = run_virtual(main)
+    assert "replicas" not in alone
+    assert now["replicas"] == [
+        {"replica": "http://a", "requests_per_s": 1.0, "latency_ms": 70.0, "failed": 1},
+        {"replica": "http://b", "requests_per_s": 2.5, "latency_ms": pytest.approx((4 * 50 + 500) / 5), "failed": 0},
+    ]
+    assert later["replicas"] == [
+        {"replica": "http://a", "requests_per_s": 0.0, "latency_ms": None, "failed": 1},
+        {"replica": "http://b", "requests_per_s": 0.0, "latency_ms": None, "failed": 0},
+    ]
+
+
+def test_replies_without_tokens_have_their_whole_time_by_replica() -> None:
+    async def main(loop: VirtualTimeLoop) -> dict[str, object]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=10, inputs_are="texts"))
+        live.start()
+        live.add(replace(made_record(1, chunks_ms=()), target="http://a"))
+        return lines_of(live, [1])[0]
+
+    assert [one["latency_ms"] for one in run_virtual(main)["replicas"]] == [1.0]  # type: ignore[attr-defined]
+
+
 def test_tallies_of_workers_give_the_same_line() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         goal = LoadGoal(requests=10, objectives=SLO)
@@ -115,7 +149,8 @@ def test_tallies_of_workers_give_the_same_line() -> None:
         tallies = [ProgressTally(metrics_of(SLO)) for _ in range(2)]
         alone.start()
         merged.start()
-        for i, record in enumerate((*GOOD, WARMUP, RESET)):
+        named = (replace(record, target=f"http://{i % 3}") for i, record in enumerate((*GOOD, WARMUP, RESET)))
+        for i, record in enumerate(named):
             alone.add(record)
             tallies[i % 2].add(record)
         for tally in tallies:

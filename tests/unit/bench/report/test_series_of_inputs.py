@@ -129,8 +129,9 @@ def test_a_search_and_the_console_call_the_throughput_of_any_http_service_reques
     assert of_inputs({2: visit})
     assert not visit_numbers.of_requests({1: VisitNumbers()})
     units = {name: Task(id="a", state="running", settings={"url": "http://h", "endpoint": name}).delivered
-             for name in ("chat", "rerank", "images", "http")}  # fmt: skip
-    assert units == {"chat": "Output tokens/s", "rerank": "Inputs/s", "images": "Images/s", "http": "Requests/s"}
+             for name in ("chat", "embeddings", "rerank", "images", "http")}  # fmt: skip
+    assert units == {"chat": "Output tokens/s", "embeddings": "Texts/s", "rerank": "Documents/s", "images": "Images/s",
+                     "http": "Requests/s"}  # fmt: skip
 
 
 def test_a_sweep_of_generated_text_has_no_inputs() -> None:
