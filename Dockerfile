@@ -15,7 +15,7 @@ COPY bench bench
 COPY mockserver mockserver
 COPY datasets datasets
 RUN python -m venv /opt/trueload \
-    && TRUELOAD_BUILD=compiled /opt/trueload/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt . \
+    && TRUELOAD_BUILD=compiled /opt/trueload/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[remote]' \
     && /opt/trueload/bin/pip uninstall --yes --quiet pip
 
 FROM python:3.13-slim-trixie

@@ -148,7 +148,8 @@ def _read(directory: RunDirectory) -> _Measured:
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
-    scaling = ScalingTally(facts.objectives, facts.start_ns) if run.config.watch_scale else None
+    by_target = facts.replicas == "address"
+    scaling = ScalingTally(facts.objectives, facts.start_ns, by_target=by_target) if run.config.watch_scale else None
     summary, totals, span = Summary(facts), ClientTotals(incomplete=run.manifest.may_lack_records), Span()
     for table in directory.record_tables():
         span.add(table)

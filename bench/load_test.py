@@ -8,8 +8,8 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -20,30 +20,28 @@ import orjson
 from bench import ceiling, manifest
 from bench.answers.probe_set import write_probes
 from bench.clock import process_clock, utc_now
+from bench.companions import Companions, companions
 from bench.config.addresses import places_of, resolved
 from bench.control import open_door
-from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
+from bench.load.run_notes import notes_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
-from bench.load.worker import Worker, feed_ahead
+from bench.load.worker import Worker
 from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
-from bench.proxy import Proxy
 from bench.readiness import models_of_run, probe_servers, wait_for_server, wait_until_ready
 from bench.rng import fresh_salt, unique_id
-from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
+from bench.run_files.run_directory import CERTIFICATES, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.target.scrape_task import ScrapeTask
-from bench.target.scraper import OFF, Scraper, pages_of
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
 from promptset.errors import SpecError
 
@@ -51,13 +49,11 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
     from bench.load.crew import Crew
-    from bench.load.feed import FeedProcess
     from bench.modes.interface import LoadPlan
     from bench.modes.share import WorkerShare
     from bench.scale.cluster.ray_cluster import RayCluster
     from bench.sources.interface import Source
     from bench.target.probe import ProbeResult
-    from bench.telemetry.exporting import Telemetry
     from bench.transport.interface import Transport
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
@@ -89,7 +85,7 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
-    with directory.held(), _beside(config, directory) as beside:
+    with directory.held(), companions(config, directory) as beside:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measuring = _measure(config, directory, command, observer, beside, changeable=changeable, wait_s=wait_s)
@@ -121,43 +117,6 @@ def run(
     return replace(result, problems=measured.problems)
 
 
-@dataclass(frozen=True, slots=True)
-class _Beside:
-    """The processes beside the load: each imports what it needs while this one loads its tokenizer."""
-
-    feed: FeedProcess | None
-    scraper: Scraper | None
-    telemetry: Telemetry | None
-
-    def load_ended(self) -> None:
-        if self.scraper is not None:
-            self.scraper.close()
-        if self.feed is not None:
-            self.feed.end()
-
-    def linger(self, observer: Observer) -> None:
-        """Let the page of metrics be read once more."""
-        if self.telemetry is not None and self.telemetry.lingers:
-            with observer.waiting(f"waiting until {self.telemetry.page} is read once more"):
-                self.telemetry.linger()
-
-
-@contextmanager
-def _beside(config: RunConfig, directory: RunDirectory) -> Iterator[_Beside]:
-    """Start the processes, and end them. Raises UsageError if a package is missing."""
-    try:
-        telemetry = _telemetry(config, directory)
-    except UsageError:
-        directory.discard()
-        raise
-    feed = feed_ahead(config) if config.cluster is None else None
-    try:
-        yield _Beside(feed, _scraper(config, directory), telemetry)
-    finally:
-        if telemetry is not None:
-            telemetry.close()
-
-
 def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:
     """The run with every address that its names have now. Raises TargetError."""
     if wait:
@@ -186,7 +145,7 @@ async def _measure(
     directory: RunDirectory,
     command: Sequence[str],
     observer: Observer,
-    beside: _Beside,
+    beside: Companions,
     *,
     changeable: bool,
     wait_s: float | None,
@@ -283,7 +242,7 @@ def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
 
 
 def _environment(config: RunConfig) -> dict[str, object] | None:
-    if config.runtime_env is None:
+    if config.cluster is None:
         return None
     from bench.scale.cluster.environment import environment_of
 
@@ -324,14 +283,7 @@ async def _probe(run: RunContext, transport: Transport, run_id: str, source: Sou
 
 
 def _notes(run: RunContext, source: Source[object], probed: ProbeResult) -> tuple[str, ...]:
-    config = run.config
-    notes = (
-        *source.notes,
-        *_same_prompts_note(config, source),
-        *_choices_note(config),
-        *_proxy_note(config),
-        *probed.notes,
-    )
+    notes = (*notes_of(run.config, source), *probed.notes)
     for note in notes:
         run.observer.say(f"note: {note}")
     return notes
@@ -431,46 +383,6 @@ async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignmen
     return ClusterCrew(handles, assignments, run.clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
 
 
-def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
-    """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
-    targets = [target_of(config.at_address(one)) for one in config.addresses]
-    # Only an inference server is likely to have metrics beside its API: nobody else's service is asked for a page.
-    named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
-    pages = pages_of(named, config.gpu_metrics, targets)
-    if not pages:
-        return None
-    path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
-    target = targets[0]  # What they have in common.
-    return Scraper(
-        ScrapeTask(
-            pages,
-            path,
-            gpu_path,
-            ca_file=target.ca_file,
-            insecure=target.insecure,
-            client_cert=target.client_cert,
-            client_key=target.client_key,
-            proxy=target.proxy,
-        )
-    )
-
-
-def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
-    if config.otlp is None and config.metrics_address is None:
-        return None
-    from bench.telemetry.exporting import Telemetry
-    from bench.telemetry.task import TelemetryTask
-
-    return Telemetry(
-        TelemetryTask(
-            directory=str(directory.path),
-            otlp=config.otlp,
-            address=config.metrics_address,
-            linger_s=config.metrics_linger,
-        )
-    )
-
-
 def _replicas(config: RunConfig, probed: ProbeResult) -> Literal["address", "reply"] | None:
     """How records name the replica of a request."""
     if len(config.addresses) > 1:
@@ -482,29 +394,6 @@ def _prompt_texts(source: Source[object], salt: str | None) -> PromptTexts:
     if source.tokenizer is None:
         return PromptTexts(texts="own", salt=None)
     return PromptTexts(texts="same" if salt is None else "fresh", salt=salt)
-
-
-def _same_prompts_note(config: RunConfig, source: Source[object]) -> tuple[str, ...]:
-    if not config.same_prompts or source.tokenizer is None:
-        return ()
-    return (
-        f"--same-prompts: every run of seed {config.seed} sends these prompts; "
-        "a server that has seen them may answer from its prefix cache",
-    )
-
-
-def _proxy_note(config: RunConfig) -> tuple[str, ...]:
-    proxy = Proxy.of(config.proxy)
-    return () if proxy is None else (f"all requests went through the proxy {proxy.name}: latencies include it",)
-
-
-def _choices_note(config: RunConfig) -> tuple[str, ...]:
-    n = (config.extra_body or {}).get("n")
-    if type(n) is not int or n < 2:
-        return ()
-    return (
-        f"each request asks for {n} choices: TTFT ends at the first token of any, and TPOT and ITL are of all together",
-    )
 
 
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:

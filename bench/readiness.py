@@ -171,8 +171,9 @@ async def _listed_models(config: RunConfig, target: Target, timeout_s: float | N
 async def probe_servers(
     config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[object]
 ) -> ProbeResult:
-    """Probe every address of a run before its load. Returns the result of the first. Raises TargetError, with a sentence
-    for each address that cannot be measured."""
+    """Probe every address of a run before its load. Returns the result of the first that is ready.
+
+    Raises TargetError, with a sentence for each address that cannot be measured."""
     if not isinstance(transport, SeveralTargets):
         return await probe_server(config, transport, clock, run_id, source)
     places = [config.at_address(one) for one in config.addresses]
@@ -187,12 +188,13 @@ async def probe_servers(
     if wrong:
         raise TargetError("\n".join(map(str, wrong)))
     probed = [result for result in results if isinstance(result, ProbeResult)]
-    models = {result.options.model for result in probed}
-    if len(models) > 1:
-        served = "; ".join(f"{one.name}: {r.options.model}" for one, r in zip(config.addresses, probed, strict=True))
+    # One that is still starting (--watch-scale) tells nothing of its models, nor of the options that it takes.
+    ready = [(one, r) for one, r in zip(config.addresses, probed, strict=True) if r.is_ready]
+    if len({result.options.model for _, result in ready}) > 1:
+        served = "; ".join(f"{one.name}: {result.options.model}" for one, result in ready)
         raise TargetError(f"the addresses list different models first ({served}): name one with --model")
     notes = dict.fromkeys(note for result in probed for note in result.notes)
-    return replace(probed[0], notes=tuple(notes))
+    return replace(ready[0][1] if ready else probed[0], notes=tuple(notes))
 
 
 async def probe_server(

@@ -19,6 +19,7 @@ from mockserver.faults import FAULTS, GROUPS
 from mockserver.presets import LIST, table
 from promptset import closed_pipe, completion
 from promptset.dashed_values import with_values
+from promptset.help_text import HelpFormatter
 
 _ABOUT = """\
 A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
@@ -123,7 +124,7 @@ def _parser() -> _Parser:
         usage="%(prog)s [--FLAG VALUE]...",
         description=_ABOUT,
         epilog=_MORE.format(faults=_list_of_faults()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
 
 now_ns: Callable[[], int] = time.monotonic_ns
 """The instant now on CLOCK_MONOTONIC, in ns."""

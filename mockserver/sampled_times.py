@@ -17,10 +17,10 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
+from mockserver.clock import NS_PER_MS, NS_PER_US
 from mockserver.rng import Random
 from promptset.whole_file import read_text
 
-NS_PER_MS, NS_PER_US = 1e6, 1e3
 _KEYS = ("ttft_ms", "ttft_per_input_token_us", "gap_ms", "between", "follows", "load")
 
 

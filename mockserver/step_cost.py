@@ -22,10 +22,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from mockserver.clock import NS_PER_US
 from mockserver.steps.variation import StepVariation, variation_of
 from promptset.whole_file import read_text
-
-NS_PER_US = 1000
 
 BLOCK_TOKENS = 16
 """Tokens of a KV block: vLLM's default on GPUs."""

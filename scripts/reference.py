@@ -24,6 +24,7 @@ from bench.load.sampling import SAMPLE_FIELDS
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.compat import TOOLS
 from bench.records import RequestRecord, ServerWords
+from bench.telemetry.declared import METRICS as EXPORTED
 from bench.verdict import SIGNS
 from bench.verdict.advice import ADVICE, MORE
 from bench.verdict.limits import Limits
@@ -118,7 +119,7 @@ def flags() -> str:
 
 
 def metrics() -> str:
-    """Every metric that results show, and what the columns of other tools show instead."""
+    """Every metric of results, what the columns of other tools show instead, and the metrics that telemetry exports."""
     parts = ["# Metrics", MADE + " [What the numbers mean](../metrics.md) explains them."]
     parts += ['The name is the one that objectives use: `--slo "ttft:p99<500ms"`.']
     rows = [
@@ -142,6 +143,12 @@ def metrics() -> str:
         for key, tool in TOOLS.items()
     ]
     parts.append(table(("key in `compat`", "tool", "what differs"), tools))
+    parts += [
+        "## Exported metrics",
+        "Sent by `--otlp`, and served at `--metrics-port`. [Telemetry](../server-metrics.md#telemetry).",
+    ]
+    exported = [(f"`{m.name}`", f"`{m.prometheus}`", m.kind, cell(m.description)) for m in EXPORTED.values()]
+    parts.append(table(("metric", "on the page for Prometheus", "kind", "what it is"), exported))
     return "\n\n".join(parts) + "\n"
 
 

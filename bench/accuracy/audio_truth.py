@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.clock import NS_PER_MS
 from bench.records import RequestRecord
 
-NS_PER_MS = 1e6
 Values = dict[str, Sequence[float]]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from bench.accuracy.causes import Cause
 from bench.accuracy.number_error import NumberError
 from bench.results.certificate import (
@@ -16,6 +18,7 @@ from bench.results.certificate import (
     Plots,
     RequestError,
     Spread,
+    TargetErrors,
 )
 
 
@@ -36,6 +39,7 @@ class Certificate:
     problems: tuple[str, ...]
     causes: tuple[Cause, ...]
     worst: tuple[RequestError, ...]
+    per_target: tuple[TargetErrors, ...]
     plots: Plots
 
     def calibration(self) -> LedgerCalibration:
@@ -53,4 +57,5 @@ class Certificate:
             problems=list(self.problems),
             causes=[cause.result() for cause in self.causes],
             worst=list(self.worst),
+            per_target=list(self.per_target) or UNSET,
         )

@@ -23,7 +23,7 @@ from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT
 from bench.records import RequestRecord
-from bench.results.certificate import METRICS, Spread
+from bench.results.certificate import METRICS, Spread, TargetErrors
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
@@ -66,11 +66,12 @@ def certify(
         return None
     arrivals = None if planned is None else PlannedArrivals(planned)
     compared = _compared(directory, summary, measured, start_ns, shared_clock, arrivals, endpoint)
+    of_target, lost = _of_targets(summary, compared.of_replica, endpoint)
     joining, pairs = compared.joining, compared.pairs
     job_errors, job_problems, job_causes = compared.jobs.compared(summary.jobs)
     slip = None if arrivals is None else arrivals.slip()
     throughput = _throughput(summary.throughput, pairs)
-    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs, endpoint), *job_problems]
+    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs, endpoint), *job_problems, *lost]
     causes = [
         *_causes(summary, pairs),
         *job_causes,
@@ -92,6 +93,7 @@ def certify(
         problems=(*problems, *([] if slip is None else [slip.problem])),
         causes=(*causes, *([] if slip is None else [slip.cause])),
         worst=tuple(pairs.worst()),
+        per_target=of_target,
         plots=plots.build(pairs, summary.latency, summary.throughput.duration_s),
     )
 
@@ -103,6 +105,8 @@ class _Compared:
     joining: Join
     pairs: PairStatistics
     jobs: JobTruth
+    of_replica: Mapping[str, PairStatistics]
+    """By the ledger, whatever the records say."""
 
 
 def _compared(
@@ -116,20 +120,26 @@ def _compared(
 ) -> _Compared:
     """Read the ledger and the records, and join them."""
     path = directory.path / LEDGER
+    replicas: list[str] = directory.mock().get("replicas", [])  # By their numbers in the ledger.
     with path.open("rb") as file:
         joining = Join(Ledger(file, str(path)), endpoint)
         duration_s = summary.throughput.duration_s
-        pairs = PairStatistics(
-            shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
+        duration_s = 1.0 if duration_s is None else duration_s
+        pairs, *of_each = (
+            PairStatistics(shared_clock=shared_clock, start_ns=start_ns, duration_s=duration_s)
+            for _ in [None, *replicas]
         )
         jobs = JobTruth(shared_clock=shared_clock)
         joined = joining.pairs(_passed(directory.records(), arrivals))
         while several := list(islice(joined, MEASURED_AT_ONCE)):
             values = measured([pair.record for pair in several])
             for row, pair in enumerate(several):
-                pairs.add(pair, {metric: of_requests[row] for metric, of_requests in values.items()})
+                of_request = {metric: of_requests[row] for metric, of_requests in values.items()}
+                pairs.add(pair, of_request)
+                if of_each:
+                    of_each[pair.line["engine"]["replica"]].add(pair, of_request)
                 jobs.add(pair)
-    return _Compared(joining, pairs, jobs)
+    return _Compared(joining, pairs, jobs, dict(zip(replicas, of_each, strict=True)))
 
 
 def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
@@ -167,6 +177,25 @@ def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[Num
             if stat in true and (value := found.of(stat)) is not None
         ]
     return rows
+
+
+def _of_targets(
+    summary: SummaryNumbers, of_replica: Mapping[str, PairStatistics], endpoint: str
+) -> tuple[tuple[TargetErrors, ...], list[str]]:
+    """The errors of each replica's numbers, and a sentence for each number of values that differs."""
+    parts = {part.name: part for part in summary.per_target or ()}
+    rows, problems = [], []
+    for name, pairs in of_replica.items():
+        if (part := parts.get(name)) is None:
+            if pairs.served:
+                problems.append(f"replica {name}: no numbers, and {pairs.served} requests in the ledger")
+            continue
+        if part.succeeded != pairs.served:
+            problems.append(f"replica {name}: {part.succeeded} requests succeeded, and {pairs.served} in the ledger")
+        problems += [f"replica {name}: {problem}" for problem in _numbers_of_values(part.latency, pairs, endpoint)]
+        metrics = [row.result() for row in _metrics(part.latency, pairs, endpoint)]
+        rows.append(TargetErrors(name=name, requests=pairs.served, metrics=metrics))
+    return tuple(rows), problems
 
 
 def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:

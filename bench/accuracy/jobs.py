@@ -18,7 +18,8 @@ from bench.accuracy.causes import Cause, MetricComparison, cause_of
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
 from bench.accuracy.number_error import NumberError
-from bench.accuracy.truth import NS_PER_MS, TEXT, sent_on_ledger_clock_ns
+from bench.accuracy.truth import TEXT, sent_on_ledger_clock_ns
+from bench.clock import NS_PER_MS
 from bench.records import Outcome
 from bench.results.sessions import Jobs
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from bench.accuracy.join import Pair
-from bench.accuracy.truth import NS_PER_MS, TokenTimes, sent_on_ledger_clock_ns, written_reply
+from bench.accuracy.truth import TokenTimes, sent_on_ledger_clock_ns, written_reply
+from bench.clock import NS_PER_MS
 
 ROLE = "it ends at the role chunk, which carries no text"
 FIRST_CHUNK = "it ends at the first chunk of any kind"

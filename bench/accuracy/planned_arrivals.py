@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from bench.accuracy.causes import Cause
+from bench.clock import NS_PER_MS
 from bench.records import RequestRecord
-
-NS_PER_MS = 1e6
 
 SAME_IN_EACH_WORKER = "every worker draws the same arrivals, from one seed, so that they come in bursts"
 GATED = "the cap on concurrency sets the rate: a request becomes due when another one ends"

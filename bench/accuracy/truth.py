@@ -18,10 +18,9 @@ from typing import Any
 
 from bench.accuracy.audio_truth import audio_values, stamped_audio, written_audio
 from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome, text_tokens
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.records import Outcome, RequestRecord
 
-NS_PER_MS = 1e6
-NS_PER_S = 1e9
 TEXT, IMAGE = frozenset("ctf"), "i"
 """Kinds of chunks that carry generated text, and the kind that carries an image."""
 ENDS = ("e2el_ms", "e2el_from_intended_ms")

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
@@ -53,8 +52,14 @@ class Operations:
         self._allowed = frozenset(origin_of(url) for url in allowed)
 
     def start(
-        self, settings: Mapping[str, Any], *, kind: str, target: str | None, key_variable: str | None, title: str | None
-    ) -> dict[str, Any]:
+        self,
+        settings: Mapping[str, object],
+        *,
+        kind: str,
+        target: str | None,
+        key_variable: str | None,
+        title: str | None,
+    ) -> dict[str, object]:
         """Queue a task."""
         problems = list(self.address_problems(settings))
         if target is not None:
@@ -65,10 +70,10 @@ class Operations:
             target = self._target_with_key(str(settings.get("url") or ""), key_variable)
         return brief(self.console.create(settings, target=target, kind=kind, title=title))
 
-    def address_problems(self, settings: Mapping[str, Any]) -> Iterator[str]:
+    def address_problems(self, settings: Mapping[str, object]) -> Iterator[str]:
         """A sentence for each address in the settings that no load may be sent to."""
         urls = settings.get("url") or ()
-        for url in [urls] if isinstance(urls, str) else urls:
+        for url in urls if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]:
             if origin_of(url) is None:
                 yield f"url {str(url)!r}: write it whole, such as http://127.0.0.1:8000"
         if settings.get("cluster") not in (None, "ray"):
@@ -82,21 +87,21 @@ class Operations:
     def task(self, name: str) -> Task:
         return self.console.task(name)
 
-    def tasks(self) -> list[dict[str, Any]]:
+    def tasks(self) -> list[dict[str, object]]:
         """The latest first."""
         return [brief(task) for task in self.console.tasks(whole=True)]
 
-    def stop(self, name: str) -> dict[str, Any]:
+    def stop(self, name: str) -> dict[str, object]:
         """Stop sending and let requests finish; the second time, cut them."""
         return brief(self.console.queue.stop(name))
 
-    def live(self, name: str) -> dict[str, Any] | None:
+    def live(self, name: str) -> dict[str, object] | None:
         """The last second of a task that runs. Returns None before the first."""
         task = self.task(name)
         lines = self.console.live(name, run=task.run)
         return lines[-1] if lines else None
 
-    def result(self, name: str) -> dict[str, Any]:
+    def result(self, name: str) -> dict[str, object]:
         """The task, and its report as text."""
         task = self.task(name)
         kind = SHOWN[task.kind]
@@ -104,14 +109,14 @@ class Operations:
         page = path.with_name(kind.page)
         return {**brief(task), "report": report_text(task.kind, path.parent), "page": str(page.resolve())}
 
-    def compare(self, names: Sequence[str], margin: str, allow: Sequence[str]) -> dict[str, Any]:
+    def compare(self, names: Sequence[str], margin: str, allow: Sequence[str]) -> dict[str, object]:
         """compare.json of tasks against the first of them."""
         made = self.console.compared(names, margin=margin, allow=",".join(allow))
         if made.document is None:
             raise ConsoleError("; ".join(made.left_out) or "there is nothing to compare")
         return {"comparison": made.document, "left_out": list(made.left_out)}
 
-    def gate(self, names: Sequence[str], rules: GateRules) -> dict[str, Any]:
+    def gate(self, names: Sequence[str], rules: GateRules) -> dict[str, object]:
         """The result of `python -m bench gate`, with its exit status."""
         runs = [str(self.console.folder.directory(name).resolve()) for name in names]
         words = [f"--slo={objective}" for objective in rules.objectives] + [f"--margin={rules.margin}"]
@@ -127,7 +132,7 @@ class Operations:
             raise ConsoleError(f"the gate took more than {GATE_WITHIN_S:.0f} s: run it in a terminal") from None
         if ran.returncode not in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID, Exit.TARGET) or not ran.stdout:
             raise ConsoleError("; ".join(line.removeprefix("error: ") for line in ran.stderr.splitlines()))
-        gate: dict[str, Any] = orjson.loads(ran.stdout)
+        gate: dict[str, object] = orjson.loads(ran.stdout)
         return {"exit_status": ran.returncode, "gate": gate}
 
     def _may_reach(self, address: str) -> bool:
@@ -158,7 +163,7 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(part)
 
 
-def brief(task: Task) -> dict[str, Any]:
+def brief(task: Task) -> dict[str, object]:
     """What an agent needs of a task; `over` says that nothing more happens by itself."""
     whole = task.to_json()
     known = (

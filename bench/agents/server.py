@@ -23,7 +23,8 @@ LOOK_EVERY_NS = NS_PER_S // 2
 INSTRUCTIONS = (
     "Trueload measures LLM servers, one task at a time. Start a task, watch it until `over`, then read its result. Report a "
     "number with its 95% interval and the verdict: VALID, SUSPECT, INVALID or FAILED. Never report numbers of an INVALID or "
-    "FAILED run, a percentile that the headline does not give, or a difference that `compare` does not show."
+    "FAILED run, a percentile that the headline does not give, a difference that `compare` does not show, or numbers of the "
+    "mock as those of a server. An objective that is not shown is neither met nor missed: measure longer."
 )
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Tools:
             if now.over or clock.now_ns() >= until_ns:
                 return {**brief(now), "live": line}
             share = now.share_done if line is None or now.share_done is not None else line["share_done"]
-            await context.report_progress(share or 0, 1, now.state)
+            await context.report_progress(share if isinstance(share, int | float) else 0, 1, now.state)
             await sleep_until(clock, min(until_ns, clock.now_ns() + LOOK_EVERY_NS))
 
     async def result(self, task: str) -> dict[str, Any]:

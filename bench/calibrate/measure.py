@@ -27,7 +27,7 @@ from bench.evaluate import Result
 from bench.load_test import run
 from bench.machine import identity, machine_cache
 from bench.observer import LoadOnly, Observer
-from bench.process.mock_process import running_mock
+from bench.process.mock_process import replicas_of, running_mock
 from bench.readiness import wait_until_ready
 from bench.report import html
 from bench.results.certificate import Certificate, LedgerCalibration
@@ -39,6 +39,8 @@ from bench.series.runs import unless_interrupted
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
+Places = str | list[str]
+"""The address of a mock, or those of its replicas: the setting `url`."""
 
 SLOW_READER_ID = f"{PROBE}slow-reader"
 """The id of the request of `read_slowly`, which is not part of the load."""
@@ -51,7 +53,7 @@ _RECEIVE_BYTES = 4_096
 
 
 def calibrate(
-    config_at: Callable[[str], RunConfig],
+    config_at: Callable[[Places], RunConfig],
     *,
     mock_flags: str = "",
     command: Sequence[str] = (),
@@ -63,19 +65,30 @@ def calibrate(
 
     Raises UsageError for a wrong load or wrong flags, before anything starts.
     """
-    planned = config_at(ANYWHERE)
+    planned = config_at(anywhere(mock_flags))
     if planned.out is not None:
         RunDirectory.refuse_used(Path(planned.out))
     with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
 
         def add_ledger(directory: RunDirectory) -> None:
             afterwards(mock.url)
-            truth = remote.truth_of(mock.url, _asked(planned))
+            content: dict[str, object] = {"clock": "shared"}
+            if len(mock.urls) == 1:
+                content["truth"] = remote.truth_of(mock.url, _asked(planned))
+            else:  # Each replica has a closed form of its own, and their mixture has none.
+                content["replicas"] = [one.name for one in config.addresses]
             mock.end_with_ledger(directory.path / LEDGER)
-            directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
+            directory.write(MOCK, orjson.dumps(content))
 
-        place = mock.url if endpoint_of(planned).path else mock.url + ANY_PATH
-        return run(config_at(place), command=command, observer=observer, before_evaluation=add_ledger)
+        places = [url if endpoint_of(planned).path else url + ANY_PATH for url in mock.urls]
+        config = config_at(places if len(places) > 1 else places[0])
+        return run(config, command=command, observer=observer, before_evaluation=add_ledger)
+
+
+def anywhere(mock_flags: str) -> Places:
+    """As many addresses that nobody has as a mock with these flags will have."""
+    replicas = replicas_of(mock_flags)
+    return ANYWHERE if replicas == 1 else [f"http://127.0.0.1:{port}" for port in range(1, 1 + replicas)]
 
 
 def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Observer) -> Result:
@@ -150,7 +163,7 @@ def _entry(certificates: Sequence[coverage.CertificateBrief], sweep: Mapping[str
 
 
 def sweep(
-    config_at: Callable[[str, LoadPoint], RunConfig],
+    config_at: Callable[[Places, LoadPoint], RunConfig],
     points: Sequence[LoadPoint],
     folder: Path,
     *,
@@ -165,7 +178,7 @@ def sweep(
     `config_at` gives the load of a point for the mock's address. Raises Interrupted after Ctrl-C.
     """
     for point in points:
-        config_at(ANYWHERE, point)  # All problems before anything starts.
+        config_at(anywhere(mock_flags), point)  # All problems before anything starts.
 
     def measure(point: LoadPoint) -> SweepRow:
         observer.say(f"{point.value:g} {UNITS[point.kind]}")
@@ -196,7 +209,7 @@ def sweep(
 
 
 def check_all(
-    config_at: Callable[[str, str, Mapping[str, Any]], RunConfig],
+    config_at: Callable[[Places, str, Mapping[str, Any]], RunConfig],
     given: Mapping[str, Any],
     names: Sequence[str],
     folder: Path,

@@ -24,9 +24,7 @@ COMMANDS: dict[str, Command] = {
     "quality": Command("bench.commands.quality", "find out whether load changes the answers"),
     "tune": Command("bench.commands.tune", "find the flags that make a server best"),
     "set-load": Command("bench.commands.set_load", "change the users or the rate of a running load test"),
-    "limits": Command(
-        "bench.commands.limits", "measure how much load this machine can send without being the bottleneck"
-    ),
+    "limits": Command("bench.commands.limits", "measure how much load this machine can send"),
     "report": Command("bench.commands.report", "make a report again, or a page of several sweeps"),
     "import": Command("bench.commands.import_result", "read the result of another load tester into a run directory"),
     "export": Command("bench.commands.export", "write a run in the form of another tool"),
@@ -36,9 +34,7 @@ COMMANDS: dict[str, Command] = {
     "plan": Command("bench.commands.plan", "find how many replicas of a fitted server hold a day of traffic"),
     "dataset": Command("bench.commands.dataset", "make a data set of prompts (the same as python -m promptset)"),
     "console": Command("bench.commands.console", "start, watch and compare load tests in a browser"),
-    "tasks": Command(
-        "bench.commands.tasks", "list, create, describe, change, start, stop or remove the tasks of a console"
-    ),
+    "tasks": Command("bench.commands.tasks", "list, create, change, start or stop the tasks of a console"),
     "mcp": Command("bench.commands.mcp", "let an agent start, watch and judge load tests (MCP)"),
     "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }

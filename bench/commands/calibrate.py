@@ -37,6 +37,7 @@ EXAMPLES = """\
 examples:
   python -m bench calibrate --concurrency 32 --requests 500
   python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
+  python -m bench calibrate --concurrency 30 --requests 300 --mock "--replicas 3 --replica 1:ttft=80ms"
   python -m bench calibrate --sweep       # find the largest load that this machine measures correctly
   python -m bench calibrate --full        # change the mock, and check that each report changes as it must
   python -m bench calibrate --url http://other-host:8000     # a mock that runs there (python -m mockserver --host 0.0.0.0)
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
             "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
         )
 
-    def config_at(address: str) -> RunConfig:
+    def config_at(address: measure.Places) -> RunConfig:
         return resolve_flags({"name": "calibration", **DEFAULTS, **flags, "url": address}, problems, file)
 
     command = ["python", "-m", "bench", "calibrate", *argv]
@@ -105,7 +106,7 @@ def main(argv: Sequence[str]) -> int:
         config = config_at(url)
         result = measure.calibrate_at(config, command=command, observer=terminal(config.quiet))
     else:
-        config = config_at(measure.ANYWHERE)
+        config = config_at(measure.anywhere(mock_flags))
         result = measure.calibrate(config_at, mock_flags=mock_flags, command=command, observer=terminal(config.quiet))
     if store and measure.keep(result):
         terminal(config.quiet).say(f"kept in {measure.default_path()}: later runs of such a load show these errors")
@@ -135,7 +136,7 @@ def _sweep(
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
     given = {"name": name, **DEFAULTS, **flags}
 
-    def config_at(address: str, point: LoadPoint) -> RunConfig:
+    def config_at(address: measure.Places, point: LoadPoint) -> RunConfig:
         place = {"url": address, "out": str(folder / point.name)}
         return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems, file)
 
@@ -168,7 +169,7 @@ def _metamorphic(
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
     fixed = {"name": name, "check_usage": True, **flags}
 
-    def config_at(address: str, check: str, load: Mapping[str, Any]) -> RunConfig:
+    def config_at(address: measure.Places, check: str, load: Mapping[str, Any]) -> RunConfig:
         return resolve_flags(
             {**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems, file
         )

@@ -117,7 +117,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench tasks", description=f"{COMMANDS['tasks'].summary.capitalize()}.", epilog=EXAMPLES
     )
-    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("action", choices=ACTIONS, metavar="action", help=", ".join(ACTIONS))
     parser.add_argument(
         "words",
         nargs="*",

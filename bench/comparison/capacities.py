@@ -18,8 +18,6 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-import orjson
-
 from bench.comparison.document import change_of, differences_of, side_of
 from bench.comparison.settings import Variation, refuse_other_loads, variations
 from bench.comparison.sides import Side, read_side, usable
@@ -27,6 +25,7 @@ from bench.documents.comparison import one_each_shows_no_change, seen_text
 from bench.errors import UsageError
 from bench.loads import KINDS
 from bench.results.comparison import SCHEMA, ComparedNumber, ComparisonResult, SideAgainstSide
+from bench.run_files.shape import read_object
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
@@ -60,12 +59,9 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
 
 def _read(path: Path) -> Mapping[str, object]:
     file = path / FILE
-    try:
-        content = orjson.loads(file.read_bytes())
-    except (OSError, orjson.JSONDecodeError) as e:
-        raise UsageError(f"{file} cannot be read ({e})") from e
-    if not isinstance(content, dict) or not content.keys() >= {"load_kind", "objectives", "capacity", "stopped_by"}:
-        raise UsageError(f"{file} is not the result of a search")
+    content = read_object(file, "result of a search")
+    if not content.keys() >= {"load_kind", "objectives", "capacity", "stopped_by"}:
+        raise UsageError(f"{file} is not a result of a search")
     return content
 
 

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from bench.errors import UsageError
 from bench.secrets import shown_url
 from promptset.dashed_values import with_values
+from promptset.help_text import HelpFormatter
 
 GROUPS = {
     "target": "what to measure",
@@ -106,7 +107,7 @@ class Parser(argparse.ArgumentParser):
         width = min(os.get_terminal_size().columns, 110) if sys.stdout.isatty() else 100
         super().__init__(
             allow_abbrev=False,
-            formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=width),
+            formatter_class=lambda prog: HelpFormatter(prog, max_help_position=34, width=width),
             prog=prog,
             usage=usage,
             description=description,
@@ -129,7 +130,7 @@ class Parser(argparse.ArgumentParser):
         for group in groups:
             group.title = group.description = None
         kinds = "headers, arrivals, sessions, timeouts, metrics, workers, clusters"
-        more = f"{len(hidden)} more flags ({kinds}): {self.prog} --help-all\n"
+        more = f"{len(hidden)} more flags ({kinds}):\n  {self.prog} --help-all\n"
         self.epilog = f"{epilog.rstrip()}\n\n{more}" if epilog else more
         try:
             return super().format_help()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from bench import loads
+from bench.clock import NS_PER_S
 from bench.config import values
-from bench.schedule.segments import NS_PER_S, Segment
+from bench.schedule.segments import Segment
 
 _LINE = re.compile(r"([0-9]*\.?[0-9]+)\.\.([0-9]*\.?[0-9]+)")
 

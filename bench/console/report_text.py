@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import orjson
 
 from bench.answer_quality import stored as stored_quality
 from bench.console.kinds import SHOWN
@@ -18,12 +17,12 @@ from bench.documents.sweep_document import sweep_document
 from bench.documents.tune_document import tune_document
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer
-from bench.load_search.decisions import Ending
 from bench.load_search.search_document import search_document
 from bench.load_sweep import stored
 from bench.report import markdown, text
 from bench.results.plan import PlanContent
 from bench.results.summary import from_json
+from bench.run_files.shape import read_object
 from bench.tuning import tune_file
 
 
@@ -32,16 +31,10 @@ def _run(path: Path) -> str:
 
 
 def _search(path: Path) -> str:
-    content = orjson.loads(path.read_bytes())
-    search = search_file.from_json(content, content["config_sha256"])
+    kept = search_file.stored(read_object(path, "search"))
+    search = kept.search
     numbers = visit_numbers.read(path.parent, search.results)
-    stopped_by, required = content["stopped_by"], content["required"]
-    found = answer(
-        search,
-        None if stopped_by is None else Ending(stopped_by),
-        numbers,
-        require=None if required is None else required["load"],
-    )
+    found = answer(search, kept.stopped_by, numbers, require=kept.require)
     return text.render(search_document(found, search, numbers), Level.USUAL, width=text.NARROW)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import orjson
 import yaml
 from msgspec import structs
 
@@ -36,6 +35,7 @@ from bench.results.plan import PlanContent
 from bench.results.sweep import SweepContent
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
+from bench.run_files.shape import read_object
 from bench.series.drive import INTERRUPTED
 from bench.tuning import tune_file
 
@@ -130,10 +130,9 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp  # A part of the key: the file as it was, and whether a process was there, which hides how it ended.
 
     settings = _yaml(path / "search.yaml")
-    content = orjson.loads((path / "search.json").read_bytes())
-    search = search_file.from_json(content, content["config_sha256"])
-    kind, goals, required = search.settings.load_kind, search.settings.goals, content["required"]
-    stopped_by = None if content["stopped_by"] is None else Ending(content["stopped_by"])
+    kept = search_file.stored(read_object(path / "search.json", "search"))
+    search, stopped_by = kept.search, kept.stopped_by
+    kind, goals = search.settings.load_kind, search.settings.goals
     steps = []
     for result in search.results:
         broken = ", ".join(f"{goal.text} {broke(result, goal)[0]}" for goal in goals)
@@ -152,7 +151,7 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     if not steps and stopped_by in (None, Ending.TARGET):
         over = FAILED
     numbers = visit_numbers.read(path, search.results)
-    conclusion = answer(search, stopped_by, numbers, require=None if required is None else required["load"])
+    conclusion = answer(search, stopped_by, numbers, require=kept.require)
     lines = [line for line in conclusion.lines if line.startswith("required: ")]
     manifest = settings.get("manifest", {})
     return Progress(

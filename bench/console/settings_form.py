@@ -212,7 +212,7 @@ def _probes(piece: str, files: DataFiles) -> str:
 
 def _uploaded(name: str, value: object, files: DataFiles) -> str:
     """The path of an uploaded file that a setting names, or the recipe that it names. Raises NotFound."""
-    if (name == "dataset" and recipes.is_recipe(str(value))) or (name, value) == ("runtime_env", "code"):
+    if (name == "dataset" and recipes.is_recipe(str(value))) or (name == "runtime_env" and value in ("code", "none")):
         return str(value)
     try:
         return str(files.path(str(value)))

@@ -24,6 +24,7 @@ from bench.documents.document import (
     Row,
     Section,
     Table,
+    findings,
 )
 from bench.documents.formatting import NOTHING, number, signed
 from bench.documents.sweep_document import STATUS_TONES
@@ -96,7 +97,7 @@ def _loads(rows: Sequence[SweepRow], kind: str) -> Iterator[Block]:
     )  # fmt: skip
     yield Table(title, columns, tuple(_row(row) for row in rows))
     if reasons := [f"{row.asked:,g} {unit}: {reason}" for row in rows for reason in row.reasons[:1]]:
-        yield Findings(tuple(Finding(reason, "warn") for reason in reasons))
+        yield findings(reasons)
 
 
 def _row(row: SweepRow) -> Row:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from bench.documents import certificate_charts
 from bench.documents.calibration_words import STATS, THROUGHPUT, cause_sentence
 from bench.documents.details import joined
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         LedgerCalibration,
         NumberRow,
         RequestError,
+        TargetErrors,
     )
 
 MEANINGS: dict[str, tuple[Tone, str]] = {
@@ -124,6 +127,7 @@ def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
     """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
     yield Findings(tuple(_sentences(calibration)))
     yield errors(calibration.metrics, _without_truth())
+    yield from _replicas(() if calibration.per_target is UNSET else calibration.per_target)
     yield _throughput(calibration.throughput)
     yield from _stamps(calibration)
     yield from _agreement(calibration.agreement)
@@ -214,6 +218,23 @@ def wide(row: NumberRow) -> bool:
         return False
     low, high = row.allowed
     return low is None or high is None or high - low > max(_WORTH, _WORTH_SHARE * abs(row.true))
+
+
+def _replicas(targets: Sequence[TargetErrors]) -> Iterator[Table]:
+    """The errors of each replica's own numbers."""
+    if not targets:
+        return
+    shown = [(key, stat) for key in ("ttft_ms", "tpot_ms", "e2el_ms") for stat in ("p50", "p99")]
+    rows = []
+    for target in targets:
+        by_key = {(row.metric, row.stat): row for row in target.metrics}
+        rows.append(
+            Row((*text_cells(target.name, number(target.requests)), *(_error(by_key.get(key)) for key in shown)))
+        )
+    heads = [f"{_METRIC[key].title} {STATS[stat]} ({_METRIC[key].unit})" for key, stat in shown]
+    note = "Measured less true, of the requests that this replica's lines in the ledger have, whatever the client recorded."
+    columns = (Column("Replica"), Column("Requests"), *map(Column, heads))
+    yield Table("Error of each replica", columns, tuple(rows), ("true", "of the value", "stamps allow"), notes=(note,))
 
 
 def _throughput(rows: Sequence[NumberRow]) -> Table:

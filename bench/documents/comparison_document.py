@@ -18,8 +18,6 @@ from bench.documents.document import (
     DrawnInterval,
     Fact,
     Facts,
-    Finding,
-    Findings,
     Level,
     Paragraph,
     Reason,
@@ -27,6 +25,7 @@ from bench.documents.document import (
     Section,
     Table,
     Tone,
+    findings,
     text_cells,
 )
 
@@ -101,7 +100,7 @@ def _numbers(versus: SideAgainstSide, content: ComparisonResult) -> Iterator[Blo
     yield _table("The numbers that decide", versus, primary, _meanings(content))
     missing = dict.fromkeys(f"{row.title}: {row.missing}" for row in primary if row.missing)
     if missing:
-        yield Findings(tuple(Finding(sentence, "warn") for sentence in missing))
+        yield findings(missing)
     others = [row for row in rows if not row.primary and row.change is not None]
     note = "Many numbers, so that some would differ by chance alone. No claim rests on these."
     if changed := [row for row in others if row.worse is not None]:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from bench.clock import NS_PER_MS
 from bench.documents import packing
 from bench.documents.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
 from bench.documents.formatting import number
 from bench.documents.time_charts import RunNumbers, over_time
 from bench.metrics.step_histograms import lower_border
 
-_NS_PER_MS = 1e6
 _BARS, _ROWS = 48, 24
 _LEAST_BINS = 8
 """Values that all lie in one bin still have an axis."""
@@ -22,7 +22,7 @@ def _ms(position: float) -> float:
     """The value at a place among the bins: between two borders, in proportion."""
     below = math.floor(position)
     low, high = lower_border(below), lower_border(below + 1)
-    return (low + (high - low) * (position - below)) / _NS_PER_MS
+    return (low + (high - low) * (position - below)) / NS_PER_MS
 
 
 def _place(ms: float, first: int, last: int) -> float:

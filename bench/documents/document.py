@@ -6,6 +6,8 @@ as HTML or as Markdown. All texts are plain: a renderer escapes them.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Literal
@@ -293,3 +295,13 @@ def shown(block: Block | Section, level: Level) -> bool:
 def text_cells(*texts: str) -> tuple[Cell, ...]:
     """Cells that have only a text."""
     return tuple(map(Cell, texts))
+
+
+def findings(texts: Iterable[str], tone: Tone = "warn", title: str = "", level: Level = Level.USUAL) -> Findings:
+    """Sentences of one tone."""
+    return Findings(tuple(Finding(text, tone) for text in texts), title, level)
+
+
+def command_block(command: Sequence[str]) -> Code:
+    """The command that made a result, to run again."""
+    return Code("Command", shlex.join(command), level=Level.DETAILS)

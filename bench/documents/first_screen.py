@@ -20,6 +20,7 @@ from bench.documents.document import (
     Row,
     Table,
     Tone,
+    findings,
 )
 from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
 from bench.metrics.catalog import METRICS
@@ -124,9 +125,9 @@ def _warnings(summary: RunSummary) -> list[Block]:
     early = details.ended_early(summary)
     found: list[Block] = []
     if early:
-        found.append(Findings(tuple(Finding(text, "warn") for text in early), level=Level.BRIEF))
+        found.append(findings(early, level=Level.BRIEF))
     if others := [text for text in remarks.warnings(summary) if text not in early]:
-        found.append(Findings(tuple(Finding(text, "warn") for text in others), level=Level.FIRST))
+        found.append(findings(others, level=Level.FIRST))
     return found
 
 
@@ -327,6 +328,9 @@ def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
 
 def _longer(summary: RunSummary) -> Iterator[Finding]:
     """How long a run has to be for the first percentile that has no interval."""
+    if summary.run.stop_reason == "interrupted":
+        yield Finding("(same flags), to its end, measures what was planned", command="python -m bench run")
+        return
     latency = summary.latency
     row = latency["ttft_ms"] if latency["ttft_ms"].n else latency["e2el_ms"]
     for stat in ("p50", "p90", "p99"):

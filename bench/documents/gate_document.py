@@ -14,13 +14,12 @@ from bench.documents.document import (
     Code,
     Column,
     Document,
-    Finding,
-    Findings,
     Level,
     Row,
     Section,
     Table,
     Tone,
+    findings,
     text_cells,
 )
 from bench.documents.formatting import measured, number, share
@@ -111,10 +110,10 @@ def _sentences(content: GateResult) -> Iterator[Block]:
     sentences += [_power(row) for row in content.metrics if row.verdict == "not shown"]
     sentences += content.notes
     if sentences:
-        yield Findings(tuple(Finding(sentence, "warn") for sentence in sentences), level=Level.FIRST)
+        yield findings(sentences, level=Level.FIRST)
     reasons = (f"{run.directory}: {r}" for run in content.runs if run.verdict != "VALID" for r in run.reasons)
     if others := [reason for reason in dict.fromkeys(reasons) if reason not in sentences]:
-        yield Findings(tuple(Finding(reason, "warn") for reason in others))
+        yield findings(others)
 
 
 def _power(row: GateMetric) -> str:

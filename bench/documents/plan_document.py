@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from bench.documents.charts import Line, Panel, categories
@@ -10,7 +9,6 @@ from bench.documents.document import (
     Banner,
     Block,
     ChartBlock,
-    Code,
     Column,
     Document,
     Fact,
@@ -21,32 +19,32 @@ from bench.documents.document import (
     Row,
     Section,
     Table,
+    command_block,
+    findings,
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number
 from bench.results.plan import PlanContent, SearchedRate
 
-FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/plan.md."
+FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/fit.md."
 
 
 def plan_document(content: PlanContent) -> Document:
     """The document of a plan."""
     first: list[Block] = []
     if content.unknown:
-        first.append(Findings(tuple(Finding(one, "warn") for one in content.unknown), "Not known", Level.FIRST))
+        first.append(findings(content.unknown, title="Not known", level=Level.FIRST))
     first.append(_answers(content))
     if content.at_peak:
         first.append(_objectives(content))
     if content.not_shown:
         first.append(Findings(tuple(Finding(f"Not shown: {one}") for one in content.not_shown), level=Level.FIRST))
     if content.warnings:
-        first.append(
-            Findings(tuple(Finding(one, "warn") for one in content.warnings), "What the fit says", Level.USUAL)
-        )
+        first.append(findings(content.warnings, title="What the fit says", level=Level.USUAL))
     sections = (
         Section("", tuple(first)),
         Section("The day", tuple(_day(content)), level=Level.USUAL),
-        Section("", (Code("Command", shlex.join(content.command), level=Level.DETAILS),)),
+        Section("", (command_block(content.command),)),
     )
     looked = f"{content.least} to {content.most} replicas"
     router = (content.router or "").replace("_", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,6 @@ from bench.documents.document import (
     Banner,
     Block,
     Cell,
-    Code,
     Column,
     Document,
     Finding,
@@ -22,6 +20,7 @@ from bench.documents.document import (
     Table,
     Tone,
     TwoTexts,
+    command_block,
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number, share
@@ -113,7 +112,7 @@ def _head(content: QualityContent) -> Iterator[Block]:
     if content.kinds:
         yield _kinds(content)
     yield _runs(content)
-    yield Code("Command", shlex.join(content.command), level=Level.DETAILS)
+    yield command_block(content.command)
 
 
 def _measures(content: QualityContent) -> Table:

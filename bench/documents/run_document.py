@@ -43,6 +43,7 @@ from bench.documents.document import (
     Row,
     Section,
     Table,
+    findings,
     text_cells,
 )
 from bench.documents.first_screen import banner, first_screen, left_out, sent_words
@@ -306,7 +307,7 @@ def _gpu(summary: RunSummary) -> Iterator[Section]:
 
 def _measurement(summary: RunSummary) -> Iterator[Block]:
     if notes := remarks.notes(summary):
-        yield Findings(tuple(Finding(note, "quiet") for note in notes))
+        yield findings(notes, "quiet")
     yield Facts("Load", (*details.load(summary), *details.window(summary)), half=True)
     if rows := token_details.tokens(summary):
         other = "Inputs" if details.counts_tokens(summary) else "Responses"

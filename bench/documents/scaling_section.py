@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from bench.documents.charts import Chart, Line, Panel
 from bench.documents.document import Block, ChartBlock, Column, Level, Row, Section, Table, text_cells
 from bench.documents.formatting import NOTHING, number
@@ -28,11 +30,12 @@ def section(summary: RunSummary) -> Iterator[Section]:
 
 
 def _blocks(summary: RunSummary, scaling: Scaling) -> Iterator[Block]:
-    steps = [(at, (words, *[""] * (len(_HEADS) - 1))) for at, words in marks(summary)]
+    heads = (*_HEADS, *(["Replica"] if any(time.target is not UNSET for time in scaling.times) else []))
+    steps = [(at, (words, *[""] * (len(heads) - 1))) for at, words in marks(summary)]
     rows = sorted([*steps, *((time.start_s, _cells(time)) for time in scaling.times)], key=lambda row: row[0])
     limits = f"Slow: misses {', '.join(scaling.limits)}. " if scaling.limits else "Without --slo no answer is slow. "
     total = f"In all {scaling.lost:,} requests and {scaling.lost_s:.2f} s were lost."
-    columns = tuple(Column(head) for head in _HEADS)
+    columns = tuple(Column(head) for head in heads)
     yield Table(
         "Lost while scaling", columns, tuple(Row(text_cells(*cells)) for _, cells in rows), notes=(total, limits + NOTE)
     )
@@ -56,6 +59,7 @@ def _cells(time: LostTime) -> tuple[str, ...]:
         number(time.failed),
         at(time.not_ready_s),
         at(time.ready_s),
+        *([] if time.target is UNSET else [time.target]),
     )
 
 

@@ -23,6 +23,7 @@ from bench.documents.document import (
     Tile,
     Tiles,
     Tone,
+    findings,
     text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, number, share
@@ -122,7 +123,7 @@ def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
     )
     yield Table(title, columns, rows, ("95%",), notes=(note,))
     if marks := list(_marks(sweep)):
-        yield Findings(tuple(Finding(text, "warn") for text in marks))
+        yield findings(marks)
     if sweep.command:
         yield Code("Command", " ".join(sweep.command), Level.PAGE)
 
@@ -193,7 +194,7 @@ def repeats_document(content: RepeatsContent) -> Document:
     if usable == 1:
         warnings.append("One run: the spread between runs is not known.")
     if warnings:
-        blocks.append(Findings(tuple(Finding(text, "warn") for text in warnings), level=Level.FIRST))
+        blocks.append(findings(warnings, level=Level.FIRST))
     worst = max((run.status for run in runs), key=list(STATUS_TONES).index, default="")
     statuses = ", ".join(run.status for run in runs)
     return Document("", (Banner("runs:", f" {statuses}", STATUS_TONES.get(worst, "")),), (Section("", tuple(blocks)),))

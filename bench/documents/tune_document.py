@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from bench.documents.document import (
     Row,
     Section,
     Table,
+    command_block,
     text_cells,
 )
 from bench.documents.document import Tone as WordTone
@@ -119,7 +119,7 @@ def _head(content: TuneContent) -> Iterator[Block]:
     yield _arms(content)
     if content.points and content.goal != "held_load":
         yield _points(content)
-    yield Code("Command", shlex.join(content.command), level=Level.DETAILS)
+    yield command_block(content.command)
 
 
 def _sentences(content: TuneContent) -> Iterator[Finding]:

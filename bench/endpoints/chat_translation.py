@@ -158,7 +158,7 @@ def _plain(content: object) -> str:
     return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
-def _blocks(content: object) -> Any:  # noqa: ANN401 - a content of another form goes out as it is
+def _blocks(content: str | list[Fields] | None) -> str | list[Fields]:
     if not isinstance(content, list):
         return "" if content is None else content
     return [_image_block(part) if _is_image(part) else part for part in content]

@@ -6,41 +6,24 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.custom import CustomEndpoint
 from bench.endpoints.definition import is_file, read_definition, shipped
-from bench.endpoints.http import HttpSettings
 from bench.endpoints.interface import Endpoint
-from bench.endpoints.realtime import RealtimeSettings
+from bench.endpoints.settings import EndpointSettings
 
 GROUP = "trueload.endpoints"
 """The group of entry points in which other packages have endpoints."""
 
 
-class Choice(HttpSettings, RealtimeSettings, Protocol):
-    """The settings that choose an endpoint."""
-
-    @property
-    def url(self) -> str: ...
-
-    @property
-    def endpoint(self) -> str | None: ...
-
-    @property
-    def api(self) -> Mapping[str, Any] | None: ...
-
-    @property
-    def stream(self) -> bool: ...
-
-
-def name_of(settings: Choice) -> str:
+def name_of(settings: EndpointSettings) -> str:
     """The name of the endpoint: as given, or as the URL names it, or the default."""
     return settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
 
 
-def endpoint_of(settings: Choice) -> Endpoint:
+def endpoint_of(settings: EndpointSettings) -> Endpoint:
     """The endpoint of a run."""
     content = content_of(settings)
     if content is None:
@@ -48,7 +31,7 @@ def endpoint_of(settings: Choice) -> Endpoint:
     return CustomEndpoint(content, stream=settings.stream)
 
 
-def content_of(settings: Choice) -> Mapping[str, Any] | None:
+def content_of(settings: EndpointSettings) -> Mapping[str, Any] | None:
     """The definition of the API of a run, if a file defines it. Raises ValueError if the file cannot be read."""
     if settings.endpoint in ENDPOINTS:
         return None
@@ -111,7 +94,7 @@ def _package(point: EntryPoint) -> str:
     return "?" if point.dist is None else point.dist.name
 
 
-def own_endpoint(settings: Choice) -> Endpoint | None:
+def own_endpoint(settings: EndpointSettings) -> Endpoint | None:
     """The endpoint that the settings of a run make. Returns None if the run uses an entry of ENDPOINTS."""
     endpoint = endpoint_of(settings)
     return None if endpoint in ENDPOINTS.values() else endpoint

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from bench.endpoints import expectations
 from bench.endpoints.expectations import Expectations
 from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions
+from bench.endpoints.settings import EndpointSettings
 from bench.records import REQUESTS, Outcome
 from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
 
 _ONE = InputBatch(inputs=1, entries=1)
-
-
-class HttpSettings(Protocol):
-    """The settings of which it is made."""
-
-    @property
-    def dataset(self) -> str | None: ...
-
-    @property
-    def method(self) -> str | None: ...
-
-    @property
-    def body(self) -> str | None: ...
-
-    @property
-    def body_template(self) -> str | None: ...
-
-    @property
-    def expect(self) -> tuple[str, ...]: ...
 
 
 class Http(Endpoint):
@@ -53,7 +33,7 @@ class Http(Endpoint):
     def accepts(self, status: int) -> bool:
         return status in self._expected.statuses
 
-    def of(self, settings: HttpSettings) -> Http:
+    def of(self, settings: EndpointSettings) -> Http:
         """The endpoint of these settings. Without a method, requests that may have a body are POST, the others GET."""
         has_body = settings.body is not None or settings.body_template is not None or settings.dataset is not None
         method = settings.method or ("POST" if has_body else "GET")

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from bench.endpoints import failure
 from bench.endpoints.server_words import SILENT
+from bench.endpoints.settings import EndpointSettings
 from bench.records import REQUESTS, Outcome, ServerWords, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.answers import Answer
@@ -237,7 +238,7 @@ class Endpoint(ABC):
     audio_rate: int | None = None
     """The samples a second that a clip must have, 16-bit and mono; None: any file."""
 
-    def of(self, settings: Any) -> Endpoint:  # noqa: ANN401 - each endpoint declares the settings that it reads
+    def of(self, settings: EndpointSettings) -> Endpoint:
         """The endpoint of a run with these settings."""
         del settings
         return self

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -27,7 +27,8 @@ from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, ParsedReply, Problem, ReadOptions
 from bench.endpoints.responses_reader import incomplete_reason, is_call, wrong_end
-from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound, SpeechSettings
+from bench.endpoints.settings import EndpointSettings
+from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
 from bench.endpoints.typed_events import text_of
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import malformed
@@ -54,16 +55,6 @@ _TEXT = {
 }  # fmt: skip
 _AUDIO = ("response.output_audio.delta", "response.audio.delta")
 _LAST = re.compile(rb'"type"\s*:\s*"(?:error|response\.done)"')
-
-
-class RealtimeSettings(SpeechSettings, Protocol):
-    """The settings of which it is made."""
-
-    @property
-    def audio(self) -> str | None: ...
-
-    @property
-    def dataset(self) -> str | None: ...
 
 
 class RealtimeMessages:
@@ -114,7 +105,7 @@ class Realtime(Endpoint):
         self._speaks = "audio" in session["output_modalities"]
         self._bytes_per_s = _BYTES_PER_S.get(str(session["audio"]["output"]["format"].get("type")))
 
-    def of(self, settings: RealtimeSettings) -> Realtime:
+    def of(self, settings: EndpointSettings) -> Realtime:
         """The endpoint of these settings: `--extra-body` has fields of the session, and `--audio` or the rows of `--dataset`
         make requests speech."""
         extra = settings.extra_body or {}

@@ -6,9 +6,8 @@ import base64
 import binascii
 import io
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
 
 import orjson
 
@@ -28,6 +27,7 @@ from bench.endpoints.interface import (
     put_own,
 )
 from bench.endpoints.responses_reader import usage_of
+from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.typed_events import TypedStream
 from bench.records import UTTERANCES, Outcome
 from bench.workload import Encoded, InputBatch
@@ -49,16 +49,6 @@ NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
 """Of a reply that should have some."""
 
 
-class SpeechSettings(Protocol):
-    """The settings of which it is made."""
-
-    @property
-    def extra_body(self) -> Mapping[str, Any] | None: ...
-
-    @property
-    def play_after(self) -> float: ...
-
-
 class Speech(Endpoint):
     """`POST /v1/audio/speech`. The bytes come as they are made, or base64 in events (`stream_format` sse)."""
 
@@ -72,7 +62,7 @@ class Speech(Endpoint):
         self._kind, self._play_after_ns = kind, play_after_ns
         self.framing = "sse" if events else "chunks"
 
-    def of(self, settings: SpeechSettings) -> Speech:
+    def of(self, settings: EndpointSettings) -> Speech:
         """The endpoint of these settings: `--extra-body` names another format than WAV, and events."""
         extra = settings.extra_body or {}
         kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"

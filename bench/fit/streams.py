@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from bench.clock import NS_PER_US
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
-
-_NS_PER_US = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,11 @@ def _stream(record: RequestRecord, zero_ns: int) -> Stream:
     sent_ns = record.last_sent_ns  # The server worked on the attempt that it answered.
     assert sent_ns is not None
     return Stream(
-        sent_us=(sent_ns - zero_ns) / _NS_PER_US,
-        end_us=(record.end_ns - zero_ns) / _NS_PER_US,
+        sent_us=(sent_ns - zero_ns) / NS_PER_US,
+        end_us=(record.end_ns - zero_ns) / NS_PER_US,
         prompt_tokens=max(1, record.input_tokens or 1),
         cached_tokens=0 if record.cached_tokens is None else record.cached_tokens,
-        arrivals_us=tuple((record.chunk_ns[place] - zero_ns) / _NS_PER_US for place in places),
+        arrivals_us=tuple((record.chunk_ns[place] - zero_ns) / NS_PER_US for place in places),
         tokens=counts,
         sure=good and min(counts) >= 1,
     )

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.clock import NS_PER_S
 from bench.imports.foreign import ONE_GAP, ForeignRequest, ForeignRun, ResultFile, Tool, read_file, without_requests
 from bench.records import Outcome
 
-NS_PER_S = 1e9
 TOTALS = "profile_export_aiperf.json"
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean
 
 from bench import manifest
+from bench.clock import NS_PER_S
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.imports.foreign import ForeignRequest, ForeignRun
@@ -20,7 +21,6 @@ from bench.records.request_record import MOST_TOKENS
 from bench.run_files.run_directory import REQUESTS, SAMPLES, RunDirectory
 from bench.run_files.run_state import RunState
 
-NS_PER_S = 1_000_000_000
 START_NS = 3_600 * NS_PER_S
 """When the first request of an imported run is sent: no instant of any clock, and not 0, which means that no load began."""
 UNKNOWN_URL = "http://unknown.invalid"

@@ -41,7 +41,7 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 
 
 def _needs_tokenizer(config: RunConfig) -> bool:
-    """Whether texts are made, or those of the user's own are counted, since their tokenizer is named."""
+    """Whether the run makes texts, or counts the tokens of the user's texts because a tokenizer is named."""
     if not endpoint_of(config).counts_tokens:
         return False
     if endpoint_of(config).takes_audio:
@@ -239,7 +239,7 @@ def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[s
 
 
 def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, worker: int = 0) -> Transport:
-    """The transport that was chosen, not open yet; of several addresses, that of a worker."""
+    """The chosen transport, not yet open. With several addresses, the transport of one worker."""
     target = target_of(config)
     count: Callable[[str], int] | None = None
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
@@ -255,11 +255,14 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
     make = TRANSPORTS[config.transport]
     if len(config.addresses) == 1:
         return make(target, reading, clock)
-    from bench.transport.balance import Balance
+    from bench.transport.balance import FIRST_WAIT_NS, LONGEST_WAIT_NS, Balance
     from bench.transport.several import SeveralTargets
 
     each = [
         make(target_of(config.at_address(one)), replace(reading, target=one.name), clock) for one in config.addresses
     ]
-    balance = Balance(config.balancing, [one.weight for one in config.addresses], first=worker)
+    weights = [one.weight for one in config.addresses]
+    # When an address that refuses connections is ready again is what --watch-scale asks: it is tried each second.
+    longest_wait_ns = FIRST_WAIT_NS if config.watch_scale else LONGEST_WAIT_NS
+    balance = Balance(config.balancing, weights, first=worker, longest_wait_ns=longest_wait_ns)
     return SeveralTargets(each, balance, clock, keeps_sessions=config.affinity == "session")

@@ -25,16 +25,16 @@ class Order(StrEnum):
     STOP = "stop"
     """End the sending, for a reason that the manifest names; requests in flight finish."""
     INTERRUPT = "interrupt"
-    """The same, because the user wants it."""
+    """As STOP, but at the user's request."""
     CUT = "cut"
     """End requests in flight too."""
 
 
 BEGIN_LEAD_NS = 150 * NS_PER_MS
-"""From the last preparation to the first send on one machine, so that the first arrivals are not late already."""
+"""The time from the last preparation to the first send on one machine, so that the first arrivals are not late."""
 
 LEAST_BEGIN_LEAD_NS = 25 * NS_PER_MS
-"""The same of one process that begins its own load, where nothing delays it."""
+"""The same for one process that begins its own load, which nothing delays."""
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 """The counts of a crew that has not begun."""
@@ -49,7 +49,7 @@ class CrewReport:
 
 
 class Followed(Protocol):
-    """Whoever follows the load of one process."""
+    """Receives the progress of the load of one process."""
 
     def arrive(self, arrived: Arrived) -> None:
         """Requests in flight have had tokens."""
@@ -59,7 +59,7 @@ class Followed(Protocol):
 
 
 class Progress(Followed, Protocol):
-    """Whoever follows a load. A crew hands over records one by one, or tallies of many."""
+    """Receives the progress of a load. A crew hands over single records, or tallies of many."""
 
     def merge(self, tally: ProgressTally) -> None:
         """Several requests have ended."""
@@ -81,7 +81,7 @@ class Crew(Protocol):
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
-        """Where the workers of a cluster run, as far as is known; none where they run on this machine."""
+        """Where the workers of a cluster run, as far as is known. Empty if they run on this machine."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class Crew(Protocol):
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
-        """How each worker was in the last second, as far as is known; none where this process is the only one."""
+        """The state of each worker in the last second, as far as is known. Empty if this process is the only worker."""
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""

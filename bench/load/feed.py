@@ -29,7 +29,7 @@ PROGRAM = "bench.load.feed_program"
 _READ_BYTES = 64 * 1024
 _READY = b"."
 _BATCH = 64
-"""Things that are asked for at once."""
+"""How many requests or sessions one message asks for."""
 
 
 class FeedProcess:
@@ -60,7 +60,7 @@ class ProcessFeed:
         self._process, self._socket = self._started.process, self._started.socket
         self._connection = self._started.connection
         with contextlib.suppress(OSError):  # It has ended, as `begin` finds.
-            # Its arrivals may be millions, and are the business of who sends them.
+            # There may be millions of arrivals, and only the sender needs them.
             self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
         self._backlog = backlog
         self._frames = Frames()

@@ -1,8 +1,8 @@
-"""Where every request of a load is made before it begins: the process that makes more, should the load be raised.
+"""A process that makes more requests if a load is raised whose requests were all made before it began.
 
-Nobody knows beforehand whether that happens, so the process is started by the change. Until it is ready, the change
-waits or what is there suffices. Should both be wrong (a tokenizer that loads for long, processors without a moment to spare),
-requests are made where they are sent, and counted as late.
+The change starts the process, since most loads are never raised. Until the process is ready, the change waits, or the
+requests in stock suffice. If neither is enough (a tokenizer that loads slowly, busy processors), the sending process makes
+the requests and counts them as late.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.workload.stock import Backlog
 
 READY_NS = 2 * NS_PER_S
-"""So long after its start a feed is taken to be ready. It needs some 0.5 s of a processor that nobody else wants."""
+"""A feed counts as ready this long after its start. It needs about 0.5 s of an idle processor."""
 
 
 def lead_ns(stocked: Iterable[int | None], load: float, planned: float | None) -> int:

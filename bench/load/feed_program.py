@@ -1,7 +1,7 @@
 """The program that makes what a load sends, beside it: `python -m bench.load.feed_program DESCRIPTOR`, started by `feed.py`.
 
 It takes the configuration, loads its tokenizer, takes an assignment and how many of its requests (in mode sessions: of its
-sessions) were made already, writes the next one, and then as many as it is asked for, until nobody asks.
+sessions) were made already, writes the next one, and then as many as each message asks for, until the messages end.
 """
 
 from __future__ import annotations

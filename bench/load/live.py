@@ -36,7 +36,7 @@ class LoadGoal:
     duration_s: float | None = None
     warmup_requests: int = 0
     warmup_s: float = 0.0
-    """Where the run finds the end of its warm-up, the longest that it may take."""
+    """The length of the warm-up. If the run finds its end itself, the longest that it may take."""
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
@@ -152,9 +152,9 @@ class LiveNumbers:
     """Users, or requests per second, as they are planned now; None in modes that plan no number."""
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
-    """Of several workers each; none where one process sends."""
+    """One entry per worker. Empty if one process sends."""
     replicas: tuple[LiveReplica, ...] = ()
-    """By name, of several addresses, or as replies name who answered."""
+    """One entry per replica, sorted by name. Empty if one address is asked and no reply names who answered."""
 
     @property
     def waiting(self) -> int:

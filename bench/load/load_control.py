@@ -66,7 +66,7 @@ class LoadControl:
         self._interrupts.interrupt()
 
     def terminate(self) -> None:
-        """Cut at once."""
+        """Cut the requests in flight without waiting."""
         self._interrupts.terminate()
 
     def load_at(self, now_ns: int) -> float | None:

@@ -1,8 +1,8 @@
 """The program that judges `--until` beside a load: `python -m bench.load.precision_program DESCRIPTOR`, started by
 `precision_watch.py`.
 
-It reads the records of all workers as they are written, looks at the goals at fixed times, and sends what it sees. It is of
-the idle kind, so it delays nobody; it ends when the goals are reached, or when the process that started it does.
+It reads the records of all workers as they are written, checks the goals at fixed times, and sends the result. It runs in the
+idle scheduling class, so it delays no other process. It ends when the goals are reached, or with the process that started it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class GrowingRecords:
         self._torn = b""
 
     def new(self) -> Iterator[RequestRecord]:
-        """Those that have come since this was asked the last time."""
+        """The records that were written since the last call."""
         if not self._path.exists():
             return
         with self._path.open("rb") as file:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.process import child_process
-from bench.process.event_loop import add_message_reader
+from bench.process.event_loop import add_message_reader, next_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,11 @@ class PrecisionWatch:
 
     async def ready(self) -> None:
         """Wait until it has imported what it needs, or has died."""
-        loop = asyncio.get_running_loop()
-        readable = asyncio.Event()
-        add_message_reader(self._connection, readable.set)
         try:
             self._connection.send(self._task)
-            await readable.wait()
-            self._connection.recv()
+            await next_message(self._connection, object)
         except (EOFError, OSError):
             self._bury()
-        finally:
-            loop.remove_reader(self._connection.fileno())
 
     def begin(self, tell: Callable[[Look], None]) -> None:
         """Tell every look from now on."""

@@ -70,7 +70,7 @@ class PhaseTally:
         """The error of the first failed request of each outcome."""
         self.input_tokens = self.output_tokens = 0
         self.tokens_arrived = 0
-        """Output tokens that have come, those of requests in flight included."""
+        """Output tokens that have arrived, including those of requests in flight."""
         self.inputs = 0
         """Of requests whose replies are no generated text."""
         self.bytes_sent = self.bytes_received = 0
@@ -141,11 +141,11 @@ class PhaseTally:
 
     @property
     def live_values(self) -> dict[str, LogHistogram]:
-        """The same, with the times to first token of requests in flight, each in the while in which its token came."""
+        """The same, with the TTFT of requests in flight, counted when the token arrived."""
         return {**self.values, "ttft": self._first_tokens}
 
     def merge(self, other: PhaseTally) -> None:
-        """Add what another worker, or another while, has counted."""
+        """Add the counts of another worker or another span of time."""
         self.outcomes.update(other.outcomes)
         self.statuses.update(other.statuses)
         self.errors = {**other.errors, **self.errors}
@@ -163,7 +163,7 @@ class PhaseTally:
             self._replicas.setdefault(target, ReplicaTally()).merge(replica)
 
     def fold(self) -> PhaseTally:
-        """From now on keep no single value: memory stays small, and quantiles are within 0.1%."""
+        """Stop keeping single values. Memory stays small, and quantiles are within 0.1%."""
         for histogram in (*self.values.values(), self._first_tokens):
             histogram.fold()
         return self
@@ -213,7 +213,7 @@ class PhaseTally:
 
 
 class ProgressTally:
-    """The same for the warm-up and the run apart: the objectives speak of the run alone."""
+    """Separate tallies of the warm-up and the run. Objectives are about the run alone."""
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
@@ -230,7 +230,7 @@ class ProgressTally:
         return self.run if phase == "run" else self.warmup
 
     def merge(self, other: ProgressTally) -> None:
-        """Add what another worker, or another while, has counted."""
+        """Add the counts of another worker or another span of time."""
         self.run.merge(other.run)
         self.warmup.merge(other.warmup)
 

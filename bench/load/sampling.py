@@ -40,11 +40,11 @@ PAUSE_FROM_NS = 5 * NS_PER_MS
 
 
 DISPATCH_NS = 10_000
-"""What it takes to be given a processor that is free and awake: 5 to 8 us a time were seen on virtual machines."""
+"""The time to get a free processor that is awake: 5 to 8 us were measured on virtual machines."""
 WAKING_NS = 30_000
-"""The same of a processor that sleeps, at most: 16 to 28 us a time were seen on an idle virtual machine at 100 streams."""
+"""The longest time to get a sleeping processor: 16 to 28 us were measured on an idle virtual machine at 100 streams."""
 MUCH_IDLE = 0.4
-"""Where this share of the machine's processor time was idle, processors slept in between."""
+"""If this share of the machine's processor time was idle, processors slept in between."""
 
 
 class RunQueue(NamedTuple):
@@ -93,7 +93,7 @@ class ClientState:
     cpu: float | None = None
     run_queue_share: float | None = None
     slowest: str | None = None
-    """Of several workers, the one with this lag."""
+    """The worker with this lag, if there are several."""
 
 
 def worst(states: Iterable[ClientState]) -> ClientState:

@@ -44,7 +44,7 @@ class Defects:
 
 
 class Interrupts:
-    """The first Ctrl-C ends the sending and lets what is in flight end; the second cuts. SIGTERM cuts at once."""
+    """The first Ctrl-C ends the sending and lets requests in flight finish; the second cuts them, as SIGTERM does."""
 
     def __init__(self, crew: Crew, say: Callable[[str], None]) -> None:
         self._crew = crew

@@ -78,7 +78,7 @@ class ThisProcess:
         self._begun.warmup_ends(at_ns)
 
     def lead_ns(self, load: float) -> int:
-        """A change takes effect at once if there are requests for it."""
+        """A change takes effect without delay if there are requests for it."""
         return lead_ns([self._worker.stocked], load, self._worker.planned_load)
 
     def change(self, at_ns: int, load: float) -> None:

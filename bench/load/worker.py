@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from promptset.samples import Sample
 
 AHEAD = 5_000
-"""Requests kept ready at most, those of sessions with them; those beyond are made by another process meanwhile."""
+"""The most requests kept ready, those of sessions included. Another process makes further ones during the load."""
 
 AHEAD_BYTES = 64 * 1024 * 1024
-"""Bytes of their bodies at most."""
+"""The most bytes of their bodies."""
 
 LEAST_AHEAD = 256
-"""Where it is not known how many are needed, so many are kept ready at least."""
+"""The fewest requests kept ready if the number needed is not known."""
 
 MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
-"""The same, where all is sent at once, or where making prompts is a load on the target, which counts their tokens."""
+"""The same if the run sends everything immediately, or if the target counts tokens, so that making prompts loads it."""
 
 CONNECTIONS_AHEAD = 512
-"""Connections made before an open loop without a cap, or sessions with sub-agents: nobody knows how many they will need."""
+"""Connections made before an open loop without a cap, or sessions with sub-agents, whose need is not known beforehand."""
 
 
 def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
-    """Connections that are made before the load: one for each user, or each place under the cap. Where nothing sets their
-    number, and for the `at_once` requests of a session with sub-agents, as many as are likely to be needed."""
+    """Connections to make before the load: one for each user, or each place under the cap. If nothing sets their number, and
+    for the `at_once` requests of a session with sub-agents, as many as are likely to be needed."""
     if share.users is not None:
         return max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
     return min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
@@ -151,7 +151,7 @@ class Worker:
             self._feed = ProcessFeed(self._assignment, self._load.backlog, self._feed_process)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
-            # All users begin at once: of long sessions too, each has one by then.
+            # All users begin together, so each needs a session by then, even if sessions are long.
             made += stock.make_ahead(0, more=begun - len(stock), most_bytes=MOST_AHEAD_BYTES)
         except SpecError as e:
             raise UsageError(e.problems) from e

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import yaml
 
 from bench.config import RunConfig
@@ -19,6 +18,7 @@ from bench.errors import UsageError
 from bench.load_search import search_file
 from bench.load_search.decisions import Ending, Search
 from bench.run_files.run_directory import RunDirectory
+from bench.run_files.shape import read_object
 from bench.run_files.writable import make_directory
 from bench.series import files
 
@@ -72,15 +72,7 @@ class SearchDirectory:
     def kept(self) -> dict[str, Any] | None:
         """search.json; None where no visit has ended yet. Raises UsageError where it is damaged."""
         file = self.path / SEARCH
-        if not file.exists():
-            return None
-        try:
-            content = orjson.loads(file.read_bytes())
-        except orjson.JSONDecodeError as e:
-            raise UsageError(f"{file} cannot be read ({e}): give another directory") from e
-        if not isinstance(content, dict):
-            raise UsageError(f"{file} holds no search: give another directory")
-        return content
+        return read_object(file, "search", ": give another directory") if file.exists() else None
 
     def write(self, search: Search, sha256_of_config: str, stopped_by: Ending | None, require: float | None) -> None:
         """Put search.json in place."""

@@ -82,7 +82,7 @@ def goals(parts: Iterable[tuple[str, str, str | None, str, float]]) -> tuple[Goa
         except UsageError as e:
             problems += e.problems
     if not found and not problems:
-        problems.append("a search needs an objective: give --slo, for example --slo ttft:p99<500ms")
+        problems.append('a search needs an objective: give --slo, for example --slo "ttft:p99<500ms"')
     if problems:
         raise UsageError(problems)
     return tuple(found)

@@ -55,14 +55,8 @@ def render_again(path: Path) -> Rendered:
     kept = directory.kept()
     if kept is None:
         raise UsageError(f"{path} holds a search of which no visit has ended: --resume {path} goes on with it")
-    search = search_file.from_json(kept, str(kept.get("config_sha256")))
-    stopped_by, required = kept.get("stopped_by"), kept.get("required")
-    return render(
-        directory,
-        search,
-        None if stopped_by is None else Ending(stopped_by),
-        None if not required else required["load"],
-    )
+    stored = search_file.stored(kept)
+    return render(directory, stored.search, stored.stopped_by, stored.require)
 
 
 def _settings(directory: SearchDirectory) -> dict[str, object]:

@@ -6,7 +6,7 @@ without this program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
@@ -27,11 +27,10 @@ from bench.results.search import (
     SureLoad,
     VisitMean,
 )
-from bench.run_files.shape import misfits
+from bench.run_files.shape import refuse_misfits
 from bench.statistics.capacity import Mean
 
 SCHEMA: Final = 1
-_SHOWN = 10
 _SMALLEST, _LARGEST = 1e-9, 1e12
 """Loads, times and counts lie between these."""
 
@@ -91,10 +90,7 @@ def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
             "search.json was made with another configuration, whose visits say nothing about this one: "
             "resume with the same flags, or give another directory"
         )
-    if wrong := [*misfits(dict(kept), _Kept, "search.json is damaged:")]:
-        raise UsageError([f"{problem}; give another directory" for problem in wrong[:_SHOWN]])
-    if impossible := _impossible(kept):
-        raise UsageError(f"search.json is damaged: {impossible}; give another directory")
+    refuse_misfits(dict(kept), _Kept, "search.json is damaged:", _impossible, "; give another directory")
     try:
         goals = tuple(Goal(row["text"], row["allowed"]) for row in kept["objectives"])
         settings = Settings(load_kind=kept["load_kind"], goals=goals, **kept["settings"])
@@ -103,20 +99,38 @@ def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
         raise UsageError(f"search.json is damaged ({type(e).__name__}: {e}): give another directory") from e
 
 
-def _impossible(kept: Mapping[str, Any]) -> str | None:
+@dataclass(frozen=True, slots=True)
+class StoredSearch:
+    """A search, what stopped it, and the load that it had to hold."""
+
+    search: Search
+    stopped_by: Ending | None
+    require: float | None
+
+
+def stored(kept: Mapping[str, Any]) -> StoredSearch:
+    """A file as a reader wants it, whatever configuration it is of. Raises UsageError as `from_json`."""
+    search = from_json(kept, str(kept.get("config_sha256")))
+    stopped_by, required = kept.get("stopped_by"), kept.get("required")
+    return StoredSearch(
+        search, None if stopped_by is None else Ending(stopped_by), required["load"] if required else None
+    )
+
+
+def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
     """What no search has written, in a file of the right shape."""
     settings = kept["settings"]
     if any(
         not _SMALLEST <= settings.get(name, 1) <= _LARGEST
         for name in ("start", "least", "most", "precision", "budget_s")
     ):
-        return "its settings must be positive"
+        yield "its settings must be positive"
     if not settings.get("least", 0.1) <= settings.get("most", 100_000.0):
-        return "its lowest load is above its highest"
+        yield "its lowest load is above its highest"
     if not kept["objectives"] or any(
         goal["allowed"] is not None and not 0 < goal["allowed"] < 1 for goal in kept["objectives"]
     ):
-        return "it needs objectives that allow a share between 0 and 1"
+        yield "it needs objectives that allow a share between 0 and 1"
     for visit in kept["visits"]:
         amounts = [visit["n"], visit["settle_s"], visit["seconds"], visit.get("requests", 0)]
         counts = [
@@ -128,8 +142,7 @@ def _impossible(kept: Mapping[str, Any]) -> str | None:
         positive += [s for name in ("e2el_p90_s", "e2el_first_s") if (s := visit.get(name)) is not None]
         positive += [mean[name] for mean in visit.get("means", {}).values() for name in ("load", "error")]
         if min(*amounts, *counts) < 0 or min(positive) < _SMALLEST or max(*positive, *amounts) > _LARGEST:
-            return f"visit {visit['n']} has a number that cannot be"
-    return None
+            yield f"visit {visit['n']} has a number that cannot be"
 
 
 def required(search: Search, found: Conclusion, load: float) -> RequiredLoad:

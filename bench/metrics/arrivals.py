@@ -10,8 +10,8 @@ from collections import Counter
 
 import numpy as np
 
+from bench.clock import NS_PER_S
 from bench.metrics.histogram import counted
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Ints
 
 MAX_SLOTS = 4_096

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, Bounds, e2el_ms, last_open_ms
+from bench.clock import NS_PER_MS, NS_PER_S
+from bench.metrics.request_metrics import Bounds, e2el_ms, last_open_ms
 from bench.metrics.word_errors import word_errors, words_of
 from bench.records.record_table import Floats, Ints, RecordTable
 

@@ -1,13 +1,13 @@
-"""What stamps that are bounds leave open: the least and the greatest value that each number can have.
+"""The least and the greatest possible value of each number, if some time stamps are only bounds.
 
-A chunk that shared a read with a later one arrived somewhere between its earliest moment and its stamp. Of such a record
+A chunk that shared a read with a later one arrived somewhere between its earliest moment and its stamp. In such a record
 
     TTFT, TTFO, E2EL   lie at most that much below the value that the stamps give
     TPOT               lies between (earliest last - first) / (n - k1) and (last - earliest first) / (n - k1)
     gaps               of the chunks of one read add up to the time that it took: what one of them has, the others lack
 
-and a statistic of values that each grow does not shrink: so the statistic of all least values and that of all greatest ones
-are bounds of it.
+If every value grows, a statistic of them does not shrink. So the statistics of all least and of all greatest values are its
+bounds.
 """
 
 from __future__ import annotations

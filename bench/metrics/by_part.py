@@ -1,8 +1,7 @@
-"""The numbers of the parts of a run beside those of the whole: of each model that it sends to, of each class of traffic, of
-each replica.
+"""The numbers of the parts of a run: of each model, each class of traffic and each replica.
 
-Every number is of the requests of the part, over the whole run: rates are per second of the whole run, so that those of all
-parts add up to the run's.
+Every number covers the requests of the part over the whole run. Rates are per second of the whole run, so the rates of all
+parts add up to the rate of the run.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ MOST = 100
 OTHERS = "(others)"
 """Stands for the models beyond the first hundred that a run named."""
 USUAL = {"model": "(the server's own)", "class": "(no class)", "target": "(not named)"}
-"""Stands for the part where nobody named one."""
+"""The name of a part for requests that name none."""
 
 
 class ByPart:

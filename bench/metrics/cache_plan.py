@@ -1,8 +1,8 @@
 """What a prefix cache without end would have of the prompts, as the data plans it, beside what replies say that it had.
 
 Servers keep whole blocks, and compute at least the last token of a prompt, so that a cache may have up to a block less of
-each prompt than was planned; and a chat template may put a few tokens ahead of every prompt, which nobody planned to share.
-So a difference counts beyond a block a request, either way.
+each prompt than was planned. A chat template may also put a few tokens ahead of every prompt, which are shared but not
+planned. So a difference counts only if it exceeds one block per request, in either direction.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CachePlan:
     def against(self, measured_share: float | None) -> dict[str, Any] | None:
         """The plan against what was counted: by replies, else by the server's counters over the load (`measured_share`).
 
-        None where no request has a plan. `off_share` is counted less planned, of the same requests; None: nobody counted.
+        Returns None if no request has a plan. `off_share` is counted minus planned, of the same requests, or None.
         """
         if not self._run.requests:
             return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bench.clock import NS_PER_MS
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS
 from bench.records.record_table import CANCELLED, RecordTable
 from bench.results.sessions import CancelledRequests
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.records.record_table import Floats, Ints, RecordTable
 from bench.results.base import Result
 

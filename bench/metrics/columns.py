@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.metrics.arrays import in_order, view
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.request_metrics import (
-    NS_PER_MS,
     input_tokens,
     output_tokens,
     send_lateness_ms,
@@ -22,7 +22,7 @@ from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import DROPPED, OUTCOMES, Floats, Ints, Mask, RecordTable
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
-"""What stands in the column of statuses for a request without a response, and for one that was dropped."""
+"""The values in the column of statuses for a request without a response, and for a dropped one."""
 
 NONE = math.nan
 """Stands for "did not happen" in a column: a column is doubles, and None is not one."""
@@ -36,9 +36,9 @@ def happened(values: array[float] | list[float]) -> list[float]:
 class Columns:
     """Columns over the requests of the run phase, one entry a request. Times are ns from the start of the run.
 
-    `output_tokens` is of successful requests, `inputs` 0 where text is generated, `good` whether a request met every
-    objective. `least` and `greatest` are what the stamps allow of each metric; they are empty while all stamps are exact,
-    and `bounded` is false. Rows stand in the order of adding until `sort` puts them in the order of their index.
+    `output_tokens` is of successful requests, `inputs` is 0 if text is generated, `good` says whether a request met every
+    objective. `least` and `greatest` are the bounds of each metric; they are empty while all stamps are exact, and `bounded`
+    is false. Rows are in the order of adding until `sort` puts them in the order of their index.
     """
 
     def __init__(self, start_ns: int) -> None:

@@ -17,7 +17,7 @@ class RunFacts:
 
     `open_loop`: a schedule that does not wait for responses sends requests. `start_ns` (CLOCK_MONOTONIC) is the zero of
     every time in the summary: the start of the phase "run". `ramp_s` counts from it. `planned` is the number of requests in
-    the plan, None where only time ends the run. `seed` chooses the requests whose tokens the intervals rest on, so that a
+    the plan, None if only time ends the run. `seed` chooses the requests whose tokens the intervals rest on, so that a
     report rendered again is the same. `segments`: the parts of a load that changes over time.
     """
 
@@ -42,29 +42,29 @@ class RunFacts:
     """Changes of the load that were asked for while it went on: the borders of the segments."""
     never_sent: tuple[int, int] | None = None
     """Requests, or sessions, that were due and not made when the sending stopped: how many, and how long they had waited
-    together, in ns. None where that is not known."""
+    together, in ns. None if that is not known."""
     kept_plan: KeptPlan | None = None
-    """What every request must keep to; None where nothing could change the load."""
+    """The plan that every request must follow. None if nothing could change the load."""
     objectives: tuple[Objective, ...] = ()
     model: str | None = None
-    """Of requests that name none themselves."""
+    """The model of requests that name none."""
     models: tuple[str, ...] = ()
-    """Where a run sends to several: those that are known beforehand."""
+    """The models that are known beforehand, if a run sends to several."""
     classes: tuple[str, ...] = ()
-    """The classes of traffic, in their order; none where all requests are of one kind."""
+    """The classes of traffic, in their order. Empty if all requests are of one kind."""
     replicas: Literal["address", "reply"] | None = None
-    """How records name the replica of a request; None: they do not."""
+    """How records name the replica of a request. None if they do not."""
     targets: tuple[str, ...] = ()
     """The addresses of a run with several."""
     gpus: int | None = None
-    """Of the server, where that is known."""
+    """The number of GPUs of the server, if it is known."""
     answers: CheckedAnswers | None = None
-    """What became of the probes; None where no answer was checked."""
+    """The results of the probes. None if no answer was checked."""
     inputs_are: str | None = None
-    """What requests are made of (texts, documents), where their replies are no generated text."""
+    """What requests are made of (texts, documents), if their replies are not generated text."""
 
     measures: tuple[str, ...] = ()
-    """Of the metrics that few endpoints have, those of this run."""
+    """The metrics of this run that only few endpoints have."""
 
     @property
     def limits_errors(self) -> bool:

@@ -128,7 +128,7 @@ class LogHistogram:
             self._exact.extend(other._exact)
 
     def copy(self) -> LogHistogram:
-        """One that is changed apart from this one."""
+        """An independent copy."""
         made = LogHistogram()
         made.count, made.min, made.max = self.count, self.min, self.max
         made.total, made.total_of_squares = self.total, self.total_of_squares

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare
 
 BUSY_SHARE = 0.9
@@ -77,7 +77,7 @@ class WorkerSamples:
         }
 
     def sent(self) -> int | None:
-        """Requests that the dispatchers of `windows` handed to the transport; None where they do not say."""
+        """Requests that the dispatchers of `windows` handed to the transport. Returns None if their number is not known."""
         counts = [self._workers[number].sent for number in self.windows()]
         known = [count for count in counts if count is not None]
         return sum(known) if counts and len(known) == len(counts) else None

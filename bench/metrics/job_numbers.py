@@ -1,8 +1,8 @@
 """The numbers of jobs: `jobs` of a summary. What a job is, jobs.py says.
 
 Only jobs that were begun and completed in the run have job seconds. A job that the run cut off, or that it entered in the
-middle, is counted and left out: nobody knows how long it would have taken. What is left out are long ones more often than
-short ones, so that a run should be many times as long as its jobs.
+middle, is counted but has no job seconds, since its whole length is not known. Long jobs are left out more often than short
+ones, so a run should be many times as long as its jobs.
 
 Jobs of one session are one group: they follow each other in one conversation. Groups stand in the order in which their first
 jobs were due, and depend on each other as requests do (bench/statistics/).
@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 
+from bench.clock import NS_PER_S
 from bench.metrics import sureness
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_S, input_tokens, output_tokens, ttft_ms
+from bench.metrics.request_metrics import input_tokens, output_tokens, ttft_ms
 from bench.metrics.run_numbers import JOB_RATES
 from bench.metrics.scope import metric_of
 from bench.records.record_table import RecordTable
@@ -70,7 +71,7 @@ class JobNumbers:
                     self._by_turn.add(record.turn + 1, ms)
 
     def describe(self, span: tuple[float, float] | None, tpot_ms: Statistics, gpus: int | None) -> Jobs | None:
-        """`jobs` of a summary; None of a run without jobs.
+        """`jobs` of a summary. Returns None for a run without jobs.
 
         `span`: from the first send to the last end, in ns from the start of the run; `tpot_ms`: the numbers of TPOT.
         """
@@ -97,7 +98,7 @@ class JobNumbers:
         )
 
     def _ended_s(self, jobs: Sequence[Job], span: tuple[float, float] | None) -> list[float]:
-        """When jobs ended, in s from the first send: those that were begun in the warm-up too, about as many as are cut."""
+        """When jobs ended, in s from the first send. Jobs begun in the warm-up count, as about as many are cut."""
         from_ns = self._start_ns + (0.0 if span is None else span[0])
         return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _ENDED]
 
@@ -137,7 +138,7 @@ def _seconds(completed: Sequence[Job], duration_s: float | None) -> Metric:
 
 
 def _inverse(ends: Sequence[float] | None) -> list[float] | None:
-    """The interval of 3600 / mean; none where nothing bounds it from above."""
+    """The interval of 3600 / mean. Returns None if it has no upper bound."""
     return None if ends is None or ends[0] <= 0 else [S_PER_H / ends[1], S_PER_H / ends[0]]
 
 
@@ -157,8 +158,8 @@ def _time(completed: Sequence[Job]) -> JobTime:
 class FreshTokens:
     """Tokens of successful requests, and of these the fresh ones: all but the input that a cache had.
 
-    What the server says of its cache counts, else what was planned; of a request without either all tokens are fresh. A
-    prompt whose length nobody says is in no sum.
+    The server's count of cached tokens decides, otherwise the plan. Without either, all tokens of a request are fresh. A
+    prompt of unknown length is in no sum.
     """
 
     def __init__(self) -> None:

@@ -28,7 +28,8 @@ from itertools import groupby
 
 import numpy as np
 
-from bench.metrics.request_metrics import NS_PER_S, output_tokens
+from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import output_tokens
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Ints, RecordTable
 
@@ -129,7 +130,7 @@ def _step(record: RequestRecord, number: int, end_ns: int, n: int) -> Step:
         pause=record.pause,
         ended=_ended(record.outcome),
         input_tokens=0 if tokens is None else tokens,
-        # Of a prompt of unknown length nobody knows the fresh tokens.
+        # The fresh tokens of a prompt of unknown length are not known.
         cached_tokens=0 if cached is None or tokens is None else cached,
         output_tokens=n,
     )
@@ -150,7 +151,7 @@ def _ended(outcome: Outcome) -> StepEnd:
 
 
 def job_of(session: int, number: int, steps: Sequence[Step], planned: int) -> Job | None:
-    """The job that these steps are, of `planned` that it has; None where all of it lies in the warm-up."""
+    """The job that these steps are, of `planned` that it has. Returns None if all of it lies in the warm-up."""
     if all(step.warmup for step in steps):
         return None
     opening = next((step for step in steps if step.number == 0), None)

@@ -1,14 +1,14 @@
-"""Was the load what its settings and the changes made to it say? Part by part, between one change and the next.
+"""Was the load as its settings and its changes require? Each part between two changes is checked separately.
 
-An open loop: request i is due at arrival i of the plan, which is drawn again, to the nanosecond; and no request is left out.
-A closed loop: as many requests are in flight as there are users, at every moment. A user who has to go finishes a request
-first, so more may be in flight after a change to fewer, but of those that began after it no more than users stay.
+Open loop: request i is due at arrival i of the plan, which is drawn again, to the nanosecond. No request is missing.
+Closed loop: at every moment as many requests are in flight as there are users. A user who leaves finishes a request first,
+so more may be in flight after the number falls, but of the requests that began later at most as many as users remain.
 
-In mode sessions the same is true of sessions: session i arrives at arrival i, and as many are under way as are to be held. Of
-a session that the end of the run cut off nobody knows the end: it goes on.
+In mode sessions the same holds for sessions: session i arrives at arrival i, and the planned number of sessions is live. A
+session that the end of the run cut off counts as live until then.
 
-It looks at records alone. A change that one worker did not hear of, that was made at another time, or that is not written
-down, is an arrival that was not due, or a user too many or too few.
+The check uses only the records. If a worker missed a change, made it at another time, or did not record it, an arrival was
+not due, or there was a user too many or too few.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bench.clock import NS_PER_S
 from bench.metrics.columns import Columns
 from bench.metrics.planned_load import PlannedLoad
-from bench.metrics.request_metrics import NS_PER_S
 from bench.metrics.session_counts import SessionCounts
 from bench.results.load import OffPlan
 
@@ -32,7 +32,7 @@ ARRIVALS, USERS = "arrivals", "users"
 class KeptPlan:
     """What the load had to be, part by part. Times in ns from the start of the run.
 
-    `arrivals`: those of an open loop, from the first of the warm-up on; None of a closed one. `whole`: the load came to its
+    `arrivals`: those of an open loop, from the first of the warm-up on; None for a closed loop. `whole`: the load came to its
     end, so that requests that are not there were left out. `of_sessions`: it is a plan of sessions, not of requests.
     """
 
@@ -57,7 +57,7 @@ def describe(
     start_ns: int,
     sessions: SessionCounts,
 ) -> OffPlan | None:
-    """`off_plan` of a summary: the part that was least as planned; None where nothing could change the load, or was sent.
+    """`off_plan` of a summary: the part furthest from the plan. None if nothing could change the load, or nothing was sent.
 
     `spans`: from when to when requests were in flight, of each worker, in absolute ns; the run began at `start_ns`.
     """

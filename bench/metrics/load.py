@@ -9,13 +9,14 @@ from math import fsum
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import kept_plan
 from bench.metrics.arrays import sum_of_squares, view
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, send_lateness_ms
+from bench.metrics.request_metrics import send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
@@ -73,10 +74,10 @@ class Spans:
 class Readiness:
     """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
 
-    A wait is sent - intended - connect: what `send_lateness_ms` is in a closed loop. A user's time is that of its requests
-    from intended to end, and within a session also the think times. Where sub-agents wait beside each other, each is a user
-    of its own, or the share could be above 1. The run begins with its first send, as its duration does:
-    where all begin late, nothing is late beside the others.
+    A wait is sent - intended - connect, as `send_lateness_ms` in a closed loop. A user's time is that of its requests from
+    intended to end, and within a session also the think times. Sub-agents that wait at the same time count as separate
+    users; otherwise the share could exceed 1. The run begins with its first send, as its duration does, so a late start of
+    all users is not a wait.
     """
 
     def __init__(self) -> None:
@@ -117,7 +118,7 @@ class Readiness:
         return self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
 
     def describe(self) -> ReadyNotSent | None:
-        """`ready_not_sent` of a summary; None without a request.
+        """`ready_not_sent` of a summary. Returns None without a request.
 
         `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
         squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
@@ -220,7 +221,7 @@ def _late_ends(columns: Columns) -> LateEnds | None:
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:
-    """`never_sent` of a summary; None where the run does not know."""
+    """`never_sent` of a summary. Returns None if it is not known."""
     if facts.never_sent is None:
         return None
     n, waited_ns = facts.never_sent

@@ -1,14 +1,14 @@
-"""What stamps that are bounds leave open of the pauses between tokens: the least and the greatest that each can be.
+"""The least and the greatest possible pause between tokens, if some time stamps are only bounds.
 
-An *open* chunk is one whose stamp is a bound. Open chunks that stand beside each other are a *stretch*; its gaps are those
-that begin or end with one of them. Where all chunks of a stretch came in one read, its m gaps, the first of them from the
-last chunk before it, add up to S at most, and the first is B at least; G = S - B is what is open. However the chunks lie,
+An *open* chunk is one whose stamp is a bound. Neighbouring open chunks are a *stretch*; its gaps are those that begin or end
+with one of them. If all chunks of a stretch came in one read, its m gaps, the first of them from the last chunk before it,
+add up to at most S, and the first is at least B; G = S - B is open. However the chunks lie,
 
     the k-th greatest gap    is at most min(S / k, G / (k - 1))
     the greatest one         is at least max(B, (the least sum) / m)
 
-so that these, and the greatest alone with zeros beside it, are bounds of every quantile. Of other stretches each gap is taken
-for itself, as though nothing were known of the others.
+so these, and the greatest gap with all others zero, are bounds of every quantile. In other stretches each gap is treated as
+independent of the others.
 """
 
 from __future__ import annotations

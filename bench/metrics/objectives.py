@@ -26,12 +26,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.errors import UsageError
 from bench.metrics import sureness
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
-from bench.metrics.request_metrics import NS_PER_MS
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
 from bench.results.answers import ANSWER_SHARES
@@ -82,12 +82,12 @@ class Objective:
     limit: float
     unit: str
     part: tuple[str, str] | None = None
-    """Of which requests alone it speaks: a kind of part and the name of one, ("model", "a") or ("class", "chat")."""
+    """The part of the requests that it is about: a kind and a name, ("model", "a") or ("class", "chat")."""
     limits: tuple[Objective, ...] = ()
-    """Of goodput: the limits on latencies that a good request keeps (`with_limits`)."""
+    """For goodput: the limits on latencies that a good request keeps (`with_limits`)."""
 
     def broken(self, table: RecordTable) -> Mask:
-        """Of a share: which requests count against it. Requests that were cancelled as planned do not come here."""
+        """For a share: the requests that count against it. Requests cancelled as planned are never in the table."""
         return ~meet_all(table, self.limits) if self.metric == "goodput" else ~table.ok
 
     def speaks_of(self, table: RecordTable) -> Mask:
@@ -97,7 +97,7 @@ class Objective:
         return table.equals(PARTS[self.part[0]], self.part[1])
 
     def of(self, kind: str, name: str) -> Objective:
-        """The same of one part of a run alone."""
+        """The same objective for one part of a run."""
         metric, rest = re.fullmatch(r"\s*(\w+)(.*)", self.text, re.DOTALL).groups()  # type: ignore[union-attr]
         return replace(self, text=f"{metric}{{{kind}={name}}}{rest}", part=(kind, name))
 
@@ -136,8 +136,8 @@ def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 
 def with_limits(objectives: Iterable[Objective], otherwise: Iterable[Objective] = ()) -> tuple[Objective, ...]:
-    """The objectives, of which goodput knows the limits that a good request keeps: those on latencies among them, or if there
-    are none those of `otherwise`. Raises UsageError if there are none there either."""
+    """The objectives, with the limits that a good request keeps added to goodput: the limits on latencies among them, or
+    those of `otherwise` if there are none. Raises UsageError if neither has any."""
     given = tuple(objectives)
     limits = tuple(one for one in given if one.of_requests) or tuple(one for one in otherwise if one.of_requests)
     problems = [
@@ -161,7 +161,7 @@ def parse_one(text: str) -> Objective:
 
 
 def _parse_plain(text: str, plain: str) -> Objective:
-    """An objective without its part; `text` is what stands in errors."""
+    """An objective without its part. Errors quote `text`."""
     match = _FORM.fullmatch("".join(plain.lower().split()))
     if match is None:
         raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
@@ -275,7 +275,7 @@ def evaluate(
     lies inside or there are too few independent values.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
-    is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
+    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives.
     """
     rows = [
         _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives
@@ -306,7 +306,7 @@ def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
 
 
 def _ends(value: float, between: Sequence[float | None] | None) -> tuple[float, float]:
-    """What a value lies between; None stands for no limit."""
+    """The limits of a value. None means no limit."""
     if between is None:
         return value, value
     least, greatest = between

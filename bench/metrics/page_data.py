@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.arrays import view
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.chosen_requests import ChosenRequests, ShownRequests
 from bench.metrics.columns import Columns
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
 from bench.results.base import Result

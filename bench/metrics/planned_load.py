@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.results.summary import Change
 
 

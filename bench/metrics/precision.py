@@ -59,9 +59,9 @@ class PrecisionGoal:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How well a number is known: `reach` is half the width of its interval over its value, None where it has none.
+    """How well a number is known: `reach` is half the width of its interval over its value.
 
-    Without an interval there are `independent` values, and it takes `needed`.
+    Without an interval, `reach` is None: there are only `independent` values of the `needed` ones.
     """
 
     name: str
@@ -124,7 +124,7 @@ def parse(texts: Iterable[str]) -> tuple[PrecisionGoal, ...]:
 
 
 def impossible(goal: PrecisionGoal, *, streamed: bool, one_token: bool) -> str | None:
-    """Why the responses of a run do not have this number; None where they do."""
+    """Why the responses of a run do not have this number. Returns None if they do."""
     if goal.metric in WHOLE_RESPONSE | OF_FEW:
         return None
     if not streamed:

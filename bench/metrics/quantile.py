@@ -50,7 +50,7 @@ def _squares(values: Sequence[float], mean: float) -> float:
 
 
 def describe(ordered: Sequence[float]) -> Statistics:
-    """n, mean, std (of a sample, n - 1), min, max and quantiles of values in ascending order; None where undefined."""
+    """n, mean, std (of a sample, n - 1), min, max and quantiles of values in ascending order; None if undefined."""
     n = len(ordered)
     if not n:
         return NO_VALUES

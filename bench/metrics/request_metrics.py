@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.records import Outcome
 from bench.records.record_table import Floats, Ints, Mask, RecordTable
-
-NS_PER_MS = 1_000_000
-NS_PER_S = 1_000_000_000
 
 
 def output_tokens(table: RecordTable) -> Ints:
@@ -185,7 +183,7 @@ def first_open_ms(table: RecordTable) -> Floats:
 
 
 def last_token_open_ms(table: RecordTable) -> Floats:
-    """The same of the last token chunk."""
+    """The same for the last token chunk."""
     if not table.bounded:
         return np.zeros(len(table))
     chunks = table.token_chunks
@@ -193,14 +191,14 @@ def last_token_open_ms(table: RecordTable) -> Floats:
 
 
 def last_open_ms(table: RecordTable) -> Floats:
-    """The same of the last chunk of text, image or audio."""
+    """The same for the last chunk of text, image or audio."""
     if not table.bounded:
         return np.zeros(len(table))
     return _open_ms(table, _last_ns(table), _last_ns(table, earliest=True))
 
 
 def image_open_ms(table: RecordTable) -> Floats:
-    """The same of the first image."""
+    """The same for the first image."""
     if not table.bounded:
         return np.zeros(len(table))
     images = table.image_chunks
@@ -208,7 +206,7 @@ def image_open_ms(table: RecordTable) -> Floats:
 
 
 def output_open_ms(table: RecordTable) -> Floats:
-    """The same of the first token chunk that is not reasoning."""
+    """The same for the first token chunk that is not reasoning."""
     if not table.bounded:
         return np.zeros(len(table))
     at = first_output(table)
@@ -225,7 +223,7 @@ def send_lateness_ms(table: RecordTable) -> Floats:
 
 
 def time_until_failure_ms(table: RecordTable) -> Floats:
-    """Of a request that did not succeed: from sending (from being due, where it never was sent) until its end."""
+    """The time of an unsuccessful request: from sending, or from being due if it was never sent, until its end."""
     has_sent, sent_ns = table.known("sent_ns")
     has_eligible, eligible_ns = table.known("eligible_ns")
     began_ns = np.where(has_sent, sent_ns, np.where(has_eligible, eligible_ns, table.ints("intended_ns")))
@@ -234,32 +232,32 @@ def time_until_failure_ms(table: RecordTable) -> Floats:
 
 
 Bounds = tuple[Floats, Floats]
-"""The least and the greatest values that stamps, where they are bounds, allow."""
+"""The least and the greatest values that the time stamps allow."""
 
 
 def exact_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with a stamp of its own, which is exact."""
+    """Bounds of a metric that ends with a stamp of its own, which is exact."""
     del table
     return values, values
 
 
 def first_token_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with the first token chunk."""
+    """Bounds of a metric that ends with the first token chunk."""
     return values - first_open_ms(table), values
 
 
 def first_image_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with the first image."""
+    """Bounds of a metric that ends with the first image."""
     return values - image_open_ms(table), values
 
 
 def first_output_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with the first token chunk that is not reasoning."""
+    """Bounds of a metric that ends with the first token chunk that is not reasoning."""
     return values - output_open_ms(table), values
 
 
 def last_token_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with the last chunk of text, image or audio."""
+    """Bounds of a metric that ends with the last chunk of text, image or audio."""
     return values - last_open_ms(table), values
 
 

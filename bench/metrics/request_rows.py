@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.catalog import REQUEST_METRICS, request_values
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, output_tokens, send_lateness_ms
+from bench.metrics.request_metrics import output_tokens, send_lateness_ms
 from bench.records import RequestRecord, ServerWords
 from bench.records.record_table import Floats, RecordTable
 

@@ -31,12 +31,12 @@ class RunNumber:
 
 NO_NUMBER = RunNumber()
 LISTS = {"model": "models", "class": "classes", "target": "per_target"}
-"""Where the numbers of the parts of a run stand in its summary, by their kind."""
+"""The key of the summary that has the numbers of each kind of part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """What objectives can be about: of a run, or of a part of one."""
+    """The numbers that objectives can be about, of a run or of a part of one."""
 
     latency: Latency
     throughput: Throughput
@@ -49,7 +49,7 @@ class Numbers:
 
     @classmethod
     def of(cls, part: SummaryNumbers | PartNumbers) -> Numbers:
-        """Those of a summary, which has no intervals of shares, or of a part of one."""
+        """The numbers of a summary, which has no intervals of shares, or of a part of one."""
         jobs, ends, answers = None, None, None
         if isinstance(part, PartNumbers):
             error_rate, ends = part.error_rate, part.error_rate_ci95
@@ -95,7 +95,7 @@ def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNum
 
 
 def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]:
-    """The numbers of each model or each class, by the kind of part; none of a run without such parts."""
+    """The numbers of each model or each class, by the kind of part. Empty for a run without such parts."""
     return getattr(summary, LISTS[kind]) or ()
 
 

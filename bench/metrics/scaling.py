@@ -1,20 +1,23 @@
 """When a server was ready, and what was lost until then (`--watch-scale`): from the records alone.
 
-Nobody outside sees the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
+A client cannot see the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
 the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a later request
-*began to come* (the answer was made earlier).
+*began to come* (the answer was made earlier). Of several addresses each has its own times: an answer of one says nothing of
+another.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 
+from bench.clock import NS_PER_S
 from bench.metrics.objectives import Objective, meet_all
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import Ints, Mask, RecordTable
 from bench.results.scaling import LostTime, Scaling
@@ -36,13 +39,21 @@ class _Rows(NamedTuple):
     answered: Mask
     refused: Mask
     why: list[str]
+    target: list[str | None]
+
+    def of(self, places: Ints) -> _Rows:
+        """Those of these places."""
+        listed = places.tolist()
+        columns: list[Any] = [column[places] for column in self[:-2]]
+        return _Rows._make([*columns, *([words[n] for n in listed] for words in (self.why, self.target))])
 
 
 class ScalingTally:
     """Folds records; `close` gives the block of summary.json."""
 
-    def __init__(self, objectives: Sequence[Objective], start_ns: int) -> None:
-        self._objectives, self._start_ns = objectives, start_ns
+    def __init__(self, objectives: Sequence[Objective], start_ns: int, *, by_target: bool = False) -> None:
+        """`by_target`: the run loads several addresses."""
+        self._objectives, self._start_ns, self._by_target = objectives, start_ns, by_target
         self._rows: list[_Rows] = []
 
     def add(self, table: RecordTable) -> None:
@@ -65,6 +76,7 @@ class ScalingTally:
                 table.ok,
                 np.array(refused, dtype=np.bool_) & ~table.ok,
                 [str(o if s is None else s) for o, s in zip(outcomes, statuses, strict=True)],
+                list(table.column("target")) if self._by_target else [None] * len(table),
             )
         )
 
@@ -73,11 +85,15 @@ class ScalingTally:
         limits = [str(objective.text) for objective in self._objectives if objective.of_requests]
         if not self._rows:
             return Scaling(limits=limits, times=[], lost_s=0, lost=0, t_s=[], good=[], slow=[], refused=[], failed=[])
-        why = [word for rows in self._rows for word in rows.why]
-        columns: list[Any] = [np.concatenate(parts) for parts in zip(*(rows[:-1] for rows in self._rows), strict=True)]
-        order = np.argsort(columns[0], kind="stable")
-        rows = _Rows._make([*(column[order] for column in columns), [why[n] for n in order.tolist()]])
-        times = [self._time(rows, first, after) for first, after in _bad_spans(rows)]
+        columns: list[Any] = [np.concatenate(parts) for parts in zip(*(rows[:-2] for rows in self._rows), strict=True)]
+        columns += [[word for rows in self._rows for word in rows[place]] for place in (-2, -1)]
+        rows = _Rows._make(columns).of(np.argsort(columns[0], kind="stable"))
+        each = (
+            rows.of(np.array([n for n, one in enumerate(rows.target) if one == target]))
+            for target in dict.fromkeys(rows.target)
+        )
+        times = [self._time(own, first, after) for own in each for first, after in _bad_spans(own)]
+        times.sort(key=lambda time: time.start_s)
         last_s = self._s(int(rows.end_ns.max()))
         slow = rows.answered & ~rows.good
         seconds = (rows.start_ns - self._start_ns) // NS_PER_S
@@ -91,7 +107,7 @@ class ScalingTally:
         return Scaling(
             limits=limits,
             times=times,
-            lost_s=sum((last_s if time.end_s is None else time.end_s) - time.start_s for time in times),
+            lost_s=_lasted((time.start_s, last_s if time.end_s is None else time.end_s) for time in times),
             lost=int((~rows.good).sum()),
             t_s=list(range(first_s, first_s + length)),
             good=per_second(rows.good),
@@ -122,10 +138,20 @@ class ScalingTally:
             refusals=dict(sorted(Counter(rows.why[n] for n in refused.tolist()).items())),
             not_ready_s=not_ready_s,
             ready_s=ready_s,
+            target=UNSET if (target := rows.target[first]) is None else target,
         )
 
     def _s(self, at_ns: int) -> float:
         return (at_ns - self._start_ns) / NS_PER_S
+
+
+def _lasted(spans: Iterable[tuple[float, float]]) -> float:
+    """How long one span lasts, or several at once; they come in the order of their starts."""
+    lasted, until = 0.0, -math.inf
+    for start, end in spans:
+        lasted += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return lasted
 
 
 def _bad_spans(rows: _Rows) -> list[tuple[int, int]]:

@@ -1,8 +1,8 @@
 """The numbers of a scope of time: the whole run, or its steady window.
 
-Latencies are of the requests sent inside the scope. Rates are of what arrived inside it, and of successful requests
-alone: output tokens by the arrival of their chunk, input tokens by that of the first token they led to, requests by
-their end. How sure each number is comes from sureness.py, with which numpy comes: it is imported when a scope computes.
+Latencies are those of requests sent inside the scope. Rates count what arrived inside it, of successful requests only:
+output tokens by the arrival of their chunk, input tokens by the first token of the reply, requests by their end. Intervals
+come from sureness.py, which needs numpy, so it is imported only when a scope computes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import structs
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import arrays, bounds, sureness
 from bench.metrics.arrays import per_bin, view
 from bench.metrics.arrivals import Arrivals
@@ -24,7 +25,6 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
-"""Those of an endpoint that generates no text; the others are None there."""
+"""The rates of an endpoint that generates no text. Its other rates are None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class RunData:
     arrivals: Arrivals
     good_arrivals: Arrivals
     inputs_are: str | None = None
-    """What requests are made of, if replies are no generated text."""
+    """What requests are made of, if replies are not generated text."""
     measures: tuple[str, ...] = ()
-    """Of the metrics that few endpoints have, those of this run."""
+    """The metrics of this run that only few endpoints have."""
 
     @property
     def of_inputs(self) -> bool:
-        """Whether replies are no generated text."""
+        """Whether replies are something other than generated text."""
         return self.inputs_are is not None
 
 
@@ -96,7 +96,7 @@ class Scope:
 
     @property
     def duration_s(self) -> float | None:
-        """Length of the scope; None of a run in which nothing took time."""
+        """Length of the scope. Returns None if nothing in the run took time."""
         if self._start_ns is None or self._end_ns is None:
             return None
         return (self._end_ns - self._start_ns) / NS_PER_S
@@ -127,7 +127,7 @@ class Scope:
         return result
 
     def of_requests(self) -> dict[str, Metric]:
-        """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
+        """Only the metrics of whole requests. Token metrics are kept by slices, which a short scope would cut."""
         return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values() if self._has(metric)}
 
     def _has(self, metric: RequestMetric) -> bool:
@@ -219,7 +219,7 @@ class Scope:
         if start is None or end is None or span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
-        # Who left as planned neither met the objectives nor missed them.
+        # A user who left as planned neither met the objectives nor missed them.
         ended = self._ended_inside(start, end)
         ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
         good = int(arrays.view(columns.good)[ended].sum())

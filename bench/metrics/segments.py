@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.columns import happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.load import Spans, plan_against_sent
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.scope import RunData, Scope
 from bench.metrics.window import Window
 from bench.results.summary import Segment
@@ -29,7 +29,7 @@ SETTLE_REQUESTS = 2.5
 
 
 def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[Segment] | None:
-    """`segments` of a summary; None of a load that stays. Of a load that ended early, those that it came to."""
+    """`segments` of a summary. Returns None for a load that never changes. If the load ended early, only those it reached."""
     if not facts.segments:
         return None
     shown = [p for s in facts.segments for p in ([s] if s.is_step else s.parts(PARTS_OF_A_LINE))]

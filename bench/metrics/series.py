@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.arrays import ascending, grouped, known, per_bin, view
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.results.numbers import QuantilesOverTime, Statistics
 from bench.results.series import (
     Distributions,
@@ -58,7 +58,7 @@ class Steps:
         return self.first * self.ns
 
     def all_of(self, times_ns: Iterable[float]) -> Ints:
-        """The step of each time. Raises FloatingPointError for times that no clock shows: those of a damaged file."""
+        """The step of each time. Raises FloatingPointError for impossible times, as in a damaged file."""
         with np.errstate(invalid="raise"):
             return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
 
@@ -100,7 +100,7 @@ class Steps:
 
 
 def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
-    """The steps that hold every request: none of a run without requests, which would end before it began."""
+    """The steps that contain every request. A run without requests has no steps."""
     if not len(columns):
         return Steps(0, -1, widest_ns, most)
 

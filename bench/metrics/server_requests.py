@@ -16,7 +16,7 @@ from bench.results.server import SAID_TIMES, DraftPosition, SaidCached, SaidDraf
 
 
 def _ttft_ms(table: RecordTable) -> Floats:
-    """The server's own TTFT. Who says no queue has none that it knows of."""
+    """The server's own TTFT. A server that reports no queue time counts as having none."""
     queue = table.floats("server_queue_ms")
     return table.floats("server_prefill_ms") + np.where(np.isnan(queue), 0.0, queue)
 
@@ -45,7 +45,7 @@ class ServerRequests:
             held.frombytes(known(values).tobytes())
 
     def describe(self) -> ServerSaid | None:
-        """As summary.json holds it; None where no reply says more than its cached tokens: `tokens` has those too."""
+        """The part of summary.json. Returns None if replies report only cached tokens, which `tokens` has too."""
         drafts = self._drafts.describe()
         if drafts is None and not any(self._times.values()):
             return None
@@ -67,7 +67,7 @@ class _Cached:
         self._of += int(tokens[rows].sum())
 
     def describe(self) -> SaidCached | None:
-        """None where no reply says it."""
+        """Returns None if no reply reports it."""
         if not self._replies:
             return None
         share = self._tokens / self._of if self._of else None
@@ -103,7 +103,7 @@ class _Drafts:
                 self._at = [known + more for known, more in zip_longest(self._at, acceptance[row], fillvalue=0)]
 
     def describe(self) -> SaidDrafts | None:
-        """None where no reply says it."""
+        """Returns None if no reply reports it."""
         if not self._replies:
             return None
         steps = self._steps if self._counted_replies else None
@@ -132,5 +132,5 @@ class _Drafts:
 
 
 def _shares(counts: Sequence[int], of: int) -> Iterator[tuple[int, int, float | None]]:
-    """From 1 on: the number, how many there are of it, and their share."""
+    """Each number from 1 on, with its count and its share."""
     return ((n, count, count / of if of else None) for n, count in enumerate(counts, 1))

@@ -23,7 +23,7 @@ _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
 
 
 FAR_NS = 2**62
-"""The end of a session that nobody has seen."""
+"""Stands for the end of a session that the run did not reach."""
 
 
 class _Session:
@@ -100,7 +100,7 @@ class SessionCounts:
         return found, min(last.values(), default=0.0) - pause_ns
 
     def describe(self, offered_per_s: float | None) -> Sessions | None:
-        """`sessions` of a summary; None of a run without them. `offered_per_s`: new sessions, where a rate decides."""
+        """`sessions` of a summary. Returns None without sessions. `offered_per_s`: new sessions, if a rate decides."""
         held = [session for session in self._sessions.values() if session.in_run]
         if not held:
             return None

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bench.clock import NS_PER_S
 from bench.metrics.histogram import FINE_PER_OCTAVE, bins_of_array, counted
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Floats, Ints
 
 MOST_STEPS = 400

@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import compat, series, sureness
 from bench.metrics.arrays import ascending, known, view
 from bench.metrics.arrivals import Arrivals
@@ -31,7 +32,7 @@ from bench.metrics.media import Media
 from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import PageData, page_data
 from bench.metrics.quantile import describe, quantile
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, hidden_tokens, output_tokens
+from bench.metrics.request_metrics import hidden_tokens, output_tokens
 from bench.metrics.run_numbers import Numbers
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
@@ -156,7 +157,7 @@ class Summary:
             self._warmup_end_ns = end_ns if self._warmup_end_ns is None else max(self._warmup_end_ns, end_ns)
 
     def _add_bytes(self, table: RecordTable) -> None:
-        """Where each byte lay is not kept: a body is spread evenly over the chunks that it came in."""
+        """A body is spread evenly over its chunks, since records do not say which bytes came with which chunk."""
         start_ns = self._facts.start_ns
         streamed = table.sizes > 0
         bodies = table.where(streamed & (table.ints("bytes_received") > 0))

@@ -50,7 +50,7 @@ class Sureness:
 
 
 def of_requests(values: Values, ordered: Sequence[float], duration_s: float | None) -> Sureness:
-    """Of a metric with one value a request: `values` in send order, and the same in ascending order."""
+    """Intervals of a metric with one value per request: `values` in send order, and the same in ascending order."""
     values = np.asarray(values, dtype=np.float64)
     known = dependence(values)
     found: Found = {"mean": mean_interval(values)}
@@ -60,7 +60,7 @@ def of_requests(values: Values, ordered: Sequence[float], duration_s: float | No
 
 
 def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> Sureness:
-    """Of a metric with many values a request: those of a `sample` of requests, in send order, of the `whole`.
+    """Intervals of a metric with many values per request: those of a `sample` of requests, in send order, of the `whole`.
 
     `independent` counts requests. Ends of intervals are multiplied by `scale`.
     """
@@ -75,7 +75,7 @@ def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, durati
 
 
 def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Sureness:
-    """Of values that come in groups, each of which is one piece of evidence: `groups` in the order in which they began.
+    """Intervals of values that come in groups, each one piece of evidence: `groups` in order of their start.
 
     `independent` counts groups.
     """
@@ -87,7 +87,7 @@ def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Su
 
 
 def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> Sureness:
-    """Of rates, from what came in each second."""
+    """Intervals of rates, from the amounts of each second."""
     found: Found = {}
     seconds = 0
     for name, values in per_second.items():
@@ -101,10 +101,10 @@ def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float
 
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
-    """The interval of the share of failed requests (1) among all (0), in send order; None where there are too few. So of any
-    other share of the requests, such as goodput.
+    """The interval of the share of failed requests (1) among all (0), in send order. Returns None if there are too few.
+    It serves any other share of the requests too, such as goodput.
 
-    `latencies` are those of the answered ones: where none or all failed, failures depend on each other as these do.
+    `latencies` are those of answered requests. If none or all failed, failures are taken to be as dependent as these.
     """
     found = share_interval(failed, dependence(latencies) if len(latencies) else Dependence(len(failed), 1.0))
     return None if isinstance(found, TooFew) else [found.low, found.high]

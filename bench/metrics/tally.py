@@ -8,10 +8,10 @@ from itertools import compress
 
 import numpy as np
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.kinds import KindTally
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.token_gaps import Pauses, stalls
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints, Mask, RecordTable
@@ -36,10 +36,10 @@ WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
 
 GONE_FROM = 5
-"""So many requests that were lost at the end of a run, with no answer after them, are no accident."""
+"""This many requests lost at the end of a run, with no answer after them, are not an accident."""
 
 COMMON_HEAD = 15
-"""Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
+"""Tokens that a chat template may put ahead of every prompt. They are shared but not planned, and less than a block."""
 
 LATE_RETRY_NS = 10 * NS_PER_MS
 _NO_ANSWER = frozenset(
@@ -203,7 +203,7 @@ class RecordTally:
 
     @property
     def retried_late(self) -> int:
-        """Those whose first attempt the server kept for over 10 ms: it may have worked on it."""
+        """Retried requests whose first attempt lasted over 10 ms on the server, which may have worked on it."""
         return self._count["retried_late"]
 
     @property
@@ -212,9 +212,9 @@ class RecordTally:
         return self._count["unsent"]
 
     def target_gone(self, start_ns: int) -> TargetGone | None:
-        """Since when nothing but lost connections came, until the end of the run; None where the target was there at the end.
+        """Since when connections only failed, until the end of the run. Returns None if the target answered at the end.
 
-        `since_s` is the end of the last answer, in s from the start of the run; None where there never was one.
+        `since_s` is the end of the last answer, in s from the start of the run; None if there was none.
         """
         heard = self._heard_ns
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from bench.clock import NS_PER_S
 from bench.metrics.arrays import known, view
 from bench.metrics.by_part import OTHERS, USUAL
 from bench.metrics.columns import NO_RESPONSE, Columns
-from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Mask, RecordTable
 from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
 from bench.statistics import skew
@@ -48,7 +48,7 @@ class TargetShares:
 
 
 def alone(columns: Columns) -> dict[str, Any]:
-    """What numbers of a replica have beside those of any part, before it is compared with others."""
+    """The further numbers of a replica, before it is compared with others."""
     return {
         "share": None,
         "share_p": None,
@@ -62,7 +62,7 @@ def alone(columns: Columns) -> dict[str, Any]:
 def _gone(columns: Columns) -> TargetGone | None:
     """Whether the requests that were due after the last answered one got no answer.
 
-    The order in which they were due counts, not that of their ends: a server that stops to listen may still answer requests
+    Requests are ordered by when they were due, not by their ends: a server that stops listening may still answer requests
     in flight after it has refused others."""
     status, due = view(columns.status), view(columns.intended)
     answered = status > NO_RESPONSE
@@ -103,7 +103,7 @@ def compared(
 
 
 def _shares(counts: Sequence[int]) -> Sequence[float | None]:
-    """Of each replica how likely its count is, or a larger one; 1 for all if the counts together are likely."""
+    """For each replica, the probability of its count or a larger one; 1 for all if the counts together are likely."""
     whole = sum(counts)
     overall = skew.chi_square(counts)
     tails = holm([skew.binomial_tail(count, whole, 1 / len(counts)) for count in counts])
@@ -121,7 +121,7 @@ def _failures(part: TargetNumbers, named: Sequence[TargetNumbers]) -> float:
 
 
 def _slower(columns: Sequence[Columns]) -> list[list[SlowerTarget]]:
-    """Of each replica its latencies against the others'."""
+    """For each replica, its latencies compared with those of the others."""
     tested: list[tuple[str, list[skew.Slower | None]]] = []
     keys = _LATENCIES if all(len(known(view(one.metrics["ttft_ms"]))) for one in columns) else _WHOLE
     for key in keys:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.request_metrics import NS_PER_MS
+from bench.clock import NS_PER_MS
 from bench.records.record_table import Ints, Mask, RecordTable
 
 STALL_FACTOR = 5
@@ -52,7 +52,7 @@ class TokenGaps:
 
     @cached_property
     def gaps(self) -> Pauses:
-        """One a gap."""
+        """One pause per gap."""
         chunks, within = self._chunks, self._within
         return Pauses(np.diff(chunks.ns)[within], chunks.row[1:][within], chunks.ns[1:][within])
 
@@ -84,7 +84,7 @@ class TokenGaps:
 
     @cached_property
     def itl(self) -> Pauses:
-        """One a token, row by row."""
+        """One pause per token, row by row."""
         shared, _, _ = self.shared
         plain = self.is_itl[self.gaps.row]
         if plain.all():

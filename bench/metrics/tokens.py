@@ -40,9 +40,9 @@ class SampledRequest:
 
 
 class _Slice:
-    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL as they stand.
+    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL unchanged.
 
-    `loose_gaps` and `loose_itl` hold those of which a stamp is a bound: as the stamps give them, at least, at most.
+    `loose_gaps` and `loose_itl` have the gaps with a stamp that is a bound: the value by the stamps, the least, the greatest.
     """
 
     __slots__ = ("gap_only", "itl_only", "loose_gaps", "loose_itl", "shared")
@@ -225,7 +225,7 @@ class TokenTimes:
 
 
 def _first_of_each(ascending: Ints) -> Mask:
-    """Where another number begins."""
+    """Whether each number differs from the one before."""
     return np.append(True, np.diff(ascending) > 0)
 
 

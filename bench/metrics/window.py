@@ -1,12 +1,12 @@
-"""The steady part of a run: where its numbers stop being about the start and the end.
+"""The steady part of a run, without the effects of its start and its end.
 
-A window begins when the ramp and the warm-up have ended. In runs of 60 s and more MSER-5 (White, 1997) may move the
-beginning further. The window ends with the last send: what comes after is drain. Inside it, latencies are those of
-requests sent there, rates those of what arrived there.
+A window begins after the ramp and the warm-up. In runs of 60 s or more, MSER-5 (White, 1997) may move the beginning later.
+The window ends with the last send; the rest is drain. Latencies are those of requests sent inside, rates count what arrived
+inside.
 
-MSER-5, and the test whether the window's halves differ, look at the series that can show it: output follows arrivals in an
-open loop, whatever the server does, so there TPOT and TTFT per second count, and in a closed loop TPOT and output tokens
-(`bench/statistics/steady_state.py`, which brings numpy: it is imported when it computes).
+MSER-5, and the test whether the halves of the window differ, use the series that can show a change. In an open loop, output
+follows arrivals whatever the server does, so they use TPOT and TTFT per second; in a closed loop TPOT and output tokens
+(`bench/statistics/steady_state.py`, which needs numpy, so it is imported only to compute).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.clock import NS_PER_S
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_S
 from bench.results.load import HalvesTest, SteadyWindow
 from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series as SeriesOverTime
@@ -24,7 +24,7 @@ from bench.statistics import steady_state
 from bench.statistics.steady_state import mser
 
 MSER_FROM_S = 54.0
-"""From the first send to the last in a run of a minute: with few users the last send may be some seconds before its end."""
+"""From the first to the last send in a run of a minute: with few users, the last send may be seconds before its end."""
 MIN_ROUNDS = 10
 """A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
 
@@ -33,12 +33,12 @@ CHANGES = "none: the load changes, and each of its segments has numbers of its o
 SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "Output"}
 _OPEN, _CLOSED = ("ttft_ms", "tpot_ms"), ("output_tokens", "tpot_ms")
 _NOT_STREAMED = ("e2el_ms",)
-"""What stands for TTFT and TPOT where no response was streamed."""
+"""The series in place of TTFT and TPOT if no response was streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From when to when, in ns from the start of the run, by which method; `warnings` are sentences."""
+    """The start and the end, in ns from the start of the run, and the method. `warnings` are sentences."""
 
     start_ns: int
     end_ns: int
@@ -47,12 +47,11 @@ class Window:
 
     @property
     def duration_s(self) -> float:
-        """Its length."""
         return (self.end_ns - self.start_ns) / NS_PER_S
 
 
 Series = dict[str, dict[int, float]]
-"""By name: the values of the steps that have one."""
+"""By name: the values by step, without steps that have none."""
 
 
 def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until_step: int) -> Series:
@@ -74,7 +73,7 @@ def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until
 
 
 def _cut(series: Series) -> tuple[int | None, list[str]]:
-    """The step at which the window begins by the later cut of MSER-5, None for no cut; and which series had not settled."""
+    """The step at which the window begins by the later cut of MSER-5 (None: no cut), and the series that had not settled."""
     cut_step, unsettled = None, []
     for name, values in series.items():
         cut = mser(list(values.values()))
@@ -87,7 +86,7 @@ def _cut(series: Series) -> tuple[int | None, list[str]]:
 
 
 def _halves(series: Series) -> dict[str, HalvesTest | None]:
-    """The test of the halves of each series: `stationarity` of a summary; None of what is too short to say anything."""
+    """The test of the halves of each series: `stationarity` of a summary. None for a series that is too short."""
     result: dict[str, HalvesTest | None] = {}
     for name, values in series.items():
         tested = steady_state.halves(list(values.values()))
@@ -116,8 +115,8 @@ def steady_window(
 ) -> Window | None:
     """The steady window of a run whose first and last sends are given.
 
-    None where it would be shorter than `request_ns`, the time that one request takes: hardly a response that was asked
-    for inside would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
+    Returns None if it would be shorter than `request_ns`, the time of one request: few responses to requests sent inside
+    would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
     `border(t)` is the first time from t on at which the token metrics can be cut: all metrics share one window.
     """
     begin = max(first_ns, begin_ns)
@@ -158,8 +157,8 @@ def describe_window(
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
         warnings.append(
-            f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
-            f"its rates by up to {100 / max(rounds, 1):.0f}%."
+            f"Each user got about {rounds:.1f} replies. Users in step are answered in waves, and the wave that the end "
+            f"cuts off can change the rates (requests/s, tokens/s) by up to {100 / max(rounds, 1):.0f}%: run longer."
         )
     step_ns, zero_ns = over_time.step_s * NS_PER_S, over_time.t_s[0] * NS_PER_S
     first, last = math.ceil((window.start_ns - zero_ns) / step_ns), math.floor((window.end_ns - zero_ns) / step_ns)

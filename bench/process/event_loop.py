@@ -6,6 +6,9 @@ import asyncio
 import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -25,3 +28,16 @@ def add_message_reader(connection: Connection, call: Callable[..., object], *arg
     """
     asyncio.get_running_loop().add_reader(connection.fileno(), call, *arguments)
     os.set_blocking(connection.fileno(), True)
+
+
+async def next_message(connection: Connection, kind: type[T]) -> T:
+    """The next message of another process. Raises EOFError or OSError if the process has ended."""
+    readable = asyncio.Event()
+    add_message_reader(connection, readable.set)
+    try:
+        await readable.wait()
+        message = connection.recv()
+    finally:
+        asyncio.get_running_loop().remove_reader(connection.fileno())
+    assert isinstance(message, kind)
+    return message

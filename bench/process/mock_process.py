@@ -22,11 +22,15 @@ OWN_FLAGS = ("--ledger", "--port", "--host")
 
 @dataclass(frozen=True, slots=True)
 class Mock:
-    """A running mock: where it listens, and the file of its ledger."""
+    """A running mock: where it listens (with `--replicas`, each of them), and the file of its ledger."""
 
-    url: str
+    urls: tuple[str, ...]
     ledger: Path
     process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return self.urls[0]
 
     def stop(self) -> None:
         """End the mock and wait until its ledger is complete."""
@@ -66,7 +70,7 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
             process = subprocess.Popen(
                 [*command, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
             )
-        mock = Mock(_address(process, log, words), ledger, process)
+        mock = Mock(_addresses(process, log, words), ledger, process)
         try:
             yield mock
         finally:
@@ -77,11 +81,21 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
             process.stdout.close()
 
 
-def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> str:
+def replicas_of(flags: str) -> int:
+    """How many servers a mock with these command line flags is."""
+    words = flags.replace("=", " ").split()
+    number = words[words.index("--replicas") + 1 :][:1] if "--replicas" in words else []
+    return max(1, int(number[0])) if number and number[0].isdecimal() else 1
+
+
+def _addresses(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> tuple[str, ...]:
     assert process.stdout is not None
+    found: list[str] = []
     for line in process.stdout:
         if line.startswith(READY):
-            return line.removeprefix(READY).strip()
+            found.append(line.removeprefix(READY).strip())
+        if len(found) == replicas_of(" ".join(words)):
+            return tuple(found)
     process.stdout.close()
     status = process.wait()
     assert process.stdin is not None

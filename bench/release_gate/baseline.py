@@ -34,13 +34,11 @@ from bench.results.baseline import (
     BaselineTarget,
 )
 from bench.results.certificate import KnownCalibration, LedgerCalibration
-from bench.run_files.shape import misfits
+from bench.run_files.shape import refuse_misfits
 from bench.statistics.autocorrelation import SAFETY
 from promptset.whole_file import read_bytes
 
 STATS = ("p50", "p90", "p99")
-
-_SHOWN = 10
 
 
 def entry_of(run: MeasuredRun) -> BaselineRun:
@@ -132,10 +130,8 @@ def read(path: Path) -> Baseline | None:
         raise UsageError(
             f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )
-    if wrong := [*misfits(content, Baseline, f"--baseline {path} is damaged:")]:
-        raise UsageError(
-            [f"{problem}; make it anew (--update with a file that does not exist yet)" for problem in wrong[:_SHOWN]]
-        )
+    advice = "; make it anew (--update with a file that does not exist yet)"
+    refuse_misfits(content, Baseline, f"--baseline {path} is damaged:", advice=advice)
     return msgspec.convert(content, Baseline)
 
 

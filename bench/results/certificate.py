@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Literal
 
+from msgspec import UNSET, UnsetType
+
 from bench.results.base import Between, Count, Number, NumbersByName, Positive, Result, keys, one_of
 from bench.results.run import RunOrigin
 from bench.results.status import Status
@@ -188,6 +190,16 @@ class LagCount(Result, frozen=True, kw_only=True):
     n: Count
 
 
+class TargetErrors(Result, frozen=True, kw_only=True, rename={"name": "target"}):
+    """The numbers of one replica, against the lines that it wrote to the ledger."""
+
+    name: str
+    """Its address."""
+    requests: Count
+    """Requests that it served in full, by the ledger."""
+    metrics: Sequence[NumberRow]
+
+
 class Plots(Result, frozen=True, kw_only=True):
     """The data of the plots."""
 
@@ -215,6 +227,8 @@ class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag
     problems: Sequence[str]
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
+    per_target: Sequence[TargetErrors] | UnsetType = UNSET
+    """With several replicas: each alone."""
 
 
 class KnownErrorRow(Result, frozen=True, kw_only=True):
@@ -278,4 +292,6 @@ class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
     problems: Sequence[str]
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
+    per_target: Sequence[TargetErrors] | UnsetType = UNSET
+    """With several replicas: each alone."""
     plots: Plots

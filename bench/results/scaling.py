@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec import UNSET, UnsetType
+
 from bench.results.base import Amount, Count, Number, Result
 
 
@@ -29,6 +31,8 @@ class LostTime(Result, frozen=True, kw_only=True):
     """When the last refused request was sent: the server was not ready then. null: none was refused."""
     ready_s: Number | None = None
     """When the first answer to a later request began to come: the server was ready by then. null: there was none."""
+    target: str | UnsetType = UNSET
+    """With several addresses: whose time it is."""
 
 
 class Scaling(Result, frozen=True, kw_only=True):
@@ -38,7 +42,7 @@ class Scaling(Result, frozen=True, kw_only=True):
     """The objectives that a good request keeps."""
     times: Sequence[LostTime]
     lost_s: Amount
-    """The sum of the times; one without an end counts up to the last answer."""
+    """How long one of the times lasted, or several at once; one without an end counts up to the last answer."""
     lost: Count
     """Requests that were not good."""
     t_s: Sequence[Number]

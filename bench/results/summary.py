@@ -266,7 +266,7 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     second of the whole run. Left out where there are none."""
     per_target: Sequence[TargetNumbers] | None = None
     """The numbers of each replica, by name: of several addresses, or as replies name who answered. Left out where records
-    name none. docs/howto/replicas.md."""
+    name none. docs/replicas.md."""
     counts: Counts
     errors: Sequence[ErrorCount]
     load: Load
@@ -283,7 +283,7 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     answers: CheckedAnswers | None = None
     """The checked answers of a run with --check-answers. Left out in others. docs/quality.md."""
     scaling: Scaling | None = None
-    """What was lost while the server was scaling, of a run with --watch-scale. Left out in others. docs/scaling.md."""
+    """What was lost while the server was scaling, of a run with --watch-scale. Left out in others. docs/replicas.md."""
     cancelled: CancelledRequests | None = None
     """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
     no throughput. Left out where there are none."""

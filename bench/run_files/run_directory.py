@@ -359,7 +359,8 @@ class RunDirectory:
             raise RecordError(f"{path}: a line is not a change of the load ({e})") from e
 
     def mock(self) -> dict[str, Any]:
-        """What is known of the mock beside its ledger: `clock` (shared or other) and `truth`; empty where there is none."""
+        """What is known of the mock beside its ledger: `clock` (shared or other), `truth`, and the addresses of its
+        `replicas` if it has several; empty where there is none."""
         found = self._json(MOCK)
         return found if isinstance(found, dict) else {}
 

@@ -40,19 +40,38 @@ def read_result(
 ) -> T:
     """The content of a result file of this type and schema. `name` is for people. `more` finds problems
     of a content whose types are right. Raises UsageError with what is wrong in a file that is damaged or something else."""
+    content = read_object(path, name)
+    if content.get("schema") != schema:
+        raise UsageError(f"{path} is not a {name} of this version (schema {schema})")
+    refuse_misfits(content, kind, f"{path}:", more)
+    return msgspec.convert(content, kind)
+
+
+def read_object(path: Path, name: str, advice: str = "") -> dict[str, Any]:
+    """The JSON object in a file. Raises UsageError, which names it and ends with the advice."""
     try:
         content = orjson.loads(path.read_bytes())
     except OSError as e:
-        raise UsageError(f"{path}: {e.strerror}") from e
+        raise UsageError(f"{path}: {e.strerror}{advice}") from e
     except orjson.JSONDecodeError as e:
-        raise UsageError(f"{path} is damaged: {e}") from e
-    if not isinstance(content, dict) or content.get("schema") != schema:
-        raise UsageError(f"{path} is no {name} of this version (schema {schema})")
-    problems = [*misfits(content, kind, f"{path}:")] or [f"{path}: {problem}" for problem in more(content)]
-    if problems:
-        rest = [f"{path}: and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
-        raise UsageError([*problems[:_PROBLEMS_SHOWN], *rest])
-    return msgspec.convert(content, kind)
+        raise UsageError(f"{path} is damaged: {e}{advice}") from e
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is not a {name}{advice}")
+    return content
+
+
+def refuse_misfits(
+    content: object,
+    kind: object,
+    where: str,
+    more: Callable[[Any], Iterable[str]] = lambda content: (),
+    advice: str = "",
+) -> None:
+    """Raises UsageError with the first problems of a content. `more` finds problems of one whose types are right."""
+    if problems := [*misfits(content, kind, where)] or [f"{where} {problem}" for problem in more(content)]:
+        left = len(problems) - _PROBLEMS_SHOWN
+        rest = [f"{where} and {left} more"] if left > 0 else []
+        raise UsageError([f"{problem}{advice}" for problem in problems[:_PROBLEMS_SHOWN]] + rest)
 
 
 def unlike_json(content: object) -> str | None:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-NS_PER_S = 1_000_000_000
+from bench.clock import NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.results.server import Counter, Level, Server, ServerLatency, ServerWindow
 from bench.server_metrics import ranks
 from bench.server_metrics.client_totals import ClientTotals

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
+from bench.clock import NS_PER_S
 from bench.metrics.page_data import NamedSeries
-from bench.metrics.request_metrics import NS_PER_S
 from bench.server_metrics.role_series import Counter, Points, split_key
 from bench.server_metrics.scrapes import Scrape
 

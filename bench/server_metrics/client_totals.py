@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.clock import NS_PER_S
 from bench.metrics.arrays import known
-from bench.metrics.request_metrics import NS_PER_S, ttft_ms
+from bench.metrics.request_metrics import ttft_ms
 from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 
 

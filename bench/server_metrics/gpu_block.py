@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.results.server import Gpu, Level
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import GPU_MEANS, GPU_SUMS, Role

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 
 if TYPE_CHECKING:
     from bench.results.numbers import Throughput

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.sessions import SessionData, SessionSource
 from promptset import recipes
@@ -23,10 +23,8 @@ class AgentSpec:
     context_limit: int | None = None
     speed: float = 1.0
 
-    @property
-    def plans_sharing(self) -> bool:
-        """What its prompts share is planned turn by turn, and not as a share of a run."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """What its prompts share is planned turn by turn, and not as a share of a run."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from bench.clock import NS_PER_S
 from bench.sources.file_rows import read_rows
 from bench.sources.in_order import SamplesInOrder
 from promptset import audio
@@ -34,10 +35,8 @@ class AudioSpec:
     rate: int | None = None
     by_time: bool = False
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Requests have no prompts."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """Requests have no prompts."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
@@ -153,7 +152,7 @@ def _row(value: dict[str, Any], folder: Path) -> _Clip:
     path = folder / name
     length_s = _number(value, "length_s")
     content_ns = audio.wav_length_ns(_content(path))
-    length_ns = content_ns if length_s is None else round(length_s * audio.NS_PER_S)
+    length_ns = content_ns if length_s is None else round(length_s * NS_PER_S)
     return _Clip(path, length_ns, text or None, _number(value, "at_s"))
 
 

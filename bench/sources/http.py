@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.file_rows import read_rows
 from bench.sources.http_template import BodyTemplate, parse_template
@@ -46,10 +46,8 @@ class HttpSpec:
     template: str | None = None
     by_time: bool = False
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Requests have no prompts."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """Requests have no prompts."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.http import notes_of
 from bench.sources.sessions import SessionData, SessionSource
@@ -25,10 +25,8 @@ class HttpSessionSpec:
     path: Path
     rows: str = "auto"
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Requests have no prompts."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """Requests have no prompts."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

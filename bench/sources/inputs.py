@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from bench.sources.in_order import SamplesInOrder
+from bench.sources.simulated import PromptSource
 from promptset import distributions, recipes
 from promptset.batches import SimulatedBatches
 from promptset.kinds import Style
 from promptset.samples import Sample
-from promptset.sharing import SharingTally, parse_prefix
-from promptset.sharing.scheme import BLOCK
+from promptset.sharing import parse_prefix
 from promptset.simulated import simulated_prompts
 
 if TYPE_CHECKING:
+    from promptset.outline import Outline
     from promptset.tokens import Tokenizer
 
 
@@ -34,10 +34,8 @@ class InputSpec:
     repeat: float
     recipe: str | None
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Drawn inputs share what --prefix says."""
-        return True
+    plans_sharing: ClassVar[bool] = True
+    """Drawn inputs share what --prefix says."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
@@ -61,49 +59,19 @@ class InputSpec:
         return InputSource(made, times_s=times_s, first=first, step=step)
 
 
-class InputSource(SamplesInOrder):
+class InputSource(PromptSource):
     """Every `step`-th request of simulated inputs. `times_s`: when they are sent, if they have times."""
 
-    size = None
-    in_memory = False
-    at_once = 1
-    own_body = None
-    ways: tuple[Sample, ...] = ()
-    names_models = False
+    drawn = "simulated inputs"
 
     def __init__(
-        self, made: SimulatedBatches, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+        self, batches: SimulatedBatches, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
     ) -> None:
-        super().__init__(first, step)
-        self._made = made
-        self._times_s = times_s
+        super().__init__(batches.prompts, times_s=times_s, first=first, step=step)
+        self._batches = batches
 
     def at(self, number: int) -> Sample:
-        return self._made.sample_at(number)
+        return self._batches.sample_at(number)
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        return ()
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        return self._made.prompts.maker.tokenizer
-
-    def untimed(self) -> str | None:
-        """Why the times of requests are unknown; None if they are known."""
-        return "simulated inputs have none" if self._times_s is None else None
-
-    def times_s(self) -> Iterator[float]:
-        """When each is sent, in seconds, without end; may be called once."""
-        return iter(()) if self._times_s is None else self._times_s
-
-    def planned_sharing(self, requests: int) -> SharingTally | None:
-        """What of the input tokens of the first requests a prefix cache could serve; None: none is planned."""
-        prompts = self._made.prompts
-        if not str(prompts.prefix) and prompts.maker.head < BLOCK:
-            return None
-        tally = SharingTally(prompts.maker.head)
-        for index in range(requests):
-            for outline in self._made.outlines(index):
-                tally.add(outline.input_tokens, prompts.maker.path(outline.path))
-        return tally
+    def _outlines(self, number: int) -> Sequence[Outline]:
+        return self._batches.outlines(number)

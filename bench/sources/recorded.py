@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.sessions import SessionData, SessionSource
 from promptset.sessions.recorded import Pace, RecordedSessions
@@ -28,10 +28,8 @@ class RecordingSpec:
     by_start: bool = False
     """In the order of their recorded begins."""
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Each request records what it shares with earlier ones; there is no planned share of the run."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """Each request records what it shares with earlier ones; there is no planned share of the run."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, loaders
@@ -36,10 +36,8 @@ class RowsSpec:
     endpoints: tuple[tuple[str, bool], ...] | None = None
     inputs_are: str | None = None
 
-    @property
-    def plans_sharing(self) -> bool:
-        """What its prompts share is not known."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """What its prompts share is not known."""
 
     def open(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.in_order import InOrder
 from bench.workload.mid_session import planned_times
@@ -37,10 +37,8 @@ class SessionSpec:
     prefix: str | None
     tools: Path | None = None
 
-    @property
-    def plans_sharing(self) -> bool:
-        """What its prompts share is not known."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """What its prompts share is not known."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
@@ -75,10 +73,8 @@ class SessionFileSpec:
     endpoints: tuple[str, ...] | None = None
     answers_for: str | None = None
 
-    @property
-    def plans_sharing(self) -> bool:
-        """What its prompts share is not known."""
-        return False
+    plans_sharing: ClassVar[bool] = False
+    """What its prompts share is not known."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int

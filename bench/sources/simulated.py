@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
@@ -17,6 +17,7 @@ from promptset.simulated import SimulatedPrompts, simulated_prompts
 from promptset.tools import ignored_note, load_tools
 
 if TYPE_CHECKING:
+    from promptset.outline import Outline
     from promptset.tokens import Tokenizer
 
 
@@ -32,10 +33,8 @@ class PromptSpec:
     tools: str | None
     recipe: str | None
 
-    @property
-    def plans_sharing(self) -> bool:
-        """Drawn prompts share what --prefix says."""
-        return True
+    plans_sharing: ClassVar[bool] = True
+    """Drawn prompts share what --prefix says."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
@@ -67,43 +66,49 @@ class PromptSource(SamplesInOrder):
     own_body = None
     ways: tuple[Sample, ...] = ()
     names_models = False
+    drawn = "simulated prompts"
 
     def __init__(
-        self, made: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
+        self, prompts: SimulatedPrompts, *, times_s: Iterator[float] | None = None, first: int = 0, step: int = 1
     ) -> None:
         super().__init__(first, step)
-        self._made = made
+        self._prompts = prompts
         self._times_s = times_s
 
     def at(self, number: int) -> Sample:
-        return self._made.sample_at(number)
+        return self._prompts.sample_at(number)
+
+    def _outlines(self, number: int) -> Sequence[Outline]:
+        """What a request consists of, without its texts."""
+        return (self._prompts.outline_at(number),)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        note = ignored_note(self._made.maker.tokenizer, self._made.maker.tools)
+        note = ignored_note(self.tokenizer, self._prompts.maker.tools)
         return () if note is None else (note,)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        return self._made.maker.tokenizer
+        return self._prompts.maker.tokenizer
 
     def untimed(self) -> str | None:
         """Why the times of requests are unknown; None if they are known."""
-        return "simulated prompts have none" if self._times_s is None else None
+        return f"{self.drawn} have none" if self._times_s is None else None
 
     def times_s(self) -> Iterator[float]:
         """When each is sent, in seconds, without end; may be called once."""
         return iter(()) if self._times_s is None else self._times_s
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned.
+        """What of the input tokens of the first requests a prefix cache could serve; None: none is planned.
 
         What a chat template puts ahead of every prompt is shared too, where it fills a block of the cache.
         """
-        if not str(self._made.prefix) and self._made.maker.head < BLOCK:
+        maker = self._prompts.maker
+        if not str(self._prompts.prefix) and maker.head < BLOCK:
             return None
-        tally = SharingTally(self._made.maker.head)
-        for index in range(requests):
-            outline = self._made.outline_at(index)
-            tally.add(outline.input_tokens, self._made.maker.path(outline.path))
+        tally = SharingTally(maker.head)
+        for number in range(requests):
+            for outline in self._outlines(number):
+                tally.add(outline.input_tokens, maker.path(outline.path))
         return tally

@@ -75,7 +75,7 @@ class Difference:
         return SPREAD_UNKNOWN not in self.warnings
 
     def of_one_run_each(self) -> Difference:
-        """The same, with the warning that the spread between runs is not in it."""
+        """The same, with the warning that it does not include the spread between runs."""
         return replace(self, warnings=(SPREAD_UNKNOWN,))
 
     def seen_at(self, alpha: float) -> float:
@@ -114,8 +114,8 @@ def welch(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interle
 
 
 def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:
-    """The statistic of ten contiguous batches of a run's values, in send order; None where a batch is no longer than
-    five times their dependence `act`: neighbouring batches would say the same thing twice."""
+    """The statistic of ten contiguous batches of a run's values, in send order. Returns None if a batch is at
+    most five times as long as their dependence `act`: neighbouring batches would not be independent."""
     size = len(values) // BATCHES
     if size < LEAST_IN_BATCH * act:
         return None
@@ -164,8 +164,8 @@ def mean_of_runs(values: Sequence[float], *, ratio: bool = True) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a number varies between runs of one configuration. Of a ratio: the mean is geometric, and `sd` relative (0.02 is
-    2%). `low` and `high` bound the mean with 95%; None for a single run."""
+    """How a number varies between runs of one configuration. For a ratio, the mean is geometric and `sd` relative (0.02 is
+    2%). `low` and `high` bound the mean with 95%; they are None for a single run."""
 
     n: int
     mean: float
@@ -185,15 +185,6 @@ def spread(values: Sequence[float], *, ratio: bool = True) -> Spread:
     sd = math.sqrt(variance(x))
     reach = t_quantile(1 - ALPHA / 2, n - 1) * sd / math.sqrt(n)
     return Spread(n, back(mean), sd, back(mean - reach), back(mean + reach))
-
-
-def enough_runs(values: Sequence[float], within: float) -> bool:
-    """Whether the t interval of the mean of runs, on the log scale, is inside +- `within`: `--repeats 3..10 --until 5%`."""
-    if len(values) < 3:
-        return False
-    x = _scaled(values, True)
-    reach = t_quantile(1 - ALPHA / 2, len(x) - 1) * math.sqrt(variance(x) / len(x))
-    return math.expm1(reach) <= within
 
 
 def _scaled(values: Sequence[float], ratio: bool) -> list[float]:

@@ -42,9 +42,9 @@ class Slopes:
 
 
 STEEP = Slopes((6, 10, 16, 25, 40, 64, 100, 160, 260, 420), 30.0, 1.0)
-"""Of requests, which are alike: a queue breaks all of them at once."""
+"""For requests, which are alike: a queue makes all of them miss together."""
 SHALLOW = Slopes((0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80), 5.0, 1.2)
-"""Of jobs: some have ten times as many steps as others and take as long at any load, so that their share rises slowly."""
+"""For jobs: some have ten times as many steps as others and are long at any load, so their share rises slowly."""
 MEAN_SLOPES = (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32)
 MEAN_SLOPE_MEDIAN, MEAN_SLOPE_SIGMA = 4.0, 1.0
 SIDE_ODDS = 6.0
@@ -123,9 +123,9 @@ def grid(low: float, high: float, points: int = POINTS) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Where scouts hint that the capacity lies.
+    """The range of the capacity that scouts suggest.
 
-    It is no wall: outside, the prior falls by a factor of e for each `FALL` of ln(load).
+    It is not a hard limit: outside, the prior falls by a factor of e for each `FALL` of ln(load).
     """
 
     low: float
@@ -138,7 +138,7 @@ class Domain:
         return grid(low, high, max(POINTS, round(math.log(high / low) / _STEP)))
 
     def log_prior(self, capacities: Floats) -> Floats:
-        """Of each capacity; 0 inside."""
+        """The log prior of each capacity; 0 inside the domain."""
         outside = np.maximum(np.log(self.low / capacities), np.log(capacities / self.high))
         return -np.maximum(outside, 0.0) / FALL
 
@@ -161,7 +161,7 @@ def of_shares(
 def log_likelihood(
     visits: Sequence[Share], allowed: float, capacities: Floats, edge: Slopes = STEEP, overload: float | None = None
 ) -> Floats:
-    """Of all visits together, as if every request were independent, by capacity (rows) and slope (columns).
+    """The log likelihood of all visits, as if every request were independent, by capacity (rows) and slope (columns).
 
     `overload`: the share up to which the curve is believed above the capacity; by default up to 6 times the odds of p0.
     """
@@ -191,7 +191,7 @@ def of_means(visits: Sequence[Mean], capacities: Floats, domain: Domain | None =
 
 
 def log_likelihood_of_means(visits: Sequence[Mean], capacities: Floats) -> Floats:
-    """Of all visits together, by capacity (rows) and slope (columns)."""
+    """The log likelihood of all visits, by capacity (rows) and slope (columns)."""
     clip = math.log(SIDE_RATIO)
     slopes = np.asarray(MEAN_SLOPES, dtype=np.float64)
     total = np.zeros((len(capacities), len(slopes)))
@@ -209,7 +209,7 @@ def log_likelihood_of_means(visits: Sequence[Mean], capacities: Floats) -> Float
 
 
 def mean_of(load: float, values: Values, limit: float) -> Mean | None:
-    """What the values of a visit, in send order, say of an objective on their mean; None of too few of them."""
+    """What the values of a visit, in send order, say of an objective on their mean. Returns None if there are too few."""
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 20 or float(x.mean()) <= 0:
         return None
@@ -243,13 +243,13 @@ def deviance_above(violations: float, requests: float, allowed: float) -> float:
 
 
 def _log_likelihood_of(violations: float, requests: float, p: float) -> float:
-    """Of so many violations where each request breaks the objective with probability p."""
+    """The log likelihood of this many violations, if each request breaks the objective with probability p."""
     broke = violations * math.log(p) if violations else 0.0
     return broke + ((requests - violations) * math.log1p(-p) if requests > violations else 0.0)
 
 
 def odds_times(p: float, factor: float) -> float:
-    """The probability whose odds are so many times those of p."""
+    """The probability whose odds are `factor` times the odds of p."""
     return factor * p / (1 - p + factor * p)
 
 

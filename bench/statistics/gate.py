@@ -23,8 +23,6 @@ ALPHA = 0.02
 """Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates whose runs vary as a normal
 distribution does, whatever the metrics of a run have in common. (At 5% it was 2% for four independent ones.) Where single
 runs stand out, one candidate run that does fails: docs/dev/simulations.md has the figures."""
-FLOOR_MS = 0.5
-"""A latency that moved by less is the same: a scheduler's tick, and no user's experience."""
 LEAST_CANDIDATES = 3
 LEAST_BASELINE = 5
 LEAST_RUNS = 2
@@ -40,18 +38,18 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric on both sides: a number a run. `higher_is_worse` of latencies and error rates."""
+    """One metric on both sides: one number per run. `higher_is_worse` for latencies and error rates."""
 
     baseline: Sequence[float]
     candidate: Sequence[float]
     higher_is_worse: bool
     ratio: bool = True
     floor: float = 0.0
-    """An absolute change below which it is the same: `FLOOR_MS` of latencies."""
+    """An absolute change below which it is the same."""
     margin: float | None = None
-    """Its own margin; None: that of the gate."""
+    """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
-    """Of a share, the independent requests of both sides: they bound it where nothing happened on either."""
+    """For a share: the independent requests of both sides, which bound it if neither side had a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def objective(interval: Interval | None, limit: float, upper: bool = True) -> Ve
 
 
 def missing_runs(baseline: int, candidate: int) -> str | None:
-    """What a comparison lacks, in a sentence; None where there are enough runs."""
+    """A sentence that says which runs a comparison lacks. Returns None if there are enough."""
     if candidate < 1:
         return "there is no candidate run: give the run, or the runs, that the gate is to judge"
     if candidate < LEAST_CANDIDATES and baseline < LEAST_BASELINE:

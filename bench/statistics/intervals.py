@@ -20,8 +20,8 @@ error sqrt(var(e) D / n) / mean(m), D = 2 act(e) (the linearised ratio: Cochran,
 be off p by t times that error, and the quantiles at p plus and minus it bound q (Woodruff, 1952).
 
 Shares (an error rate): Wilson's interval (JASA 22, 1927) with n / D in place of n, D = 2 act of the zeros and ones. It
-exists where nothing happened: of m independent requests none of which failed, up to 3.8 / (m + 3.8) can. Where all values
-are the same they say nothing about their dependence, so the caller gives that of a number of the same requests.
+exists even if nothing failed: of m independent successes, the share that fails is at most 3.8 / (m + 3.8). Equal values
+say nothing about their dependence, so the caller gives the dependence of another number of the same requests.
 
 Nothing here is drawn by chance: the same values give the same interval.
 """
@@ -44,7 +44,7 @@ TAIL = (1 - LEVEL) / 2
 MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
 NORMAL_QUANTILE = 1.959963984540054
-"""Of order 97.5%."""
+"""The normal quantile of order 97.5%."""
 LEAST_FOR_MEAN = 10
 """Independent values from which on a mean has an interval."""
 LEAST_FOR_SHARE = 20
@@ -73,7 +73,7 @@ class TooFew:
     more: int
 
     def seconds(self, values_per_s: float) -> float | None:
-        """How much longer the run would have to be; None where nothing came."""
+        """How much longer the run would have to be. Returns None if no value arrived."""
         return self.more / values_per_s if values_per_s > 0 else None
 
 
@@ -88,7 +88,7 @@ class Whole:
 
 @lru_cache(maxsize=256)
 def order_ranks(m: int, p: float) -> tuple[int, int] | None:
-    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p; None for too few."""
+    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p. None for too few."""
     k = np.arange(m + 1)
     factorials = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, m + 1)))))
     chances = np.exp(factorials[m] - factorials[k] - factorials[m - k] + k * math.log(p) + (m - k) * math.log1p(-p))
@@ -161,8 +161,8 @@ def grouped_intervals(
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
     `values` are those of all groups one after the other, `sizes` how many belong to each, both in the order in which
-    the requests were sent. Where the groups are an even sample of a `whole`, the intervals are those of the whole, around
-    its numbers: it has less chance in it, but the sample thinned its dependence out, which is put back.
+    the requests were sent. If the groups are an even sample of a `whole`, the intervals are those of the whole, around its
+    numbers: narrower, since it has more groups, with the dependence that the sampling thinned out put back.
     """
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     n = len(counts)
@@ -255,7 +255,7 @@ def mean_dependence(values: Values) -> Dependence:
 
 
 def certain_values(effective: float) -> float:
-    """Of so many independent values, by a run's own `act`, the number that the error of a mean may rest on."""
+    """The number of independent values to use for the error of a mean, from their number by the run's own `act`."""
     return effective * effective / (effective + UNSEEN)
 
 

@@ -1,8 +1,8 @@
 """Whether a server keeps up with an open loop, or a backlog grows behind it.
 
-A limit on TPOT says nothing under an endless backlog: whoever is served is served fast, and the others wait. What grows
-then is the number of requests in flight. A visit is flagged where their mean rises over its thirds, the last third has
-more than 1.25 times the first, and the growth is over 3% of what was sent.
+A limit on TPOT says nothing under an endless backlog: the running requests are fast, and the others wait. Then the number
+of requests in flight grows. A visit is flagged if their mean rises over its thirds, the last third has more than 1.25 times
+the first, and the growth is over 3% of the requests sent.
 
 Just below capacity a queue wanders, and one flag of a minute is wrong in 2 to 17% of the visits at 90% of the capacity, and
 in 7 to 40% at 95%. So a flagged visit is made once more, twice as long, and only a second flag counts. Even then it is
@@ -63,9 +63,9 @@ def in_flight(sent_s: Values, end_s: Values, start_s: float, stop_s: float) -> I
 
 
 def growth(sent_s: Values, e2el_s: Values) -> float | None:
-    """The median E2EL of the last third of the requests over that of the first, in the order of sending.
+    """The median E2EL of the last third of the requests over the median of the first third, in send order.
 
-    None for fewer than ten requests a third, whose medians differ by chance where lengths do.
+    Returns None for fewer than ten requests per third, whose medians differ by chance if their lengths do.
     """
     order = np.argsort(np.asarray(sent_s, dtype=np.float64), kind="stable")
     e2el = np.asarray(e2el_s, dtype=np.float64)[order]

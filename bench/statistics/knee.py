@@ -30,14 +30,14 @@ EXTRAPOLATED = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Knee:
-    """The fitted curve. Intervals are None where the points do not bound a number."""
+    """The fitted curve. An interval is None if the points do not bound its number."""
 
     ceiling: float
     half_at: float
     ceiling_interval: Interval | None
     half_at_interval: Interval | None
     residuals: tuple[float, ...]
-    """Of each point: its throughput over the fitted one, less 1."""
+    """For each point: its throughput over the fitted throughput, minus 1."""
 
     @property
     def ninety_percent_at(self) -> float:
@@ -61,8 +61,8 @@ class Knee:
 
 
 def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
-    """The curve through points of a sweep; None for fewer than four, or where throughput grows so nearly in proportion to the
-    load that they do not show a ceiling: N1/2 is beyond the last load, and its interval is wider than a factor of two."""
+    """The curve through points of a sweep. Returns None for fewer than four points, or if they show no ceiling: throughput is
+    nearly proportional to the load, N1/2 lies beyond the last load, and its interval is wider than a factor of two."""
     n, x = np.asarray(loads, dtype=np.float64), np.asarray(throughputs, dtype=np.float64)
     if len(n) < LEAST_POINTS or bool((x <= 0).any()) or len(np.unique(n)) < 3:
         return None

@@ -72,11 +72,6 @@ class Stratum:
     loaded_bad: int
 
 
-def mcnemar_exact(b: int, c: int) -> float:
-    """The exact p of McNemar's test."""
-    return min(1.0, 2 * _tail(b, c))
-
-
 def mcnemar_mid_p(b: int, c: int) -> float:
     """The mid-p of McNemar's test."""
     return 2 * _tail(b, c) - _chance(b + c, min(b, c))
@@ -240,8 +235,3 @@ def _least(holds: Callable[[int], bool], begin: int) -> int | None:
 def none_seen(n: int, level: float = 0.95) -> float:
     """The rate that n answers without an event exclude, one-sided."""
     return float(1 - (1 - level) ** (1 / n))
-
-
-def answers_to_see(rate: float, level: float = 0.95) -> int:
-    """How many answers show at least one event of this rate."""
-    return math.ceil(math.log1p(-level) / math.log1p(-rate))

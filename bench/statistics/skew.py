@@ -11,8 +11,8 @@ chance, and go on to do so for as long as it lasts.
 *Requests*: chi-square against equal shares; then each replica with the exact binomial tail.
 *Failures*: Fisher's exact test of a replica against all others together.
 
-Every p value is one-sided (slower, more, worse), and corrected for the number of replicas and metrics by whoever claims
-something (Holm).
+Every p value is one-sided (slower, more, worse), and the caller corrects it for the number of replicas and metrics
+(Holm).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Halves:
 
 
 def halves(values: Values) -> Halves | None:
-    """The test of the halves; None of a series that is too short to say anything, or whose mean is 0."""
+    """The test of the halves. Returns None if the series is too short, or its mean is 0."""
     x = np.asarray(values, dtype=np.float64)
     m = len(x) // 2
     mean = float(x.mean()) if len(x) else 0.0

@@ -57,6 +57,8 @@ class ProbeResult:
     record: RequestRecord
     limits: Mapping[str, int] = field(default_factory=dict)
     """Those that the server states of itself (server_limits.py)."""
+    is_ready: bool = True
+    """Not ready: the run begins all the same (--watch-scale)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,10 @@ async def probe(
     if server.may_start(record):
         why = f"status {record.status}" if record.status is not None else record.error or what_came(record)
         return ProbeResult(
-            options, (*notes, f"the probe found no server that is ready ({why}): the load is sent"), record
+            options,
+            (*notes, f"the probe found no server that is ready ({why}): the load is sent"),
+            record,
+            is_ready=False,
         )
     record, told = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
     notes += told

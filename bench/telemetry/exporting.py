@@ -15,7 +15,7 @@ from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.machine import identity
 from bench.process import child_process
-from bench.process.event_loop import add_message_reader
+from bench.process.event_loop import next_message
 from bench.telemetry.task import DIED, FINISH_WITHIN_S, Exported, Ready, Subject, TelemetryTask
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Telemetry:
         """Wait until it can begin. Returns notes for the report. Raises UsageError with every problem."""
         try:
             self._connection.send(self._task)
-            answer: Ready = await self._answer()
+            answer = await next_message(self._connection, Ready)
         except (EOFError, OSError):
             raise UsageError(
                 "the process that exports metrics did not start: leave out --otlp and --metrics-port"
@@ -110,21 +110,14 @@ class Telemetry:
         """The load is over: wait for the last export. Returns notes for the report."""
         try:
             self._connection.send(None)
-            exported: Exported = await asyncio.wait_for(self._answer(), 2 * FINISH_WITHIN_S + _PATIENCE_S)
+            exported = await asyncio.wait_for(
+                next_message(self._connection, Exported), 2 * FINISH_WITHIN_S + _PATIENCE_S
+            )
         except (EOFError, OSError):
             return (DIED,)
         except TimeoutError:
             return Exported(unfinished=True).notes()
         return exported.notes()
-
-    async def _answer(self) -> Any:  # noqa: ANN401 - a message of the process
-        readable = asyncio.Event()
-        add_message_reader(self._connection, readable.set)
-        try:
-            await readable.wait()
-        finally:
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-        return self._connection.recv()
 
     @property
     def lingers(self) -> bool:

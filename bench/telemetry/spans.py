@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.metrics.request_metrics import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.records import Outcome, RequestRecord
 from bench.telemetry.task import Subject
 from bench.telemetry.totals import attributes_of, error_type

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.request_metrics import NS_PER_S, e2el_ms, send_lateness_ms, tpot_ms, ttft_ms
+from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import e2el_ms, send_lateness_ms, tpot_ms, ttft_ms
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import RecordTable

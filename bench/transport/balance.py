@@ -26,9 +26,15 @@ class Balance:
     """Chooses among addresses by their numbers. Each started request is told to `ended`, then to `answered` or `lost`."""
 
     def __init__(
-        self, kind: Literal["round_robin", "weighted", "least_in_flight"], weights: Sequence[float], *, first: int = 0
+        self,
+        kind: Literal["round_robin", "weighted", "least_in_flight"],
+        weights: Sequence[float],
+        *,
+        first: int = 0,
+        longest_wait_ns: int = LONGEST_WAIT_NS,
     ) -> None:
         """`first` has the first turn: workers begin at different addresses."""
+        self._longest_wait_ns = longest_wait_ns
         self.weights = tuple(weights)
         self._least = kind == "least_in_flight"
         n = len(weights)
@@ -82,12 +88,12 @@ class Balance:
             if which in self._tried:  # Others were sent before it was out, and tell nothing new.
                 self._tried.remove(which)
                 _, wait_ns = self._out[which]
-                self._out[which] = (now_ns + wait_ns, min(2 * wait_ns, LONGEST_WAIT_NS))
+                self._out[which] = (now_ns + wait_ns, min(2 * wait_ns, self._longest_wait_ns))
             return
         self._lost[which] += 1
         if self._lost[which] < LOST_IN_A_ROW:
             return
-        self._out[which] = (now_ns + FIRST_WAIT_NS, 2 * FIRST_WAIT_NS)
+        self._out[which] = (now_ns + FIRST_WAIT_NS, min(2 * FIRST_WAIT_NS, self._longest_wait_ns))
         self._turns = [turn for turn in self._turns if turn[2] != which]
         heapq.heapify(self._turns)
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from msgspec.structs import asdict
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
-from bench.endpoints.interface import EventReader, Framing, OtherLine, ParsedReply, ReadOptions, ReceivedAudio
-from bench.records import Clock, Outcome, RequestRecord, StoredAnswer
+from bench.endpoints.interface import EventReader, ParsedReply, ReadOptions
+from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import header_secrets, redactor, without_secrets_of
+from bench.transport.framing import PARSERS, Parser, WholeMessages
 from bench.transport.interface import Reading
+from bench.transport.kept_reply import audio_fields, stored_answer
 from bench.transport.lines import LineParser
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.transport.unpacking import MOST_INFLATED, PACKED, Unpacker
@@ -54,31 +55,6 @@ DEFECT = "a defect of the load tester: this reply could not be read"
 class Undecodable(Exception):
     """The body cannot be read as HTTP says it is encoded."""
 
-
-class WholeMessages:
-    """The parser of an exchange whose pieces are events already: each a whole message."""
-
-    too_large = False
-    other_lines: Sequence[OtherLine] = ()
-
-    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
-        """Each piece is an event."""
-        return [[piece] for piece in pieces]
-
-    def take_other_lines(self) -> list[OtherLine]:
-        """There are none."""
-        return []
-
-    def end(self) -> bytes:
-        """Nothing is left over."""
-        return b""
-
-
-PARSERS: dict[Framing, type[SSEParser | LineParser | WholeMessages]] = {
-    "sse": SSEParser,
-    "lines": LineParser,
-    "chunks": WholeMessages,
-}
 
 _PREVIOUS = "previous_response_id"
 _STORES_NOTHING = (
@@ -114,7 +90,7 @@ class Exchange:
         self.bytes_received = 0
         self._sized = self._refused = False
         self._digested_bytes = 0
-        self._parser: SSEParser | LineParser | WholeMessages | None = None
+        self._parser: Parser | None = None
         self._reader: EventReader | None = None
         self._unpacker: Unpacker | None = None
         self._events: list[bytes] = []
@@ -375,7 +351,7 @@ class Exchange:
             model=request.model,
             traffic_class=request.traffic_class,
             probe=request.probe,
-            answer=_stored(reply) if self._stores_answer else None,
+            answer=stored_answer(reply) if self._stores_answer else None,
             **request.place_fields,
             **asdict(reply.server),
             resent_ns=self.resent_ns,
@@ -386,7 +362,7 @@ class Exchange:
             reference=None if request.audio is None else request.audio.reference,
             traceparent=request.traceparent,
             target=self._target_of(reply),
-            **_audio_fields(None if self._refused else reply.audio),
+            **audio_fields(None if self._refused else reply.audio),
         )
 
     def _target_of(self, reply: ParsedReply) -> str | None:
@@ -472,31 +448,3 @@ class Exchange:
         if self._continues and _PREVIOUS in message and not is_lost_response(body):
             return f"{message} {_STORES_NOTHING}"
         return message
-
-
-def _audio_fields(audio: ReceivedAudio | None) -> dict[str, Any]:
-    """What the record says of the audio in the reply."""
-    if audio is None:
-        return {}
-    return {
-        "audio_bytes": audio.total_bytes,
-        "audio_bytes_per_s": audio.bytes_per_s,
-        "chunk_audio_bytes": audio.chunk_bytes,
-        "play_after_ns": audio.play_after_ns,
-    }
-
-
-def _stored(reply: ParsedReply) -> StoredAnswer:
-    """The answer as the record keeps it. Halves of characters, which no file takes, become U+FFFD."""
-    calls = () if reply.answer is None else reply.answer.tool_calls
-    tokens = () if reply.answer is None else reply.answer.tokens
-    return StoredAnswer(
-        content=_whole_characters(reply.content),
-        tool_calls=tuple((_whole_characters(call.name), _whole_characters(call.arguments)) for call in calls),
-        limited=reply.limited,
-        tokens=tuple((_whole_characters(token), value) for token, value in tokens),
-    )
-
-
-def _whole_characters(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -9,16 +9,14 @@ from statistics import fmean
 from typing import cast
 
 import msgspec
-import orjson
 
 from bench.documents.tune_document import tune_document
-from bench.errors import UsageError
 from bench.loads import KINDS
 from bench.report import html
 from bench.results.base import rounded, to_plain
 from bench.results.tune import SCHEMA, TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
 from bench.run_files.run_directory import RunDirectory
-from bench.run_files.shape import misfits
+from bench.run_files.shape import read_result
 from bench.secrets import public_command
 from bench.series import files
 from bench.tuning.race import Change, Race, Settings, Standing, Turn
@@ -26,7 +24,6 @@ from bench.tuning.spec import Spec
 from bench.tuning.turns import dollars, latency_of, lengths_of
 
 TUNE, PAGE = "tune.json", "tune.html"
-_SHOWN = 10
 _UNITS = {
     "tokens_per_s": "tokens/s",
     "dollars_per_million_tokens": "$ per million tokens",
@@ -166,17 +163,7 @@ def _with_front(spec: Spec, points: Sequence[TunePoint]) -> Iterator[TunePoint]:
 
 def read(path: Path) -> TuneContent:
     """The content of a tune.json. Raises UsageError with what is wrong in a file that is damaged."""
-    try:
-        content = orjson.loads(path.read_bytes())
-    except OSError as e:
-        raise UsageError(f"{path}: {e.strerror}") from e
-    except orjson.JSONDecodeError as e:
-        raise UsageError(f"{path} is damaged: {e}") from e
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UsageError(f"{path} is not a result of tune of this version (schema {SCHEMA})")
-    if problems := list(misfits(content, TuneContent, f"{path}:")):
-        raise UsageError(problems[:_SHOWN])
-    return msgspec.convert(content, TuneContent)
+    return read_result(path, TuneContent, SCHEMA, "result of tune")
 
 
 def write(folder: Path, content: TuneContent) -> None:

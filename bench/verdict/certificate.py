@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration, NumberRow
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
@@ -20,12 +22,14 @@ def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     findings = []
-    for row in found.metrics:
+    targets = () if found.per_target is UNSET else found.per_target
+    of_targets = ((f" of replica {target.name}", row) for target in targets for row in target.metrics)
+    for whose, row in (*(("", row) for row in found.metrics), *of_targets):
         off_ms = _off_ms(row, found.network_ms)
         if _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
             continue
         sentence = (
-            f"calibration: {row.stat} of {row.metric} reads {row.measured:.3f} {row.unit} "
+            f"calibration: {row.stat} of {row.metric}{whose} reads {row.measured:.3f} {row.unit} "
             f"where the truth is {row.true:.3f} {row.unit} ({row.error:+.3f} {row.unit})"
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
@@ -113,7 +117,7 @@ _FROM_SENT = ("ttft", "ttfo", "e2el", "job")
 
 
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:
-    """The error in ms: of a speed that of its time per token; without a shared clock what lies beyond the network's least."""
+    """The error in ms. For a speed, of its time per token. Without a shared clock, the part beyond the least network time."""
     if not row.unit:
         return 0.0  # The latency in a ratio is judged.
     if row.unit != "ms":

@@ -17,11 +17,11 @@ class CacheAgainstPlan(Protocol):
 
     @property
     def planned_share(self) -> float | None:
-        """By the plan of each request."""
+        """The share by the plan of each request."""
 
     @property
     def counted_by(self) -> str | None:
-        """`replies` or `metrics`; None where nobody counted, or no request has a plan."""
+        """`replies` or `metrics`. None if hits were not counted, or no request has a plan."""
 
     @property
     def off_share(self) -> float | None:
@@ -57,14 +57,14 @@ class RunEvidence:
     """Workers that died, and how: each the beginning of a sentence."""
     clock_drift: tuple[float, str] | None = None
     """How far the clock of a node went from the driver's while the load went on, in ms, beyond what the measurements can be
-    wrong by, and of which node: the worst. None where it was not measured again."""
+    wrong by, and of which node: the worst. None if it was not measured again."""
     priority_remedy: str | None = None
-    """How the client would get the priority that wakes it at once; None if it had it."""
+    """How the client could get real-time priority. None if it had it."""
 
     imported_from: str | None = None
     """The load tester whose result the run was imported from; None: the run is our own."""
     not_in_file: Sequence[str] = ()
-    """What that result lacks, and what stands for it: a sentence each."""
+    """A sentence for each thing that the result lacks, and what replaces it."""
 
     server: Server | None = None
     """What the server's own metrics say: the `server` block of the summary."""

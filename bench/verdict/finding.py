@@ -57,5 +57,5 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def milder(first: Status, second: Status) -> Status:
-    """Of an absolute and a relative band, the milder one counts: both must be passed."""
+    """The milder of the statuses by an absolute and by a relative band: a value must be beyond both."""
     return min(first, second, key=badness)

@@ -2,9 +2,9 @@
 
     VALID, 240 requests: median and P90 can be given, no P99
 
-The verdict judges the client. How far the numbers reach is another question: a percentile can be given where the summary
-has a 95% interval of it, by the rule of docs/dev/simulations.md, which takes n / D independent values. This module only reads
-which intervals there are. The latency is TTFT, or E2EL where no reply was streamed.
+The verdict judges the client. Which percentiles a run can give is another question: those with a 95% interval in the summary,
+by the rule of docs/dev/simulations.md, which takes n / D independent values. This module only reads which intervals there
+are. The latency is TTFT, or E2EL if no reply was streamed.
 
 Everything is computed from the summary, so that files of older versions get the same words. The terminal, the page, Markdown
 and the console call `of`; summary.json stores its words and its reach in `verdict`.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.results.summary import SummaryNumbers
 
 PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
-"""Those of the tables, ascending."""
+"""The percentiles of the tables, ascending."""
 _MISSED = ("p90", "p99")
 """The first of these that cannot be given is named."""
 _BEARING = ("VALID", "SUSPECT")
@@ -34,7 +34,7 @@ _BEARING = ("VALID", "SUSPECT")
 class Reach:
     """What the numbers of a run can bear. `requests` have a value of `metric`, and are worth `independent` values.
 
-    `percentiles`: those with an interval, ascending; `highest` is the last of them, None without any.
+    `percentiles`: those with an interval, ascending. `highest` is the last of them, or None.
     """
 
     metric: str

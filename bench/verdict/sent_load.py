@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.results.numbers import PlanAgainstSent
 
 ENOUGH_SENDS = 1_000
-"""From so many on, the dispersion of the sends is judged by its band; of fewer the band is wider in proportion."""
+"""With this many sends, the band judges their dispersion. With fewer, the band is wider in proportion."""
 
 
 def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:

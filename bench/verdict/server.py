@@ -14,7 +14,7 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -> list[Finding]:
-    """The same of any requests: so many succeeded and failed, of which some were never sent."""
+    """The same from counts of requests that succeeded, failed, and failed without being sent."""
     tried = succeeded + failed
     if not tried:
         return []
@@ -113,7 +113,7 @@ def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server's own counts of requests and tokens differ from the client's."""
     reconciled = None if evidence.server is None else evidence.server.reconciliation
     gone = any(part.gone is not None for part in evidence.summary.per_target or ())
-    if reconciled is None or gone:  # Nobody can ask a replica that is gone for its counts.
+    if reconciled is None or gone:  # A replica that is gone reports no counts.
         return []
     sentence = reconciled.mismatch or "the server's own counts of requests and tokens are the client's"
     return [Finding("server_counts", limits.server_counts_off.of(reconciled.off), reconciled.off, sentence)]

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.clock import NS_PER_S
+
 if TYPE_CHECKING:
     from bench.rng import Random
     from promptset.sessions import Session
 
-NS_PER_S = 1_000_000_000
 ANSWER_NS_PER_TOKEN = 20_000_000
 """50 tokens a second: what people are served at. It decides nothing but where the first sessions begin."""
 ANSWER_TOKENS = 128

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.clock import NS_PER_S
 from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace, route_of
 from bench.workload.kept_messages import Keeper, KeptMessage
 from bench.workload.mid_session import (
     FRESH,
-    NS_PER_S,
     Beginning,
     beginning_at,
     instants,

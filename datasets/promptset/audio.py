@@ -15,13 +15,13 @@ from functools import lru_cache
 from hashlib import shake_256
 from pathlib import Path
 
+from promptset.clock import NS_PER_S
 from promptset.distributions import Distribution
 from promptset.distributions import parse as parse_distribution
 from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
 from promptset.rng import stream
 
-NS_PER_S = 1_000_000_000
 LEAST_RATE, MOST_RATE = 4_000, 192_000
 MOST_S = 3_600
 _KEYS = ("length", "rate")

@@ -18,6 +18,7 @@ from promptset import completion, recipes
 from promptset.agents.made import AgentSessions
 from promptset.dashed_values import with_values
 from promptset.errors import SpecError
+from promptset.help_text import HelpFormatter
 from promptset.job import Job, job_of
 from promptset.kinds import NAMES, WORDS
 from promptset.loaders import DataSet
@@ -162,7 +163,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         usage="%(prog)s [--FLAG VALUE]...",
         description=_DESCRIPTION,
         epilog=_EPILOG.replace("{prog}", prog),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")

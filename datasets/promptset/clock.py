@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+NS_PER_S = 1_000_000_000
+
 
 def strftime_now(pattern: str) -> str:
     """The local date and time, formatted: what a server's chat template is given under this name."""

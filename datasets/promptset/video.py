@@ -11,13 +11,13 @@ import struct
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from promptset.clock import NS_PER_S
 from promptset.distributions import Distribution
 from promptset.distributions import parse as parse_distribution
 from promptset.errors import SpecError
 from promptset.images import MOST_EDGE, data_url, soft_image
 from promptset.rng import stream
 
-NS_PER_S = 1_000_000_000
 MOST_VIDEOS, MOST_S, MOST_FPS = 16, 600, 60
 EXAMPLE = "n=1,length=2s,fps=4,size=320x240"
 _USUAL = dict(re.findall(r"(\w+)=(\w+)", EXAMPLE))

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
@@ -23,16 +23,14 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PARAMS = RequestParams(stream=True, include_usage=False, continuous_usage=False, asked_tokens=None, prompt="")
 
 
-class _AnyFrames:
+class _AnyFrames(ReplyFrames):
     """Pieces of one JSON document. Faults of events and tokens find none."""
 
     has_role = True
-    opens_early = False
     ignores = frozenset({
         "error_in_stream", "malformed", "empty", "duplicate", "reorder", "no_done", "role_early", "role_with_token",
         "role_absent", "usage_missing", "usage_wrong", "usage_twice", "crlf", "cr", "comments", "keepalive",
     })  # fmt: skip
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         del params
@@ -42,17 +40,11 @@ class _AnyFrames:
         """The beginning of the document, up to its text."""
         return [Event(b'{"ok":true,"id":%b,"text":"' % orjson.dumps(self._identity.id), "o")]
 
-    def around(self, running: bool) -> None:
-        """Nothing that reads events reads it."""
-
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A part of the text."""
         return [Event(orjson.dumps(piece.text)[1:-1], "c")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        return ()
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
         return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:

@@ -149,25 +149,27 @@ class ReplyIdentity(NamedTuple):
 class ReplyFrames(Protocol):
     """The events and the body of one reply. It may keep state: its methods are called in the order of the stream.
 
-    A usage is None if the request wants none there, or a fault withholds it.
+    A usage is None if the request wants none there, or a fault withholds it. What has a default here, few dialects have.
     """
 
-    has_role: bool
+    has_role: bool = False
     """Whether a stream opens with events of its own, which the role faults move or leave out."""
-    opens_early: bool
+    opens_early: bool = False
     """Whether they come with the head, before the first token."""
     ignores: frozenset[str]
     """The faults that find nothing to do in this dialect."""
-    comment: Event | None
+    comment: Event | None = None
     """The event that `comments` and `keepalive` send. None: a comment of SSE, which is no event."""
 
     def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
         """What opens a choice, before its first token."""
+        return ()
 
     def around(self, running: bool) -> tuple[bytes, bytes] | None:
         """The bytes before and after the JSON text of an event that carries nothing but text, from the middle of the first
         block of the only choice. None if such events differ in more than their texts. `running`: the request wants usage on
         every chunk."""
+        return None
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """Some tokens. At most one of the events has a kind of c, t or f: it carries them. If the name of a tool call comes
@@ -179,6 +181,7 @@ class ReplyFrames(Protocol):
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
         """The finish reason in its own event, with `--finish separate`."""
+        return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> Sequence[Event]:
         """What ends the stream: usage (kind u) if there is one, and the last event, which the fault `no_done` leaves

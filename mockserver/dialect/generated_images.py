@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.png import encoded_png
@@ -25,14 +25,12 @@ MOST_IMAGES, MOST_PARTIAL, MOST_EDGE = 10, 3, 4096
 _ERROR = orjson.loads(error_body(500, PLANNED_FAILURE))
 
 
-class ImageFrames:
+class ImageFrames(ReplyFrames):
     """The events and the body of one reply. The last token is the image, which ends the stream."""
 
-    has_role = opens_early = False
     ignores = frozenset({
         "role_early", "role_with_token", "role_absent", "usage_twice", "empty", "u2028", "split_utf8",
     })  # fmt: skip
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._created = identity.created
@@ -55,13 +53,6 @@ class ImageFrames:
         width, height = self._size.split("x")
         return encoded_png(int(width), int(height))
 
-    def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
-        """Nothing."""
-        return ()
-
-    def around(self, running: bool) -> None:
-        """Each event has a number."""
-
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A partial image; none for the last token, which is the image."""
         if piece.last:
@@ -71,10 +62,6 @@ class ImageFrames:
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """No event is without an image."""
-        return ()
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
-        """The image says it."""
         return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:

@@ -20,7 +20,16 @@ from starlette.requests import Request
 from mockserver.config import MockConfig
 from mockserver.dialect.access import require_key
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidBlock, SaidChoice, UsageCounts
+from mockserver.dialect.frames import (
+    Event,
+    FinishReason,
+    Piece,
+    ReplyFrames,
+    ReplyIdentity,
+    SaidBlock,
+    SaidChoice,
+    UsageCounts,
+)
 from mockserver.dialect.messages_request import parse_messages
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal
@@ -72,11 +81,10 @@ def _event(kind: str, row: dict[str, Any]) -> Event:
     return Event(named_event(row["type"].encode(), orjson.dumps(row)), kind)
 
 
-class MessagesFrames:
+class MessagesFrames(ReplyFrames):
     """The events of one reply. It has one choice."""
 
     has_role = True
-    opens_early = False
     ignores = frozenset({"role_with_token"})
     comment: Event | None = _event("o", {"type": "ping"})
 
@@ -149,10 +157,6 @@ class MessagesFrames:
         """A delta without text, in the block of the piece."""
         _, name, field = _DELTAS[piece.kind]
         return [*self._start(piece), self._delta("o", name, field, "")]
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """Nothing: the stop reason always comes in its own event."""
-        return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """`message_delta` with the stop reason and usage, and `message_stop`."""

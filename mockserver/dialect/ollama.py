@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, refuse
@@ -27,12 +27,10 @@ def _line(fields: bytes) -> bytes:
     return fields + b"\n"
 
 
-class OllamaFrames:
+class OllamaFrames(ReplyFrames):
     """The lines of one reply. `chat`: text is in a message."""
 
-    has_role = opens_early = False
     ignores = _NOT_OF_LINES
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams, *, chat: bool) -> None:
         del params
@@ -41,10 +39,6 @@ class OllamaFrames:
         self._head = orjson.dumps({"model": identity.model, "created_at": created})[:-1]
         self._before = self._head + (b',"message":{"role":"assistant","content":' if chat else b',"response":')
         self._after = (b"}" if chat else b"") + b',"done":false}\n'
-
-    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """Nothing."""
-        return []
 
     def around(self, running: bool) -> tuple[bytes, bytes]:
         """The line around a text."""
@@ -61,10 +55,6 @@ class OllamaFrames:
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A line with empty text."""
         return [Event(self._before + b'""' + self._after, "o")]
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """It comes with the last line alone."""
-        return []
 
     def _end(self, end: FinishReason, usage: UsageCounts | None) -> dict[str, Any]:
         reason = "length" if end.reason == "length" else "stop"

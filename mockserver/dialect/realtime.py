@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.params import RequestParams, Speech
 from mockserver.dialect.refusals import Refusal, refusal_of, refuse
 from mockserver.dialect.responses import PLANNED_FAILURE
@@ -249,12 +249,11 @@ def parse_realtime(row: Row) -> RequestParams:
     )
 
 
-class RealtimeFrames:
+class RealtimeFrames(ReplyFrames):
     """The messages of one response."""
 
     has_role = opens_early = True
     ignores = BYTE_FAULTS | {"role_early", "role_with_token", "role_absent", "usage_twice", "duplicate", "reorder"}
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._id = identity.id
@@ -291,9 +290,6 @@ class RealtimeFrames:
     def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
         """`response.created`."""
         return [self._event("response.created", response=self._response("in_progress"))]
-
-    def around(self, running: bool) -> None:
-        """Each event has an id."""
 
     def _start(self) -> list[Event]:
         if self._is_open:
@@ -346,10 +342,6 @@ class RealtimeFrames:
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A delta without text."""
         return [*self._start(), self._delta("", "o")]
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
-        """The last event says why it ended."""
-        return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """`response.done`."""

@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
+from mockserver.clock import NS_PER_MS
 from mockserver.dialect.frames import UsageCounts
 from mockserver.engine.work import Drafts, Work
-
-_NS_PER_MS = 1e6
 
 
 def usage_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def root_timings(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]
 
 
 def _ms(ns: int | None) -> float | None:
-    return None if ns is None else ns / _NS_PER_MS
+    return None if ns is None else ns / NS_PER_MS
 
 
 def _known(row: Mapping[str, Any]) -> dict[str, Any]:

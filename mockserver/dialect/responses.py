@@ -18,7 +18,16 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidBlock, SaidChoice, UsageCounts
+from mockserver.dialect.frames import (
+    Event,
+    FinishReason,
+    Piece,
+    ReplyFrames,
+    ReplyIdentity,
+    SaidBlock,
+    SaidChoice,
+    UsageCounts,
+)
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body
 from mockserver.dialect.reply_details import root_metrics, root_timings
@@ -72,14 +81,13 @@ class _Item:
         }  # fmt: skip
 
 
-class ResponsesFrames:
+class ResponsesFrames(ReplyFrames):
     """The events of one reply. It has one choice."""
 
     has_role = True
     opens_early = True
     # The opening always comes early and alone, and usage comes with the last event.
     ignores = frozenset({"role_early", "role_with_token", "usage_twice"})
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._identity = identity
@@ -187,9 +195,6 @@ class ResponsesFrames:
         events.append(self._event("response.output_item.done", "o", item=row, output_index=len(self._output)))
         self._output.append(row)
         return events
-
-    def around(self, running: bool) -> None:
-        """Each event has its number."""
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """The deltas of an item, and its beginning and end."""

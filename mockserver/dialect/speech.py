@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams, Speech
 from mockserver.dialect.refusals import error_body, refuse
@@ -45,12 +45,10 @@ def sound_of(tokens: int) -> bytes:
     return _NOISE * whole + _NOISE[: rest * TOKEN_BYTES]
 
 
-class SpeechFrames:
+class SpeechFrames(ReplyFrames):
     """The pieces of one reply."""
 
     has_role = True
-    opens_early = False
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         del identity
@@ -67,19 +65,12 @@ class SpeechFrames:
         """The header of the file."""
         return [self._piece(_HEADER, "o")] if self._asked.kind == "wav" else []
 
-    def around(self, running: bool) -> None:
-        """No piece is text."""
-
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """The sound of some tokens."""
         return [self._piece(sound_of(piece.tokens), "a")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """Nothing."""
-        return []
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """Nothing says why it ended."""
         return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -109,7 +100,7 @@ class SpeechFrames:
         return error_body(500, PLANNED_FAILURE)
 
 
-def _event(**fields: Any) -> bytes:  # noqa: ANN401 - what JSON holds
+def _event(**fields: object) -> bytes:
     return b"data: " + orjson.dumps(fields) + b"\n\n"
 
 

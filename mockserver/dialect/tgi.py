@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.ollama import refused
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
@@ -23,26 +23,17 @@ def _event(fields: dict[str, Any]) -> bytes:
     return b"data:" + orjson.dumps(fields) + b"\n\n"
 
 
-class TgiFrames:
+class TgiFrames(ReplyFrames):
     """The events of one reply. The last token waits for the end, which comes in its event."""
 
-    has_role = opens_early = False
     ignores = _NOT_HERE
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         del identity, params
         self._texts: list[str] = []
         self._last: Piece | None = None
 
-    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """Nothing."""
-        return []
-
-    def around(self, running: bool) -> None:
-        """Each event has a number."""
-
-    def _token(self, text: str, **end: Any) -> dict[str, Any]:  # noqa: ANN401 - what JSON holds
+    def _token(self, text: str, **end: object) -> dict[str, object]:
         self._texts.append(text)
         number = len(self._texts)
         token = {"id": number, "text": text, "logprob": -0.5, "special": False}
@@ -58,10 +49,6 @@ class TgiFrames:
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A token without text."""
         return [Event(_event(self._token("")), "o")]
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """It comes with the last token alone."""
-        return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The last token, with the whole text and the details."""

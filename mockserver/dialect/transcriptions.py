@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
+from mockserver.clock import NS_PER_S
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.forms import parse_form
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import error_body, refuse
@@ -25,31 +26,21 @@ from mockserver.dialect.refusals import error_body, refuse
 _TOKEN_MS = 40
 _IDS = 1_000
 """Different tokens of a sound."""
-_NS_PER_S = 1_000_000_000
 _NOT_HERE = frozenset({"role_early", "role_with_token", "role_absent", "usage_twice"})
 
 
-def _event(**fields: Any) -> bytes:  # noqa: ANN401 - what JSON holds
+def _event(**fields: object) -> bytes:
     return b"data: " + orjson.dumps(fields) + b"\n\n"
 
 
-class TranscriptFrames:
+class TranscriptFrames(ReplyFrames):
     """The events of one reply."""
 
-    has_role = opens_early = False
     ignores = _NOT_HERE
-    comment: Event | None = None
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         del identity, params
         self._texts: list[str] = []
-
-    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """Nothing."""
-        return []
-
-    def around(self, running: bool) -> None:
-        """The last event repeats the text, so every token is a piece."""
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A piece of text."""
@@ -59,10 +50,6 @@ class TranscriptFrames:
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A piece without text."""
         return [Event(_event(type="transcript.text.delta", delta=""), "o")]
-
-    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """No event says why it ended."""
-        return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The whole text with the usage."""
@@ -121,7 +108,7 @@ def _parse(row: dict[str, Any]) -> RequestParams:
         continuous_usage=False,
         asked_tokens=None,
         prompt=[zlib.crc32(samples[at : at + step]) % _IDS for at in range(0, len(samples), step)],
-        audio_ns=round(len(samples) * _NS_PER_S / second),
+        audio_ns=round(len(samples) * NS_PER_S / second),
     )
 
 

@@ -6,6 +6,7 @@ starts it a moment after the first socket asks, and stops it with the last socke
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 
@@ -36,7 +37,9 @@ def listen(config: MockConfig) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         why = getattr(e, "strerror", None) or e
-        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {why}") from e
+        taken = isinstance(e, OSError) and e.errno == errno.EADDRINUSE
+        hint = "; another program uses this port: stop it, or give another --port (0 takes a free one)" if taken else ""
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {why}{hint}") from e
     return listeners
 
 

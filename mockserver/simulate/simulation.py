@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mockserver.clock import NS_PER_US
 from mockserver.config import MockConfig, load
 from mockserver.engine import ENGINES, Engine, EngineRequest
 from mockserver.plans.latencies import latencies_of
@@ -15,7 +16,6 @@ from mockserver.simulate.job import Job, Outcome
 from mockserver.simulate.routers import ROUTERS
 from mockserver.step_cost import BLOCK_TOKENS
 
-NS_PER_US = 1000
 _APART_NS = 1_000_000
 """Users of a closed loop begin so far apart."""
 

@@ -94,6 +94,35 @@ def test_a_calibration_is_kept_and_shown_by_a_later_run_of_its_load(mock: MockPr
     assert read(tmp_path / "third" / "summary.json")["calibration"] is None
 
 
+def test_each_replica_of_a_mock_is_held_against_its_own_lines(tmp_path: Path) -> None:
+    flags = "--replicas 3 --ttft 20ms --tpot 2ms --replica 1:ttft=80ms"
+    bench(tmp_path, "calibrate", "--concurrency", "6", "--requests", "60", "--no-store", "--mock", flags,
+          "--out", str(tmp_path / "run"))  # fmt: skip
+    certificate = read(tmp_path / "run" / "certificate.json")
+    assert lasting(certificate["problems"]) == []
+    assert [target["requests"] for target in certificate["per_target"]] == [20, 20, 20]
+    p50 = [
+        next(row for row in target["metrics"] if (row["metric"], row["stat"]) == ("ttft_ms", "p50"))
+        for target in certificate["per_target"]
+    ]
+    assert [row["true"] >= least for row, least in zip(p50, (20, 80, 20), strict=True)] == [True] * 3
+    parts = read(tmp_path / "run" / "summary.json")["per_target"]
+    assert [row["measured"] for row in p50] == [part["latency"]["ttft_ms"]["p50"] for part in parts]
+    assert [part["target"] for part in parts] == [target["target"] for target in certificate["per_target"]]
+    # A mixture of replicas has no closed form.
+    assert certificate["mock"]["closed_form"] == []
+    assert "Error of each replica" in (tmp_path / "run" / "certificate.html").read_text()
+    # A defect: requests that are called those of another replica. Their numbers are no longer those of its lines.
+    path = tmp_path / "run" / "requests.jsonl"
+    names = [part["target"] for part in parts]
+    path.write_text(path.read_text().replace(names[0], "?").replace(names[1], names[0]).replace("?", names[1]))
+    assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.INVALID
+    wrong = read(tmp_path / "run" / "certificate.json")
+    reasons = " ".join(wrong["verdict"]["reasons"])
+    assert f"p50 of ttft_ms of replica {names[0]} reads" in reasons
+    assert wrong["per_target"][2] == certificate["per_target"][2]
+
+
 def test_nothing_is_kept_where_nothing_is_to_be(tmp_path: Path) -> None:
     bench(tmp_path, "calibrate", "--concurrency", "2", "--requests", "4", "--no-store", "--out", str(tmp_path / "run"),
           "--mock", "--ttft 20ms --tpot 2ms")  # fmt: skip

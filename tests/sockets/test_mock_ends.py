@@ -50,6 +50,7 @@ def test_a_port_in_use_is_wrong_usage() -> None:
         out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "")
     assert "cannot listen" in err
+    assert "give another --port" in err
     assert "Traceback" not in err
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.console.errors import ConsoleError
 from bench.console.fetching import fetch
@@ -76,6 +78,35 @@ def test_a_run_is_copied_when_it_ends_and_read_from_there(tmp_path: Path, store:
     status, out, err = bench(store, tmp_path, "gate", "s3://results/nightly/one", "--slo", "error_rate<100%")
     assert (status, "s3://" in err) == (Exit.GOOD, False), err
     assert "1 held" in out
+    # A second run at another key: both are read to be compared.
+    assert bench(store, tmp_path, *words, "--out", "s3://results/nightly/two")[0] == 0
+    sides = ("s3://results/nightly/one", "s3://results/nightly/two")
+    status, out, err = bench(store, tmp_path, "compare", *sides, "--format", "json")
+    assert status in (Exit.GOOD, Exit.INVALID), err
+    assert [Path(side["path"]).name for side in json.loads(out)["sides"]] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("work_folder")
+def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, store: S3Server, mock: str) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "run.yaml").read_text()
+    (job,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "Job"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    # The secret that the manifest names, made as its head says.
+    assert f"create secret generic {container['envFrom'][0]['secretRef']['name']}" in text
+    secret = {name: store.environment[name] for name in re.findall(r"--from-literal=(AWS_\w+)=", text)}
+    others = {"--url": mock, "--duration": "1s", "--out": "s3://results/job"}
+    words = [
+        f"{flag}={others.get(flag, value)}"
+        for flag, _, value in (word.partition("=") for word in container["args"][1:])
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", container["args"][0], *words, "--config", "calm.yaml"],
+        cwd=tmp_path, env={**environment, **secret, "AWS_EC2_METADATA_DISABLED": "true"},
+        capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID), done.stderr
+    assert json.loads(store.content("job/summary.json"))["counts"]["sent"] > 0
 
 
 @pytest.mark.usefixtures("work_folder")

@@ -134,11 +134,10 @@ def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_
         shutil.copytree(package, tmp_path / "other" / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "other" / "bench" / "clock.py").open("a") as file:
         file.write("# another version\n")
-    (tmp_path / "env.yaml").write_text("env_vars: {TRUELOAD_PLACE: far}\n")
     more = ("--concurrency", "6", "--requests", "60", "--workers-per-node", "1", "--quiet")
     mocked = ("--ttft", "20ms", "--tpot", "1ms", "--workers", "2")
     with mock_process(*mocked) as one, mock_process(*mocked) as two, balanced([one.url, two.url]) as url:
-        words = on_cluster(url, tmp_path, *more, "--runtime-env", str(tmp_path / "env.yaml"))
+        words = on_cluster(url, tmp_path, *more)
         status, out, err = ran(words, {**cluster.environment, "PYTHONPATH": str(tmp_path / "other")})
         assert status in MEASURED, err + out
         directory = RunDirectory.open(tmp_path / "run")
@@ -173,7 +172,7 @@ def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_
 def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     mock: str, tmp_path: Path, cluster: RayNodes
 ) -> None:
-    load = ("--duration", "300s", "--concurrency", "4", "--workers", "3")
+    load = ("--duration", "300s", "--concurrency", "4", "--workers", "3", "--runtime-env", "none")
     killed = process(on_cluster(mock, tmp_path, *load), env=cluster.environment, start_new_session=True)
     interrupted = process(
         on_cluster(mock, tmp_path, *load, out="other"), env=cluster.environment, start_new_session=True

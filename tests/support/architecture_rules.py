@@ -105,7 +105,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.files": frozenset(
         {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory",
-         "bench.run_files.writable", "bench.series.files"}
+         "bench.run_files.shape", "bench.run_files.writable", "bench.series.files"}
     ),
     "bench.load_search.driver": frozenset({"bench.errors", "bench.load_search", "bench.series.drive"}),
     "bench.load_search.run_visits": frozenset(
@@ -239,7 +239,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
+    "bench.config.flags": frozenset(
+        {"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values", "promptset.help_text"}
+    ),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -309,6 +311,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
+    "bench.companions": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
          "bench.load_test", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
@@ -342,7 +345,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.comparison": frozenset(
         {"bench.config", "bench.damage", "bench.documents", "bench.errors", "bench.evaluate", "bench.loads",
          "bench.manifest", "bench.metrics", "bench.observer", "bench.records", "bench.report",
-         "bench.run_files.run_directory", "bench.series", "bench.statistics", "bench.verdict.finding"}
+         "bench.run_files.run_directory", "bench.run_files.shape", "bench.series", "bench.statistics",
+         "bench.verdict.finding"}
     ),
     # Results of other load testers: the files of each tool, and a run directory of them.
     "bench.imports": frozenset({"bench.errors", "bench.records"}),
@@ -379,12 +383,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.console.report_text": frozenset(
         {"bench.answer_quality.stored", "bench.console", "bench.documents", "bench.load_search",
-         "bench.load_sweep.stored", "bench.report", "bench.tuning.tune_file"}
+         "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
     ),
     "bench.console.series": frozenset(
         {"bench.answer_quality", "bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
          "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
-         "bench.series.drive", "bench.tuning.tune_file"}
+         "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -404,8 +408,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **PROMPTSET,
 }  # fmt: skip
 
-FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
-"""Types of what is published."""
+_NS = ("NS_PER_S", "NS_PER_MS", "NS_PER_US")
+FOR_ALL = {
+    "bench": ("bench.documents", "bench.results", *(f"bench.clock.{name}" for name in _NS)),
+    "mockserver": tuple(f"mockserver.clock.{name}" for name in _NS),
+    "promptset": ("promptset.clock.NS_PER_S",),
+}
+"""Types of what is published, and units of time, whose one home in a package is beside its clock."""
 
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
@@ -418,8 +427,9 @@ COMPOSERS = (
 LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
+    frozenset({"clock"}),
     frozenset(
-        {"clock", "errors", "lazy_exports", "loads", "native", "proxy", "rng", "secrets", "statistics", "trust", "workload"}
+        {"errors", "lazy_exports", "loads", "native", "proxy", "rng", "secrets", "statistics", "trust", "workload"}
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
@@ -427,7 +437,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts", "telemetry"}),
-    frozenset({"capacity_plan", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
+    frozenset(
+        {"capacity_plan", "companions", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}
+    ),
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),

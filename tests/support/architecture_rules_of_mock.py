@@ -121,7 +121,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.cli": frozenset(
         {"mockserver.config", "mockserver.config_parts",
          "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets",
-         "promptset.closed_pipe", "promptset.completion", "promptset.dashed_values"}
+         "promptset.closed_pipe", "promptset.completion", "promptset.dashed_values", "promptset.help_text"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),
     "mockserver.child": frozenset({"mockserver.cli", "mockserver.workers.processes"}),

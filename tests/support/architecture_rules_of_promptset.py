@@ -10,6 +10,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.closed_pipe": frozenset(),
     "promptset.completion": frozenset(),
     "promptset.dashed_values": frozenset(),
+    "promptset.help_text": frozenset(),
     "promptset.depth": frozenset(),
     "promptset.header_values": frozenset(),
     "promptset.whole_file": frozenset(),

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
-from tests.support.architecture_rules import COMPOSERS, FOR_ALL_OF_BENCH, LAYER_OF, MAY_IMPORT, PACKAGES
+from tests.support.architecture_rules import COMPOSERS, FOR_ALL, LAYER_OF, MAY_IMPORT, PACKAGES
 
 
 def sources() -> dict[str, str]:
@@ -142,8 +142,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
         rule = rule_for(module)
         allowed = MAY_IMPORT[rule]
         known = (*allowed, rule) if "." in rule else tuple(allowed)
-        if inside(module, ("bench",)):
-            known = (*known, *FOR_ALL_OF_BENCH)
+        known = (*known, *FOR_ALL[module.partition(".")[0]])
         for origin, name in imports_of(source):
             if origin.partition(".")[0] not in PACKAGES:
                 continue

@@ -22,6 +22,7 @@ from tests.support.imports import (
 @pytest.mark.parametrize(
     ("module", "line", "found"),
     [
+        ("bench.clock", "from bench.errors import UsageError", 1),
         ("bench.errors", "from bench.records import Outcome", 2),
         ("bench.errors", "def f():\n    from bench.records import Outcome", 2),
         ("bench.errors", "import importlib\nimportlib.import_module('bench.records')", 2),
@@ -30,7 +31,7 @@ from tests.support.imports import (
         ("bench.modes.share", "from bench.modes.rate import Rate", 1),
         ("bench.load.crew", "from bench.load.worker import Worker", 1),
         ("bench.load.crew", "from bench.scale import plan", 1),
-        ("bench.loads", "from bench.clock import NS_PER_S", 1),
+        ("bench.loads", "from bench.errors import UsageError", 1),
         ("bench.modes.rate", "if TYPE_CHECKING:\n    from bench.config import RunConfig", 0),
     ],
 )

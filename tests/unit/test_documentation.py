@@ -53,7 +53,7 @@ CANNOT_RUN = {
     "scripts/fit-unseen": "takes minutes; tests/virtual/test_fit_unseen.py has a small form",
     "python -m bench run --url http://127.0.0.1:8000 --concurrency 1 --duration 60": "a minute; docs/fit.md has shorter ones",
     "python -m bench fit runs/1 runs/8 runs/64 runs/rate": "docs/fit.md fits shorter runs",
-    "python -m bench plan --profile profile.json --rates day.csv": "docs/plan.md plans another day",
+    "python -m bench plan --profile profile.json --rates day.csv": "docs/fit.md plans another day",
     "python -m bench plan --search runs/my-search": "needs a search; test_searched.py makes some",
     "scripts/fit-real": "needs vLLM, and takes minutes",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",

@@ -92,7 +92,9 @@ def test_the_chart_has_the_version_of_the_package_and_the_arguments_of_the_manif
     assert (chart["appVersion"], chart["version"]) == (version, version)
     (job,) = [each for each in PLAIN if each["kind"] == "Job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert (values["run"]["args"], values["resources"]) == (container["args"], container["resources"])
+    assert [*values["run"]["args"], f"--out={values['run']['out']}"] == container["args"]
+    assert values["resources"] == container["resources"]
+    assert container["envFrom"] == [{"secretRef": {"name": values["storeSecret"], "optional": True}}]
     assert container["image"] == f"{values['image']['repository']}:{version}"
 
 

@@ -22,6 +22,7 @@ from bench.load.sampling import SAMPLE_FIELDS
 from bench.metrics.catalog import METRICS
 from bench.metrics.compat import TOOLS
 from bench.records import RequestRecord
+from bench.telemetry.declared import METRICS as EXPORTED
 from bench.verdict import SIGNS
 from bench.verdict.limits import Limits
 from mockserver.config import MockConfig
@@ -87,8 +88,11 @@ def test_the_parser_of_a_command_is_found_and_its_help_is_put_back(reference: Mo
 
 
 def test_the_pages_have_every_metric_column_sign_and_band(reference: ModuleType) -> None:
-    metrics = rows(reference.metrics())
+    page = reference.metrics()
+    metrics = rows(page)
     assert [name for name in (*METRICS, *TOOLS) if name not in [row[0].strip("`") for row in metrics]] == []
+    exported = re.findall(r"^\| `((?:gen_ai|trueload)\.[^`]*)` \| `\w+` \| (\w+) \| (.*) \|$", page, re.MULTILINE)
+    assert exported == [(metric.name, metric.kind, metric.description) for metric in EXPORTED.values()]
     signs = reference.signs()
     assert [
         name for name in SIGNS if not re.search(rf"^## `{name}`\n\n\w.*\n\n\*\*What to do:\*\* \w", signs, re.MULTILINE)
@@ -173,9 +177,9 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
     ("page", "before", "after"),
     [
         ("usage.md", "[m](metrics.md#objectives)", "[m](metrics.md#objectives)"),
-        ("howto/index.md", "[m](../metrics.md)", "[m](../metrics.md)"),
+        ("dev/index.md", "[m](../metrics.md)", "[m](../metrics.md)"),
         ("usage.md", "[changes](../CHANGELOG.md)", "[changes](project/changelog.md)"),
-        ("howto/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
+        ("dev/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
         ("usage.md", "[the code](../bench/records.py)", "the code"),
         ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
         (
@@ -184,7 +188,7 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
             "licence [how](../dev/releasing.md)",
         ),
         (
-            "explanation/index.md",
+            "dev/index.md",
             "[e](../../examples/compare-flags/README.md)",
             "[e](../howto/examples.md#compare-flags)",
         ),

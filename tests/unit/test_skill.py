@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import yaml
 
 from bench.commands import COMMANDS
+from bench.commands.parsers import parsers
 from bench.errors import Exit
+from bench.load_sweep import visits
+from bench.metrics import objectives
 from bench.verdict.finding import Status
 
 PATH = Path(__file__).parents[2] / "skills" / "trueload" / "SKILL.md"
@@ -34,3 +38,17 @@ def test_it_names_commands_that_exist_and_every_verdict_and_status() -> None:
         int(number) for number in re.findall(r"\b(\d) [a-zI]", BODY.partition("Exit status:")[2].splitlines()[0])
     }
     assert statuses == {int(status) for status in Exit if status < 10}
+
+
+def test_its_commands_are_accepted_as_they_stand() -> None:
+    known = parsers()
+    seen = set()
+    for line in re.findall(r"`trueload ([a-z-]+ [^`]+)`", BODY):
+        name, *words = shlex.split(line)
+        given = vars(known[name].parse_args(words))
+        seen.add(name)
+        if "loads" in given:
+            assert len(visits.parse(given["loads"]).values) > 1
+        for objective in given.get("slo") or ():
+            objectives.parse_one(objective)
+    assert {"run", "search", "sweep", "compare", "gate"} <= seen

@@ -43,8 +43,7 @@ class Engine(BaseModel):
     )
     cluster: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.cluster(v))] = option(
         None,
-        "send the load from the nodes of a Ray cluster: ray: the cluster of RAY_ADDRESS, or of this machine; each node needs "
-        "this version of trueload",
+        "send the load from the nodes of a Ray cluster: ray: the cluster of RAY_ADDRESS, or of this machine",
         group="engine",
         metavar="ray|ray://HOST:PORT",
     )
@@ -54,10 +53,10 @@ class Engine(BaseModel):
     runtime_env: str | None = option(
         None,
         "with --cluster: the environment that Ray makes on the nodes; code: the source code of this Trueload; "
-        "FILE: a Ray runtime environment (YAML), to which the code is added",
+        "FILE: a Ray runtime environment (YAML), to which the code is added; none: they have this version",
         group="engine",
-        metavar="code|FILE",
-        otherwise="nodes have all",
+        metavar="code|FILE|none",
+        otherwise="code",
     )
     cpu_priority: Literal["auto", "normal", "realtime"] = option(
         "auto",

@@ -26,7 +26,7 @@ class LimitsOfRun(BaseModel):
     )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
-        "an objective, for example ttft:p99<500ms; exit 1 if it fails; may be repeated",
+        'an objective, for example "ttft:p99<500ms"; exit 1 if it fails; may be repeated',
         group="limits",
         metavar="SLO",
     )

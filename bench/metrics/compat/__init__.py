@@ -3,7 +3,7 @@
 tool.py       what a tool's definitions are made of; one file for each tool, one line below
 marks.py      which chunk of a response is which mark
 readings.py   records in, in bounded memory
-columns.py    the numbers of each tool out, and a sentence for each that is another kind of number than ours
+columns.py    the numbers of each tool out, and a sentence for each whose definition differs from ours
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from bench.records.record_table import Ints, Mask, RecordTable
 
 
 class Marks:
-    """The marks of the streams of a table. Content between two chunks of content is no mark, and is left out at once."""
+    """The marks of the streams of a table. Content between two chunks of content is not a mark, and is dropped."""
 
     def __init__(self, table: RecordTable) -> None:
         content = table.chunk_kind == ord("c")

@@ -68,7 +68,7 @@ class OtherGaps:
         self._less, self._more = LogHistogram(), LogHistogram()
 
     def add(self, more: Ints, less: Ints) -> None:
-        """Gaps that responses have more, and gaps between their tokens that are none of this kind."""
+        """Add the gaps that only this kind has (`more`), and the gaps between tokens that it lacks (`less`)."""
         for part, gaps in ((self._more, more), (self._less, less)):
             part.extend(gaps)
             if part.exact and part.count > _HELD_EXACTLY:
@@ -198,7 +198,7 @@ class Readings:
         return "token" if self._last[mark].same else mark
 
     def same_tokens(self, name: Tokens) -> Tokens | None:
-        """The count, or None where it is our own count of every response."""
+        """The count. Returns None if it equals our own count for every response."""
         return name if name in self._tokens else None
 
     def first(self, mark: First) -> Ints:

@@ -66,5 +66,5 @@ class Tool:
     """Its definitions for endpoints beside chat and completions, where it has any: `messages`, `responses`."""
 
     def of_endpoint(self, endpoint: str) -> Tool | None:
-        """The definitions for this endpoint; None where none are known."""
+        """The definitions for this endpoint. Returns None if they are not known."""
         return self if endpoint in ("chat", "completions") else self.others.get(endpoint)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.clock import NS_PER_MS
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.quantile import quantile
-from bench.metrics.request_metrics import NS_PER_MS
 from bench.results.numbers import Metric, Printed, ToolColumn
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from bench.errors import UsageError
 from bench.secrets import SHORTEST, is_secret_name
 from promptset.whole_file import read_text
 
-CODE = "code"
-"""`--runtime-env code`: our source code alone."""
+CODE, NONE = "code", "none"
+"""`--runtime-env code`, the default: our source code alone. `none`: every node has this version of Trueload."""
 
 
 def packages() -> tuple[Path, Path]:
@@ -25,9 +25,14 @@ def packages() -> tuple[Path, Path]:
     return Path(__file__).parents[2], Path(promptset.__file__).parent
 
 
-def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
-    """The environment that Ray makes on the nodes. Raises UsageError for forbidden content. `secrets`: of the run."""
-    asked = {} if given == CODE else _read(Path(given))
+def environment_of(given: str | None, secrets: Iterable[str]) -> dict[str, Any] | None:
+    """The environment that Ray makes on the nodes. Returns None if it makes none. `secrets`: of the run.
+
+    Raises UsageError for forbidden content.
+    """
+    if given == NONE:
+        return None
+    asked = {} if given is None or given == CODE else _read(Path(given))
     problems = [
         f"--runtime-env {given}: {path} has the name of a secret, and Ray writes it to its logs and its dashboard: set it on "
         "the nodes instead"

@@ -25,7 +25,7 @@ HERE = "ray"
 LOST_AFTER_S = 60.0
 """A call without an answer for this long has lost its node. Calls take half a second; on a busy machine 20 s were too few."""
 STARTED_AFTER_S, MADE_AFTER_S = 120.0, 900.0
-"""The first answer of an actor takes longer: its process starts; where Ray makes an environment, it installs packages."""
+"""The first answer of an actor takes longer: its process starts; where Ray installs packages for it, more."""
 PLACED_AFTER_S = 30.0
 CLOSED_AFTER_S = 6.0
 AT_ONCE = 8
@@ -64,10 +64,13 @@ class RayHandle:
         except (self._ray.exceptions.RayError, ConnectionError) as e:
             if "failed to import" in str(e) or "No module named" in str(e):
                 raise NodeLostError(
-                    "finds no trueload there: install this version on every node, or --runtime-env code"
+                    "finds no trueload there: leave out --runtime-env none, or install this version on every node"
                 ) from e
             if isinstance(e, self._ray.exceptions.RuntimeEnvSetupError):
-                raise NodeLostError(f"cannot get the environment of --runtime-env: {_short(e)}") from e
+                raise NodeLostError(
+                    f"cannot make the environment of --runtime-env: {_short(e)}: or install this version of trueload on "
+                    "every node, and give --runtime-env none"
+                ) from e
             raise NodeLostError(f"was lost with its node ({type(e).__name__})") from e
         self._within_s = LOST_AFTER_S
         return answer
@@ -101,7 +104,8 @@ class RayCluster:
             raise UsageError("--cluster needs Ray: pip install 'ray[client]', here and on every node") from None
         # In a thread: Ray would take the signals, which are the terminal's.
         await asyncio.to_thread(_connect, ray, address, environment)
-        return cls(ray, per_node, STARTED_AFTER_S if environment is None else MADE_AFTER_S)
+        packages = environment is not None and bool(environment.keys() - {"py_modules", "env_vars"})
+        return cls(ray, per_node, MADE_AFTER_S if packages else STARTED_AFTER_S)
 
     @property
     def processors(self) -> int:

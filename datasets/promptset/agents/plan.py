@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from promptset.clock import NS_PER_S
 from promptset.rng import Random, stream
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 Kind = Literal["first", "step", "compaction", "cache_break"]
 Pause = Literal["human", "tool"]
 
-_NS_PER_S = 1e9
 _ATTEMPTS = 1000
 _MOST_SYSTEM = 0.75
 """Of the first context, the system prompt is no more."""
@@ -122,7 +122,7 @@ class _Planner:
             self._job += human
             pause: Pause = "human" if human else "tool"
             law = recipe.human_time if human else recipe.tool_time
-            pause_s = round(law.sample(chance[pause]) / _NS_PER_S, 3)
+            pause_s = round(law.sample(chance[pause]) / NS_PER_S, 3)
             continues = at if kind == "step" else None
             at = self._add(kind, tokens, output, cached, after=joins, continues=continues, pause=(pause, pause_s))
         return SessionPlan(system_tokens=self._system, turns=tuple(self._turns))
@@ -180,7 +180,7 @@ class _Planner:
         for _ in range(_count(spec.turns, chance["agents"]) - 1):
             before, output = self._turns[last], self._output()
             kind, tokens, cached = self._next(before, output)
-            pause_s = round(recipe.tool_time.sample(chance["tool"]) / _NS_PER_S, 3)
+            pause_s = round(recipe.tool_time.sample(chance["tool"]) / NS_PER_S, 3)
             continues = last if kind == "step" else None
             last = self._add(
                 kind, tokens, output, cached, after=(last,), continues=continues, pause=("tool", pause_s), agent=name

@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from promptset.clock import NS_PER_S
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
 from promptset.loaders.tracelab import time_of
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from promptset.sharing import Path
 
 _MAX_IDLE_S = 60.0
-_NS_PER_S = 1e9
 _MOST_DEPTH = 200
 _CALLS = ("chat", "generate_content", "text_completion")
 _INPUT = ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens")
@@ -100,7 +100,7 @@ def _number(value: object) -> object:
 def _time(value: object) -> float | None:
     """Seconds since 1970, of nanoseconds or of a date."""
     number = _number(value)
-    return number / _NS_PER_S if isinstance(number, int) and not isinstance(number, bool) else time_of(value)
+    return number / NS_PER_S if isinstance(number, int) and not isinstance(number, bool) else time_of(value)
 
 
 def _first(attributes: Row, keys: Sequence[str]) -> object:

@@ -17,6 +17,7 @@ import yaml
 
 from promptset import distributions
 from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
+from promptset.clock import NS_PER_S
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
-_NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def times_s(gaps: Distribution, seed: int) -> Iterator[float]:
         while True:
             yield gaps.sample(chance)
 
-    return (round(at_ns / _NS_PER_S, 6) for at_ns in accumulate(drawn(), initial=0.0))
+    return (round(at_ns / NS_PER_S, 6) for at_ns in accumulate(drawn(), initial=0.0))
 
 
 def names() -> list[str]:

@@ -9,6 +9,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from promptset.chat_sum import chat_sum
+from promptset.clock import NS_PER_S
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
 from promptset.outline import PromptMaker
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 20
 _RARE = 1e-6
-_NS_PER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class SimulatedSessions(Iterator[Session]):
                 Turn(
                     content=messages[-1]["content"],
                     output_tokens=answer_tokens,
-                    think_time_s=round(self.think_time.sample(thinks) / _NS_PER_S, 6) if number else 0.0,
+                    think_time_s=round(self.think_time.sample(thinks) / NS_PER_S, 6) if number else 0.0,
                     answer="".join(answer),
                     input_tokens=total,
                 )

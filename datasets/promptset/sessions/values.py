@@ -128,12 +128,6 @@ class Session:
         object.__setattr__(self, "nodes", _nodes(self.turns))
 
     @property
-    def is_linear(self) -> bool:
-        """Whether each turn follows the one before it, in its conversation."""
-        nodes = enumerate(self.nodes[1:])
-        return all(node.after == (before,) and node.continues == before for before, node in nodes)
-
-    @property
     def lines(self) -> tuple[tuple[int, bool], ...]:
         """Of each turn: the number of the turn with which its line begins, and whether it is the last of that line. A line is
         a conversation without its branches: of the turns that continue the same one, the first is on its line."""

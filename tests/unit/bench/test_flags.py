@@ -346,8 +346,8 @@ def test_help_shows_the_usual_flags_and_ends_with_how_to_see_all(
     assert flags_in(text) & of_runs == flags_in(whole) & usual, "of the settings of a run the usual ones"
     left = len(flags_in(whole) - flags_in(text))
     assert text.rstrip().endswith(
-        f"{left} more flags (headers, arrivals, sessions, timeouts, metrics, workers, clusters): "
-        f"python -m bench {command} --help-all"
+        f"{left} more flags (headers, arrivals, sessions, timeouts, metrics, workers, clusters):\n"
+        f"  python -m bench {command} --help-all"
     )
     groups = re.findall(r"^([a-z ]+):\n  example: (.*)$", text, re.MULTILINE)
     assert all(set(re.findall("--[a-z-]+", example)) <= flags_in(text) for _, example in groups)

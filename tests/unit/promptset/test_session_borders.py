@@ -190,22 +190,6 @@ def turn(**more: Any) -> Turn:
     return Turn(**{"content": "x", **more})
 
 
-@pytest.mark.parametrize(
-    ("turns", "linear"),
-    [
-        ((turn(),), True),
-        ((turn(), turn(), turn()), True),
-        ((turn(), turn(after=(0,), continues=0)), True),
-        ((turn(), turn(continues=None)), False),
-        ((turn(), turn(after=(), continues=None)), False),
-        ((turn(), turn(), turn(after=(0, 1))), False),
-        ((turn(), turn(), turn(after=(1,), continues=0)), False),
-    ],
-)
-def test_a_session_is_linear_where_each_turn_follows_the_one_before(turns: tuple[Turn, ...], linear: bool) -> None:
-    assert Session(id="s", turns=turns).is_linear is linear
-
-
 def test_the_first_turn_that_goes_on_with_another_is_on_its_line_and_later_ones_branch_off() -> None:
     turns = (
         turn(),

@@ -43,7 +43,6 @@ def test_a_row_becomes_a_graph() -> None:
         ((1, 2), 0, "tool", 0),
         ((3,), 3, "human", 1),
     ]
-    assert not session.is_linear
     assert (session.turns[2].agent, session.turns[3].cached_tokens) == ("b", 7)
 
 
@@ -76,7 +75,6 @@ def test_an_answer_that_is_not_there_is_named_with_its_turn() -> None:
 
 def test_a_linear_session_is_the_simplest_graph() -> None:
     session = Session(id="s", turns=tuple(Turn(content=text, answer="a") for text in "xyz"))
-    assert session.is_linear
     assert session.nodes == (
         Node(after=(), continues=None, pause=None, job=0, step=0, steps=1),
         Node(after=(0,), continues=0, pause="human", job=1, step=0, steps=1),

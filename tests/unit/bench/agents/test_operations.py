@@ -92,6 +92,7 @@ def test_the_gate_says_what_the_command_says(operations: Operations) -> None:
     names = ["r0", "r1", "r2"]
     held = operations.gate(names, GateRules(["ttft:p90<10s"], baseline="main", update=True))
     assert held["exit_status"] == 0
+    assert isinstance(held["gate"], dict)
     assert len(held["gate"]["objectives"]) == 1
     assert (operations.console.runs / ".console" / "baselines" / "main.json").is_file()
     assert operations.gate(names, GateRules(["ttft:p90<1ms"]))["exit_status"] == 1

@@ -284,10 +284,10 @@ def test_searches_over_different_loads_are_refused() -> None:
 @pytest.mark.parametrize("content", [b"[]", b'{"load_kind": "rate", "objectives": [], "capacity": null}', b"3"])
 def test_a_file_that_is_no_result_of_a_search_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "search.json").write_bytes(content)
-    with pytest.raises(UsageError, match=r"search\.json is not the result of a search"):
+    with pytest.raises(UsageError, match=r"search\.json is not a result of a search"):
         capacities._read(tmp_path)
     (tmp_path / "search.json").write_bytes(b"{")
-    with pytest.raises(UsageError, match=r"search\.json cannot be read \("):
+    with pytest.raises(UsageError, match=r"search\.json is damaged: "):
         capacities._read(tmp_path)
 
 

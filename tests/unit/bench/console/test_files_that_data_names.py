@@ -84,7 +84,8 @@ def test_probes_and_the_environment_of_a_cluster_are_uploaded_files_or_none(cons
     cluster = {"url": "http://127.0.0.1:9", "requests": 1, "cluster": "ray://127.0.0.1:1"}
     with pytest.raises(Refused, match="there is no uploaded file"):
         settings_form.check({**cluster, "runtime_env": str(secret)}, {}, console.files)
-    assert settings_form.check({**cluster, "runtime_env": "code"}, {}, console.files)["runtime_env"] == "code"
+    for word in ("code", "none"):
+        assert settings_form.check({**cluster, "runtime_env": word}, {}, console.files)["runtime_env"] == word
 
 
 def test_every_setting_that_may_name_a_file_is_known_to_the_form() -> None:

@@ -27,7 +27,7 @@ def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> list[str]:
 
 
 def test_a_search_needs_an_objective(capsys: pytest.CaptureFixture[str]) -> None:
-    assert refused(capsys, *URL) == ["a search needs an objective: give --slo, for example --slo ttft:p99<500ms"]
+    assert refused(capsys, *URL) == ['a search needs an objective: give --slo, for example --slo "ttft:p99<500ms"']
 
 
 @pytest.mark.parametrize("name", LEFT_TO_THE_SEARCH)

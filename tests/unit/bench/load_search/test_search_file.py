@@ -208,10 +208,11 @@ def test_the_smallest_and_the_largest_number_are_read() -> None:
             from_json(wrong, SHA256)
 
 
-def test_of_a_damaged_file_ten_problems_are_named() -> None:
+def test_of_a_damaged_file_ten_problems_are_named_and_the_others_counted() -> None:
     kept = kept_of(made_search(*[made_visit(n, 12.0) for n in range(1, 13)]))
     for visit in kept["visits"]:
         visit["load"] = "high"
     with pytest.raises(UsageError) as caught:
         from_json(kept, SHA256)
-    assert len(caught.value.problems) == 10
+    assert len(caught.value.problems) == 11
+    assert caught.value.problems[-1] == "search.json is damaged: and 2 more"

@@ -97,7 +97,7 @@ def refusal(path: Path) -> str | None:
         (("points", 3, "load"), "8", 'points[3].load must be a number, not "8"'),
         (("knee", "ceiling"), None, "knee.ceiling must be a number, not null"),
         (("kind",), "users", "kind must be 'concurrency' or 'sessions' or 'rate', not \"users\""),
-        (("schema",), "trueload/load_sweep/9", "is no sweep of this version (schema trueload/load_sweep/1)"),
+        (("schema",), "trueload/load_sweep/9", "is not a sweep of this version (schema trueload/load_sweep/1)"),
     ],
 )
 def test_the_report_of_a_damaged_sweep_is_a_sentence(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bench.metrics.objectives import parse
 from bench.metrics.scaling import ScalingTally
 from bench.records import Outcome, RequestRecord
@@ -12,8 +14,8 @@ from bench.results.scaling import LostTime, Scaling
 from tests.support.made_records import START_NS, made_record
 
 
-def scaling(*records: RequestRecord, slo: tuple[str, ...] = ("ttft:p90<100ms",)) -> Scaling:
-    tally = ScalingTally(parse(slo), START_NS)
+def scaling(*records: RequestRecord, slo: tuple[str, ...] = ("ttft:p90<100ms",), by_target: bool = False) -> Scaling:
+    tally = ScalingTally(parse(slo), START_NS, by_target=by_target)
     for record in records[::-1]:  # In any order, and in any number of tables.
         tally.add(RecordTable([record]))
     return tally.close()
@@ -23,8 +25,8 @@ def good(at_ms: float, ttft_ms: float = 50.0, **fields: Any) -> RequestRecord:
     return made_record(sent_ms=at_ms, chunks_ms=(ttft_ms, ttft_ms + 10), **fields)
 
 
-def refused(at_ms: float, status: int = 503) -> RequestRecord:
-    return made_record(sent_ms=at_ms, chunks_ms=(), outcome=Outcome.HTTP_ERROR, status=status)
+def refused(at_ms: float, status: int = 503, **fields: Any) -> RequestRecord:
+    return made_record(sent_ms=at_ms, chunks_ms=(), outcome=Outcome.HTTP_ERROR, status=status, **fields)
 
 
 def unreached(at_ms: float) -> RequestRecord:
@@ -54,6 +56,18 @@ def test_an_answer_sent_before_the_last_refusal_says_nothing_of_what_came_after_
     # One replica of two takes no requests: the server is not "ready" at 1.05 s and "not ready" at 1.2 s.
     found = scaling(refused(900), good(1000), refused(1200), good(1300))
     assert (found.times[0].not_ready_s, found.times[0].ready_s) == (1.2, 1.35)
+
+
+def test_an_answer_of_one_address_says_nothing_of_another() -> None:
+    found = scaling(
+        good(0, target="a"), refused(100, target="b"), good(200, target="a"), refused(300, target="c"),
+        refused(1000, target="b"), good(1100, target="a"), good(1500, target="b"), good(2000, target="c"),
+        by_target=True,
+    )  # fmt: skip
+    times = [(time.target, time.start_s, time.end_s, time.not_ready_s, time.ready_s) for time in found.times]
+    assert times == [("b", 0.1, 1.55, 1.0, 1.55), ("c", 0.3, 2.05, 0.3, 2.05)]
+    assert found.lost_s == pytest.approx(2.05 - 0.1)  # Both were lost at once.
+    assert found.lost == 3
 
 
 def test_slow_answers_are_lost_until_a_replica_comes() -> None:

@@ -1,4 +1,4 @@
-"""A mock that ends before it is ready."""
+"""A mock that ends before it is ready, and how many servers one is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.process.mock_process import _address
+from bench.process.mock_process import _addresses, replicas_of
 
 
 @pytest.mark.processes
@@ -22,4 +22,12 @@ def test_a_mock_that_is_killed_before_it_is_ready_is_no_defect(tmp_path: Path) -
         subprocess.Popen([sys.executable, "-c", dies], text=True, **pipes) as process,  # type: ignore[call-overload]
         pytest.raises(UsageError, match=r"the mock was killed by SIGKILL \(.*\) before it was ready: no load was sent"),
     ):
-        _address(process, log, [])
+        _addresses(process, log, [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "servers"),
+    [("", 1), ("--ttft 5ms", 1), ("--replicas 3 --replica 1:ttft=9ms", 3), ("--replicas=2", 2), ("--replicas x", 1)],
+)
+def test_the_flags_of_a_mock_say_how_many_servers_it_is(flags: str, servers: int) -> None:
+    assert replicas_of(flags) == servers

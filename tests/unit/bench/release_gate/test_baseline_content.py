@@ -118,14 +118,14 @@ def damaged(run: dict[str, Any] | None = None, **changes: Any) -> bytes:
     return orjson.dumps(content)
 
 
-def test_of_a_damaged_baseline_ten_problems_are_named(tmp_path: Path) -> None:
+def test_of_a_damaged_baseline_ten_problems_are_named_and_the_others_counted(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
     path.write_bytes(damaged())
     assert baselines.read(path) is not None
     path.write_bytes(damaged(runs=[{}, {}], machine=3))
     with pytest.raises(UsageError) as caught:
         baselines.read(path)
-    assert len(caught.value.problems) == 10
+    assert len(caught.value.problems) == 11
     path.write_bytes(damaged({"error_rate": "none"}))
     with pytest.raises(UsageError) as caught:
         baselines.read(path)

@@ -121,6 +121,9 @@ def test_what_helps_next_depends_on_the_run() -> None:
     short = many(20)
     assert [line.split()[1] for line in next_of(short)] == ["--duration", "python"]
     assert "P90" in next_of(short)[0]
+    # A run that was planned to be longer is told no shorter duration.
+    short["run"]["stop_reason"] = "interrupted"
+    assert next_of(short)[0] == "next: python -m bench run (same flags), to its end, measures what was planned"
     missed = many(objectives=parse(["ttft:p50<1ms"]))
     assert next_of(missed)[0].startswith("next: python -m bench search ")
     assert next_of(made_summary([], "INVALID")) == []

@@ -166,7 +166,8 @@ def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
 def test_our_source_code_is_shipped_beside_what_the_file_asks_for(tmp_path: Path) -> None:
     ours = [str(package) for package in packages()]
     assert [Path(package).name for package in ours] == ["bench", "promptset"]
-    assert environment_of("code", []) == {"py_modules": ours}
+    assert environment_of("code", []) == environment_of(None, []) == {"py_modules": ours}
+    assert environment_of("none", []) is None
     file = tmp_path / "env.yaml"
     file.write_text("pip: [tokenizers]\npy_modules: [s3://b/more.zip]\nenv_vars: {TOKENIZERS_PARALLELISM: 'false'}\n")
     assert environment_of(str(file), ["sk-1234"]) == {

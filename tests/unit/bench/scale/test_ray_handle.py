@@ -63,9 +63,9 @@ def test_only_the_first_answer_may_take_long(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (RayError("The actor failed to import"), "finds no trueload there: .* or --runtime-env code"),
+        (RayError("The actor failed to import"), "finds no trueload there: leave out --runtime-env none"),
         (RuntimeEnvSetupError("Failed to set up runtime environment.\nCould not  find a version of nix"),
-         "cannot get the environment of --runtime-env: Failed to set up runtime environment. Could not find a version"),
+         "cannot make the environment of --runtime-env: Failed to set up runtime environment. Could not find a version"),
         (RayError("the actor died"), r"was lost with its node \(RayError\)"),
         (ConnectionError("gone"), r"was lost with its node \(ConnectionError\)"),
     ],

@@ -15,7 +15,6 @@ from bench.statistics.between_runs import (
     Answer,
     Difference,
     batches,
-    enough_runs,
     few_candidates,
     no_events,
     one_run_each,
@@ -129,12 +128,6 @@ def test_runs_that_agree_exactly_differ_where_they_differ() -> None:
 def test_what_cannot_be_compared_is_refused(test: object, a: list[float], b: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\w+"):
         test(a, b)  # type: ignore[operator]
-
-
-def test_repeats_end_when_their_interval_is_narrow_enough() -> None:
-    assert not enough_runs([100.0, 100.0], 0.05)
-    assert enough_runs([100.0, 101.0, 99.5], 0.05)
-    assert not enough_runs([100.0, 120.0, 90.0], 0.05)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))

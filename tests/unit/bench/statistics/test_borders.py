@@ -14,7 +14,6 @@ from bench.statistics.between_runs import (
     Difference,
     Spread,
     batches,
-    enough_runs,
     few_candidates,
     no_events,
     paired,
@@ -135,14 +134,6 @@ def test_a_batch_may_be_just_five_times_its_dependence() -> None:
 
 def test_where_nothing_happened_on_either_side_nothing_changed_as_far_as_can_be_seen() -> None:
     assert no_events(600.0, 300.0) == Difference(0.0, -0.01, 0.01, 1.0, 0.01, math.inf, ratio=False)
-
-
-def test_three_runs_that_agree_are_enough_whatever_is_asked() -> None:
-    assert enough_runs([5.0, 5.0, 5.0], 0.0)
-    # t(0.975, 2) = 4.303: a spread of 2% between three runs reaches 4.303 x 0.02 / sqrt(3) = 5.0%.
-    values = [math.exp(0.02 * x) for x in (-1, 0, 1)]
-    assert not enough_runs(values, 0.0509)
-    assert enough_runs(values, 0.0510)
 
 
 # Steady state.

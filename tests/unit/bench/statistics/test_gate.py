@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.statistics.gate import FLOOR_MS, Metric, Verdict, judge, missing_runs, objective
+from bench.statistics.gate import Metric, Verdict, judge, missing_runs, objective
 from bench.statistics.intervals import Interval
 
 
@@ -44,7 +44,7 @@ def runs(level: float, n: int = 5, spread: float = 0.01) -> list[float]:
         (Metric([0.0] * 5, [0.0] * 5, True, ratio=False, margin=0.01, independent=(900, 200)), Verdict.NOT_SHOWN),
         (Metric([0.0] * 5, runs(0.03), True, ratio=False, margin=0.01, independent=(900, 200)), Verdict.FAILED),
         (Metric(runs(100), runs(115), True, margin=0.2), Verdict.HELD),
-        (Metric(runs(2), runs(2.3), True, floor=FLOOR_MS), Verdict.HELD),  # 0.3 ms.
+        (Metric(runs(2), runs(2.3), True, floor=0.5), Verdict.HELD),  # 0.3 ms.
         (Metric(runs(100), [115.0], True), Verdict.FAILED),
         (Metric([0.0, 0.0, 0.0], [0.2, 0.21, 0.19], True, ratio=False), Verdict.FAILED),
     ],

@@ -15,9 +15,7 @@ from bench.statistics.paired_shares import (
     PairedShare,
     Pairs,
     Stratum,
-    answers_to_see,
     clopper_pearson,
-    mcnemar_exact,
     mcnemar_mid_p,
     newcombe,
     none_seen,
@@ -27,22 +25,21 @@ from bench.statistics.paired_shares import (
 
 
 @pytest.mark.parametrize(
-    ("b", "c", "exact", "mid"),
+    ("b", "c", "mid"),
     [
-        (12, 2, 0.012939, 0.007385),
-        (10, 3, 0.092285, 0.057373),
-        (8, 1, 0.039062, 0.021484),
-        (6, 0, 0.031250, 0.015625),
-        (5, 0, 0.062500, 0.031250),
-        (25, 15, 0.153860, 0.117275),
-        (5, 5, 1, 1),
-        (0, 0, 1, 1),
+        (12, 2, 0.007385),
+        (10, 3, 0.057373),
+        (8, 1, 0.021484),
+        (6, 0, 0.015625),
+        (5, 0, 0.031250),
+        (25, 15, 0.117275),
+        (5, 5, 1),
+        (0, 0, 1),
     ],
 )
-def test_mcnemar_of_known_tables(b: int, c: int, exact: float, mid: float) -> None:
-    assert mcnemar_exact(b, c) == pytest.approx(exact, abs=6e-7)
+def test_mcnemar_of_known_tables(b: int, c: int, mid: float) -> None:
     assert mcnemar_mid_p(b, c) == pytest.approx(mid, abs=6e-7)
-    assert (mcnemar_exact(c, b), mcnemar_mid_p(c, b)) == (mcnemar_exact(b, c), mcnemar_mid_p(b, c))
+    assert mcnemar_mid_p(c, b) == mcnemar_mid_p(b, c)
 
 
 @pytest.mark.parametrize(
@@ -140,11 +137,10 @@ def test_strata_of_different_sizes_are_added_as_all_ways_to_deal_the_failures() 
     assert stratified_mid_p(strata) == pytest.approx(2 * min(above, 1 - above))
 
 
-def test_none_seen_bounds_the_rate_and_rates_say_how_many_answers_show_them() -> None:
+def test_none_seen_bounds_the_rate() -> None:
     assert [none_seen(n) for n in (100, 300, 1000, 3000, 10_000)] == pytest.approx(
         [0.02951, 0.00994, 0.00299, 0.000998, 0.00030], abs=6e-6
     )
-    assert [answers_to_see(rate) for rate in (1e-1, 1e-2, 1e-3)] == [29, 299, 2995]
 
 
 def test_one_disagreement_among_twenty_shows_nothing_and_says_how_many_would() -> None:

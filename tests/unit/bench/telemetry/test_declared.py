@@ -1,9 +1,8 @@
-"""The declared metrics: names, buckets, and the tables of the documentation."""
+"""The declared metrics: names and buckets."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,6 @@ from bench.config import resolve
 from bench.errors import UsageError
 from bench.telemetry.declared import METRICS
 from bench.telemetry.exporting import subject_of
-
-PAGE = (Path(__file__).parents[4] / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 
 def test_names_on_the_page_are_what_prometheus_makes_of_them() -> None:
@@ -38,11 +35,6 @@ def test_the_conventions_buckets() -> None:
     for metric in METRICS.values():
         assert (metric.kind == "histogram") == bool(metric.bounds)
         assert list(metric.bounds) == sorted(set(metric.bounds))
-
-
-def test_the_page_has_a_row_for_each_metric() -> None:
-    rows = re.findall(r"^\| `((?:gen_ai|trueload)\.[^`]*)` \| (\w+) \| (.*) \|$", PAGE, re.MULTILINE)
-    assert rows == [(metric.name, metric.kind, metric.description) for metric in METRICS.values()]
 
 
 def test_a_subject_has_the_settings_of_every_request() -> None:

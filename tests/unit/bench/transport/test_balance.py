@@ -66,6 +66,15 @@ def test_an_address_is_out_after_some_lost_requests_in_a_row_and_tried_again() -
     assert Counter(chosen(balance, 30, FIRST_WAIT_NS)) == {0: 10, 1: 10, 2: 10}
 
 
+def test_an_address_that_is_awaited_is_tried_as_often_as_at_first() -> None:
+    balance = Balance("round_robin", [1, 1], longest_wait_ns=FIRST_WAIT_NS)
+    lose(balance, 1, 0)
+    for trial in range(1, 6):
+        assert 1 not in chosen(balance, 4, trial * FIRST_WAIT_NS - 1)
+        assert balance.choose(trial * FIRST_WAIT_NS) == 1
+        balance.lost(1, trial * FIRST_WAIT_NS)
+
+
 def test_each_trial_in_vain_doubles_the_wait_up_to_the_longest() -> None:
     balance, now, waits = Balance("round_robin", [1, 1]), 0, []
     lose(balance, 0, now)

@@ -1,0 +1,39 @@
+"""The settings that choose an endpoint, and of which one is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class EndpointSettings(Protocol):
+    """Settings as a user gave them, each with its default if it was not given."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def endpoint(self) -> str | None: ...
+    @property
+    def api(self) -> Mapping[str, Any] | None: ...
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def dataset(self) -> str | None: ...
+    @property
+    def extra_body(self) -> Mapping[str, Any] | None: ...
+
+    # Of --endpoint http.
+    @property
+    def method(self) -> str | None: ...
+    @property
+    def body(self) -> str | None: ...
+    @property
+    def body_template(self) -> str | None: ...
+    @property
+    def expect(self) -> tuple[str, ...]: ...
+
+    # Of speech and realtime.
+    @property
+    def audio(self) -> str | None: ...
+    @property
+    def play_after(self) -> float: ...

@@ -1,0 +1,36 @@
+"""How the body of a response is cut into events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.endpoints.interface import Framing, OtherLine
+from bench.transport.lines import LineParser
+from bench.transport.sse import SSEParser
+
+
+class WholeMessages:
+    """The parser of an exchange whose pieces are events already: each a whole message."""
+
+    too_large = False
+    other_lines: Sequence[OtherLine] = ()
+
+    def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
+        """Each piece is an event."""
+        return [[piece] for piece in pieces]
+
+    def take_other_lines(self) -> list[OtherLine]:
+        """There are none."""
+        return []
+
+    def end(self) -> bytes:
+        """Nothing is left over."""
+        return b""
+
+
+Parser = SSEParser | LineParser | WholeMessages
+PARSERS: dict[Framing, type[Parser]] = {
+    "sse": SSEParser,
+    "lines": LineParser,
+    "chunks": WholeMessages,
+}
