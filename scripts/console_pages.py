@@ -84,7 +84,7 @@ OPENED = {
 """Pages with something on them clicked."""
 
 
-def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[str, str]:
+def tasks_of(client: httpx.Client, runs: Path, mock: str, slow: str, failing: str) -> dict[str, str]:
     """A task of each kind and state; those that go on are the last."""
     made = {}
     for title, (kind, settings) in OVER.items():
@@ -109,7 +109,7 @@ def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[
     made["not-started"] = _task(client, "not started", {"url": mock, **SMALL}, start=False)
     made["needs-secrets"] = _task(client, "needs a key", {"url": mock, **SMALL}, start=False, api_key="k")
     client.patch(f"/tasks/{made['valid']}", json={"label": "nightly", "baseline": True, "note": "A note"})
-    made["running"] = _task(client, "running", {"url": [mock, failing], **LONG})
+    made["running"] = _task(client, "running", {"url": [mock, slow], **LONG})
     made["queued"] = _task(client, "queued", {"url": mock, **SMALL})
     made["queued-next"] = _task(client, "queued next", {"url": mock, **SMALL, "mix": "mix.yaml"})
     made["later"] = _task(client, "later", {"url": mock, **SMALL}, start_at="2999-01-01T00:00")
@@ -297,7 +297,7 @@ def main() -> None:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
         slow = stack.enter_context(mock_process("--ttft", "200ms", "--tpot", "20ms"))
-        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5,skip=5"))
+        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
         os.environ["TRUELOAD_KEY_STAGING"] = "a key"
         client, _ = stack.enter_context(console_of(runs / "all"))
         reader, _ = stack.enter_context(console_of(runs / "readers", "--read-token", READ_TOKEN))
@@ -307,7 +307,7 @@ def main() -> None:
         client.post("/files?name=mix.yaml", content=MIX)
         half_an_upload(client)
         ended = {"ended": _task(reader, "ended", {"url": mock.url, **SMALL})}
-        tasks = tasks_of(client, runs / "all", mock.url, failing.url)
+        tasks = tasks_of(client, runs / "all", mock.url, slow.url, failing.url)
         walked = []
         going_on = [(client, tasks["running"])]
         for kind, settings in SERIES.items():

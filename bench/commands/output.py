@@ -96,6 +96,16 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def output_is_lost() -> bool:
+    """Whether stdout takes no more. What waits for it is then dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+        return True
+    return False
+
+
 def print_result(result: Result, form: str, *, quiet: bool, details: bool = False) -> int:
     """Print the result. Returns its exit status; 2 on a full disk."""
     try:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from bench.console import beside
 from bench.console.errors import ConsoleError
 from bench.console.kinds import FROM_A_TERMINAL
 from bench.console.language import Phrase, tr
 from bench.console.task import HEADLINES, Task
 from bench.errors import Exit
-from bench.process.priority import NICENESS_BESIDE
 
 MOST_SIDES = 26
 DEFAULT_MARGIN = "5%"
@@ -183,26 +179,15 @@ class Comparer:
             out = f"{folder}/out"
             words = [f"--margin={margin}", f"--allow={allow}", "--format", "json", "--out", out]
             # Words first: what follows `--` is a directory, whatever it is called.
-            command = [sys.executable, "-m", "bench", "compare", *words, "--", *sides]
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-            with suppress(OSError):
-                if sys.platform != "win32":
-                    os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS_BESIDE)
-            try:
-                _, errors = process.communicate(timeout=_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
+            if (ended := beside.ran(["compare", *words, "--", *sides], _WITHIN_S)) is None:
                 return tr(
                     "the comparison took more than %(s)s s: run python -m bench compare in a terminal",
                     s=f"{_WITHIN_S:.0f}",
                 )
+            status, errors = ended
             shown = _Shorter(folder, self._runs)
-            if process.returncode != Exit.GOOD:
-                status = tr("the comparison ended with status %(status)s", status=process.returncode)
-                return shown.text(errors.strip()) or status
+            if status != Exit.GOOD:
+                return shown.text(errors.strip()) or tr("the comparison ended with status %(status)s", status=status)
             page = shown.text(Path(out, "compare.html").read_text(encoding="utf-8"))
             return page, orjson.loads(shown.text(Path(out, "compare.json").read_text(encoding="utf-8")))
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+from bench.console import beside
 from bench.console.errors import ConsoleError
 from bench.console.language import tr
-from bench.process.priority import NICENESS_BESIDE
 from bench.report import metric_table
 from bench.results.summary import from_json
 from bench.run_files.run_directory import REQUESTS
@@ -36,21 +33,11 @@ def request_table(directory: Path, form: str) -> Path:
     path = directory / f"requests.{form}"
     if path.is_file() and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns:
         return path
-    command = [sys.executable, "-m", "bench", "report", str(directory), "--requests", form, "--quiet"]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    if sys.platform != "win32":
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS_BESIDE)
-    try:
-        _, errors = process.communicate(timeout=_WITHIN_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise ConsoleError(
-            tr("the table took more than %(s)s s: make it in a terminal", s=f"{_WITHIN_S:.0f}")
-        ) from None
+    ended = beside.ran(["report", str(directory), "--requests", form, "--quiet"], _WITHIN_S)
+    if ended is None:
+        raise ConsoleError(tr("the table took more than %(s)s s: make it in a terminal", s=f"{_WITHIN_S:.0f}"))
     if not path.is_file():
+        status, errors = ended
         said = " ".join(errors.split()).removeprefix("error: ").replace(str(directory), directory.name)
-        raise ConsoleError(said or tr("the command ended with status %(status)s", status=process.returncode))
+        raise ConsoleError(said or tr("the command ended with status %(status)s", status=status))
     return path

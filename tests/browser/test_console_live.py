@@ -47,7 +47,7 @@ def line(second: int) -> bytes:
                     "ttft_ms": times(ms), "tpot_ms": times(5.0), "itl_ms": times(5.0), "e2el_ms": times(ms + 40)},
          "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0},
          "replicas": [{"replica": "http://<b>a", "requests_per_s": 7.5, "latency_ms": ms, "failed": refused},
-                      {"replica": "http://b", "requests_per_s": 2.5, "latency_ms": None, "failed": 0}]},
+                      {"replica": "http://name.of-a-replica:8000", "requests_per_s": 2.5, "latency_ms": None, "failed": 0}]},
         option=orjson.OPT_APPEND_NEWLINE,
     )  # fmt: skip
 
@@ -70,7 +70,16 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         assert page.evaluate(VALUES, "status_codes") == [58, 2]
         assert "http_error (0): status 429: slow down" in page.locator("#errors").inner_text()
         rows = page.locator("#replicas tbody tr").all_inner_texts()
-        assert [row.split() for row in rows] == [["http://<b>a", "7.500", "400", "0"], ["http://b", "2.500", "–", "0"]]
+        assert [row.split() for row in rows] == [
+            ["<b>a", "7.500", "400", "0"],
+            ["name.of-a-replica:8000", "2.500", "–", "0"],
+        ]
+        page.set_viewport_size({"width": 420, "height": 900})
+        # None of its columns is cut off on a phone.
+        assert (
+            page.locator("#replicas .scroll").evaluate("({scrollWidth, clientWidth}) => scrollWidth - clientWidth") == 0
+        )
+        page.set_viewport_size({"width": 1440, "height": 900})
         # The slider shows the last seconds, and the menu beside it says how many.
         page.locator("#period [type=range]").press("Home")
         assert page.locator("#period select option:checked").inner_text() == "the last 5 s"

@@ -90,8 +90,7 @@ IMPORTED = (
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
 STARTERS = (
-    "bench.console.comparing",
-    "bench.console.exports",
+    "bench.console.beside",
     "bench.console.runner",
     "bench.process.child_process",
     "bench.process.mock_process",

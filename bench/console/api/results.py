@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -16,7 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.console import exports
 from bench.console.access import TheConsole
-from bench.console.comparing import DEFAULT_MARGIN
+from bench.console.comparing import DEFAULT_MARGIN, Comparison
 from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
 from bench.console.kinds import SHOWN
@@ -120,27 +120,26 @@ async def events(console: TheConsole, task: str, request: Request, after: int = 
     return EventSourceResponse(_events(console, task, lines_sent, run or None))
 
 
-@routes.get("/compare", summary="Tasks against the first, or the baseline: compare.json, and why some are left out")
-def compare(
+def _compared(
     console: TheConsole,
     task: Annotated[list[str], Query()],
     by: str = "task",
     margin: str = DEFAULT_MARGIN,
     allow: str = "",
-) -> dict[str, Any]:
-    comparison = console.compared(task, by=by, margin=margin, allow=allow)
+) -> Comparison:
+    return console.compared(task, by=by, margin=margin, allow=allow)
+
+
+Compared = Annotated[Comparison, Depends(_compared)]
+
+
+@routes.get("/compare", summary="Tasks against the first, or the baseline: compare.json, and why some are left out")
+def compare(comparison: Compared) -> dict[str, Any]:
     return {"comparison": comparison.document, "left_out": comparison.left_out, "allow": comparison.allow}
 
 
 @routes.get("/compare/page", summary="The same as a page: that of python -m bench compare")
-def compare_page(
-    console: TheConsole,
-    task: Annotated[list[str], Query()],
-    by: str = "task",
-    margin: str = DEFAULT_MARGIN,
-    allow: str = "",
-) -> Response:
-    comparison = console.compared(task, by=by, margin=margin, allow=allow)
+def compare_page(comparison: Compared) -> Response:
     if comparison.page is None:
         raise Conflict("; ".join(comparison.left_out))
     return HTMLResponse(comparison.page, headers=_SANDBOX)

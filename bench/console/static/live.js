@@ -305,7 +305,7 @@ const VALUES = {
   function showReplicas(replicas) {
     byId("replicas").hidden = replicas.length === 0;
     byId("replicas").querySelector("tbody").replaceChildren(...replicas.map((one) => {
-      const row = element("tr"), head = element("th", one.replica);
+      const row = element("tr"), head = element("th", one.replica.replace(/^https?:\/\//, ""));
       head.scope = "row";
       row.append(head, ...[one.requests_per_s, one.latency_ms, one.failed].map((value) => element("td", number(value), "n")));
       if (one.failed) row.lastChild.classList.add("worse");
