@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from bench.commands import COMMANDS, FORMER_COMMANDS
-from bench.commands.output import complain, never_too_narrow, problem_of_the_machine
+from bench.commands.output import complain, never_too_narrow, output_is_lost, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
 from bench.stores.transfer import is_address
@@ -24,6 +24,8 @@ NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
     "(. .venv/bin/activate). Elsewhere: pip install ."
 )
+
+_LOST_OUTPUT = "the output cannot be written (is the disk full?): send it to another file"
 
 
 def command() -> NoReturn:
@@ -50,6 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as e:
         complain([str(e)])
         return e.exit_code
+    except SystemExit:  # argparse ends `--help` with it.
+        if not output_is_lost():
+            raise
+        complain([_LOST_OUTPUT])
+        return Exit.USAGE
     except KeyboardInterrupt as e:
         complain([str(e) or "interrupted before the load began: nothing was measured"])
         return Exit.INTERRUPTED
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain([f"{sys.executable} has no module {e.name!r}: {NOT_INSTALLED}"])
             return Exit.USAGE
         if (problem := problem_of_the_machine(e)) is not None:
-            complain([problem])
+            complain([_LOST_OUTPUT if output_is_lost() else problem])
             return Exit.USAGE
         _report_defect()
         return Exit.DEFECT

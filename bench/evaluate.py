@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from msgspec.structs import replace
 
 from bench import accuracy, manifest
@@ -21,7 +20,6 @@ from bench.clock import NS_PER_MS
 from bench.config import RunConfig
 from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
-from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import request_values
 from bench.metrics.page_data import NamedSeries, PageData
@@ -30,7 +28,7 @@ from bench.metrics.summary import Summary
 from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.base import rounded, to_plain
+from bench.results.base import rounded, to_bytes
 from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
 from bench.results.run import FoundWarmup, RunOrigin, SentTexts
 from bench.results.server import PrefixCache, Server
@@ -106,7 +104,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     if certificate is not None and own is not None:
         _write_certificate(measured, certificate, own, whole, verdict)
     page = _page_data(measured, server_charts)
-    directory.write(SUMMARY, orjson.dumps(to_plain(whole), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(SUMMARY, to_bytes(whole))
     directory.write(REPORT, html.render(run_document(whole, page)).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
@@ -132,7 +130,7 @@ class _Measured:
 
     @property
     def shape(self) -> LoadShape:
-        return LoadShape.measured(self.numbers, kind_of(self.run.config, self.run.manifest.workers))
+        return LoadShape.measured(self.numbers, self.run.config.kind_for(self.run.manifest.workers))
 
     @property
     def version(self) -> str:
@@ -267,9 +265,7 @@ def _write_certificate(
         plots=made.plots,
     )
     directory = measured.directory
-    directory.write(
-        CERTIFICATE, orjson.dumps(to_plain(certificate), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    )
+    directory.write(CERTIFICATE, to_bytes(certificate))
     directory.write(CERTIFICATE_PAGE, html.render(certificate_document(certificate)).encode())
 
 

@@ -13,37 +13,36 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
 from bench import ceiling, manifest
-from bench.answers.probe_set import write_probes
 from bench.clock import process_clock, utc_now
 from bench.companions import Companions, companions
 from bench.config.addresses import places_of, resolved
 from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
-from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
+from bench.load.components import run_secrets, target_of, tokenizer_of, transport_of
 from bench.load.run_notes import notes_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.machine import identity, machine_cache, preflight
-from bench.manifest import Manifest, PromptTexts, TokenizerName
+from bench.manifest import Manifest, TokenizerName
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
 from bench.readiness import models_of_run, probe_servers, wait_for_server, wait_until_ready
-from bench.rng import fresh_salt, unique_id
+from bench.rng import unique_id
 from bench.run_files.run_directory import CERTIFICATES, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
+from bench.supply import Supply
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
-from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -55,11 +54,7 @@ if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.target.probe import ProbeResult
     from bench.transport.interface import Transport
-    from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
-
-SHARING_PLANNED_OVER = 10_000
-"""Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
 
 
 def run(
@@ -159,7 +154,7 @@ async def _measure(
         tokenizer, transport = await _connect(run, opened)
         if scraper is not None:
             opened.callback(scraper.close)  # In the event loop that reads its messages.
-        supply = _supply(run, tokenizer)
+        supply = Supply.of(run, tokenizer)
         environment = _environment(config)
         doubts = _check_machine(config, supply.plan)
         export_notes = await _ready_to_export(run)
@@ -182,16 +177,6 @@ async def _measure(
             crew = await _several(run, supply.plan, workers, assignments)
         door = open_door if changeable and config.fixed_load is None else None
         return await WatchedLoad(run, supply.plan, first, crew, door).measure()
-
-
-@dataclass(frozen=True, slots=True)
-class _Supply:
-    """What a run sends, and how much of it."""
-
-    tokenizer: Tokenizer | None
-    salt: str | None
-    source: Source[Any]
-    plan: LoadPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,17 +213,6 @@ async def _connect(run: RunContext, opened: AsyncExitStack) -> tuple[Tokenizer |
         await transport.open()
     opened.push_async_callback(transport.close)
     return tokenizer, transport
-
-
-def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
-    """Open the data and plan the load."""
-    config = run.config
-    salt = None if config.same_prompts else fresh_salt()
-    with run.observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
-        source = source_of(config, tokenizer, salt=salt)
-        if config.check_answers is not None:
-            write_probes(run.directory, config.make_probes())
-        return _Supply(tokenizer, salt, source, config.load.plan(config.length, source))
 
 
 def _environment(config: RunConfig) -> dict[str, object] | None:
@@ -320,13 +294,13 @@ def _warnings(run: RunContext, workers: _Workers, probed: ProbeResult, doubts: S
 
 
 def _manifest(
-    run: RunContext, preparing: Manifest, supply: _Supply, probed: ProbeResult, workers: int, notes: tuple[str, ...]
+    run: RunContext, preparing: Manifest, supply: Supply, probed: ProbeResult, workers: int, notes: tuple[str, ...]
 ) -> Manifest:
     """The manifest of a run that is about to send its load."""
     config, source = run.config, supply.source
     tokenizer = supply.tokenizer if supply.tokenizer is not None else source.tokenizer
     with run.observer.waiting("planning what prompts share"):
-        sharing = _planned_sharing(source, supply.plan)
+        sharing = supply.planned_sharing()
     return Manifest(
         run_id=preparing.run_id,
         started=utc_now().isoformat(timespec="seconds"),
@@ -337,7 +311,7 @@ def _manifest(
         notes=notes,
         exact_lengths=probed.options.exact_lengths,
         tokenizer=None if tokenizer is None else TokenizerName(name=tokenizer.name, fingerprint=tokenizer.fingerprint),
-        prompts=_prompt_texts(source, supply.salt),
+        prompts=supply.texts,
         clock=run.clock.name,
         event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
         workers=workers,
@@ -352,7 +326,7 @@ def _manifest(
 
 
 def _assignments(
-    run: RunContext, supply: _Supply, probed: ProbeResult, workers: _Workers, run_id: str
+    run: RunContext, supply: Supply, probed: ProbeResult, workers: _Workers, run_id: str
 ) -> list[Assignment]:
     return [
         Assignment(
@@ -390,31 +364,14 @@ def _replicas(config: RunConfig, probed: ProbeResult) -> Literal["address", "rep
     return None if probed.record.target is None else "reply"
 
 
-def _prompt_texts(source: Source[object], salt: str | None) -> PromptTexts:
-    if source.tokenizer is None:
-        return PromptTexts(texts="own", salt=None)
-    return PromptTexts(texts="same" if salt is None else "fresh", salt=salt)
-
-
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:
     """Put the certificates that may cover the run beside its records: its report is made of its files alone."""
     entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
     if entry is None:
         return
     from bench.accuracy import coverage
-    from bench.load_kind import kind_of
 
-    kind = kind_of(config, workers)
+    kind = config.kind_for(workers)
     if earlier := coverage.for_run(coverage.in_entry(entry), kind, identity.versions().get("trueload", "")):
         rows = [certificate.to_json() for certificate in earlier]
         directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def _planned_sharing(source: Source[object], plan: LoadPlan) -> SharingTally | None:
-    """What the prompts share: all of them, or as many as stand for them. Raises UsageError where that cannot be told."""
-    try:
-        return source.planned_sharing(
-            min(SHARING_PLANNED_OVER if plan.total is None else plan.total, SHARING_PLANNED_OVER)
-        )
-    except SpecError as e:
-        raise UsageError(e.problems) from e

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from queue import Full, Queue
 from typing import TextIO
 
-from bench.load.live import LiveNumbers, RecentLatency
+from bench.load.live import LiveNumbers, LiveReplica, RecentLatency
 from bench.load.worker_health import WorkerHealth, slowest_first
 from bench.notices import SILENT, Notices
 from bench.observer import Cadence, Control, Observer
@@ -27,6 +27,7 @@ DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=1
 _BAR = 20
 _OBJECTIVES_SHOWN = 4
 _WORKERS_SHOWN = 8
+_REPLICAS_SHOWN = 8
 
 
 class Terminal(Observer):
@@ -135,6 +136,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
         *_objective_lines(numbers),
         *([] if numbers.precision is None else [f"  {numbers.precision}"]),
         *_worker_lines(numbers.workers),
+        *_replica_lines(numbers.replicas),
         *_error_lines(numbers),
     ]
 
@@ -211,6 +213,17 @@ def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
         *(["  " + "; ".join(named)] if named else []),
         *(["  workers, ms late and CPU:  " + "  ".join([*each, *more])] if each else []),
     ]
+
+
+def _replica_lines(replicas: tuple[LiveReplica, ...]) -> list[str]:
+    """A line for each of several replicas: the most failures first, then the slowest."""
+    worst = sorted(replicas, key=lambda one: (-one.failed, -(one.latency_ms or 0.0))) if len(replicas) > 1 else []
+    lines = []
+    for one in worst[:_REPLICAS_SHOWN]:
+        latency = "-" if one.latency_ms is None else f"{one.latency_ms:.1f} ms"
+        lines.append(f"  {one.replica}: {one.requests_per_s:,.1f} requests/s  mean {latency}  failed {one.failed:,}")
+    more = [f"  and {len(worst) - _REPLICAS_SHOWN} more replicas"] if len(worst) > _REPLICAS_SHOWN else []
+    return [*lines, *more]
 
 
 def _error_lines(numbers: LiveNumbers) -> list[str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bench.documents.quality_document import quality_document
 from bench.report import html
-from bench.results.base import to_plain
 from bench.results.quality import SCHEMA, QualityContent
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.shape import read_result
@@ -22,5 +21,5 @@ def read(path: Path) -> QualityContent:
 
 def write(folder: Path, content: QualityContent) -> None:
     """Put quality.json and its page in place."""
-    files.write(folder, QUALITY, to_plain(content))
+    files.write(folder, QUALITY, content)
     RunDirectory(folder).write(PAGE, html.render(quality_document(content)).encode())

@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from bench.accuracy import metamorphic
 from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
 from bench.commands.options import ConfigFile, parse_flags, read_file, resolve_flags, run_parser
-from bench.commands.output import finish
+from bench.commands.output import finish, show
 from bench.config.flags import own_group
 from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.checks_document import checks_document
 from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
-from bench.report import text
 from bench.terminal import terminal
 
 if TYPE_CHECKING:
@@ -144,11 +141,8 @@ def _sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
         store=store, observer=terminal(quiet),
     )  # fmt: skip
-    if flags.get("format") == "json":
-        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(calibration_sweep_document(found), Level.USUAL)
-        print(f"\nsweep: {folder / 'sweep.html'}")
+    document = calibration_sweep_document(found)
+    show(found.to_json(), document, flags.get("format", "text"), Level.USUAL, f"sweep: {folder / 'sweep.html'}")
     return Exit.INVALID if all(row is None for row in found.trusted.values()) else Exit.GOOD
 
 
@@ -182,9 +176,11 @@ def _metamorphic(
         command=["python", "-m", "bench", "calibrate", *argv],
         observer=terminal(quiet),
     )
-    if flags.get("format") == "json":
-        print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(checks_document(found), Level.USUAL)
-        print(f"\nchecks: {folder / 'full.json'}")
+    show(
+        found.to_json(),
+        checks_document(found),
+        flags.get("format", "text"),
+        Level.USUAL,
+        f"checks: {folder / 'full.json'}",
+    )
     return Exit.GOOD if found.holds else Exit.INVALID

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.commands.options import resolve_flags
-from bench.comparison.document import to_bytes
 from bench.comparison.kinds import compare_directories
 from bench.comparison.margin import share_of
 from bench.comparison.pairs import MOST_PAIRS, run_pairs
@@ -18,6 +17,7 @@ from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
 from bench.report import html, markdown
+from bench.results.base import to_bytes
 from bench.results.comparison import ComparisonResult
 from bench.run_files.writable import make_directory, refuse_directory, write_file
 from bench.terminal import terminal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 
 from bench.clock import utc_now
 from bench.commands import fit_replay
+from bench.commands.output import show
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
@@ -22,8 +22,8 @@ from bench.fit.profile import batching_profile, sampled_profile
 from bench.fit.read import read_runs
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
-from bench.report import html, text
-from bench.results.base import to_plain
+from bench.report import html
+from bench.results.base import to_bytes, to_plain
 from bench.results.profile import Profile
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
@@ -97,29 +97,25 @@ def main(argv: Sequence[str]) -> int:
         profile = sampled(runs, given.server)
     else:
         profile = fitted(runs, limits, given.server)
-    content = _written(profile, out)
+    _write(profile, out)
     if not given.no_replay:
         profile = _replayed(profile, given)
-        content = _written(profile, out)
-    if given.format == "json":
-        sys.stdout.write(content.decode())
-    else:
-        text.show(fit_document(profile), Level.USUAL)
-        if out is not None:
-            print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
+        _write(profile, out)
+    pages = (
+        "" if out is None else f"profile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}"
+    )
+    show(profile, fit_document(profile), given.format, Level.USUAL, pages)
     return Exit.GOOD
 
 
-def _written(profile: Profile, out: Path | None) -> bytes:
-    """The profile as a file, and put into place, with its page beside it."""
-    content = orjson.dumps(to_plain(profile), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+def _write(profile: Profile, out: Path | None) -> None:
+    """Put the profile into place, with its page beside it."""
     if out is not None:
         try:
-            out.write_bytes(content)
+            out.write_bytes(to_bytes(profile))
             page_of(out).write_text(html.render(fit_document(profile)), encoding="utf-8")
         except OSError as e:
             raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
-    return content
 
 
 def page_of(out: Path) -> Path:

@@ -129,6 +129,8 @@ def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
     if Verdict.FAILED in gate.verdicts:
+        if kept is None:
+            return f"{path} was not written, because something failed"
         return f"{path} is unchanged, because something failed. To accept the change, begin another file"
     grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
     baselines.write(path, grown)

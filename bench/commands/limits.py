@@ -6,14 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from bench import ceiling
+from bench.commands.output import show
 from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
 from bench.limits import measure
 from bench.limits.limits_document import limits_document
-from bench.report import text
 from bench.run_files.writable import refuse_file
 from bench.terminal import terminal
 
@@ -54,10 +52,7 @@ def main(argv: Sequence[str]) -> int:
         refuse_file("--out", Path(given.out), makes_directories=True)
     observer = terminal(given.quiet)
     result = measure.measure(quick=given.quick, observer=observer)
-    if given.format == "json":
-        print(orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(limits_document(result))
+    show(result.to_json(), limits_document(result), given.format)
     if not given.no_store:
         path = ceiling.default_path() if given.out is None else Path(given.out)
         ceiling.write(path, result.to_json())

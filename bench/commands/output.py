@@ -7,15 +7,17 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from bench.errors import PRECEDENCE, Exit
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.documents.document import Document, Level
     from bench.evaluate import Result
     from bench.load_search.render import Rendered
+    from bench.results.base import Result as FileContent
 
 _LONGEST = 4_000
 
@@ -94,6 +96,16 @@ def _forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def output_is_lost() -> bool:
+    """Whether stdout takes no more. What waits for it is then dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_output()
+        return True
+    return False
+
+
 def print_result(result: Result, form: str, *, quiet: bool, details: bool = False) -> int:
     """Print the result. Returns its exit status; 2 on a full disk."""
     try:
@@ -112,6 +124,27 @@ def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
     return found.exit
 
 
+def show(
+    content: FileContent | Mapping[str, object],
+    document: Document,
+    form: str,
+    level: Level | None = None,
+    below: str = "",
+) -> None:
+    """Print a result as JSON, or its document up to a level (None: the first screen) with what comes below it."""
+    if form == "json":
+        from bench.results.base import to_bytes
+
+        sys.stdout.write(to_bytes(content).decode())
+        return
+    from bench.documents.document import Level
+    from bench.report import text
+
+    text.show(document, Level.FIRST if level is None else level)
+    if below:
+        print(f"\n{below}")
+
+
 def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
     if form == "csv":
         from bench.report import metric_table
@@ -123,11 +156,10 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
 
         sys.stdout.write(markdown.render(run_document(result.summary)))
     elif form == "json":
-        import orjson  # Only now: without Trueload's packages, this module prints what is missing.
+        # Only now: without Trueload's packages, this module prints what is missing.
+        from bench.results.base import to_bytes
 
-        from bench.results.base import to_plain
-
-        print(orjson.dumps(to_plain(result.summary), option=orjson.OPT_INDENT_2).decode())
+        sys.stdout.write(to_bytes(result.summary).decode())
     else:
         from bench.documents.certificate_document import ledger_document
         from bench.documents.document import Level

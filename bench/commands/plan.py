@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
-
-import orjson
 
 from bench.capacity_plan.fitted import drawn, lengths_of, read_profile
 from bench.capacity_plan.plan import Asked, planned
@@ -20,14 +17,15 @@ from bench.capacity_plan.simulators import running
 from bench.capacity_plan.stretches import Stretches, supported
 from bench.capacity_plan.traffic import Traffic, read_rates, read_schedule, read_trace
 from bench.clock import utc_now
+from bench.commands.output import show
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import Exit, UsageError
 from bench.machine.identity import processors
 from bench.metrics.objectives import parse
-from bench.report import html, text
-from bench.results.base import to_plain
+from bench.report import html
+from bench.results.base import to_bytes
 from bench.results.plan import PlanContent
 from bench.results.profile import Profile
 from bench.run_files.writable import make_directory, refuse_directory, write_file
@@ -224,15 +222,10 @@ def _settings(given: Namespace) -> dict[str, object]:
 
 def _show(content: PlanContent, out: Path | None, form: str) -> None:
     """Write the files, and print."""
-    written = orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     document = plan_document(content)
     if out is not None:
         make_directory("--out", out)
-        write_file("--out", out / "plan.json", written)
+        write_file("--out", out / "plan.json", to_bytes(content))
         write_file("--out", out / "plan.html", html.render(document).encode())
-    if form == "json":
-        sys.stdout.write(written.decode())
-        return
-    text.show(document, Level.USUAL)
-    if out is not None:
-        print(f"\nplan: {out / 'plan.json'}\npage: {out / 'plan.html'}")
+    pages = "" if out is None else f"plan: {out / 'plan.json'}\npage: {out / 'plan.html'}"
+    show(content, document, form, Level.USUAL, pages)

@@ -7,19 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from bench.answer_quality import measure
 from bench.answer_quality.options import ANSWERED, OPTIONS, plan
 from bench.answer_quality.stored import PAGE
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
+from bench.commands.output import show
 from bench.config import RunConfig
 from bench.config.flags import Option, add_options
 from bench.documents.document import Level
 from bench.documents.quality_document import quality_document
 from bench.load_test import default_directory
-from bench.report import text
-from bench.results.base import to_plain
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
@@ -69,12 +66,11 @@ def main(argv: Sequence[str]) -> int:
         folder, command=["python", "-m", "bench", "quality", *argv], observer=terminal(made.loaded.quiet)
     )
     found = measure.measure(made, series, resume=resume is not None)
-    if made.loaded.format == "json":
-        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(quality_document(found.content), Level.BRIEF if made.loaded.quiet else Level.FIRST)
-        if not made.loaded.quiet:
-            print(f"\nanswers side by side: {folder / PAGE}")
-        if found.content.ended is not None:
-            print(f"to continue, run the same command with --resume {folder}")
+    quiet = made.loaded.quiet
+    below = "" if quiet else f"answers side by side: {folder / PAGE}"
+    show(
+        found.content, quality_document(found.content), made.loaded.format, Level.BRIEF if quiet else Level.FIRST, below
+    )
+    if found.content.ended is not None and made.loaded.format != "json":
+        print(f"to continue, run the same command with --resume {folder}")
     return found.exit

@@ -13,10 +13,10 @@ from bench import manifest
 from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.stored import PAGE, QUALITY
 from bench.commands import request_table
-from bench.commands.output import print_result, print_search
+from bench.commands.output import print_result, print_search, show
 from bench.config.flags import Parser
 from bench.documents import load_curves
-from bench.documents.document import Document, Level
+from bench.documents.document import Level
 from bench.documents.quality_document import quality_document
 from bench.documents.sweep_document import sweep_document
 from bench.documents.tune_document import tune_document
@@ -27,7 +27,7 @@ from bench.load_search.render import render_again
 from bench.load_sweep import measure, stored
 from bench.load_sweep.measure import SWEEP
 from bench.report import html, text
-from bench.results.base import Result, to_plain
+from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
@@ -109,24 +109,15 @@ def main(argv: Sequence[str]) -> int:
 def _quality(path: Path, form: str) -> int:
     content = stored_quality.read(path / QUALITY)
     stored_quality.write(path, content)
-    _show(content, quality_document(content), path / PAGE, form)
+    show(content, quality_document(content), form, Level.USUAL, f"page: {path / PAGE}")
     return content.exit
 
 
 def _tune(path: Path, form: str) -> int:
     content = tune_file.read(path / tune_file.TUNE)
     tune_file.write(path, content)
-    _show(content, tune_document(content), path / tune_file.PAGE, form)
+    show(content, tune_document(content), form, Level.USUAL, f"page: {path / tune_file.PAGE}")
     return tune_measure.exit_of(content)
-
-
-def _show(content: Result, document: Document, page: Path, form: str) -> None:
-    """Print a result as JSON, or its document and where its page is."""
-    if form == "json":
-        print(orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(document, Level.USUAL)
-        print(f"\npage: {page}")
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import orjson
-
 from bench.commands.options import note_idle_users, parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish
+from bench.commands.output import finish, show
 from bench.load_test import default_directory, run
 from bench.terminal import terminal
 
@@ -59,16 +57,11 @@ def _repeats(text: str | None) -> tuple[int | None, list[str]]:
 def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
     from bench.documents.sweep_document import repeats_document
     from bench.load_sweep.repeats import REPEATS, repeat
-    from bench.report import text
-    from bench.results.base import to_plain
     from bench.series.runs import RunSeries
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
     command = ["python", "-m", "bench", "run", *argv]
     found = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
-    if config.format == "json":
-        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
-    elif found.content.runs:
-        text.show(repeats_document(found.content))
-        print(f"\nrepeats: {folder / REPEATS}")
+    if found.content.runs or config.format == "json":
+        show(found.content, repeats_document(found.content), config.format, below=f"repeats: {folder / REPEATS}")
     return found.exit

@@ -7,17 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
+from bench.commands.output import show
 from bench.config.flags import Option, add_options
 from bench.documents.document import Level
 from bench.documents.sweep_document import sweep_document
 from bench.load_sweep import measure
 from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
 from bench.load_test import default_directory
-from bench.report import text
-from bench.results.base import to_plain
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
@@ -71,11 +68,8 @@ def main(argv: Sequence[str]) -> int:
         gpus=made.gpus,
         resume=resume is not None,
     )
-    if made.base.format == "json":
-        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
-    else:
-        text.show(sweep_document([found.content]), Level.USUAL)
-        print(f"\nsweep: {folder / measure.PAGE}")
-        if found.content.ended is not None:
-            print(f"to continue, run the same command with --resume {folder}")
+    below = f"sweep: {folder / measure.PAGE}"
+    if found.content.ended is not None:
+        below += f"\nto continue, run the same command with --resume {folder}"
+    show(found.content, sweep_document([found.content]), made.base.format, Level.USUAL, below)
     return found.exit

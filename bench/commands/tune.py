@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import orjson
-
 from bench.commands.options import resolve_flags
+from bench.commands.output import show
 from bench.config import RunConfig
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.tune_document import tune_document
 from bench.errors import UsageError
 from bench.load_test import default_directory
-from bench.report import text
-from bench.results.base import to_plain
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
 from bench.tuning.measure import missing_race, tune
@@ -70,13 +67,11 @@ def main(argv: Sequence[str]) -> int:
     observer = terminal(given.quiet)
     series = RunSeries(folder, command=["python", "-m", "bench", "tune", *argv], observer=observer)
     found = tune(spec, series, resolved, observer, resume=given.resume is not None)
-    if given.format == "json":
-        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
-        return found.exit
-    text.show(tune_document(found.content), Level.BRIEF if given.quiet else Level.USUAL)
-    print(f"\nthe race: {folder / PAGE}")
+    below = f"the race: {folder / PAGE}"
     if found.content.ended in ("budget", "interrupted"):
-        print(f"to go on: python -m bench tune {given.spec} --resume {folder} --budget 2h")
+        below += f"\nto go on: python -m bench tune {given.spec} --resume {folder} --budget 2h"
+    level = Level.BRIEF if given.quiet else Level.USUAL
+    show(found.content, tune_document(found.content), given.format, level, below)
     return found.exit
 
 

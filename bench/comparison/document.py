@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import orjson
-
 from bench.comparison.compare import Compared, Comparison, Method, Versus
 from bench.comparison.numbers import ERRORS, Number
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
 from bench.documents.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
-from bench.results.base import to_plain
 from bench.results.comparison import (
     SCHEMA,
     ComparedNumber,
@@ -40,11 +37,6 @@ def result_of(comparison: Comparison) -> ComparisonResult:
 def differences_of(found: Sequence[Variation]) -> list[Difference]:
     """What is not the same on all sides."""
     return [Difference(group=v.group, name=v.name, values=list(v.values)) for v in found]
-
-
-def to_bytes(result: ComparisonResult) -> bytes:
-    """As it is written to a file."""
-    return orjson.dumps(to_plain(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def side_of(side: Side) -> ComparedSide:

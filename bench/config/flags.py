@@ -152,6 +152,11 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(_problems_of(self, unknown, unknown, {}))
         for pattern, plainly in _ARGPARSE_SAYS:
             message = re.sub(pattern, plainly, message)
+        if message.startswith("missing: "):
+            for action in self._actions:
+                if action.required and action.choices and action.option_strings:
+                    flag = action.option_strings[-1]
+                    message = re.sub(rf"{flag}\b", f"{flag} ({', '.join(map(str, action.choices))})", message)
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 

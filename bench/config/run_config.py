@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -39,6 +39,9 @@ from bench.workload.tracing import Tracing
 from promptset.probes import Probe, make_probes, parse_probes
 from promptset.samples import Sample
 from promptset.tokens import SERVER
+
+if TYPE_CHECKING:
+    from bench.accuracy.load_shape import LoadKind
 
 SECRETS = {"api_key", "header"}
 """What a run directory keeps masked."""
@@ -81,6 +84,19 @@ class RunConfig(Settings):
         if self.balance is not None:
             return self.balance
         return "weighted" if any(one.weight != 1 for one in self.targets) else "round_robin"
+
+    def kind_for(self, workers: int) -> LoadKind:
+        """Of what kind the load is with so many workers, for the certificates that may speak for it."""
+        from bench.accuracy.load_shape import LoadKind  # Only now: few runs have a certificate.
+
+        return LoadKind.of(
+            open_loop=self.load.open_loop,
+            transport=self.transport,
+            stream=self.stream,
+            tls=self.url.startswith("https:"),
+            workers=workers,
+            endpoint=self.endpoint,
+        )
 
     @property
     def data(self) -> SourceSpec:

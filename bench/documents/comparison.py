@@ -24,9 +24,9 @@ SURE = 0.05
 """Level of the tests, over all numbers."""
 UNITS = {"1/s": "/s", "share": ""}
 MEANINGS = {
-    "differs": "the interval excludes no change, and the change is at least the margin",
+    "worse, better, differs": "the interval excludes no change, and the change is at least the margin",
     "same": "the whole interval lies inside the margin",
-    "at the margin": "the interval excludes no change, but the change may be below the margin",
+    "at margin": "the interval excludes no change, but the change may be below the margin",
     "not shown": "none of these: make more runs to know",
 }
 MORE_RUNS = {

@@ -102,7 +102,7 @@ def _numbers(versus: SideAgainstSide, content: ComparisonResult) -> Iterator[Blo
     if missing:
         yield findings(missing)
     others = [row for row in rows if not row.primary and row.change is not None]
-    note = "Many numbers, so that some would differ by chance alone. No claim rests on these."
+    note = "Latencies are in ms. Many numbers, so that some would differ by chance alone. No claim rests on these."
     if changed := [row for row in others if row.worse is not None]:
         yield _table("Explored: better or worse", versus, changed, note)
     if rest := [row for row in others if row.worse is None]:

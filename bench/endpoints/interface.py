@@ -67,6 +67,17 @@ def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str |
     return None
 
 
+def put_asked(body: dict[str, Any], sample: Sample, options: BodyOptions, limit: str) -> str | None:
+    """Put into a body what a request for text asks for; `limit` is the field of its most tokens. Returns as `put_own`."""
+    own_model = put_own(body, sample, options)
+    if sample.output_tokens is not None:
+        body[limit] = sample.output_tokens
+    if options.ignore_eos:
+        body["ignore_eos"] = True
+    body["stream"] = options.stream
+    return own_model
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
     """What a reader needs of the request. `count` is the target's tokenizer, if there is one.

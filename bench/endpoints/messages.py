@@ -7,7 +7,7 @@ import orjson
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions, asked_tokens, put_own
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions, asked_tokens, put_asked
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -45,12 +45,7 @@ class Messages(Endpoint):
             body = {"system": system, "messages": messages} if system else {"messages": messages}
             if sample.tools is not None:
                 body["tools"] = chat_translation.messages_tools(sample.tools)
-        own_model = put_own(body, sample, options)
-        if sample.output_tokens is not None:
-            body["max_tokens"] = sample.output_tokens
-        if options.ignore_eos:
-            body["ignore_eos"] = True
-        body["stream"] = options.stream
+        own_model = put_asked(body, sample, options, "max_tokens")
         if options.tool_choice is not None and body.get("tools"):
             body["tool_choice"] = chat_translation.messages_tool_choice(options.tool_choice)
         if options.extra:

@@ -17,7 +17,7 @@ from bench.endpoints.interface import (
     ParsedReply,
     ReadOptions,
     asked_tokens,
-    put_own,
+    put_asked,
 )
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
@@ -64,12 +64,7 @@ class OpenAIEndpoint(Endpoint):
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
         body = dict(sample.body) if sample.body is not None else self.prompt_fields(sample)
-        own_model = put_own(body, sample, options)
-        if sample.output_tokens is not None:
-            body["max_tokens"] = sample.output_tokens
-        if options.ignore_eos:
-            body["ignore_eos"] = True
-        body["stream"] = options.stream
+        own_model = put_asked(body, sample, options, "max_tokens")
         body.pop("stream_options", None)
         if options.stream and options.ask_usage:
             body["stream_options"] = {"include_usage": True}

@@ -11,7 +11,7 @@ import orjson
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, ReadOptions, asked_tokens, put_own
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, ReadOptions, asked_tokens, put_asked
 from bench.endpoints.responses_reader import (
     ResponsesReader,
     incomplete_reason,
@@ -76,12 +76,7 @@ class Responses(Endpoint):
             body["input"] = sample.prompt if chat is None else chat_translation.items_of(chat)
             if sample.tools is not None:
                 body["tools"] = chat_translation.responses_tools(sample.tools)
-        own_model = put_own(body, sample, options)
-        if sample.output_tokens is not None:
-            body["max_output_tokens"] = sample.output_tokens
-        if options.ignore_eos:
-            body["ignore_eos"] = True
-        body["stream"] = options.stream
+        own_model = put_asked(body, sample, options, "max_output_tokens")
         if options.tool_choice is not None and body.get("tools"):
             body["tool_choice"] = chat_translation.responses_tool_choice(options.tool_choice)
         if options.extra:

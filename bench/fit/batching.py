@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.decode_cost import pieces_of
@@ -107,7 +106,6 @@ def _limit(given: int | None, stated: int | None) -> Limit | None:
     return None if value is None else Limit(value, value, source)
 
 
-Array = npt.NDArray[np.float64]
 ChunkKind = Literal["single", "interval", "drafts"]
 
 _NOTABLE = 0.2

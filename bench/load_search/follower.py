@@ -109,12 +109,17 @@ def ended_lines(search: Search, result: Result, require: float | None) -> list[s
     load = load_text(result.load, kind)
     if not counts(result):
         return [f"visit {result.n}: {load}: {_LOST[result.verdict]}"]
-    shares = [f"{goal.text} {broke(result, goal)[0]}" for goal in search.settings.goals]
+    shares = [
+        f"{goal.text}: {broke(result, goal)[0]}"
+        if goal.allowed is None
+        else f"{broke(result, goal)[0]} broke {goal.text}"
+        for goal in search.settings.goals
+    ]
     if result.kept_up is False:
         shares.append("requests pile up")
     state = outcome(search, result)
     return [
-        f"visit {result.n}: {load} {state} (broken: {', '.join(shares)}; {result.requests:,} requests)",
+        f"visit {result.n}: {load} {state} ({', '.join(shares)}; {result.requests:,} requests)",
         f"  {_known(search, result.load if require is None else require)}",
     ]
 

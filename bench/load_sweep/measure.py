@@ -18,7 +18,6 @@ from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
 from bench.report import html
-from bench.results.base import to_plain
 from bench.results.sweep import FittedKnee, SweepContent, SweepPoint
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
@@ -245,7 +244,7 @@ def _p90_s(summary: RunSummary) -> float | None:
 def write(folder: Path, content: SweepContent) -> None:
     """Put sweep.json and its page in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    files.write(folder, SWEEP, to_plain(content))
+    files.write(folder, SWEEP, content)
     RunDirectory(folder).write(PAGE, html.render(sweep_document([content])).encode())
 
 

@@ -10,7 +10,6 @@ from bench.config import RunConfig
 from bench.documents import sweep_words
 from bench.errors import PRECEDENCE, Exit
 from bench.load_sweep.points import RunNumbers, together
-from bench.results.base import to_plain
 from bench.results.sweep import REPEATS_SCHEMA, RepeatedRun, RepeatsContent
 from bench.secrets import public_command
 from bench.series import files
@@ -46,7 +45,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
 
     def write(runs: Sequence[RunNumbers], end: End | None) -> None:
         if runs:
-            files.write(series.path, REPEATS, to_plain(content(runs, end)))
+            files.write(series.path, REPEATS, content(runs, end))
 
     runs, end = drive(
         in_order(range(1, repeats + 1)),

@@ -38,8 +38,6 @@ from bench.results.sessions import (
 )
 
 S_PER_H = 3600
-PER_USER = ("p50", "p75", "p90", "p95", "p99")
-"""Quantiles of the time per token whose inverse is a speed: p90 is what nine of ten requests had at least."""
 
 
 class JobNumbers:

@@ -22,7 +22,7 @@ from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.results.base import to_plain
+from bench.results.base import to_bytes
 from bench.results.baseline import (
     KEPT,
     SCHEMA,
@@ -167,7 +167,7 @@ def write(path: Path, baseline: Baseline) -> None:
     draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(orjson.dumps(to_plain(baseline), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        draft.write_bytes(to_bytes(baseline))
         draft.replace(path)
     except OSError as e:
         raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e

@@ -74,7 +74,8 @@ def _page(document: Document, level: Level, columns: int) -> Group:
     for section in document.sections:
         blocks = [block for block in section.blocks if shown(block, level)] if shown(section, level) else []
         drawn = [part for block in blocks if (part := _block(block, columns, level)) is not None]
-        if drawn and section.title and level > Level.FIRST:
+        twice = bool(blocks) and getattr(blocks[0], "title", None) == section.title
+        if drawn and section.title and level > Level.FIRST and not twice:
             subtitle = _plain(section.subtitle, "dim") if section.subtitle else None
             drawn.insert(0, _group(_plain(section.title, "bold underline"), subtitle))
         for part in drawn:

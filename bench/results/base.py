@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
+import orjson
 from msgspec import UNSET, Meta, UnsetType
 
 
@@ -85,6 +86,11 @@ def every_key(*names: str, of: str | None = None, optional: Sequence[str] = ()) 
 def to_plain(result: Result | Mapping[str, Result]) -> dict[str, Any]:
     """A result as its file has it: dicts and lists."""
     return cast("dict[str, Any]", msgspec.to_builtins(result))
+
+
+def to_bytes(content: Result | Mapping[str, object]) -> bytes:
+    """A result as it is written to its file."""
+    return orjson.dumps(msgspec.to_builtins(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def rounded(numbers: T) -> T:

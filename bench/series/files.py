@@ -11,6 +11,7 @@ import orjson
 
 from bench.clock import utc_now
 from bench.machine import identity
+from bench.results.base import Result, to_bytes
 from bench.run_files.run_directory import RunDirectory
 
 
@@ -36,6 +37,6 @@ def sha256_of(content: object) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def write(folder: Path, name: str, content: Mapping[str, object]) -> None:
+def write(folder: Path, name: str, content: Result | Mapping[str, object]) -> None:
     """Put a file of this content in place, in a directory that is there."""
-    RunDirectory(folder).write(name, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    RunDirectory(folder).write(name, to_bytes(content))

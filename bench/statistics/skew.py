@@ -70,7 +70,9 @@ def slower(replicas: Sequence[tuple[Floats, Floats]]) -> list[Slower | None]:
     if _goes_one_way(means.mean(axis=0)):
         return nothing
     others = (means.sum(axis=0) - means) / (len(replicas) - 1)
-    return [_judged(row) for row in means - others]
+    rows = means - others
+    shared = _at_lag_1([_batches(row) for row in rows])
+    return [_judged(row, shared) for row in rows]
 
 
 def _means(place: npt.NDArray[np.integer[Any]], ms: Floats, slices: int) -> Floats:
@@ -92,14 +94,23 @@ def _batches(d: Floats) -> Floats:
     return np.array([part.mean() for part in np.array_split(d, min(BATCHES, len(d)))])
 
 
-def _judged(d: Floats) -> Slower | None:
+def _at_lag_1(rows: Sequence[Floats]) -> float:
+    """The correlation of neighbours, of all rows together."""
+    centered = [x - x.mean() for x in rows]
+    spread = math.fsum(float(x @ x) for x in centered)
+    return math.fsum(float(x[1:] @ x[:-1]) for x in centered) / spread if spread > 0 else 0.0
+
+
+def _judged(d: Floats, shared: float) -> Slower | None:
     """The mean of d, with the larger of two standard errors. That of slices sees a dependence of neighbours. That of batches
     sees a slow drift, which hides in the noise of slices; their correlation r at lag 1, less its bias of -(1 + 3 r) / B
-    (Kendall, Biometrika 41, 1954), stands for an autoregression: B (1 - r) / (1 + r) of them are independent."""
+    (Kendall, Biometrika 41, 1954), stands for an autoregression: B (1 - r) / (1 + r) of them are independent.
+
+    `shared` is the correlation over all replicas. Of `BATCHES` values alone r is uncertain, and among many replicas one looks
+    independent by chance; queues of equal replicas live equally long, so r is at least `shared`."""
     x = _batches(d)
-    centered = x - x.mean()
-    spread = float(centered @ centered)
-    r = float(centered[1:] @ centered[:-1]) / spread if spread > 0 else 0.0
+    spread = float(((x - x.mean()) ** 2).sum())
+    r = max(_at_lag_1([x]), shared)
     r = max(0.0, r + (1 + 3 * r) / len(x))
     effective = len(x) * (1 - r) / (1 + r)
     if effective < LEAST_EFFECTIVE:

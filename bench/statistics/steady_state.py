@@ -17,7 +17,6 @@ that only wanders is called a drift. Residuals, so that a drift does not hide it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,9 +86,3 @@ def mser(values: Values, batch: int = BATCH) -> Cut:
     errors = np.maximum(squares - totals**2 / kept, 0.0) / kept.astype(np.float64) ** 2
     best = int(np.argmin(errors[: n // 2 + 1]))
     return Cut(best * batch, best < n // 2)
-
-
-def later(cuts: Iterable[Cut]) -> Cut:
-    """The latest of the cuts of several series of one run; it has settled where all have."""
-    known = list(cuts)
-    return Cut(max((cut.left_out for cut in known), default=0), all(cut.settled for cut in known))

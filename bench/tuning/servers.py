@@ -11,7 +11,6 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -30,8 +29,6 @@ _LOOK_EVERY_S = 0.2
 _ASK_S = 1.0
 _STOP_MARGIN_S = 10.0
 _TAIL_BYTES = 64 << 10
-
-Waiting = Callable[[str], AbstractContextManager[None]]
 
 
 class NotReady(TargetError):

@@ -13,7 +13,7 @@ import msgspec
 from bench.documents.tune_document import tune_document
 from bench.loads import KINDS
 from bench.report import html
-from bench.results.base import rounded, to_plain
+from bench.results.base import rounded
 from bench.results.tune import SCHEMA, TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.shape import read_result
@@ -168,5 +168,5 @@ def read(path: Path) -> TuneContent:
 
 def write(folder: Path, content: TuneContent) -> None:
     """Put tune.json and its page in place."""
-    files.write(folder, TUNE, to_plain(content))
+    files.write(folder, TUNE, content)
     RunDirectory(folder).write(PAGE, html.render(tune_document(content)).encode())

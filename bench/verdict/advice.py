@@ -26,7 +26,7 @@ ADVICE: dict[str, str] = {
     "littles_law": "free the machine; on a quiet one, report this as a defect of Trueload",
     "files": "restore the file from a copy of the run directory, or measure again",
     "imported": "measure with python -m bench run if you need numbers of known error",
-    "errors": "read the table of errors; lower the load until nothing fails",
+    "errors": "read the table of errors: correct what the server refuses (400, 404), else lower the load until nothing fails",
     "sent_again": "look in the logs of the server and the proxy for an idle timeout or a worker that restarts",
     "late_ends": "look for what the server, or a proxy, does between the last token and the end of a reply (usage, logs)",
     "target_gone": "read the server's log (out of memory is the usual cause), and run again with a lower load",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def survive() -> None:
     sys.stderr = _surviving(sys.stderr)
 
 
-def _surviving(stream: TextIO) -> TextIO:
-    if not isinstance(stream, io.TextIOWrapper):  # A test's own, or none at all.
+def _surviving(stream: TextIO | None) -> TextIO:
+    if stream is None:  # It was closed before the program began.
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper):  # A test's own.
         return stream
     stream.flush()
     return io.TextIOWrapper(

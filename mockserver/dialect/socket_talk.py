@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from mockserver.dialect.endpoint import Endpoint
@@ -35,12 +35,6 @@ class SocketTalk(Protocol):
 
     def on_sent(self, message: bytes) -> None:
         """A message of a reply leaves."""
-
-
-class TalkOf(Protocol):
-    """Begins a connection: the headers of its handshake, and the query of its URL."""
-
-    def __call__(self, handshake: Sequence[Header], query: Mapping[str, str]) -> SocketTalk: ...
 
 
 def headers_of(metadata: object, handshake: Sequence[Header]) -> list[Header]:

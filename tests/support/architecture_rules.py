@@ -234,9 +234,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.process.child_process", "bench.process.event_loop", "bench.telemetry"}
     ),
     "bench.config": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
-         "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
-         "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
+        {"bench.accuracy.load_shape", "bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog",
+         "bench.metrics.objectives", "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets",
+         "bench.sources", "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
     "bench.config.flags": frozenset(
@@ -254,7 +254,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.process.priority", "bench.run_files.run_directory", "bench.run_files.run_state",
          "bench.server_metrics.prefix_cache"}
     ),
-    "bench.load_kind": frozenset({"bench.accuracy.load_shape", "bench.config"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine.machine_cache", "bench.metrics", "bench.records",
          "promptset.distributions"}
@@ -312,6 +311,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
     "bench.companions": frozenset({"bench"}),
+    "bench.supply": frozenset({"bench", "promptset"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
          "bench.load_test", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
@@ -436,10 +436,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answers", "metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts", "telemetry"}),
+    frozenset({"ceiling", "damage", "load", "manifest", "observer", "run_facts", "telemetry"}),
     frozenset(
         {"capacity_plan", "companions", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}
     ),
+    frozenset({"supply"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),

@@ -178,7 +178,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
     ),
     (
         "what a run asks of certificates before its load",
-        "import bench.load_test, bench.load_kind, bench.accuracy.coverage",
+        "import bench.load_test, bench.accuracy.load_shape, bench.accuracy.coverage",
         {"bench.evaluate", "bench.metrics.summary", "jinja2", "rich"},
     ),
     (

@@ -184,10 +184,12 @@ def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list
             for name in sorted(packages)
             if ours.versions.get(name) != theirs.versions.get(name)
         ]
+        remedy = "install the same on every node"
         if not differ and ours.code != theirs.code:
+            remedy = f"leave out --runtime-env none, or {remedy}"
             differ = [
                 f"other source code of trueload {ours.versions.get('trueload', '')} ({theirs.code}, here: {ours.code})"
             ]
         if differ:
-            counts[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
+            counts[node] = f"--cluster: node {node} has {', '.join(differ)}: {remedy}"
     return list(counts.values())

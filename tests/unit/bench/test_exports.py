@@ -115,3 +115,11 @@ def test_wandb_keeps_a_run_offline(
     (kept,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     content = kept.read_bytes()
     assert all(json.dumps(name)[1:-1].encode() in content for name in ("ttft_ms.p99", "requests_per_s", "SUSPECT"))
+
+
+@pytest.mark.parametrize("words", [(), ("--format", "excel")])
+def test_a_missing_or_an_unknown_format_lists_those_that_there_are(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "run", *words]) == Exit.USAGE
+    assert ", ".join(FORMATS) in capsys.readouterr().err

@@ -111,6 +111,25 @@ def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, lef
     assert done.stderr == "error: the result cannot be printed (No space left on device): it is in runs/a\n"
 
 
+@pytest.mark.processes
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["--help", "run --help", "--version"])
+def test_an_output_that_takes_no_more_is_one_sentence_and_no_traceback(words: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == "error: the output cannot be written (is the disk full?): send it to another file\n"
+
+
+@pytest.mark.processes
+def test_a_stdout_that_was_closed_before_the_start_is_no_defect() -> None:
+    command = f"{sys.executable} -m bench run --help >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

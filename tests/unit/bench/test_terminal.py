@@ -13,6 +13,7 @@ import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LoadGoal
+from bench.load.progress_tally import ProgressTally
 from bench.load.worker_health import WorkerHealth
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
@@ -91,6 +92,32 @@ def test_the_slowest_of_several_workers_is_named_with_those_that_are_lost() -> N
     (each,) = [line for line in lines if "ms late and CPU" in line]
     assert each.startswith("  workers, ms late and CPU:  1: 9.1 -  0: 0.3 31%  3: 0.1 20%")
     assert each.endswith("and 3 more")
+
+
+def test_each_replica_has_a_line_the_failing_one_first() -> None:
+    def lines_of(replicas: int) -> list[str]:
+        async def main(loop: VirtualTimeLoop) -> list[str]:
+            tallies = [ProgressTally(), ProgressTally()]  # Of two workers.
+            for number in range(replicas):
+                for tally in tallies:
+                    tally.add(made_record(number, chunks_ms=(50 + number, 90), target=f"http://r{number:02}"))
+            tallies[1].add(made_record(99, target="http://r01", outcome=Outcome.RESET))
+            tallies[1].add(made_record(98, target="http://r00", outcome=Outcome.RESET, phase="warmup"))
+            live = Live(LoopClock(), lambda at_ns: dict(COUNTS), HUNDRED)
+            live.start()
+            for tally in tallies:
+                live.merge(tally)
+            return load_lines(live.numbers(START_NS + 2 * NS_PER_S), unicode=True)
+
+        return [line for line in run_virtual(main) if "http://r" in line or "more replicas" in line]
+
+    assert lines_of(3) == [
+        "  http://r01: 1.5 requests/s  mean 51.0 ms  failed 1",
+        "  http://r02: 1.0 requests/s  mean 52.0 ms  failed 0",
+        "  http://r00: 1.5 requests/s  mean 50.0 ms  failed 0",
+    ]
+    assert lines_of(20)[0].endswith("failed 1")
+    assert (len(lines_of(20)), lines_of(20)[-1]) == (9, "  and 12 more replicas")
 
 
 @contextmanager

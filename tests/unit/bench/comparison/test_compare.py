@@ -13,11 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.comparison.compare import Comparison, Method, compare
-from bench.comparison.document import result_of, to_bytes
+from bench.comparison.document import result_of
 from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
 from bench.errors import Exit, UsageError
-from bench.results.base import to_plain
+from bench.results.base import to_bytes, to_plain
 from bench.results.certificate import LedgerCalibration
 from bench.run_files.run_directory import SUMMARY
 from bench.statistics.between_runs import NOT_INTERLEAVED, Answer

@@ -94,7 +94,7 @@ def test_what_stays_of_a_visit() -> None:
     lines = ended_lines(search, search.results[-1], None)
     assert lines[0].startswith("visit 5: ")
     assert f"({P99.text} " not in lines[0]
-    assert "(broken: ttft:p99<500ms " in lines[0]
+    assert "% broke ttft:p99<500ms; " in lines[0]
     assert lines[1].startswith("  known: no conclusion yet, ")
     scouts = ended_lines(searched(4), searched(4).results[-1], None)
     assert scouts[0].startswith("visit 4: 64/s broke")
@@ -139,7 +139,7 @@ def test_a_visit_that_only_piled_up_has_not_failed_yet() -> None:
 
     assert (
         line(0.0, "visit")
-        == "visit 8: 35/s is to be repeated (broken: ttft:p99<500ms 0%, requests pile up; 4,000 requests)"
+        == "visit 8: 35/s is to be repeated (0% broke ttft:p99<500ms, requests pile up; 4,000 requests)"
     )
     assert line(0.0, "again").startswith("visit 8: 35/s did not hold (")
     assert line(0.5, "visit").startswith("visit 8: 35/s did not hold (")

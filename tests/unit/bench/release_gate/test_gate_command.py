@@ -125,6 +125,10 @@ def test_update_leaves_the_baseline_alone_where_something_failed(
     status, document = judged(capsys, slow, "--baseline", baseline, "--update")
     assert (status, baseline.read_bytes()) == (1, before)
     assert "is unchanged, because something failed" in document["notes"][-1]
+    new = tmp_path / "new.json"
+    status, document = judged(capsys, slow, "--slo", "ttft:p90<1us", "--baseline", new, "--update")
+    assert (status, new.exists()) == (1, False)
+    assert document["notes"][-1] == f"{new} was not written, because something failed"
 
 
 def test_a_young_baseline_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -152,7 +152,8 @@ def test_a_node_that_differs_is_named_once_with_all_that_differs() -> None:
     said = differences(FACTS, [("a", FACTS), ("b", other), ("b", other), ("c", code)])
     assert said == [
         "--cluster: node b has python 3.12.1 (here: 3.11.7), uvloop 1 (here: none): install the same on every node",
-        "--cluster: node c has other source code of trueload 0.1.0 (other, here: c0de): install the same on every node",
+        "--cluster: node c has other source code of trueload 0.1.0 (other, here: c0de): leave out --runtime-env none, "
+        "or install the same on every node",
     ]
     assert differences(FACTS, [("a", replace(FACTS, host="b", processors=9))]) == []
     # Ray has shipped the code: no package is installed there, and the source is the same.

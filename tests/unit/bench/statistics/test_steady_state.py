@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.statistics.autocorrelation import act
-from bench.statistics.steady_state import Cut, halves, later, mser
+from bench.statistics.steady_state import Cut, halves, mser
 from tests.support import scipy_stats as stats
 from tests.unit.bench.statistics.test_autocorrelation import autoregressive
 
@@ -47,11 +47,6 @@ def test_a_series_that_rises_to_its_end_has_not_settled() -> None:
 
 def test_a_short_series_is_left_whole() -> None:
     assert mser([1, 2, 3]) == Cut(0, True)
-
-
-def test_the_later_cut_of_two_series_wins() -> None:
-    assert later([Cut(10, True), Cut(25, False)]) == Cut(25, False)
-    assert later([]) == Cut(0, True)
 
 
 def test_the_test_of_the_halves_is_its_formula() -> None:

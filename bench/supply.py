@@ -1,0 +1,59 @@
+"""What a run sends, and how much of it; what its prompts share with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.answers.probe_set import write_probes
+from bench.errors import UsageError
+from bench.load.components import source_of
+from bench.manifest import PromptTexts
+from bench.rng import fresh_salt
+from promptset.errors import SpecError
+
+if TYPE_CHECKING:
+    from bench.modes.interface import LoadPlan
+    from bench.sources.interface import Source
+    from bench.watched_load import RunContext
+    from promptset.sharing import SharingTally
+    from promptset.tokens import Tokenizer
+
+SHARING_PLANNED_OVER = 10_000
+"""Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """The data of a run, opened, and its plan."""
+
+    tokenizer: Tokenizer | None
+    salt: str | None
+    source: Source[Any]
+    plan: LoadPlan
+
+    @classmethod
+    def of(cls, run: RunContext, tokenizer: Tokenizer | None) -> Supply:
+        """Open the data and plan the load."""
+        config = run.config
+        salt = None if config.same_prompts else fresh_salt()
+        with run.observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
+            source = source_of(config, tokenizer, salt=salt)
+            if config.check_answers is not None:
+                write_probes(run.directory, config.make_probes())
+            return cls(tokenizer, salt, source, config.load.plan(config.length, source))
+
+    @property
+    def texts(self) -> PromptTexts:
+        """Where the texts of the prompts come from."""
+        if self.source.tokenizer is None:
+            return PromptTexts(texts="own", salt=None)
+        return PromptTexts(texts="same" if self.salt is None else "fresh", salt=self.salt)
+
+    def planned_sharing(self) -> SharingTally | None:
+        """What the prompts share: all of them, or as many as stand for them. Raises UsageError where that cannot be told."""
+        requests = SHARING_PLANNED_OVER if self.plan.total is None else min(self.plan.total, SHARING_PLANNED_OVER)
+        try:
+            return self.source.planned_sharing(requests)
+        except SpecError as e:
+            raise UsageError(e.problems) from e
