@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from bench.console.language import Phrase
+from bench.console.language import Phrase, shown
 from bench.console.pages.site import TheSite
 
 routes = APIRouter()
@@ -14,7 +14,7 @@ routes = APIRouter()
 @routes.get("/api")
 def about_api(request: Request, site: TheSite) -> HTMLResponse:
     operations = [
-        (method.upper(), path, Phrase(operation.get("summary", "")))
+        (method.upper(), path, shown(Phrase(operation.get("summary", ""))).replace("`", ""))
         for path, methods in request.app.openapi()["paths"].items()
         for method, operation in methods.items()
     ]

@@ -33,6 +33,7 @@ def test_a_page_comes_in_the_language_that_the_browser_asks_for(user: TestClient
     page = user.get("/new", headers=CHINESE).text
     assert '<html lang="zh-CN">' in page
     assert re.findall("<h1>(.*)</h1>", page) == ["新建任务"]
+    assert "单个任务" in user.get("/api", headers=CHINESE).text  # What the routes of the API declare.
     # What the settings declare, and placeholders that are words; a value to type stays.
     assert '<label for="f-concurrency">并发用户数</label>' in page
     assert 'placeholder="服务器列出的模型"' in page

@@ -7,7 +7,10 @@ import json
 import os
 from pathlib import Path
 
+from starlette.testclient import TestClient
+
 from bench.console.series import read
+from bench.console.service import Console
 from bench.console.task import Task
 from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content
 
@@ -27,3 +30,13 @@ def test_a_sweep_that_runs_is_not_said_to_be_interrupted(tmp_path: Path) -> None
     assert stopped is not None
     assert (running.state, "Not complete" in (running.headline or "")) == ("running", False)
     assert "Not complete (interrupted)" in (stopped.headline or "")
+
+
+def test_a_series_with_a_report_shows_that_alone_and_without_one_its_runs(console: Console, user: TestClient) -> None:
+    sweep = console.runs / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text(json.dumps(content(LADDER[:4])))
+    assert 'id="steps"' in user.get("/tasks/sweep").text
+    (sweep / "sweep.html").write_text("<!doctype html>")
+    page = user.get("/tasks/sweep").text
+    assert ('id="steps"' in page, 'class="report"' in page) == (False, True)

@@ -134,6 +134,16 @@ def test_a_search_and_the_console_call_the_throughput_of_any_http_service_reques
                      "http": "Requests/s"}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("endpoints", "title"),
+    [(["embeddings"] * 2, "texts/s"), (["images"], "images/s"), (["embeddings", "rerank"], "inputs/s")],
+)
+def test_tasks_side_by_side_call_a_rate_by_what_they_send(endpoints: list[str], title: str) -> None:
+    tasks = [Task(id="a", state="ended", settings={"url": "http://h", "endpoint": name}, numbers={"inputs_per_s": 3.0})
+             for name in endpoints]  # fmt: skip
+    assert headlines(tasks) == [("inputs_per_s", title)]
+
+
 def test_a_sweep_of_generated_text_has_no_inputs() -> None:
     summary = filled(RunSummary, made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)]))
     runs = [RunNumbers(name="r", load=1, repeat=1, status="VALID", reasons=(), numbers=numbers_of(summary))]
