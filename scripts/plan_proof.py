@@ -132,7 +132,7 @@ def shown(title: str, real: dict[str, float], plan: dict[str, float], within: di
         missed += abs(off) > most
         said = " MISSED" if abs(off) > most else ""
         print(f"{name:<10}{np.round(real[name], 2):>12}{np.round(plan[name], 2):>12}{off:>+9.1%}{most:>9.0%}{said}")
-    return missed
+    return int(missed)  # NumPy's integers are no status for sys.exit.
 
 
 def of_replicas(place: Path, seconds: float) -> int:
