@@ -62,7 +62,7 @@ def companions(config: RunConfig, directory: RunDirectory) -> Iterator[Companion
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
     targets = [target_of(config.at_address(one)) for one in config.addresses]
-    # Only an inference server is likely to have metrics beside its API: nobody else's service is asked for a page.
+    # Only an inference server is likely to have metrics beside its API: other services are not asked for a page.
     named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
     pages = pages_of(named, config.gpu_metrics, targets)
     if not pages:

@@ -40,7 +40,7 @@ from bench.series.runs import unless_interrupted
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
 Places = str | list[str]
-"""The address of a mock, or those of its replicas: the setting `url`."""
+"""The setting `url`: the address of a mock, or the addresses of its replicas."""
 
 SLOW_READER_ID = f"{PROBE}slow-reader"
 """The id of the request of `read_slowly`, which is not part of the load."""
@@ -86,7 +86,7 @@ def calibrate(
 
 
 def anywhere(mock_flags: str) -> Places:
-    """As many addresses that nobody has as a mock with these flags will have."""
+    """Unused addresses, as many as a mock with these flags will listen on."""
     replicas = replicas_of(mock_flags)
     return ANYWHERE if replicas == 1 else [f"http://127.0.0.1:{port}" for port in range(1, 1 + replicas)]
 

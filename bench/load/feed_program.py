@@ -54,15 +54,13 @@ def main(descriptor: int) -> int:
             return endpoints.encode(sample, assignment.options)
 
         source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt, skip=made)
-        word, asked = b".", 1
+        first = frame(source.pack_next(encode))
+        if not loading:
+            give_way()  # Not earlier: the run waits for everything up to here. Not later: this message lets the load begin.
+        pipe.sendall(b"." + first)
         while True:
-            for _ in range(asked):
-                pipe.sendall(word + frame(source.pack_next(encode)))
-                word = b""
-            if not loading:
-                give_way()  # From here on. What is waited for before the load comes soon on a busy machine, too.
-                loading = True
-            asked = connection.recv()
+            for _ in range(connection.recv()):
+                pipe.sendall(frame(source.pack_next(encode)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return 0  # The process that sends has ended, or needs no more.
     except (BenchError, SpecError) as e:

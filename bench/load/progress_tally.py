@@ -109,16 +109,16 @@ class PhaseTally:
     def _count_waiting(self) -> None:
         if not self._waiting:
             return
-        table, names = RecordTable(self._waiting), [record.target for record in self._waiting]
-        untold = np.array(self._untold)
+        records, untold = self._waiting, np.array(self._untold)
+        table = RecordTable(records)
         self._waiting, self._untold = [], []
         ttft_ms = REQUEST_METRICS["ttft"].of(table)
         self._first_tokens.extend(known(ttft_ms[untold]) * NS_PER_MS)
         if self._replicas:
             latencies = np.where(np.isnan(ttft_ms), REQUEST_METRICS["e2el"].of(table), ttft_ms).tolist()
-            for name, latency_ms in zip(names, latencies, strict=True):
-                if name is not None and latency_ms == latency_ms:
-                    replica = self._replicas[name]
+            for record, latency_ms in zip(records, latencies, strict=True):
+                if record.target is not None and latency_ms == latency_ms:
+                    replica = self._replicas[record.target]
                     replica.latency_ms += latency_ms
                     replica.measured += 1
         for name, histogram in self._values.items():

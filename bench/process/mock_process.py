@@ -91,10 +91,11 @@ def replicas_of(flags: str) -> int:
 def _addresses(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> tuple[str, ...]:
     assert process.stdout is not None
     found: list[str] = []
+    servers = replicas_of(" ".join(words))
     for line in process.stdout:
         if line.startswith(READY):
             found.append(line.removeprefix(READY).strip())
-        if len(found) == replicas_of(" ".join(words)):
+        if len(found) == servers:
             return tuple(found)
     process.stdout.close()
     status = process.wait()

@@ -171,7 +171,7 @@ def give_way() -> None:
 
 
 def give_way_a_little() -> None:
-    """Be nicer than others, and yet come to an end where they leave no time. On Linux this is the calling thread's alone."""
+    """Lower the priority, but keep a share of a busy processor. On Linux only the calling thread changes."""
     if sys.platform != "win32":
         os.nice(NICENESS_BESIDE)
 

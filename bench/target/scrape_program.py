@@ -234,8 +234,8 @@ def main(descriptor: int) -> int:
         task: ScrapeTask = connection.recv()
         watch = Watch(task, connection)
         first = watch.first()
+        give_way()  # The run waits for everything up to here, and begins the load with this message.
         connection.send(first)
-        give_way()  # From here on: the load begins.
         if first.goes_on:
             watch.go_on()
     except (EOFError, BrokenPipeError, ConnectionResetError):
