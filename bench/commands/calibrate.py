@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         metavar='"FLAGS"',
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
-    own.add_argument("--url", metavar="URL", help="measure a mock that already runs there, instead of starting one")
+    own.add_argument("--url", action="append", metavar="URL", help="measure a mock that already runs there, instead of starting one")
     own.add_argument(
         "--sweep",
         nargs="*",
@@ -76,7 +76,13 @@ def main(argv: Sequence[str]) -> int:
     )
     own.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     flags, problems = parse_flags(parser, argv)
-    mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
+    mock_flags, urls, store = flags.pop("mock"), flags.pop("url") or [None], not flags.pop("no_store")
+    url = urls[0]
+    if len(urls) > 1:
+        problems.append(
+            f"--url: calibrate measures one mock, and {len(urls)} are given: calibrate them one by one, or replicas of one "
+            'with --mock "--replicas N"'
+        )
     loads, checks = flags.pop("sweep"), flags.pop("full")
     file = read_file(flags, problems)  # Once: standard input cannot be read again for each run.
     if url is None and flags.get("cluster") is not None:
