@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.patient_http import web
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -25,11 +26,11 @@ def mock() -> Iterator[MockProcess]:
 def ask(mock: MockProcess, request_id: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
     row = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 6, "stream": True, **(body or {})}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.post(mock.url + CHAT, json=row, headers={"x-request-id": request_id, **names})
+    return web.post(mock.url + CHAT, json=row, headers={"x-request-id": request_id, **names})
 
 
 def set_faults(mock: MockProcess, *specs: str) -> None:
-    assert httpx.patch(mock.url + "/admin/config", json={"fault": list(specs)}).status_code == 200
+    assert web.patch(mock.url + "/admin/config", json={"fault": list(specs)}).status_code == 200
 
 
 def test_a_request_has_its_own_latencies_and_length(mock: MockProcess) -> None:
