@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -193,6 +194,20 @@ def test_a_scraper_sees_the_end_of_the_run_and_the_page_ends_then(mock: MockProc
     ttft = {one.labels["le"]: one.value for one in families["trueload_ttft_seconds"].samples if "le" in one.labels}
     assert ttft["+Inf"] == 40.0
     assert set(families) <= {metric.prometheus for metric in METRICS.values()} | {"target"}
+
+
+def test_the_dashboard_chooses_by_labels_that_the_metrics_of_a_run_have(tmp_path: Path) -> None:
+    dashboard = json.loads((Path(__file__).parents[2] / "examples" / "grafana" / "trueload.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [one["query"] for one in dashboard["templating"]["list"] if one["type"] == "query"]
+    with mock_process("--fault", "429:every=4", "--ttft", "5ms", "--tpot", "1ms") as failing:
+        page = last_page(failing, tmp_path / "run", "application/openmetrics-text; version=1.0.0")
+    families = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+    series = [(one.name, one.labels.keys()) for family in families for one in family.samples]
+    for query in queries:
+        words = set(re.findall(r"[a-z][a-z0-9_]+", re.sub(r'"[^"]*"|\[[^]]*\]', "", query)))
+        words -= {"histogram_quantile", "sum", "by", "rate", "label_values"}
+        assert any(words == {name} | (words & labels) for name, labels in series), f"{query}: no series has {words}"
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there: apt-get install prometheus")
