@@ -23,8 +23,7 @@ from tests.support.patience import PATIENCE_S
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "mock.md").read_text(encoding="utf-8")
-PAGES = [TEXT, (DOCS / "mock-details.md").read_text(encoding="utf-8")]
-LINES = [line.removeprefix("$ ") for page in PAGES for line in page.splitlines()]
+LINES = [line.removeprefix("$ ") for line in TEXT.splitlines()]
 COMMANDS = sorted({line for line in LINES if line.startswith("python -m mockserver")})
 
 
