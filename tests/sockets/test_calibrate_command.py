@@ -24,7 +24,7 @@ from tests.support.learned import give
 from tests.support.literal_replies import error, whole
 from tests.support.literal_server import LiteralServer, closed_port
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 
 SMALL = ["--input-tokens", "20", "--output-tokens", "8", "--workers", "1", "--quiet"]
 CALM = """\
@@ -155,9 +155,10 @@ class _Elsewhere(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _pass_on(self, body: bytes | None) -> None:
+        import httpx
 
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length", "connection")}
-        found = web.request(self.command, self.url + self.path, content=body, headers=headers)
+        found = httpx.request(self.command, self.url + self.path, content=body, headers=headers, timeout=PATIENCE_S)
         content = found.content
         if self.path.startswith("/truth"):
             content = orjson.dumps(orjson.loads(content) | {"clock": {"boot_id": "another", "time_namespace": "one"}})

@@ -25,8 +25,6 @@ from bench.errors import Exit
 from tests.support.console_process import TOKEN
 from tests.support.literal_server import CERTIFICATE
 from tests.support.made_runs import made_run
-from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 LATER = ["--start-at", "2999-01-01T00:00"]
 
@@ -53,7 +51,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, 
     """A console, and the flags that name it."""
     with serving(tmp_path_factory.mktemp("console") / "runs") as (console, port):
         url = f"http://127.0.0.1:{port}"
-        web.get(url)  # Waits in the backlog until it serves.
+        httpx.get(url)  # Waits in the backlog until it serves.
         yield console, ["--url", url, "--token", TOKEN]
 
 
@@ -175,7 +173,7 @@ def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
     with serving(tmp_path, Tls(str(CERTIFICATE))) as (_, port):
         url = f"https://localhost:{port}"
         trusted = ssl.create_default_context(cafile=CERTIFICATE)
-        reply = httpx.get(url, params={"token": TOKEN}, verify=trusted, timeout=PATIENCE_S)
+        reply = httpx.get(url, params={"token": TOKEN}, verify=trusted)
         assert (reply.status_code, "; Secure" in reply.headers["set-cookie"]) == (200, True)
         words = ["tasks", "ls", "--url", url, "--token", TOKEN]
         assert cli.main([*words, "--ca-file", str(CERTIFICATE)]) == Exit.GOOD
@@ -190,7 +188,7 @@ def test_the_server_leaves_the_address_of_a_proxy_on_this_machine_as_it_is(tmp_p
     headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "203.0.113.7", "x-forwarded-user": "alice"}
     new = {"settings": {"url": "http://127.0.0.1:9"}, "start": False}
     with serving(tmp_path, proxy=proxy_of("127.0.0.1", "X-Forwarded-User")) as (_, port):
-        made = web.post(f"http://127.0.0.1:{port}/api/tasks", json=new, headers=headers)
+        made = httpx.post(f"http://127.0.0.1:{port}/api/tasks", json=new, headers=headers)
         assert made.json()["by"] == "alice"
 
 

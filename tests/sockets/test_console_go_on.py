@@ -6,13 +6,13 @@ import os
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench import cli
 from bench.errors import Exit
 from tests.support.console_process import SMALL, console_of, until
 from tests.support.mock_process import mock_process
-from tests.support.patient_http import web
 
 SHORT = {key: value for key, value in SMALL.items() if key != "concurrency"}
 
@@ -36,7 +36,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureF
         os.kill(int((tmp_path / task / "console.pid").read_text()), signal.SIGKILL)
         found = until(client, task, lambda task: bool(task["can_go_on"]))
         assert (found["state"], len(found["steps"])) == ("killed", 1)
-        assert web.patch(f"{mock.url}/admin/config", json={"fault": []}).status_code == 200
+        assert httpx.patch(f"{mock.url}/admin/config", json={"fault": []}).status_code == 200
         assert "error" in client.post(f"/tasks/{task}/start").json()
         assert cli.main(["tasks", "go-on", task, "--runs", str(tmp_path)]) == Exit.GOOD
         assert task in capsys.readouterr().out

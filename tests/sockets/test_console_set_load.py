@@ -10,8 +10,6 @@ import httpx
 
 from tests.support.console_process import console_of, new, until
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 
 def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: Path) -> None:
@@ -28,17 +26,17 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         root, bearer = str(client.base_url).removesuffix("/api/"), dict(client.headers)
         # The page, whole without JavaScript: its field has the present load, and posts to the same operation.
         while not re.search(
-            r'name="load"[^>]* value="5"', page := web.get(f"{root}/tasks/{task}", headers=bearer).text
+            r'name="load"[^>]* value="5"', page := httpx.get(f"{root}/tasks/{task}", headers=bearer).text
         ):
             time.sleep(0.1)
         assert f'action="/tasks/{task}/load"' in page
         assert 'name="csrf"' in page.partition('id="set-load"')[2].partition("</form>")[0]
-        posted = web.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "3"})
+        posted = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "3"})
         assert posted.status_code == 303, posted.text
-        wrong = web.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "many"}, follow_redirects=True)
+        wrong = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "many"}, follow_redirects=True)
         assert (wrong.status_code, "&#39;many&#39; is not a load" in wrong.text) == (400, True)
         # A browser of another site, which has no token of the page, changes nothing.
-        with httpx.Client(base_url=root, timeout=PATIENCE_S) as entered:
+        with httpx.Client(base_url=root) as entered:
             entered.get("/", params={"token": bearer["authorization"].removeprefix("Bearer ")})
             assert entered.cookies
             assert entered.post(f"/tasks/{task}/load", data={"load": "9"}).status_code == 403
@@ -49,4 +47,4 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         assert [segment["first"] for segment in summary["segments"]] == [2, 5, 3]
         over = client.post(f"/tasks/{task}/load", json={"load": 4})
         assert (over.status_code, "the load can be set only while a task runs" in over.json()["error"]) == (409, True)
-        assert "/api/tasks/{task}/load" in web.get(f"{root}/openapi.json", headers=bearer).json()["paths"]
+        assert "/api/tasks/{task}/load" in httpx.get(f"{root}/openapi.json", headers=bearer).json()["paths"]

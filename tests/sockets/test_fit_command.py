@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
@@ -14,7 +15,6 @@ from bench.cli import main
 from bench.errors import Exit
 from tests.support.made_runs_of_fit import written_run
 from tests.support.mock_process import mock_process
-from tests.support.patient_http import web
 from tests.support.step_server import StepServer, closed_loop
 
 TRUTH = StepServer(b0=9_000, b1=40, b2=300, a0=2_000)
@@ -55,7 +55,7 @@ def test_a_server_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: 
     assert profile["provenance"]["server"] == "a server"
     assert [run["most_in_flight"] for run in profile["provenance"]["runs"]] == [1, 8]
     with mock_process("--profile", str(out)) as mock:
-        truth = web.get(f"{mock.url}/truth", params={"input_tokens": 100, "output_tokens": 20}).json()
+        truth = httpx.get(f"{mock.url}/truth", params={"input_tokens": 100, "output_tokens": 20}).json()
     served = json.dumps(truth)
     assert "batching" in json.dumps(truth["config"])
     for name in ("b0", "b1", "b2", "a0"):

@@ -14,7 +14,6 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -28,18 +27,18 @@ def mock() -> Iterator[MockProcess]:
 
 
 def send(mock: MockProcess, **headers: str) -> httpx.Response:
-    return web.post(mock.url + CHAT, json=BODY, headers={name.replace("_", "-"): v for name, v in headers.items()})
+    return httpx.post(mock.url + CHAT, json=BODY, headers={name.replace("_", "-"): v for name, v in headers.items()})
 
 
 def served(mock: MockProcess, since: int) -> list[dict[str, Any]]:
-    lines = map(json.loads, web.get(mock.url + f"/ledger?since={since}").text.splitlines())
+    lines = map(json.loads, httpx.get(mock.url + f"/ledger?since={since}").text.splitlines())
     return sorted(lines, key=lambda line: int(line["received_ns"]))
 
 
 def test_a_change_holds_for_requests_that_come_after_and_the_ledger_names_it(mock: MockProcess) -> None:
-    start = web.post(mock.url + "/admin/reset").json()["ledger_lines"]
+    start = httpx.post(mock.url + "/admin/reset").json()["ledger_lines"]
     send(mock)
-    changed = web.patch(mock.url + "/admin/config", json={"ttft": "30ms", "fault": "429:index=9"})
+    changed = httpx.patch(mock.url + "/admin/config", json={"ttft": "30ms", "fault": "429:index=9"})
     assert changed.status_code == 200
     version = changed.json()["version"]
     assert changed.json()["config"]["ttft"] == "30ms"
@@ -49,48 +48,48 @@ def test_a_change_holds_for_requests_that_come_after_and_the_ledger_names_it(moc
     assert (before["planned"]["ttft_ns"], before["engine"]["config"]) == (5 * MS, version - 1)
     assert (after["planned"]["ttft_ns"], after["engine"]["config"]) == (30 * MS, version)
     assert (refused["fault"], refused["engine"]["config"]) == ("429", version)
-    truth = web.get(mock.url + "/truth").json()
+    truth = httpx.get(mock.url + "/truth").json()
     assert truth["configurations"][-1]["version"] == version
     assert truth["configurations"][-1]["from_line"] == start + 1
     assert truth["config"]["ttft"] == "30ms"
-    restored = web.post(mock.url + "/admin/reset").json()
+    restored = httpx.post(mock.url + "/admin/reset").json()
     assert (restored["config"]["ttft"], restored["config"]["fault"]) == ("5ms", [])
 
 
 def test_a_bad_change_is_a_400_with_every_problem_and_changes_nothing(mock: MockProcess) -> None:
-    before = web.get(mock.url + "/admin/config").json()
-    refused = web.post(mock.url + "/admin/config", json={"ttft": "5", "port": 4})
+    before = httpx.get(mock.url + "/admin/config").json()
+    refused = httpx.post(mock.url + "/admin/config", json={"ttft": "5", "port": 4})
     assert refused.status_code == 400
     for part in ("ttft: '5'", "port: cannot change"):
         assert part in refused.json()["error"]["message"]
     for content in (b"[]", b"{"):
-        assert web.post(mock.url + "/admin/config", content=content).status_code == 400
-    assert web.get(mock.url + "/admin/config").json() == before
+        assert httpx.post(mock.url + "/admin/config", content=content).status_code == 400
+    assert httpx.get(mock.url + "/admin/config").json() == before
 
 
 def test_a_reset_starts_counters_and_attempts_anew_and_the_ledger_goes_on(mock: MockProcess) -> None:
     send(mock, x_request_id="again-1")
-    lines = web.post(mock.url + "/admin/reset").json()["ledger_lines"]
+    lines = httpx.post(mock.url + "/admin/reset").json()["ledger_lines"]
     assert 'request_success_total{engine="0",finished_reason="length",model_name="mock-model"} 0.0' in (
-        web.get(mock.url + "/metrics").text
+        httpx.get(mock.url + "/metrics").text
     )
     send(mock, x_request_id="again-1")
     (line,) = served(mock, lines)
     assert line["attempt"] == 1
-    assert web.get(mock.url + "/truth").json()["plans_keyed_by"] == {"index": 1, "id": 0, "arrival_order": 0}
+    assert httpx.get(mock.url + "/truth").json()["plans_keyed_by"] == {"index": 1, "id": 0, "arrival_order": 0}
 
 
 def test_a_page_of_a_named_origin_may_call_and_no_other(mock: MockProcess) -> None:
     preflight = {"origin": "http://ui.example", "access-control-request-method": "POST",
                  "access-control-request-headers": "authorization, content-type"}  # fmt: skip
-    answer = web.options(mock.url + CHAT, headers=preflight)
+    answer = httpx.options(mock.url + CHAT, headers=preflight)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-headers"] == "authorization, content-type"
     assert "POST" in answer.headers["access-control-allow-methods"]
-    assert web.options(mock.url + CHAT, headers={**preflight, "origin": "http://other"}).status_code == 400
+    assert httpx.options(mock.url + CHAT, headers={**preflight, "origin": "http://other"}).status_code == 400
     # The streamed reply is written past ASGI; the list of models passes through it.
     for response in (send(mock, origin="http://ui.example"), send(mock, origin="http://ui.example", x_mock_fault="429"),
-                     web.get(mock.url + "/v1/models", headers={"origin": "http://ui.example"})):  # fmt: skip
+                     httpx.get(mock.url + "/v1/models", headers={"origin": "http://ui.example"})):  # fmt: skip
         assert response.headers["access-control-allow-origin"] == "http://ui.example"
     assert "access-control-allow-origin" not in send(mock, origin="http://other").headers
     assert "access-control-allow-origin" not in send(mock).headers
@@ -107,12 +106,12 @@ def test_while_it_drains_health_and_new_requests_get_a_503_and_a_second_signal_e
     with mock_process("--ttft", "600s", "--drain-s", "600") as mock:
         host, port = mock.url.removeprefix("http://").split(":")
         with (
-            httpx.Client(base_url=mock.url, timeout=PATIENCE_S) as client,
+            httpx.Client(base_url=mock.url) as client,
             client.stream("POST", CHAT, json=BODY, headers={"x-request-id": "in-1"}),
         ):
             mock.process.send_signal(signal.SIGTERM)
-            until(lambda: web.get(mock.url + "/health").status_code == 503)
-            refused = web.post(mock.url + CHAT, json=BODY, headers={"x-request-id": "late-2"})
+            until(lambda: httpx.get(mock.url + "/health").status_code == 503)
+            refused = httpx.post(mock.url + CHAT, json=BODY, headers={"x-request-id": "late-2"})
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             mock.process.send_signal(signal.SIGTERM)
             assert mock.process.wait(PATIENCE_S) == 0

@@ -10,10 +10,10 @@ import time
 import uuid
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request, until_read
 
 
@@ -21,8 +21,8 @@ from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until,
 def mock() -> Iterator[MockProcess]:
     with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
         # The kernel begins to stamp a moment after it is asked to, for all of the machine.
-        while sys.platform == "linux" and not web.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
-            web.post(mock.url + CHAT, json=chat(max_tokens=1))
+        while sys.platform == "linux" and not httpx.get(mock.url + "/truth").json()["arrival_clock"]["kernel"]:
+            httpx.post(mock.url + CHAT, json=chat(max_tokens=1))
         yield mock
 
 
@@ -41,7 +41,7 @@ def test_plans_count_from_the_last_byte_of_a_request_that_takes_several_reads(mo
         for piece in (whole[:100], whole[100:-1]):
             sock.sendall(piece)
             until_read(sock)
-        web.get(mock.url + "/health")  # By now the loop has run what that read was followed by.
+        httpx.get(mock.url + "/health")  # By now the loop has run what that read was followed by.
         with mock.held_still():  # Whatever stamps the last byte when it is read is late.
             before = time.monotonic_ns()
             sock.sendall(whole[-1:])
@@ -57,7 +57,7 @@ def test_plans_count_from_the_last_byte_of_a_request_that_takes_several_reads(mo
 @LINUX
 def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockProcess) -> None:
     names = [f"burst-{uuid.uuid4()}" for _ in range(50)]
-    clock = web.get(mock.url + "/truth").json()["arrival_clock"]
+    clock = httpx.get(mock.url + "/truth").json()["arrival_clock"]
     sent = []
     with contextlib.ExitStack() as stack:
         socks = [stack.enter_context(connect(mock)) for _ in names]
@@ -76,12 +76,12 @@ def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockP
         assert line["handled_ns"] - line["received_ns"] > MS
         # What was handled late has its first token late, and never early: the plan counts from the arrival.
         assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
-    assert web.get(mock.url + "/truth").json()["arrival_clock"] == {**clock, "kernel": clock["kernel"] + 50}
+    assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {**clock, "kernel": clock["kernel"] + 50}
 
 
 @LINUX
 def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProcess) -> None:
-    before = web.get(mock.url + "/truth").json()["arrival_clock"]
+    before = httpx.get(mock.url + "/truth").json()["arrival_clock"]
     whole = request(CHAT, chat(max_tokens=1, padding="x" * 3000))
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,7 +90,7 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
             for start in range(0, len(whole), 97):
                 sock.send(whole[start : start + 97])
             read_until(sock, b"0\r\n\r\n")
-    after = web.get(mock.url + "/truth").json()["arrival_clock"]
+    after = httpx.get(mock.url + "/truth").json()["arrival_clock"]
     assert (after["kernel"] - before["kernel"], after["user"] - before["user"]) == (60, 0)
 
 
@@ -121,9 +121,9 @@ def test_arrivals_over_ipv6_are_stamped_too() -> None:
     with mock_process("--host", "::1", "--ttft", "5ms", "--tpot", "1ms") as mock:
         assert mock.url.startswith("http://[::1]:")
         before = time.monotonic_ns()
-        assert web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "six-1"}).status_code == 200
+        assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "six-1"}).status_code == 200
         assert line_of(mock, "six-1")["received_ns"] > before - CLOCKS_NS
-        assert web.get(mock.url + "/truth").json()["arrival_clock"] == {"kernel": 1, "user": 0}
+        assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {"kernel": 1, "user": 0}
 
 
 def test_a_write_goes_to_the_socket_at_once() -> None:

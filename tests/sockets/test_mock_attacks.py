@@ -18,7 +18,6 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -37,7 +36,7 @@ def address(mock: MockProcess) -> tuple[str, int]:
 
 def ask(mock: MockProcess, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, **more}
-    return web.post(mock.url + CHAT, json=body)
+    return httpx.post(mock.url + CHAT, json=body, timeout=PATIENCE_S)
 
 
 # ---- Half-sent heads ---------------------------------------------------------------------------------------------------
@@ -167,7 +166,7 @@ def test_names_and_addresses_of_this_machine_are_answered(mock: MockProcess, hos
 
 
 def test_any_host_may_ask_for_text(mock: MockProcess) -> None:
-    assert web.post(
+    assert httpx.post(
         mock.url + CHAT, json={"messages": [{"role": "user", "content": "x"}]}, headers={"host": "a.example"}
     ).is_success
 
@@ -183,7 +182,7 @@ def test_a_name_can_be_allowed() -> None:
 
 def test_a_wild_temperature_gets_the_400_of_vllm_and_a_line(mock: MockProcess) -> None:
     body = {"messages": [{"role": "user", "content": "hello"}], "temperature": 99}
-    response = web.post(mock.url + CHAT, json=body, headers={"x-request-id": "wild-1"})
+    response = httpx.post(mock.url + CHAT, json=body, headers={"x-request-id": "wild-1"})
     assert (response.status_code, response.json()["error"]["message"]) == (
         400,
         "temperature must be in [0, 2], got 99.0. (parameter=temperature, value=99.0)",
@@ -203,7 +202,7 @@ def resident_mb(mock: MockProcess) -> float:
 
 def post_prompt(mock: MockProcess, megabytes: int) -> httpx.Response:
     text = "hello " * (megabytes * 1_000_000 // 6)
-    return web.post(mock.url + "/v1/completions", json={"prompt": text, "max_tokens": 1})
+    return httpx.post(mock.url + "/v1/completions", json={"prompt": text, "max_tokens": 1}, timeout=PATIENCE_S)
 
 
 def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) -> None:
@@ -219,7 +218,7 @@ def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) 
 
 @pytest.mark.parametrize(("path", "name"), [("/tokenize", "prompt"), ("/v1/embeddings", "input")])
 def test_a_huge_text_is_refused_everywhere(mock: MockProcess, path: str, name: str) -> None:
-    response = web.post(mock.url + path, json={name: "hello " * 8_000_000})
+    response = httpx.post(mock.url + path, json={name: "hello " * 8_000_000}, timeout=PATIENCE_S)
     assert response.status_code == 400
     assert "context length is only 131072 tokens" in response.json()["error"]["message"]
 

@@ -15,7 +15,6 @@ from mockserver.plans.arrival import key_of_choice
 from promptset.distributions import parse
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 LENGTHS = "uniform:2..20000"
 BODY = {"messages": [{"role": "user", "content": "Hi."}], "n": 2, "stream": True}
@@ -49,7 +48,7 @@ def mock(request: pytest.FixtureRequest) -> Iterator[MockProcess]:
 
 
 def running(mock: MockProcess) -> float:
-    found = re.search(r"^vllm:num_requests_running{[^}]*} (\S+)$", web.get(f"{mock.url}/metrics").text, re.MULTILINE)
+    found = re.search(r"^vllm:num_requests_running{[^}]*} (\S+)$", httpx.get(f"{mock.url}/metrics").text, re.MULTILINE)
     assert found is not None
     return float(found[1])
 
@@ -58,7 +57,7 @@ def running(mock: MockProcess) -> float:
 def test_a_choice_that_has_ended_is_in_the_engine_no_more(mock: MockProcess, interval: int) -> None:
     goes_on, ends = lengths(INDEX)
     assert ends < 20 < PATIENCE_S / 0.015 < goes_on
-    assert web.patch(f"{mock.url}/admin/config", json={"stream_interval": interval}).status_code == 200
+    assert httpx.patch(f"{mock.url}/admin/config", json={"stream_interval": interval}).status_code == 200
     deadline = time.monotonic() + PATIENCE_S
     while running(mock):  # The stream before this one, which its client has left.
         assert time.monotonic() < deadline

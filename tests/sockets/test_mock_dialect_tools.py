@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import jsonschema
 import openai
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 
 if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
     import anthropic
@@ -155,7 +155,7 @@ def test_faults_strike_calls_too(mock: MockProcess, fault: str) -> None:
     ):
         name = f"{fault.partition(':')[0]}{path.replace('/', '-')}-1"
         headers = {"x-request-id": name, "x-mock-fault": fault}
-        response = web.post(mock.url + path, json=body, headers=headers)
+        response = httpx.post(mock.url + path, json=body, headers=headers)
         assert response.status_code == 200
         line = mock.line_of(name)
         assert line["bytes_out"] == len(response.content)

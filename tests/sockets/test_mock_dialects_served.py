@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 
 EARLY_NS = 100_000
 """Deadlines within 0.1 ms share a wake-up."""
@@ -34,12 +34,12 @@ PATHS = ("/v1/messages", "/v1/responses", "/v1/chat/completions")
 def ask(mock: MockProcess, index: int, prompt: str, tokens: int) -> None:
     path = PATHS[index % 3]
     headers = {"x-request-id": f"r-{index}"}
-    response = web.post(mock.url + path, json=body_of(path, prompt, tokens), headers=headers)
+    response = httpx.post(mock.url + path, json=body_of(path, prompt, tokens), headers=headers, timeout=PATIENCE_S)
     assert response.status_code == 200
 
 
 def metrics(mock: MockProcess) -> dict[str, float]:
-    text = web.get(f"{mock.url}/metrics").text
+    text = httpx.get(f"{mock.url}/metrics").text
     return {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
 
 
@@ -58,7 +58,7 @@ def test_every_dialect_keeps_the_plan_of_the_engine(flags: tuple[str, ...]) -> N
             list(pool.map(lambda i: ask(mock, i, "word " * 40, 12), range(9)))
         lines = mock.ledger_lines(at_least=9)
         seen = metrics(mock)
-        truth = web.get(f"{mock.url}/truth?input_tokens=100&output_tokens=20").json()
+        truth = httpx.get(f"{mock.url}/truth?input_tokens=100&output_tokens=20").json()
     for line in lines:
         planned = line["planned"]
         due = list(accumulate(planned["gaps_ns"], initial=line["received_ns"] + planned["ttft_ns"]))
@@ -94,7 +94,7 @@ def test_usage_says_what_came_from_the_prefix_cache(caching: str) -> None:
             path = PATHS[index]
             body = body_of(path, "the same " * 40, 3)
             headers = {"x-request-id": f"c-{index}"}
-            usages[index] = usage_of(web.post(mock.url + path, json=body, headers=headers))
+            usages[index] = usage_of(httpx.post(mock.url + path, json=body, headers=headers, timeout=PATIENCE_S))
         lines = {line["index"]: line for line in mock.ledger_lines(at_least=3)}
     cached = [lines[index]["engine"]["cached_tokens"] for index in range(3)]
     assert (cached[0] > 40) is (cached[1] > 40) is (caching == "on")

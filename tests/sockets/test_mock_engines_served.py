@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 EARLY_NS = 100_000
@@ -24,7 +24,9 @@ FAST = ("--engine", "batching", "--step-cost", "b0=2000,b1=5,b2=20,a0=500", "--m
 def ask(mock: MockProcess, index: int, prompt: str | list[dict[str, str]], tokens: int, **more: Any) -> httpx.Response:
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     body = {"messages": messages, "max_tokens": tokens, "stream": True, **more}
-    response = web.post(f"{mock.url}/v1/chat/completions", json=body, headers={"x-request-id": f"r-{index}"})
+    response = httpx.post(
+        f"{mock.url}/v1/chat/completions", json=body, headers={"x-request-id": f"r-{index}"}, timeout=PATIENCE_S
+    )
     assert response.status_code == 200
     return response
 
@@ -35,7 +37,7 @@ def text_of(response: httpx.Response) -> str:
 
 
 def metrics(mock: MockProcess) -> dict[str, float]:
-    text = web.get(f"{mock.url}/metrics").text
+    text = httpx.get(f"{mock.url}/metrics").text
     return {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
 
 
@@ -74,7 +76,7 @@ def test_batching_is_true_to_itself_in_ledger_metrics_and_truth() -> None:
         assert seen["vllm:prefix_cache_hits_total"] == sum(line["engine"]["cached_tokens"] for line in lines)
         assert seen["vllm:prefix_cache_queries_total"] == sum(line["input_tokens"] for line in lines)
         assert seen["vllm:num_requests_running"] == seen["vllm:kv_cache_usage_perc"] == 0
-        truth = web.get(f"{mock.url}/truth?input_tokens=100&output_tokens=20").json()["expected"]
+        truth = httpx.get(f"{mock.url}/truth?input_tokens=100&output_tokens=20").json()["expected"]
         assert truth["input_tokens"] == 100
         assert truth["step_cost"]["b0"] == 2000
 

@@ -13,14 +13,13 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 from tests.support.raw_mock import CHAT, MS, chat, connect, read_until, request, until_read
 
 END = b"0\r\n\r\n"
 
 
 def ask(mock: MockProcess, request_id: str) -> httpx.Response:
-    return web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": request_id})
+    return httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": request_id})
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -32,7 +31,7 @@ def until(what: Callable[[], bool]) -> None:
 
 def refused(mock: MockProcess) -> bool:
     try:
-        web.get(mock.url + "/health")
+        httpx.get(mock.url + "/health")
     except httpx.ConnectError:
         return True
     except (httpx.ReadError, httpx.RemoteProtocolError):  # It stood in the queue of the listener when that was closed.
@@ -54,7 +53,7 @@ def test_nothing_listens_in_a_window_but_what_is_under_way_goes_on_and_it_listen
         busy.sendall(request(CHAT, chat(), x_request_id="busy-1", x_mock_ttft="800ms"))
         half.sendall(change[:-1])
         until_read(half)
-        response = web.patch(mock.url + "/admin/config", json={"fault": ["refuse:until=600s"]})
+        response = httpx.patch(mock.url + "/admin/config", json={"fault": ["refuse:until=600s"]})
         assert response.status_code == 200
         # The connection that stood idle is closed too: who keeps one must make a new one.
         assert idle.recv(1) == b""
@@ -97,6 +96,6 @@ def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_othe
 def test_a_header_cannot_ask_for_what_happens_before_it() -> None:
     with mock_process("--ttft", "1ms") as mock:
         body = {"messages": [{"role": "user", "content": "x"}]}
-        response = web.post(mock.url + CHAT, json=body, headers={"x-mock-fault": "slow_accept"})
+        response = httpx.post(mock.url + CHAT, json=body, headers={"x-mock-fault": "slow_accept"})
     assert response.status_code == 400
     assert "before a request is read" in response.json()["error"]["message"]

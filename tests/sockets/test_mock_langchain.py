@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 # It is imported where it is used: every process of the tests reads this file, and one runs its tests.
 # Its models and the libraries under it warn; that is not what is tested here.
@@ -118,5 +117,5 @@ def test_errors_are_those_of_openai_and_are_tried_again(mock: Server) -> None:
     failing = {"x-mock-fault": "503:retry_after=0", "x-request-id": "lc-1"}
     with pytest.raises(openai.InternalServerError):
         chat(mock, max_retries=1, default_headers=failing).invoke("hello")
-    lines = [json.loads(line) for line in web.get(f"{mock.url}/ledger").text.splitlines()]
+    lines = [json.loads(line) for line in httpx.get(f"{mock.url}/ledger").text.splitlines()]
     assert [line["attempt"] for line in lines if line["id"] == "lc-1"] == [1, 2]

@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator
 from typing import cast
 
+import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageFunctionToolCall, ChatCompletionMessageParam
 from pydantic import BaseModel, Field
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who is it, and what is the weather there?"}]
 MODEL = "mock-model"
@@ -127,5 +127,5 @@ def test_the_client_tries_again_after_an_error_that_passes(mock: MockProcess) ->
         client.embeddings.create(
             model=MODEL, input="a", extra_headers={"x-mock-fault": "503:retry_after=0", "x-request-id": "e-1"}
         )
-    lines = [json.loads(line) for line in web.get(f"{mock.url}/ledger").text.splitlines()]
+    lines = [json.loads(line) for line in httpx.get(f"{mock.url}/ledger").text.splitlines()]
     assert [(line["attempt"], line["status"]) for line in lines if line["id"] == "e-1"] == [(1, 503), (2, 503)]

@@ -7,11 +7,11 @@ import re
 import time
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 from tests.support.raw_mock import CHAT, COMPLETIONS, connect, request
 
 FLAGS = ("--engine", "batching", "--step-cost", "b0=20000,b1=0,b2=0,a0=2000,a1=0", "--max-num-seqs", "1")
@@ -29,7 +29,7 @@ def wait_for(mock: MockProcess, running: int, waiting: int) -> None:
     """Wait until so many requests are in the engine."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        page = web.get(f"{mock.url}/metrics").text
+        page = httpx.get(f"{mock.url}/metrics").text
         seen = dict(re.findall(r"^vllm:num_requests_(running|waiting){[^}]*} (\S+)$", page, re.MULTILINE))
         if seen == {"running": f"{running}.0", "waiting": f"{waiting}.0"}:
             return
@@ -53,5 +53,5 @@ def test_waiting_requests_are_served_by_their_priority_where_asked(policy: str, 
         said = {name: line["engine"].get("priority") for name, line in lines.items()}
         asked = {"p-1": 5, "p-2": 0, "p-3": 7, "p-4": -1}
         assert said == (asked if policy == "priority" else dict.fromkeys(asked))
-        refused = web.post(mock.url + COMPLETIONS, json={"prompt": "Hi.", "priority": "high"})
+        refused = httpx.post(mock.url + COMPLETIONS, json={"prompt": "Hi.", "priority": "high"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")

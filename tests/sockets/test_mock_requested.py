@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -26,11 +25,11 @@ def mock() -> Iterator[MockProcess]:
 def ask(mock: MockProcess, request_id: str, body: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
     row = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 6, "stream": True, **(body or {})}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return web.post(mock.url + CHAT, json=row, headers={"x-request-id": request_id, **names})
+    return httpx.post(mock.url + CHAT, json=row, headers={"x-request-id": request_id, **names})
 
 
 def set_faults(mock: MockProcess, *specs: str) -> None:
-    assert web.patch(mock.url + "/admin/config", json={"fault": list(specs)}).status_code == 200
+    assert httpx.patch(mock.url + "/admin/config", json={"fault": list(specs)}).status_code == 200
 
 
 def test_a_request_has_its_own_latencies_and_length(mock: MockProcess) -> None:

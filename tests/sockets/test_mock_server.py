@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 from tests.support.raw_mock import (
     CHAT,
     COMPLETIONS,
@@ -58,7 +57,7 @@ def test_a_stream_is_well_framed_and_the_ledger_has_its_every_event(mock: MockPr
 
 def test_the_stamps_are_in_order_and_keep_the_plan(mock: MockProcess) -> None:
     before = time.monotonic_ns()
-    web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "order-1"})
+    httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "order-1"})
     after = time.monotonic_ns()
     line = line_of(mock, "order-1")
     stamps = [before, line["received_ns"], *line["write_ns"], line["end_ns"], after]
@@ -139,7 +138,7 @@ def test_a_truncated_stream_is_closed_in_good_order_and_not_ended(mock: MockProc
 
 
 def test_a_stall_is_planned_and_done(mock: MockProcess) -> None:
-    web.post(
+    httpx.post(
         mock.url + CHAT, json=chat(), headers={"x-request-id": "stall-1", "x-mock-fault": "stall:after=2,for=80ms"}
     )
     line = line_of(mock, "stall-1")
@@ -151,7 +150,7 @@ def test_a_stall_is_planned_and_done(mock: MockProcess) -> None:
 
 @pytest.mark.parametrize("name", ["400", "401", "403", "404", "413", "429", "500", "503", "529"])
 def test_a_refusal_is_in_the_ledger_without_chunks(mock: MockProcess, name: str) -> None:
-    response = web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": f"no{name}-1", "x-mock-fault": name})
+    response = httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": f"no{name}-1", "x-mock-fault": name})
     assert response.status_code == int(name)
     line = line_of(mock, f"no{name}-1")
     assert (line["status"], line["fault"], line["write_ns"], line["chunk_kind"]) == (int(name), name, [], "")
@@ -160,20 +159,20 @@ def test_a_refusal_is_in_the_ledger_without_chunks(mock: MockProcess, name: str)
 
 
 def test_a_wrong_fault_header_is_a_400_with_the_sentence(mock: MockProcess) -> None:
-    response = web.post(mock.url + CHAT, json=chat(), headers={"x-mock-fault": "rest"})
+    response = httpx.post(mock.url + CHAT, json=chat(), headers={"x-mock-fault": "rest"})
     assert response.status_code == 400
     assert "did you mean reset?" in response.json()["error"]["message"]
 
 
 def test_a_bad_request_is_in_the_ledger_and_is_no_fault(mock: MockProcess) -> None:
-    response = web.post(mock.url + CHAT, content=b"{", headers={"x-request-id": "bad-1"})
+    response = httpx.post(mock.url + CHAT, content=b"{", headers={"x-request-id": "bad-1"})
     assert response.status_code == 400
     line = line_of(mock, "bad-1")
     assert (line["status"], line["fault"], line["planned"]["ttft_ns"], line["bytes_in"]) == (400, None, None, 1)
 
 
 def test_a_whole_reply_has_no_chunks_and_ends_when_its_last_token_is_due(mock: MockProcess) -> None:
-    response = web.post(mock.url + CHAT, json=chat(stream=False), headers={"x-request-id": "whole-1"})
+    response = httpx.post(mock.url + CHAT, json=chat(stream=False), headers={"x-request-id": "whole-1"})
     line = line_of(mock, "whole-1")
     assert (line["write_ns"], line["chunk_kind"], line["bytes_out"]) == ([], "", len(response.content))
     assert line["end_ns"] - line["received_ns"] >= 36 * MS - 100_000
@@ -191,7 +190,7 @@ def test_a_client_that_vanishes_ends_its_stream_alone(mock: MockProcess) -> None
     assert (line["fault"], line["engine"]["cut"]) == (None, "client_closed")
     assert len(line["write_ns"]) < 100_000
     assert "cut" not in line_of(mock, "stay-1")["engine"]
-    assert 'num_requests_running{engine="0",model_name="mock-model"} 0.0' in web.get(mock.url + "/metrics").text
+    assert 'num_requests_running{engine="0",model_name="mock-model"} 0.0' in httpx.get(mock.url + "/metrics").text
 
 
 def test_a_client_that_vanishes_while_it_waits_is_noticed_at_once(mock: MockProcess) -> None:
@@ -208,7 +207,7 @@ def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> N
         host, port = mock.url.removeprefix("http://").split(":")
         sock.connect((host, int(port)))
         sock.sendall(request(CHAT, chat(max_tokens=60_000), x_request_id="deaf-1"))
-        assert web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "other-1"}).status_code == 200
+        assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "other-1"}).status_code == 200
         assert line_of(mock, "other-1")["blocked"] == []
         line = line_of(mock, "deaf-1")
         first = line["blocked"][0]
@@ -222,36 +221,36 @@ def test_garbage_gets_a_400_and_the_mock_goes_on(mock: MockProcess) -> None:
     with connect(mock) as sock:
         sock.sendall(b"\x16\x03\x01 garbage\r\n\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 400")
-    assert web.get(mock.url + "/health").status_code == 200
+    assert httpx.get(mock.url + "/health").status_code == 200
 
 
 def test_a_body_that_is_too_large_is_refused_and_not_kept() -> None:
     with mock_process("--max-body-mb", "0.5") as mock:
-        response = web.post(mock.url + COMPLETIONS, json={"prompt": "x" * 600_000})
+        response = httpx.post(mock.url + COMPLETIONS, json={"prompt": "x" * 600_000})
         assert response.status_code == 413
         assert response.headers["connection"] == "close"
-        assert web.post(mock.url + COMPLETIONS, json={"prompt": "x" * 100_000, "max_tokens": 1}).status_code == 200
+        assert httpx.post(mock.url + COMPLETIONS, json={"prompt": "x" * 100_000, "max_tokens": 1}).status_code == 200
 
 
 def test_tokens_models_version_and_health_are_served(mock: MockProcess) -> None:
-    assert web.get(mock.url + "/health").content == b""
-    assert set(web.get(mock.url + "/version").json()) == {"version"}
-    assert web.get(mock.url + "/v1/models").json()["data"][0]["max_model_len"] == 131072
-    tokens = web.post(mock.url + "/tokenize", json={"prompt": "hello world"}).json()
+    assert httpx.get(mock.url + "/health").content == b""
+    assert set(httpx.get(mock.url + "/version").json()) == {"version"}
+    assert httpx.get(mock.url + "/v1/models").json()["data"][0]["max_model_len"] == 131072
+    tokens = httpx.post(mock.url + "/tokenize", json={"prompt": "hello world"}).json()
     assert tokens["count"] == len(tokens["tokens"]) > 0
-    rendered = web.post(mock.url + "/tokenize", json={"messages": chat()["messages"]}).json()
-    usage = web.post(mock.url + CHAT, json=chat(stream=False, max_tokens=1)).json()["usage"]
+    rendered = httpx.post(mock.url + "/tokenize", json={"messages": chat()["messages"]}).json()
+    usage = httpx.post(mock.url + CHAT, json=chat(stream=False, max_tokens=1)).json()["usage"]
     assert rendered["count"] == usage["prompt_tokens"]
-    assert web.post(mock.url + "/tokenize", json={"prompt": 5}).status_code == 400
+    assert httpx.post(mock.url + "/tokenize", json={"prompt": 5}).status_code == 400
 
 
 def test_the_ledger_is_served_from_a_line_on(mock: MockProcess) -> None:
-    lines = int(web.get(mock.url + "/ledger").headers["x-ledger-lines"])
-    web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "served-1"})
-    new = web.get(mock.url + f"/ledger?since={lines}").text.splitlines()
+    lines = int(httpx.get(mock.url + "/ledger").headers["x-ledger-lines"])
+    httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "served-1"})
+    new = httpx.get(mock.url + f"/ledger?since={lines}").text.splitlines()
     assert [json.loads(line)["id"] for line in new] == ["served-1"]
     assert line_of(mock, "served-1") == json.loads(new[0])
-    assert web.get(mock.url + "/ledger?since=-1").status_code == 422
+    assert httpx.get(mock.url + "/ledger?since=-1").status_code == 422
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is set from outside")
@@ -264,36 +263,32 @@ def test_a_ledger_that_cannot_be_written_costs_no_request_and_no_line() -> None:
             resource.prlimit(mock.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
         def ask(name: str) -> None:
-            assert web.post(mock.url + CHAT, json=chat(), headers={"x-request-id": name}).status_code == 200
-            web.get(mock.url + "/ledger")  # It answers when the line has been tried: they are in this order.
+            assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": name}).status_code == 200
+            httpx.get(mock.url + "/ledger")  # It answers when the line has been tried: they are in this order.
 
         ask("room-0")
-        limit_file_size(len(web.get(mock.url + "/ledger").content) + 700)  # A line and a half.
+        limit_file_size(len(httpx.get(mock.url + "/ledger").content) + 700)  # A line and a half.
         for i in range(1, 5):
             ask(f"room-{i}")
-        served = web.get(mock.url + "/ledger").text.splitlines()
+        served = httpx.get(mock.url + "/ledger").text.splitlines()
         assert [json.loads(line)["id"] for line in served] == [f"room-{i}" for i in range(5)]
-        assert web.get(mock.url + "/truth").json()["ledger"] == {
-            "unwritten": 3,
-            "lost": 0,
-            "error": "File too large",
-        }
+        assert httpx.get(mock.url + "/truth").json()["ledger"] == {"unwritten": 3, "lost": 0, "error": "File too large"}
         assert [line["id"] for line in mock.ledger_lines()] == ["room-0", "room-1"]
         limit_file_size(10_000_000)
         assert [line["id"] for line in mock.ledger_lines(at_least=5)] == [f"room-{i}" for i in range(5)]
-        assert web.get(mock.url + "/truth").json()["ledger"] == {"unwritten": 0, "lost": 0, "error": None}
+        assert httpx.get(mock.url + "/truth").json()["ledger"] == {"unwritten": 0, "lost": 0, "error": None}
     assert "cannot write the ledger (File too large)" in mock.stderr[0]
     assert len(mock.stderr) == 2
 
 
 def test_the_truth_says_what_was_configured_and_what_to_expect(mock: MockProcess) -> None:
-    truth = web.get(mock.url + "/truth").json()
+    truth = httpx.get(mock.url + "/truth").json()
     assert truth["config"]["ttft"] == "20ms"
     assert (truth["expected"]["ttft_ms"]["mean"], truth["expected"]["ttft_ms"]["p99"]) == (20.0, 20.0)
     assert truth["expected"]["e2el_ms"]["mean"] == 20.0 + 127 * 4.0
-    asked = web.get(mock.url + "/truth?output_tokens=11&input_tokens=1024").json()
+    asked = httpx.get(mock.url + "/truth?output_tokens=11&input_tokens=1024").json()
     assert asked["expected"]["e2el_ms"]["p50"] == 20.0 + 10 * 4.0
-    assert web.get(mock.url + "/truth?output_tokens=0").status_code == 422
+    assert httpx.get(mock.url + "/truth?output_tokens=0").status_code == 422
     assert truth["plans_keyed_by"].keys() == {"index", "id", "arrival_order"}
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
@@ -18,7 +19,6 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 HELLO = "Tell me something."
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -71,7 +71,7 @@ def ask(ws: ClientConnection, name: str, **body: Any) -> dict[str, Any]:
 
 def test_the_messages_are_the_events_of_the_stream(mock: MockProcess) -> None:
     body = {"model": "mock-model", "input": HELLO, "max_output_tokens": 8, "stream": True}
-    stream = web.post(f"{mock.url}/v1/responses", json=body, headers={**KEY, "x-request-id": "same-0"}).text
+    stream = httpx.post(f"{mock.url}/v1/responses", json=body, headers={**KEY, "x-request-id": "same-0"}).text
     expected = [json.loads(line[6:]) for line in stream.splitlines() if line.startswith("data: ")]
     with opened(mock) as ws:
         send(ws, "same-0")
@@ -81,7 +81,7 @@ def test_the_messages_are_the_events_of_the_stream(mock: MockProcess) -> None:
             row.pop("created_at", None)
             row.pop("metadata", None)
     assert events == expected
-    web.get(f"{mock.url}/ledger")  # It answers when the lines of all responses that have ended are written.
+    httpx.get(f"{mock.url}/ledger")  # It answers when the lines of all responses that have ended are written.
     by_stream, by_socket = (line for line in mock.ledger_lines() if line["id"] == "same-0")
     for field in ("planned", "chunk_kind", "chunk_tokens", "input_tokens", "status"):
         assert by_stream[field] == by_socket[field]
@@ -262,8 +262,8 @@ def test_a_handshake_that_may_not_is_refused_over_http(mock: MockProcess) -> Non
         connect(f"{url}/v1/chat/completions", additional_headers=KEY, proxy=None, open_timeout=PATIENCE_S)
     assert caught.value.response.status_code == 405
     upgrade = {**KEY, "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
-    assert web.get(f"{mock.url}/v1/responses", headers=upgrade).status_code == 400
-    assert web.get(f"{mock.url}/v1/responses", headers=KEY).status_code == 405
+    assert httpx.get(f"{mock.url}/v1/responses", headers=upgrade).status_code == 400
+    assert httpx.get(f"{mock.url}/v1/responses", headers=KEY).status_code == 405
 
 
 @pytest.mark.parametrize(("data", "code"), [(b"bytes", 1003), ("x" * 1_100_000, 1009)])

@@ -20,7 +20,6 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 from tests.support.raw_mock import CHAT, chat, connect, read_until, request
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
@@ -33,7 +32,7 @@ def ask(mock: MockProcess, request_id: str | None, **more: Any) -> httpx.Respons
     """One request on a connection of its own, so that the kernel chooses a worker."""
     body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, "stream": True, **more}
     headers = {} if request_id is None else {"x-request-id": request_id}
-    return web.post(mock.url + CHAT, json=body, headers=headers)
+    return httpx.post(mock.url + CHAT, json=body, headers=headers)
 
 
 def ask_all(mock: MockProcess, ids: list[str]) -> None:
@@ -73,10 +72,10 @@ def mock() -> Iterator[MockProcess]:
 
 
 def test_the_kernel_deals_requests_out_and_every_worker_gives_the_whole_ledger(mock: MockProcess) -> None:
-    before = int(web.get(mock.url + "/ledger").headers["x-ledger-lines"])
+    before = int(httpx.get(mock.url + "/ledger").headers["x-ledger-lines"])
     ids = [f"deal-{i}" for i in range(60)]
     ask_all(mock, ids)
-    responses = [web.get(f"{mock.url}/ledger?since={before}") for _ in range(4 * WORKERS)]
+    responses = [httpx.get(f"{mock.url}/ledger?since={before}") for _ in range(4 * WORKERS)]
     assert {response.headers["x-ledger-lines"] for response in responses} == {str(before + 60)}
     assert len({response.content for response in responses}) == 1
     assert sorted(json.loads(line)["id"] for line in responses[0].text.splitlines()) == sorted(ids)
@@ -99,26 +98,26 @@ def test_plans_are_those_of_one_worker(mock: MockProcess) -> None:
 def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: MockProcess) -> None:
     for _ in range(9):
         ask(mock, "again-1")
-    lines = [json.loads(line) for line in web.get(mock.url + "/ledger").text.splitlines()]
+    lines = [json.loads(line) for line in httpx.get(mock.url + "/ledger").text.splitlines()]
     assert sorted(line["attempt"] for line in lines if line["id"] == "again-1") == list(range(1, 10))
     replies = {ask(mock, None, stream=False).json()["id"] for _ in range(9)}
     assert replies == {f"chatcmpl-mock-{i}" for i in range(9)}
-    assert web.get(mock.url + "/truth").json()["plans_keyed_by"]["arrival_order"] == 9
+    assert httpx.get(mock.url + "/truth").json()["plans_keyed_by"]["arrival_order"] == 9
 
 
 def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProcess) -> None:
     # The kernel begins to stamp a moment after it is asked to.
     numbers = itertools.count()
-    while not (before := web.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
+    while not (before := httpx.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
         ask(mock, f"stamp-{next(numbers)}")
     ask_all(mock, [f"sum-{i}" for i in range(12)])
-    lines = len(web.get(mock.url + "/ledger").text.splitlines())
+    lines = len(httpx.get(mock.url + "/ledger").text.splitlines())
     success = 'vllm:request_success_total{engine="0",finished_reason="length",model_name="mock-model"} '
     for _ in range(2 * WORKERS):
-        text = web.get(mock.url + "/metrics").text
+        text = httpx.get(mock.url + "/metrics").text
         assert text.count(success) == 1
         assert f"{success}{lines}.0\n" in text
-        truth = web.get(mock.url + "/truth").json()
+        truth = httpx.get(mock.url + "/truth").json()
         assert truth["ledger_lines"] == sum(truth["plans_keyed_by"].values()) == lines
         assert sum(truth["arrival_clock"].values()) == lines
         assert truth["arrival_clock"] == {**before, "kernel": before["kernel"] + 12}
@@ -130,9 +129,9 @@ def test_a_change_holds_at_every_worker_once_it_is_answered() -> None:
         for i in range(4):
             status = 429 if i % 2 == 0 else 200
             fault = ["429"] if i % 2 == 0 else []
-            assert web.patch(mock.url + "/admin/config", json={"fault": fault}).status_code == 200
+            assert httpx.patch(mock.url + "/admin/config", json={"fault": fault}).status_code == 200
             assert {ask(mock, f"change-{i}{k}").status_code for k in range(2 * WORKERS)} == {status}
-            versions = [web.get(mock.url + "/admin/config").json()["version"] for _ in range(2 * WORKERS)]
+            versions = [httpx.get(mock.url + "/admin/config").json()["version"] for _ in range(2 * WORKERS)]
             assert versions == [i + 1] * (2 * WORKERS)
 
 
@@ -160,11 +159,7 @@ def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
 
 def test_a_request_keeps_the_configuration_that_it_began_with_at_any_worker() -> None:
     flags = ("--workers", "2", "--ttft", "1ms", "--tpot", "1ms", "--max-model-len", "1000000000")
-    with (
-        mock_process(*flags) as mock,
-        httpx.Client(base_url=mock.url, timeout=PATIENCE_S) as other,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with mock_process(*flags) as mock, httpx.Client(base_url=mock.url) as other, ThreadPoolExecutor(1) as pool:
         for number, megabytes in enumerate((1, 4, 16)):
             before = other.patch("/admin/config", json={"stream_interval": 1}).json()["version"]
             text = "hello " * (megabytes * 170_000)

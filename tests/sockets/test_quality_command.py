@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
@@ -16,7 +17,6 @@ from bench.cli import main
 from bench.errors import Exit
 from bench.results.base import to_plain
 from tests.support.mock_process import mock_process
-from tests.support.patient_http import web
 
 SCHEMA = Path(bench.report.__file__).parent / "quality.schema.json"
 LOAD = ["--concurrency", "8", "--requests", "200", "--share", "40%"]
@@ -30,7 +30,7 @@ def url() -> Iterator[str]:
 
 
 def quality(url: str, folder: Path, *words: str, fault: str | None = None, probes: str = "arithmetic=40") -> int:
-    assert web.patch(f"{url}/admin/config", json={"fault": [] if fault is None else [fault]}).status_code == 200
+    assert httpx.patch(f"{url}/admin/config", json={"fault": [] if fault is None else [fault]}).status_code == 200
     return main(["quality", "--url", url, "--out", str(folder), *LOAD, "--probes", probes, *SHORT, *words])
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bench.endpoints.failure import is_lost_response
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 from tests.support.record_rows import record_rows
@@ -73,6 +74,6 @@ def test_it_keeps_conversations(url: str, tmp_path: Path) -> None:
 
 def test_an_id_that_it_does_not_know_is_a_lost_response(url: str) -> None:
     body = {"model": "m", "input": "x", "previous_response_id": "resp_unknown", "max_output_tokens": 16}
-    answer = web.post(f"{url}/v1/responses", json=body)
+    answer = httpx.post(f"{url}/v1/responses", json=body, timeout=PATIENCE_S)
     assert answer.status_code == 404
     assert is_lost_response(answer.content)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
 
@@ -17,7 +18,7 @@ from promptset.exact import exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import llama_cpp
 from tests.support.record_rows import record_rows
@@ -160,7 +161,9 @@ LENGTHS = (16, 17, 100, 900)  # The server has room for 1,024 in each of its slo
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
-    reply = web.post(f"{server}/v1/{path}", json={"model": "random-llama", "max_tokens": 1, **body})
+    reply = httpx.post(
+        f"{server}/v1/{path}", json={"model": "random-llama", "max_tokens": 1, **body}, timeout=PATIENCE_S
+    )
     assert reply.status_code == 200, reply.text
     return int(reply.json()["usage"]["prompt_tokens"])
 

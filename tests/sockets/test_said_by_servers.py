@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 from tests.support.record_rows import record_rows
 
 FLAGS = ("--engine", "batching", "--step-cost", "b0=2000,b1=5,b2=20,a0=500", "--max-model-len", "4096")
@@ -58,7 +58,7 @@ def test_cached_tokens_and_drafts_add_up_to_the_servers_counters_and_the_probes_
     mock: MockProcess, bodies: Path, tmp_path: Path, workers: str
 ) -> None:
     first = bodies.read_text().splitlines()[0]
-    assert web.post(f"{mock.url}/v1/chat/completions", content=first).status_code == 200
+    assert httpx.post(f"{mock.url}/v1/chat/completions", content=first).status_code == 200
     summary, records = run(mock.url, tmp_path / "run", "--dataset", str(bodies), "--workers", workers)
     found = counted(summary)
     assert len(records) == REQUESTS + WARMUP

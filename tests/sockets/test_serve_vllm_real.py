@@ -9,12 +9,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support import real_servers
 from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
 
@@ -59,9 +59,9 @@ def test_it_serves_lists_its_model_counts_and_stops_on_a_signal(
     server: tuple[subprocess.Popen[str], str], port: int
 ) -> None:
     process, url = server
-    (listed,) = web.get(f"{url}/v1/models").json()["data"]
+    (listed,) = httpx.get(f"{url}/v1/models", timeout=PATIENCE_S).json()["data"]
     body = {"model": listed["id"], "prompt": "one two three", "max_tokens": 4}
-    usage = web.post(f"{url}/v1/completions", json=body).json()["usage"]
+    usage = httpx.post(f"{url}/v1/completions", json=body, timeout=PATIENCE_S).json()["usage"]
     # It was asked to say what came from the cache.
     assert usage["prompt_tokens_details"]["cached_tokens"] == 0
     assert real_servers.counters(url)["vllm:request_success_total"] == 1

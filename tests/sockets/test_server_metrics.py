@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import bench
@@ -22,7 +23,6 @@ from bench.server_metrics.block import NOT_SEEN
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step, Until
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patient_http import web
 
 WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--concurrency", "4", "--quiet")
 
@@ -85,7 +85,7 @@ class Meddler(Observer):
 
     def _send(self) -> None:
         body = {"model": "mock-model", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
-        assert web.post(f"{self._url}/v1/chat/completions", json=body).status_code == 200
+        assert httpx.post(f"{self._url}/v1/chat/completions", json=body).status_code == 200
 
 
 def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProcess, tmp_path: Path) -> None:

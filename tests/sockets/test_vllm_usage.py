@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from bench import cli
@@ -17,7 +18,7 @@ from promptset.exact import exact_messages, exact_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
-from tests.support.patient_http import web
+from tests.support.patience import PATIENCE_S
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 
 pytestmark = [
@@ -40,7 +41,7 @@ def server(model: Path) -> Iterator[str]:
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
-    reply = web.post(f"{server}/v1/{path}", json={"model": "m", "max_tokens": 1, **body})
+    reply = httpx.post(f"{server}/v1/{path}", json={"model": "m", "max_tokens": 1, **body}, timeout=PATIENCE_S)
     assert reply.status_code == 200, reply.text
     return int(reply.json()["usage"]["prompt_tokens"])
 

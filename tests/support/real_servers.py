@@ -20,7 +20,6 @@ import httpx
 
 from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
-from tests.support.patient_http import web
 
 ROOT = Path(__file__).parents[2]
 VLLM_PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
@@ -101,7 +100,7 @@ def vllm(model: Path, *flags: str) -> Iterator[str]:
 def counters(url: str) -> dict[str, float]:
     """Every sample of the server's /metrics, summed over labels."""
     found: dict[str, float] = {}
-    page = web.get(f"{url}/metrics").text
+    page = httpx.get(f"{url}/metrics", timeout=PATIENCE_S).text
     for name, value in re.findall(r"^([a-zA-Z_:][\w:]*)(?:\{.*\})? ([-+0-9.eE]+)$", page, re.MULTILINE):
         found[name] = found.get(name, 0.0) + float(value)
     return found
@@ -109,7 +108,7 @@ def counters(url: str) -> dict[str, float]:
 
 def _is_healthy(url: str) -> bool:
     try:
-        return web.get(f"{url}/health").status_code == 200
+        return httpx.get(f"{url}/health", timeout=PATIENCE_S).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.patient_http import web
+import httpx
 
 _ANYBODY = {
     "authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
@@ -39,16 +39,16 @@ class S3Server:
 
     def content(self, key: str) -> bytes:
         """An object of the bucket, over plain HTTP: no code of ours or of fsspec's."""
-        reply = web.get(f"{self.url}/results/{key}", headers=_ANYBODY)
+        reply = httpx.get(f"{self.url}/results/{key}", headers=_ANYBODY, trust_env=False)
         reply.raise_for_status()
         return reply.content
 
     def store(self, key: str, content: bytes) -> None:
-        web.put(f"{self.url}/results/{key}", content=content, headers=_ANYBODY).raise_for_status()
+        httpx.put(f"{self.url}/results/{key}", content=content, headers=_ANYBODY, trust_env=False).raise_for_status()
 
     def keys(self) -> list[str]:
         """Every key in the bucket."""
-        listing = web.get(f"{self.url}/results?list-type=2&max-keys=1000", headers=_ANYBODY).text
+        listing = httpx.get(f"{self.url}/results?list-type=2&max-keys=1000", headers=_ANYBODY, trust_env=False).text
         return re.findall(r"<Key>([^<]*)</Key>", listing)
 
 
@@ -69,7 +69,7 @@ def s3_server(log: Path) -> Iterator[S3Server]:
         wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()) is not None)
         address = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
         assert address is not None
-        web.put(f"{address[0]}/results", headers=_ANYBODY).raise_for_status()
+        httpx.put(f"{address[0]}/results", headers=_ANYBODY, trust_env=False).raise_for_status()
         yield S3Server(address[0])
     finally:
         running.terminate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -152,21 +151,6 @@ def test_nothing_else_in_the_suite_is_tried_again(other: str) -> None:
     ours = {TESTS / "support" / "timing.py", Path(__file__)}
     files = [path for path in TESTS.rglob("*.py") if path not in ours]
     assert [str(path) for path in files if re.search(other, path.read_text(encoding="utf-8"))] == []
-
-
-def impatient(text: str) -> list[int]:
-    """The lines of the requests that give up after the 5 s of httpx, which a busy machine may need."""
-    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-    asked = [call for call in calls if re.fullmatch(r"httpx\.(\w*Client|[a-z]+)", ast.unparse(call.func))]
-    return [call.lineno for call in asked if not {key.arg for key in call.keywords} & {"timeout", "transport"}]
-
-
-def test_no_request_of_a_test_gives_up_before_the_test_does() -> None:
-    assert impatient(
-        "httpx.get(url)\nhttpx.get(url, timeout=9)\nwith httpx.Client(base_url=url): ...\nweb.get(url)"
-    ) == [1, 3]
-    files = {str(path): impatient(path.read_text(encoding="utf-8")) for path in TESTS.rglob("*.py")}
-    assert {path: lines for path, lines in files.items() if lines} == {}, "tests/support/patient_http.py waits longer"
 
 
 def test_what_only_computes_measures_no_times() -> None:
