@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
-from xdist.workermanage import WorkerController
 from hypothesis import HealthCheck, settings
+from xdist.workermanage import WorkerController
 
 from tests.support.any_order import shuffled
 from tests.support.heavy import function_of, listed
