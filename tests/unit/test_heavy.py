@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from pathlib import Path
 
 from tests.support.heavy import HEAD, LEAST_S, LIST, MOST_S, heavy
@@ -18,8 +18,8 @@ def test_every_listed_function_exists() -> None:
     functions: dict[str, set[str]] = {}
     for file in {name.partition("::")[0] for name in names}:
         path = ROOT / file
-        tree = ast.parse(path.read_text(encoding="utf-8")) if path.exists() else ast.Module([], [])
-        functions[file] = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        functions[file] = set(re.findall(r"^def (test_\w+)", text, re.MULTILINE))
     gone = [name for name in names if name.partition("::")[2] not in functions[name.partition("::")[0]]]
     assert gone == [], (
         "these tests were renamed or deleted: rename them in tests/heavy.txt too, or run scripts/heavy-tests"
