@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Annotated, Any, cast
 
@@ -85,8 +85,9 @@ def when(text: str | None, between: str = " ") -> str:
     return (text or "")[:16].replace("T", between)
 
 
+@cache
 def templates() -> Environment:
-    """All templates, compiled now, so that the first page does not wait for it."""
+    """All templates, compiled now, so that the first page does not wait for it. All consoles of a process share them."""
     environment = Environment(
         # The report's own charts stand on the page of a task, too.
         loader=ChoiceLoader([PackageLoader("bench.console", "templates"), PackageLoader("bench.report", "template")]),
