@@ -122,6 +122,7 @@ HINTS = {
     "input_tokens": (tr("a number, or a distribution such as normal:mean=1024,std=200"), "1024"),
     "output_tokens": (tr("a number, or a distribution such as uniform:100..500"), "128"),
     "think_time": (tr("between an answer and the next question: a time or a distribution"), "0s"),
+    "trace_speed": (tr("this many times as fast as it was recorded"), "1"),
     "loads": (
         tr(
             "users from 1 to 256 by the factor 2; or rate=5,10,20 for requests per second, sessions=1..64x2 for conversations"

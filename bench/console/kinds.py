@@ -15,6 +15,7 @@ from bench.answer_quality.options import ANSWERED
 from bench.config import resolve
 from bench.config.flags import Option
 from bench.console.language import tr
+from bench.errors import BenchError
 from bench.load_search import options as search_options
 from bench.load_search import whole as search
 from bench.load_search.options import LEFT_TO_THE_SEARCH
@@ -39,19 +40,14 @@ def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     resolve(settings)
 
 
-def _check_search(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}
-    search.plan(settings, own, lambda load: resolve({**of_runs, **load}))
+def _check_series(plan: Callable[..., object], answered: Collection[str]) -> Check:
+    """The check of the `plan` of a series, which has its own answer to some settings of its runs."""
 
+    def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+        of_runs = {name: value for name, value in settings.items() if name not in answered}
+        plan(settings, own, lambda chosen: resolve({**of_runs, **chosen}))
 
-def _check_sweep(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in SET_BY_LOADS}
-    sweep_options.plan(settings, own, lambda load: resolve({**of_runs, **load}))
-
-
-def _check_quality(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in ANSWERED}
-    quality_options.plan(settings, own, lambda share: resolve({**of_runs, **share}))
+    return check
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ KINDS = {
         tr("Search"),
         tr("The highest load at which every objective holds."),
         form=Form(search_options.OPTIONS, LEFT_TO_THE_SEARCH),
-        check=_check_search,
+        check=_check_series(search.plan, LEFT_TO_THE_SEARCH),
         numbers="search.json",
         page="search.html",
         sign="search.yaml",
@@ -83,7 +79,7 @@ KINDS = {
         tr("Sweep"),
         tr("Several loads, one after the other, and curves over them."),
         form=Form(sweep_options.OPTIONS, SET_BY_LOADS),
-        check=_check_sweep,
+        check=_check_series(sweep_options.plan, SET_BY_LOADS),
         numbers="sweep.json",
         page="sweep.html",
         sign="sweep.json",
@@ -92,7 +88,7 @@ KINDS = {
         tr("Quality"),
         tr("Whether load changes the answers."),
         form=Form(quality_options.OPTIONS, ANSWERED),
-        check=_check_quality,
+        check=_check_series(quality_options.plan, ANSWERED),
         numbers="quality.json",
         page="quality.html",
         sign="quality.json",
@@ -122,6 +118,16 @@ SHOWN = {**KINDS, **FROM_A_TERMINAL}
 def kind_of(path: Path) -> str:
     """The kind of a directory that a terminal made."""
     return next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
+
+
+def unreadable(path: Path, kind: str, error: Exception) -> str:
+    """What is wrong with the numbers of a task, and the command that makes them again."""
+    words = " ".join(str(error).replace(f"{path.parent}/", "").split())[:300]
+    why = words if isinstance(error, BenchError) else f"{type(error).__name__}{f' ({words})' if words else ''}"
+    # Only the numbers of a run are made of other files: what a series knows of its runs is in its own.
+    again = f"python -m bench {kind}" if SHOWN[kind].sign else f"python -m bench report {path.parent}"
+    why = tr("%(file)s cannot be read: %(why)s", file=path.name, why=why)
+    return tr("%(why)s. To make it again: %(command)s", why=why, command=again)
 
 
 def can_resume(path: Path, kind: str) -> bool:

@@ -36,7 +36,7 @@ USUAL = (
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
-LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api", "targets")
+LEFT_OUT = ("out", "format", "quiet", "details", "limits", "api_key", "header", "name", "api", "targets")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")

@@ -176,9 +176,9 @@ def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
     listed = user.get("/")
     assert (listed.status_code, "/tasks/good" in listed.text, "/tasks/damaged" in listed.text) == (200, True, True)
     page = user.get("/tasks/damaged").text
-    assert "Its numbers cannot be shown." in page
+    assert "Its numbers cannot be read." in page
     assert "summary.json cannot be read" in page
-    assert "Its numbers cannot be shown." not in user.get("/tasks/good").text
+    assert "Its numbers cannot be read." not in user.get("/tasks/good").text
 
 
 def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: TestClient, console: Console) -> None:
