@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -67,6 +68,8 @@ class Bench:
         self.folder, self.runs, self.more = folder, runs, more
         self.places: tuple[set[int], set[int]] | None = None
         """The processors of the client and of the source, where each has its own."""
+        self.pid: int | None = None
+        """The run of ours that goes on."""
         for name in ("source", "client"):
             subprocess.run(["gcc", "-O2", "-o", folder / name, NATIVE / f"{name}.c"], check=True)
 
@@ -112,6 +115,7 @@ class Bench:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
+            self.pid = process.pid
             if self.places is not None:
                 os.sched_setaffinity(process.pid, self.places[0])
             assert process.stderr is not None
@@ -167,6 +171,49 @@ def cost(bench: Bench) -> None:
     say("CPU per token chunk, whole command beyond start-up", f"{statistics.median(whole):.2f} us", "", True)
     ratio = statistics.median(whole_ratios)
     say("  ratio to the bare client", f"{ratio:.2f}", "<= 1.5", ratio <= 1.5)
+
+
+SMALL_S = 20
+"""How long a small load is watched, from when all that starts has started."""
+
+
+def small(bench: Bench) -> None:
+    """4 streams, where nearly every token wakes the client: what each of its threads costs, and the command besides."""
+    parts: dict[str, list[float]] = {}
+    besides = []
+    for _ in range(bench.runs):
+        besides.append(bench.run("--requests 1 --output-tokens 1", ttft_ms=1, itl_ms=1).command_cpu_s)
+        seen: list[tuple[int, dict[str, int]]] = []
+
+        def look(seen: list[tuple[int, dict[str, int]]] = seen) -> None:
+            assert bench.pid is not None
+            seen.append((time.monotonic_ns(), threads_ns(bench.pid)))
+
+        timers = [threading.Timer(5 + later, look) for later in (0, SMALL_S)]
+        for timer in timers:
+            timer.start()
+        bench.run(f"--concurrency 4 --output-tokens 128 --duration {SMALL_S + 10}s")
+        (began_ns, before), (ended_ns, after) = seen
+        records = RunDirectory.open(bench.folder / "run").records()
+        chunks = sum(began_ns < at_ns <= ended_ns for record in records for at_ns in record.chunk_ns)
+        for part in before:
+            parts.setdefault(part, []).append((after[part] - before[part]) / 1000 / chunks)
+    whole = statistics.median(map(sum, zip(*parts.values(), strict=True)))
+    say("CPU per token chunk, 4 streams, while it loads", f"{whole:.1f} us", "", True)
+    for part, us in parts.items():
+        say(f"  {part}", f"{statistics.median(us):.1f} us", "", True)
+    say("CPU of a command of one token", f"{statistics.median(besides):.2f} s", "", True)
+
+
+def threads_ns(pid: int) -> dict[str, int]:
+    """The processor time of each part of a run so far: its loop, its receiver, its other threads, and its child processes."""
+    spent = dict.fromkeys(("loop", "receiver", "other threads", "processes beside it"), 0)
+    for process in (pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            name = (task / "comm").read_text().strip()
+            own = "loop" if int(task.name) == pid else name if name == "receiver" else "other threads"
+            spent[own if process == pid else "processes beside it"] += int((task / "schedstat").read_text().split()[0])
+    return spent
 
 
 def accuracy(bench: Bench) -> None:
@@ -310,6 +357,7 @@ def start_up(bench: Bench) -> None:
 
 LINES = {
     "cost": cost,
+    "small": small,
     "accuracy": accuracy,
     "pinned": pinned,
     "thousand": thousand,

@@ -342,7 +342,7 @@ def other_tools() -> str:
     """The flags of other load testers and ours: of each tool one table."""
     parts = [
         "# Flags of other tools",
-        MADE + " [Coming from another tool](../coming-from.md) has whole commands and what differs in general.",
+        MADE + " [Coming from another tool](../comparison.md#coming-from-another-tool) has whole commands.",
         "What to write after `python -m bench run`; a row that begins with another word names another command.",
     ]
     for tool, rows in other_tools_table().tools.items():

@@ -25,7 +25,7 @@ def tune(
     resume: bool = False,
     observer: Observer | None = None,
 ) -> TuneResult:
-    """Find the flags that make a server best: `python -m bench tune`. docs/tune.md explains it.
+    """Find the flags that make a server best: `python -m bench tune`. docs/compare.md explains it.
 
     `spec`: the content of the file, or its path. `resume`: go on with the race in `out`. After Ctrl-C, returns the answer so
     far. Raises UsageError with every problem at once.

@@ -43,7 +43,7 @@ examples:
   python -m bench tune flags.yaml --budget 2h --out runs/my-flags
   python -m bench tune flags.yaml --resume runs/my-flags --budget 3h
 
-docs/tune.md describes every key. Servers run one at a time; each ends with this command, however that ends.
+docs/compare.md describes every key. Servers run one at a time; each ends with this command, however that ends.
 
 exit status: 0 there is an answer, 1 no arm keeps the objectives, 2 wrong usage, 3 every run is INVALID, 4 no server could be
              measured, 70 a defect of Trueload, 130 interrupted (--resume goes on)

@@ -1,6 +1,6 @@
 """What to write in place of a flag, a value or a command of another load tester: the table is other_tools.yaml.
 
-docs/coming-from.md shows the same table. It is imported only when a word is wrong.
+docs/comparison.md has its most frequent rows. It is imported only when a word is wrong.
 """
 
 from __future__ import annotations

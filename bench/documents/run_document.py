@@ -136,7 +136,7 @@ LATENCY_NOTE = (
     "Small figures under a value are its 95% confidence interval, or “too few” if there are not enough "
     "independent values for one. Requests wait in one queue, so they are not independent: ~ says how many "
     "independent values they are worth "
-    "(docs/statistics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
+    "(docs/metrics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
     "neighbours, as in numpy."
 )
 

@@ -29,7 +29,7 @@ from bench.documents.formatting import NOTHING, number
 if TYPE_CHECKING:
     from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
 
-FOOTER = "Made by Trueload. How a race decides: docs/tune.md."
+FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
 _PLACES = (
     "best",
     "not told apart",

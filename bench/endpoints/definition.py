@@ -1,6 +1,6 @@
 """A custom API as its YAML file defines it: path, body, how replies come, and where their text, tokens and errors are.
 
-docs/http.md has every key. `read_definition` reads a file; `definition_of` checks its content.
+docs/endpoints.md has every key. `read_definition` reads a file; `definition_of` checks its content.
 """
 
 from __future__ import annotations

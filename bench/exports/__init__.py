@@ -1,4 +1,4 @@
-"""Results of ours in other forms: the command export. docs/coming-from.md
+"""Results of ours in other forms: the command export. docs/comparison.md
 
 numbers     the numbers of a run by one flat name each, for trackers of experiments
 llm_d       the benchmark report of llm-d

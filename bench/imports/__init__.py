@@ -1,4 +1,4 @@
-"""Results of other load testers, read into run directories: the command import. docs/coming-from.md
+"""Results of other load testers, read into run directories: the command import. docs/comparison.md
 
 foreign     what all their files have in common, and the files as documents
 run         a run directory of it, marked as imported

@@ -81,7 +81,7 @@ def search_document(
         ),
         about=about,
         name=f"{config.get('name', 'search')}: which load it holds",
-        footer="Made by Trueload. How a search decides: docs/search.md; how often its interval holds: docs/statistics.md.",
+        footer="Made by Trueload. How a search decides, and how often its interval holds: docs/search.md.",
     )
 
 

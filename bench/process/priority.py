@@ -30,7 +30,7 @@ MOST_OF_A_PROCESSOR = 0.5
 
 REMEDY = (
     "Allow it with CAP_SYS_NICE as an ambient capability (setpriv, or AmbientCapabilities= of systemd), or with a limit: "
-    "rtprio 1 in limits.conf, LimitRTPRIO=1 of systemd, docker's --ulimit rtprio=1 (docs/endpoints.md)"
+    "rtprio 1 in limits.conf, LimitRTPRIO=1 of systemd, docker's --ulimit rtprio=1 (docs/troubleshooting.md)"
 )
 """A capability that is only in the bounding or the inheritable set, as docker's --cap-add leaves it to a user that is not
 root, gives nothing: capabilities(7)."""

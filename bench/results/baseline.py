@@ -33,7 +33,7 @@ class BaselineStats(Result, frozen=True, kw_only=True):
     p99: Number | None
     n: Count
     act: Annotated[Number, Meta(extra_json_schema={"minimum": 1})] | None
-    """The autocorrelation time of the values: docs/statistics.md."""
+    """The autocorrelation time of the values: docs/metrics.md."""
 
 
 class BaselineRun(Result, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
     X(N) = Xm N / (N + N1/2)
 
-is the closed form of continuous batching (docs/mock-details.md): each step has a fixed cost and one a request. Xm is the
+is the closed form of continuous batching (docs/mock.md): each step has a fixed cost and one a request. Xm is the
 ceiling of the throughput, N1/2 the concurrency that reaches half of it, and 9 x N1/2 reaches 90%. It is linear in
 
     N / X = N1/2 / Xm + N / Xm

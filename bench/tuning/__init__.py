@@ -1,4 +1,4 @@
-"""The command tune: which flags make a server best? docs/tune.md
+"""The command tune: which flags make a server best? docs/compare.md
 
 race        what is tried next, from the turns so far: a decision without clock and servers
 spec        the file of a race, checked; arms and conditions: the combinations of flags

@@ -1,6 +1,6 @@
 """The file of a race: the server, its flags and their values, the load, the objectives, and what is wanted most.
 
-It is read whole, and every problem is named at once. docs/tune.md describes its keys.
+It is read whole, and every problem is named at once. docs/compare.md describes its keys.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _FORMS = {
     "list_type": "give a list, for example [1, 2]",
     "tuple_type": "give a list, for example [1, 2]",
     "dict_type": "give keys with their values, for example {max-num-seqs: [64, 128]}",
-    "model_type": "give keys with their values: docs/tune.md lists them",
+    "model_type": "give keys with their values: docs/compare.md lists them",
     "string_type": "give text",
     "bool_parsing": "give true or false",
 }
@@ -169,7 +169,7 @@ def read(path: Path) -> object:
 def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) -> Spec:
     """A race from the content of its file, and the budget of the command line. Raises UsageError with every problem."""
     if not isinstance(content, Mapping):
-        raise UsageError("a race needs a file with keys such as server, flags and loads: see docs/tune.md")
+        raise UsageError("a race needs a file with keys such as server, flags and loads: see docs/compare.md")
     try:
         file = SpecFile.model_validate(dict(content))
     except ValidationError as e:
@@ -211,7 +211,7 @@ def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
 def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
     kind, message = errors[0]["type"], errors[0]["msg"]
     if kind == "extra_forbidden":
-        return f"{place} is not a key of this file: docs/tune.md lists them"
+        return f"{place} is not a key of this file: docs/compare.md lists them"
     if kind == "missing":
         return f"{place} is missing{_MISSING.get(place, '')}"
     if kind == "literal_error":

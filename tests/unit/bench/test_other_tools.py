@@ -1,4 +1,4 @@
-"""What people type who come from other load testers is answered with what to write; docs/coming-from.md has the same."""
+"""What people type who come from other load testers is answered with what to write; docs/comparison.md has the same."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_more_users_than_requests_are_noted(
     assert bool(said) == bool(note)
 
 
-PAGE = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
 
 
 def flags_without_a_row(page: str) -> list[str]:
@@ -282,13 +282,13 @@ def flags_without_a_row(page: str) -> list[str]:
 
 
 def test_the_page_explains_each_flag_that_differs_from_several_tools() -> None:
-    assert flags_without_a_row(PAGE) == [], "docs/coming-from.md needs a row in its first table"
+    assert flags_without_a_row(PAGE) == [], "docs/comparison.md needs a row in its table of flags"
     assert flags_without_a_row(PAGE.replace("| `--rate` |", "| |")) == ["--rate"]
 
 
 def test_the_page_has_a_pair_of_commands_for_each_tool() -> None:
     named = other_tools.table().tools.keys() - {"other tools"}  # The command line alone answers these.
-    assert sorted(tool for tool in named if f"\n## {tool}\n" not in PAGE) == []
+    assert sorted(tool for tool in named if f"\n### {tool}\n" not in PAGE) == []
 
 
 @pytest.mark.processes

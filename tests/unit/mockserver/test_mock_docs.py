@@ -23,8 +23,7 @@ from tests.support.patience import PATIENCE_S
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "mock.md").read_text(encoding="utf-8")
-PAGES = [TEXT, (DOCS / "mock-details.md").read_text(encoding="utf-8")]
-LINES = [line.removeprefix("$ ") for page in PAGES for line in page.splitlines()]
+LINES = [line.removeprefix("$ ") for line in TEXT.splitlines()]
 COMMANDS = sorted({line for line in LINES if line.startswith("python -m mockserver")})
 
 
@@ -64,7 +63,7 @@ def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> No
 
 
 def test_each_preset_that_the_page_names_exists() -> None:
-    section = TEXT[TEXT.index("The presets are") : TEXT.index("## Use a file")]
+    section = TEXT[TEXT.index("A preset imitates") : TEXT.index("## Use a file")]
     named = set(re.findall(r"`((?:qwen|llama|gpt|mlperf)[\w.-]+)`", section))
     assert len(named) > 4
     assert named <= set(PRESETS)

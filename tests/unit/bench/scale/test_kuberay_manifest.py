@@ -1,9 +1,8 @@
-"""The manifest of docs/cluster.md against what KubeRay publishes of a RayJob (tests/support/rayjob_schema.json)."""
+"""deploy/kubernetes/rayjob.yaml against what KubeRay publishes of a RayJob (tests/support/rayjob_schema.json)."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ SCHEMA = json.loads((ROOT / "tests" / "support" / "rayjob_schema.json").read_tex
 
 
 def the_job() -> dict[str, Any]:
-    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    (job,) = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    job = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "rayjob.yaml").read_text(encoding="utf-8"))
     assert isinstance(job, dict)
     return job
 
@@ -42,7 +40,7 @@ def container(of: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_the_manifest_of_the_documentation_is_one_that_kuberay_takes() -> None:
+def test_the_manifest_is_one_that_kuberay_takes() -> None:
     assert errors(the_job()) == []
 
 
