@@ -27,14 +27,6 @@ Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
 """Of the settings of runs, and those of the kind. Raises UsageError with every problem."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What differs from the form of a run: options of its own, and settings that it has its own answer to."""
-
-    options: Sequence[Option] = ()
-    left_out: Collection[str] = ()
-
-
 def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     del own
     resolve(settings)
@@ -56,7 +48,10 @@ class Kind:
 
     title: str
     about: str
-    form: Form = Form()
+    options: Sequence[Option] = ()
+    """Settings of its own, beside those of its runs."""
+    left_out: Collection[str] = ()
+    """Settings of runs that it has its own answer to."""
     check: Check = _check_run
     numbers: str = SUMMARY
     page: str = REPORT
@@ -69,7 +64,8 @@ KINDS = {
     "search": Kind(
         tr("Search"),
         tr("The highest load at which every objective holds."),
-        form=Form(search_options.OPTIONS, LEFT_TO_THE_SEARCH),
+        options=search_options.OPTIONS,
+        left_out=LEFT_TO_THE_SEARCH,
         check=_check_series(search.plan, LEFT_TO_THE_SEARCH),
         numbers="search.json",
         page="search.html",
@@ -78,7 +74,8 @@ KINDS = {
     "sweep": Kind(
         tr("Sweep"),
         tr("Several loads, one after the other, and curves over them."),
-        form=Form(sweep_options.OPTIONS, SET_BY_LOADS),
+        options=sweep_options.OPTIONS,
+        left_out=SET_BY_LOADS,
         check=_check_series(sweep_options.plan, SET_BY_LOADS),
         numbers="sweep.json",
         page="sweep.html",
@@ -87,7 +84,8 @@ KINDS = {
     "quality": Kind(
         tr("Quality"),
         tr("Whether load changes the answers."),
-        form=Form(quality_options.OPTIONS, ANSWERED),
+        options=quality_options.OPTIONS,
+        left_out=ANSWERED,
         check=_check_series(quality_options.plan, ANSWERED),
         numbers="quality.json",
         page="quality.html",
@@ -96,7 +94,7 @@ KINDS = {
     "calibrate": Kind(
         tr("Calibration"),
         tr("How wrong the numbers are on this machine."),
-        form=Form(left_out=("url", "model", "endpoint")),
+        left_out=("url", "model", "endpoint"),
     ),
 }
 """By the name of the command: what a console can start."""
@@ -138,6 +136,6 @@ def can_resume(path: Path, kind: str) -> bool:
 
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of runs, and the settings of the kind, whose values are text."""
-    names = {option.name for option in KINDS[kind].form.options}
+    names = {option.name for option in KINDS[kind].options}
     own = {name: str(value) for name, value in settings.items() if name in names}
     return {name: value for name, value in settings.items() if name not in names}, own

@@ -200,7 +200,7 @@ class Console:
 
     def history(self, name: str) -> list[Act]:
         """Who did what with a task, also with one that was deleted. Raises NotFound."""
-        acts = self.acts.of(name)
+        acts = self.store.acts(name)
         if not acts:
             self.folder.directory(name)
         return acts

@@ -67,7 +67,7 @@ class FormField:
 
 def fields(kind: str = "run") -> list[FormField]:
     """Every setting that a task of a kind can have, in the order of the declaration; the kind's own come first."""
-    form = KINDS[kind].form
+    form = KINDS[kind]
     form_fields = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():
