@@ -32,16 +32,6 @@ def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     resolve(settings)
 
 
-def _check_series(plan: Callable[..., object], answered: Collection[str]) -> Check:
-    """The check of the `plan` of a series, which has its own answer to some settings of its runs."""
-
-    def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-        of_runs = {name: value for name, value in settings.items() if name not in answered}
-        plan(settings, own, lambda chosen: resolve({**of_runs, **chosen}))
-
-    return check
-
-
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of task: what people call it, and the files that it leaves."""
@@ -59,55 +49,46 @@ class Kind:
     """The file that tells its directory from that of a run."""
 
 
+def _series(
+    name: str, title: str, about: str, left_out: Collection[str] = (), options: Sequence[Option] = (),
+    plan: Callable[..., object] | None = None, sign: str = "json",
+) -> Kind:  # fmt: skip
+    """A kind of several runs. Its `plan` has its own answer to the settings that are left out of theirs."""
+
+    def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+        of_runs = {key: value for key, value in settings.items() if key not in left_out}
+        assert plan is not None
+        plan(settings, own, lambda chosen: resolve({**of_runs, **chosen}))
+
+    return Kind(title, about, options, left_out, check, f"{name}.json", f"{name}.html", f"{name}.{sign}")
+
+
 KINDS = {
     "run": Kind(tr("Run"), tr("One load, for a time or a number of requests.")),
-    "search": Kind(
-        tr("Search"),
-        tr("The highest load at which every objective holds."),
-        options=search_options.OPTIONS,
-        left_out=LEFT_TO_THE_SEARCH,
-        check=_check_series(search.plan, LEFT_TO_THE_SEARCH),
-        numbers="search.json",
-        page="search.html",
-        sign="search.yaml",
+    "search": _series(
+        "search", tr("Search"), tr("The highest load at which every objective holds."), LEFT_TO_THE_SEARCH,
+        search_options.OPTIONS, search.plan, sign="yaml",
     ),
-    "sweep": Kind(
-        tr("Sweep"),
-        tr("Several loads, one after the other, and curves over them."),
-        options=sweep_options.OPTIONS,
-        left_out=SET_BY_LOADS,
-        check=_check_series(sweep_options.plan, SET_BY_LOADS),
-        numbers="sweep.json",
-        page="sweep.html",
-        sign="sweep.json",
+    "sweep": _series(
+        "sweep", tr("Sweep"), tr("Several loads, one after the other, and curves over them."), SET_BY_LOADS,
+        sweep_options.OPTIONS, sweep_options.plan,
     ),
-    "quality": Kind(
-        tr("Quality"),
-        tr("Whether load changes the answers."),
-        options=quality_options.OPTIONS,
-        left_out=ANSWERED,
-        check=_check_series(quality_options.plan, ANSWERED),
-        numbers="quality.json",
-        page="quality.html",
-        sign="quality.json",
+    "quality": _series(
+        "quality", tr("Quality"), tr("Whether load changes the answers."), ANSWERED, quality_options.OPTIONS,
+        quality_options.plan,
     ),
     "calibrate": Kind(
         tr("Calibration"),
         tr("How wrong the numbers are on this machine."),
         left_out=("url", "model", "endpoint"),
     ),
-}
+}  # fmt: skip
 """By the name of the command: what a console can start."""
 
 FROM_A_TERMINAL = {
-    "tune": Kind(
-        tr("Tune"), tr("Which flags make a server best."), numbers="tune.json", page="tune.html", sign="tune.json"
-    ),
-    "plan": Kind(
-        tr("Plan"), tr("How many replicas a day of traffic needs."), numbers="plan.json", page="plan.html",
-        sign="plan.json",
-    ),
-}  # fmt: skip
+    "tune": _series("tune", tr("Tune"), tr("Which flags make a server best.")),
+    "plan": _series("plan", tr("Plan"), tr("How many replicas a day of traffic needs.")),
+}
 """What a console only shows."""
 
 SHOWN = {**KINDS, **FROM_A_TERMINAL}
