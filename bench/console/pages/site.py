@@ -97,15 +97,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "when": when,
-        "spark": spark,
-        "setting": setting,
-        "after": after,
-        "lines": lines,
-    }
-    environment.filters |= {"load": load, "word": Phrase, "sentence": sentence}
+    filters = (number, when, spark, setting, after, lines, load, sentence)
+    environment.filters |= {filter_.__name__: filter_ for filter_ in filters} | {"word": Phrase}
     environment.globals |= {
         "tr": tr, "language": LANGUAGE, "other_language": other_language, "words_of_scripts": words_of_scripts
     }  # fmt: skip
