@@ -384,6 +384,10 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
             known[key] = value
             continue
         close = difflib.get_close_matches(str(key).replace("-", "_"), MockConfig.model_fields, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the keys are {', '.join(MockConfig.model_fields)}"
+        hint = (
+            f"did you mean {close[0]}?"
+            if close
+            else "keys are the names of flags, which python -m mockserver --help lists"
+        )
         problems.append(f"{path}: {key}: no such key; {hint}")
     return known

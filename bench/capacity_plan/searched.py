@@ -33,7 +33,8 @@ def read_search(path: Path) -> SearchContent:
     try:
         return msgspec.json.decode(file.read_bytes(), type=SearchContent)
     except OSError as e:
-        raise UsageError(f"--search {path}: cannot be read: {e.strerror}") from e
+        why = f"it holds no search: it has no {_FILE}" if path.is_dir() else f"cannot be read: {e.strerror}"
+        raise UsageError(f"--search {path}: {why}") from e
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"--search {path}: is not the {_FILE} of `python -m bench search`: {e}") from e
 

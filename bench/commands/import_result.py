@@ -65,4 +65,4 @@ def _tool_of(file: ResultFile) -> Tool:
         if tool.recognizes(file):
             return tool
     titles = ", ".join(tool.title for tool in TOOLS.values())
-    raise UsageError(f"{file.path} is no result of {titles}: --help says which of their files can be read")
+    raise UsageError(f"{file.path} is not a result of {titles}: python -m bench import --help lists the files of each")

@@ -39,6 +39,9 @@ def main(argv: Sequence[str]) -> int:
         metavar="LOAD",
         help="users, or requests per second with --mode rate; without it, print the load",
     )
+    for word in argv:
+        if word.partition("=")[0] in ("--rate", "--concurrency", "--users", "--load"):
+            raise UsageError(f"{word} is not a flag here: write the load after the directory: set-load runs/mine 20")
     given = parser.parse_args(list(argv))
     wanted = None if given.load is None else _number(given.load)
     present = ask(Path(given.run), wanted, by="terminal")

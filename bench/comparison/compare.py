@@ -11,6 +11,7 @@ ones by Benjamini and Hochberg.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -128,9 +129,9 @@ def compare(
     equal = settings.workload_of(sides[0].runs[0])
     allow = tuple(allow)
     if unknown := [name for name in allow if name not in equal]:
-        raise UsageError(
-            f"--allow {','.join(unknown)}: not a setting that must be equal; these must: {', '.join(equal)}"
-        )
+        near = [close for name in unknown for close in difflib.get_close_matches(name, equal, n=2)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"these must: {', '.join(equal)}"
+        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; {hint}")
     found = settings.variations(sides, allow)
     settings.refuse_other_loads(found, sides)
     _refuse_few_runs(sides)

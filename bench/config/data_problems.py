@@ -29,7 +29,9 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems += _recipe_problems(settings.recipe, settings.mode == "sessions")
     if settings.dataset is not None:
         wrong = [key for key in ("input_tokens", "text", "repeated_text", "prefix") if key in given]
-        problems += [f"{flag(key)} shapes simulated prompts, but --dataset has its own" for key in wrong]
+        problems += [
+            f"{flag(key)} shapes simulated prompts, and --dataset has its own: leave {flag(key)} out" for key in wrong
+        ]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
     problems += _media_problems(settings)

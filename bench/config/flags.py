@@ -252,11 +252,16 @@ def _problems_of(
         place = words.index(word, place + 1)
         name, _, value = word.partition("=")
         if name.startswith("-") and not _is_number(word):
-            value = value or ",".join(takewhile(lambda w: not w.startswith("-"), unknown[i + 1 :]))
+            if glued := re.fullmatch(r"(-[a-zA-Z])(\d\S*)", word):  # -c400 is -c 400.
+                name, value = glued.groups()
+            behind = list(takewhile(lambda w: not w.startswith("-"), unknown[i + 1 :]))
+            value = value or ",".join(behind[:1] + [w for w in behind[1:] if "://" not in w])
             problems.append(about_unknown(name, value or None, known, parser.prog))
-            if "--url" in problems[-1] and "--url" in known:
-                given.setdefault("url", "http://unknown")  # It was given, and so is not missing.
-        elif last < 0 or place != last + 1:  # Otherwise it goes on from the word before.
+            for key, some in (("url", "http://unknown"), ("rate", "1")):
+                if f"write --{key} " in problems[-1] and f"--{key}" in known:
+                    given.setdefault(key, some)  # It was given, and so is not missing.
+        elif last < 0 or place != last + 1 or ("://" in word and "url" not in given):
+            # Otherwise it goes on from the word before.
             problems.append(_stray(parser, words, place, given))
         last = place
     return problems
@@ -284,10 +289,15 @@ def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str)
 def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, object]) -> str:
     """A sentence about the word at this place, which no flag takes."""
     word = words[place]
+    if word.startswith(("–", "—", "−")):
+        return f"{shown_url(word)!r} begins with a long dash: write --{word.lstrip('–—−')}"
     options = {option: action for action in parser._actions for option in action.option_strings}
     if word.startswith(("http://", "https://")) and "--url" in options and "url" not in given:
         given["url"] = word  # The URL is not missing.
         return f"{shown_url(word)!r} was not expected: did you mean --url {shown_url(word)}?"
+    key, equals, value = word.partition("=")
+    if equals and f"--{key}" in options:
+        return f"{shown_url(word)!r} was not expected: did you mean --{key} {shown_url(value)}?"
     before = place
     while before > 0 and words[before].partition("=")[0] not in options:
         before -= 1

@@ -76,9 +76,14 @@ def about_flag(flag: str, value: str | None, known: Sequence[str]) -> str | None
         return None
     if len(by_ours) == 1:
         ((_, row),) = by_ours.values()
-        said = _to_write(row, value, known)
+        said = _to_write(row, flag, value, known)
         return f"{said}. {row.differs}" if row.differs else said
-    return "; or ".join(f"{_to_write(row, value, known)} (in place of {tool}'s)" for tool, row in by_ours.values())
+    tool_of: dict[str, str] = {}
+    for tool, row in by_ours.values():
+        tool_of.setdefault(_to_write(row, flag, value, known), tool)
+    return "; or ".join(
+        f"{write} (in place of {tool}'{'' if tool[-1] == 's' else 's'})" for write, tool in tool_of.items()
+    )
 
 
 def _rank(wanted: str | None, value: str | None) -> int:
@@ -96,11 +101,31 @@ def _rank(wanted: str | None, value: str | None) -> int:
     return 2
 
 
-def _to_write(row: Row, value: str | None, known: Sequence[str]) -> str:
-    """What to write for one row: its example, with the number, time or address that was given in place of its own."""
+_PLACEHOLDERS = {
+    "--model my-model": r"\S+",
+    "--dataset rows.jsonl": r"\S+\.\w+",  # A file, and not the name of a split.
+    "--tokenizer /models/qwen": r"\S+",
+    "--name my-run": r"[\w.-]+",
+    "--out runs/mine": r"[^\s.]+",  # A directory, and not a file.
+}
+"""Examples whose value is replaced by the given one, if it has this form."""
+
+
+def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> str:
+    """What to write in place of `flag` for one row: its example, with the value that was given if that has the same form."""
     if not row.ours:
         return "leave it out"
+    spelled = flag
     flag, _, example = row.ours.partition(" ")
+    if value is not None and (dict(row.spellings()).get(spelled) or "").isupper():
+        field = re.fullmatch(r"'{\"(\w+)\": [\d.]+}'", example)
+        if re.fullmatch(_PLACEHOLDERS.get(row.ours, ""), value):
+            return _with_command(f"{flag} {shlex.quote(value)}", known)
+        if row.ours == "--url http://127.0.0.1:8000" and (address := _address(value)) is not None:
+            return _with_command(f"{flag} {address}", known)
+        # The example of a row is a field that one of its flags sets; the others set fields of their own names.
+        if field and _NUMBER.fullmatch(value) and f"--{field[1].replace('_', '-')}" in dict(row.spellings()):
+            return _with_command(f"{flag} '{{\"{spelled.strip('-').replace('-', '_')}\": {value}}}'", known)
     if value is not None and flag in ("--concurrency", "--rate") and _NUMBERS.fullmatch(value):
         return f"write python -m bench sweep --loads {flag.removeprefix('--')}={value}"
     if value is not None and any(form.fullmatch(value) and form.fullmatch(example) for form in (_NUMBER, _TIME)):
@@ -108,6 +133,15 @@ def _to_write(row: Row, value: str | None, known: Sequence[str]) -> str:
     if value is not None and "://" in value and "://" in example:
         return _with_command(f"{flag} {shown_url(value)}", known)
     return _with_command(row.ours, known)
+
+
+def _address(value: str) -> str | None:
+    """The URL of a host, a port or both; None for anything else."""
+    if re.fullmatch(r"\d{1,5}", value):
+        return f"http://127.0.0.1:{value}"
+    if re.fullmatch(r"[\w.-]+(:\d{1,5})?", value):
+        return f"http://{value}" if ":" in value else f"http://{value}:8000"
+    return None
 
 
 def _with_command(ours: str, known: Sequence[str]) -> str:

@@ -38,6 +38,7 @@ MODES_WITH_RATES = ("rate", "sessions")
 MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
 """The modes whose load stays the same for as long as it is sent."""
 _NO_DEFAULT = object()
+_NO_SUCH_KEY = ": keys are the names of flags, which python -m bench run --help-all lists"
 MOST_VALUES = 100_000
 """Of a file of settings: with aliases a few lines of YAML can stand for billions."""
 _DEFAULTS = Settings(url="http://unknown").public()
@@ -164,7 +165,7 @@ def _unknown(key: str, value: object, flags: Mapping[str, object], file_name: st
 
     near = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.75)
     in_file = key not in flags and file_name
-    hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else ""
+    hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else _NO_SUCH_KEY
     if (answer := other_tools.about_flag(flag(key), str(value), FLAGS)) is not None:
         hint = f": {answer}"
     return f"{_place(key, flags, file_name)} is not known{hint}"
@@ -179,10 +180,13 @@ def _refused(
     problems = []
     for refused in error.errors():
         key = str(refused["loc"][0])
-        if refused["type"] != "missing" and (answer := other_tools.about_value(key, given[key])) is not None:
-            problems.append(f"{_place(key, flags, file_name)} {answer[0]}: {answer[1]}")
-        else:
-            problems += sentences(refused, lambda key: _place(key, flags, file_name))
+        value = () if refused["type"] == "missing" else given[key]
+        texts = value if isinstance(value, list | tuple) else (value,)
+        answers = [answer for text in texts if (answer := other_tools.about_value(key, text)) is not None]
+        problems += [f"{_place(key, flags, file_name)} {typed}: {write}" for typed, write in answers]
+        if not answers or len(texts) > 1:
+            plain = sentences(refused, lambda key: _place(key, flags, file_name))
+            problems += [sentence for sentence in plain if not any(typed in sentence for typed, _ in answers)]
     return list(dict.fromkeys(problems))
 
 

@@ -101,10 +101,9 @@ def batch_inputs(value: object) -> str:
 def requests_per_s(value: float) -> float:
     """A rate that some machine could send. Raises ValueError."""
     if not value <= MOST_RATE:
-        processors = value / _RATE_A_PROCESSOR
         raise ValueError(
-            f"{value:g} requests a second need about {processors:,.0f} processors "
-            f"({_RATE_A_PROCESSOR:,} a second each): give at most {MOST_RATE:,.0f}"
+            f"{value:g} requests a second are more than a machine sends (a processor sends about "
+            f"{_RATE_A_PROCESSOR:,}): give at most {MOST_RATE:,.0f}"
         )
     if value < LEAST_RATE:
         raise ValueError(f"must be at least {LEAST_RATE:g}: one request a day is 0.0000116 a second")
@@ -210,13 +209,17 @@ def header_name(value: str) -> str:
     return value
 
 
-def objective(value: str) -> str:
-    """An objective of `--slo`, as it is written. Raises ValueError."""
-    try:
-        objectives.parse_one(value)
-    except UsageError as e:
-        raise ValueError(str(e).removeprefix("--slo ")) from e
-    return value
+def slos(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The objectives of `--slo`, as they are written. Raises ValueError with a line for each that is wrong."""
+    problems: list[str] = []
+    for text in texts:
+        try:
+            objectives.parse_one(text)
+        except UsageError as e:
+            problems += [problem.removeprefix("--slo ") for problem in e.problems]
+    if problems:
+        raise ValueError("\n".join(problems))
+    return texts
 
 
 def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -233,8 +236,11 @@ def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _with_scheme(value: str) -> str:
-    """What was perhaps meant: the same with http:// where only that was forgotten, else an example."""
-    return f"http://{shown_url(value)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", value) else "http://127.0.0.1:8000"
+    """What was perhaps meant: the same with http:// if only that is missing or misspelled, else an example."""
+    if re.fullmatch(r":?\d{1,5}", value):
+        return f"http://127.0.0.1:{value.lstrip(':')}"
+    rest = re.sub(r"^[a-z]+:/{1,2}(?!/)", "", value)
+    return f"http://{shown_url(rest)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", rest) else "http://127.0.0.1:8000"
 
 
 def url(value: str) -> str:
@@ -250,7 +256,7 @@ def url(value: str) -> str:
     if MASK in value:
         raise ValueError("it was stored without its secrets (***): give it again")
     if not parts.hostname:
-        raise ValueError(f"{shown_url(value)!r} names no host; for example http://127.0.0.1:8000")
+        raise ValueError(f"{shown_url(value)!r} names no host; for example {_with_scheme(value)}")
     try:
         encoded = parts.hostname.encode("idna").decode("ascii")
     except UnicodeError as e:

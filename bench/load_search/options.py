@@ -158,5 +158,5 @@ def _precision(text: str) -> float:
 def _budget(text: str) -> float:
     value = values.seconds(text)
     if not SHORTEST_BUDGET_S <= value <= LONGEST_BUDGET_S:
-        raise ValueError(f"give between {SHORTEST_BUDGET_S:g} s and 30 days: {value:g} s is no time to search in")
+        raise ValueError(f"give between {SHORTEST_BUDGET_S:g} s and 30 days (given: {text})")
     return value

@@ -164,7 +164,7 @@ def _parse_plain(text: str, plain: str) -> Objective:
     """An objective without its part. Errors quote `text`."""
     match = _FORM.fullmatch("".join(plain.lower().split()))
     if match is None:
-        raise UsageError(f'--slo "{text}": not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms')
+        raise UsageError(f'--slo "{text}": {_about_form(plain)}')
     metric, stat, op, number, suffix = match.groups()
     known = [*METRICS, JOB, *RUN_NUMBERS]
     if metric not in known:
@@ -193,6 +193,13 @@ def _parse_plain(text: str, plain: str) -> Objective:
         kind = f"is in {unit}" if unit else "has no unit"
         raise UsageError(f'--slo "{text}": {metric} {kind} and takes no {suffix!r}')
     return Objective(text, metric, stat, op, limit, unit)
+
+
+def _about_form(plain: str) -> str:
+    several = [part.strip() for part in re.split(r"[,;&]+|\band\b", plain)]
+    if len(several) > 1 and all(_FORM.fullmatch("".join(part.lower().split())) for part in several):
+        return "a flag takes one objective: write " + " ".join(f'--slo "{part}"' for part in several)
+    return "not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms"
 
 
 def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -> Objective:

@@ -36,6 +36,7 @@ DEFAULT_ARRIVALS = "poisson"
 ARRIVALS_OF_BURSTS = SHAPED[0]
 """The process that `--burstiness` asks for by itself."""
 _RATE = "--mode rate needs --rate, in requests per second"
+_NO_USERS = f"{_RATE}, and has no --concurrency: leave it out; --max-concurrency caps the requests in flight"
 
 
 def _rate_of_classes(settings: Settings) -> float | None:
@@ -68,7 +69,7 @@ class Rate(OpenLoopMode):
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """There must be a rate, and burstiness only where gaps have a shape."""
         known = settings.rate is not None or settings.segments or cls.implied_by(settings)
-        problems = [] if known else [_RATE]
+        problems = [] if known else [_NO_USERS if "concurrency" in given else _RATE]
         problems += segment_problems(settings, unit="a request", whole=False)
         return problems + shape_problems(settings, given) + open_loop_problems(cls.name, settings)
 

@@ -127,6 +127,8 @@ def read(path: Path) -> Baseline | None:
         raise UsageError(f"--baseline {path} cannot be read ({why}): name a file that --update made") from e
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
+        if found is None:
+            raise UsageError(f"--baseline {path} is not a baseline: name a file that --update made")
         raise UsageError(
             f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )

@@ -210,7 +210,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run directory. Raises UsageError where it is none."""
+        """An existing run directory. Raises UsageError if it is not one."""
+        if not path.is_dir():
+            why = "it is a file: name its directory" if path.exists() else "it does not exist"
+            raise UsageError(f"{path} is not a run directory: {why}")
         for name in (MANIFEST, REQUESTS):
             if not (path / name).is_file():
                 raise UsageError(f"{path} is not a run directory: it has no {name}")

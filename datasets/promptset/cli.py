@@ -218,6 +218,9 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 _OTHER_NAMES = {
     "--isl": "--input-tokens",
     "--osl": "--output-tokens",
+    "--n": "--count",
+    "-n": "--count",
+    "--num": "--count",
     "--num-prompts": "--count",
     "--requests": "--count",
     "--dataset": "--from",

@@ -145,7 +145,8 @@ def _read_lines(path: Path, text: str, draw: Draw) -> RecordedReplies:
             reply = _from_ledger(row) if "write_ns" in row else _from_record(row)
             index = row["index"]
         except (ValueError, KeyError, TypeError) as e:
-            problems.append(f"--replay {path}:{number}: not a line of a ledger or of requests.jsonl: {e!r}")
+            why = f"it has no {e}" if isinstance(e, KeyError) else str(e)
+            problems.append(f"--replay {path}:{number}: not a line of a ledger or of requests.jsonl: {why}")
             if len(problems) == 10:
                 break
             continue

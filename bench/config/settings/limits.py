@@ -24,7 +24,7 @@ class LimitsOfRun(BaseModel):
     wait_for_server: Seconds | None = option(
         None, "before the load, wait at most this long for a server that is starting", group="limits", metavar="S"
     )
-    slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
+    slo: Annotated[Many, AfterValidator(values.slos)] = option(
         (),
         'an objective, for example "ttft:p99<500ms"; exit 1 if it fails; may be repeated',
         group="limits",

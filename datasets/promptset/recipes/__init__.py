@@ -125,7 +125,7 @@ def _path_of(text: str) -> Path:
     if not path.is_file():
         close = get_close_matches(text, names(), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names())}, or a YAML file of your own"
-        raise SpecError(f"no recipe is called {text}: {hint}")
+        raise SpecError(f"{text}: no recipe has this name: {hint}")
     return path
 
 

@@ -85,6 +85,11 @@ def test_each_spelling_is_answered_with_what_to_write(row: Row) -> None:
 
 
 VALUES = [
+    "input_tokens=1,024",
+    "output_tokens=2,048",
+    "concurrency=1,024",
+    "requests=10,000",
+    "arrivals=gamma:cv=2",
     "rate=inf",
     "rate=1,2",
     "rate=10rps",
@@ -203,7 +208,7 @@ MISTAKES = [
     ("run --url http://h --spawn-rate 3", "write --ramp-up 30s. It is the time until all users have started"),
     ("run --host http://x:1", "--host is not a flag here: write --url http://x:1"),
     ("run --url http://h --goodput ttft:200 tpot:50", 'write --slo "ttft:p99<200ms" --slo "goodput>=95%"'),
-    ("run --url http://h --model-name m", "write --model my-model"),
+    ("run --url http://h --model-name m", "write --model m"),
     ("run --url http://h --warmup-requests 5", "write --warmup 5"),
     ("run --url http://h --concurrency 1,2,4", "write python -m bench sweep --loads concurrency=1,2,4"),
     ("run --url http://h --slo ttft:200", 'name the percentile and the unit: --slo "ttft:p99<200ms"'),
@@ -223,6 +228,48 @@ MISTAKES = [
     ("run --URL http://h", "--URL is not a flag: did you mean --url?"),
     ("sweep --url http://h --concurrency 1,2", "write --loads concurrency=1,2"),
     ("locust -f x.py", "'locust' is not a command: write python -m bench run"),
+    (
+        "run --url http://h --request-rate 5 --max-concurrency 4",
+        "error: --request-rate is not a flag here: write --rate 5.",
+    ),
+    ("run --url http://h --request-rate 5 --burstiness 2", "error: --request-rate is not a flag here: write --rate 5."),
+    ("run -q 5 http://h:2", "2 problems - -q is not a flag here: write --rate 5."),
+    ("run -q 5 http://h:1", "did you mean --url http://h:1?"),
+    ("run -c400 http://h:1/v1", "-c is not a flag here: write --concurrency 400"),
+    ("run -t12 --url http://h", "or leave it out (in place of other tools')"),
+    (
+        "run --url http://h -d 30s",
+        "write --duration 30s (in place of k6's); or write --endpoint http --body TEXT (in place of oha's)",
+    ),
+    ("run --url http://h --top-p 0.9", """write --extra-body '{"top_p": 0.9}'"""),
+    ("run --url http://h --n-choices 3", """write --extra-body '{"n": 2}'"""),
+    ("run --url http://h --dataset-path x.json", "write --dataset x.json"),
+    ("run --url http://h --hf-split train", "write --dataset rows.jsonl"),
+    ("run --url http://h --served-model-name y", "write --model y."),
+    ("run --url http://h --output-file x.jsonl", "write --out runs/mine."),
+    ("run --host localhost", "write --url http://localhost:8000"),
+    ("run -u localhost:9", "write --url http://localhost:9"),
+    ("run --port 9", "write --url http://127.0.0.1:9."),
+    ("run --url 9000", "for example http://127.0.0.1:9000"),
+    ("run --url htp://h:9", "for example http://h:9"),
+    ("run --url http:/h:9", "for example http://h:9"),
+    ("run --url file:///etc/x", "for example http://127.0.0.1:8000"),
+    ("run --url http://h —concurrency 5", "'—concurrency' begins with a long dash: write --concurrency"),
+    ("run --url http://h concurrency=5", "did you mean --concurrency 5?"),
+    ("run --url http://h --rate 1e30", "more than a machine sends (a processor sends about 2,000)"),
+    ("run --url http://h --mode rate --concurrency 5", "has no --concurrency: leave it out"),
+    ("run --url http://h --dataset chatbot --input-tokens 5", "and --dataset has its own: leave --input-tokens out"),
+    ("run --url http://h --slo ttft:99<1s --slo tffft<1s", "did you mean 'p99'? - --slo: \"tffft<1s\": no metric"),
+    ("run --url http://h --slo tffft<1s --slo ttft:200", "2 problems - --slo ttft:200: name the percentile"),
+    (
+        "run --url http://h --slo 'ttft<1s, tpot<9ms'",
+        'a flag takes one objective: write --slo "ttft<1s" --slo "tpot<9ms"',
+    ),
+    ("search --url http://h --slo ttft<1s --budget 5s", "give between 10 s and 30 days (given: 5s)"),
+    ("set-load runs/mine --rate 5", "write the load after the directory: set-load runs/mine 20"),
+    ("report nothere", "nothere is not a run directory: it does not exist"),
+    ("dataset --n 5", "unknown argument --n: did you mean --count?"),
+    ("dataset --recipe nope", "--recipe nope: no recipe has this name"),
     ("compare a --margn 3", "--margn is not a flag: did you mean --margin?"),
 ]
 
@@ -232,6 +279,16 @@ def test_a_mistake_is_answered_with_what_to_write(words: str, answer: str, capsy
     said = said_of(words, capsys)
     assert answer in said
     assert "secret" not in said
+
+
+def test_a_path_that_holds_something_else_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "other.json"
+    file.write_text("{}")
+    for words, answer in (
+        (f"report {file}", "is not a run directory: it is a file: name its directory"),
+        (f"plan --search {tmp_path} --rates x.csv", "it holds no search: it has no search.json"),
+    ):
+        assert answer in said_of(words, capsys)
 
 
 def test_a_key_of_another_tool_in_a_file_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,7 +231,7 @@ def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path: Path, capsys: pytest.
         (["--from", __file__, "--recipe", "chatbot"], "--recipe cannot be combined with --from"),
         (["--columns", "prompt=a"], "--columns needs --from: it names columns of that file"),
         (["--bad-rows", "drop"], "--bad-rows drop: write one of fail, skip"),
-        (["--recipe", "chatbott"], "--recipe no recipe is called chatbott: did you mean chatbot?"),
+        (["--recipe", "chatbott"], "--recipe chatbott: no recipe has this name: did you mean chatbot?"),
         (["--gaps", "5"], "--gaps '5'"),
         (["--think-time", "5s"], "--think-time needs --turns"),
         (["--turns", "3", "--gaps", "5s", "--format", "vllm"], "--gaps cannot be combined with --turns"),

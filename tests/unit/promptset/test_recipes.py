@@ -103,7 +103,7 @@ def test_a_wrong_recipe_is_refused_all_at_once(tmp_path: Path, content: str, sai
 
 
 def test_a_name_that_is_none_is_answered_with_the_nearest() -> None:
-    with pytest.raises(SpecError, match=r"no recipe is called chatbott: did you mean chatbot\?"):
+    with pytest.raises(SpecError, match=r"chatbott: no recipe has this name: did you mean chatbot\?"):
         recipes.load("chatbott")
     with pytest.raises(SpecError, match="there are azure-2023-code, "):
         recipes.load("xyz")

@@ -163,11 +163,11 @@ def changed(name: str, **values: object) -> str:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "is no result of vllm bench serve"),
+        ("", "is not a result of vllm bench serve"),
         ("{", "is not a result file: it is not JSON"),
         ('{"a": 1}\n{"b": ', "is not a result file: line 2 is not JSON"),
-        ("[1, 2]", "is no result of vllm bench serve, SGLang bench_serving"),
-        ('{"a": 1}', "is no result of vllm bench serve"),
+        ("[1, 2]", "is not a result of vllm bench serve, SGLang bench_serving"),
+        ('{"a": 1}', "is not a result of vllm bench serve"),
         ("[" * 100_000, "is not a result file"),
         (changed("vllm-closed.json", ttfts="gone"), "has no single requests: run vllm bench serve with --save-result"),
         (changed("vllm-closed.json", ttfts=[0.1]), "is damaged: its arrays have different lengths"),

@@ -269,7 +269,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
         (b"{", "cannot be read"),
         (b'{"schema": "other/1"}', "has schema 'other/1', and this version reads 'trueload/baseline/1'"),
         (b'{"schema": "trueload/baseline/1"}', "is damaged: workload is missing"),
-        (b"[]", "has schema None"),
+        (b"[]", "is not a baseline: name a file that --update made"),
     ],
 )
 def test_a_file_that_is_no_baseline_is_refused(
