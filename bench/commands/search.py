@@ -40,6 +40,7 @@ examples:
     python -m bench search --resume runs/20260102T030405-search --budget 1h
 
 Objectives: METRIC:p50...p999<LIMIT, METRIC:mean<LIMIT, tps:p50>LIMIT, error_rate<1%
+
 Ctrl-C prints the answer so far; --resume continues the search, also after a kill.
 Report an answer with its interval: "34 to 39/s", not "36.4/s".
 
