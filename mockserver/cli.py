@@ -37,9 +37,10 @@ Examples:
 
 _MORE = """\
 DIST is a fixed value or a distribution:
-  50ms   uniform:10ms..90ms   normal:mean=50ms,std=5ms   lognormal:mean=200ms,cv=0.5,max=5s   gamma:mean=20ms,cv=0.3
-  exp:mean=1s   empirical:file.json
-  Times need a unit (us, ms, s). Numbers of tokens have none: 128, uniform:100..500
+  50ms   uniform:10ms..90ms   normal:mean=50ms,std=5ms   exp:mean=1s
+  lognormal:mean=200ms,cv=0.5,max=5s   gamma:mean=20ms,cv=0.3
+  empirical:file.json
+Times need a unit (us, ms, s), numbers of tokens none: uniform:100..500
 
 SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
 {faults}
@@ -48,7 +49,7 @@ SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
   A single request  can ask for faults with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
                     and for latencies with  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
 
-When the mock listens, it prints one line: mockserver ready at http://HOST:PORT
+Prints one line when it listens: mockserver ready at http://HOST:PORT
 
 Then ask it:  GET /ledger (what it did)   /truth (what to expect)   /metrics   /health   /v1/models
   PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves

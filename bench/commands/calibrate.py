@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 ABOUT = """\
-How wrong are the numbers, at this load, on this machine? Starts a mock server that records every latency, sends it the
-load, and compares each number with that record. Keeps the result, and later runs of such a load show it.
+Measures how wrong the numbers are, at this load, on this machine. It starts a mock server that records when it sent each
+token, sends it the load, and compares every number with that record. Later runs of a similar load show the result.
 """
 
 
@@ -36,8 +36,8 @@ examples:
   python -m bench calibrate --rate 100 --duration 30s --mock "--ttft 200ms --tpot lognormal:mean=20ms,cv=0.3"
   python -m bench calibrate --concurrency 30 --requests 300 --mock "--replicas 3 --replica 1:ttft=80ms"
   python -m bench calibrate --sweep       # find the largest load that this machine measures correctly
-  python -m bench calibrate --full        # change the mock, and check that each report changes as it must
-  python -m bench calibrate --url http://other-host:8000     # a mock that runs there (python -m mockserver --host 0.0.0.0)
+  python -m bench calibrate --full        # change the mock's settings, and check that reports change accordingly
+  python -m bench calibrate --url http://other-host:8000     # a mock on another machine (python -m mockserver --host 0.0.0.0)
 
 exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock there, 70 a defect of Trueload,
              130 interrupted

@@ -23,8 +23,8 @@ from bench.run_files.writable import make_directory, refuse_directory, write_fil
 from bench.terminal import terminal
 
 ABOUT = """\
-Shows what differs between two or more sides, how certain that is, and which change would have been found. A side is a run
-directory or a directory of runs (repeats). The others are compared with the first side.
+Shows what differs between two or more sides, how certain that is, and how small a change these runs could have shown. A
+side is a run directory, or a directory with several runs of one setup. Each side is compared with the first one.
 """
 
 EXAMPLES = """\
@@ -33,7 +33,7 @@ examples:
   python -m bench compare runs/a runs/b runs/c --margin 10% --format markdown
   python -m bench compare runs/bf16 runs/fp8 --allow model
   python -m bench compare --run before.yaml after.yaml --pairs 5 --out runs/compared
-  python -m bench compare runs/compared      # again, from the runs that --run made
+  python -m bench compare runs/compared      # compare the runs of --run again
 
 exit status: 0 compared, even if sides differ; 2 wrong usage, or the sides cannot be compared; 3 a side is INVALID; 4 a side's
              target failed; 70 a defect of Trueload
@@ -47,10 +47,13 @@ def main(argv: Sequence[str]) -> int:
         "sides", nargs="*", metavar="DIR", help="run directories, or directories of runs; the first is A"
     )
     parser.add_argument(
-        "--run", nargs="+", metavar="FILE", help="make the runs, in turn: a configuration (YAML) for each side"
+        "--run",
+        nargs="+",
+        metavar="FILE",
+        help="make the runs, alternating between the sides; one configuration (YAML) per side",
     )
-    parser.add_argument("--pairs", metavar="N", help="with --run: runs of each side (default: 5)")
-    parser.add_argument("--margin", default="5%", metavar="P", help="a smaller change is the same (default: 5%%)")
+    parser.add_argument("--pairs", metavar="N", help="with --run: how often to run each side (default: 5)")
+    parser.add_argument("--margin", default="5%", metavar="P", help="the smallest change that counts (default: 5%%)")
     parser.add_argument(
         "--allow", default="", metavar="NAME,...", help="settings that may differ: the ones whose effect you compare"
     )

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from bench.release_gate.gate import Gate
 
 ABOUT = """\
-Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs show it: the whole interval
-of an objective is beyond its limit, or a number got worse than the baseline, significantly and by more than the margin.
+Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs prove it: the whole interval
+of an objective is beyond its limit, or a number is worse than the baseline, significantly and by more than the margin.
 """
 
 EXAMPLES = """\
 examples:
   python -m bench gate runs/ci --slo "ttft:p90<500ms" --slo "error_rate<1%"
   python -m bench gate runs/ci --baseline baseline.json --junit gate.xml --summary "$GITHUB_STEP_SUMMARY"
-  python -m bench gate runs/main --baseline baseline.json --update      # add these runs to the baseline, or begin it
+  python -m bench gate runs/main --baseline baseline.json --update      # add these runs to the baseline
 
 exit status: 0 held, or not shown; 1 failed (--strict: or not shown); 2 wrong usage, or the runs cannot be compared;
              3 INVALID; 4 the target failed; 70 a defect of Trueload
@@ -54,17 +54,19 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--slo", action="append", default=[], metavar="SLO", help="an objective; may be repeated")
     parser.add_argument("--baseline", metavar="FILE", help="compare with the runs in this file")
     parser.add_argument(
-        "--update", action="store_true", help="add the runs to --baseline unless they fail; begins the file"
+        "--update",
+        action="store_true",
+        help="add the runs to the file of --baseline unless they fail; makes the file if there is none",
     )
-    parser.add_argument("--margin", default="5%", metavar="P", help="a smaller change is the same (default: 5%%)")
+    parser.add_argument("--margin", default="5%", metavar="P", help="the smallest change that counts (default: 5%%)")
     parser.add_argument(
-        "--alpha", default="0.02", metavar="P", help="level of the tests, over all numbers (default: 0.02)"
+        "--alpha", default="0.02", metavar="P", help="significance level, corrected over all numbers (default: 0.02)"
     )
     parser.add_argument(
         "--strict", action="store_true", help="also fail if something is not shown, or if a run is INVALID"
     )
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
-    parser.add_argument("--summary", metavar="FILE", help="append Markdown, for the summary of a job")
+    parser.add_argument("--summary", metavar="FILE", help="append a summary in Markdown, for the page of a CI job")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
 

@@ -17,7 +17,7 @@ from bench.imports.run import make_run
 from bench.run_files.run_directory import RunDirectory
 
 EXAMPLES = """\
-Files with single requests can be read:
+Reads files that have every request:
   vllm bench serve        --save-result --save-detailed
   SGLang bench_serving    --output-file FILE --output-details
   aiperf profile          profile_export.jsonl
@@ -27,7 +27,7 @@ Files with single requests can be read:
 The verdict of an imported run is never VALID: the error of its numbers is unknown. compare, gate and report take it
 like any other. A file with several runs makes a directory for each: DIR/1, DIR/2, ...
 
-exit status: as of run
+exit status: as for run
 """
 
 

@@ -32,9 +32,10 @@ from bench.run_files.writable import make_directory, refuse_directory, write_fil
 from bench.terminal import terminal
 
 ABOUT = """\
-Says how many replicas of a server hold objectives over a day of traffic, from a profile of the server (python -m bench
-fit), in virtual time: no server is needed. Intervals hold the uncertainty of the fit and the chance of arrivals. From a
-search (python -m bench search) it says only how many replicas keep the objectives of the search.
+Computes how many replicas of a server keep the objectives over a day of traffic. It simulates them with a profile of the
+server (python -m bench fit), so it needs no server. Intervals include the uncertainty of the fit and of the arrivals. With
+--search it uses the capacity that python -m bench search found, and says only how many replicas keep that search's
+objectives.
 """
 
 EXAMPLES = """\
@@ -46,7 +47,7 @@ examples:
 
 day.csv has rows of time and requests per second: 06:00,12.5
 
-exit status: 0 a number of replicas holds the objectives, 1 none in the range does, 2 wrong usage, 3 the fit does not know
+exit status: 0 the answer is a number, 1 no number in the range is enough, 2 wrong usage, 3 the profile does not show
              enough of the server, 70 a defect of Trueload
 """
 T = TypeVar("T")

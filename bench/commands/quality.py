@@ -21,8 +21,9 @@ from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
 ABOUT = """\
-Asks probes, whose right answers are known, one by one without load, then among the requests of a load, then without load
-again. Says whether load changes the answers: by how much, by no more than a margin, or that this is not shown.
+Finds out whether load changes the answers. It asks probes (questions with known answers) one by one, then among the
+requests of a load, then one by one again. For each kind of fault it says whether load changes its share by more than the
+margin, by less, or that these probes do not show it.
 """
 
 EXAMPLES = """\

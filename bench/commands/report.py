@@ -38,7 +38,7 @@ from bench.tuning import tune_file
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench report",
-        description="Makes the summary and the page of a run, a search, a sweep or of quality again, and prints the result. "
+        description="Rebuilds the summary and the page of a run, search, sweep, race or quality test, and prints the result. "
         "Puts several sweeps on one page.",
     )
     parser.add_argument(
@@ -61,7 +61,7 @@ def _parser() -> Parser:
         metavar="NAME",
         action="append",
         default=[],
-        help="also draw this sample of the server's metrics (docs/metrics.md) on the page of the run; may be repeated",
+        help="also draw this sample of the server's metrics (docs/server-metrics.md) on the page of the run; may be repeated",
     )
     parser.add_argument(
         "--shards",

@@ -20,7 +20,8 @@ examples:
   python -m bench run --url http://127.0.0.1:8000 --rate 20 --duration 5m --slo "ttft:p99<500ms"
   python -m bench run --url http://127.0.0.1:8000 --mode throughput --requests 1000 --input-tokens uniform:100..500
 
-distributions (DIST): 128   uniform:100..500   normal:mean=1024,std=200,min=1   lognormal:mean=200,cv=0.5
+distributions (DIST): 128, uniform:100..500, lognormal:mean=200,cv=0.5; docs/datasets.md has all
+
 exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 the server failed, 70 a defect of Trueload,
              130 interrupted
 """

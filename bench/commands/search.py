@@ -23,25 +23,26 @@ if TYPE_CHECKING:
     from bench.load_search.whole import Plan
 
 ABOUT = """\
-Finds the highest load at which every objective holds, and says how sure that is. It sends the load in visits: short ones
-first (scouts), which double the load until the server fails, then longer ones just below and just above the load that
-seems to be the edge. Each visit narrows the interval. With --load rate, the server must also keep up with the load.
+Finds the highest load at which every objective holds, and says how sure that is. Each measurement at one load is a visit.
+Short visits (scouts) double the load until an objective breaks; longer ones then measure just below and just above the
+likely edge. Each visit narrows the interval. With --load rate, the server must also keep up with the load.
 """
 
 EXAMPLES = """\
 examples:
   how many requests a second does it hold?
     python -m bench search --url http://127.0.0.1:8000 --slo "ttft:p99<500ms" --slo "tpot:p99<50ms"
-  how many users, in three minutes? the interval is wider for it
+  how many users? three minutes give a wider interval
     python -m bench search --url http://127.0.0.1:8000 --load concurrency --slo "tpot:p90<40ms" --budget 3m
-  does it hold 20 a second? exit 1 if that is not 95% sure
+  does it hold 20 requests a second? exit 1 unless that is 95% sure
     python -m bench search --url http://127.0.0.1:8000 --slo "ttft:p99<500ms" --require 20
   continue a search, with more time
     python -m bench search --resume runs/20260102T030405-search --budget 1h
 
-objectives that can be searched for: METRIC:p50...p999<LIMIT, METRIC:mean<LIMIT, tps:p50>LIMIT, error_rate<1%
-Ctrl-C ends a search with the answer so far; --resume goes on with it, also after a kill.
-Write answers down with their interval: "34 to 39/s", not "36.4/s".
+Objectives: METRIC:p50...p999<LIMIT, METRIC:mean<LIMIT, tps:p50>LIMIT, error_rate<1%
+
+Ctrl-C prints the answer so far; --resume continues the search, also after a kill.
+Report an answer with its interval: "34 to 39/s", not "36.4/s".
 
 exit status: 0 an answer, 1 --require is not held, or no load holds, or the budget was too short for an answer,
              2 wrong usage, 3 the client is the limit, 4 the server cannot be measured, 70 a defect of Trueload,

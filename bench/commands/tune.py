@@ -20,8 +20,9 @@ from bench.tuning.spec import read, spec_of
 from bench.tuning.tune_file import PAGE
 
 ABOUT = """\
-Starts a server with one combination of flags after another, measures each in short turns, drops those that are worse beyond
-doubt, and names the best, those that cannot be told from it, and the gain over the default.
+Finds the flags that make a server best. It starts the server with one combination of flags (arm) after another, measures
+each in short turns, and drops arms that are shown to be worse. It names the best, its gain over the default, and the arms
+that these turns cannot tell from it.
 
 A file describes the race. For example:
 
@@ -30,7 +31,7 @@ A file describes the race. For example:
   flags:                          # the first value of each is the default
     max-num-seqs: [256, 64, 128, 512]
     max-num-batched-tokens: [2048, 8192]
-  goal: tokens_per_s              # or held_load, dollars_per_million_tokens, joules_per_million_tokens
+  goal: tokens_per_s              # or held_load, or the cost or energy
   objectives: [ttft:p99<1s]       # a load that breaks one does not count
   loads: concurrency=16,64
   load: {input_tokens: 512, output_tokens: 128, ignore_eos: true}
@@ -43,7 +44,7 @@ examples:
   python -m bench tune flags.yaml --budget 2h --out runs/my-flags
   python -m bench tune flags.yaml --resume runs/my-flags --budget 3h
 
-docs/compare.md describes every key. Servers run one at a time; each ends with this command, however that ends.
+docs/compare.md describes every key. Servers run one at a time. None outlives this command, even if it is killed.
 
 exit status: 0 there is an answer, 1 no arm keeps the objectives, 2 wrong usage, 3 every run is INVALID, 4 no server could be
              measured, 70 a defect of Trueload, 130 interrupted (--resume goes on)

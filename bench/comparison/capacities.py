@@ -154,13 +154,13 @@ def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> Com
 
 def _headline(a: str, b: str, rows: Sequence[ComparedNumber], margin: float) -> str:
     if not rows:
-        return f"Nothing can be said of {a} and {b}: a search has no answer."
+        return f"{a} and {b} cannot be compared: one of the searches has no answer."
     (row,) = rows
     change = change_of(row)
     unknown = one_each_shows_no_change(a, b, "searches")
     if row.answer == Answer.THESE_DIFFER:
         how = "less" if (row.change or 0.0) < 0 else "more"
-        return f"These two searches differ, that of {b} found {how} load: {change}. {unknown}"
+        return f"These two searches differ: {b} found {how} load, {change}. {unknown}"
     if row.answer == Answer.THESE_AGREE:
         return f"These two searches agree within {margin * 100:g}%: {change}. {unknown}"
     return (

@@ -103,7 +103,7 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     decided = [row for row in rows if row.primary]
     answered = [row for row in decided if row.answer is not None]
     if not answered:
-        return f"Nothing can be said of {a} and {b}: too few independent values."
+        return f"{a} and {b} cannot be compared: too few independent values."
     if method is Method.BATCHES:
         return _of_two_runs(a, b, answered)
     differing = [row for row in decided if row.answer == Answer.DIFFERS]

@@ -36,15 +36,16 @@ Write prompts with an exact number of tokens, as the tokenizer of the target cou
 
 _EPILOG = """\
 Lengths (DIST) are fixed or drawn:
-  128   uniform:100..500   normal:mean=1024,std=200,min=1   lognormal:mean=1024,cv=0.5,max=8192
-  gamma:mean=128,cv=0.5   exp:mean=128,min=1   empirical:lengths.json   zipf:s=1.2,n=4096
+  128   uniform:100..500   normal:mean=1024,std=200,min=1   exp:mean=128,min=1
+  lognormal:mean=1024,cv=0.5,max=8192   gamma:mean=128,cv=0.5
+  zipf:s=1.2,n=4096   empirical:lengths.json
 Values outside min and max are drawn again, never clipped.
 
 Examples:
   # 3 prompts of 64 tokens each, to stdout
   {prog} --count 3 --input-tokens 64
 
-  # 1,000 chats of varying length, for a model whose tokenizer is in a directory
+  # 1,000 chats of varying length, in the tokens of a model's own tokenizer
   {prog} --count 1000 --chat --tokenizer ./my-model --input-tokens lognormal:mean=1024,cv=0.5,min=16 --out chats.jsonl
 
   # source code instead of words; also english, json, chinese and others
@@ -53,22 +54,22 @@ Examples:
   # counted by the server under test
   {prog} --tokenizer http://127.0.0.1:8000 --out counted.jsonl
 
-  # prompts in 4 groups, each with its own shared prefix of 512 tokens (measures a prefix cache)
+  # prompts in 4 groups with a shared prefix of 512 tokens, for a prefix cache
   {prog} --prefix tokens=512,groups=4 --input-tokens uniform:600..1200 --out shared.jsonl
 
-  # prompts with a prefix cache hit rate of 60%, for the batch API; made by two processes
+  # prompts with a prefix cache hit rate of 60%, for the batch API
   {prog} --prefix hit_rate=0.6 --format openai-batch --model my-model --processes 2 --out batch.jsonl
 
-  # traffic of a real service: lengths, and when each request came (for `python -m bench run --mode trace`)
+  # lengths and times of a real service, for run --mode trace
   {prog} --recipe azure-2023-conversation --count 500 --out azure.jsonl
 
-  # conversations of 2 to 6 turns; each turn adds 50 to 150 tokens and comes some seconds after the answer
+  # conversations of 2 to 6 turns that add 50 to 150 tokens each
   {prog} --turns uniform:2..6 --think-time exp:mean=5s --input-tokens uniform:50..150 --out sessions.jsonl
 
   # sessions of coding agents for a model with a window of 32,768 tokens
   {prog} --recipe coding-agent --context-limit 32768 --count 3 --out agents.jsonl
 
-  # a trace or rows of your own: prompts are made where there are none, and counted
+  # a trace or rows of your own: makes the missing prompts, counts all tokens
   {prog} --from trace.jsonl --bad-rows skip --chat --out rows.jsonl
 
 The same options write the same bytes, on any machine and with any number of processes. No two prompts of a file are

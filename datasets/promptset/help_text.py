@@ -35,13 +35,15 @@ def _parts(line: str, width: int) -> list[str]:
     if len(line) <= width:
         return [line]
     indent = " " * _indent(line)
+    if line.lstrip().startswith("# "):
+        return _wrapped(line, f"{indent}# ", width)
     if _COMMAND.match(line):
         command, _, comment = re.sub("   +(?! |#)", "  # ", line.strip()).partition("  #")
         units = re.split(r" (?=--?[a-z]|> )", command.strip())  # A flag and its value.
         lines = _packed([f"{unit} " for unit in units], width - len(indent) - 3)
         above = _wrapped(f"{indent}#{comment}", f"{indent}# ", width) if comment else []
         return above + f" \\\n{indent}  ".join(each.strip() for each in lines).join((indent, "")).split("\n")
-    name = re.match(r" *\S+(?: \S+)*(?:  +|: )(?=\S)", line)  # Followed by what is said of it.
+    name = re.match(r" *\S+?(?: \S+?)*?(?:  +|: )(?=\S)", line)  # Followed by what is said of it.
     column = name.end() if name is not None and name.end() <= width // 3 else len(indent)
     return _wrapped(line, " " * column, width)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 
 import pytest
+import yaml
 
 import mockserver.cli
 import promptset.cli
@@ -55,6 +57,23 @@ def test_an_example_that_is_broken_over_lines_is_the_same_command_to_a_shell() -
     assert seen > 5
 
 
+@pytest.mark.usefixtures("narrow")
+def test_paragraphs_are_not_joined_and_comments_remain_comments() -> None:
+    for name, parser in every_parser().items():
+        text = parser.format_help()
+        assert re.search(r"\S +exit status:", text) is None, name
+        sources = [line for text in (parser.description, parser.epilog) for line in (text or "").splitlines()]
+        comments = [line.strip().lstrip("# ") for line in sources if line.lstrip().startswith("# ")]
+        shown = " ".join(line.strip().lstrip("# ") for line in text.splitlines() if line.lstrip().startswith("# "))
+        assert [comment for comment in comments if comment not in shown] == [], name
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_file_of_a_race_in_its_help_is_yaml() -> None:
+    text = parsers()["tune"].format_help().partition("For example:\n")[2].partition("\npositional")[0]
+    assert yaml.safe_load(text)["goal"] == "tokens_per_s"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -72,6 +91,11 @@ def test_an_example_that_is_broken_over_lines_is_the_same_command_to_a_shell() -
         (
             "  trueload run --url http://host:8000 --rate 5 --out runs/one   # a comment",
             "  # a comment\n  trueload run --url http://host:8000 \\\n    --rate 5 --out runs/one",
+        ),
+        ("name of it: one (--flag: two) three four five", "name of it: one (--flag: two) three four\n            five"),
+        (
+            "  # a comment above an example that is much too long\n  command",
+            "  # a comment above an example that is much\n  # too long\n  command",
         ),
         ("see http://a-host-that-is-much-longer-than-it-may-be.example/", None),
     ],

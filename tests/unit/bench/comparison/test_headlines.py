@@ -43,8 +43,8 @@ NO_ERRORS: dict[str, Any] = {"name": "error_rate", "value": 0.0, "change": 0.0, 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([row(None)], "Nothing can be said of A and B: too few independent values."),
-        ([row(None), row(SAME, primary=False)], "Nothing can be said of A and B: too few independent values."),
+        ([row(None)], "A and B cannot be compared: too few independent values."),
+        ([row(None), row(SAME, primary=False)], "A and B cannot be compared: too few independent values."),
         (
             [row(DIFFERS, worse=True), row(DIFFERS, -0.2, name="ttft:p90", worse=True), row(DIFFERS, primary=False)],
             "B is worse than A: TPOT:P50 +10.0% [+8.0, +12.0]; TTFT:P90 -20.0% [-22.0, -18.0].",

@@ -61,8 +61,8 @@ def test_the_error_of_a_change_is_that_of_both_capacities() -> None:
 @pytest.mark.parametrize(
     ("capacity", "headline", "answer"),
     [
-        ((15.0, 14.5, 15.5), "These two searches differ, that of B found less load: -25.0% [", "these two differ"),
-        ((25.0, 24.0, 26.0), "These two searches differ, that of B found more load: +25.0% [", "these two differ"),
+        ((15.0, 14.5, 15.5), "These two searches differ: B found less load, -25.0% [", "these two differ"),
+        ((25.0, 24.0, 26.0), "These two searches differ: B found more load, +25.0% [", "these two differ"),
         ((20.1, 20.0, 20.2), "These two searches agree within 5%: +0.5% [", "these two agree"),
         ((22.0, 15.0, 30.0), "No difference of capacity is shown between these two searches: +10.0% [", "not shown"),
     ],
@@ -87,7 +87,7 @@ def test_a_search_without_an_answer_says_so(tmp_path: Path) -> None:
     content = compared(search(tmp_path / "a", (20.0, 19.0, 21.0)), search(tmp_path / "b", None))
     (versus,) = content["versus"]
     assert versus["numbers"] == []
-    assert versus["headline"] == "Nothing can be said of A and B: a search has no answer."
+    assert versus["headline"] == "A and B cannot be compared: one of the searches has no answer."
     assert versus["warnings"] == ["B: the search found no capacity (budget): give it more time, or other loads"]
 
 
