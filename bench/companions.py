@@ -87,7 +87,7 @@ def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
     if config.otlp is None and config.metrics_address is None:
         return None
     from bench.telemetry.exporting import Telemetry
-    from bench.telemetry.task import TelemetryTask
+    from bench.telemetry.task import FINISH_WITHIN_S, TelemetryTask
 
     return Telemetry(
         TelemetryTask(
@@ -95,5 +95,6 @@ def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
             otlp=config.otlp,
             address=config.metrics_address,
             linger_s=config.metrics_linger,
+            finish_within_s=FINISH_WITHIN_S,
         )
     )

@@ -49,8 +49,10 @@ SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
                     and for latencies with  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
 
 When the mock listens, it prints one line: mockserver ready at http://HOST:PORT
+
 Then ask it:  GET /ledger (what it did)   /truth (what to expect)   /metrics   /health   /v1/models
-              PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves
+  PATCH /admin/config  {{"ttft": "200ms"}}  changes latencies, lengths and faults while it serves
+
 Docs: docs/mock.md
 """
 

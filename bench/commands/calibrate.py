@@ -51,6 +51,13 @@ DEFAULTS = {"check_usage": True, **UNREAD}
 """What a calibration takes where nothing else is given."""
 
 
+NOT_BOTH = "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
+ONE_MOCK = (
+    "--url is given more than once: calibrate those mocks one by one, or the replicas of a single one with --mock "
+    "'--replicas N'"
+)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
@@ -61,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
         metavar='"FLAGS"',
         help="flags of the mock, as for python -m mockserver (default: TTFT 50 ms, TPOT 20 ms)",
     )
-    own.add_argument("--url", metavar="URL", help="measure a mock that already runs there, instead of starting one")
+    own.add_argument(
+        "--url", action="append", metavar="URL", help="measure a mock that already runs there, instead of starting one"
+    )
     own.add_argument(
         "--sweep",
         nargs="*",
@@ -76,7 +85,10 @@ def main(argv: Sequence[str]) -> int:
     )
     own.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     flags, problems = parse_flags(parser, argv)
-    mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
+    mock_flags, urls, store = flags.pop("mock"), flags.pop("url") or [None], not flags.pop("no_store")
+    url = urls[0]
+    if len(urls) > 1:
+        problems.append(ONE_MOCK)
     loads, checks = flags.pop("sweep"), flags.pop("full")
     file = read_file(flags, problems)  # Once: standard input cannot be read again for each run.
     if url is None and flags.get("cluster") is not None:
@@ -91,9 +103,7 @@ def main(argv: Sequence[str]) -> int:
     if loads is not None:
         return _sweep(flags, loads, mock_flags, url, store, problems, file, argv)
     if url is not None and mock_flags:
-        problems.append(
-            "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
-        )
+        problems.append(NOT_BOTH)
 
     def config_at(address: measure.Places) -> RunConfig:
         return resolve_flags({"name": "calibration", **DEFAULTS, **flags, "url": address}, problems, file)

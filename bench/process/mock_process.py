@@ -10,10 +10,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+
+import yaml
 
 from bench.errors import BenchError, UsageError
 from bench.process.child_process import death
+from promptset.whole_file import read_text
 
 READY = "mockserver ready at "
 OWN_FLAGS = ("--ledger", "--port", "--host")
@@ -82,16 +86,22 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
 
 
 def replicas_of(flags: str) -> int:
-    """How many servers a mock with these command line flags is."""
-    words = flags.replace("=", " ").split()
-    number = words[words.index("--replicas") + 1 :][:1] if "--replicas" in words else []
-    return max(1, int(number[0])) if number and number[0].isdecimal() else 1
+    """How many servers a mock with these command line flags is. Returns 1 for flags that the mock will refuse."""
+    try:
+        words = [part for word in shlex.split(flags) for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+        given = dict(pairwise(words))
+        number = given.get("--replicas")
+        if number is None and "--config" in given:
+            number = yaml.safe_load(read_text(Path(given["--config"])))["replicas"]
+        return max(1, int(number or 1))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
+        return 1
 
 
 def _addresses(process: subprocess.Popen[str], log: Path, words: Sequence[str]) -> tuple[str, ...]:
     assert process.stdout is not None
     found: list[str] = []
-    servers = replicas_of(" ".join(words))
+    servers = replicas_of(shlex.join(words))
     for line in process.stdout:
         if line.startswith(READY):
             found.append(line.removeprefix(READY).strip())

@@ -16,7 +16,7 @@ from bench.errors import UsageError
 from bench.machine import identity
 from bench.process import child_process
 from bench.process.event_loop import next_message
-from bench.telemetry.task import DIED, FINISH_WITHIN_S, Exported, Ready, Subject, TelemetryTask
+from bench.telemetry.task import DIED, Exported, Ready, Subject, TelemetryTask
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -111,7 +111,7 @@ class Telemetry:
         try:
             self._connection.send(None)
             exported = await asyncio.wait_for(
-                next_message(self._connection, Exported), 2 * FINISH_WITHIN_S + _PATIENCE_S
+                next_message(self._connection, Exported), 2 * self._task.finish_within_s + _PATIENCE_S
             )
         except (EOFError, OSError):
             return (DIED,)

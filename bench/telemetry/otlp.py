@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.telemetry.declared import METRICS, Metric
 from bench.telemetry.spans import ClientSpan
-from bench.telemetry.task import FINISH_WITHIN_S, Exported, Subject
+from bench.telemetry.task import Exported, Subject
 from bench.telemetry.totals import Distribution, Exemplar, Point
 
 FROM_ENVIRONMENT = "env"
@@ -105,18 +105,18 @@ class Otlp:
                 self._lost += 1
         self._news.set()
 
-    def finish(self) -> Exported:
+    def finish(self, within_s: float) -> Exported:
         """Send what is left, if a collector takes it in time."""
         self._over = True
         self._news.set()
         if self._failed == self._exports:
             # Nothing was ever taken: after an error the SDK would try again for longer than a user waits.
-            if self._errors.seen.wait(FINISH_WITHIN_S):
+            if self._errors.seen.wait(within_s):
                 self._metrics.shutdown()
                 self._traces.shutdown()  # type: ignore[no-untyped-call]
             self._thread.join(GIVEN_UP_WITHIN_S)
         else:
-            self._thread.join(FINISH_WITHIN_S)
+            self._thread.join(within_s)
         with self._lock:
             return Exported(
                 exports=self._exports,

@@ -30,7 +30,7 @@ from bench.telemetry import otlp
 from bench.telemetry.otlp import Otlp
 from bench.telemetry.page import Page
 from bench.telemetry.spans import ClientSpan, span_of
-from bench.telemetry.task import FINISH_WITHIN_S, NOTHING, Exported, Ready, Subject, TelemetryTask
+from bench.telemetry.task import NOTHING, Exported, Ready, Subject, TelemetryTask
 from bench.telemetry.totals import Point, Totals
 
 _RECORDS = re.compile(r"requests(-[0-9]+)?\.jsonl")
@@ -89,7 +89,7 @@ class Exporting:
     """What is exported of a run, from its beginning."""
 
     def __init__(self, task: TelemetryTask, page: Page | None, subject: Subject) -> None:
-        self._subject, self._page = subject, page
+        self._subject, self._page, self._finish_within_s = subject, page, task.finish_within_s
         self._files = Files(Path(task.directory))
         self._totals = Totals(subject)
         offset_ns = clock.realtime_offset_ns()
@@ -110,8 +110,8 @@ class Exporting:
 
     def finish(self) -> Exported:
         """The load has ended, and all that it wrote is there."""
-        self.look(clock.now_ns() + round(FINISH_WITHIN_S * NS_PER_S), over=True)
-        exported = NOTHING if self._otlp is None else self._otlp.finish()
+        self.look(clock.now_ns() + round(self._finish_within_s * NS_PER_S), over=True)
+        exported = NOTHING if self._otlp is None else self._otlp.finish(self._finish_within_s)
         return replace(exported, unread=self._files.unread())
 
 

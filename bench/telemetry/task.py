@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FINISH_WITHIN_S = 5.0
-"""How long the end of a load waits for the last export."""
+"""`TelemetryTask.finish_within_s` of a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +29,13 @@ class Subject:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryTask:
     """Where to export to. `otlp`: a base URL, `env` for that of the environment, None for no export. `address`: host and port
-    of the page, None for no page."""
+    of the page, None for no page. `finish_within_s`: for how long the end of a load waits for the last export."""
 
     directory: str
     otlp: str | None
     address: tuple[str, int] | None
     linger_s: float
+    finish_within_s: float
 
 
 @dataclass(frozen=True, slots=True)

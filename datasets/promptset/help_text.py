@@ -6,8 +6,6 @@ import argparse
 import re
 import textwrap
 
-_GOES_ON = 100
-"""A line of a source that is longer than this is a sentence's, which goes on in the next line."""
 _COMMAND = re.compile(r" +(python -m |trueload|\{prog\})")
 
 
@@ -28,16 +26,9 @@ def fitted(text: str, width: int) -> str:
     """The text with no line longer than `width`, if its words allow it. Commands remain commands of a shell."""
     if max(map(len, text.split("\n"))) <= width:
         return text
-    lines: list[str] = []
-    length = 0
-    for line in text.split("\n"):
-        goes_on = length > _GOES_ON and line.strip() and not _COMMAND.match(lines[-1])
-        if goes_on and (_indent(line) > _indent(lines[-1]) or _indent(line) == _indent(lines[-1]) == 0):
-            lines[-1] += f" {line.strip()}"
-        else:
-            lines.append(line)
-        length = len(line)
-    return "\n".join(part for line in lines for part in _parts(line, width))
+    whole = re.sub(r"\n {8,}(?=\S)", " ", text)  # What is said of a name goes on far to the right.
+    paragraphs = re.sub(r"(?m)^(\S.*)\n(?=\S)", r"\1 ", whole)
+    return "\n".join(part for line in paragraphs.split("\n") for part in _parts(line, width))
 
 
 def _parts(line: str, width: int) -> list[str]:

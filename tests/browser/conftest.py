@@ -51,7 +51,7 @@ def launched() -> tuple[contextlib.ExitStack, Browser]:
     sync_api.expect.set_options(timeout=PATIENCE_S * 1000)
     with contextlib.ExitStack() as stack:
         playwright = stack.enter_context(sync_api.sync_playwright())
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGS))
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGS), timeout=PATIENCE_S * 1000)
         stack.callback(browser.close)
         return stack.pop_all(), browser
 

@@ -61,6 +61,7 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
     wrong = page.locator(".field.bad")
     wrong.first.wait_for()
+    page.wait_for_load_state()  # The first of them may be there before the others.
     assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
     page.close()

@@ -43,7 +43,8 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
     page, other = context.new_page(), context.new_page()
     with console_at(tmp_path, "0") as (first, base):
         new = {"settings": {"url": "http://127.0.0.1:9"}, "title": "waits", "start_at": "2999-01-01T00:00"}
-        task = httpx.post(f"{base}/api/tasks", json=new, headers={"authorization": f"Bearer {TOKEN}"}).json()["id"]
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        task = httpx.post(f"{base}/api/tasks", json=new, headers=bearer, timeout=PATIENCE_S).json()["id"]
         page.goto(f"{base}/tasks/{task}?token={TOKEN}")
         page.wait_for_url(re.compile(f"/tasks/{task}$"))
         other.goto(f"{base}/")

@@ -30,6 +30,7 @@ def test_links_of_a_report_open_what_lies_beside_it(browser: Browser, url: str, 
         (path / "requests.jsonl").write_text(f"of {path.name}\n")
     page, complaints = opened(browser, url)
     page.get_by_role("link", name="a", exact=True).click()
+    page.wait_for_url(re.compile("/tasks/a$"))  # With its script, which listens to the report.
     report = page.frame_locator("iframe.report")
     report.get_by_role("button").click()  # A report says what it likes; only what is beside it is opened.
     with page.context.expect_page() as tab:

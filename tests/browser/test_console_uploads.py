@@ -25,6 +25,7 @@ def test_an_upload_goes_on_after_a_lost_connection_and_after_its_page_was_left(
     (tmp_path / "rows.jsonl").write_bytes(content)
     page, _ = opened(browser, url)
     ranges: list[str] = []
+    asked_again: list[Route] = []
 
     def lost_once(route: Route) -> None:
         ranges.append(route.request.headers["content-range"])
@@ -33,19 +34,28 @@ def test_an_upload_goes_on_after_a_lost_connection_and_after_its_page_was_left(
         elif len(ranges) < 4:
             route.continue_()  # The fourth gets no answer: the page is left meanwhile.
 
-    page.route(
-        lambda address: "/api/uploads/" in address,
-        lambda route: lost_once(route) if route.request.method == "PUT" else route.continue_(),
-    )
+    def routed(route: Route) -> None:
+        if route.request.method == "PUT":
+            lost_once(route)
+        elif len(ranges) == 2:
+            asked_again.append(route)  # Its answer ends what the page says of the connection.
+        else:
+            route.continue_()
+
+    page.route(lambda address: "/api/uploads/" in address, routed)
     page.goto(f"{page.url}data")
     page.locator("#d-file").set_input_files(tmp_path / "rows.jsonl")
     page.get_by_role("button", name="Add").click()
     page.locator("#lost", has_text="Connection lost").wait_for()
+    while not asked_again:
+        page.wait_for_timeout(20)
+    asked_again[0].continue_()
     page.locator("#sent", has_text="8 of").wait_for()
     page.locator("#lost").wait_for(state="hidden")
     page.get_by_role("button", name="Pause").click()
     half = page.locator("#halves .row")
     half.wait_for()
+    page.wait_for_load_state()  # With its script, which sends in parts.
     assert "rows.jsonl 8.0 MiB of" in half.inner_text()
     page.unroute_all()
     resumed: list[str] = []

@@ -16,6 +16,7 @@ from bench.clock import process_clock
 from bench.native import core
 from bench.secrets import redactor
 from bench.target import scraper
+from bench.telemetry import task as telemetry_task
 from bench.transport import exchange
 from bench.transport.interface import Reading, Target
 from bench.transport.wire import WireTransport
@@ -39,6 +40,8 @@ def patient() -> Iterator[None]:
         patch.setattr(exchange, "STALE_WITHIN_NS", round(PATIENCE_S * 1e9))
         # The process that reads a server's pages gives way to all others: the last scrape takes its time.
         patch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)
+        # So does the process that exports: the last export does.
+        patch.setattr(telemetry_task, "FINISH_WITHIN_S", PATIENCE_S)
         yield
 
 

@@ -236,6 +236,7 @@ def test_a_mock_that_refuses_the_host_name_is_quoted() -> None:
     [
         (["--url", "http://127.0.0.1:1", "--mock", "--ttft 1ms"], "use only one of them"),
         (["--url", "http://127.0.0.1:1", "--sweep"], "use only one of them"),
+        (["--url", "http://127.0.0.1:1", "--url", "http://127.0.0.1:2"], "--url is given more than once"),
         (["--sweep", "rate=5", "--concurrency", "3"], "--concurrency and --sweep cannot be combined"),
         (["--sweep", "5"], "write concurrency=1,10,100"),
         (["--full", "--rate", "5"], "--rate and --full cannot be combined: each check has its own"),

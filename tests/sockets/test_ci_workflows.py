@@ -98,6 +98,21 @@ def test_no_input_is_a_part_of_a_command() -> None:
     assert [line for line in (*job["before_script"], *job["script"]) if "$[[" in line] == []
 
 
+def test_a_use_of_the_action_never_gets_the_baseline_of_another() -> None:
+    """The cache gives the newest entry whose key begins with what is asked for."""
+    (action,) = documents(ACTION)
+    read, kept = (step["with"] for step in action["runs"]["steps"] if "actions/cache/" in step.get("uses", ""))
+    assert kept["key"] == read["key"]
+    names = ("trueload", "trueload-server", "trueload-1")
+    asked, keys = (
+        {name: text.strip().replace("${{ inputs.name }}", name) for name in names}
+        for text in (read["restore-keys"], kept["key"])
+    )
+    assert [(one, other) for one in names for other in names if keys[other].startswith(asked[one])] == [
+        *zip(names, names, strict=True)
+    ]
+
+
 class Runner:
     """A machine of a CI server: a work space, a shell, and an installed Trueload.
 

@@ -58,7 +58,9 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
         summary = json.loads((tmp_path / "search" / visit["run_dir"] / "summary.json").read_bytes())
         assert (summary["run"]["mode"], summary["load"]["concurrency"]) == ("sessions", visit["load"])
         assert summary["run"]["config"]["sessions_begin"] == "first", "the rows have no answers"
-        assert 0 < visit["jobs"]["job:p90<1s"] <= sum(summary["jobs"]["counts"].values())
+        assert visit["jobs"]["job:p90<1s"] <= sum(summary["jobs"]["counts"].values())
+    # A visit on a busy machine may be over before a job is.
+    assert any(visit["jobs"]["job:p90<1s"] for visit in found["visits"])
     assert swept.returncode == 0, swept.stdout + swept.stderr
     points = json.loads((tmp_path / "sweep" / "sweep.json").read_bytes())["points"]
     assert [point["load"] for point in points] == [1, 3]

@@ -18,7 +18,9 @@ from tests.support.run_process import SMALL, finished, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
-STARTS = ("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=2s")
+STARTS = ("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=6s")
+"""From the probe's request on: a busy machine takes some seconds from there to the first request of the load."""
+LOAD = ("--rate", "25", "--duration", "9s", "--arrivals", "constant")
 NAMED = ("--model", "mock-model")
 SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"
 
@@ -42,8 +44,7 @@ def watched(mock: MockProcess, tmp_path: Path, *more: str) -> tuple[dict[str, An
 
 def test_the_time_to_ready_is_the_ledgers_within_what_the_load_can_see(tmp_path: Path) -> None:
     with mock_process(*STARTS) as mock:
-        load = (*NAMED, "--rate", "50", "--duration", "5s", "--arrivals", "constant")
-        told, (came_s,), out = watched(mock, tmp_path, *load)
+        told, (came_s,), out = watched(mock, tmp_path, *NAMED, *LOAD)
         refused = [line for line in mock.ledger_lines() if line["status"] == 503 and "probe" not in str(line["id"])]
     time = told["scaling"]["times"][0]
     assert time["not_ready_s"] < came_s < time["ready_s"]
@@ -59,8 +60,7 @@ def test_the_replica_that_starts_has_the_lost_time_and_the_ready_one_has_none(
     more: tuple[str, ...], tmp_path: Path
 ) -> None:
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as ready, mock_process(*STARTS) as starting:
-        load = (*NAMED, "--url", ready.url, "--rate", "50", "--duration", "5s", "--arrivals", "constant", *more)
-        told, (came_s,), out = watched(starting, tmp_path, *load)
+        told, (came_s,), out = watched(starting, tmp_path, *NAMED, "--url", ready.url, *LOAD, *more)
     (time,) = told["scaling"]["times"]
     assert time["target"] == starting.url
     assert time["not_ready_s"] < came_s < time["ready_s"]

@@ -148,7 +148,7 @@ def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(tmp_path: Path
 
 
 def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(mock: str, tmp_path: Path) -> None:
-    with process(flags(mock, tmp_path, "--duration", "60s", "--concurrency", "4")) as running:
+    with process(flags(mock, tmp_path, "--duration", "600s", "--concurrency", "4")) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
         workers = worker_processes(running.pid)
         assert len(workers) == 2

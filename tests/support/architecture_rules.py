@@ -194,7 +194,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Around the load:
     "bench.machine": frozenset(),
     "bench.machine.machine_cache": frozenset({"bench.errors"}),
-    "bench.process.mock_process": frozenset({"bench.errors", "bench.process.child_process"}),
+    "bench.process.mock_process": frozenset({"bench.errors", "bench.process.child_process", "promptset.whole_file"}),
     "bench.notices": frozenset({"bench.clock"}),
     "bench.observer": frozenset({"bench.load.live", "bench.run_files.load_change"}),
     # The way in for other processes: the server of a run, and who asks it.

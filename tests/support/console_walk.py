@@ -21,7 +21,7 @@ def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[st
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.set_default_timeout(PATIENCE_S * 1000)
+    page.context.set_default_timeout(PATIENCE_S * 1000)  # Of the pages that it opens, too.
     page.goto(url)
     page.wait_for_url(re.compile("/$"))
     return page, complaints

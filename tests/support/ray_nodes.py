@@ -117,14 +117,14 @@ def main(nodes: int, processors: int) -> None:
     cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     for _ in range(nodes - 1):
         cluster.add_node(num_cpus=processors)
-    cluster.wait_for_nodes(timeout=120)
+    cluster.wait_for_nodes(timeout=PATIENCE_S)
     raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
     logs = cluster.head_node.get_logs_dir_path()
     print(json.dumps({"address": cluster.address, "raylets": raylets, "logs": logs}), flush=True)
     for line in sys.stdin:
         if line.strip() == ADD:
             node = cluster.add_node(num_cpus=processors)
-            cluster.wait_for_nodes(timeout=120)
+            cluster.wait_for_nodes(timeout=PATIENCE_S)
             print(node.all_processes["raylet"][0].process.pid, flush=True)
         else:
             ray.init(cluster.address, ignore_reinit_error=True, configure_logging=False, log_to_driver=False)

@@ -75,6 +75,8 @@ def test_prometheus_reads_the_mock_and_a_load_and_grafana_has_the_dashboard_of_t
     targets = [
         job["static_configs"][0]["targets"][0] for job in yaml.safe_load(contents["prometheus"])["scrape_configs"]
     ]
+    # Grafana makes its windows of rates from it: by default they would be longer than a load.
+    assert source["jsonData"]["timeInterval"] == yaml.safe_load(contents["prometheus"])["global"]["scrape_interval"]
     named = [address.removeprefix("http://").partition(":")[0] for address in (source["url"], *targets)]
     assert [name for name in named if name not in services] == []
     (provider,) = yaml.safe_load(contents["dashboards"])["providers"]

@@ -1,9 +1,8 @@
-"""The dashboard in examples/ is what Grafana's own types say, and asks for metrics that a load exports."""
+"""The dashboard in examples/ is what Grafana's own types say. tests/sockets/test_telemetry.py asks its queries of a run."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +11,12 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.prometheus import Dataquery
 
-from bench.telemetry.declared import METRICS, prometheus_name
+from bench.telemetry.declared import METRICS
 
 FILE = Path(__file__).parents[2] / "examples" / "grafana" / "trueload.json"
 CONTENT: dict[str, Any] = json.loads(FILE.read_text())
 QUERIES = [target["expr"] for panel in CONTENT["panels"] for target in panel["targets"]]
 QUERIES += [variable["query"] for variable in CONTENT["templating"]["list"] if variable["type"] == "query"]
-_SUFFIX = {"histogram": ("_bucket",), "counter": ("_total",), "gauge": ("",)}
-EXPORTED = {metric.prometheus + suffix for metric in METRICS.values() for suffix in _SUFFIX[metric.kind]}
-LABELS = {
-    prometheus_name(name)
-    for name in (
-        "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "server.address", "server.port",
-        "error.type", "trueload.phase", "trueload.outcome", "trueload.load.unit",
-    )
-}  # fmt: skip
-WORDS = {"histogram_quantile", "sum", "by", "le", "rate", "label_values"}
 
 
 def lost(given: object, kept: object, place: str = "") -> list[str]:
@@ -63,13 +52,6 @@ def test_grafanas_types_know_everything_that_the_dashboard_says() -> None:
 def test_a_key_that_grafana_does_not_know_would_be_seen(key: str, value: object) -> None:
     wrong = {**CONTENT, key: value}
     assert lost(wrong, read_by_grafanas_types(wrong)) == [f".{key}"]
-
-
-@pytest.mark.parametrize("query", QUERIES)
-def test_every_query_asks_for_metrics_that_are_exported(query: str) -> None:
-    words = set(re.findall(r"[a-z][a-z0-9_]+", re.sub(r'"[^"]*"|\[[^]]*\]', "", query)))
-    assert words & EXPORTED, f"{query} names no metric"
-    assert words - EXPORTED - LABELS - WORDS == set()
 
 
 def test_the_measures_of_a_load_are_on_it() -> None:

@@ -59,7 +59,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(read_text(path))
     except OSError as e:
-        raise UsageError(f"{flag}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
+        raise UsageError(
+            f"{flag}: {e.strerror}: give {CODE}, {NONE}, or a YAML file of a Ray runtime environment"
+        ) from e
     except RecursionError:
         raise UsageError(f"{flag}: it is nested too deeply to be a Ray runtime environment") from None
     except (yaml.YAMLError, ValueError) as e:

@@ -27,7 +27,20 @@ def test_a_mock_that_is_killed_before_it_is_ready_is_no_defect(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("flags", "servers"),
-    [("", 1), ("--ttft 5ms", 1), ("--replicas 3 --replica 1:ttft=9ms", 3), ("--replicas=2", 2), ("--replicas x", 1)],
+    [
+        ("", 1),
+        ("--ttft 5ms", 1),
+        ("--replicas 3 --replica 1:ttft=9ms", 3),
+        ("--replicas=2", 2),
+        ("--replicas x", 1),
+        ("--config 'FOLDER/a mock.yaml'", 4),
+        ("--config='FOLDER/a mock.yaml' --replicas 2", 2),
+        ("--config FOLDER/none.yaml", 1),
+        ("--config FOLDER/list.yaml", 1),
+        ("--config 'FOLDER", 1),
+    ],
 )
-def test_the_flags_of_a_mock_say_how_many_servers_it_is(flags: str, servers: int) -> None:
-    assert replicas_of(flags) == servers
+def test_the_flags_and_the_file_of_a_mock_say_how_many_servers_it_is(tmp_path: Path, flags: str, servers: int) -> None:
+    (tmp_path / "a mock.yaml").write_text("replicas: 4\nttft: 5ms\n")
+    (tmp_path / "list.yaml").write_text("- replicas\n")
+    assert replicas_of(flags.replace("FOLDER", str(tmp_path))) == servers

@@ -190,7 +190,7 @@ def test_our_source_code_is_shipped_beside_what_the_file_asks_for(tmp_path: Path
         ("- a", ["must hold keys with values"]),
         ("a: [", ["is not YAML"]),
         ("py_modules: code", ["py_modules must be a list"]),
-        (None, ["No such file or directory: give code, or a YAML file"]),
+        (None, ["No such file or directory: give code, none, or a YAML file"]),
     ],
 )
 def test_an_environment_with_a_secret_or_a_mistake_is_refused(
