@@ -18,7 +18,7 @@ from tests.support.documentation import anchors
 ROOT = Path(__file__).parents[3]
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9](?![\w-])")
 COMMAND = re.compile(
-    r"(python -m (?:bench [a-z][\w-]*|mockserver|promptset))\b((?:(?!\.\s|, | and | or |\S {3})(?:\\\n|[^;()`\n]))*)"
+    r"(python -m (?:bench [a-z][\w-]*|mockserver|promptset))\b((?:(?!\.\s|, | and | or |(?<![\n ]) {3})(?:\\\n|[^;()`\n]))*)"
 )
 """The words that start a program, and the rest of its command line."""
 NOT_OURS = {
