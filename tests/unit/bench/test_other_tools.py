@@ -267,8 +267,12 @@ def test_a_mistake_is_answered_with_what_to_write(words: str, answer: str, capsy
 def test_a_path_that_holds_something_else_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "other.json"
     file.write_text("{}")
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").touch()
     for words, answer in (
         (f"report {file}", "is not a run directory: it is a file: name its directory"),
+        (f"report {sweep} {tmp_path}", f"or the directories of sweeps (without sweep.json: {tmp_path})"),
         (f"plan --search {tmp_path} --rates x.csv", "it holds no search: it has no search.json"),
     ):
         assert answer in said_of(words, capsys)
