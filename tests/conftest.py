@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.workermanage import WorkerController
 
 from tests.support.any_order import shuffled
+from tests.support.heavy import function_of, listed
 from tests.support.in_parallel import Units, place_of, processors
 from tests.support.last_lines import Ended, both
 from tests.support.learned import give, take
@@ -27,8 +29,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 GOLDEN = Path(__file__).parent / "golden"
 QUICK = [Path(__file__).parent / folder for folder in ("unit", "virtual")]
-LEFT_OUT_BY_QUICK = ("processes", "slow")
+LEFT_OUT_BY_QUICK = ("processes", "slow", "long", "heavy")
 WITH_NOTHING_BESIDE = ("timing", "alone")
+LEFT_OUT = pytest.StashKey[int]()
+"""How many tests --quick left out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help="only tests/unit and tests/virtual, without what starts processes or is slow",
+        help="only tests/unit and tests/virtual, without what starts processes, is slow or heavy",
     )
     parser.addoption(
         "--shuffle",
@@ -113,11 +117,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed is not None:
         by_id = {item.nodeid: item for item in items}
         items[:] = [by_id[node_id] for node_id in shuffled(list(by_id), seed)]
+    heavy = listed()
+    for item in items:
+        if function_of(item.nodeid) in heavy:
+            item.add_marker("heavy")
     left_out: list[pytest.Item] = []
     left: list[pytest.Item] = []
     for item in items:
         (left_out if _left_out(item) else left).append(item)
     config.hook.pytest_deselected(items=left_out)
+    if config.getoption("quick"):
+        config.stash[LEFT_OUT] = len(left_out)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["left out"] = len(left_out)
     items[:] = left
     if os.environ.get("TRUELOAD_WITHOUT_LONG"):
         for item in items:
@@ -131,6 +143,13 @@ def _left_out(item: pytest.Item) -> bool:
     if timing is not None and (timing == "only") != any(map(item.get_closest_marker, WITH_NOTHING_BESIDE)):
         return True
     return bool(item.config.getoption("quick")) and any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """Each of several processes has collected the same tests, and left out the same."""
+    if "left out" in getattr(node, "workeroutput", {}):
+        node.config.stash[LEFT_OUT] = node.workeroutput["left out"]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -162,6 +181,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         },
         [passed_again(len(said), node_id) for node_id, said in again.items() if node_id in passed],
         [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)],
+        config.stash.get(LEFT_OUT, 0),
     )
     kept = config.getoption("ended")
     for line in (ended if kept is None else both(kept, ended)).lines():

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,11 +186,12 @@ class Comparer:
                     s=f"{_WITHIN_S:.0f}",
                 )
             status, errors = ended
-            shown = _Shorter(folder, self._runs)
+            # Paths as a user of the console knows them.
+            shown = partial(re.compile(rf"{re.escape(folder)}/\d+/|{re.escape(str(self._runs))}/").sub, "")
             if status != Exit.GOOD:
-                return shown.text(errors.strip()) or tr("the comparison ended with status %(status)s", status=status)
-            page = shown.text(Path(out, "compare.html").read_text(encoding="utf-8"))
-            return page, orjson.loads(shown.text(Path(out, "compare.json").read_text(encoding="utf-8")))
+                return shown(errors.strip()) or tr("the comparison ended with status %(status)s", status=status)
+            page = shown(Path(out, "compare.html").read_text(encoding="utf-8"))
+            return page, orjson.loads(shown(Path(out, "compare.json").read_text(encoding="utf-8")))
 
     def _named(self, message: str, groups: Sequence[Group]) -> str:
         """What a command said of A and B, of the tasks by their names."""
@@ -198,16 +200,6 @@ class Comparer:
         names = dict(zip("AB", (group.name for group in groups), strict=False))
         sentences = re.sub(r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda match: names[match[0]], sentences)
         return re.sub(r", say --allow \S+$", ", compare them all the same", sentences)
-
-
-class _Shorter:
-    """Paths as a user of the console knows them."""
-
-    def __init__(self, folder: str, runs: Path) -> None:
-        self._pattern = re.compile(rf"{re.escape(folder)}/\d+/|{re.escape(str(runs))}/")
-
-    def text(self, text: str) -> str:
-        return self._pattern.sub("", text)
 
 
 def _to_allow(message: str) -> tuple[str, ...]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from bench.console.data_rows import AS_IT_IS, Readable, Rows
@@ -82,9 +81,9 @@ class DataFiles:
         if len(content) > MOST_BYTES:
             raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_BYTES)))
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _aside(self._folder) as aside:
-            (aside / "data").write_bytes(content)
-            return self.take(name, aside / "data", rows)
+        with TemporaryDirectory(prefix=".aside-", dir=self._folder) as aside:
+            (arrived := Path(aside, "data")).write_bytes(content)
+            return self.take(name, arrived, rows)
 
     def take(self, name: str, path: Path, rows: Rows = AS_IT_IS) -> list[str]:
         """Keep a file of the same disk by moving it, or the files of a ZIP; returns the names. After an error nothing of it
@@ -99,16 +98,16 @@ class DataFiles:
         if not packed and rows == AS_IT_IS:
             return self._moved([(clean_name(name), path)])
         self._folder.mkdir(parents=True, exist_ok=True)
-        with _aside(self._folder) as aside, path.open("rb") as file:
+        with TemporaryDirectory(prefix=".aside-", dir=self._folder) as aside, path.open("rb") as file:
             inner: Iterator[tuple[str, Readable]] = _unzipped(file, self._folder) if packed else iter([(name, file)])
             if rows != AS_IT_IS:
-                one = aside / "rows"
+                one = Path(aside, "rows")
                 with one.open("wb") as out:
                     out.writelines(row for each, content in inner for row in rows.read(each, content))
                 return self._moved([(clean_name(f"{Path(name).stem}.jsonl"), one)])
             unpacked = []
             for number, (each, content) in enumerate(inner):
-                unpacked.append((clean_name(each), aside / f"{number}"))
+                unpacked.append((clean_name(each), Path(aside, f"{number}")))
                 with unpacked[-1][1].open("wb") as out:
                     out.writelines(iter(partial(content.read, _PIECE), b""))
             return self._moved(unpacked)
@@ -158,13 +157,6 @@ def ensure_room(folder: Path, name: str, size_bytes: int) -> None:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count // 2**20} MiB"
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A folder on the same disk that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=".aside-", dir=folder) as aside:
-        yield Path(aside)
 
 
 class _Unpacked:

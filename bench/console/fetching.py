@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -42,7 +42,7 @@ async def fetch(
             request = own.build_request("GET", url)
             if not allow_local:
                 await _pin(request, resolve)
-            async with _sent(own, request) as reply:
+            async with aclosing(await own.send(request, stream=True, follow_redirects=False)) as reply:
                 if reply.has_redirect_location:
                     url = urljoin(url, reply.headers["location"])
                     continue
@@ -94,15 +94,6 @@ async def _pin(request: httpx.Request, resolve: Resolve) -> None:
     address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)
     request.url = url.copy_with(host=address)
     request.extensions = {**request.extensions, "sni_hostname": host}
-
-
-@asynccontextmanager
-async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-    reply = await client.send(request, stream=True, follow_redirects=False)
-    try:
-        yield reply
-    finally:
-        await reply.aclose()
 
 
 async def _limited(chunks: AsyncIterator[bytes]) -> bytes:

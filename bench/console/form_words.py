@@ -23,36 +23,19 @@ class Choice:
     value: str
     title: str
     about: str
-    fields: tuple[str, ...] = ()
-    """The settings that belong to it."""
 
 
 MODES = (
-    Choice(
-        "concurrency",
-        tr("Fixed users"),
-        tr("Each user sends the next request when the last one is answered."),
-        ("concurrency",),
-    ),
-    Choice("rate", tr("Fixed rate"), tr("Requests arrive at a rate, however slow the server is."), ("rate",)),
-    Choice(
-        "throughput",
-        tr("Maximum throughput"),
-        tr("As many at once as you allow, to find the ceiling."),
-        ("max_concurrency",),
-    ),
-    Choice(
-        "sessions",
-        tr("Conversations"),
-        tr("Users hold conversations of several turns."),
-        ("concurrency", "turns", "think_time"),
-    ),
-    Choice("trace", tr("Recorded traffic"), tr("Each request of a recording at its own time."), ("trace_speed",)),
+    Choice("concurrency", tr("Fixed users"), tr("Each user sends the next request when the last one is answered.")),
+    Choice("rate", tr("Fixed rate"), tr("Requests arrive at a rate, however slow the server is.")),
+    Choice("throughput", tr("Maximum throughput"), tr("As many at once as you allow, to find the ceiling.")),
+    Choice("sessions", tr("Conversations"), tr("Users hold conversations of several turns.")),
+    Choice("trace", tr("Recorded traffic"), tr("Each request of a recording at its own time.")),
 )
 """The modes of a load: four that most people look for, and a fifth."""
 
 DATA = (
-    Choice("simulated", tr("Simulated"), tr("Texts of the lengths that you say."), ("input_tokens",)),
+    Choice("simulated", tr("Simulated"), tr("Texts of the lengths that you say.")),
     Choice("recipe", tr("Public recipe"), tr("Requests like those of a known service.")),
     Choice("file", tr("My file"), tr("One that was uploaded under Data.")),
     Choice("url", tr("A URL"), tr("The console fetches a file of requests.")),
@@ -61,16 +44,8 @@ DATA = (
 """Where the requests come from."""
 
 NUMBERS = (
-    "concurrency",
-    "rate",
-    "max_concurrency",
-    "turns",
-    "think_time",
-    "trace_speed",
-    "duration",
-    "requests",
-    "warmup",
-)
+    "concurrency", "rate", "max_concurrency", "turns", "think_time", "trace_speed", "duration", "requests", "warmup",
+)  # fmt: skip
 """How much load, and for how long: the settings that stand below the mode."""
 
 NUMBERS_WITHOUT_MODE = ("duration", "requests", "warmup")
@@ -122,6 +97,7 @@ HINTS = {
     "input_tokens": (tr("a number, or a distribution such as normal:mean=1024,std=200"), "1024"),
     "output_tokens": (tr("a number, or a distribution such as uniform:100..500"), "128"),
     "think_time": (tr("between an answer and the next question: a time or a distribution"), "0s"),
+    "trace_speed": (tr("this many times as fast as it was recorded"), "1"),
     "loads": (
         tr(
             "users from 1 to 256 by the factor 2; or rate=5,10,20 for requests per second, sessions=1..64x2 for conversations"

@@ -21,11 +21,3 @@ class History:
         # A full disk must not undo what was done.
         with suppress(sqlite3.Error):
             self._store.note(task, Act(utc_now().isoformat(timespec="seconds"), USER.get(), what))
-
-    def of(self, task: str) -> list[Act]:
-        """What was done with a task, in its order, also with one that was deleted."""
-        return self._store.acts(task)
-
-    def latest(self, most: int) -> list[tuple[str, Act]]:
-        """What was done last with any task, the latest first: the task, and the act."""
-        return self._store.latest_acts(most)

@@ -9,10 +9,10 @@ import importlib
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any
 
 from bench.console.data_files import ENDINGS, MOST_UPLOADED, clean_name
 from bench.console.errors import ConsoleError, TooLarge
@@ -36,26 +36,8 @@ class Hub:
     download: Callable[[str, str, str, Path], Path]
 
 
-class _HuggingFace(Protocol):
-    """What is used of huggingface_hub."""
-
-    def dataset_info(self, name: str, *, files_metadata: bool, timeout: float) -> _Info: ...
-
-    def hf_hub_download(self, name: str, file: str, *, repo_type: str, local_dir: Path) -> str: ...
-
-
-class _Info(Protocol):
-    siblings: Sequence[_Sibling] | None
-
-
-class _Sibling(Protocol):
-    rfilename: str
-    size: int | None
-
-
-def _hugging_face(endpoint: str) -> _HuggingFace:
-    module = importlib.import_module("huggingface_hub")
-    return cast("_HuggingFace", module.HfApi(endpoint=endpoint, token=False))
+def _hugging_face(endpoint: str) -> Any:  # noqa: ANN401 (the package is not installed everywhere)
+    return importlib.import_module("huggingface_hub").HfApi(endpoint=endpoint, token=False)
 
 
 def _sizes_on_hugging_face(endpoint: str, name: str) -> Mapping[str, int]:
@@ -67,21 +49,8 @@ def _from_hugging_face(endpoint: str, name: str, file: str, folder: Path) -> Pat
     return Path(_hugging_face(endpoint).hf_hub_download(name, file, repo_type="dataset", local_dir=folder))
 
 
-class _ModelScope(Protocol):
-    """What is used of modelscope_hub."""
-
-    def list_repo_files(self, name: str, repo_type: str) -> Sequence[_Entry]: ...
-
-    def download_file(self, name: str, repo_type: str, file: str, *, local_dir: Path) -> Path: ...
-
-
-class _Entry(Protocol):
-    path: str
-    size: int
-
-
-def _modelscope(endpoint: str) -> _ModelScope:
-    return cast("_ModelScope", importlib.import_module("modelscope_hub").HubApi(endpoint=endpoint, token=""))
+def _modelscope(endpoint: str) -> Any:  # noqa: ANN401 (likewise)
+    return importlib.import_module("modelscope_hub").HubApi(endpoint=endpoint, token="")
 
 
 def _sizes_on_modelscope(endpoint: str, name: str) -> Mapping[str, int]:
@@ -89,7 +58,7 @@ def _sizes_on_modelscope(endpoint: str, name: str) -> Mapping[str, int]:
 
 
 def _from_modelscope(endpoint: str, name: str, file: str, folder: Path) -> Path:
-    return _modelscope(endpoint).download_file(name, "dataset", file, local_dir=folder)
+    return Path(_modelscope(endpoint).download_file(name, "dataset", file, local_dir=folder))
 
 
 HUBS = {

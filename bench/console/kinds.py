@@ -15,6 +15,7 @@ from bench.answer_quality.options import ANSWERED
 from bench.config import resolve
 from bench.config.flags import Option
 from bench.console.language import tr
+from bench.errors import BenchError
 from bench.load_search import options as search_options
 from bench.load_search import whole as search
 from bench.load_search.options import LEFT_TO_THE_SEARCH
@@ -26,32 +27,9 @@ Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
 """Of the settings of runs, and those of the kind. Raises UsageError with every problem."""
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What differs from the form of a run: options of its own, and settings that it has its own answer to."""
-
-    options: Sequence[Option] = ()
-    left_out: Collection[str] = ()
-
-
 def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     del own
     resolve(settings)
-
-
-def _check_search(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}
-    search.plan(settings, own, lambda load: resolve({**of_runs, **load}))
-
-
-def _check_sweep(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in SET_BY_LOADS}
-    sweep_options.plan(settings, own, lambda load: resolve({**of_runs, **load}))
-
-
-def _check_quality(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    of_runs = {name: value for name, value in settings.items() if name not in ANSWERED}
-    quality_options.plan(settings, own, lambda share: resolve({**of_runs, **share}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +38,10 @@ class Kind:
 
     title: str
     about: str
-    form: Form = Form()
+    options: Sequence[Option] = ()
+    """Settings of its own, beside those of its runs."""
+    left_out: Collection[str] = ()
+    """Settings of runs that it has its own answer to."""
     check: Check = _check_run
     numbers: str = SUMMARY
     page: str = REPORT
@@ -68,52 +49,46 @@ class Kind:
     """The file that tells its directory from that of a run."""
 
 
+def _series(
+    name: str, title: str, about: str, left_out: Collection[str] = (), options: Sequence[Option] = (),
+    plan: Callable[..., object] | None = None, sign: str = "json",
+) -> Kind:  # fmt: skip
+    """A kind of several runs. Its `plan` has its own answer to the settings that are left out of theirs."""
+
+    def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+        of_runs = {key: value for key, value in settings.items() if key not in left_out}
+        assert plan is not None
+        plan(settings, own, lambda chosen: resolve({**of_runs, **chosen}))
+
+    return Kind(title, about, options, left_out, check, f"{name}.json", f"{name}.html", f"{name}.{sign}")
+
+
 KINDS = {
     "run": Kind(tr("Run"), tr("One load, for a time or a number of requests.")),
-    "search": Kind(
-        tr("Search"),
-        tr("The highest load at which every objective holds."),
-        form=Form(search_options.OPTIONS, LEFT_TO_THE_SEARCH),
-        check=_check_search,
-        numbers="search.json",
-        page="search.html",
-        sign="search.yaml",
+    "search": _series(
+        "search", tr("Search"), tr("The highest load at which every objective holds."), LEFT_TO_THE_SEARCH,
+        search_options.OPTIONS, search.plan, sign="yaml",
     ),
-    "sweep": Kind(
-        tr("Sweep"),
-        tr("Several loads, one after the other, and curves over them."),
-        form=Form(sweep_options.OPTIONS, SET_BY_LOADS),
-        check=_check_sweep,
-        numbers="sweep.json",
-        page="sweep.html",
-        sign="sweep.json",
+    "sweep": _series(
+        "sweep", tr("Sweep"), tr("Several loads, one after the other, and curves over them."), SET_BY_LOADS,
+        sweep_options.OPTIONS, sweep_options.plan,
     ),
-    "quality": Kind(
-        tr("Quality"),
-        tr("Whether load changes the answers."),
-        form=Form(quality_options.OPTIONS, ANSWERED),
-        check=_check_quality,
-        numbers="quality.json",
-        page="quality.html",
-        sign="quality.json",
+    "quality": _series(
+        "quality", tr("Quality"), tr("Whether load changes the answers."), ANSWERED, quality_options.OPTIONS,
+        quality_options.plan,
     ),
     "calibrate": Kind(
         tr("Calibration"),
         tr("How wrong the numbers are on this machine."),
-        form=Form(left_out=("url", "model", "endpoint")),
+        left_out=("url", "model", "endpoint"),
     ),
-}
+}  # fmt: skip
 """By the name of the command: what a console can start."""
 
 FROM_A_TERMINAL = {
-    "tune": Kind(
-        tr("Tune"), tr("Which flags make a server best."), numbers="tune.json", page="tune.html", sign="tune.json"
-    ),
-    "plan": Kind(
-        tr("Plan"), tr("How many replicas a day of traffic needs."), numbers="plan.json", page="plan.html",
-        sign="plan.json",
-    ),
-}  # fmt: skip
+    "tune": _series("tune", tr("Tune"), tr("Which flags make a server best.")),
+    "plan": _series("plan", tr("Plan"), tr("How many replicas a day of traffic needs.")),
+}
 """What a console only shows."""
 
 SHOWN = {**KINDS, **FROM_A_TERMINAL}
@@ -124,6 +99,16 @@ def kind_of(path: Path) -> str:
     return next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
 
 
+def unreadable(path: Path, kind: str, error: Exception) -> str:
+    """What is wrong with the numbers of a task, and the command that makes them again."""
+    words = " ".join(str(error).replace(f"{path.parent}/", "").split())[:300]
+    why = words if isinstance(error, BenchError) else f"{type(error).__name__}{f' ({words})' if words else ''}"
+    # Only the numbers of a run are made of other files: what a series knows of its runs is in its own.
+    again = f"python -m bench {kind}" if SHOWN[kind].sign else f"python -m bench report {path.parent}"
+    why = tr("%(file)s cannot be read: %(why)s", file=path.name, why=why)
+    return tr("%(why)s. To make it again: %(command)s", why=why, command=again)
+
+
 def can_resume(path: Path, kind: str) -> bool:
     """Whether its command can go on with what is in this directory."""
     sign = SHOWN[kind].sign
@@ -132,6 +117,6 @@ def can_resume(path: Path, kind: str) -> bool:
 
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of runs, and the settings of the kind, whose values are text."""
-    names = {option.name for option in KINDS[kind].form.options}
+    names = {option.name for option in KINDS[kind].options}
     own = {name: str(value) for name, value in settings.items() if name in names}
     return {name: value for name, value in settings.items() if name not in names}, own

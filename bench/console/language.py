@@ -131,10 +131,8 @@ class InLanguage:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers, query = (
-            Headers(scope=scope),
-            parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True),
-        )
+        headers = Headers(scope=scope)
+        query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         chosen = dict(query).get(PARAMETER)
         if chosen in LANGUAGES and scope["method"] == "GET":
             rest = urlencode([(name, value) for name, value in query if name != PARAMETER])

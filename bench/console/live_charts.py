@@ -83,22 +83,12 @@ def texts(charts: Iterable[Chart]) -> Iterator[str]:
 
 def period(task: Task) -> dict[str, Any]:
     """What the scripts of a period need (`bench/documents/period_data.py`), of a load that has just begun."""
+    metrics = [list(row) for row in ROWS if not task.of_inputs or row[0] == "E2EL"]
     return {
-        "start": 0,
-        "step": 1,
-        "steps": 1,
-        "end": 1,
-        "slice": 1,
-        "steady": None,
-        "perOctave": PER_OCTAVE,
-        "borders": list(BORDERS),
-        "histograms": {},
-        "metrics": [list(row) for row in ROWS if not task.of_inputs or row[0] == "E2EL"],
-        "completed": [0],
-        "failed": [0],
-        "rates": {},
+        "start": 0, "step": 1, "steps": 1, "end": 1, "slice": 1, "steady": None, "perOctave": PER_OCTAVE,
+        "borders": list(BORDERS), "histograms": {}, "metrics": metrics, "completed": [0], "failed": [0], "rates": {},
         "status": {},
-    }
+    }  # fmt: skip
 
 
 def _objectives(task: Task) -> Iterator[Objective]:

@@ -39,9 +39,7 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
     """The complete lines after the first `after`, with None in place of each damaged line, so that lines can be counted."""
-    if path.is_symlink() or not path.is_file():
-        return []
-    return [row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
+    return read_on(path, after, None)[0]
 
 
 def read_on(path: Path, after: int, position: int | None) -> tuple[list[dict[str, Any] | None], int | None]:

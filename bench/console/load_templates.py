@@ -19,27 +19,23 @@ class LoadTemplate:
     kind: str = "run"
 
 
+_SHORT = {"input_tokens": "256", "output_tokens": "64"}
+
 TEMPLATES: dict[str, LoadTemplate] = {
     "concurrency": LoadTemplate(
         tr("Fixed concurrency"),
         tr("10 users; each sends its next request when the last one is answered."),
-        {"concurrency": "10", "duration": "90s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
+        {"concurrency": "10", "duration": "90s", "warmup": "auto", **_SHORT},
     ),
     "rate": LoadTemplate(
         tr("Fixed rate"),
         tr("5 requests a second on average, however slow the server is."),
-        {"rate": "5", "duration": "2m", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
+        {"rate": "5", "duration": "2m", "warmup": "auto", **_SHORT},
     ),
     "throughput": LoadTemplate(
         tr("Maximum throughput"),
         tr("A look at the ceiling: 100 requests at once for a minute."),
-        {
-            "mode": "throughput",
-            "max_concurrency": "100",
-            "duration": "60s",
-            "input_tokens": "256",
-            "output_tokens": "64",
-        },
+        {"mode": "throughput", "max_concurrency": "100", "duration": "60s", **_SHORT},
     ),
     "sessions": LoadTemplate(
         tr("Conversations"),
@@ -75,25 +71,13 @@ TEMPLATES: dict[str, LoadTemplate] = {
     "search": LoadTemplate(
         tr("Which load it holds"),
         tr("The highest rate at which TTFT and end-to-end latency hold their limits, in three minutes."),
-        {
-            "slo": ["ttft:p99<1s", "e2el:p99<10s"],
-            "max": "100",
-            "budget": "3m",
-            "input_tokens": "256",
-            "output_tokens": "64",
-        },
+        {"slo": ["ttft:p99<1s", "e2el:p99<10s"], "max": "100", "budget": "3m", **_SHORT},
         kind="search",
     ),
     "sweep": LoadTemplate(
         tr("Several loads"),
         tr("A look at 1 to 16 users, 15 s each, and curves of throughput and latency over them."),
-        {
-            "loads": "concurrency=1..16x2",
-            "duration": "15s",
-            "warmup": "3s",
-            "input_tokens": "256",
-            "output_tokens": "64",
-        },
+        {"loads": "concurrency=1..16x2", "duration": "15s", "warmup": "3s", **_SHORT},
         kind="sweep",
     ),
     "calibration": LoadTemplate(

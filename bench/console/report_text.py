@@ -9,7 +9,7 @@ import msgspec
 
 from bench.answer_quality import stored as stored_quality
 from bench.console.kinds import SHOWN
-from bench.documents.document import Level
+from bench.documents.document import Document, Level
 from bench.documents.plan_document import plan_document
 from bench.documents.quality_document import quality_document
 from bench.documents.run_document import run_document
@@ -38,33 +38,16 @@ def _search(path: Path) -> str:
     return text.render(search_document(found, search, numbers), Level.USUAL, width=text.NARROW)
 
 
-def _sweep(path: Path) -> str:
-    return text.render(sweep_document([stored.read(path)]), Level.USUAL)
-
-
-def _quality(path: Path) -> str:
-    return text.render(quality_document(stored_quality.read(path)), Level.USUAL)
-
-
-def _tune(path: Path) -> str:
-    return text.render(tune_document(tune_file.read(path)), Level.USUAL)
-
-
-def _plan(path: Path) -> str:
-    return text.render(plan_document(msgspec.json.decode(path.read_bytes(), type=PlanContent)), Level.USUAL)
-
-
-_MAKERS: dict[str, Callable[[Path], str]] = {
-    "run": _run,
-    "calibrate": _run,
-    "search": _search,
-    "sweep": _sweep,
-    "quality": _quality,
-    "tune": _tune,
-    "plan": _plan,
+_DOCUMENTS: dict[str, Callable[[Path], Document]] = {
+    "sweep": lambda path: sweep_document([stored.read(path)]),
+    "quality": lambda path: quality_document(stored_quality.read(path)),
+    "tune": lambda path: tune_document(tune_file.read(path)),
+    "plan": lambda path: plan_document(msgspec.json.decode(path.read_bytes(), type=PlanContent)),
 }
+_MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search}
 
 
 def report_text(kind: str, directory: Path) -> str:
     """The text. Raises OSError where there are no numbers yet."""
-    return _MAKERS[kind](directory / SHOWN[kind].numbers)
+    path = directory / SHOWN[kind].numbers
+    return _MAKERS[kind](path) if kind in _MAKERS else text.render(_DOCUMENTS[kind](path), Level.USUAL)

@@ -130,7 +130,7 @@ class Runner:
 
     def _start(self, name: str, plan: Plan) -> None:
         path, kind, settings = self._folder.directory(name), plan.kind, plan.given
-        given = {key: value for key, value in settings.items() if key not in KINDS[kind].form.left_out}
+        given = {key: value for key, value in settings.items() if key not in KINDS[kind].left_out}
         url = settings.get("url")
         environment = self._variables.environment(url, settings.get("endpoint"), plan.keys)
         if plan.name:

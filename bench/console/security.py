@@ -90,18 +90,14 @@ class Keys:
     def __init__(self, token: str | None = None, read_token: str | None = None) -> None:
         self.token = token or secret_token()
         self._read_token = read_token
-        self._session = secret_token()
-        self._read_session = hmac.new(self._session.encode(), b"read", sha256).hexdigest()
-        self.csrf = hmac.new(self._session.encode(), b"csrf", sha256).hexdigest()
-
-    @property
-    def session(self) -> str:
+        self.session = secret_token()
         """The value of the cookie: of no use after the console has ended."""
-        return self._session
+        self._read_session = hmac.new(self.session.encode(), b"read", sha256).hexdigest()
+        self.csrf = hmac.new(self.session.encode(), b"csrf", sha256).hexdigest()
 
     def session_of(self, token: str) -> str:
         """The value of the cookie for one of the two tokens."""
-        return self._session if self.is_token(token) else self._read_session
+        return self.session if self.is_token(token) else self._read_session
 
     def is_read_token(self, given: str) -> bool:
         return self._read_token is not None and hmac.compare_digest(given.encode(), self._read_token.encode())
@@ -113,7 +109,7 @@ class Keys:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
     def is_session(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode(), self._session.encode())
+        return hmac.compare_digest(given.encode(), self.session.encode())
 
     def is_csrf(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.csrf.encode())

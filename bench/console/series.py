@@ -16,8 +16,7 @@ from bench import loads
 from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.options import DEFAULT_SHARE
 from bench.config.resolution import given_again
-from bench.console.kinds import FROM_A_TERMINAL, SHOWN
-from bench.console.language import tr
+from bench.console.kinds import FROM_A_TERMINAL, SHOWN, unreadable
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task, place_of
 from bench.documents.document import Document
 from bench.documents.plan_document import plan_document
@@ -68,12 +67,14 @@ def read(task: Task, path: Path) -> Task | None:
         return replace(task, state=str(RunState.PREPARING)) if is_held else None
     try:
         stat = (path / kind.numbers).stat()
-        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size, is_held))
+        progress = _progress(task.kind, path, is_held, (stat.st_mtime_ns, stat.st_size))
     except OSError:
         return replace(task, state=str(RunState.PREPARING) if is_held else FAILED)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
-        said = " ".join(str(e).split())[:300]
-        return replace(task, state=KILLED, headline=tr("%(file)s cannot be read: %(why)s", file=kind.numbers, why=said))
+        problem = unreadable(path / kind.numbers, task.kind, e)
+        if is_held:
+            return replace(task, state=str(RunState.RUNNING), headline=problem)
+        return replace(task, state=ENDED, headline=problem, problem=problem, has_report=(path / kind.page).is_file())
     found = replace(
         task,
         target=task.target or place_of(progress.config),
@@ -88,6 +89,13 @@ def read(task: Task, path: Path) -> Task | None:
         run = _going_on(path, {step.run for step in progress.steps})
         return replace(found, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
     return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
+
+
+@lru_cache(maxsize=16)
+def _progress(kind: str, path: Path, is_held: bool, stamp: tuple[int, int]) -> Progress:
+    """Read once as its file is now. A process that is there hides how it ended."""
+    del stamp
+    return READERS[kind](path, is_held)
 
 
 def left_since(path: Path, kind: str, begun: Path) -> bool:
@@ -125,10 +133,8 @@ def _yaml(path: Path) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-@lru_cache(maxsize=8)
-def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    del stamp  # A part of the key: the file as it was, and whether a process was there, which hides how it ended.
-
+def _search(path: Path, is_held: bool) -> Progress:
+    del is_held
     settings = _yaml(path / "search.yaml")
     kept = search_file.stored(read_object(path / "search.json", "search"))
     search, stopped_by = kept.search, kept.stopped_by
@@ -166,9 +172,7 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     )
 
 
-@lru_cache(maxsize=8)
-def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    *_, is_held = stamp
+def _sweep(path: Path, is_held: bool) -> Progress:
     content = stored.read(path / measure.SWEEP)
     runs, planned = content.runs, len(content.loads) * content.repeats
     steps = tuple(
@@ -218,9 +222,8 @@ def _load(load: float, unit: str) -> str:
     return "1 user" if (load, unit) == (1, "users") else f"{load:,g} {unit}"
 
 
-@lru_cache(maxsize=8)
-def _quality(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    del stamp  # As of a search.
+def _quality(path: Path, is_held: bool) -> Progress:
+    del is_held
     content = stored_quality.read(path / stored_quality.QUALITY)
     steps = tuple(
         Step(run=run.name, load=RUNS[run.phase], verdict=run.status, said=f"{run.answers:,} answers")
@@ -243,9 +246,8 @@ def _quality(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     )
 
 
-@lru_cache(maxsize=8)
-def _tune(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    del stamp  # As of a search.
+def _tune(path: Path, is_held: bool) -> Progress:
+    del is_held
     content = tune_file.read(path / tune_file.TUNE)
     return Progress(
         config={"goal": content.goal.replace("_", " ")},
@@ -257,9 +259,8 @@ def _tune(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     )
 
 
-@lru_cache(maxsize=8)
-def _plan(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    del stamp
+def _plan(path: Path, is_held: bool) -> Progress:
+    del is_held
     content = msgspec.json.decode((path / SHOWN["plan"].numbers).read_bytes(), type=PlanContent)
     search = content.settings.get("search")
     return Progress(
@@ -279,7 +280,7 @@ def _answer(document: Document) -> str:
     return f"{banner.status}{banner.rest}."
 
 
-READERS: Mapping[str, Callable[[Path, tuple[int, int, bool]], Progress]] = {
+READERS: Mapping[str, Callable[[Path, bool], Progress]] = {
     "search": _search,
     "sweep": _sweep,
     "quality": _quality,

@@ -200,7 +200,7 @@ class Console:
 
     def history(self, name: str) -> list[Act]:
         """Who did what with a task, also with one that was deleted. Raises NotFound."""
-        acts = self.acts.of(name)
+        acts = self.store.acts(name)
         if not acts:
             self.folder.directory(name)
         return acts
@@ -307,12 +307,8 @@ class Console:
     def archive(self, name: str) -> bytes:
         """The run directory as a ZIP, without what is the console's own."""
         path, buffer = self.folder.directory(name), io.BytesIO()
-        places = [path, *(inner for inner in sorted(path.iterdir()) if inner.is_dir() and not inner.is_symlink())]
         files = [
-            file
-            for place in places
-            for file in sorted(place.iterdir())
-            if file.is_file() and not file.is_symlink() and file.name != PID
+            file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink() and file.name != PID
         ]
         if sum(file.stat().st_size for file in files) > MOST_ZIP_BYTES:
             raise Conflict(tr("%(task)s is too large for a download: copy %(path)s", task=name, path=path))

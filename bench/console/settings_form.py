@@ -36,7 +36,7 @@ USUAL = (
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
-LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api", "targets")
+LEFT_OUT = ("out", "format", "quiet", "details", "limits", "api_key", "header", "name", "api", "targets")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
@@ -67,7 +67,7 @@ class FormField:
 
 def fields(kind: str = "run") -> list[FormField]:
     """Every setting that a task of a kind can have, in the order of the declaration; the kind's own come first."""
-    form = KINDS[kind].form
+    form = KINDS[kind]
     form_fields = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():

@@ -22,7 +22,7 @@ def command(settings: Mapping[str, Any], kind: str = "run") -> str:
     """The command line that starts such a run."""
     words = ["python", "-m", "bench", kind]
     for key, value in settings.items():
-        if key in KINDS[kind].form.left_out:
+        if key in KINDS[kind].left_out:
             continue
         flag = f"--{key.replace('_', '-')}"
         if isinstance(value, bool):
@@ -57,7 +57,7 @@ def from_yaml(text: str, kind: str = "run") -> tuple[str, dict[str, Any]]:
     named = renewed({str(key).replace("-", "_"): value for key, value in content.items()})
     unknown = named.keys() - Settings.model_fields.keys()
     for fits in (kind, *KINDS):
-        if not unknown - {option.name for option in KINDS[fits].form.options}:
-            left_out = (*settings_form.LEFT_OUT, *KINDS[fits].form.left_out)
+        if not unknown - {option.name for option in KINDS[fits].options}:
+            left_out = (*settings_form.LEFT_OUT, *KINDS[fits].left_out)
             return fits, {key: value for key, value in named.items() if key not in left_out}
     raise ConsoleError(tr("not known: %(names)s", names=", ".join(sorted(unknown))))

@@ -24,7 +24,7 @@ from bench.config.values import seconds
 from bench.console import live_lines, series
 from bench.console import plan as plans
 from bench.console.errors import NotFound
-from bench.console.kinds import kind_of
+from bench.console.kinds import kind_of, unreadable
 from bench.console.language import tr
 from bench.console.plan import TASK_FILE, Damaged
 from bench.console.store import Marks, Store
@@ -75,14 +75,13 @@ class TaskFolder:
         return path
 
     def run(self, task: str, run: str | None) -> Path:
-        """The directory of a run inside a search or a sweep; that of the task for None. Raises NotFound."""
+        """The directory of a run inside a series, by its way from there; that of the task for None. Raises NotFound."""
         path = self.directory(task)
-        if run is None:
-            return path
-        inner = path / run
-        if TASK_NAME.fullmatch(run) is None or inner.is_symlink() or not inner.is_dir():
-            raise NotFound(tr("the task %(task)s has no run %(run)s", task=repr(task), run=repr(run)))
-        return inner
+        for name in [] if run is None else run.split("/"):
+            path /= name
+            if TASK_NAME.fullmatch(name) is None or path.is_symlink() or not path.is_dir():
+                raise NotFound(tr("the task %(task)s has no run %(run)s", task=repr(task), run=repr(run)))
+        return path
 
     def file(self, task: str, name: str, run: str | None = None) -> Path:
         """A file of a task. Raises NotFound if it does not exist or is a link."""
@@ -260,9 +259,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         try:
             return _with_summary(run, path / SUMMARY)
         except Exception as e:
-            again = f"python -m bench report {path}"
-            problem = tr("%(why)s. To make it again: %(command)s", why=_unreadable(SUMMARY, e), command=again)
-            return replace(run, problem=problem)
+            return replace(run, problem=unreadable(path / SUMMARY, kind, e))
     if name in starting:
         return replace(run, state=STARTING)
     return replace(run, state=KILLED, problem=last_words(path / LOG))

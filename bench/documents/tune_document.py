@@ -182,7 +182,10 @@ def _arm(content: TuneContent, place: int) -> Row:
     change = arm.against_best
     name = arm.name + (" (default)" if place == 0 and arm.name != DEFAULT else "")
     links = tuple(
-        (f"round {turn.round}", f"{row.name}/{'search' if content.goal == 'held_load' else 'report'}.html")
+        (
+            f"round {turn.round}{f', {row.load:g}' if len(turn.loads) > 1 else ''}",
+            f"{row.name}/{'search' if content.goal == 'held_load' else 'report'}.html",
+        )
         for turn in content.turns
         if turn.arm == place
         for row in turn.loads

@@ -109,7 +109,7 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
     if (options := _options(kind)) is not None:
         containers = [one for one in options if get_origin(one) is not None or _fields(one)]
         return _inner(value, containers[0], where, least) if len(containers) == 1 and value is not None else []
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = _origin_and_arguments(kind)
     found: list[str] = []
     if origin in (tuple, list, Sequence) and isinstance(value, list):
         for number, one in enumerate(value):
@@ -147,6 +147,12 @@ def _dot(where: str) -> str:
     return " " if where.endswith(":") else "."
 
 
+@functools.cache
+def _origin_and_arguments(kind: object) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind), get_args(kind)
+
+
+@functools.cache
 def _options(kind: object) -> tuple[object, ...] | None:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else None
 
@@ -162,7 +168,7 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
         return type(value) is int and abs(value) < MOST and (least is None or value >= least)
     if kind is float:
         return isinstance(value, int | float) and type(value) in (int, float) and math.isfinite(value)
-    origin, arguments = get_origin(kind), get_args(kind)
+    origin, arguments = _origin_and_arguments(kind)
     if origin is Literal:
         return any(value == one and type(value) is type(one) for one in arguments)
     if origin in (tuple, list, Sequence):
@@ -171,7 +177,10 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
         return isinstance(value, dict) and all(_fits(one, arguments[1], least) for one in value.values())
     if isinstance(kind, type) and issubclass(kind, Enum):
         return isinstance(value, str) and value in {one.value for one in kind}
-    return isinstance(value, dict) and not _inner(value, kind, "", least)
+    return isinstance(value, dict) and all(
+        _fits(value[name], type_of_field, least) if name in value else not required
+        for name, type_of_field, required in _fields(kind)
+    )
 
 
 def _described(kind: object, least: int | None) -> str:

@@ -51,7 +51,7 @@ def test_a_reader_of_chinese_types_changes_the_language_and_watches(browser: Bro
     page.locator(".template").filter(has_text="固定并发").get_by_role("button", name="启动").click()
     page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for()
     assert page.locator("#chart-ttft h3").inner_text() == "TTFT 随时间变化"
-    # The state comes after the numbers of its second, and the charts are drawn after them.
+    # The state comes after the numbers of its second.
     page.locator("#badge .state", has_text=re.compile("^(预热中|运行中)$")).wait_for()
     page.locator("#period output", has_text="到目前为止的全部数据").wait_for()
     page.locator("#chart-requests_per_s .panels").focus()

@@ -21,6 +21,7 @@ from bench.errors import Exit
 from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.run_process import SMALL, wait_for
 from tests.support.s3_server import SECRET, S3Server, s3_server
 
@@ -40,14 +41,8 @@ def mock() -> Iterator[str]:
 
 
 def bench(store: S3Server, folder: Path, *words: str, **variables: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *words],
-        cwd=folder,
-        env={**os.environ, **store.environment, **variables},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
+    environment = {**os.environ, **store.environment, **variables}
+    done = run_to_end([sys.executable, "-m", "bench", *words], cwd=folder, env=environment)
     assert SECRET not in done.stdout + done.stderr
     return done.returncode, done.stdout, done.stderr
 

@@ -373,8 +373,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.answer_quality.options", "bench.config", "bench.console.language", "bench.load_search",
-         "bench.load_sweep", "bench.run_files.run_directory"}
+        {"bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
+         "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
     # The charts of a live page are those of its report.
     "bench.console.live_charts": frozenset(

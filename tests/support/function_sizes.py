@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 
@@ -16,23 +16,19 @@ class FunctionSize:
     parameters: int
 
 
-def function_sizes(modules: Mapping[str, str]) -> list[FunctionSize]:
-    """Every function of these modules, those inside of others too."""
-    return [size for module, source in modules.items() for size in _sizes(ast.parse(source), module, of_class=False)]
-
-
-def _sizes(node: ast.AST, name: str, *, of_class: bool) -> Iterator[FunctionSize]:
+def sizes_in(node: ast.AST, within: str = "", *, of_class: bool = False) -> Iterator[FunctionSize]:
+    """The functions in a tree, named without their module, those inside of others too. `within` begins their names."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
-            yield from _sizes(child, f"{name}.{child.name}", of_class=True)
+            yield from sizes_in(child, f"{within}{child.name}.", of_class=True)
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            inner = f"{name}.{child.name}"
+            inner = f"{within}{child.name}"
             static = any(getattr(decorator, "id", None) == "staticmethod" for decorator in child.decorator_list)
             declared = child.args
             parameters = len(declared.posonlyargs) + len(declared.args) + len(declared.kwonlyargs)
             assert child.end_lineno is not None
             lines = child.end_lineno - child.lineno + 1
             yield FunctionSize(inner, lines, parameters - (of_class and not static))
-            yield from _sizes(child, inner, of_class=False)
+            yield from sizes_in(child, f"{inner}.")
         else:
-            yield from _sizes(child, name, of_class=of_class)
+            yield from sizes_in(child, within, of_class=of_class)

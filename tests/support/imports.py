@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from tests.support.architecture_rules import COMPOSERS, FOR_ALL, LAYER_OF, MAY_IMPORT, PACKAGES
+from tests.support.function_sizes import FunctionSize, sizes_in
 
 
 def sources() -> dict[str, str]:
     """Every module by its dotted name."""
+    return dict(_sources())
+
+
+@functools.cache
+def _sources() -> dict[str, str]:
     found = {}
     for package, folder in PACKAGES.items():
         for path in folder.rglob("*.py"):
@@ -20,10 +27,29 @@ def sources() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class Module:
+    """The facts that the rules need about a module, from one reading of its syntax."""
+
+    imports: tuple[tuple[str, str], ...]
+    """(where it comes from, the full name) of everything that it imports, at its head or inside a function."""
+    at_run_time: tuple[str, ...]
+    """The full name of everything that it may import while it runs, in its functions too: not for types alone."""
+    loads: frozenset[str]
+    """Every module and package that its import loads, and names that might be modules."""
+    uses: frozenset[str]
+    """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
+    sizes: tuple[FunctionSize, ...]
+    """Its functions, named without the module."""
+
+
 @functools.cache
-def imports_of(source: str) -> tuple[tuple[str, str], ...]:
-    """(where it comes from, the full name) of everything that a module imports, at its head or inside a function."""
-    return tuple(found for node in ast.walk(ast.parse(source)) for found in _imports_in(node))
+def module_of(source: str) -> Module:
+    """Parsing takes most of the time of these tests, so each source is parsed once."""
+    tree = ast.parse(source)
+    nodes = list(ast.walk(tree))
+    imports = tuple(found for node in nodes for found in _imports_in(node))
+    return Module(imports, _at_run_time(tree), _loads(tree), _uses(nodes), tuple(sizes_in(tree)))
 
 
 def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -53,11 +79,9 @@ def _dotted(node: ast.AST) -> str:
     return ""
 
 
-@functools.cache
-def imports_at_run_time(source: str) -> tuple[str, ...]:
-    """The full name of everything that a module may import while it runs, in its functions too: not for types alone."""
+def _at_run_time(tree: ast.AST) -> tuple[str, ...]:
     names: list[str] = []
-    nodes: list[ast.AST] = [ast.parse(source)]
+    nodes = [tree]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
@@ -73,7 +97,7 @@ def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
     found = {}
     for module, source in modules.items():
         files = set()
-        for name in imports_at_run_time(source):
+        for name in module_of(source).at_run_time:
             while name and name not in modules:
                 name = name.rpartition(".")[0]
             files.add(name)
@@ -95,7 +119,7 @@ def tied(modules: Mapping[str, str], known: Iterable[tuple[str, str]] = ()) -> l
     pairs = set(known)
     named = {}
     for module, source in modules.items():
-        files = {full if full in modules else base for base, full in imports_of(source)}
+        files = {full if full in modules else base for base, full in module_of(source).imports}
         named[module] = {file for file in files & modules.keys() if file != module and (module, file) not in pairs}
     try:
         TopologicalSorter(named).prepare()
@@ -143,7 +167,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
         allowed = MAY_IMPORT[rule]
         known = (*allowed, rule) if "." in rule else tuple(allowed)
         known = (*known, *FOR_ALL[module.partition(".")[0]])
-        for origin, name in imports_of(source):
+        for origin, name in module_of(source).imports:
             if origin.partition(".")[0] not in PACKAGES:
                 continue
             composer, own = composer_of(name), composer_of(module)
@@ -162,17 +186,22 @@ def run_time_imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
     """Which modules of ours each module loads when it is imported: the packages above what it names are loaded first."""
     found: dict[str, set[str]] = {}
     for module, source in modules.items():
-        loaded: set[str] = set()
-        for node in _at_import(ast.parse(source)):
-            names = [alias.name for alias in node.names]
-            if isinstance(node, ast.ImportFrom):
-                names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
-            for name in names:
-                parts = name.split(".")
-                loaded |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+        loaded = module_of(source).loads
         # The packages that a module is in are loaded before it, and do not wait for it.
         found[module] = {name for name in loaded & modules.keys() if name != module and not inside(module, (name,))}
     return found
+
+
+def _loads(tree: ast.AST) -> frozenset[str]:
+    loaded: set[str] = set()
+    for node in _at_import(tree):
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
+        for name in names:
+            parts = name.split(".")
+            loaded |= {".".join(parts[:n]) for n in range(1, len(parts) + 1)}
+    return frozenset(loaded)
 
 
 def _at_import(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
@@ -203,13 +232,10 @@ def circles(imports: Mapping[str, set[str]]) -> list[str]:
     return found
 
 
-@functools.cache
-def used_names(source: str) -> frozenset[str]:
-    """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
-    tree = ast.parse(source)
+def _uses(nodes: Sequence[ast.AST]) -> frozenset[str]:
     aliases: dict[str, str] = {}
     found = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 aliases[alias.asname or alias.name] = alias.name
@@ -219,7 +245,7 @@ def used_names(source: str) -> frozenset[str]:
                 aliases[alias.asname or alias.name] = f"{node.module}.{alias.name}"
                 found.add(f"{node.module}.{alias.name}")
                 found.add(str(node.module))
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Attribute):
             head, _, rest = _dotted(node).partition(".")
             found.add(f"{aliases.get(head, head)}.{rest}")
@@ -231,5 +257,14 @@ def forbidden_uses(modules: Mapping[str, str], forbidden: set[str], home: str) -
         f"{module} uses {name}"
         for module, source in modules.items()
         if module.rpartition(".")[2] != home
-        for name in sorted(used_names(source) & forbidden)
+        for name in sorted(module_of(source).uses & forbidden)
+    ]
+
+
+def function_sizes(modules: Mapping[str, str]) -> list[FunctionSize]:
+    """Every function of these modules, those inside of others too."""
+    return [
+        replace(size, name=f"{module}.{size.name}")
+        for module, source in modules.items()
+        for size in module_of(source).sizes
     ]

@@ -26,6 +26,7 @@ TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promp
 """The units of the files that make texts of kinds, and of those that make texts of sentences."""
 UNITS: dict[str, str] = {
     "tests/browser/": BROWSER,
+    "tests/unit/test_architecture_planted.py": "tests/unit/test_architecture.py",
     "tests/unit/promptset/test_exact.py": TEXTS,
     "tests/unit/promptset/test_kinds.py": TEXTS,
     "tests/unit/promptset/test_agents.py": SENTENCES,

@@ -1,4 +1,4 @@
-"""The last lines of a test run: how many passed, which tests passed only when tried again, and which were skipped, and why.
+"""The last lines of a test run: the tests that passed only when tried again, were skipped or left out, and all counts.
 
 `scripts/test` runs pytest twice: what the first says is kept for the second, whose last lines are those of both.
 """
@@ -24,6 +24,10 @@ REMEDIES = {
 }
 """A word of the reason, and the command that helps. Other reasons are the machine's own (no Linux, no IPv6)."""
 
+LEFT_OUT = (
+    "--quick left out {:,} tests that are heavy or slow or start processes: run scripts/test tests/unit tests/virtual"
+)
+
 
 @dataclass
 class Ended:
@@ -34,11 +38,14 @@ class Ended:
     """A line for each test that passed at a later try than its first."""
     skipped: list[str] = field(default_factory=list)
     """The reason of each test that was skipped."""
+    left_out: int = 0
+    """How many tests --quick left out, of the folders that it looks at."""
 
     def lines(self) -> list[str]:
         """What is said in the end."""
         counted = ", ".join(f"{n:,} {how}" for how, n in self.counts.items() if n or how == "passed")
-        return [*sorted(self.again), *skips(self.skipped), counted]
+        left_out = [LEFT_OUT.format(self.left_out)] if self.left_out else []
+        return [*sorted(self.again), *skips(self.skipped), *left_out, counted]
 
 
 def both(kept: Path, ended: Ended) -> Ended:

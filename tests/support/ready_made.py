@@ -210,6 +210,7 @@ def main(descriptor: int) -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     _make_what_mocks_write()
+    importlib.import_module("bench.console.pages.site").templates()
     os.environ.clear()
     gc.collect()
     gc.freeze()

@@ -56,6 +56,8 @@ def _choices(declared: inspect.Type) -> list[inspect.Type]:
 
 def _made(declared: inspect.Type, value: Any) -> Any:
     """A value as the type has it: dicts become results."""
+    if value is None or isinstance(value, str | int | float):
+        return value
     for one in _choices(declared):
         if isinstance(one, inspect.StructType) and isinstance(value, Mapping):
             if one.tag_field in value and value[one.tag_field] != one.tag:

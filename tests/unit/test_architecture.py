@@ -19,12 +19,12 @@ from tests.support.architecture_rules import (
     ROOT,
     TIES,
 )
-from tests.support.function_sizes import function_sizes
 from tests.support.imports import (
     arrows_upwards,
     circle,
     circles,
     forbidden_uses,
+    function_sizes,
     inside,
     rule_for,
     run_time_imports,

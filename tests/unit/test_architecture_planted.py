@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.support.architecture_rules import CHANCE, CLOCKS
-from tests.support.function_sizes import FunctionSize, function_sizes
+from tests.support.function_sizes import FunctionSize
 from tests.support.imports import (
     arrows_upwards,
     circle,
     circles,
     forbidden_uses,
+    function_sizes,
     inside,
     run_time_imports,
     sources,

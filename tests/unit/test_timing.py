@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.last_lines import Ended, both, skips
+from tests.support.last_lines import LEFT_OUT, Ended, both, skips
 from tests.support.timing import last_words, passed_again, timing
 
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
+PYTEST = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
 OF_TIMES = """
 import io
 import pytest
@@ -50,19 +51,7 @@ def test_skipped():
 def run(folder: Path, *flags: str) -> tuple[int, str]:
     """Run the tests of OF_TIMES; the status, and what was printed."""
     (folder / "test_of_times.py").write_text(OF_TIMES)
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-n",
-        "0",
-        "-p",
-        "tests.conftest",
-        "-p",
-        "no:cacheprovider",
-        *flags,
-        str(folder),
-    ]
+    words = [*PYTEST, "-n", "0", *flags, str(folder)]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout
 
@@ -90,6 +79,19 @@ def test_those_of_times_are_run_apart_and_the_last_lines_are_of_both_runs(tmp_pa
     assert status == 1
     assert "test_wrong_at_once" not in printed
     assert printed.splitlines()[-1] == "2 passed, 2 failed, 1 skipped"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_quick_says_how_many_it_left_out_and_how_to_run_them(tmp_path: Path, processes: str) -> None:
+    marked = [
+        f"@pytest.mark.{name}\ndef test_{name}(): assert False\n" for name in ("slow", "long", "heavy", "processes")
+    ]
+    (tmp_path / "test_of_times.py").write_text("import pytest\ndef test_light(): pass\n" + "".join(marked))
+    ended = subprocess.run(
+        [*PYTEST, "-n", processes, "--quick", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.stdout.splitlines()[-2:] == [LEFT_OUT.format(4), "1 passed"]
 
 
 def test_what_would_pass_at_each_try_is_no_test_of_times() -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bench.console.data_rows import Rows
 from bench.console.mock import DEFAULT_FLAGS
+from bench.console.settings_form import secrets_of
 
 
 class Body(BaseModel):
@@ -15,24 +17,31 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class NewTask(Body):
+class WithSecrets(Body):
+    """What is kept in memory only."""
+
+    api_key: str | None = Field(None, description="kept in memory only")
+    headers: str | None = Field(None, description="NAME: VALUE, one on a line; kept in memory only")
+
+    @property
+    def secrets(self) -> dict[str, Any]:
+        return secrets_of(self.api_key, self.headers)
+
+
+class NewTask(WithSecrets):
     """A task to make."""
 
     settings: dict[str, Any] = Field({}, description="by the names of the flags of the command")
     target: str | None = Field(None, description="a saved target, or `mock`; else settings.url")
     kind: str = Field("run", description="run, search, sweep, quality or calibrate")
     title: str | None = None
-    api_key: str | None = Field(None, description="kept in memory only")
-    headers: str | None = Field(None, description="NAME: VALUE, one on a line; kept in memory only")
     start: bool = Field(True, description="put it into the queue")
     start_at: str | None = Field(None, description="not before this time (ISO 8601, UTC)")
 
 
-class Start(Body):
+class Start(WithSecrets):
     """Secrets that were typed in before and are gone, and when to start."""
 
-    api_key: str | None = None
-    headers: str | None = None
     start_at: str | None = None
 
 
@@ -42,12 +51,10 @@ class SetLoad(Body):
     load: float
 
 
-class Clone(Body):
+class Clone(WithSecrets):
     """The settings that differ; null takes one out."""
 
     settings: dict[str, Any] = {}
-    api_key: str | None = None
-    headers: str | None = None
     start: bool = True
 
 
@@ -78,31 +85,36 @@ class MockFlags(Body):
     flags: str = DEFAULT_FLAGS
 
 
-class FetchFile(Body):
-    """A URL that gives a data file."""
+class OfRows(Body):
+    """What each request is in a file: a line, or all of it (`whole`), or the Base64 of either (`base64`)."""
 
-    url: str
     whole: bool = False
     base64: bool = False
 
+    @property
+    def rows(self) -> Rows:
+        return Rows(self.whole, self.base64)
 
-class FetchByName(Body):
+
+class FetchFile(OfRows):
+    """A URL that gives a data file."""
+
+    url: str
+
+
+class FetchByName(OfRows):
     """A data set of a hub. Without a file, its only one or the first of its splits is taken: test, validation, train."""
 
     name: str
     hub: str = "huggingface"
     file: str | None = None
-    whole: bool = False
-    base64: bool = False
 
 
-class BeginUpload(Body):
-    """A file to send. Each request in it is a line, or all of it (`whole`), or the Base64 of either (`base64`)."""
+class BeginUpload(OfRows):
+    """A file to send."""
 
     name: str
     size_bytes: int
-    whole: bool = False
-    base64: bool = False
 
 
 class FinishUpload(Body):

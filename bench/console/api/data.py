@@ -34,7 +34,7 @@ async def add(
 
 @routes.post("/files/fetch", status_code=201, summary="Let the console fetch a data file from a URL")
 async def fetched(console: TheConsole, given: FetchFile) -> dict[str, list[str]]:
-    return {"names": await console.fetch(given.url, Rows(given.whole, given.base64))}
+    return {"names": await console.fetch(given.url, given.rows)}
 
 
 @routes.post(
@@ -43,7 +43,7 @@ async def fetched(console: TheConsole, given: FetchFile) -> dict[str, list[str]]
     summary="Let the console load a file of a data set on a hub, and answer when it is there",
 )
 def fetched_by_name(console: TheConsole, given: FetchByName) -> dict[str, list[str]]:
-    load = console.hub_loads.begin(given.hub, given.name, given.file, Rows(given.whole, given.base64))
+    load = console.hub_loads.begin(given.hub, given.name, given.file, given.rows)
     return {"names": list(console.hub_loads.loaded(load.id))}
 
 
@@ -54,8 +54,7 @@ def hub_loads(console: TheConsole) -> list[dict[str, Any]]:
 
 @routes.post("/hub-loads", status_code=201, summary="Begin to load a file of a data set on a hub")
 def begin_hub_load(console: TheConsole, given: FetchByName) -> dict[str, Any]:
-    rows = Rows(given.whole, given.base64)
-    return asdict(console.hub_loads.begin(given.hub, given.name, given.file, rows))
+    return asdict(console.hub_loads.begin(given.hub, given.name, given.file, given.rows))
 
 
 @routes.get(
@@ -91,7 +90,7 @@ def uploads(console: TheConsole) -> list[dict[str, Any]]:
 
 @routes.post("/uploads", status_code=201, summary="Begin an upload of at most 2 GiB")
 def begin(console: TheConsole, given: BeginUpload) -> dict[str, Any]:
-    return asdict(console.uploads.begin(given.name, given.size_bytes, Rows(given.whole, given.base64)))
+    return asdict(console.uploads.begin(given.name, given.size_bytes, given.rows))
 
 
 @routes.get("/uploads/{upload}", summary="How much of an upload has arrived")

@@ -19,8 +19,8 @@ from bench.console.access import TheConsole
 from bench.console.comparing import DEFAULT_MARGIN, Comparison
 from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
-from bench.console.kinds import SHOWN
-from bench.console.language import shown, tr
+from bench.console.kinds import SHOWN, unreadable
+from bench.console.language import shown
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
@@ -33,15 +33,12 @@ routes = APIRouter()
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(path: Path, kind: str = "run") -> Iterator[None]:
     """Turns whatever a damaged file of numbers raises into one sentence."""
     try:
         yield
     except Exception as e:
-        said = " ".join(str(e).split())[:300]
-        again = f"python -m bench report {path.parent}"
-        why = tr("%(file)s cannot be read: %(why)s", file=path.name, why=said)
-        raise Conflict(tr("%(why)s. To make it again: %(command)s", why=why, command=again)) from e
+        raise Conflict(unreadable(path, kind, e)) from e
 
 
 @routes.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
@@ -86,7 +83,7 @@ def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, SHOWN[kind].numbers)
     headers = _download(f"{task}.{'txt' if SHOWN[kind].sign else 'md'}") if download else None
-    with _readable(path):
+    with _readable(path, kind):
         return PlainTextResponse(report_text(kind, path.parent), headers=headers)
 
 

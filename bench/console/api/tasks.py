@@ -10,7 +10,6 @@ from fastapi.responses import Response
 
 from bench.console.access import TheConsole
 from bench.console.api.bodies import Clone, MarkTask, NewTask, SetLoad, Start
-from bench.console.settings_form import secrets_of
 from bench.console.task import selected
 
 routes = APIRouter()
@@ -27,7 +26,7 @@ def tasks(
 def create(console: TheConsole, new: NewTask) -> dict[str, Any]:
     task = console.create(
         new.settings,
-        secrets=secrets_of(new.api_key, new.headers),
+        secrets=new.secrets,
         target=new.target,
         kind=new.kind,
         title=new.title,
@@ -49,7 +48,7 @@ def history(console: TheConsole, task: str) -> list[dict[str, Any]]:
 
 @routes.get("/history", summary="Who did what with any task, the latest first; those that were deleted too")
 def latest_history(console: TheConsole, most: int = 200) -> list[dict[str, Any]]:
-    return [{"task": task, **asdict(act)} for task, act in console.acts.latest(max(most, 0))]
+    return [{"task": task, **asdict(act)} for task, act in console.store.latest_acts(max(most, 0))]
 
 
 @routes.patch("/tasks/{task}", summary="Change title, label, note or baseline")
@@ -71,7 +70,7 @@ def restore(console: TheConsole, task: str) -> dict[str, Any]:
 @routes.post("/tasks/{task}/start", summary="Put a task into the queue")
 def start(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
-    return console.queue.start(task, secrets_of(given.api_key, given.headers), given.start_at).to_json()
+    return console.queue.start(task, given.secrets, given.start_at).to_json()
 
 
 @routes.post(
@@ -79,7 +78,7 @@ def start(console: TheConsole, task: str, given: Start | None = None) -> dict[st
 )
 def go_on(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
-    return console.queue.go_on(task, secrets_of(given.api_key, given.headers)).to_json()
+    return console.queue.go_on(task, given.secrets).to_json()
 
 
 @routes.post("/tasks/{task}/stop", summary="Stop sending and let requests finish; the second time, cut them")
@@ -95,8 +94,7 @@ def set_load(console: TheConsole, task: str, given: SetLoad) -> dict[str, Any]:
 @routes.post("/tasks/{task}/clone", status_code=201, summary="The same task again, with changes")
 def clone(console: TheConsole, task: str, given: Clone | None = None) -> dict[str, Any]:
     given = given or Clone()
-    secrets = secrets_of(given.api_key, given.headers)
-    return console.clone(task, given.settings, secrets=secrets, start=given.start).to_json()
+    return console.clone(task, given.settings, secrets=given.secrets, start=given.start).to_json()
 
 
 @routes.post("/tasks/{task}/move", summary="Move a task in the queue: -1 towards its front, 1 towards its end")

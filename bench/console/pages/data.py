@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
@@ -53,21 +55,10 @@ async def upload(request: Request, site: TheSite) -> Response:
     return back("/data")
 
 
-@routes.post("/data/{name}/remove")
-def remove(name: str, site: TheSite) -> Response:
-    site.console.files.remove(name)
-    return back("/data")
-
-
-@routes.post("/data/uploads/{name}/remove")
-def cancel(name: str, site: TheSite) -> Response:
-    site.console.uploads.remove(name)
-    return back("/data")
-
-
-@routes.post("/data/loads/{name}/remove")
-def cancel_load(name: str, site: TheSite) -> Response:
-    site.console.hub_loads.remove(name)
+@routes.post("/data/{of}/{name}/remove")
+def remove(of: Literal["files", "uploads", "loads"], name: str, site: TheSite) -> Response:
+    console = site.console
+    {"files": console.files.remove, "uploads": console.uploads.remove, "loads": console.hub_loads.remove}[of](name)
     return back("/data")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -16,12 +17,12 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from bench.console.access import TheConsole
 from bench.console.errors import Conflict, NotFound
-from bench.console.kinds import SHOWN
+from bench.console.kinds import SHOWN, kind_of
 from bench.console.language import tr
 from bench.console.pages.site import TheSite, back
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
-from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REQUESTS
 
 _SCRIPT = b"""
 if (parent !== window) {
@@ -30,6 +31,7 @@ if (parent !== window) {
   document.documentElement.style.overflow = "hidden";
   addEventListener("message", ({ source, data }) => {
     const bar = document.querySelector("#period");
+    if (source === parent) tell();
     if (source !== parent || !bar || !(data?.above >= 0)) return;
     bar.style.transform = "";
     const at = bar.getBoundingClientRect(), end = bar.closest("section").getBoundingClientRect().bottom - at.bottom;
@@ -54,7 +56,7 @@ _UNTITLED = b"<style>@media screen{body>header h1{display:none}}</style>\n"
 """The page around it has the title of the task."""
 IN_A_FRAME = b"<style>" + _STYLE + b"</style><script>" + _SCRIPT + b"</script>\n"
 _ALLOWED = b"script-src 'sha256-" + b64encode(sha256(_SCRIPT).digest()) + b"' "
-
+_SANDBOX = {"content-security-policy": REPORT_POLICY}
 
 routes = APIRouter()
 
@@ -64,39 +66,35 @@ def report(name: str, console: TheConsole) -> Response:
     return _framed(console.folder.file(name, SHOWN[console.task(name).kind].page).read_bytes() + _UNTITLED)
 
 
-@routes.get("/tasks/{name}/runs/{run}")
+# A run of a race may be a search, whose runs lie in it: `run` is its way from the task.
+@routes.get("/tasks/{name}/runs/{run:path}/report")
+def report_of_run(name: str, run: str, console: TheConsole) -> Response:
+    return _framed(_page_of_run(console, name, run).read_bytes() + _UNTITLED)
+
+
+@routes.get("/tasks/{name}/runs/{run:path}")
 def run_page(name: str, run: str, site: TheSite) -> Response:
-    site.console.folder.file(name, REPORT, run)
+    _page_of_run(site.console, name, run)
     task = site.console.task(name)
     step = next((step for step in task.steps if step.run == run), None)
     return site.page("run", task=task, run=run, step=step)
 
 
-@routes.get("/tasks/{name}/runs/{run}/report")
-def report_of_run(name: str, run: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, REPORT, run).read_bytes() + _UNTITLED)
-
-
-@routes.get("/tasks/{name}/beside/{file}")
-def beside(name: str, file: str, console: TheConsole) -> Response:
-    if file == CERTIFICATE_PAGE:
-        return back(f"/api/tasks/{quote(name)}/certificate")
-    return _requests(console, name, file)
-
-
-@routes.get("/tasks/{name}/beside/{run}/{file}")
-def beside_run(name: str, run: str, file: str, console: TheConsole) -> Response:
-    if file == REPORT:
+@routes.get("/tasks/{name}/beside/{place:path}")
+def beside(name: str, place: str, console: TheConsole) -> Response:
+    run, _, file = place.rpartition("/")
+    if run and file == _page_of_run(console, name, run).name:
         return back(f"/tasks/{quote(name)}/runs/{quote(run)}")
-    return _requests(console, name, file, run)
-
-
-def _requests(console: Console, name: str, file: str, run: str | None = None) -> Response:
+    if file == CERTIFICATE_PAGE:
+        return HTMLResponse(console.folder.file(name, file, run or None).read_bytes(), headers=_SANDBOX)
     if file != REQUESTS:
         raise NotFound(tr("the report of %(task)s has no file %(file)s", task=repr(name), file=repr(file)))
-    filename = f"{name}.jsonl" if run is None else f"{name}-{run}.jsonl"
-    path = console.folder.file(name, REQUESTS, run)
-    return FileResponse(path, media_type="application/jsonl", filename=filename)
+    filename = f"{'-'.join([name, *run.split('/')]) if run else name}.jsonl"
+    return FileResponse(console.folder.file(name, file, run or None), media_type="application/jsonl", filename=filename)
+
+
+def _page_of_run(console: Console, name: str, run: str) -> Path:
+    return console.folder.file(name, SHOWN[kind_of(console.folder.run(name, run))].page, run)
 
 
 @routes.get("/compare/report")
@@ -112,4 +110,4 @@ def compared(request: Request, console: TheConsole) -> Response:
 def _framed(page: bytes) -> Response:
     # The report's own policy names the one script that it has: ours is named beside it.
     content = page.replace(b"script-src ", _ALLOWED, 1)
-    return HTMLResponse(content + IN_A_FRAME, headers={"content-security-policy": REPORT_POLICY})
+    return HTMLResponse(content + IN_A_FRAME, headers=_SANDBOX)

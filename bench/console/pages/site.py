@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Annotated, Any, cast
 
@@ -85,8 +85,9 @@ def when(text: str | None, between: str = " ") -> str:
     return (text or "")[:16].replace("T", between)
 
 
+@cache
 def templates() -> Environment:
-    """All templates, compiled now, so that the first page does not wait for it."""
+    """All templates, compiled now, so that the first page does not wait for it. All consoles of a process share them."""
     environment = Environment(
         # The report's own charts stand on the page of a task, too.
         loader=ChoiceLoader([PackageLoader("bench.console", "templates"), PackageLoader("bench.report", "template")]),
@@ -96,15 +97,8 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "when": when,
-        "spark": spark,
-        "setting": setting,
-        "after": after,
-        "lines": lines,
-    }
-    environment.filters |= {"load": load, "word": Phrase, "sentence": sentence}
+    filters = (number, when, spark, setting, after, lines, load, sentence)
+    environment.filters |= {filter_.__name__: filter_ for filter_ in filters} | {"word": Phrase}
     environment.globals |= {
         "tr": tr, "language": LANGUAGE, "other_language": other_language, "words_of_scripts": words_of_scripts
     }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -20,8 +21,8 @@ from bench.console.set_load import number_of
 from bench.console.settings_form import secrets_of
 from bench.console.task import STATES, Task
 
-Action = Callable[[Console, str, Mapping[str, str]], str | None]
-"""Takes the console, the name of the task and the fields of the form. Returns the next page, if it is not the task's."""
+Action = Callable[[Console, str, Mapping[str, str]], object]
+"""Takes the console, the name of the task and the fields of the form. A text that it returns is the next page."""
 
 routes = APIRouter()
 
@@ -36,7 +37,8 @@ def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
     try:
         if action not in ACTIONS:
             raise ConsoleError(tr("a task has no action %(action)s", action=repr(action)))
-        following = ACTIONS[action](site.console, name, fields) or _path(name)
+        returned = ACTIONS[action](site.console, name, fields)
+        following = returned if isinstance(returned, str) else _path(name)
         return back("/" if fields.get("then") == "list" and not following.startswith("/?") else following)
     except ConsoleError as e:
         site.console.task(name)
@@ -49,7 +51,9 @@ def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
     charts = [] if task.over else live_charts.views(task)
     can_start = task.kind in KINDS
     # A plan needs requests per second.
-    plans_replicas = task.kind == "search" and task.has_report and task.settings.get("load", "rate") == "rate"
+    plans_replicas = (
+        task.kind == "search" and task.has_report and not task.problem and task.settings.get("load", "rate") == "rate"
+    )
     return site.page(
         "task",
         answer.status,
@@ -82,32 +86,10 @@ def _path(name: str) -> str:
     return f"/tasks/{quote(name)}"
 
 
-def _stop(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.queue.stop(name)
-
-
-def _load(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.set_load(name, number_of(fields.get("load")))
-
-
-def _start(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.queue.start(name, secrets_of(fields.get("api_key"), fields.get("headers")))
-
-
-def _go_on(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.queue.go_on(name, secrets_of(fields.get("api_key"), fields.get("headers")))
-
-
-def _clone(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    return _path(console.clone(name, {}).id)
-
-
-def _mark(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.mark(name, {key: fields[key] for key in ("title", "label", "note") if key in fields})
-
-
-def _baseline(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.mark(name, {"baseline": fields.get("baseline") == "on"})
+def _remove(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    for_good = fields.get("files") == "yes"
+    console.remove(name, files=for_good)
+    return "/" if for_good else f"/?removed={quote(name)}"
 
 
 def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
@@ -115,25 +97,26 @@ def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
     return "/"
 
 
-def _remove(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    for_good = fields.get("files") == "yes"
-    console.remove(name, files=for_good)
-    return "/" if for_good else f"/?removed={quote(name)}"
-
-
 def _restore(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    del fields
     console.restore(name)
     return "/"
 
 
+def _typed_secrets(fields: Mapping[str, str]) -> dict[str, Any]:
+    return secrets_of(fields.get("api_key"), fields.get("headers"))
+
+
 ACTIONS: dict[str, Action] = {
-    "stop": _stop,
-    "load": _load,
-    "start": _start,
-    "go-on": _go_on,
-    "clone": _clone,
-    "mark": _mark,
-    "baseline": _baseline,
+    "stop": lambda console, name, _: console.queue.stop(name),
+    "load": lambda console, name, fields: console.set_load(name, number_of(fields.get("load"))),
+    "start": lambda console, name, fields: console.queue.start(name, _typed_secrets(fields)),
+    "go-on": lambda console, name, fields: console.queue.go_on(name, _typed_secrets(fields)),
+    "clone": lambda console, name, _: _path(console.clone(name, {}).id),
+    "mark": lambda console, name, fields: console.mark(
+        name, {key: fields[key] for key in ("title", "label", "note") if key in fields}
+    ),
+    "baseline": lambda console, name, fields: console.mark(name, {"baseline": fields.get("baseline") == "on"}),
     "move": _move,
     "remove": _remove,
     "restore": _restore,

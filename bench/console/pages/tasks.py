@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse
 
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
-from bench.console.pages.site import Fields, TheSite, back
+from bench.console.pages.site import TheSite
 from bench.console.task import QUEUED, STATES, Task, selected
 
 SHOWN_AT_ONCE = 200
@@ -48,11 +48,3 @@ def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], li
     going_on = [task for task in tasks if task.active or task.state == QUEUED]
     rest = [task for task in tasks if not task.active and task.state != QUEUED]
     return sorted(going_on, key=lambda task: (not task.active, places.get(task.id, len(places)))), rest
-
-
-@routes.post("/queue")
-def reorder(fields: Fields, site: TheSite) -> Response:
-    for key, places in (("earlier", -1), ("later", 1)):
-        if name := fields.get(key):
-            site.console.queue.move(name, places)
-    return back("/")

@@ -52,7 +52,13 @@ function askForToken(banner) {
   banner.replaceChildren(form);
 }
 
-// What was typed is there again in the other language. Secrets are not written down: their fields ask for them again.
+// A field as the page came with it: nobody has typed into it since.
+function untouched(field) {
+  if (field.matches("select")) return field.selectedIndex === Math.max(0, [...field.options].findLastIndex((one) => one.defaultSelected));
+  return field.value === field.defaultValue && field.checked === field.defaultChecked;
+}
+
+// What was typed is there again in the other language, but for a field that was changed while this script came. Secrets are not written down: their fields ask for them again.
 const TYPED = "typed";
 const FIELDS = "main :is(input:not([type=hidden], [type=file]), select, textarea)[name]";
 
@@ -71,12 +77,15 @@ function typedBefore() {
   const fields = [...document.querySelectorAll(FIELDS)];
   // Another page, or one that has other fields by now.
   if (path !== location.pathname || fields.map((field) => field.name).join() !== kept.map(([name]) => name).join()) return;
+  // Of a choice, its buttons change together.
+  const chosen = new Set(fields.filter((field) => !untouched(field)).map((field) => field.name));
   fields.forEach((field, i) => {
     const [, value, checked, secret] = kept[i];
+    if (chosen.has(field.name)) return;
     if (field.matches("[type=checkbox], [type=radio]")) field.checked = checked;
     else field.value = value;
     if (secret) field.placeholder = tr("Type it again.");
   });
-  document.querySelectorAll("main details").forEach((one, i) => { one.open = open[i]; });
+  document.querySelectorAll("main details").forEach((one, i) => { one.open ||= open[i]; });
 }
 typedBefore();

@@ -31,7 +31,8 @@ document.addEventListener("renewed", toOwnZone);
 const start = document.getElementById("f-start_at");
 if (start) {
   document.getElementById("zone").textContent = ` ${tr("(your time)")}`;
-  const at = new Date(start.dataset.at);
+  // What was typed while this script came was asked for in UTC.
+  const at = new Date(start.value === start.defaultValue ? start.dataset.at : `${start.value}Z`);
   if (!Number.isNaN(at.getTime())) start.value = at.toLocaleString("sv-SE", { dateStyle: "short", timeStyle: "short" }).replace(" ", "T");
   // The field has no zone; what is sent says it.
   start.form.addEventListener("formdata", (event) => {
@@ -80,12 +81,14 @@ window.addEventListener("message", (event) => {
 });
 
 // The bar of a report's period stays in view, below the bar of the task.
-addEventListener("scroll", () => {
+function tellFrames() {
   const below = document.getElementById("bar")?.getBoundingClientRect().bottom ?? 0;
   for (const frame of document.querySelectorAll("iframe.report")) {
     frame.contentWindow.postMessage({ above: Math.max(0, below + 8 - frame.getBoundingClientRect().top) }, "*");
   }
-}, { passive: true });
+}
+addEventListener("scroll", tellFrames, { passive: true });
+tellFrames();  // One that came before this script has said its height to nobody.
 
 // A menu opens below its button, or above it at the end of the window.
 document.addEventListener("toggle", (event) => {

@@ -73,6 +73,8 @@ function show({ received_bytes, size_bytes }) {
   shown["sent-share"].value = received_bytes / size_bytes;
 }
 
+// A file that is sent without this script may have 64 MiB only.
+form.querySelector("button.primary[disabled]").disabled = false;
 form.addEventListener("submit", async (event) => {
   const [file] = form.elements.file.files, { whole, base64 } = form.elements.split.selectedOptions[0].dataset;
   if (!file) return;

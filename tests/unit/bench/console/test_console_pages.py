@@ -55,9 +55,9 @@ def test_each_page_renders_with_a_title_and_a_heading(path: str, user: TestClien
 
 def test_the_queue_is_reordered_from_the_list(user: TestClient, console: Console) -> None:
     names = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "abc"]
-    assert f'name="earlier" value="{names[2]}"' in user.get("/").text
-    assert user.post("/queue", data={"earlier": names[2]}, follow_redirects=False).status_code == 303
-    user.post("/queue", data={"later": names[0]})
+    assert f'formaction="/tasks/{names[2]}/move" name="to" value="front"' in user.get("/").text
+    assert user.post(f"/tasks/{names[2]}/move", data={"to": "front"}, follow_redirects=False).status_code == 303
+    user.post(f"/tasks/{names[0]}/move", data={"to": "end"})
     assert list(console.runner.queue) == [names[2], names[0], names[1]]
 
 
@@ -176,9 +176,9 @@ def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
     listed = user.get("/")
     assert (listed.status_code, "/tasks/good" in listed.text, "/tasks/damaged" in listed.text) == (200, True, True)
     page = user.get("/tasks/damaged").text
-    assert "Its numbers cannot be shown." in page
+    assert "Its numbers cannot be read." in page
     assert "summary.json cannot be read" in page
-    assert "Its numbers cannot be shown." not in user.get("/tasks/good").text
+    assert "Its numbers cannot be read." not in user.get("/tasks/good").text
 
 
 def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: TestClient, console: Console) -> None:
@@ -249,8 +249,8 @@ def test_the_note_and_the_label_of_a_task_are_seen_on_its_page(user: TestClient,
 def test_the_ends_of_the_queue_cannot_be_passed(user: TestClient, console: Console) -> None:
     names = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "ab"]
     page = user.get("/").text
-    able = [re.search(rf'name="{way}" value="{name}" class="small" disabled', page) is None
-            for name in names for way in ("earlier", "later")]  # fmt: skip
+    able = [re.search(rf'/tasks/{name}/move" name="to" value="{way}" class="small" disabled', page) is None
+            for name in names for way in ("front", "end")]  # fmt: skip
     assert able == [False, True, True, False]
 
 

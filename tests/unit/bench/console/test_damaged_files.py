@@ -9,6 +9,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from bench.console.kinds import SHOWN
 from bench.console.plan import Plan
 from bench.console.service import Console
 from bench.console.task import NOT_STARTED
@@ -171,3 +172,28 @@ def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     runner.look()
     assert seen == [("due", True), (first, True)]
     assert not runner._looking.locked()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 1}', b"\0"])
+@pytest.mark.parametrize("kind", [name for name, kind in SHOWN.items() if kind.sign])
+def test_the_damaged_numbers_of_a_series_are_said_to_be_and_its_report_is_shown(
+    kind: str, content: bytes, user: TestClient, console: Console
+) -> None:
+    made_run(console.runs, "good")
+    (console.runs / "bad").mkdir()
+    (console.runs / "bad" / str(SHOWN[kind].sign)).touch()
+    numbers = console.runs / "bad" / SHOWN[kind].numbers
+    numbers.write_bytes(content)
+    (console.runs / "bad" / SHOWN[kind].page).write_text("<!doctype html><h1>As it was</h1>")
+    pages_are_shown(user)
+    task, said = console.task("bad"), f"{numbers.name} cannot be read: "
+    assert (task.state, task.has_report, str(task.problem).startswith(said)) == ("ended", True, True)
+    # One sentence, which says what makes the file again: no report does that.
+    assert str(task.problem).endswith(f". To make it again: python -m bench {kind}")
+    assert str(console.runs) not in str(task.problem)
+    page = user.get("/tasks/bad").text
+    assert (page.count(said), "was killed" in page, "Continue" in page) == (1, False, False)
+    assert said in user.get("/").text
+    assert "As it was" in user.get("/tasks/bad/report").text
+    told = user.get("/api/tasks/bad/text")
+    assert (told.status_code, told.json()["error"]) == (409, task.problem)

@@ -137,7 +137,7 @@ def test_every_template_can_be_started(key: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_form_of_a_kind_has_its_options_and_not_what_it_answers_itself(kind: str) -> None:
-    form, names = KINDS[kind].form, [field.name for field in settings_form.fields(kind)]
+    form, names = KINDS[kind], [field.name for field in settings_form.fields(kind)]
     assert names[: len(form.options)] == [option.name for option in form.options]
     assert not {*names} & {*form.left_out}
     assert len(names) == len({*names})

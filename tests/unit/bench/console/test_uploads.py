@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import re
 import shutil
 import zipfile
 from collections.abc import AsyncIterator
@@ -187,3 +188,11 @@ def test_the_api_sends_a_file_in_parts(user: TestClient, console: Console) -> No
     assert "half.csv" in user.get("/data").text
     assert user.post(f"/data/uploads/{other['id']}/remove", follow_redirects=False).status_code == 303
     assert user.delete(f"/api/uploads/{other['id']}").status_code == 404
+
+
+def test_the_page_of_data_deletes_a_file_by_its_own_button(user: TestClient, console: Console) -> None:
+    console.files.add("rows.jsonl", CONTENT)
+    (action,) = re.findall(r'action="(/data/[^"]+/remove)"', user.get("/data").text)
+    assert user.post(action, follow_redirects=False).status_code == 303
+    assert console.files.listed() == []
+    assert user.post("/data/nothing/rows.jsonl/remove").status_code == 422

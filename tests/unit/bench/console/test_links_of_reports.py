@@ -1,0 +1,164 @@
+"""Every link of every kind of report, as the console shows it: each leads to a page or a file, also those of its runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from io import BytesIO
+from pathlib import Path
+from shutil import copytree
+from zipfile import ZipFile
+
+import msgspec
+import pytest
+from starlette.testclient import TestClient
+
+from bench.answer_quality import stored as quality
+from bench.console.pages.reports import IN_A_FRAME
+from bench.console.service import Console
+from bench.load_search.decisions import Ending
+from bench.load_search.files import SearchDirectory
+from bench.load_search.render import render
+from bench.load_search.search_file import to_json
+from bench.load_sweep import measure as sweep
+from bench.results.tune import TuneContent
+from bench.tuning import tune_file
+from promptset.probes import make_probes, parse_probes
+from tests.support.golden_certificate import golden_calibration
+from tests.support.made_tasks import made_plan, made_tune
+from tests.support.made_visits import in_turn, made_search
+from tests.unit.bench.answers.test_quality_document import content_of
+from tests.unit.bench.load_search.test_conclusion import SCOUTS
+from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content, typed
+
+LEADS = (True, (200, "text/html"), (200, "application/jsonl"))
+LINK = re.compile(r'<a [^>]*href="([^"]+)"')
+FRAME = re.compile(r'<iframe class="report"[^>]* src="([^"]+)"(?: data-beside="([^"]+)")?')
+OPENED = re.compile(IN_A_FRAME.decode().partition("!/")[2].partition("/.test(href)")[0].replace("\\/", "/"))
+"""The links that the frame gives to the page around it."""
+
+
+def a_run(path: Path, made: list[Path]) -> None:
+    """The first is made, the others are copies of it."""
+    if made:
+        copytree(made[0], path)
+    else:
+        made.append(golden_calibration(path).path)
+
+
+def a_search(path: Path, made: list[Path]) -> None:
+    search = made_search(*in_turn(*SCOUTS[:3]))
+    for visit in search.results:
+        a_run(path / visit.run_dir, made)
+    (path / "search.yaml").write_text("config: {url: http://h}\nmanifest: {}\n")
+    (path / "search.json").write_text(json.dumps(to_json(search, "a" * 64, Ending.PRECISION, None)))
+    render(SearchDirectory(path), search, Ending.PRECISION, None)
+
+
+def a_sweep(path: Path, made: list[Path]) -> None:
+    for run in LADDER[:4]:
+        a_run(path / run.name, made)
+    sweep.write(path, typed(content(LADDER[:4])))
+
+
+def a_task_of_quality(path: Path, made: list[Path]) -> None:
+    found = content_of(make_probes(parse_probes("arithmetic=20"), seed=7), None)
+    for run in found.runs:
+        a_run(path / run.name, made)
+    quality.write(path, found)
+
+
+def a_race(path: Path, made: list[Path]) -> None:
+    made_tune(path.parent, path.name)
+    for load in loads_of(path):
+        a_run(path / load, made)
+
+
+def a_race_for_the_held_load(path: Path, made: list[Path]) -> None:
+    """Each turn is a search, with its runs in it."""
+    made_tune(path.parent, path.name)
+    tune_file.write(path, msgspec.structs.replace(tune_file.read(path / tune_file.TUNE), goal="held_load"))
+    for load in loads_of(path):
+        a_search(path / load, made)
+
+
+def loads_of(path: Path) -> Iterator[str]:
+    race: TuneContent = tune_file.read(path / tune_file.TUNE)
+    return (load.name for turn in race.turns for load in turn.loads)
+
+
+def a_plan(path: Path, made: list[Path]) -> None:
+    a_search(path.with_name("searched"), made)
+    made_plan(path.with_name("searched"), path.name)
+
+
+# What makes the directory of each kind, and its links: those of its report, and two of each run in it, or in a search in it.
+KINDS = {
+    "run": (a_run, 2),
+    "search": (a_search, 3 + 3 * 2),
+    "sweep": (a_sweep, 4 + 4 * 2),
+    "quality": (a_task_of_quality, 3 + 3 * 2),
+    "tune": (a_race, 12 + 12 * 2),
+    "tune-held-load": (a_race_for_the_held_load, 12 * (1 + 3 + 3 * 2)),
+    "plan": (a_plan, 0),
+}
+
+
+def walked(user: TestClient, address: str) -> dict[str, object]:
+    """By the page and the link on it, what it leads to: a status and a type."""
+    found: dict[str, object] = {}
+    waiting, known = [address], {address}
+    while waiting:
+        place = waiting.pop()
+        for source, beside in FRAME.findall(user.get(place).text):
+            report = user.get(unescape(source)).text
+            for link in map(unescape, LINK.findall(report)):
+                if link.startswith("#"):
+                    found[f"{place} {link}"] = f'id="{link[1:]}"' in report
+                    continue
+                assert OPENED.fullmatch(link), f"{place}: the browser would open {link} in the frame"
+                reply = user.get(unescape(beside) + link)
+                found[f"{place} {link}"] = (reply.status_code, reply.headers["content-type"].partition(";")[0])
+                if reply.url.path not in known and FRAME.search(reply.text):
+                    known.add(reply.url.path)
+                    waiting.append(reply.url.path)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_link_of_a_report_leads_somewhere(kind: str, user: TestClient, console: Console) -> None:
+    make, links = KINDS[kind]
+    make(console.runs / kind, [])
+    found = walked(user, f"/tasks/{kind}")
+    assert {link: leads for link, leads in found.items() if leads not in LEADS} == {}
+    assert len(found) == links
+
+
+@pytest.mark.processes
+def test_a_comparison_has_no_link_that_would_need_the_console(user: TestClient, console: Console) -> None:
+    for name in ("a", "b"):
+        golden_calibration(console.runs / name, run_id=name)
+    page = user.get("/compare?task=a&task=b").text
+    ((source, beside),) = FRAME.findall(page)
+    report = user.get(unescape(source)).text
+    assert "compare" in report
+    assert (beside, [link for link in LINK.findall(report) if not link.startswith("#")]) == ("", [])
+
+
+def test_the_zip_of_a_race_has_the_runs_of_its_searches_and_no_link_out_of_it(
+    user: TestClient, console: Console, tmp_path: Path
+) -> None:
+    a_race_for_the_held_load(console.runs / "race", [])
+    run = console.runs / "race" / "r1-a0-4" / "01-1"
+    assert run.is_dir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret").touch()
+    (run / "folder").symlink_to(tmp_path / "elsewhere")
+    (run / "file").symlink_to(tmp_path / "elsewhere" / "secret")
+    names = ZipFile(BytesIO(user.get("/api/tasks/race/zip").content)).namelist()
+    assert "race/r1-a0-4/01-1/requests.jsonl" in names
+    assert [name for name in names if "folder" in name or name.endswith("/file")] == []
+    for way in ("r1-a0-4/01-1/folder", "r1-a0-4/..%2F..", "..%2Frace", "r1-a0-4//01-1", ""):
+        assert user.get(f"/tasks/race/runs/{way}").status_code == 404, way
