@@ -89,10 +89,14 @@ def main(argv: Sequence[str]) -> int:
         return _quality(paths[0], given.format)
     if len(paths) == 1 and (paths[0] / tune_file.TUNE).is_file():
         return _tune(paths[0], given.format)
-    if any((path / SWEEP).is_file() for path in paths):
+    others = [str(path) for path in paths if not (path / SWEEP).is_file()]
+    if not others:
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
-        raise UsageError("only sweeps can share a page: name one run or search, or the directories of sweeps")
+        raise UsageError(
+            "only sweeps can share a page: name one run or search, or the directories of sweeps "
+            f"(without {SWEEP}: {', '.join(others)})"
+        )
     if given.out is not None:
         raise UsageError("--out is for the page of several sweeps: the page of a run or a search is in its directory")
     if (paths[0] / SETTINGS).is_file():

@@ -5,6 +5,7 @@ It is read whole, and every problem is named at once. docs/compare.md describes 
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -211,7 +212,11 @@ def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
 def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
     kind, message = errors[0]["type"], errors[0]["msg"]
     if kind == "extra_forbidden":
-        return f"{place} is not a key of this file: docs/compare.md lists them"
+        near = difflib.get_close_matches(
+            place.rpartition(".")[2], [*SpecFile.model_fields, *ServerPart.model_fields], n=1
+        )
+        hint = f"did you mean {near[0]}?" if near else "docs/compare.md lists them"
+        return f"{place} is not a key of this file: {hint}"
     if kind == "missing":
         return f"{place} is missing{_MISSING.get(place, '')}"
     if kind == "literal_error":

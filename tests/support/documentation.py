@@ -301,3 +301,9 @@ def workplace(folder: Path, mock_url: str) -> Iterator[Workplace]:
         yield place
     finally:
         place.close()
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which a page's headings can be linked to."""
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}

@@ -11,7 +11,7 @@ import pytest
 from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome
-from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, commands_of, labels
+from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, anchors, commands_of, labels
 from tests.support.examples import BLOCKS, PAGES
 
 OF_THE_PROJECT = ["CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
@@ -109,12 +109,6 @@ def test_what_is_left_out_is_known_and_has_a_reason() -> None:
     ]
     assert [line for line in lines if not line.startswith(tuple(CANNOT_RUN))] == []
     assert [start for start in CANNOT_RUN if not any(line.startswith(start) for line in lines)] == []
-
-
-def anchors(text: str) -> set[str]:
-    """The names by which a page's headings can be linked to."""
-    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 @pytest.mark.parametrize("page", [*PAGES, *OF_THE_PROJECT])

@@ -8,14 +8,13 @@ import shlex
 import subprocess
 import sys
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from bench import cli
-from bench.commands import COMMANDS, options
+from bench.commands import options, run
+from bench.commands.parsers import parsers as command_parsers
 from bench.config import other_tools
 from bench.config.other_tools import Row
 from bench.errors import UsageError
@@ -27,23 +26,7 @@ WRITTEN = [pytest.param(row, id=name) for name, row in NAMED if row.ours]
 URL = "http://127.0.0.1:8000"
 
 
-class Caught(Exception):
-    """A parser, on its way out of its --help."""
-
-
-@cache
-def parser_of(command: str) -> argparse.ArgumentParser:
-    found: list[argparse.ArgumentParser] = []
-
-    def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
-        found.append(self)
-        raise Caught
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "print_help", caught)
-        with pytest.raises(Caught):
-            import_module(COMMANDS[command].module).main(["--help"])
-    return found[0]
+parsers = cache(command_parsers)
 
 
 def words_of(row: Row) -> tuple[str, list[str]]:
@@ -55,7 +38,7 @@ def words_of(row: Row) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("row", WRITTEN)
 def test_what_to_write_is_taken_by_our_parsers(row: Row) -> None:
     command, words = words_of(row)
-    parser = parser_of(command)
+    parser = parsers()[command]
     shown = {o for action in parser._actions if action.help != argparse.SUPPRESS for o in action.option_strings}
     assert {word for word in words if word.startswith("--")} <= shown, "a flag that this command does not show"
     given, unknown = parser.parse_known_args(words)
@@ -75,7 +58,7 @@ def test_what_to_write_is_taken_by_our_parsers(row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_each_spelling_is_answered_with_what_to_write(row: Row) -> None:
-    known = [o for action in parser_of("run")._actions for o in action.option_strings]
+    known = [o for action in parsers()["run"]._actions for o in action.option_strings]
     for flag, wanted in row.spellings():
         value = {"N": "7", "URL": URL}.get(wanted or "", wanted)
         answer = other_tools.about_flag(flag, value, known)
@@ -284,8 +267,12 @@ def test_a_mistake_is_answered_with_what_to_write(words: str, answer: str, capsy
 def test_a_path_that_holds_something_else_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "other.json"
     file.write_text("{}")
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").touch()
     for words, answer in (
         (f"report {file}", "is not a run directory: it is a file: name its directory"),
+        (f"report {sweep} {tmp_path}", f"or the directories of sweeps (without sweep.json: {tmp_path})"),
         (f"plan --search {tmp_path} --rates x.csv", "it holds no search: it has no search.json"),
     ):
         assert answer in said_of(words, capsys)
@@ -369,5 +356,5 @@ def test_a_number_of_two_tools_with_one_flag_is_answered_for_both() -> None:
 
 def test_a_wrong_word_raises_with_all_problems() -> None:
     with pytest.raises(UsageError) as raised:
-        import_module("bench.commands.run").main(["--isl", "5", "--rate", "x"])
+        run.main(["--isl", "5", "--rate", "x"])
     assert len(raised.value.problems) == 3
