@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.release_gate.gate import Gate
 
 ABOUT = """\
-Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs prove it: the whole interval
+Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs show it: the whole interval
 of an objective is beyond its limit, or a number is worse than the baseline, significantly and by more than the margin.
 """
 
