@@ -216,6 +216,33 @@ def threads_ns(pid: int) -> dict[str, int]:
     return spent
 
 
+PAGES = 1024
+IDLE_S = 0.9
+
+
+def memory(bench: Bench) -> None:
+    """What a page of memory costs that was touched a moment ago, against one that was not for a second: some virtual machines
+    watch which pages are in use, and the next touch of each page pays. Rare work, such as a live view's, costs the more."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    area = bytearray(PAGES * page)
+
+    def touch_us() -> float:
+        began = time.perf_counter()
+        for at in range(0, len(area), page):
+            area[at] = 1
+        return (time.perf_counter() - began) / PAGES * 1e6
+
+    def again_us(idle_s: float) -> float:
+        touch_us()
+        until = time.perf_counter() + idle_s
+        while time.perf_counter() < until:
+            pass
+        return touch_us()
+
+    soon, late = bench.median(lambda: again_us(0)), bench.median(lambda: again_us(IDLE_S))
+    say("touching a page again at once / a second later", f"{soon:.2f} / {late:.2f} us", "", True)
+
+
 def accuracy(bench: Bench) -> None:
     for streams, limit in ((500, 0.05), (1000, 0.05), (2000, 0.1)):
         errors: dict[str, list[float]] = {"p50": [], "p99": []}
@@ -356,6 +383,7 @@ def start_up(bench: Bench) -> None:
 
 
 LINES = {
+    "memory": memory,
     "cost": cost,
     "small": small,
     "accuracy": accuracy,

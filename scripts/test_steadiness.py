@@ -8,9 +8,10 @@
   busy   a loop that computes on each core
   stops  each second a third of the tests' processes is stopped for 50 to 600 ms (SIGSTOP)
 
-Each run has a line in the log, a file of the project (JSON: when, commit, condition, whether the tests marked `long` were in it
-(TRUELOAD_WITHOUT_LONG=1 leaves them out, as .ci/run does), seed, what failed, what passed only when tried again, minutes). A later call makes the runs that are missing: those since the last failure count, whichever day they
-were made on. A failure is printed with its seed, and ends the row: `scripts/test --shuffle SEED` repeats its order.
+Each run has a line in the log, a file of the project (JSON: when, commit, condition, seed, what failed, what passed only when
+tried again, minutes, and whether the tests marked `long` were in it: TRUELOAD_WITHOUT_LONG=1 leaves them out, as .ci/run
+does). A later call makes the runs that are missing: those since the last failure count, whichever day they were made on. A
+failure is printed with its seed, and ends the row: `scripts/test --shuffle SEED` repeats its order.
 """
 
 from __future__ import annotations
