@@ -1,7 +1,8 @@
 """What the console costs a measurement, how fast it is, and whether it loses anything. For a machine that does nothing else.
 
 watched  a run of 200 streams that three pages in Chromium follow, against the same run that nobody follows, in pairs: errors
-         against the ledger of the mock, send lateness and CPU
+         against the ledger of the mock, send lateness and CPU; --readers: three clients follow that read what such a page
+         reads, as if its browser were on another machine
 list     the list of 1,000 tasks: server time of the first page after a start and of later ones, and Chromium
 live     how far the live page is behind the load, and whether the page grows while it is open
 memory   the console's memory after 100 tasks
@@ -19,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -128,15 +130,24 @@ def _followed(given: argparse.Namespace, client: httpx.Client, runs: Path, watch
             "output_tokens": 64}  # fmt: skip
     with ExitStack() as stack:
         mock = stack.enter_context(mock_process("--ttft", "50ms", "--tpot", "20ms"))
-        browser = stack.enter_context(chromium()) if watchers else None
+        browser = stack.enter_context(chromium()) if watchers and not given.readers else None
         task = new(client, mock.url, "watched", **load)
         pages = [page_of(browser, base_of(client), f"/tasks/{task}") for _ in range(watchers) if browser is not None]
+        readers = stack.enter_context(ThreadPoolExecutor(BROWSERS))
+        lines = [readers.submit(_read, client, task) for _ in range(watchers if given.readers else 0)]
         ended(client, task)
+        assert all(reader.result() >= given.seconds for reader in lines), "a reader has missed seconds of the run"
         for page in pages:
             page.locator("iframe.report").wait_for(timeout=60_000)
         mock.stop()
         shutil.copyfile(mock.ledger_path, runs / task / LEDGER)
     return evaluate(RunDirectory.open(runs / task)).summary
+
+
+def _read(client: httpx.Client, task: str) -> int:
+    """The seconds of a task, as a page that follows it hears of them."""
+    with client.stream("GET", f"/tasks/{task}/events", timeout=None) as events:
+        return sum(line == "event: line" for line in events.iter_lines())
 
 
 def _figures(summary: RunSummary) -> dict[str, float]:
@@ -288,6 +299,9 @@ def main() -> None:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--turns", type=int, default=5, help="watched, list: how often (default: 5)")
+    parser.add_argument(
+        "--readers", action="store_true", help="watched: by clients that only read, in place of Chromium"
+    )
     parser.add_argument("--streams", type=int, default=200, help="watched: requests in flight (default: 200)")
     parser.add_argument("--seconds", type=int, default=25, help="watched, kill: how long a run is (default: 25)")
     parser.add_argument("--minutes", type=float, default=10.0, help="live: how long (default: 10)")

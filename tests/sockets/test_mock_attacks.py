@@ -107,7 +107,8 @@ def test_a_reply_longer_than_the_time_for_a_head_is_not_cut(mock: MockProcess) -
 def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
     half = b" " * 3_000_000
     with mock_process("--body-timeout-s", "0.5") as mock, contextlib.ExitStack() as stack:
-        assert ask(mock).status_code == 200
+        while (status := ask(mock).status_code) != 200:
+            assert status == 408, "a busy machine may send its body late"
         before = resident_mb(mock)
         connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(60)]
         for connection in connections:
