@@ -39,7 +39,7 @@ class Kind:
     title: str
     about: str
     options: Sequence[Option] = ()
-    """Settings of its own, beside those of its runs."""
+    """The settings that it adds to those of its runs."""
     left_out: Collection[str] = ()
     """Settings of runs that it has its own answer to."""
     check: Check = _check_run

@@ -91,7 +91,7 @@ def read(task: Task, path: Path) -> Task | None:
     return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=40)
 def _progress(kind: str, path: Path, is_held: bool, stamp: tuple[int, int]) -> Progress:
     """Read once as its file is now. A process that is there hides how it ended."""
     del stamp

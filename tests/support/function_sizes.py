@@ -17,7 +17,7 @@ class FunctionSize:
 
 
 def sizes_in(node: ast.AST, within: str = "", *, of_class: bool = False) -> Iterator[FunctionSize]:
-    """The functions in a tree, named without their module, those inside of others too. `within` begins their names."""
+    """All functions of a tree, nested ones too. Their names begin with `within` and leave out the module."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             yield from sizes_in(child, f"{within}{child.name}.", of_class=True)

@@ -18,7 +18,7 @@ class Body(BaseModel):
 
 
 class WithSecrets(Body):
-    """What is kept in memory only."""
+    """Secrets, which the console keeps in memory only."""
 
     api_key: str | None = Field(None, description="kept in memory only")
     headers: str | None = Field(None, description="NAME: VALUE, one on a line; kept in memory only")

@@ -1,4 +1,4 @@
-"""Every link of every kind of report, as the console shows it: each leads to a page or a file, also those of its runs."""
+"""The console follows every link of every kind of report and of its runs: each leads to a page or a file."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def a_plan(path: Path, made: list[Path]) -> None:
     made_plan(path.with_name("searched"), path.name)
 
 
-# What makes the directory of each kind, and its links: those of its report, and two of each run in it, or in a search in it.
+# For each kind: what makes its directory, and its links. A report has its own; each run in it adds two, also inside a search.
 KINDS = {
     "run": (a_run, 2),
     "search": (a_search, 3 + 3 * 2),
