@@ -104,7 +104,7 @@ def a_plan(path: Path, made: list[Path]) -> None:
     made_plan(path.with_name("searched"), path.name)
 
 
-# For each kind: what makes its directory, and its links. A report has its own; each report of a run in it adds two, also inside
+# For each kind: what makes its directory, and its links. A report has its own; the report of each run in it adds two, also in
 # a search. A sweep of calibrations leads to certificates, which have no links.
 KINDS = {
     "run": (a_run, 2),
