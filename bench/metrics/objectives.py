@@ -300,12 +300,14 @@ def evaluate(
     lies inside or there are too few independent values.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
-    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives.
+    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives, or no
+    request that they could be checked on.
     """
     rows = [
         _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives
     ]
-    return Slo(held=all(row.held for row in rows) if rows else None, objectives=rows)
+    measured = whole.error_rate is not None or any(row.value is not None for row in rows)
+    return Slo(held=all(row.held for row in rows) if rows and measured else None, objectives=rows)
 
 
 def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:

@@ -217,7 +217,14 @@ def test_an_objective_on_errors_is_held_against_their_interval() -> None:
 
 
 def test_an_objective_without_a_value_did_not_hold() -> None:
-    assert evaluate(parse(["ttft<1s"]), numbers(_latency(None))).held is False
+    texts, of_all = ["ttft<1s"], numbers(_latency(None), error_rate=1.0)
+    assert evaluate(parse(texts), of_all).held is False
+    assert evaluate(parse([*texts, "error_rate<50%"]), of_all).held is False
+
+
+def test_without_a_request_nothing_is_said_of_objectives() -> None:
+    slo = evaluate(parse(["ttft<1s", "error_rate<1%", "requests_per_s>1"]), numbers(_latency(None)))
+    assert (slo.held, {row.shown for row in slo.objectives}) == (None, {"not shown"})
 
 
 def test_no_objectives_hold_nothing() -> None:
