@@ -263,9 +263,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
-         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.load_change",
-         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
-         "promptset"}
+         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.growing_file",
+         "bench.run_files.load_change", "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.workload"}
