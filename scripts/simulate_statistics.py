@@ -51,7 +51,7 @@ def short_means(runs: int) -> None:
     names = [*(f"{metric}:mean" for metric in claims.METRICS), *claims.RATES]
     print("| load | seconds | " + " | ".join(names) + " |")
     for load in claims.SHORT_LOADS:
-        for seconds in (30, 60, 120, 300):
+        for seconds in (5, 10, 20, 30, 60, 120, 300):
             found = claims.coverage(load, seconds, runs)
             cells = [f"{100 * hits / given:.0f} ({100 * given / runs:.0f})" if given else "-"
                      for hits, given in map(found.__getitem__, names)]  # fmt: skip

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     """When something came, in ns from the start of the run, and how much of it."""
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
+LEAST_STEPS, SHORTEST_STEP_S = 64, 0.15
+"""The interval of a rate rests on what came in each second; if these are fewer, in as many steps, none of them shorter."""
 RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The rates of an endpoint that generates no text. Its other rates are None."""
 
@@ -164,7 +166,7 @@ class Scope:
         return arrivals.between(self._start_ns, self._end_ns)
 
     def throughput(self) -> Throughput:
-        """Requests and tokens per second, with intervals from the seconds of the scope."""
+        """Requests and tokens per second, with intervals from the steps of the scope."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
@@ -183,20 +185,20 @@ class Scope:
             "output_tokens_per_s": output / span,
             "total_tokens_per_s": (inputs + output) / span,
         }
-        seconds = int(span)
         if self._data.of_inputs:
             return self._throughput_of_inputs(rows, prompts, start, span)
+        step_ns, steps = _steps(span)
         input_of, output_of = (
-            _per_second(prompts, start, seconds),
-            self._data.arrivals.per_step(int(start), NS_PER_S, seconds),
+            _per_step(prompts, start, step_ns, steps),
+            self._data.arrivals.per_step(int(start), step_ns, steps),
         )
         amounts = {
-            "requests_per_s": _per_second(ended, start, seconds),
+            "requests_per_s": _per_step(ended, start, step_ns, steps),
             "input_tokens_per_s": input_of,
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
         }
-        sure = sureness.of_rates(rates, amounts)
+        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
         return Throughput(duration_s=span, **rates, ci95=sure.ci95, too_few=sure.too_few)
 
     def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
@@ -208,8 +210,9 @@ class Scope:
         if self._data.inputs_are == REQUESTS:
             del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
-        amounts = {name: _per_second(of, start, int(span)) for name, of in sums.items()}
-        sure = sureness.of_rates(rates, amounts)
+        step_ns, steps = _steps(span)
+        amounts = {name: _per_step(of, start, step_ns, steps) for name, of in sums.items()}
+        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
         none = dict.fromkeys(name for name in RATES if name not in rates)
         return Throughput(duration_s=span, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
 
@@ -256,9 +259,15 @@ def in_send_order(columns: Columns) -> Ints:
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
 
 
-def _per_second(amounts: Amounts, start_ns: float, seconds: int) -> list[float]:
-    """Amounts by their second after the start; what came after the last whole second is left out."""
+def _steps(span_s: float) -> tuple[int, int]:
+    """How long the steps are for the intervals of rates, in ns, and how many."""
+    step_ns = int(NS_PER_S * min(1.0, max(SHORTEST_STEP_S, span_s / LEAST_STEPS)))
+    return step_ns, int(span_s * NS_PER_S / step_ns)
+
+
+def _per_step(amounts: Amounts, start_ns: float, step_ns: int, steps: int) -> list[float]:
+    """Amounts by their step after the start; what came after the last whole step is left out."""
     at_ns, of = amounts
-    second = ((at_ns - start_ns) // NS_PER_S).astype("q")
-    inside = second < seconds
-    return per_bin(second[inside], of[inside], seconds)
+    step = ((at_ns - start_ns) // step_ns).astype("q")
+    inside = step < steps
+    return per_bin(step[inside], of[inside], steps)

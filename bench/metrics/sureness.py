@@ -86,18 +86,18 @@ def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Su
     return _told(known.effective, found, len(groups), duration_s)
 
 
-def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> Sureness:
-    """Intervals of rates, from the amounts of each second."""
+def of_rates(rates: Mapping[str, float], per_step: Mapping[str, Sequence[float]], step_s: float = 1.0) -> Sureness:
+    """Intervals of rates, from the amounts of each step of so many seconds."""
     found: Found = {}
-    seconds = 0
-    for name, values in per_second.items():
-        one, seconds = mean_interval(values), len(values)
+    steps = 0
+    for name, values in per_step.items():
+        one, steps = mean_interval(values), len(values)
         if isinstance(one, Interval):
-            # Around the rate itself: the seconds leave out the last, broken one.
-            reach = (one.high - one.low) / 2
+            # Around the rate itself: the steps leave out the last, broken one.
+            reach = (one.high - one.low) / 2 / step_s
             one = Interval(rates[name] - reach, rates[name] + reach)
         found[name] = one
-    return _told(float(seconds), found, seconds, float(seconds))
+    return _told(float(steps), found, steps, steps * step_s)
 
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:

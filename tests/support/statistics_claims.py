@@ -122,8 +122,8 @@ def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -
     # Each request gives a token a step, from its first step on.
     begins = np.bincount(served.first_step, minlength=len(served.step_ends_s) + 2)
     ends = np.bincount(served.first_step + served.output_tokens.astype(int), minlength=len(begins))[: len(begins)]
-    for at_s, running in zip(served.step_ends_s, np.cumsum(begins - ends)[1:], strict=False):
-        tokens.add(np.array([int(at_s * 1e9)]), np.array([int(running)]))
+    at_ns, running = (np.asarray(served.step_ends_s) * 1e9).astype("q"), np.cumsum(begins - ends)[1:]
+    tokens.add(at_ns[: len(running)], running[: len(at_ns)].astype("q"))
     times = TokenTimes(0)
     if gaps:
         table = table_of(*(_record(index, columns.sent[index] / 1e6, served.gaps_ms(index)) for index in range(n)))
