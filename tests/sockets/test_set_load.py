@@ -40,7 +40,9 @@ def last_rows(path: Path, n: int) -> list[Any]:
 
 def in_flight(run: Path, load: float) -> list[int]:
     """Of each worker, when the load is this one."""
-    return sorted(w["in_flight"] for row in last_rows(run / "live.jsonl", 1) if row["load"] == load for w in row["workers"])
+    return sorted(
+        w["in_flight"] for row in last_rows(run / "live.jsonl", 1) if row["load"] == load for w in row["workers"]
+    )
 
 
 def last_gaps_ns(run: Path) -> list[int]:
@@ -92,7 +94,8 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     (run / CHANGES).write_bytes((run / CHANGES).read_bytes().split(b"\n", 1)[1])
     again = evaluate.evaluate(RunDirectory.open(run)).summary
     assert [part.first for part in again.segments or ()] == [31, 6]
-    if load[0] == "--rate":  # All arrivals of the last part come at other times now; of users only some of the time is off.
+    # All arrivals of the last part come at other times now; of users only some of the time is off.
+    if load[0] == "--rate":
         assert again.load.off_plan is not None
         assert again.load.off_plan.share > 0.9
     assert manifest.read(RunDirectory.open(run)).manifest.workers == 2
