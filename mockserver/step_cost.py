@@ -1,6 +1,6 @@
 """The cost of an engine step: fitted numbers of real GPUs and models, and their notation.
 
-    T us = b0 + b1 x uncached prefill tokens + b2 x decode tokens + b3 x context tokens of the decodes
+    T us = b0 + b1 x uncached prefill tokens + b2 x decode tokens + b3 x context tokens of the decodes + b4 x prompts that end
     before the queue, outside the step: a0 + a1 x prompt tokens
     before the first step of an idle server: w0
 
@@ -18,7 +18,7 @@ import difflib
 import json
 import math
 from bisect import bisect_left
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ BLOCK_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The coefficients, in us (b0, a0, w0) and us per token (others), and the limits of the server."""
+    """The coefficients, in us (b0, b4, a0, w0) and us per token (others), and the limits of the server."""
 
     b0: float
     """Each step."""
@@ -42,6 +42,8 @@ class StepCost:
     """Each decode token computed in the step."""
     b3: float = 0.0
     """Each context token of the decodes."""
+    b4: float = 0.0
+    """Each prompt, in the step that computes the last of it."""
     a0: float = 0.0
     """Each request, before the queue and outside the steps."""
     a1: float = 0.0
@@ -67,10 +69,10 @@ class StepCost:
         after, most_us = self.decode[place]
         return us + (most_us - us) * (tokens - before) / (after - before)
 
-    def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int) -> int:
-        """The length of one step."""
+    def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int, prompts: int) -> int:
+        """The length of one step. `prompts`: those of which it computes the last."""
         decode_us = self.decode_us(decode_tokens) if self.decode else self.b2 * decode_tokens
-        us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens
+        us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens + self.b4 * prompts
         return max(1, round(us * NS_PER_US))
 
     def expected_us(self, cost_us: float, decode_tokens: float) -> float:
@@ -104,7 +106,7 @@ STEP_COSTS: dict[str, StepCost] = {
     ),
 }
 
-_COEFFICIENTS = ("b0", "b1", "b2", "b3", "a0", "a1", "w0")
+_COEFFICIENTS = ("b0", "b1", "b2", "b3", "b4", "a0", "a1", "w0")
 _LIMITS = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
 _TABLE, _VARIATION = "decode", "variation"
 _KEYS = (*_COEFFICIENTS, _TABLE, _VARIATION, *_LIMITS)
@@ -180,11 +182,9 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
         problems.append("b0, b1 and b2 are all 0, but a step must take time")
     if problems:
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
-    b0, b1, b2, b3, a0, a1, w0 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
     said = "given on the command line" if source is None else source
-    cost = StepCost(b0, b1, b2, b3, a0, a1, w0, source=said, decode=table, variation=variation)
-    limits = {key: int(numbers[key]) for key in _LIMITS if key in numbers}
-    return replace(cost, **limits)  # type: ignore[arg-type]  # mypy takes the int for the text of `source`.
+    found: dict[str, Any] = {key: int(value) if key in _LIMITS else value for key, value in numbers.items()}
+    return StepCost(**found, source=said, decode=table, variation=variation)
 
 
 def _table(points: object) -> tuple[tuple[tuple[int, float], ...], list[str]]:

@@ -19,6 +19,7 @@ _TWO_SIDED = 3.92
 _BEYOND, _FAR_BEYOND = 1.25, 2.0
 """So far beyond what was seen the fit still holds where a limit is not known, and where only the cost is not."""
 _BLOCK_TOKENS = 16
+_OF_STEPS = ("b0", "b1", "b2", "b3", "b4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,11 @@ def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
     cost: dict[str, object] = {}
     if resamples:
         row = to_plain(resamples[(draw - 1) % len(resamples)])
-        cost |= {name: row[name] * longer for name in ("b0", "b1", "b2", "b3")}
+        cost |= {name: row[name] * longer for name in _OF_STEPS if name in row}
         if row.get("decode"):
             cost["decode"] = [[tokens, us * longer] for tokens, us in row["decode"]]
     else:
-        cost |= {name: _other(found[name], chance) * longer for name in ("b0", "b1", "b2", "b3") if name in found}
+        cost |= {name: _other(found[name], chance) * longer for name in _OF_STEPS if name in found}
     return cost | {name: _other(found[name], chance) for name in ("a0", "a1", "w0") if name in found}
 
 

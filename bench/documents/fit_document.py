@@ -38,7 +38,7 @@ from bench.results.profile import (
 
 TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
-                "a0": "a request", "a1": "a prompt token", "w0": "an idle server"}  # fmt: skip
+                "b4": "a prompt", "a0": "a request", "a1": "a prompt token", "w0": "an idle server"}  # fmt: skip
 SOURCES = {
     "waiting": "where waiting begins",
     "steps": "full steps",

@@ -12,7 +12,7 @@ from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.front_end import FrontEnd, fit_front_end
 from bench.fit.limits import Limit, Limits, batched_tokens, sequences_and_blocks
-from bench.fit.prompt_cost import besides_tokens_us
+from bench.fit.prompt_cost import costs_besides_tokens
 from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, variation_of
@@ -46,8 +46,6 @@ class BatchingFit:
     stream_interval: int = 1
     variation: Variation | None = None
     """How steps vary around their cost. None: too few single steps were seen."""
-    prompt_us: float | None = None
-    """What a prompt costs besides its tokens, which no coefficient holds; None if nothing is seen of it."""
 
 
 def fit_batching(
@@ -71,8 +69,8 @@ def fit_batching(
             return [coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]
         return [rows_of(*one, budget, surely) for one in seen]
 
-    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP) -> StepFit:
-        return fit_steps(joined(rows_by_run(budget, surely)), rng, weighted=weighted)
+    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False) -> StepFit:
+        return fit_steps(joined(rows_by_run(budget, surely)), rng, weighted=weighted, by_prompt=by_prompt)
 
     stated = {} if stated is None else stated
     budget = _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))
@@ -89,6 +87,8 @@ def fit_batching(
         budget = batched_tokens(seen, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
+    if kind == "single" and costs_besides_tokens(seen, steps):
+        steps = fitted(budget.value, by_prompt=True)
     variation = variation_of(rows_by_run(budget.value), steps)
     front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us)
     seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, stated.get("kv_blocks"))
@@ -96,8 +96,7 @@ def fit_batching(
     limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
-    prompt_us = besides_tokens_us(seen, steps) if kind == "single" else None
-    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, prompt_us)
+    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation)
 
 
 def _limit(given: int | None, stated: int | None) -> Limit | None:
@@ -156,14 +155,16 @@ def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
         for start, end, count in zip(stream.arrivals_us, stream.arrivals_us[1:], stream.tokens[1:], strict=False)
     ]
     begin, end, steps = (np.array(column, dtype=np.float64) for column in zip(*spans, strict=True))
-    decode, context, prefill = (np.zeros(len(spans)) for _ in range(3))
+    decode, context, prefill, firsts = (np.zeros(len(spans)) for _ in range(4))
     unsure = np.zeros(len(spans), dtype=bool)
     for stream in streams:
         if not stream.sure:
             unsure |= (begin < stream.end_us) & (end > stream.sent_us)
             continue
         first = stream.arrivals_us[0]
-        prefill += np.where((first > begin + gap_us / 2) & (first <= end + gap_us / 2), stream.fresh_tokens, 0)
+        inside = (first > begin + gap_us / 2) & (first <= end + gap_us / 2)
+        prefill += inside * stream.fresh_tokens
+        firsts += inside
         given = np.cumsum(stream.tokens)
         low, high = (np.interp(at, stream.arrivals_us, given, left=given[0], right=given[-1]) for at in (begin, end))
         decode += high - low
@@ -173,5 +174,5 @@ def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
     order = np.argsort(begin[chosen], kind="stable")
     # Its steps are taken to be of one size.
     pieces = pieces_of(decode / steps) * steps[:, None]
-    columns = (end - begin, steps, prefill, decode, context, pieces)
+    columns = (end - begin, steps, prefill, decode, context, firsts, pieces)
     return Rows(*(column[chosen][order] for column in columns))

@@ -1,4 +1,4 @@
-"""b0 to b3 of the steps that were seen, each with its interval, and which of them the loads could not tell.
+"""b0 to b4 of the steps that were seen, each with its interval, and which of them the loads could not tell.
 
 The decodes cost the same each (b2) as long as the residuals agree. Where those of some batch size do not, and a table over
 the batch size (decode_cost.py) does better, the table takes the place of b2.
@@ -15,16 +15,18 @@ import numpy.typing as npt
 
 from bench.fit import robust
 from bench.fit.decode_cost import DecodeCost, knots_for
-from bench.fit.steps import Rows
+from bench.fit.steps import Rows, StepTable
 from bench.rng import Random
 
 Array = npt.NDArray[np.float64]
 
-NAMES = ("b0", "b1", "b2", "b3")
+NAMES = ("b0", "b1", "b2", "b3", "b4")
 LEAST_ROWS = 50
 NOTABLE_RESIDUAL = 0.05
 """A batch size whose steps lie further off than this, in the middle, is not described by the fit."""
 _BLOCKS, _RESAMPLES, _KEPT_DRAWS = 60, 300, 20
+_COLUMNS, _PIECES = (0, 1, -1, 2, 3), 4
+"""Of the design: where b0 to b4 are (b2 is the last piece), and where the pieces begin."""
 _COLLINEAR = 1e-4
 """A column of which the others explain all but this share cannot be told from them."""
 _WIDE, _MATTERS = 0.25, 0.05
@@ -65,9 +67,9 @@ class ResidualBin:
 
 @dataclass(frozen=True, slots=True)
 class StepDraw:
-    """The coefficients of one resample: b0, b1, b2, b3, and the points of the table."""
+    """The coefficients of one resample: b0 to b4, and the points of the table."""
 
-    values: tuple[float, float, float, float]
+    values: tuple[float, ...]
     table: tuple[tuple[int, float], ...]
 
 
@@ -76,6 +78,7 @@ class StepFit:
     """The fitted cost of a step. `left_out`: the share of rows that lie so far off that they have no weight."""
 
     coefficients: dict[str, Coefficient]
+    """By name. Without b4, prompts cost nothing besides their tokens."""
     rows: int
     steps: int
     scale_us: float
@@ -89,14 +92,24 @@ class StepFit:
     """Some of the resamples: coefficients that may as well be the server's, with how they go together."""
 
     @property
-    def values(self) -> tuple[float, float, float, float]:
-        """b0, b1, b2, b3."""
-        b0, b1, b2, b3 = (self.coefficients[name].value for name in NAMES)
-        return b0, b1, b2, b3
+    def values(self) -> tuple[float, float, float, float, float]:
+        """b0, b1, b2, b3, b4."""
+        b0, b1, b2, b3 = (self.coefficients[name].value for name in NAMES[:-1])
+        return b0, b1, b2, b3, self.coefficients["b4"].value if "b4" in self.coefficients else 0.0
+
+    def without_prompts_us(self, of: Rows | StepTable) -> Array:
+        """The cost of single steps without what they compute of prompts."""
+        b0, _, _, b3, _ = self.values
+        return b0 * of.steps + self.decode_cost.us(of.decode) + b3 * of.context
+
+    def us(self, of: Rows | StepTable) -> Array:
+        """The cost of single steps."""
+        _, b1, _, _, b4 = self.values
+        return self.without_prompts_us(of) + b1 * of.prefill + b4 * of.firsts
 
 
-def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True) -> StepFit:
-    """The coefficients. Raises ValueError with a sentence where too few steps were seen."""
+def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True, by_prompt: bool = False) -> StepFit:
+    """The coefficients. `by_prompt`: b4 too. Raises ValueError with a sentence where too few steps were seen."""
     if len(rows) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
@@ -106,39 +119,40 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True) -> StepFit:
         raise ValueError(
             "most steps take no time, so there is no cost of a step to find: --engine sampled keeps the times as they are"
         )
-    linear = _fitted(rows, (), rng, weighted=weighted)
+    linear = _fitted(rows, (), rng, weighted=weighted, by_prompt=by_prompt)
     worst = worst_bin(linear.residuals)
     knots = knots_for(rows.decode / np.maximum(rows.steps, 1))
     if not weighted or worst is None or abs(worst.p50) <= NOTABLE_RESIDUAL or not knots:
         return linear
-    tabled = _fitted(rows, knots, rng, weighted=weighted)
+    tabled = _fitted(rows, knots, rng, weighted=weighted, by_prompt=by_prompt)
     left = worst_bin(tabled.residuals)
     return tabled if left is not None and abs(left.p50) < abs(worst.p50) / 2 else linear
 
 
-def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, weighted: bool) -> StepFit:
-    design = rows.design(knots)
+def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, weighted: bool, by_prompt: bool) -> StepFit:
+    design = rows.design(knots, by_prompt=by_prompt)
     found = robust.fit(design, rows.time_us, robust=weighted)
     drawn = _drawn(design, rows.time_us, found, rng)
     low, high = _bounds(drawn, found.x)
     told = _told(design, rows.time_us, found, low, high)
-    # The columns: b0, b1, b3, the pieces; b2 is the last piece.
+    names = NAMES if by_prompt else NAMES[:-1]
     values = {
         name: Coefficient(float(found.x[k]), float(low[k]), float(high[k]), bool(told[k]))
-        for name, k in zip(NAMES, (0, 1, -1, 2), strict=True)
+        for name, k in zip(names, _COLUMNS, strict=False)
     }
-    cost = DecodeCost(knots, tuple(float(slope) for slope in found.x[3:]))
+    cost = DecodeCost(knots, tuple(float(slope) for slope in found.x[_PIECES:]))
     return StepFit(
         values, len(rows), round(float(rows.steps.sum())), found.scale, float((found.weights <= 0).mean()),
-        _bins(rows, design @ found.x), cost, _table(knots, found.x[3:], drawn[:, 3:]), _draws(knots, drawn[:_KEPT_DRAWS]),
+        _bins(rows, design @ found.x), cost, _table(knots, found.x[_PIECES:], drawn[:, _PIECES:]),
+        _draws(knots, drawn[:_KEPT_DRAWS]),
     )  # fmt: skip
 
 
 def _draws(knots: tuple[int, ...], drawn: Array) -> tuple[StepDraw, ...]:
-    points = np.cumsum(np.diff((0, *knots)) * drawn[:, 3 : 3 + len(knots)], axis=1)
+    points = np.cumsum(np.diff((0, *knots)) * drawn[:, _PIECES : _PIECES + len(knots)], axis=1)
     return tuple(
         StepDraw(
-            (float(x[0]), float(x[1]), float(x[-1]), float(x[2])),
+            tuple(float(x[k]) for k in _COLUMNS),
             tuple((knot, float(us)) for knot, us in zip(knots, table, strict=True)),
         )
         for x, table in zip(drawn, points, strict=True)

@@ -48,7 +48,7 @@ def fit_front_end(
     """In us and us a token; all 0 and not told where nothing shows them. `usual_us`: what most steps take beyond a cost."""
     idle = [point for streams, _, _ in runs for point in _idle(streams, cost, budget)]
     if usual_us is not None:
-        idle = [(prompt, left - usual_us(cost[0] + cost[1] * prompt)) for prompt, left in idle]
+        idle = [(prompt, left - usual_us(cost[0] + cost[1] * prompt + cost[4])) for prompt, left in idle]
     busy = [_busy(streams, clusters, table) for streams, clusters, table in runs]
     if len(idle) >= LEAST_IDLE:
         return _beside_steps(_of_idle(idle), busy)
@@ -60,7 +60,7 @@ def fit_front_end(
 
 def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None) -> list[tuple[int, float]]:
     """(prompt tokens, TTFT less its steps) of each request that was alone from its sending to its first token."""
-    b0, b1, _, _ = cost
+    b0, b1, _, _, b4 = cost
     found = []
     busy_until = -math.inf
     for place, stream in enumerate(streams):
@@ -72,7 +72,7 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
         if place + 1 < len(streams) and streams[place + 1].sent_us < first_us:
             continue
         steps = 1 if budget is None else math.ceil(stream.fresh_tokens / budget)
-        found.append((stream.prompt_tokens, first_us - stream.sent_us - steps * b0 - b1 * stream.fresh_tokens))
+        found.append((stream.prompt_tokens, first_us - stream.sent_us - steps * b0 - b1 * stream.fresh_tokens - b4))
     return found
 
 

@@ -74,15 +74,15 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
 def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
     long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`."""
-    b0, b1, _, b3 = fit.values
-    scale_us = fit.scale_us
+    b1, scale_us = fit.values[1], fit.scale_us
     most = 0.0
     full: list[float] = []
     waiting = others = long_others = 0
     for streams, clusters, table in runs:
-        off = table.end_us - table.begin_us - b0 * table.steps - fit.decode_cost.us(table.decode) - b3 * table.context
+        lasted = table.end_us - table.begin_us
+        off = lasted - fit.without_prompts_us(table)
         # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
-        agrees = table.sure & (np.abs(off - b1 * table.prefill) < 6 * scale_us)
+        agrees = table.sure & (np.abs(lasted - fit.us(table)) < 6 * scale_us)
         most = max(most, float((table.prefill + table.decode)[agrees].max(initial=0)))
         if b1 <= 0:
             continue

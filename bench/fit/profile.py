@@ -40,12 +40,13 @@ USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_
 
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
+    "b4": "us a prompt",
     "a0": "us a request", "a1": "us a prompt token", "w0": "us of an idle server",
 }  # fmt: skip
 
 
 def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
-    """All seven, in their order."""
+    """Those that were looked for, in their order."""
     front = fit.front_end
     return {**fit.steps.coefficients, "a0": front.a0, "a1": front.a1, "w0": front.w0}
 
@@ -97,9 +98,9 @@ def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
 
 
 def _drawn(draw: StepDraw) -> DrawnCost:
-    b0, b1, b2, b3 = map(_short, draw.values)
+    b0, b1, b2, b3, b4 = map(_short, draw.values)
     table = [(tokens, _short(us)) for tokens, us in draw.table]
-    return DrawnCost(b0=b0, b1=b1, b2=b2, b3=b3, decode=table or None)
+    return DrawnCost(b0=b0, b1=b1, b2=b2, b3=b3, b4=b4 or None, decode=table or None)
 
 
 def _variation(of: Variation | None) -> StepVariation | None:
@@ -226,11 +227,6 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
         found.append(
             f"steps with {worst.least_decodes} to {worst.most_decodes} decodes are {worst.p50:+.0%} off what is fitted: "
             "neither a line nor a rising table describes the cost of this server's batches, and the mock will be off there"
-        )
-    if fit.prompt_us is not None:
-        found.append(
-            f"a prompt costs about {fit.prompt_us / 1000:.1f} ms besides its tokens, which the profile cannot hold: b1 has "
-            "it for prompts as long as these, so shorter ones are served too soon, and longer ones too late"
         )
     if fit.steps.left_out > 0.1:
         kept = "the mock takes as many such steps" if fit.variation is not None else "the mock has no such steps"

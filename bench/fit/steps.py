@@ -45,23 +45,26 @@ class Rows:
     prefill: Array
     decode: Array
     context: Array
+    firsts: Array
+    """Prompts that ended."""
     pieces: Array
     """Of the decode tokens, step by step: those in each piece of a decode cost (decode_cost.py)."""
 
     def __len__(self) -> int:
         return len(self.time_us)
 
-    def design(self, knots: Sequence[int] = ()) -> Array:
-        """Columns of b0, b1, b3, and of each piece between the knots: without knots b2."""
-        return np.column_stack((self.steps, self.prefill, self.context, merged(self.pieces, knots)))
+    def design(self, knots: Sequence[int] = (), *, by_prompt: bool = False) -> Array:
+        """Columns of b0, b1, b3, b4 (all 0 unless `by_prompt`), and of each piece between the knots: without knots b2."""
+        columns = (self.steps, self.prefill, self.context, self.firsts * by_prompt)
+        return np.column_stack((*columns, merged(self.pieces, knots)))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
     """The rows of several runs."""
     if not parts:
-        empty = [*[np.zeros(0)] * 5, pieces_of(np.zeros(0))]
+        empty = [*[np.zeros(0)] * 6, pieces_of(np.zeros(0))]
         return Rows(*empty)
-    names = ("time_us", "steps", "prefill", "decode", "context", "pieces")
+    names = ("time_us", "steps", "prefill", "decode", "context", "firsts", "pieces")
     return Rows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
@@ -214,6 +217,6 @@ def rows_of(
     begin = table.begin_us[starts]
     last = np.concatenate((starts[1:] - 1, [n - 1]))
     sure = np.minimum.reduceat(table.sure.astype(float), starts) > 0
-    summed = [table.steps, table.prefill, table.decode, table.context, pieces_of(table.decode)]
+    summed = [table.steps, table.prefill, table.decode, table.context, table.firsts, pieces_of(table.decode)]
     columns = [np.add.reduceat(column, starts, axis=0)[sure] for column in summed]
     return Rows((table.end_us[last] - begin)[sure], *columns)

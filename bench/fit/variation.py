@@ -62,11 +62,10 @@ class Variation:
 
 def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:
     """The variation of single steps of runs, each in the order of time. Returns None if too few were seen."""
-    b0, b1, _, b3 = fit.values
     singles = []
     for rows in runs:
         one = rows.steps == 1
-        cost = b0 + b1 * rows.prefill[one] + b3 * rows.context[one] + fit.decode_cost.us(rows.decode[one])
+        cost = fit.us(rows)[one]
         singles.append((np.maximum(cost, 1.0), rows.time_us[one] - cost, rows.decode[one]))
     singles = [single for single in singles if len(single[0])]
     steps = sum(len(cost) for cost, _, _ in singles)

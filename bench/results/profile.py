@@ -46,6 +46,8 @@ class StepCost(Result, frozen=True, kw_only=True):
     """A decode token; behind the table `decode`, if there is one."""
     b3: Amount
     """A context token."""
+    b4: Amount | None = None
+    """A prompt, in the step that ends it. Left out: a prompt costs its tokens."""
     a0: Amount
     """A request."""
     a1: Amount
@@ -140,6 +142,7 @@ class DrawnCost(Result, frozen=True, kw_only=True):
     b1: Amount
     b2: Amount
     b3: Amount
+    b4: Amount | None = None
     decode: Sequence[tuple[Positive, Amount]] | None = None
 
 
@@ -263,7 +266,7 @@ class Profile(Result, frozen=True, kw_only=True):
     sampled_times: SampledTimes | None = None
     """Of engine sampled, like `seen`."""
     settings: ProfileSettings
-    coefficients: Annotated[Mapping[str, FittedCoefficient], every_key(*REQUIRED, optional=("w0",))] | None = None
+    coefficients: Annotated[Mapping[str, FittedCoefficient], every_key(*REQUIRED, optional=("b4", "w0"))] | None = None
     decode: Sequence[FittedDecode] | None = None
     """The points of step_cost.decode with their 95% intervals, in us; empty if b2 says it all."""
     limits: FittedLimits | None = None

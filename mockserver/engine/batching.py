@@ -220,15 +220,16 @@ class BatchingEngine:
         if not batch:
             return  # The only one whose turn it was gave way, and the next step has the others.
         self._batch = [*batch.items()]
-        prefill = decode = context = 0
+        prefill = decode = context = prompts = 0
         for sequence, tokens in self._batch:
             if sequence.prefilling:
                 prefill += tokens
+                prompts += sequence.computed + tokens >= sequence.tokens
             else:
                 decode += tokens
                 context += sequence.computed + tokens
         self._began_ns = start_ns
-        step_ns = self._cost.step_ns(prefill, decode, context)
+        step_ns = self._cost.step_ns(prefill, decode, context, prompts)
         self._end_ns = start_ns + (step_ns if self._draws is None else self._draws.ns(step_ns, decode))
         self._iterations[prefill + decode] += 1
 

@@ -5,7 +5,7 @@ found in the prefix cache; enough KV blocks, N <= max_num_seqs. A request lives 
 S = O; with speculation S is the mean of `Speculation.mean_steps`. Over these S steps each of the N users has its prompt
 computed once, and each decode step computes 1 + k tokens (k drafts). So a step takes on average
 
-    T(N) = b0 + N (b1 I + b2 (1 + k) S) / S   [+ N b3 (I + O / 2)]
+    T(N) = b0 + N (b1 I + b2 (1 + k) S) / S   [+ N b3 (I + O / 2) + N b4 / S]
 
 and, with k = 0 and therefore S = O, TPOT(N) = T(N) = b0 + N (b1 I / O + b2):
 
@@ -17,8 +17,8 @@ table goes on, and half of it is looked for. Where steps vary (steps/variation.p
 
 What it leaves out: a0, a1 and w0, the wait for a step to end, and that a prefill gives the first token without a decode.
 Simulated, throughput is within 1% of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
-the others and not its own: where users are spread in time the measured TPOT is (T(N) - b1 I / S) S / O. In lockstep all
-prefills lie before the first tokens, TPOT is lower and TTFT longer; throughput is the same.
+the others and not its own: where users are spread in time the measured TPOT is (T(N) - (b1 I + b4) / S) S / O. In
+lockstep all prefills lie before the first tokens, TPOT is lower and TTFT longer; throughput is the same.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ class ClosedForm:
     def alone_us(self) -> float:
         """What a request adds to its steps whatever runs beside it, in us: its prompt and its context."""
         context = self.steps * self.cost.b3 * (self.input_tokens + self.output_tokens / 2)
-        return self.cost.b1 * self.input_tokens + context
+        return self.prompt_us + context
+
+    @property
+    def prompt_us(self) -> float:
+        """What the prompt of a request costs its steps, in us."""
+        return self.cost.b1 * self.input_tokens + self.cost.b4
 
     @property
     def user_us(self) -> float:
@@ -101,8 +106,7 @@ class ClosedForm:
 
     def spread_tpot_us(self, users: int) -> float:
         """TPOT as it is measured, between first and last token, where users are spread in time."""
-        own = self.cost.b1 * self.input_tokens / self.steps
-        return (self.step_us(users) - own) * self.steps / self.output_tokens
+        return (self.step_us(users) - self.prompt_us / self.steps) * self.steps / self.output_tokens
 
     def requests_per_s(self, users: float) -> float:
         """X(N)."""
@@ -113,4 +117,4 @@ class ClosedForm:
         cost = self.cost
         steps = -(-self.input_tokens // cost.max_num_batched_tokens)
         before = cost.a0 + cost.a1 * self.input_tokens + cost.w0
-        return before + max(1.0, steps) * cost.b0 + cost.b1 * self.input_tokens
+        return before + max(1.0, steps) * cost.b0 + self.prompt_us

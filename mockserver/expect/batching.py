@@ -49,7 +49,7 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
             if users <= most
         ],
         "how": (
-            "a step of N users takes T(N) = b0 + N (b1 I / S + b2 (1 + k)) us on average, S the steps of a request (O "
+            "a step of N users takes T(N) = b0 + N ((b1 I + b4) / S + b2 (1 + k)) us on average, S the steps of a request (O "
             "without speculation), k its drafts (D(N (1 + k)) in place of the last part with a "
             "decode table D); tpot = T(N) S / O, throughput N / (S T(N)), capacity its limit. Holds "
             "for N users in a closed loop with fixed I and O, no prefix found in the cache, and N <= most_users "

@@ -1,8 +1,8 @@
 """Continuous batching in virtual time, fast enough for thousands of runs: what the statistics are tried on.
 
 It computes what the mock's `batching` engine computes (a test compares the two) where no KV block is short, nothing is
-cached and b3 is 0. Between two steps every decode gains one token, so a step costs the same however many requests run:
-a request is looked at when it is admitted and when it ends, and never in between.
+cached, and b3 and b4 are 0. Between two steps every decode gains one token, so a step costs the same however many
+requests run: a request is looked at when it is admitted and when it ends, and never in between.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def closed_loop(server: Server, users: int, seconds: float, rng: np.random.Gener
 
 def _serve(server: Server, arrivals: Sequence[float], repeat_until_s: float, rng: np.random.Generator) -> Served:
     cost = server.cost
-    assert (cost.b3, cost.a1) == (0, 0)
+    assert (cost.b3, cost.b4, cost.a1) == (0, 0, 0)
     b0, b1, b2, a0 = (us * 1e-6 for us in (cost.b0, cost.b1, cost.b2, cost.a0))
     most_running, most_tokens = cost.max_num_seqs, cost.max_num_batched_tokens
     lengths = server.lengths(rng)

@@ -219,7 +219,8 @@ class SlowBatching:
         self.most_running = max(self.most_running, len(running))
         self.most_tokens = max(self.most_tokens, self.budget - left)
         cost = self.cost
-        lasts = cost["b0"] + cost["b1"] * counts["prefill"] + cost["b2"] * counts["decode"]
+        ended = sum(not live.in_decode and live.done + tokens >= len(live.known()) for live, tokens in work)
+        lasts = cost["b0"] + cost["b1"] * counts["prefill"] + cost["b2"] * counts["decode"] + cost["b4"] * ended
         return {"work": work, "ends": now + lasts + cost["b3"] * counts["context"]}
 
     def _finish(self, live: _Live, tokens: int, now: int) -> None:

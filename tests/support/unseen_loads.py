@@ -46,7 +46,7 @@ def cases(servers: int, fit_s: float = 60.0) -> Iterator[Case]:
         server = StepServer(
             b0=b0, b1=chance.uniform(0.001, 0.004) * b0, b2=chance.uniform(0.005, 0.05) * b0, b3=0.0,
             a0=chance.uniform(1_000, 8_000), w0=chance.choice((0.0, 0.4 * b0)), jitter_us=chance.uniform(10, 80),
-            varied=FAMILIES[name],
+            prompt=chance.choice((0.0, 0.3 * b0)), varied=FAMILIES[name],
         )  # fmt: skip
         yield Case(name, server, seed, fit_s)
 

@@ -51,6 +51,7 @@ def _asked(
     caching=st.booleans(),
     drafts=st.integers(0, 3),
     b3=st.integers(0, 1),
+    b4=st.sampled_from([0, 11]),
     by_priority=st.booleans(),
     w0=st.sampled_from([0, 0, 1, 90]),
 )
@@ -62,6 +63,7 @@ def _asked(
     caching=True,
     drafts=3,
     b3=1,
+    b4=11,
     by_priority=False,
     w0=0,
 )
@@ -73,6 +75,7 @@ def _asked(
     caching=True,
     drafts=0,
     b3=0,
+    b4=0,
     by_priority=True,
     w0=0,
 )
@@ -84,6 +87,7 @@ def _asked(
     caching=False,
     drafts=0,
     b3=0,
+    b4=0,
     by_priority=False,
     w0=90,
 )
@@ -95,17 +99,18 @@ def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
     caching: bool,
     drafts: int,
     b3: int,
+    b4: int,
     by_priority: bool,
     w0: int,
 ) -> None:
     asked = _asked(rows, drafts, 1, by_priority)
     needed = max(-(-(len(one.prompt) + len(one.reply)) // BLOCK_TOKENS) for one in asked)
     cost = StepCost(
-        7, 2, 3, b3, a0=5, a1=1, w0=w0,
+        7, 2, 3, b3, b4, a0=5, a1=1, w0=w0,
         max_num_seqs=seqs, max_num_batched_tokens=budget, kv_blocks=needed + spare,
     )  # fmt: skip
     slow = SlowBatching(
-        {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "a0": 5, "a1": 1, "w0": w0},
+        {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "b4": b4, "a0": 5, "a1": 1, "w0": w0},
         seqs=seqs, budget=budget, blocks=needed + spare, caching=caching, drafts=drafts, by_priority=by_priority,
     )  # fmt: skip
     expected = slow.run(asked)

@@ -71,9 +71,9 @@ def test_throughput_is_the_closed_form_within_1_percent(users: int, spread: bool
 
 
 @pytest.mark.parametrize("users", [1, 16, 64])
-def test_the_closed_form_holds_with_speculation_and_with_context_costs(users: int) -> None:
+def test_the_closed_form_holds_with_speculation_and_costs_of_contexts_and_prompts(users: int) -> None:
     speculation = Speculation(4, 0.7)
-    form = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], b3=0.01), 512, 256, speculation)
+    form = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], b3=0.01, b4=9_000), 512, 256, speculation)
     cycle_ns = form.step_us(users) * form.steps * US
     requests_per_s, _ = closed_loop(form.cost, users, 512, 256, 40 // users + 6, int(cycle_ns / users), speculation)
     assert requests_per_s == pytest.approx(form.requests_per_s(users), rel=0.02)

@@ -15,8 +15,8 @@ from mockserver.step_cost import STEP_COSTS, StepCost, parse_step_cost
 
 
 def test_a_step_takes_what_its_coefficients_say_in_ns() -> None:
-    cost = StepCost(b0=1000, b1=10, b2=3, b3=0.5, a0=7, a1=0.25)
-    assert cost.step_ns(100, 8, 400) == (1000 + 1000 + 24 + 200) * 1000
+    cost = StepCost(b0=1000, b1=10, b2=3, b3=0.5, b4=300, a0=7, a1=0.25)
+    assert cost.step_ns(100, 8, 400, 2) == (1000 + 1000 + 24 + 200 + 600) * 1000
     assert cost.before_queue_ns(100) == 32_000
     assert cost.wake_ns == 0
 
@@ -46,10 +46,13 @@ def test_the_published_costs_are_these() -> None:
 
 def test_numbers_and_a_file_say_the_same(tmp_path: Path) -> None:
     path = tmp_path / "cost.json"
-    path.write_text(json.dumps({"b0": 5000, "b1": 1.5, "b2": 20, "a1": 2, "kv_blocks": 900}))
-    by_file, by_text = parse_step_cost(str(path)).cost, parse_step_cost("b0=5000,b1=1.5,b2=20,a1=2,kv_blocks=900").cost
-    assert by_text == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source="given on the command line")
-    assert by_file == StepCost(5000, 1.5, 20, a1=2, kv_blocks=900, source=str(path))
+    path.write_text(json.dumps({"b0": 5000, "b1": 1.5, "b2": 20, "b4": 70, "a1": 2, "kv_blocks": 900}))
+    by_file, by_text = (
+        parse_step_cost(str(path)).cost,
+        parse_step_cost("b0=5000,b1=1.5,b2=20,b4=70,a1=2,kv_blocks=900").cost,
+    )
+    assert by_text == StepCost(5000, 1.5, 20, b4=70, a1=2, kv_blocks=900, source="given on the command line")
+    assert by_file == StepCost(5000, 1.5, 20, b4=70, a1=2, kv_blocks=900, source=str(path))
 
 
 def table_in(tmp_path: Path, points: object) -> StepCost:
@@ -62,7 +65,7 @@ def test_a_decode_table_is_read_between_its_points_and_beyond_the_last(tmp_path:
     cost = table_in(tmp_path, [[2, 1300], [4, 1750], [16, 12_550]])
     found = [cost.decode_us(n) for n in (0, 1, 2, 3, 4, 10, 16, 20)]
     assert found == [0, 650, 1300, 1525, 1750, 7150, 12_550, 12_550 + 4 * 840]
-    assert cost.step_ns(100, 3, 0) == (2900 + 800 + 1525) * 1000
+    assert cost.step_ns(100, 3, 0, 1) == (2900 + 800 + 1525) * 1000
 
 
 @pytest.mark.parametrize(

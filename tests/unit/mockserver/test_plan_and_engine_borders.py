@@ -376,18 +376,18 @@ def test_who_finds_the_engine_idle_waits_until_it_is_awake() -> None:
 
 
 def test_the_closed_form_by_hand() -> None:
-    form = ClosedForm(StepCost(b0=1000, b1=10, b2=20, b3=0.5, a0=100, a1=2, max_num_batched_tokens=50), 100, 10)
-    # 10 steps; alone 10 x 100 + 10 x 0.5 x (100 + 5) = 1525, and 20 a step beside others.
-    assert (form.steps, form.decoded, form.alone_us, form.user_us) == (10, 1, 1525.0, 1725.0)
-    assert form.max_requests_per_s == pytest.approx(1e6 / 1725)
-    assert form.step_us(4) == pytest.approx(1000 + 4 * 152.5 + 80)
-    assert form.tpot_us(4) == pytest.approx(1690)
-    assert form.spread_tpot_us(4) == pytest.approx(1690 - 100)
-    assert form.requests_per_s(4) == pytest.approx(4 / (10 * 1690) * 1e6)
+    form = ClosedForm(StepCost(b0=1000, b1=10, b2=20, b3=0.5, b4=70, a0=100, a1=2, max_num_batched_tokens=50), 100, 10)
+    # 10 steps; alone 10 x 100 + 70 + 10 x 0.5 x (100 + 5) = 1595, and 20 a step beside others.
+    assert (form.steps, form.decoded, form.alone_us, form.user_us) == (10, 1, 1595.0, 1795.0)
+    assert form.max_requests_per_s == pytest.approx(1e6 / 1795)
+    assert form.step_us(4) == pytest.approx(1000 + 4 * 159.5 + 80)
+    assert form.tpot_us(4) == pytest.approx(1718)
+    assert form.spread_tpot_us(4) == pytest.approx(1718 - 107)
+    assert form.requests_per_s(4) == pytest.approx(4 / (10 * 1718) * 1e6)
     assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
-    # Before the queue 100 + 200, two steps of 50 tokens, and 1000 for the tokens.
-    assert form.alone_ttft_us() == pytest.approx(300 + 2000 + 1000)
-    assert replace(form, cost=replace(form.cost, w0=40)).alone_ttft_us() == pytest.approx(300 + 40 + 2000 + 1000)
+    # Before the queue 100 + 200, two steps of 50 tokens, 1000 for the tokens, and 70 for the prompt.
+    assert form.alone_ttft_us() == pytest.approx(300 + 2000 + 1070)
+    assert replace(form, cost=replace(form.cost, w0=40)).alone_ttft_us() == pytest.approx(300 + 40 + 2000 + 1070)
     # Steps that take the same time whatever they compute have no ceiling, and so no half of one.
     free = ClosedForm(StepCost(b0=1000, b1=0, b2=0), 100, 10)
     assert (free.max_requests_per_s, free.half_load_users) == (math.inf, math.inf)

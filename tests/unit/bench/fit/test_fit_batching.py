@@ -80,14 +80,20 @@ def test_coefficients_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_prompt_costs_nothing_besides_its_tokens(name: str) -> None:
     server, load = SERVERS[name]
-    assert fitted(server, **load).prompt_us is None
+    assert "b4" not in fitted(server, **load).steps.coefficients
 
 
-def test_what_a_prompt_costs_besides_its_tokens_is_seen_if_prompts_differ_in_length() -> None:
+def test_what_a_prompt_costs_besides_its_tokens_is_found_if_prompts_differ_in_length() -> None:
     """As llama.cpp does: 11 us a token, and 3 ms each."""
     server = StepServer(b0=260, b1=11, b2=1230, prompt=3000, outliers=0.03)
-    assert fitted(server).prompt_us == pytest.approx(3000, rel=0.1)
-    assert fitted(server, prompts=(200, 202)).prompt_us is None
+    found = fitted(server)
+    b4 = found.steps.coefficients["b4"]
+    assert b4.value == pytest.approx(3000, rel=0.03)
+    assert b4.told
+    assert b4.low <= 3000 <= b4.high
+    assert found.steps.coefficients["b1"].value == pytest.approx(11, rel=0.05)
+    assert found.front_end.a0.value == pytest.approx(server.a0, abs=100)
+    assert "b4" not in fitted(server, prompts=(200, 202)).steps.coefficients
 
 
 def test_without_weights_outliers_spoil_the_fit() -> None:

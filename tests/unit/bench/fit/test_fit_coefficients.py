@@ -17,7 +17,7 @@ from bench.fit.decode_cost import pieces_of
 from bench.fit.steps import Rows
 
 Array = npt.NDArray[Any]
-B0, B1, B2, B3 = 5000.0, 20.0, 100.0, 0.5
+B0, B1, B2, B3, B4 = 5000.0, 20.0, 100.0, 0.5, 3000.0
 
 
 def rows_of(
@@ -26,14 +26,17 @@ def rows_of(
     steps: Sequence[float] | Array | float = 1.0,
     prefill: Sequence[float] | Array | float = 0.0,
     context: Sequence[float] | Array | float = 0.0,
+    firsts: Sequence[float] | Array | float = 0.0,
     extra_us: Sequence[float] | Array | float = 0.0,
 ) -> Rows:
     """Rows that last as long as their work, and `extra_us`."""
     decode = np.array(decode, dtype=np.float64)
     n = len(decode)
-    steps, prefill, context = (np.broadcast_to(np.array(c, dtype=np.float64), n) for c in (steps, prefill, context))
-    time_us = B0 * steps + B1 * prefill + B2 * decode + B3 * context + np.array(extra_us)
-    return Rows(time_us, steps, prefill, decode, context, pieces_of(decode / steps) * steps[:, None])
+    steps, prefill, context, firsts = (
+        np.broadcast_to(np.array(c, dtype=np.float64), n) for c in (steps, prefill, context, firsts)
+    )
+    time_us = B0 * steps + B1 * prefill + B2 * decode + B3 * context + B4 * firsts + np.array(extra_us)
+    return Rows(time_us, steps, prefill, decode, context, firsts, pieces_of(decode / steps) * steps[:, None])
 
 
 def fit(rows: Rows, **how: bool) -> StepFit:
@@ -52,7 +55,7 @@ def varied(n: int = 120) -> dict[str, Any]:
 
 def test_the_cost_of_each_kind_of_work_is_found() -> None:
     found = fit(rows_of(**varied()))
-    assert found.values == pytest.approx((B0, B1, B2, B3))
+    assert found.values == pytest.approx((B0, B1, B2, B3, 0))
     assert (found.rows, found.steps, found.left_out, found.table) == (120, 120, 0, ())
     assert all(one.told for one in found.coefficients.values())
     for one, true in zip(found.coefficients.values(), (B0, B1, B2, B3), strict=True):
@@ -61,15 +64,26 @@ def test_the_cost_of_each_kind_of_work_is_found() -> None:
     assert (found.decode_cost.knots, found.decode_cost.slopes) == ((), (pytest.approx(B2),))
 
 
+def test_what_a_prompt_costs_besides_its_tokens_is_found_if_it_is_looked_for() -> None:
+    work = varied()
+    seen = rows_of(**work, firsts=(work["prefill"] > 0) * (1.0 + np.arange(120) % 2))
+    found = fit(seen, by_prompt=True)
+    assert found.values == pytest.approx((B0, B1, B2, B3, B4))
+    assert found.us(seen) == pytest.approx(seen.time_us)
+    assert found.without_prompts_us(seen) == pytest.approx(seen.time_us - B1 * seen.prefill - B4 * seen.firsts)
+    assert (found.coefficients["b4"].told, found.draws[0].values[4]) == (True, pytest.approx(B4))
+    assert "b4" not in fit(seen).coefficients
+
+
 def test_steps_of_rows_of_several_are_added_up() -> None:
     work = varied()
     found = fit(rows_of(**work, steps=1.0 + np.arange(120) % 3))
-    assert found.values == pytest.approx((B0, B1, B2, B3))
+    assert found.values == pytest.approx((B0, B1, B2, B3, 0))
     assert (found.rows, found.steps) == (120, 240)
 
 
 def test_fifty_rows_are_needed_and_some_time() -> None:
-    assert fit(rows_of(**varied(50))).values == pytest.approx((B0, B1, B2, B3))
+    assert fit(rows_of(**varied(50))).values == pytest.approx((B0, B1, B2, B3, 0))
     with pytest.raises(ValueError, match="49 steps were seen from end to end, and 50 are needed"):
         fit(rows_of(**varied(49)))
     some = rows_of(**varied(60))
@@ -88,7 +102,7 @@ def test_an_interval_is_as_wide_as_two_standard_errors_on_either_side() -> None:
     # One coefficient: its estimate is a mean of 400, whose standard error is a twentieth of that of a row.
     n = 400
     zeros = np.zeros(n)
-    only = Rows(B0 + noise(n, 100.0), np.ones(n), zeros, zeros, zeros, pieces_of(zeros))
+    only = Rows(B0 + noise(n, 100.0), np.ones(n), zeros, zeros, zeros, zeros, pieces_of(zeros))
     b0 = fit(only).coefficients["b0"]
     assert b0.value == pytest.approx(B0, abs=15)
     assert (b0.high - b0.low) / 2 == pytest.approx(1.96 * 100 / 20, rel=0.3)
@@ -141,7 +155,7 @@ def test_a_wide_interval_that_moves_a_step_is_not_told_and_one_that_does_not_is(
 def test_outliers_have_no_weight_and_their_share_is_said() -> None:
     late = np.where(np.arange(120) % 20 == 7, 9000.0, 0.0)
     found = fit(rows_of(**varied(), extra_us=late))
-    assert found.values == pytest.approx((B0, B1, B2, B3))
+    assert found.values == pytest.approx((B0, B1, B2, B3, 0))
     assert found.left_out == pytest.approx(6 / 120)
     plain = fit(rows_of(**varied(), extra_us=late), weighted=False)
     assert plain.values[0] > B0 + 100
@@ -194,7 +208,7 @@ def test_a_cost_that_is_no_line_gets_a_table_with_the_cost_at_each_point() -> No
     for point in found.table:
         assert point.low <= point.us <= point.high
         assert (point.low, point.high) == pytest.approx((point.us, point.us), rel=1e-3)
-    assert found.values == pytest.approx((B0, 0, 0, B3), rel=1e-3, abs=1e-3)
+    assert found.values == pytest.approx((B0, 0, 0, B3, 0), rel=1e-3, abs=1e-3)
     assert found.decode_cost.slopes == pytest.approx((1000, 1000, 0, 0), rel=1e-3, abs=1e-3)
     assert fit(bent(), weighted=False).table == ()
 

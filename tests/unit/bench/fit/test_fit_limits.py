@@ -128,19 +128,20 @@ def test_the_batch_grows_if_it_varies_by_more_than_a_twentieth(few: int, many: i
     assert limits(seen(steps, [(500.0, 31)]))[1].value == value
 
 
-B0, B1, B2, B3 = 1000.0, 10.0, 50.0, 2.0
+B0, B1, B2, B3, B4 = 1000.0, 10.0, 50.0, 2.0, 30.0
 
 
 def fit_of(b1: float = B1, scale_us: float = 10.0) -> StepFit:
-    values = {name: Coefficient(v, v, v, told=True) for name, v in zip(NAMES, (B0, b1, B2, B3), strict=True)}
+    values = {name: Coefficient(v, v, v, told=True) for name, v in zip(NAMES, (B0, b1, B2, B3, B4), strict=True)}
     return StepFit(values, 100, 100, scale_us, 0.0, (), DecodeCost((), (B2,)))
 
 
 def step(extra_us: float = 0.0, *, decode: int = 12, context: int = 300, prefill: int = 0, **of: int) -> Step:
     """One that takes so much longer than its work."""
     steps = of.get("steps", 1)
-    lasts = B0 * steps + B1 * prefill + B2 * decode + B3 * context + extra_us
-    return Step(decode, context, prefill, of.get("firsts", 0), bool(of.get("sure", 1)), lasts, steps)
+    firsts = of.get("firsts", 0)
+    lasts = B0 * steps + B1 * prefill + B2 * decode + B3 * context + B4 * firsts + extra_us
+    return Step(decode, context, prefill, firsts, bool(of.get("sure", 1)), lasts, steps)
 
 
 def budget(steps: Sequence[Step], *, fit: StepFit | None = None, least: int = 100) -> Limit:
@@ -203,7 +204,7 @@ def test_where_a_prompt_costs_nothing_no_step_is_full() -> None:
 
 @pytest.mark.parametrize(("extra_us", "at_least"), [(0, 212), (59, 212), (-59, 212), (60, 15), (-60, 15)])
 def test_the_most_tokens_of_a_step_whose_time_agrees_with_its_work_are_a_bound(extra_us: float, at_least: int) -> None:
-    assert budget([step(extra_us, prefill=200)]) == Limit(None, at_least, "unknown")
+    assert budget([step(extra_us, prefill=200, firsts=1)]) == Limit(None, at_least, "unknown")
     assert budget([step(extra_us, prefill=200, sure=0)]).at_least == 15
 
 

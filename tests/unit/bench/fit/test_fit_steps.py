@@ -306,7 +306,7 @@ def test_rows_of_several_runs_follow_each_other_and_make_the_columns_of_a_fit() 
     both = joined([one, rows_of(single.streams, single.clusters(), single.table(), None)])
     assert len(both) == 14
     assert both.decode.tolist() == [3] * 7 + [1] * 7
-    # b0, b1, b3, then b2 in one piece, or in two with a knot at 2.
-    assert both.design()[[0, 7]].tolist() == [[1, 0, 33, 3], [1, 0, 11, 1]]
-    assert both.design((2,))[[0, 7]].tolist() == [[1, 0, 33, 2, 1], [1, 0, 11, 1, 0]]
-    assert joined([]).design().shape == (0, 4)
+    # b0, b1, b3, b4, then b2 in one piece, or in two with a knot at 2.
+    assert both.design()[[0, 7]].tolist() == [[1, 0, 33, 0, 3], [1, 0, 11, 0, 1]]
+    assert both.design((2,))[[0, 7]].tolist() == [[1, 0, 33, 0, 2, 1], [1, 0, 11, 0, 1, 0]]
+    assert joined([]).design().shape == (0, 5)

@@ -28,7 +28,7 @@ def rows(
     time = (5_000 + 400 * decode) * np.where(late < slow, 3.0, 1.0) + np.where(late > 0.9, more_us, 0.0)
     time += chance.normal(0, 10, steps)
     nothing = np.zeros(steps)
-    return Rows(time, np.ones(steps), nothing, decode, nothing, pieces_of(decode))
+    return Rows(time, np.ones(steps), nothing, decode, nothing, nothing, pieces_of(decode))
 
 
 def test_slow_steps_that_the_coefficients_leave_out_stay_in_the_variation() -> None:

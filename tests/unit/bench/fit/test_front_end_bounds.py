@@ -14,7 +14,7 @@ from bench.fit.steps import Clusters, StepTable, clusters_of, step_table
 from bench.fit.streams import Stream
 
 Run = tuple[Sequence[Stream], Clusters, StepTable]
-COST = (100.0, 2.0, 7.0, 5.0)
+COST = (100.0, 2.0, 7.0, 5.0, 0.0)
 """b0, b1, b2 and b3: the last two cost a request nothing that is alone and has no token yet."""
 
 

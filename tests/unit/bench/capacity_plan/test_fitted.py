@@ -1,0 +1,44 @@
+"""The servers that a fitted one may as well be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from msgspec.structs import replace
+
+from bench.capacity_plan.fitted import drawn
+from bench.results.profile import FittedCoefficient
+from tests.support.planned_server import profile
+
+B4 = FittedCoefficient(value=3_000, low=2_700, high=3_300, told=True, unit="us a prompt")
+
+
+def cost_of(file: Path) -> dict[str, Any]:
+    row: dict[str, Any] = orjson.loads(file.read_bytes())["step_cost"]
+    return row
+
+
+@pytest.mark.parametrize("resampled", [True, False])
+def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) -> None:
+    made = profile(tmp_path, resamples=[1.0] if resampled else ())
+    assert made.step_cost is not None
+    assert made.fit is not None
+    draws = [replace(one, b4=3_300) for one in made.fit.draws or ()]
+    coefficients = {**(made.coefficients or {}), "b4": B4}
+    cost, fit = replace(made.step_cost, b4=3_000), replace(made.fit, draws=draws or None)
+    made = replace(made, step_cost=cost, coefficients=coefficients, fit=fit)
+    first, other = (cost_of(file)["b4"] for file in drawn(made, 2, tmp_path).files)
+    assert first == 3_000
+    if resampled:
+        assert other == 3_300
+    else:
+        assert other != 3_000
+        assert 2_500 < other < 3_500
+
+
+def test_a_server_whose_prompts_cost_their_tokens_alone_has_none_in_a_draw(tmp_path: Path) -> None:
+    made = profile(tmp_path, resamples=[1.2])
+    assert all("b4" not in cost_of(file) for file in drawn(made, 2, tmp_path).files)
