@@ -24,7 +24,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, measured, number
-from bench.metrics.objectives import parse_one
+from bench.metrics.catalog import METRICS
 from bench.results.plan import PlanContent, SearchedRate
 
 FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/fit.md."
@@ -132,12 +132,18 @@ def _range(content: PlanContent, low: float, high: float) -> str:
     return f"{low:.0f} to {most}"
 
 
+def _unit(objective: str) -> str:
+    """The unit of a metric, or of goodput, which is a share."""
+    metric = METRICS.get(objective.partition(":")[0])
+    return "share" if metric is None else metric.unit
+
+
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
             text_cells(
                 one.objective,
-                measured(one.value, parse_one(one.objective).unit),
+                measured(one.value, _unit(one.objective)),
                 NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
                 f"{one.holds:.0%}",
             )
