@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,40 +23,27 @@ from bench.process.interpreter import leave
 from bench.process.priority import give_way
 from bench.records import RequestRecord, from_line
 from bench.records.record_table import RecordTable
+from bench.run_files.growing_file import GrowingFile
 from bench.run_files.run_directory import shard_names
 
 if TYPE_CHECKING:
     from bench.load.precision_watch import PrecisionTask
 
 READ_EVERY_S = 0.5
-_READ_BYTES = 1 << 20
 
 
-class GrowingRecords:
-    """The records of a file that another process appends to: each whole line once. The file may not be there yet."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self._torn = b""
-
-    def new(self) -> Iterator[RequestRecord]:
-        """The records that were written since the last call."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            while piece := file.read(_READ_BYTES):
-                self._offset += len(piece)
-                *lines, self._torn = (self._torn + piece).split(b"\n")
-                yield from (from_line(line) for line in lines if line)
+def new_records(file: GrowingFile) -> Iterator[RequestRecord]:
+    """The records that were written since the last call. The file may not be there yet."""
+    with suppress(FileNotFoundError):
+        while piece := file.next_piece():
+            yield from map(from_line, piece.splitlines())
 
 
 def watch(task: PrecisionTask, connection: Connection) -> None:
     """Look and tell, until it is enough. Raises EOFError where the process that sends has ended."""
     directory = Path(task.directory)
     workers = [None] if task.workers == 1 else list(range(task.workers))
-    files = [GrowingRecords(directory / shard_names(worker)[0]) for worker in workers]
+    files = [GrowingFile(directory / shard_names(worker)[0]) for worker in workers]
     judge = Judge(parse(task.goals))
     times = look_times(task.longest_s)
     due_s = next(times)
@@ -63,7 +51,7 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
         if connection.poll(min(READ_EVERY_S, due_s / 10)):
             connection.recv()
         for file in files:
-            if records := list(file.new()):
+            if records := list(new_records(file)):
                 judge.add(RecordTable(records))
         run_s = judge.run_s(clock.now_ns())
         if run_s < due_s:

@@ -31,14 +31,9 @@ OUTCOMES = tuple(Outcome)
 """`RecordTable.outcome` has the position of each outcome here."""
 _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 OK, DROPPED, CANCELLED = (_NUMBER_OF[outcome] for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
-_IS_KIND = np.zeros(256, dtype=np.bool_)
-_IS_KIND[[ord(kind) for kind in KINDS]] = True
-_IS_AUDIO = np.zeros(256, dtype=np.bool_)
-_IS_AUDIO[ord("a")] = True
-_IS_TOKEN = np.zeros(256, dtype=np.bool_)
-_IS_TOKEN[[ord(kind) for kind in TOKEN_KINDS]] = True
-_IS_IMAGE = np.zeros(256, dtype=np.bool_)
-_IS_IMAGE[ord(IMAGE_KIND)] = True
+_IS_KIND, _IS_AUDIO, _IS_TOKEN, _IS_IMAGE = (
+    np.isin(np.arange(256), [ord(kind) for kind in kinds]) for kinds in (KINDS, "a", TOKEN_KINDS, IMAGE_KIND)
+)
 
 
 class ChunksOfKinds:

@@ -38,10 +38,8 @@ class KeptTemplates(jinja2.BytecodeCache):
             content = self._path(bucket).read_bytes()
         except OSError:
             return
-        try:
+        with suppress(*_DAMAGED):
             bucket.bytecode_from_string(content)
-        except _DAMAGED:
-            bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Write the file whole: another process may read it meanwhile."""

@@ -59,7 +59,8 @@ GROUPS: dict[str, Group] = {
         ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
         (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
-         f"{_BENCH}/metrics/test_record_tables.py", f"{_BENCH}/test_shards.py"),
+         f"{_BENCH}/metrics/test_record_tables.py", f"{_BENCH}/test_shards.py", f"{_BENCH}/scale/test_cluster_parts.py",
+         f"{_BENCH}/console/test_one_console_a_folder.py"),
     ),
     "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
     "documents": Group(
@@ -92,7 +93,10 @@ GROUPS: dict[str, Group] = {
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
-         f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py"),
+         f"{_VIRTUAL}/test_ses*.py", f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py",
+         f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_keys_and_headers.py",
+         f"{_UNIT}/promptset/test_images.py", f"{_UNIT}/promptset/test_media.py",
+         "tests/sockets/test_feed*.py"),
     ),
     "telemetry": Group(("bench/telemetry/*.py", "bench/workload/tracing.py"), (f"{_BENCH}/telemetry", f"{_BENCH}/workload")),
     "process": Group(

@@ -263,9 +263,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
-         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.load_change",
-         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
-         "promptset"}
+         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.growing_file",
+         "bench.run_files.load_change", "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.workload"}
@@ -373,7 +373,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
+        {"bench.accuracy.sweep", "bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
          "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
     # The charts of a live page are those of its report.
@@ -382,12 +382,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
     ),
     "bench.console.report_text": frozenset(
-        {"bench.answer_quality.stored", "bench.console", "bench.documents", "bench.load_search",
-         "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
+        {"bench.accuracy.sweep", "bench.answer_quality.stored", "bench.console", "bench.documents",
+         "bench.load_search", "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
     ),
     "bench.console.series": frozenset(
-        {"bench.answer_quality", "bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
-         "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
+        {"bench.accuracy.sweep", "bench.answer_quality", "bench.config", "bench.console", "bench.documents",
+         "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
+         "bench.run_files.run_directory", "bench.run_files.run_state",
          "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file"}
     ),
     # Which modes have a load that can be set is for the modes to say.

@@ -78,6 +78,8 @@ def test_rows_with_times_are_sent_at_them(tmp_path: Path) -> None:
     source = source_of(resolve({**GIVEN, "dataset": path, "mode": "trace"}), None)
     assert list(source.times_s()) == [0, 1.5]
     assert source.at(0).audio.name == "a.wav"
+    untimed = source_of(resolve({**GIVEN, "dataset": path}), None)
+    assert untimed.at(0).audio.name == "b.mp3", "other modes keep the order of the file"
 
 
 def test_wrong_rows_are_all_named(tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_what_is_drawn_depends_on_seed_salt_and_number_alone() -> None:
     assert len(digits) == 4
 
 
+def test_a_drawn_number_has_both_of_its_ends_and_a_choice_each_word() -> None:
+    template = parse_template("{{ int 5 7 }} {{ choice a b }}")
+    drawn = [template.body({}, number, 1, None).decode().split() for number in range(100)]
+    assert {number for number, _ in drawn} == {"5", "6", "7"}
+    assert {word for _, word in drawn} == {"a", "b"}
+
+
 @pytest.mark.parametrize("words", ["int 1", "int 2 1", "int a b", "choice", "hex", "hex x", "uuid 4", "number 1"])
 def test_a_function_that_is_written_wrongly_is_refused(words: str) -> None:
     with pytest.raises(ValueError, match=rf"{words} \}}\}} is not understood"):
@@ -174,6 +181,14 @@ def test_what_does_not_go_with_any_http_service_is_refused(given: dict[str, obje
     with pytest.raises(UsageError) as refused:
         resolve({"url": URL, "endpoint": "http", **given})
     assert any(words in problem for problem in refused.value.problems), refused.value.problems
+
+
+def test_only_the_flags_that_were_given_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"method": "GET", "url": "http://h/", "session": "a"}')
+    given = {"mode": "sessions", "dataset": str(tmp_path / "t.jsonl"), "history": "real"}
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": URL, "endpoint": "http", **given})
+    assert refused.value.problems == ["--history: requests of --endpoint http carry no history"]
 
 
 def test_what_is_for_http_is_refused_elsewhere() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,8 @@ from bench import cli
 from bench.commands import options
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
-from bench.load.components import target_of
+from bench.load.components import target_of, transport_of
+from bench.transport import TRANSPORTS
 from promptset.errors import SpecError
 from promptset.tokens import load_tokenizer
 
@@ -61,6 +63,16 @@ def test_white_space_behind_a_key_or_a_header_is_left_out_with_a_note(
     monkeypatch.setenv("OPENAI_API_KEY", SECRET + end)
     assert ("authorization", f"Bearer {SECRET}") in target_of(from_flags()).headers
     assert "note: OPENAI_API_KEY: white space after the key" in capsys.readouterr().err
+
+
+def test_headers_of_a_run_are_secrets_and_those_that_its_endpoint_needs_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = from_flags("--endpoint", "messages", "--header", "X-Tenant: a-customer")
+    monkeypatch.setitem(TRANSPORTS, config.transport, lambda target, reading, clock: reading)
+    unused: Any = None
+    reading: Any = transport_of(config, None, unused)
+    assert reading.redact("version 2023-06-01 of a-customer") == "version 2023-06-01 of ***"
 
 
 def test_a_note_names_the_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

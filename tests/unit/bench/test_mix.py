@@ -131,6 +131,20 @@ def test_a_request_of_a_class_has_the_lengths_place_and_user_of_its_class() -> N
         assert (one.cancel_after_ns is None) == (one.traffic_class != "batch")
 
 
+def test_the_planned_sharing_of_classes_counts_the_prompts_of_a_class_that_shares_nothing() -> None:
+    config = mixed(
+        {"name": "shares", "share": 50, "input_tokens": 512, "prefix": "tokens=256"},
+        {"name": "alone", "share": 50, "input_tokens": "uniform:50..150"},
+    )
+    tally = source_of(config, load_tokenizer()).planned_sharing(100)
+    (share,) = divide(4, 1, config.length)
+    made = requests_of(config, share, 100)
+    alone = [one.input_tokens_asked for one in made if one.traffic_class == "alone"]
+    assert len(alone) == 50
+    # All but the first prompt of the class share 16 whole blocks of 16 tokens.
+    assert (tally.tokens, tally.cached) == (50 * 512 + sum(alone), 49 * 256)
+
+
 def test_each_class_goes_through_its_own_rows_and_another_class_changes_nothing_of_it(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(f'{{"prompt": "{n}"}}\n' for n in range(7)))
     rows = {"name": "rows", "share": 1, "dataset": str(tmp_path / "rows.jsonl")}

@@ -130,6 +130,8 @@ def test_what_has_its_default_is_left_out_and_nothing_else(given: dict[str, Any]
 
 
 def test_numbers_that_always_exist_are_zero_unless_something_happened() -> None:
+    record = from_line(orjson.dumps({name: row_of(made_record())[name] for name in REQUIRED}))
+    assert (record.bytes_sent, record.bytes_received, record.coalesced, record.worker) == (0, 0, 0, 0)
     assert (DROPPED.bytes_sent, DROPPED.bytes_received, DROPPED.coalesced, DROPPED.worker) == (0, 0, 0, 0)
     assert (DROPPED.chunk_ns, DROPPED.chunk_kind, DROPPED.clock) == ((), "", "user")
 

@@ -60,6 +60,13 @@ def test_lines_of_all_workers_are_merged_in_order_of_time(directory: RunDirector
     assert sorted(path.name for path in directory.path.iterdir()) == ["requests.jsonl", "samples.jsonl"]
 
 
+def test_samples_are_merged_where_no_worker_has_a_file_of_requests(directory: RunDirectory) -> None:
+    for worker in (1, 0):
+        (directory.path / f"samples-{worker}.jsonl").write_bytes(sample(2 - worker, worker))
+    shards.merge(directory)
+    assert (directory.path / "samples.jsonl").read_bytes() == sample(1, 1) + sample(2, 0)
+
+
 def test_the_torn_last_line_of_a_killed_worker_is_passed_over(directory: RunDirectory) -> None:
     shard(directory, 0, [line(0, 10), line(2, 30)])
     shard(directory, 1, [line(1, 20, 1), line(3, 40, 1)[:-30]])

@@ -49,6 +49,20 @@ def test_the_numbers_of_a_load() -> None:
     assert (ttft.held, errors.value, errors.held) == (True, 0.2, False)
 
 
+def test_rates_so_far_are_of_the_time_of_the_run() -> None:
+    """Four replies in 2 s, each of 3 tokens for a prompt of 100."""
+    names = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
+
+    async def main(loop: VirtualTimeLoop) -> LiveNumbers:
+        live = live_of(LoadGoal(objectives=objectives.parse([f"{name}>1" for name in names])))
+        live.start()
+        for record in RECORDS[:4]:
+            live.add(record)
+        return live.numbers(START_NS + 2 * NS_PER_S)
+
+    assert [one.value for one in run_virtual(main).objectives] == [4 / 2, 400 / 2, 12 / 2, 412 / 2]
+
+
 def test_a_run_begins_when_the_end_of_its_warm_up_has_been_told() -> None:
     async def main(loop: VirtualTimeLoop) -> list[LiveNumbers]:
         live = live_of(LoadGoal(duration_s=8, warmup_s=60))

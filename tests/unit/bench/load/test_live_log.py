@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import orjson
@@ -200,6 +201,9 @@ def test_states_are_handed_over_once_and_lines_stand_in_the_file(tmp_path: Path)
     states: list[RunState] = []
     numbers = run_virtual(_numbers)
     log = LiveLog(tmp_path / "live.jsonl", write_state=states.append)
+    threads = [thread for thread in threading.enumerate() if thread.name == "live.jsonl"]
+    assert threads, "it has a thread of its own"
+    assert all(thread.daemon for thread in threads), "that thread keeps no process that fails"
     for state in (RunState.RUNNING, RunState.RUNNING, RunState.DRAINING):
         log.tell(7, state, numbers[0], numbers[1].second(), ClientState())
     log.close()

@@ -94,6 +94,17 @@ def test_nor_do_the_numbers_of_a_run_whose_gaps_are_no_longer_all_held() -> None
     assert found == numbers(facts, cut(chance, records, longest=400))
 
 
+def test_chunks_are_told_apart_by_their_letters() -> None:
+    table = RecordTable(
+        [made_record(0, chunks_ms=range(1, 8), kinds="rciaftu"), made_record(1, chunks_ms=[9], kinds="i")]
+    )
+    of_kinds = {"tokens": table.token_chunks, "images": table.image_chunks, "audio": table.audio_chunks}
+    assert {name: chunks.at.tolist() for name, chunks in of_kinds.items()} == {
+        "tokens": [1, 4, 5], "images": [2, 7], "audio": [3],
+    }  # fmt: skip
+    assert table.image_chunks.counts.tolist() == [1, 1]
+
+
 # ---- Reading -------------------------------------------------------------------------------------------------------
 
 

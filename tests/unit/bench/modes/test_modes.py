@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.config import RunConfig, resolve
+from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.load.components import source_of, tokenizer_of
 from bench.modes import MODES
@@ -43,6 +45,8 @@ LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({"rate": 5, "burstiness": 0.5, "seed": 4, "max_concurrency": 9, "drop_late": True},
      Rate(rate=5.0, arrivals="gamma", burstiness=0.5, seed=4, cap=9, drop_late=True)),
     ({"steps": "2,8:3s"}, Concurrency(users=8, ramp_ns=0, segments=(Segment(2, 2, 3 * S), Segment(8, 8, 3 * S)))),
+    ({"steps": "2,8:3s", "warmup": "2s"},
+     Concurrency(users=8, ramp_ns=0, segments=(Segment(2, 2, 3 * S), Segment(8, 8, 3 * S)), warmup_ns=2 * S)),
     ({"ramp": "1..5:10s", "mode": "rate", "warmup": "2s"},
      Rate(rate=5.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False,
           segments=(Segment(1, 5, 10 * S),), warmup_ns=2 * S)),
@@ -71,6 +75,20 @@ def test_flags_resolve_to_a_load_in_which_nothing_is_missing(flags: dict[str, An
     assert config.load == load
     assert config.mode == load.name
     assert MODES[config.mode] is type(load)
+
+
+def test_a_load_of_made_prompts_lasts_a_minute_and_rows_of_a_file_are_counted(rows: str) -> None:
+    lengths = {
+        dataset: (config.requests, config.duration)
+        for dataset in (rows, "chatbot", None)
+        for config in [resolve({"url": "http://h", "dataset": dataset} if dataset else {"url": "http://h"})]
+    }
+    assert lengths == {rows: (100, None), "chatbot": (None, 60), None: (None, 60)}
+
+
+def test_a_rate_is_not_made_up() -> None:
+    with pytest.raises(UsageError, match="--mode rate needs --rate, in requests per second"):
+        Rate.of(Settings(url="http://h"))
 
 
 def test_the_table_of_loads_has_every_mode() -> None:
@@ -119,6 +137,17 @@ def test_no_worker_has_requests_and_no_user_where_sessions_have_sub_agents(tmp_p
     plan = config.load.plan(config.length, source_of(config, tokenizer_of(config)))
     assert (plan.at_once, plan.bounded) == (2, False)
     assert workers_of(plan, "4", processors=8) == 1  # The others would wait for sessions that never begin.
+
+
+@pytest.mark.parametrize(("turns", "which"), [(2, "turn 1"), (3, "turn 1, and 1 more"), (5, "turn 1, and 3 more")])
+def test_planned_histories_need_each_answer_that_a_later_turn_continues(turns: int, which: str, tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_text(json.dumps({"turns": [{"content": "a"}] * turns}))
+    flags = {"mode": "sessions", "dataset": str(file), "history": "planned"}
+    with pytest.raises(
+        UsageError, match=f"needs the answer of each turn that others continue: row-1, {which} has none"
+    ):
+        source_of(resolve({"url": "http://h", **flags}), None)
 
 
 def share(**fields: Any) -> WorkerShare:

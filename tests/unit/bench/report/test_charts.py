@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.documents import charts, distribution_charts, packing, period_data, request_tables, run_charts, time_charts
-from bench.documents.charts import Cells
+from bench.documents.charts import Cells, Chart, Line, Panel
 from bench.records import Outcome
 from bench.report import heat_map, plot
 from tests.support.golden_run import golden_page_data, golden_summary
@@ -48,6 +48,15 @@ def test_a_summary_alone_gives_the_charts_that_it_can() -> None:
         "itl", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution", "ttft_by_prompt",
         "e2el_by_output", "tokens_asked", "timeline", "server_requests", "server_memory", "server_tokens", "gpu",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "middles"), [(1, [0.5]), (2, [0.25, 0.75]), (0, [])])
+def test_spans_lie_in_the_middle_of_their_rows(rows: int, middles: list[float]) -> None:
+    line = Line("l", [*range(rows)], spans=[(0.0, 5.0)] * rows)
+    chart = Chart("k", "t", "m", "s", [*range(rows)], (0, 10), [""] * rows, (), 1, (Panel("s", (line,), rows=rows),))
+    spans = re.findall(r"M(\d+) (\d+)h(\d+)", plot.draw(chart, chart.panels[0]).svg.partition('class="span"')[2])
+    drawn = [[int(number) for number in span] for span in spans]
+    assert drawn == [[0, round(share * plot.HEIGHT), plot.WIDTH // 2] for share in middles]
 
 
 @pytest.mark.parametrize("name", run_charts.CHARTS)

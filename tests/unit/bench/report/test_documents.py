@@ -27,6 +27,7 @@ from bench.documents.document import (
     Table,
     Tile,
     Tiles,
+    TwoTexts,
 )
 from bench.report import html, markdown, text
 
@@ -128,6 +129,39 @@ def test_an_interval_is_drawn_around_zero_and_never_too_narrow_to_see() -> None:
     assert (drawn.place(-0.1), drawn.place(0.0), drawn.place(0.3)) == (25.0, 50.0, 100.0)
     assert drawn.wide(0.0, 0.0) == 0.6
     assert drawn.wide(-0.05, 0.05) == 25.0
+
+
+LONG = "".join(chr(ord("a") + k % 26) for k in range(200))
+
+
+@pytest.mark.parametrize(
+    ("texts", "at", "in_terminal", "in_markdown"),
+    [
+        ((LONG, LONG), None, LONG[:160], LONG),
+        ((LONG + "x", LONG), 200, f"…{LONG[160:]}»x«", f"{LONG}»x«"),
+        ((LONG, LONG + "x"), 200, f"{LONG[:160]}»«", f"{LONG}»«"),
+        (("same x", "same y"), 5, "same »x«", "same »x«"),
+        ((LONG, "x"), 0, f"»{LONG[:160]}…", f"»{LONG}«"),
+    ],
+)
+def test_a_terminal_shows_texts_around_their_difference_and_markdown_shows_them_whole(
+    texts: tuple[str, str], at: int | None, in_terminal: str, in_markdown: str
+) -> None:
+    page = document(TwoTexts("t", ("one", "two"), texts, at))
+    shown = "".join(text.render(page, Level.DETAILS).split())
+    assert f"one:{in_terminal.replace(' ', '')}two:" in shown
+    assert in_markdown in markdown.render(page, Level.DETAILS)
+
+
+def test_markdown_says_what_to_do_where_it_is_known() -> None:
+    reasons = (Reason("It is late.", "add a worker"), Reason("It failed."))
+    findings = (Finding("Nothing else."), Finding("finds the capacity", command="trueload search"))
+    page = Document("t", (Banner("BAD", "", "bad", reasons=reasons),), (Section("s", (Findings(findings),)),))
+    lines = [line for line in markdown.render(page).splitlines() if line.startswith("- ")]
+    assert lines == [
+        "- It is late. (to do: add a worker)", "- It failed.",
+        "- Nothing else.", "- `trueload search` finds the capacity",
+    ]  # fmt: skip
 
 
 def test_marks_of_markdown_are_those_of_the_tone() -> None:

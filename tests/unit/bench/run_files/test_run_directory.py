@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import NoReturn
@@ -14,7 +15,7 @@ from bench import cli
 from bench.calibrate import measure
 from bench.errors import RecordError, UsageError
 from bench.records import to_line
-from bench.run_files.run_directory import LineLog, RunDirectory
+from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_series_held
 from tests.support.made_records import made_record
 
 
@@ -42,6 +43,15 @@ def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirect
     (directory.path / "requests-0.jsonl").unlink()
     (directory.path / "requests.jsonl").write_bytes(to_line(made_record()))
     assert directory.has_records
+    (directory.path / "requests.jsonl").unlink()
+    assert not directory.has_records, "no file, no record"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+def test_a_directory_is_held_until_its_holder_is_done(tmp_path: Path) -> None:
+    with held_alone(tmp_path) as first, held_alone(tmp_path) as second:
+        assert (first, second) == (True, False)
+    assert [is_series_held(tmp_path) for _ in range(2)] == [False, False], "a look does not hold it"
 
 
 def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
@@ -139,7 +149,15 @@ def test_what_is_no_run_directory_is_refused(directory: RunDirectory, missing: s
 
 @pytest.mark.parametrize(
     "content",
-    ["a: [", "just words", "config: {}", "\x00", f"config: {{}}\nmanifest: {{planned: {10**30}}}", "[" * 100_000],
+    [
+        "a: [",
+        "just words",
+        "config: {}",
+        "[config, manifest]",
+        "\x00",
+        f"config: {{}}\nmanifest: {{planned: {10**30}}}",
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_manifest_is_refused(directory: RunDirectory, content: str) -> None:
     (directory.path / "run.yaml").write_text(content)

@@ -39,6 +39,7 @@ class Row:
     colour: Colour = Colour.RED
     by_name: Mapping[str, int] | None = None
     anything: Any = None
+    words: tuple[str, ...] | None = None
 
 
 class Always(msgspec.Struct, omit_defaults=False):
@@ -99,6 +100,7 @@ CASES: list[tuple[str, Any, list[str]]] = [
         [f"line 3: t_ns must be a whole number and below 2**62, not {2**63}"],
     ),
     ("one of two types", {**GOOD, "name": 5}, ["line 3: name must be a text or null, not 5"]),
+    ("a text for texts", {**GOOD, "words": "ab"}, ['line 3: words must be a list or null, not "ab"']),
     ("inside an object", {**GOOD, "inner": {"n": "x"}}, ['line 3: inner.n must be a whole number, not "x"']),
     (
         "inside a list",

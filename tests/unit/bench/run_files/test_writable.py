@@ -41,6 +41,12 @@ def test_a_name_that_the_system_does_not_take_is_told_by_each_version_of_python(
 
 
 @UNWRITABLE
+def test_a_file_that_is_there_can_be_written_even_if_its_directory_takes_no_new_one() -> None:
+    assert file_problem(Path("/proc/self/comm")) is None
+    assert file_problem(Path("/proc/self/new")) is not None
+
+
+@UNWRITABLE
 def test_a_directory_in_which_even_root_can_make_no_file_is_told() -> None:
     problem = directory_problem(Path("/proc/new"))
     assert problem is not None

@@ -1,0 +1,38 @@
+"""The time that the records of a run span."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.records.record_table import RecordTable
+from bench.run_files.span import Span
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000 * MS
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize(
+    ("begin_s", "end_s", "said"),
+    [
+        (30, 140, None),
+        (30.001, 200, "request made-1 was due 10 s before the run began: its times are damaged"),
+        (20, 139.999, "request made-2 ended 10 s after the run had ended: its times are damaged"),
+        (None, 139.999, "request made-2 ended 10 s after the run had ended: its times are damaged"),
+        (None, None, None),
+    ],
+)
+def test_a_record_more_than_ten_seconds_outside_the_run_is_named(
+    order: tuple[int, ...], begin_s: float | None, end_s: float | None, said: str | None
+) -> None:
+    """Due at 40, 20 and 50 s; the last chunk of each comes at 90, 130 and 150 s. Whatever the order."""
+    spans = {0: (40, 90), 1: (20, 130), 2: (50, 150)}
+    span = Span()
+    for index in order:
+        due, end = spans[index]
+        span.add(RecordTable([made_record(index, sent_ms=due * 1e3, chunks_ms=[(end - due) * 1e3])]))
+
+    def at(seconds: float | None) -> int | None:
+        return None if seconds is None else round(START_NS + seconds * S)
+
+    assert span.outside(at(begin_s), at(end_s)) == said
