@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,5 +176,6 @@ def test_an_answer_fits_80_columns(tmp_path: Path) -> None:
     plan = planned(stretches(tmp_path, *SLO, draws=2)[0], asked(draws=2, price=3.0, cold_start_s=30.0))
     shown = text.render(plan_document(plan), Level.USUAL, width=80)
     assert "2 replicas hold the objectives, $144 a day" in shown
+    assert re.search(r"ttft:p99<\S+ +[\d.]+ ms ", shown)
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("\n") < 45
