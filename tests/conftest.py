@@ -27,6 +27,9 @@ settings.load_profile("same examples" if os.environ.get("TRUELOAD_SAME_EXAMPLES"
 # Texts are counted a few at a time: threads of the tokenizers' own cost more than they save beside other processes.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+# A pytest that a test starts in another folder does not read pyproject.toml: it leaves the same plugins out (1 s each).
+os.environ.setdefault("PYTEST_ADDOPTS", "-p no:langsmith_plugin -p no:faker -p no:anyio")
+
 GOLDEN = Path(__file__).parent / "golden"
 QUICK = [Path(__file__).parent / folder for folder in ("unit", "virtual")]
 LEFT_OUT_BY_QUICK = ("processes", "slow", "long", "heavy")

@@ -141,6 +141,7 @@ def test_the_planned_sharing_of_classes_counts_the_prompts_of_a_class_that_share
     made = requests_of(config, share, 100)
     alone = [one.input_tokens_asked for one in made if one.traffic_class == "alone"]
     assert len(alone) == 50
+    assert tally is not None
     # All but the first prompt of the class share 16 whole blocks of 16 tokens.
     assert (tally.tokens, tally.cached) == (50 * 512 + sum(alone), 49 * 256)
 

@@ -63,12 +63,12 @@ def test_any_number_of_processes_writes_the_same_bytes(
 ) -> None:
     arguments = [trace if word == "TRACE" else word for word in arguments]
     monkeypatch.setenv("PYTHONHASHSEED", "17")
-    for processes in ("1", "2", "3"):
+    for processes in "13":
         written(tmp_path, *arguments, "--processes", processes, name=f"by-{processes}")
-    contents = [(tmp_path / f"by-{n}").read_bytes() for n in "123"]
-    assert contents[0] == contents[1] == contents[2]
-    manifests = [json.loads((tmp_path / f"by-{n}.manifest.json").read_text()) | {"file": ""} for n in "123"]
-    assert manifests[0] == manifests[1] == manifests[2]
+    contents = [(tmp_path / f"by-{n}").read_bytes() for n in "13"]
+    assert contents[0] == contents[1]
+    manifests = [json.loads((tmp_path / f"by-{n}.manifest.json").read_text()) | {"file": ""} for n in "13"]
+    assert manifests[0] == manifests[1]
 
 
 def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path: Path) -> None:
