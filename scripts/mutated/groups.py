@@ -71,8 +71,8 @@ GROUPS: dict[str, Group] = {
     ),
     "results": Group(
         ("bench/results/*.py",),
-        (f"{_BENCH}/results", f"{_BENCH}/test_written_files.py", f"{_BENCH}/metrics/test_server_requests.py",
-         f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py",
+        (f"{_BENCH}/results", f"{_BENCH}/answers", f"{_BENCH}/test_written_files.py",
+         f"{_BENCH}/metrics/test_server_requests.py", f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py",
          f"{_BENCH}/release_gate/test_baseline_content.py"),
     ),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
