@@ -302,7 +302,7 @@ def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> li
             JudgedClass(
                 **{name: getattr(part, name) for name in part.__struct_fields__},
                 planned_share=planned.get(part.name),
-                slo_held=all(own) if own else None,
+                slo_held=all(own) if own and numbers.slo.held is not None else None,
                 verdict=PartVerdict(status=of_part.status, reasons=of_part.reasons),
             )
         )

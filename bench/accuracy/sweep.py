@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import msgspec
+import orjson
 
 from bench import loads
 from bench.errors import UsageError
@@ -142,6 +146,12 @@ class Sweep:
     version: str
     host: Mapping[str, str | int]
     rows: tuple[SweepRow, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Sweep:
+        """A stored sweep. Raises OSError, or ValueError if the file holds something else."""
+        content = orjson.loads(path.read_bytes())
+        return msgspec.convert({**content, "rows": content["points"]}, cls)
 
     @property
     def trusted(self) -> dict[str, SweepRow | None]:

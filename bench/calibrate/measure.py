@@ -201,11 +201,16 @@ def sweep(
     end.refuse_interrupted("interrupted: the sweep is incomplete, and its result was not kept")
     swept = Sweep(**files.stamp(), rows=tuple(rows))
     make_directory("--out", folder)
-    files.write(folder, "sweep.json", swept.to_json())
-    RunDirectory(folder).write("sweep.html", html.render(calibration_sweep_document(swept)).encode())
+    write(folder, swept)
     if store:
         keep_sweep(swept)
     return swept
+
+
+def write(folder: Path, sweep: Sweep) -> None:
+    """Put sweep.json and its page into a directory."""
+    files.write(folder, "sweep.json", sweep.to_json())
+    RunDirectory(folder).write("sweep.html", html.render(calibration_sweep_document(sweep)).encode())
 
 
 def check_all(

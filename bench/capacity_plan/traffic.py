@@ -157,22 +157,23 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
 def read_rates(path: Path) -> tuple[Hour, ...]:
     """The parts of a schedule. Raises UsageError with every problem."""
     try:
-        rows = [row for row in csv.reader(read_text(path).splitlines()) if row and not row[0].lstrip().startswith("#")]
+        lines = csv.reader(read_text(path).splitlines())
+        rows = [(lines.line_num, row) for row in lines if row and not row[0].lstrip().startswith("#")]
     except (OSError, ValueError) as e:
         raise UsageError(f"--rates {path}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
-    if rows and not any(character.isdigit() for character in rows[0][0]):
-        rows = rows[1:]
-    problems, points = [], []
-    for number, row in enumerate(rows, 1):
+    if rows and not any(map(str.isdigit, rows[0][1][0])) and _rate_of(rows[0][1][-1]) is None:
+        rows = rows[1:]  # A header.
+    problems: list[str] = []
+    points: list[tuple[float, float]] = []
+    for number, row in rows:
         start_s, rate = _time_of(row[0]), _rate_of(row[1] if len(row) == 2 else "")
+        line = f"--rates {path}: line {number} is {','.join(row)!r}"
         if start_s is None or rate is None:
-            problems.append(
-                f"--rates {path}: row {number} is {','.join(row)!r}: write time and requests/s, as 06:00,12.5"
-            )
+            problems.append(f"{line}: write time and requests/s, as 06:00,12.5")
+        elif points and start_s <= points[-1][0]:
+            problems.append(f"{line}: its time must be after that of the line before")
         else:
             points.append((start_s, rate))
-    if any(later <= earlier for (earlier, _), (later, _) in pairwise(points)):
-        problems.append(f"--rates {path}: the times must rise")
     if not problems and (not points or max(rate for _, rate in points) <= 0):
         problems.append(f"--rates {path}: it has no rate above 0: write rows like 06:00,12.5")
     if problems:

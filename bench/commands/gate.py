@@ -15,7 +15,7 @@ from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.gate_document import gate_document
 from bench.errors import UsageError
-from bench.metrics.objectives import Objective, parse_one
+from bench.metrics.objectives import Objective, from_user
 from bench.release_gate import baseline as baselines
 from bench.release_gate.document import result_of
 from bench.release_gate.gate import Rules, decide
@@ -104,7 +104,7 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
     for slo in given.slo:
         try:
-            objectives.append(steady(parse_one(slo)))
+            objectives.append(steady(from_user(slo)))
         except UsageError as e:
             problems += e.problems
     for name in shares:

@@ -23,7 +23,7 @@ from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import Exit, UsageError
 from bench.machine.identity import processors
-from bench.metrics.objectives import parse
+from bench.metrics.objectives import Objective, from_user, with_limits
 from bench.report import html
 from bench.results.base import to_bytes
 from bench.results.plan import PlanContent
@@ -84,18 +84,19 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
-    for one in given.slo or ():
-        _tried(problems, partial(_supported, one))
+    objectives = [_tried(problems, partial(_supported, one)) for one in given.slo or ()]
+    read = [one for one in objectives if one is not None]
+    wanted = _tried(problems, lambda: with_limits(read)) if len(read) == len(objectives) else None
     if not given.slo:
         problems.append('--slo is missing: give objectives, for example --slo "ttft:p99<500ms"')
     profile = _tried(problems, lambda: read_profile(Path(given.profile)))
     traffic = _tried(problems, lambda: _traffic(given, profile))
-    if problems or profile is None or traffic is None:
+    if problems or wanted is None or profile is None or traffic is None:
         raise UsageError(problems)
     observer = terminal(given.quiet)
     with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
         server = drawn(profile, asked.draws, Path(folder))
-        stretches = Stretches(simulators, server, traffic, parse(given.slo), given.router or ROUTERS[0])
+        stretches = Stretches(simulators, server, traffic, wanted, given.router or ROUTERS[0])
         with observer.waiting(lambda: f"planning ({len(stretches.asked)} stretches simulated)"):
             return planned(stretches, asked)
 
@@ -114,8 +115,10 @@ def _of_search(given: Namespace, asked: Asked, problems: list[str]) -> PlanConte
     return planned_of_search(search, rate, hours, asked)
 
 
-def _supported(objective: str) -> None:
-    supported(parse([objective]))
+def _supported(text: str) -> Objective:
+    objective = from_user(text)
+    supported([objective])
+    return objective
 
 
 def _tried(problems: list[str], make: Callable[[], T]) -> T | None:

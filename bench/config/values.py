@@ -214,7 +214,7 @@ def slos(texts: tuple[str, ...]) -> tuple[str, ...]:
     problems: list[str] = []
     for text in texts:
         try:
-            objectives.parse_one(text)
+            objectives.from_user(text)
         except UsageError as e:
             problems += [problem.removeprefix("--slo ") for problem in e.problems]
     if problems:

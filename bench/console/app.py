@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from os import PathLike
 from pathlib import Path
 from threading import Event
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from markupsafe import Markup
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
+from starlette.staticfiles import NotModifiedResponse
+from starlette.types import ASGIApp, Scope
 
 from bench.console import api, pages
 from bench.console.error_page import error_page
@@ -64,14 +69,28 @@ def create_app(
     app.state.console, app.state.site = console, Site(console, keys.csrf)
     app.include_router(api.router)
     app.include_router(pages.router)
-    app.mount("/static/report", StaticFiles(packages=[("bench.report", "template")]))
-    app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
+    app.mount("/static/report", _Static(packages=[("bench.report", "template")]))
+    app.mount("/static", _Static(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(ConsoleError, _answer_error)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OSError, _answer_disk)
     app.add_exception_handler(sqlite3.Error, _answer_disk)
     return InLanguage(Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls, proxy=proxy), secure=tls)
+
+
+class _Static(StaticFiles):
+    """Files that a browser keeps, and asks about each time: they change with the version. Their tag is of the content, since
+    an installation may give every file the same date."""
+
+    def file_response(
+        self, full_path: str | PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        tag = f'"{sha256(Path(full_path).read_bytes()).hexdigest()[:32]}"'
+        headers = {"cache-control": "no-cache", "etag": tag}
+        if Headers(scope=scope).get("if-none-match") == tag:
+            return NotModifiedResponse(Headers(headers))
+        return FileResponse(full_path, status_code=status_code, stat_result=stat_result, headers=headers)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:

@@ -6,10 +6,12 @@ What a kind has beside the settings of a run is declared by its command; the for
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.accuracy.sweep import SCHEMA
 from bench.answer_quality import options as quality_options
 from bench.answer_quality.options import ANSWERED
 from bench.config import resolve
@@ -85,18 +87,28 @@ KINDS = {
 }  # fmt: skip
 """By the name of the command: what a console can start."""
 
+CALIBRATION_SWEEP = "calibrate --sweep"
 FROM_A_TERMINAL = {
     "tune": _series("tune", tr("Tune"), tr("Which flags make a server best.")),
     "plan": _series("plan", tr("Plan"), tr("How many replicas a day of traffic needs.")),
+    CALIBRATION_SWEEP: _series(
+        "sweep", tr("Calibration sweep"), tr("Up to which load the numbers are right on this machine.")
+    ),
 }
-"""What a console only shows."""
+"""What a console only shows, by the words of its command."""
 
 SHOWN = {**KINDS, **FROM_A_TERMINAL}
 
 
 def kind_of(path: Path) -> str:
     """The kind of a directory that a terminal made."""
-    return next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
+    name = next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
+    if name != "sweep":
+        return name
+    with suppress(OSError), (path / "sweep.json").open("rb") as file:  # Both sweeps have this file.
+        if f'"{SCHEMA}"'.encode() in file.read(100):
+            return CALIBRATION_SWEEP
+    return name
 
 
 def unreadable(path: Path, kind: str, error: Exception) -> str:

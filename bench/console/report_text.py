@@ -7,8 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.accuracy.sweep import Sweep
 from bench.answer_quality import stored as stored_quality
-from bench.console.kinds import SHOWN
+from bench.console.kinds import CALIBRATION_SWEEP, SHOWN
+from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.document import Document, Level
 from bench.documents.plan_document import plan_document
 from bench.documents.quality_document import quality_document
@@ -42,6 +44,7 @@ _DOCUMENTS: dict[str, Callable[[Path], Document]] = {
     "sweep": lambda path: sweep_document([stored.read(path)]),
     "quality": lambda path: quality_document(stored_quality.read(path)),
     "tune": lambda path: tune_document(tune_file.read(path)),
+    CALIBRATION_SWEEP: lambda path: calibration_sweep_document(Sweep.read(path)),
     "plan": lambda path: plan_document(msgspec.json.decode(path.read_bytes(), type=PlanContent)),
 }
 _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search}

@@ -7,7 +7,7 @@ origin         a request with the cookie comes from a page of this console: cook
                its other ports are the same site
 CSRF token     on every change that comes with the cookie; a bearer token is sent by no browser by itself
 body           limited in size as it arrives
-headers        no script but our own files, no framing, no caching
+headers        no script but our own files, no framing, no caching but of these files
 """
 
 from __future__ import annotations

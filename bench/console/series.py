@@ -13,11 +13,13 @@ import yaml
 from msgspec import structs
 
 from bench import loads
+from bench.accuracy.sweep import UNITS, Sweep
 from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.options import DEFAULT_SHARE
 from bench.config.resolution import given_again
-from bench.console.kinds import FROM_A_TERMINAL, SHOWN, unreadable
+from bench.console.kinds import CALIBRATION_SWEEP, FROM_A_TERMINAL, SHOWN, unreadable
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task, place_of
+from bench.documents import calibration_sweep_document
 from bench.documents.document import Document
 from bench.documents.plan_document import plan_document
 from bench.documents.quality_document import answer_line
@@ -117,7 +119,7 @@ def _going_on(path: Path, ended: Collection[str]) -> str | None:
 def load_of(config: Mapping[str, Any], kind: str) -> str:
     """What is searched for, or swept over, in a few words."""
     if kind in FROM_A_TERMINAL:
-        return ", ".join([kind, *map(str, config.values())])
+        return ", ".join([SHOWN[kind].title.lower(), *map(str, config.values())])
     if kind == "quality":
         return f"quality, {config.get('share', DEFAULT_SHARE)} probes"
     if kind == "sweep":
@@ -274,6 +276,28 @@ def _plan(path: Path, is_held: bool) -> Progress:
     )
 
 
+def _calibration_sweep(path: Path, is_held: bool) -> Progress:
+    del is_held
+    sweep = Sweep.read(path / SHOWN[CALIBRATION_SWEEP].numbers)
+    steps = tuple(
+        Step(
+            run=row.directory,
+            load=f"{row.asked:,g} {UNITS[row.kind]}",
+            verdict=row.status,
+            said=calibration_sweep_document.progress_line(row).partition("; ")[2],
+        )
+        for row in sweep.rows
+    )
+    return Progress(
+        config={kind: f"{kind}={','.join(f'{row.asked:g}' for row in sweep.of_kind(kind))}" for kind in sweep.trusted},
+        started=sweep.date,
+        over=ENDED,
+        headline=calibration_sweep_document.sentence(sweep),
+        steps=steps,
+        share_done=1.0,
+    )
+
+
 def _answer(document: Document) -> str:
     """The answer of a page, in a sentence."""
     banner = document.banners[0]
@@ -286,5 +310,6 @@ READERS: Mapping[str, Callable[[Path, bool], Progress]] = {
     "quality": _quality,
     "tune": _tune,
     "plan": _plan,
+    CALIBRATION_SWEEP: _calibration_sweep,
 }
 """By kind of task."""

@@ -108,7 +108,7 @@ def banner(summary: RunSummary) -> tuple[Banner, ...]:
     reasons = [Reason(failure) for failure in details.failures(summary)]
     reasons += [Reason(text, advice) for text, advice in zip(verdict.reasons, advice_of(verdict), strict=True)]
     more = f"Causes and remedies: {TROUBLESHOOTING}" if reasons else ""
-    n = sum(not objective.held for objective in summary.slo.objectives)
+    n = 0 if summary.slo.held is None else sum(not objective.held for objective in summary.slo.objectives)
     missed = f"{n} objectives missed" if n > 1 else "objective missed" if n else ""
     return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more, missed),)
 
@@ -172,7 +172,9 @@ def objective_table(
             (
                 Cell(row.objective, code=True),
                 Cell(formatting.objective_value(row)),
-                Cell(remarks.outcome(row), _tone_of(row, good)),
+                Cell("not shown: nothing was measured")
+                if summary.slo.held is None
+                else Cell(remarks.outcome(row), _tone_of(row, good)),
             )
         )
         for row in rows

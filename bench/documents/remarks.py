@@ -14,15 +14,10 @@ TOO_FEW = "too few"
 """In place of the interval of a number that has too few independent values for one."""
 
 
-def held(objective: ObjectiveResult) -> str:
-    """Whether the value of an objective keeps to its limit."""
-    return "held" if objective.held else "missed"
-
-
 def outcome(objective: ObjectiveResult) -> str:
-    """The same, and why the interval does not show it, where it does not."""
-    unsure = details.uncertainty(objective)
-    return f"{held(objective)}, {unsure}" if unsure else held(objective)
+    """Whether the value of an objective keeps to its limit, and why the interval does not show it, where it does not."""
+    held, unsure = "held" if objective.held else "missed", details.uncertainty(objective)
+    return f"{held}, {unsure}" if unsure else held
 
 
 def no_errors(summary: RunSummary) -> str:

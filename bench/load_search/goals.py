@@ -23,7 +23,6 @@ OUTPUT_OF_THE_LOAD = (
     "jobs_per_hour",
     "jobs_per_hour_per_gpu",
 )
-BETTER_WHEN_HIGH = ("tps", "goodput", *ANSWER_SHARES)
 KEEPS_UP = "keeps up"
 """The objective that every open loop has beside those that are asked for."""
 
@@ -38,16 +37,10 @@ class Goal:
 
 def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goal:
     """The goal of an objective, from the parts that `--slo` was read into. Raises UsageError where it has none."""
-    upper = op in ("<", "<=")
     if metric in OUTPUT_OF_THE_LOAD:
         raise UsageError(
             f'--slo "{text}": {metric} rises with the load, so no load is the highest that keeps it; give a latency, '
             "error_rate or goodput, and read the throughput at the load that is found"
-        )
-    if upper == (metric in BETTER_WHEN_HIGH):
-        raise UsageError(
-            f'--slo "{text}": it gets better as the load rises, so no load is the highest that keeps it; '
-            f"did you mean {metric} {'>' if upper else '<'} ...?"
         )
     if metric == "error_rate":
         return Goal(text, _share(text, limit))
@@ -59,7 +52,7 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
         raise UsageError(
             f'--slo "{text}": one request decides {stat}, so that no load can be shown to hold it; use p99'
         )
-    return Goal(text, round(1 - QUANTILES[stat], 6) if upper else QUANTILES[stat])
+    return Goal(text, round(1 - QUANTILES[stat], 6) if op.startswith("<") else QUANTILES[stat])
 
 
 def _share(text: str, allowed: float) -> float:

@@ -10,7 +10,8 @@ The grammar: METRIC[{model=NAME}|{class=NAME}|{target=NAME}][:STATISTIC] OP LIMI
                output_tokens_per_s, total_tokens_per_s
                or of the jobs of sessions: job (seconds, with a statistic), jobs_per_hour_per_user, jobs_per_hour,
                jobs_per_hour_per_gpu
-    OP         <  <=  >  >=
+    OP         <  <=  for what is better when low: latencies, error_rate
+               >  >=  for what is better when high: rates, tps, goodput, checked answers
     UNIT       us, ms or s for times; % for shares (without it, a share below 1); none for the rest
 """
 
@@ -57,6 +58,9 @@ RUN_NUMBERS = (
     *JOB_RATES,
 )
 """Numbers of the whole run, which take no statistic."""
+_BETTER_HIGH = frozenset({"tps", *RUN_NUMBERS}) - {"error_rate"}
+_NO_DIRECTION = frozenset({"audio"})
+"""The length of audio is no measure of a server."""
 
 BETWEEN_TOKENS = frozenset({"tpot", "itl", "tps", "chunk_gap"})
 """The metrics that need a second token."""
@@ -158,6 +162,20 @@ def parse_one(text: str) -> Objective:
         before, kind, name, behind = of_part.groups()
         return replace(_parse_plain(text, before + behind), part=(kind, name))
     return _parse_plain(text, text)
+
+
+def from_user(text: str) -> Objective:
+    """One objective of a user. Raises UsageError also if it limits the good side of a number: files of 0.1.0 hold such
+    objectives, so `parse_one` reads them."""
+    objective = parse_one(text)
+    high = objective.metric in _BETTER_HIGH
+    if objective.metric in _NO_DIRECTION or objective.op.startswith(">" if high else "<"):
+        return objective
+    before, after = text.rsplit(objective.op[0], 1)
+    raise UsageError(
+        f'--slo "{text}": {objective.metric} is better when it is {"high" if high else "low"}, so its limit is the '
+        f"{'least' if high else 'most'} that you accept: write {before}{'>' if high else '<'}{after}"
+    )
 
 
 def _parse_plain(text: str, plain: str) -> Objective:
@@ -282,12 +300,14 @@ def evaluate(
     lies inside or there are too few independent values.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
-    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives.
+    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives, or no
+    request that they could be checked on.
     """
     rows = [
         _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives
     ]
-    return Slo(held=all(row.held for row in rows) if rows else None, objectives=rows)
+    measured = whole.error_rate is not None or any(row.value is not None for row in rows)
+    return Slo(held=all(row.held for row in rows) if rows and measured else None, objectives=rows)
 
 
 def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:

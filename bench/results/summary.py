@@ -60,7 +60,7 @@ class Slo(Result, frozen=True, kw_only=True):
     """The objectives of the run."""
 
     held: bool | None
-    """Whether all objectives held; null: there are none."""
+    """Whether all objectives held; null: there are none, or no request was measured."""
     objectives: Sequence[ObjectiveResult]
 
 

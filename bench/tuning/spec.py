@@ -65,6 +65,8 @@ _MISSING = {
     "server.command": ": give the command that starts the server",
 }
 _SCALARS, _TYPES = ("string_", "int_", "float_", "bool_"), ("str", "int", "float", "bool")
+_NAMES = frozenset({"flags", "arms", "default"})
+"""The keys that name flags."""
 _OF_A_SEARCH = ("load", "start", "min", "max", "precision", "budget")
 
 
@@ -171,13 +173,15 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
     """A race from the content of its file, and the budget of the command line. Raises UsageError with every problem."""
     if not isinstance(content, Mapping):
         raise UsageError("a race needs a file with keys such as server, flags and loads: see docs/compare.md")
+    wrong: list[str] = []
+    lost: frozenset[str] = frozenset()
     try:
         file = SpecFile.model_validate(dict(content))
     except ValidationError as e:
-        raise UsageError(_sentences(e.errors())) from e
-    wrong: list[str] = []
+        wrong = _sentences(e.errors())
+        file, lost = _rest(content, e.errors())
     server = _server(file, wrong)
-    arms = _arms(file, wrong)
+    arms = None if lost & _NAMES else _arms(file, wrong, complete=not lost)
     budget_s = _seconds("--budget" if budget else "budget", budget or file.budget, wrong)
     if budget_s is not None and budget_s < SHORTEST_BUDGET_S:
         wrong.append(f"budget: {budget_s:g} s is too short for a race: give at least {SHORTEST_BUDGET_S:g} s")
@@ -186,9 +190,9 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
         for name, value in (("visit", file.visit), ("warmup", file.warmup))
     )
     loads = _loads(file, wrong)
-    wrong += _of_goal(file)
+    wrong += [] if lost & {"goal", "objectives", "gpu_hour_cost"} else _of_goal(file)
     wrong += [f"load.{name}: {instead}" for name, instead in _SET_HERE.items() if name in file.load]
-    wrong += _of_runs(file, loads, resolved)
+    wrong += [] if "load" in lost else _of_runs(file, loads, resolved)
     if wrong or server is None or arms is None or loads is None or budget_s is None:
         raise UsageError(wrong)
     shown = file.model_dump(mode="json")
@@ -209,12 +213,27 @@ def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
     return [_sentence(place, its) for place, its in found.items()]
 
 
+def _meant(place: str) -> list[str]:
+    return difflib.get_close_matches(place.rpartition(".")[2], [*SpecFile.model_fields, *ServerPart.model_fields], n=1)
+
+
+def _rest(content: Mapping[object, object], errors: Sequence[ErrorDetails]) -> tuple[SpecFile, frozenset[str]]:
+    """The file with defaults in place of its wrong keys, so that the others are checked too; and the names of these keys."""
+    places = [str(error["loc"][1 if error["loc"][0] == "server" and len(error["loc"]) > 1 else 0]) for error in errors]
+    lost = frozenset([*places, *(name for place in places for name in _meant(place))])
+    given = content.get("server")
+    server = {k: v for k, v in given.items() if k in ServerPart.model_fields} if isinstance(given, Mapping) else {}
+    server = {k: v for k, v in server.items() if k not in lost}
+    if lost & (_NAMES | {"command", "server"}):
+        server["command"] = "{port} {flags}"  # Its flags are not all known.
+    rest = {k: v for k, v in content.items() if k in SpecFile.model_fields and k not in lost}
+    return SpecFile.model_validate({**rest, "server": server}), lost
+
+
 def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
     kind, message = errors[0]["type"], errors[0]["msg"]
     if kind == "extra_forbidden":
-        near = difflib.get_close_matches(
-            place.rpartition(".")[2], [*SpecFile.model_fields, *ServerPart.model_fields], n=1
-        )
+        near = _meant(place)
         hint = f"did you mean {near[0]}?" if near else "docs/compare.md lists them"
         return f"{place} is not a key of this file: {hint}"
     if kind == "missing":
@@ -278,7 +297,7 @@ def _names(file: SpecFile) -> list[str]:
     return list(dict.fromkeys([*file.flags, *file.default, *(name for arm in file.arms for name in arm)]))
 
 
-def _arms(file: SpecFile, wrong: list[str]) -> list[Arm] | None:
+def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | None:
     found, names = len(wrong), _names(file)
     wrong += [f"flags.{name} has no value: give a list of them" for name, given in file.flags.items() if not given]
     wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
@@ -296,7 +315,7 @@ def _arms(file: SpecFile, wrong: list[str]) -> list[Arm] | None:
 
     exclude = [condition("exclude", text) for text in file.exclude]
     needs = {name: condition(f"needs.{name}", text) for name, text in file.needs.items()}
-    if len(wrong) > found:
+    if len(wrong) > found or not complete:
         return None
     given: dict[str, Sequence[Value]] = dict(file.flags)
     choices = Choices(

@@ -192,7 +192,7 @@ class Turns:
     def _load_of(self, name: str, load: float, summary: RunSummary) -> TuneLoad:
         numbers = RunNumbers.of(name, load, 1, summary, open_loop=self.spec.loads.kind == "rate")
         gpu = summary.gpu
-        held = summary.slo.held is not False and numbers.kept_up is not False
+        held = (summary.slo.held or not summary.slo.objectives) and numbers.kept_up is not False
         return TuneLoad(
             name=name, load=load, status=numbers.status, held=held,
             tokens_per_s=numbers.numbers["output_tokens_per_s"].value,

@@ -64,6 +64,32 @@ def test_what_is_typed_before_the_form_is_filled_in_again_stays(browser: Browser
     page.close()
 
 
+def test_the_language_cannot_be_changed_before_the_script_that_keeps_what_is_typed(browser: Browser, url: str) -> None:
+    from playwright.sync_api import expect
+
+    page, complaints = opened(browser, url)
+    late = Late(page, "connection.js")
+    page.goto(f"{page.url}new", wait_until="commit")
+    page.locator("[name=title]").fill("typed")
+    assert page.get_by_role("link", name="中文").count() == 0
+    late.come()
+    page.unroute("**/static/connection.js")  # Of the next page it comes at once.
+    page.get_by_role("link", name="中文").click()
+    page.locator("html[lang=zh-CN]").wait_for()
+    expect(page.locator("[name=title]")).to_have_value("typed")
+    assert complaints == []
+    page.close()
+
+
+def test_without_scripts_the_language_is_a_link(browser: Browser, url: str) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="en")
+    page = context.new_page()
+    page.goto(url)
+    page.get_by_role("link", name="中文").click()
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    context.close()
+
+
 def test_a_time_that_was_typed_in_utc_stays_the_same_time(browser: Browser, url: str) -> None:
     page, complaints = opened(browser, url, timezone_id="Asia/Shanghai")
     late = Late(page, "console.js")

@@ -153,6 +153,20 @@ def test_every_answer_forbids_scripts_of_others_and_framing(path: str, user: Tes
     assert headers["referrer-policy"] == "no-referrer"
 
 
+@pytest.mark.parametrize("path", ["/static/console.css", "/static/report/words.js"])
+def test_a_browser_keeps_a_static_file_until_its_content_changes(path: str, user: TestClient) -> None:
+    reply = user.get(path)
+    again = user.get(path, headers={"if-none-match": reply.headers["etag"]})
+    assert (reply.status_code, again.status_code, again.content) == (200, 304, b"")
+    for name in ("etag", "cache-control", "content-security-policy", "x-content-type-options"):
+        assert again.headers[name] == reply.headers[name], name
+    assert reply.headers["cache-control"] == "no-cache"
+    # A file of the same size and date, as an installation of another version may write it.
+    dated = {"if-none-match": '"another"', "if-modified-since": reply.headers["last-modified"]}
+    assert user.get(path, headers=dated).content == reply.content
+    assert user.get("/").headers["cache-control"] == "no-store"
+
+
 def test_no_page_has_a_script_of_its_own(user: TestClient, console: Console) -> None:
     made_run(console.runs, "a")
     for path in ("/", "/new", "/new?template=rate", "/targets", "/data", "/api", "/tasks/a", "/compare?task=a&task=a"):

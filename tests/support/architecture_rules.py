@@ -373,7 +373,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
+        {"bench.accuracy.sweep", "bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
          "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
     # The charts of a live page are those of its report.
@@ -382,12 +382,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
     ),
     "bench.console.report_text": frozenset(
-        {"bench.answer_quality.stored", "bench.console", "bench.documents", "bench.load_search",
-         "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
+        {"bench.accuracy.sweep", "bench.answer_quality.stored", "bench.console", "bench.documents",
+         "bench.load_search", "bench.load_sweep.stored", "bench.report", "bench.run_files.shape", "bench.tuning.tune_file"}
     ),
     "bench.console.series": frozenset(
-        {"bench.answer_quality", "bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
-         "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
+        {"bench.accuracy.sweep", "bench.answer_quality", "bench.config", "bench.console", "bench.documents",
+         "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
+         "bench.run_files.run_directory", "bench.run_files.run_state",
          "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file"}
     ),
     # Which modes have a load that can be set is for the modes to say.

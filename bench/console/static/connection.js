@@ -62,7 +62,9 @@ function untouched(field) {
 const TYPED = "typed";
 const FIELDS = "main :is(input:not([type=hidden], [type=file]), select, textarea)[name]";
 
-document.getElementById("language")?.addEventListener("click", () => {
+const language = document.getElementById("language");
+language.hidden = false;
+language.addEventListener("click", () => {
   const typed = [...document.querySelectorAll(FIELDS)].map((field) => [
     field.name, field.value, field.checked ?? null, field.matches("[type=password], [data-secret]") && field.value !== "",
   ]);

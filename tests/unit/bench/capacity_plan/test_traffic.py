@@ -30,15 +30,23 @@ def test_a_row_lasts_until_the_next_one(tmp_path: Path) -> None:
     [
         ("", "it has no rate above 0"),
         ("00:00,0\n", "it has no rate above 0"),
-        ("08:00,5\n07:00,6\n", "the times must rise"),
-        ("08:00,many\n", "row 1 is '08:00,many'"),
+        ("08:00,5\n07:00,6\n", "line 2 is '07:00,6': its time must be after that of the line before"),
+        ("08:00,5\n08:00,6\n", "line 2 is '08:00,6': its time must be after that of the line before"),
+        ("08:00,many\n", "line 1 is '08:00,many'"),
+        ("x,3\n08:00,5\n", "line 1 is 'x,3'"),
         ("08:00\n", "write time and requests/s"),
-        ("08:00,-1\n", "row 1 is"),
+        ("08:00,-1\n", "line 1 is"),
     ],
 )
 def test_a_bad_schedule_is_refused(content: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=said):
         read_rates(written(tmp_path, content))
+
+
+def test_every_wrong_line_of_a_schedule_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_rates(written(tmp_path, "time,rate\n06:00,1\n# noon\n12:00,many\n05:00,2\n04:00,2\n13:00\n14:00,3\n"))
+    assert [problem.partition(": line ")[2][:1] for problem in caught.value.problems] == ["4", "5", "6", "7"]
 
 
 def test_lengths_that_are_missing_and_a_bad_file_are_said_together(tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def test_a_page_comes_in_the_language_that_the_browser_asks_for(user: TestClient
 
 
 def test_the_switch_leads_to_the_same_page_and_is_kept(user: TestClient) -> None:
-    link = re.search(r'id="language" href="([^"]*)" lang="([^"]*)"', user.get("/new?kind=search&target=a%26b").text)
+    link = re.search(
+        r'id="language" hidden href="([^"]*)" lang="([^"]*)"', user.get("/new?kind=search&target=a%26b").text
+    )
     assert link is not None
     assert link[2] == "zh-CN"
     reply = user.get(f"/new{unescape(link[1])}", follow_redirects=False)

@@ -15,7 +15,9 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from bench.accuracy.sweep import Sweep
 from bench.answer_quality import stored as quality
+from bench.calibrate.measure import write
 from bench.console.pages.reports import IN_A_FRAME
 from bench.console.service import Console
 from bench.load_search.decisions import Ending
@@ -29,6 +31,7 @@ from promptset.probes import make_probes, parse_probes
 from tests.support.golden_certificate import golden_calibration
 from tests.support.made_tasks import made_plan, made_tune
 from tests.support.made_visits import in_turn, made_search
+from tests.unit.bench.accuracy.test_sweep import row
 from tests.unit.bench.answers.test_quality_document import content_of
 from tests.unit.bench.load_search.test_conclusion import SCOUTS
 from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content, typed
@@ -89,16 +92,25 @@ def loads_of(path: Path) -> Iterator[str]:
     return (load.name for turn in race.turns for load in turn.loads)
 
 
+def a_calibration_sweep(path: Path, made: list[Path]) -> None:
+    found = Sweep(date="2026-11-30T05:00:00+00:00", version="1", host={}, rows=(row("concurrency", 1), row("rate", 50)))
+    for point in found.rows:
+        a_run(path / point.directory, made)
+    write(path, found)
+
+
 def a_plan(path: Path, made: list[Path]) -> None:
     a_search(path.with_name("searched"), made)
     made_plan(path.with_name("searched"), path.name)
 
 
-# For each kind: what makes its directory, and its links. A report has its own; each run in it adds two, also inside a search.
+# For each kind: what makes its directory, and its links. A report has its own; the report of each run in it adds two, also in
+# a search. A sweep of calibrations leads to certificates, which have no links.
 KINDS = {
     "run": (a_run, 2),
     "search": (a_search, 3 + 3 * 2),
     "sweep": (a_sweep, 4 + 4 * 2),
+    "calibrate-sweep": (a_calibration_sweep, 2),
     "quality": (a_task_of_quality, 3 + 3 * 2),
     "tune": (a_race, 12 + 12 * 2),
     "tune-held-load": (a_race_for_the_held_load, 12 * (1 + 3 + 3 * 2)),
@@ -134,6 +146,32 @@ def test_every_link_of_a_report_leads_somewhere(kind: str, user: TestClient, con
     found = walked(user, f"/tasks/{kind}")
     assert {link: leads for link, leads in found.items() if leads not in LEADS} == {}
     assert len(found) == links
+
+
+def test_a_sweep_of_calibrations_is_one_and_no_sweep_of_a_server(user: TestClient, console: Console) -> None:
+    a_calibration_sweep(console.runs / "swept", [])
+    task = user.get("/api/tasks/swept").json()
+    assert (task["kind"], task["load"], task["state"], task["started"]) == (
+        "calibrate --sweep", "calibration sweep, concurrency=1, rate=50", "ended", "2026-11-30T05:00:00+00:00"
+    )  # fmt: skip
+    assert task["headline"].startswith(
+        "Loads that this machine measures correctly: up to 1 streams at once (50 chunks/s)"
+    )
+    assert [(step["run"], step["load"], step["verdict"]) for step in task["steps"]] == [
+        ("concurrency-1", "1 streams", "VALID"), ("rate-50", "50 requests/s", "VALID")
+    ]  # fmt: skip
+    assert task["headline"] in " ".join(user.get("/api/tasks/swept/text").text.split())
+    page = user.get("/tasks/swept").text
+    assert ("校准" in user.get("/tasks/swept?trueload_language=zh-CN").text, "Run again" in page) == (True, False)
+
+
+def test_a_damaged_sweep_of_calibrations_names_its_command(user: TestClient, console: Console) -> None:
+    a_calibration_sweep(console.runs / "swept", [])
+    file = console.runs / "swept" / "sweep.json"
+    file.write_bytes(file.read_bytes()[:300])
+    problem = user.get("/api/tasks/swept").json()["problem"]
+    assert problem.startswith("sweep.json cannot be read: ")
+    assert problem.endswith("To make it again: python -m bench calibrate --sweep")
 
 
 @pytest.mark.processes

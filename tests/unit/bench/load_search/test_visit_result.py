@@ -206,5 +206,5 @@ def test_how_long_the_first_requests_took_is_of_those_of_the_warm_up_too() -> No
 
 def test_objectives_that_no_search_can_look_for_are_refused_all_at_once() -> None:
     with pytest.raises(UsageError) as refused:
-        wanted("requests_per_s>5", "ttft:p99>500ms", "ttft:max<1s", "tpot:p99<50ms")
+        wanted("requests_per_s>5", "ttft:min<500ms", "ttft:max<1s", "tpot:p99<50ms")
     assert len(refused.value.problems) == 3

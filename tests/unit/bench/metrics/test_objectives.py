@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from bench.documents import formatting
 from bench.errors import UsageError
-from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
+from bench.metrics.objectives import Objective, evaluate, from_user, meet_all, parse, parse_one, with_limits
 from bench.metrics.run_numbers import Numbers
 from bench.records import Outcome, RequestRecord
 from bench.results.numbers import Metric, Throughput
@@ -87,6 +88,34 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
 def test_a_wrong_objective_is_explained(text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=f"--slo.*{sentence}"):
         parse_one(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("ttft:p99>500ms", "ttft:p99<500ms"),
+        ("e2el{class=a}:p90 >= 3 s", "e2el{class=a}:p90 <= 3 s"),
+        ("job:p90>60s", "job:p90<60s"),
+        ("wer:mean>5%", "wer:mean<5%"),
+        ("error_rate>1%", "error_rate<1%"),
+        ("tps:p50<20", "tps:p50>20"),
+        ("goodput<=95%", "goodput>=95%"),
+        ("accuracy<80%", "accuracy>80%"),
+        ("requests_per_s<5", "requests_per_s>5"),
+        ("jobs_per_hour_per_user<30", "jobs_per_hour_per_user>30"),
+    ],
+)
+def test_a_limit_on_the_good_side_is_refused_of_users_and_read_of_files(text: str, right: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(f": write {right}")) as refused:
+        from_user(text)
+    assert len(refused.value.problems) == 1
+    assert from_user(right) == parse_one(right)
+    assert parse([text, "ttft:p99<1s"])[0].text == text
+
+
+def test_the_length_of_audio_may_have_a_limit_on_either_side() -> None:
+    assert from_user("audio:p50>3s").op == ">"
+    assert from_user("audio:p50<3s").op == "<"
 
 
 def test_goodput_counts_what_keeps_the_limits_on_latencies_beside_it() -> None:
@@ -188,7 +217,14 @@ def test_an_objective_on_errors_is_held_against_their_interval() -> None:
 
 
 def test_an_objective_without_a_value_did_not_hold() -> None:
-    assert evaluate(parse(["ttft<1s"]), numbers(_latency(None))).held is False
+    texts, of_all = ["ttft<1s"], numbers(_latency(None), error_rate=1.0)
+    assert evaluate(parse(texts), of_all).held is False
+    assert evaluate(parse([*texts, "error_rate<50%"]), of_all).held is False
+
+
+def test_without_a_request_nothing_is_said_of_objectives() -> None:
+    slo = evaluate(parse(["ttft<1s", "error_rate<1%", "requests_per_s>1"]), numbers(_latency(None)))
+    assert (slo.held, {row.shown for row in slo.objectives}) == (None, {"not shown"})
 
 
 def test_no_objectives_hold_nothing() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from bench.documents.document import Level
 from bench.documents.first_screen import sent_words
+from bench.errors import Exit
+from bench.evaluate import exit_status
 from bench.metrics.objectives import parse
 from bench.records import Outcome
 from bench.verdict import SIGNS
@@ -53,6 +55,22 @@ def test_missed_objectives_stand_first() -> None:
     assert first.startswith("ttft:mean<5ms")
     assert "missed" in first
     assert "held" in second
+
+
+def test_a_run_in_which_no_request_ended_misses_no_objective() -> None:
+    records = [made_record(i, outcome=Outcome.INTERRUPTED, chunks_ms=()) for i in range(3)]
+    objectives = parse(["ttft:p50<90ms", "error_rate<1%"])
+    for some in ([], records):
+        summary = made_summary(some, objectives=objectives)
+        lines = first_lines(summary)
+        assert [line.split("  ")[-1].strip() for line in lines if "<" in line][:2] == [
+            "not shown: nothing was measured"
+        ] * 2
+        assert "missed" not in run_text(summary)
+        assert "objectives missed" not in run_page(summary)
+        assert exit_status(typed_summary(summary), stop_reason="interrupted") is Exit.INTERRUPTED
+    failed = made_summary([made_record(outcome=Outcome.RESET, chunks_ms=())], objectives=objectives)
+    assert "2 objectives missed" in run_page(failed)
 
 
 def test_only_what_a_run_shows_to_be_held_is_drawn_as_good() -> None:

@@ -161,6 +161,32 @@ def test_every_problem_is_said_at_once() -> None:
     assert len(refused.value.problems) == 5
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"flag": {"seqs": [1]}, "flags": {}, "server": {"command": "serve {port} {seqs}"}},
+        {"flags": {"seqs": 3}, "server": {"command": "serve {port} {seqs}"}, "needs": {"seqs": "seqs > 1"}},
+        {"default": [1], "server": {"command": "serve {port} {seqs} {tokens} {model}"}},
+        {"exclude": 3, "flags": {"seqs": [*range(200)]}},
+        {"goal": "speed", "search": {"start": 3}},
+        {"goal": "held_load", "objectives": "ttft:p99<1s"},
+        {"goal": "dollars_per_million_tokens", "gpu_hour_cost": -1},
+        {"load": [1], "objectives": ["job:p90<60s"]},
+        {"server": {"command": 3}},
+        {"server": {"ports": "x", "port": 3}},
+        {1: 2},
+    ],
+)
+def test_a_key_of_a_wrong_form_neither_hides_a_wrong_value_nor_makes_one(form: dict[Any, Any]) -> None:
+    content = copy.deepcopy(BASE) | form | {"budget": "5s"}
+    content["server"] = BASE["server"] | form.get("server", {})
+    with pytest.raises(UsageError) as refused:
+        spec_of(content, lambda settings: resolve(dict(settings)))
+    *of_form, of_budget = refused.value.problems
+    assert len(of_form) == (2 if "port" in form.get("server", {}) else 1), of_form
+    assert "5 s is too short" in of_budget
+
+
 def test_a_race_that_goes_on_may_have_another_budget_and_nothing_else() -> None:
     assert made(budget="2h").sha256 == made().sha256
     assert made(visit="9s").sha256 != made().sha256
