@@ -114,6 +114,8 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
         RunDirectory.create(tmp_path / "file")
     with pytest.raises(UsageError, match="cannot be written"):
         RunDirectory.create(tmp_path / "file" / "below")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunDirectory.refuse_used(tmp_path / "file" / "below")
 
 
 @pytest.mark.parametrize("more", [[], ["--sweep", "concurrency=1"], ["--full"]])
