@@ -118,6 +118,8 @@ class Operations:
 
     def gate(self, names: Sequence[str], rules: GateRules) -> dict[str, object]:
         """The result of `python -m bench gate`, with its exit status."""
+        if not rules.objectives and rules.baseline is None:
+            raise ConsoleError("nothing to check the runs against: give objectives, a baseline, or both")
         runs = [str(self.console.folder.directory(name).resolve()) for name in names]
         words = [f"--slo={objective}" for objective in rules.objectives] + [f"--margin={rules.margin}"]
         if rules.baseline is not None:

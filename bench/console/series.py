@@ -29,8 +29,7 @@ from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer, load_text
 from bench.load_search.decisions import Ending
 from bench.load_search.evidence import counts
-from bench.load_search.follower import outcome
-from bench.load_search.visit_table import broke
+from bench.load_search.follower import came_of
 from bench.load_sweep import measure, stored
 from bench.results.plan import PlanContent
 from bench.results.sweep import SweepContent
@@ -140,13 +139,10 @@ def _search(path: Path, is_held: bool) -> Progress:
     settings = _yaml(path / "search.yaml")
     kept = search_file.stored(read_object(path / "search.json", "search"))
     search, stopped_by = kept.search, kept.stopped_by
-    kind, goals = search.settings.load_kind, search.settings.goals
+    kind = search.settings.load_kind
     steps = []
     for result in search.results:
-        broken = ", ".join(f"{goal.text} {broke(result, goal)[0]}" for goal in goals)
-        fell_behind = ", and requests pile up" if result.kept_up is False else ""
-        sentence = f"{outcome(search, result)} (broken: {broken}; {result.requests:,} requests{fell_behind})"
-        sentence = sentence if counts(result) else f"{result.verdict}: it counts for nothing"
+        sentence = came_of(search, result) if counts(result) else f"{result.verdict}: it counts for nothing"
         steps.append(
             Step(
                 run=result.run_dir,

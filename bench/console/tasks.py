@@ -290,7 +290,8 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
         return f"{config['rate']} requests/s{until}"
     if config.get("mode") in ("throughput", "trace"):
         return f"{config['mode']}{until}"
-    return f"{config.get('concurrency') or 10} users{until}"
+    users = config.get("concurrency") or 10
+    return f"{users} user{'' if str(users) == '1' else 's'}{until}"
 
 
 def _length(duration: object) -> str:

@@ -195,7 +195,7 @@ def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Tab
     notes: tuple[str, ...] = (note, *([f"Left out: {', '.join(left_out)}."] if left_out else []))
     if without_truth:
         notes += ("No truth: the ledger of the mock does not say it.",)
-    return Table("Error of each number", columns, rows, ("true", "of the value", "stamps allow"), notes=notes)
+    return Table("Error of each number", columns, rows, ("true", "of it", "stamps allow"), notes=notes)
 
 
 def _error(row: NumberRow | None) -> Cell:
@@ -234,7 +234,7 @@ def _replicas(targets: Sequence[TargetErrors]) -> Iterator[Table]:
     heads = [f"{_METRIC[key].title} {STATS[stat]} ({_METRIC[key].unit})" for key, stat in shown]
     note = "Measured less true, of the requests that this replica's lines in the ledger have, whatever the client recorded."
     columns = (Column("Replica"), Column("Requests"), *map(Column, heads))
-    yield Table("Error of each replica", columns, tuple(rows), ("true", "of the value", "stamps allow"), notes=(note,))
+    yield Table("Error of each replica", columns, tuple(rows), ("true", "of it", "stamps allow"), notes=(note,))
 
 
 def _throughput(rows: Sequence[NumberRow]) -> Table:

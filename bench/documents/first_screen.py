@@ -24,13 +24,12 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
 from bench.metrics.catalog import METRICS
-from bench.results.certificate import LedgerCalibration
+from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.status import Status
 from bench.verdict import headline
 from bench.verdict.advice import advice_of
 
 if TYPE_CHECKING:
-    from bench.results.certificate import KnownCalibration
     from bench.results.numbers import TooFewValues
     from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 
@@ -209,9 +208,12 @@ def _numbers(summary: RunSummary) -> Table:
         if key == "inputs_per_s":
             rows += _images_a_minute(summary)
     columns = (Column(""), Column("Median"), Column("P99"))
-    notes = () if summary.errors else (f"{remarks.no_errors(summary).capitalize()}.",)
+    notes = [] if summary.errors else [f"{remarks.no_errors(summary).capitalize()}."]
+    if isinstance(calibration, KnownCalibration) and calibration.metrics:
+        ago = formatting.age(calibration.age_s)
+        notes.append(f"Errors: what a calibration of a similar load found on this machine, {ago} ago.")
     return Table(
-        "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=notes,
+        "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=tuple(notes),
         level=Level.FIRST, half=True, lead=True,
     )  # fmt: skip
 

@@ -23,7 +23,8 @@ from bench.documents.document import (
     findings,
     text_cells,
 )
-from bench.documents.formatting import NOTHING, number
+from bench.documents.formatting import NOTHING, measured, number
+from bench.metrics.catalog import METRICS
 from bench.results.plan import PlanContent, SearchedRate
 
 FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/fit.md."
@@ -79,8 +80,8 @@ def _answers(content: PlanContent) -> Facts:
         rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({ends})"))
     fewer = "these" if content.replicas is None else "one fewer"
     if content.breaks_first_s is None:
-        perhaps = any(hour.breaks == "perhaps" for hour in content.hours)
-        rows.append(Fact(f"Breaks first with {fewer}", "perhaps none" if perhaps else "no hour"))
+        perhaps = [clock(hour.start_s) for hour in content.hours if hour.breaks == "perhaps"]
+        rows.append(Fact(f"Breaks first with {fewer}", f"perhaps {perhaps[0]}, or none" if perhaps else "no hour"))
     else:
         low, high = content.breaks_first_interval or (content.breaks_first_s, content.breaks_first_s)
         span = "" if low == high else f" ({clock(low)} to {clock(high)})"
@@ -131,12 +132,18 @@ def _range(content: PlanContent, low: float, high: float) -> str:
     return f"{low:.0f} to {most}"
 
 
+def _unit(objective: str) -> str:
+    """The unit of a metric, or of goodput, which is a share."""
+    metric = METRICS.get(objective.partition(":")[0])
+    return "share" if metric is None else metric.unit
+
+
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
             text_cells(
                 one.objective,
-                NOTHING if one.value is None else number(one.value),
+                measured(one.value, _unit(one.objective)),
                 NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
                 f"{one.holds:.0%}",
             )

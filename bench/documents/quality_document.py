@@ -141,11 +141,11 @@ def _measures(content: QualityContent) -> Table:
         f"p is corrected for all measures (Holm); below {share(content.alpha)} load changes the answers. "
         f"Within the margin: the whole interval is inside ±{_of_points(content.margin)}.",
     )
-    return Table("Alone against under load", columns, rows, ("bad",), notes=notes, level=Level.FIRST, lead=True)
+    return Table("Alone against under load", columns, rows, ("answers",), notes=notes, level=Level.FIRST, lead=True)
 
 
 def _of(row: QualityShare) -> str:
-    return f"{row.bad} of {row.answers}"
+    return f"{row.bad} of {row.answers} bad"
 
 
 def _p(value: float) -> str:

@@ -103,12 +103,13 @@ def outcome(search: Search, result: Result) -> str:
     return "did not clearly break" if result.phase == "scout" else "held"
 
 
-def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:
-    """What stays of a visit."""
-    kind = search.settings.load_kind
-    load = load_text(result.load, kind)
-    if not counts(result):
-        return [f"visit {result.n}: {load}: {_LOST[result.verdict]}"]
+def _seconds(seconds: float) -> str:
+    """A time of which a scout has fractions."""
+    return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{seconds:.0f} s"
+
+
+def came_of(search: Search, result: Result) -> str:
+    """The outcome of a visit with its evidence: what share of the requests broke each objective."""
     shares = [
         f"{goal.text}: {broke(result, goal)[0]}"
         if goal.allowed is None
@@ -117,9 +118,17 @@ def ended_lines(search: Search, result: Result, require: float | None) -> list[s
     ]
     if result.kept_up is False:
         shares.append("requests pile up")
-    state = outcome(search, result)
+    return f"{outcome(search, result)} ({', '.join(shares)}; {result.requests:,} requests)"
+
+
+def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:
+    """What stays of a visit."""
+    kind = search.settings.load_kind
+    load = load_text(result.load, kind)
+    if not counts(result):
+        return [f"visit {result.n}: {load}: {_LOST[result.verdict]}"]
     return [
-        f"visit {result.n}: {load} {state} ({', '.join(shares)}; {result.requests:,} requests)",
+        f"visit {result.n}: {load} {came_of(search, result)}",
         f"  {_known(search, result.load if require is None else require)}",
     ]
 
@@ -155,7 +164,7 @@ class SearchTerminal(Terminal, Follower):
         """Say what is tried."""
         self._now = situation(search, visit, self._require)
         if not self.is_terminal:
-            took = f"{visit.settle_s:.0f} s to settle, {visit.measure_s:.0f} s to measure"
+            took = f"{_seconds(visit.settle_s)} to settle, {_seconds(visit.measure_s)} to measure"
             left = f"about {duration(self._now.left_s)} of {duration(self._now.budget_s)} left"
             self.say(f"{self._now.trying} ({took}; {left})")
         self._wait.enter_context(self.waiting(f"preparing {self._now.trying}"))

@@ -157,8 +157,9 @@ def describe_window(
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
         warnings.append(
-            f"Each user got about {rounds:.1f} replies. Users in step are answered in waves, and the wave that the end "
-            f"cuts off can change the rates (requests/s, tokens/s) by up to {100 / max(rounds, 1):.0f}%: run longer."
+            f"The steady window is as long as {rounds:.1f} typical replies. Users in step are answered in waves, and the "
+            "wave that the end cuts off can change the rates (requests/s, tokens/s) by up to "
+            f"{100 / max(rounds, 1):.0f}%: run longer."
         )
     step_ns, zero_ns = over_time.step_s * NS_PER_S, over_time.t_s[0] * NS_PER_S
     first, last = math.ceil((window.start_ns - zero_ns) / step_ns), math.floor((window.end_ns - zero_ns) / step_ns)

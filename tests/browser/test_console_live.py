@@ -56,10 +56,14 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
     browser: Browser, url: str, tmp_path: Path
 ) -> None:
     run = made_run(tmp_path / "runs", "run", state="running")
-    (run / LIVE).write_bytes(b"".join(map(line, range(1, SECONDS))))
+    (run / LIVE).write_bytes(b"")
     page, complaints = opened(browser, url)
     with RunDirectory(run).held():
         page.goto(page.url + "tasks/run")
+        # Before the first second there is nothing to draw, and nothing is drawn.
+        page.locator("#no-numbers").wait_for()
+        assert not page.locator("#chart-status_codes").is_visible()
+        (run / LIVE).write_bytes(b"".join(map(line, range(1, SECONDS))))
         page.locator("#n-sent", has_text=str(10 * (SECONDS - 1))).wait_for()
         with (run / LIVE).open("ab") as file:
             file.write(line(SECONDS))

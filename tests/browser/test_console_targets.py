@@ -33,3 +33,21 @@ def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     assert all("400" in said for said in complaints)  # The probe that fails answers so.
+
+
+def test_the_url_of_another_server_leaves_the_chosen_target(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url)
+    page.goto(f"{page.url}targets")
+    page.locator("[name=name]").fill("lab")
+    page.locator("[name=url]").fill("http://127.0.0.1:10")
+    page.get_by_role("button", name="Save").click()
+    page.goto(re.sub("/targets.*", "/new", page.url))
+    target, address = page.locator("#f-target"), page.locator("#f-url")
+    assert target.input_value() == "lab"
+    address.fill("http://127.0.0.1:10/v1/completions")
+    address.blur()
+    assert target.input_value() == "lab"
+    address.fill("http://127.0.0.1:11")
+    address.blur()
+    assert target.input_value() == ""
+    assert complaints == []

@@ -41,6 +41,13 @@ if (start) {
 }
 document.addEventListener("renewed", addCopyButtons);
 
+// A URL of another server than the chosen target's is the server to test.
+const aim = document.getElementById("f-target");
+document.getElementById("f-url")?.addEventListener("change", (event) => {
+  const { url } = aim.selectedOptions[0].dataset, typed = event.target.value.trim();
+  if (url && typed && !typed.startsWith(new URL(url).origin)) aim.value = "";
+});
+
 // The settings under "More" that have a word in them.
 const find = document.getElementById("find");
 if (find) {

@@ -271,6 +271,7 @@ const VALUES = {
   const setLoad = byId("set-load");
 
   function show(now, step) {
+    [byId("no-numbers").hidden, byId("over-time").hidden] = [true, false];
     if (setLoad && typeof now.load === "number") {
       const field = setLoad.elements.load;
       byId("n-load").textContent = number(now.load);
@@ -286,7 +287,8 @@ const VALUES = {
     const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
     if (shown) byId("n-latency").textContent = `${number(shown.p50)} / ${number(shown.p99)}`;
     byId("n-tokens").textContent = number((ofInputs ? step.inputs : step.output_tokens) / step.seconds);
-    byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : now.left_s >= 120 ? tr("about %(n)s min left", { n: Math.round(now.left_s / 60) }) : tr("about %(s)s s left", { s: Math.round(now.left_s) });
+    const left = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : now.left_s >= 120 ? tr("about %(n)s min left", { n: Math.round(now.left_s / 60) }) : tr("about %(s)s s left", { s: Math.round(now.left_s) });
+    byId("left").textContent = byId("run") ? tr("this run: %(left)s", { left }) : left;
     if (now.share_done !== null) byId("progress").value = now.share_done;
     byId("objectives").replaceChildren(...now.objectives.map((one) => {
       const value = one.value === null ? tr("nothing yet") : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : `${number(one.value)} ${one.unit}`;

@@ -96,7 +96,7 @@ def test_the_gate_says_what_the_command_says(operations: Operations) -> None:
     assert len(held["gate"]["objectives"]) == 1
     assert (operations.console.runs / ".console" / "baselines" / "main.json").is_file()
     assert operations.gate(names, GateRules(["ttft:p90<1ms"]))["exit_status"] == 1
-    with pytest.raises(ConsoleError, match="nothing to check the runs against"):
+    with pytest.raises(ConsoleError, match="nothing to check the runs against: give objectives"):
         operations.gate(names, GateRules())
     with pytest.raises(ConsoleError, match="ttft:p9x"):
         operations.gate(names, GateRules(["ttft:p9x<1ms"]))

@@ -119,6 +119,7 @@ def test_probes_that_the_model_cannot_answer_are_told() -> None:
     )
     shown = " ".join(text.render(quality_document(content), Level.FIRST, width=120).split())
     assert "right answers: none even without load, so load can take nothing" in shown
+    assert "answers 180 of 180 bad 60 of 60 bad" in shown
     assert answer_line(content)[0] == "Nothing can be shown of right answers"
 
 

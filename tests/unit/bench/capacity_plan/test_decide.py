@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_scaling_by_the_hour_takes_fewer_replicas_and_costs_what_they_cost(tmp_p
     ],
 )
 def test_a_load_that_the_fit_has_not_seen_is_not_known(of: dict[str, Any], said: str | None, tmp_path: Path) -> None:
-    plan = planned(stretches(tmp_path, *SLO, **of)[0], asked())
+    plan = planned(stretches(tmp_path, *SLO, hours=HOURS[2:3], **of)[0], asked())
     assert plan.known is (said is None)
     assert [said in sentence for sentence in plan.unknown if said is not None] == ([] if said is None else [True])
 
@@ -208,5 +209,6 @@ def test_an_answer_fits_80_columns(tmp_path: Path) -> None:
     plan = planned(stretches(tmp_path, *SLO, draws=2)[0], asked(draws=2, price=3.0, cold_start_s=30.0))
     shown = text.render(plan_document(plan), Level.USUAL, width=80)
     assert "2 replicas hold the objectives, $144 a day" in shown
+    assert re.search(r"ttft:p99<\S+ +[\d.]+ ms ", shown)
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("\n") < 45

@@ -69,6 +69,7 @@ def test_hours_within_the_interval_break_perhaps(tmp_path: Path) -> None:
     # Four keep 64 to 100.
     assert [hour["breaks"] for hour in content["hours"]] == ["no", "no", "perhaps", "no"]
     assert content["breaks_first_s"] is None
+    assert "perhaps 14:00, or none" in text.render(plan_document(msgspec.convert(content, PlanContent)), Level.USUAL)
 
 
 def test_of_a_search_that_nothing_broke_only_a_lower_bound_is_known(tmp_path: Path) -> None:

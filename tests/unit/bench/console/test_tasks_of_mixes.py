@@ -18,9 +18,10 @@ SETTINGS = {"url": "http://127.0.0.1:9", "mix": "mine.yaml", "duration": "5s"}
     [
         (RATES, {}, "requests/s", "2.5 requests/s in 2 classes, 5 s"),
         (SHARES, {}, "users", "10 users, 5 s"),
+        (SHARES, {"concurrency": 1}, "users", "1 user, 5 s"),
         (SHARES, {"rate": 3}, "requests/s", "3 requests/s, 5 s"),
     ],
-    ids=["rates", "shares", "shares-of-a-rate"],
+    ids=["rates", "shares", "one-user", "shares-of-a-rate"],
 )
 def test_a_saved_or_queued_task_with_a_mix_has_a_page_with_its_load(
     mix: bytes, more: dict[str, object], unit: str, load: str, user: TestClient, console: Console

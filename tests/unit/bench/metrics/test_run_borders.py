@@ -162,8 +162,8 @@ def test_few_rounds_are_warned_of_in_a_closed_loop_alone() -> None:
 
     (few,) = warned(False, 2_000.0)
     assert few == (
-        "Each user got about 5.0 replies. Users in step are answered in waves, and the wave that the end cuts off can change "
-        "the rates (requests/s, tokens/s) by up to 20%: run longer."
+        "The steady window is as long as 5.0 typical replies. Users in step are answered in waves, and the wave that the end "
+        "cuts off can change the rates (requests/s, tokens/s) by up to 20%: run longer."
     )
     assert warned(True, 2_000.0) == []
     assert warned(False, 10.0) == []

@@ -117,6 +117,8 @@ def test_the_error_of_a_calibration_stands_beside_its_number() -> None:
     assert head.count("error") == 2
     assert "+0.012" in ttft
     assert "-0.300" in ttft
+    note = "Errors: what a calibration of a similar load found on this machine, 2 hours ago."
+    assert note in "\n".join(first_lines(summary))
     assert "error" not in "\n".join(first_lines(many())).partition("calibrate")[0]
 
 
