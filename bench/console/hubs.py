@@ -131,7 +131,7 @@ def look_up(source: str, name: str, file: str | None) -> HubFile:
         sizes = hub.sizes(endpoint, name)
     except Exception as e:  # The packages raise what they like.
         raise ConsoleError(failure(source, name, first_line(e))) from e
-    chosen = _chosen(name, sizes, file)
+    chosen = choose(name, sizes, file)
     if sizes[chosen] > MOST_UPLOADED:
         whole = tr("%(run)s of %(task)s", run=chosen, task=name)
         raise TooLarge(tr("%(name)s has more than %(size)s", name=whole, size=f"{MOST_UPLOADED // 2**30} GiB"))
@@ -148,7 +148,7 @@ def first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
-def _chosen(name: str, sizes: Mapping[str, int], file: str | None) -> str:
+def choose(name: str, sizes: Mapping[str, int], file: str | None) -> str:
     """The file that was asked for, the only one, or the first of a split. Raises ConsoleError, which lists the files."""
     usable = sorted(path for path in sizes if path.endswith(ENDINGS) and not path.startswith("."))
     if file:
@@ -159,7 +159,7 @@ def _chosen(name: str, sizes: Mapping[str, int], file: str | None) -> str:
     elif (split := of_split(usable)) is not None:
         return split
     listed: str = ", ".join(usable[:_LISTED])
-    if more := len(usable) - _LISTED if len(usable) > _LISTED else 0:
+    if (more := len(usable) - _LISTED) > 0:
         listed = tr("%(names)s and %(n)s more", names=listed, n=more)
     if not usable:
         raise ConsoleError(tr("%(name)s has no file of requests", name=name))

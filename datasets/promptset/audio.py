@@ -61,8 +61,6 @@ def wav_file(samples: bytes, rate: int) -> bytes:
 
 def wav_length_ns(content: bytes) -> int | None:
     """The length of a WAV file of PCM samples in ns, by the samples that are there. Returns None for other formats."""
-    if content[:4] != b"RIFF":
-        return None
     source = io.BytesIO(content)
     try:
         with wave.open(source) as file:

@@ -71,8 +71,8 @@ GROUPS: dict[str, Group] = {
     ),
     "results": Group(
         ("bench/results/*.py",),
-        (f"{_BENCH}/results", f"{_BENCH}/test_written_files.py", f"{_BENCH}/metrics/test_server_requests.py",
-         f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py",
+        (f"{_BENCH}/results", f"{_BENCH}/answers", f"{_BENCH}/test_written_files.py",
+         f"{_BENCH}/metrics/test_server_requests.py", f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py",
          f"{_BENCH}/release_gate/test_baseline_content.py"),
     ),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
@@ -121,7 +121,8 @@ GROUPS: dict[str, Group] = {
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
-        (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
+        (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""

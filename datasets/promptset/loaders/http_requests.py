@@ -81,7 +81,7 @@ def _looks_like(content: bytes) -> str:
         entry = _object(first)
         if entry is not None and isinstance(entry.get("method"), str) and isinstance(entry.get("url"), str):
             return "targets"
-        if b'"log"' in content[:4096] and "log" in (_object(content) or {}):
+        if "log" in (_object(content) or {}):
             return "har"
     decoded = [_decoded(line) for line in _lines(content)[:100]]
     return "base64" if all(body is not None and _object(body) is not None for body in decoded) else "bodies"

@@ -23,6 +23,7 @@ from bench.fit.read import read_runs
 from bench.records import to_line
 from bench.run_files.run_directory import RunDirectory
 from bench.verdict.finding import Status
+from tests.support.made_ledger import made_line
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run
 
@@ -93,6 +94,17 @@ def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Pat
     assert "samples.jsonl, line 2: sent and done stand together" in found
     assert "ledger.jsonl, line 1: status is missing" in found
     assert found.endswith("more lines are damaged")
+
+
+def test_each_chunk_of_a_ledger_has_its_kind_its_tokens_and_its_time(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    whole = made_line(made_record(0))
+    lines = [whole, {**whole, "chunk_kind": "cc"}, {**whole, "chunk_tokens": [1, 1, 1, 1]}]
+    (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    found = [problem.partition("ledger.jsonl, ")[2] for problem in problems_of(directory)]
+    assert found == [
+        "line 2: chunk_kind has 2 entries, and write_ns has 3", "line 3: chunk_tokens has 4 entries, and write_ns has 3",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("line", [b"5", b"[]", b"{}", b'{"id":"a","status":200,"write_ns":[1]}'])

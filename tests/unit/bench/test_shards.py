@@ -67,6 +67,11 @@ def test_samples_are_merged_where_no_worker_has_a_file_of_requests(directory: Ru
     assert (directory.path / "samples.jsonl").read_bytes() == sample(1, 1) + sample(2, 0)
 
 
+def test_only_one_of_several_workers_has_files_of_its_own() -> None:
+    assert shard_names(None) == ("requests.jsonl", "samples.jsonl")
+    assert shard_names(0) == ("requests-0.jsonl", "samples-0.jsonl")
+
+
 def test_the_torn_last_line_of_a_killed_worker_is_passed_over(directory: RunDirectory) -> None:
     shard(directory, 0, [line(0, 10), line(2, 30)])
     shard(directory, 1, [line(1, 20, 1), line(3, 40, 1)[:-30]])

@@ -57,6 +57,7 @@ TRACES = [
      [0.0], [2]),
     ([{"input_tokens": 29, "output_tokens": 2, "at_s": 4}, {"input_tokens": 18, "at_s": 5.5}], "l.jsonl", [29, 18],
      [0.0, 1.5], [2, None]),
+    ([{"chat_id": 1, "input_tokens": 27, "output_tokens": 3, "at_s": 4}], "c.jsonl", [27], [0.0], [3]),
 ]  # fmt: skip
 
 

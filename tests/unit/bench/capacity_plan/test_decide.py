@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from bench.capacity_plan import decide
 from bench.capacity_plan.decide import Search, least_true, spread
 from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.simulators import Simulated
 from bench.capacity_plan.stretches import Question, supported
+from bench.capacity_plan.traffic import Hour, Requests
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import UsageError
@@ -165,6 +168,36 @@ def test_goodput_is_the_share_that_keeps_every_limit(tmp_path: Path) -> None:
 def test_objectives_that_a_simulation_cannot_tell_are_refused(slo: str) -> None:
     with pytest.raises(UsageError, match="plan knows ttft, tpot, e2el and goodput"):
         supported(parse([slo]))
+
+
+def test_objectives_that_a_simulation_can_tell_are_taken() -> None:
+    supported(parse(["ttft:p99<1s", "tpot:p99<50ms", "e2el:mean<9s", "goodput>=90%"]))
+
+
+def test_an_hour_without_traffic_has_a_stretch_too(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO)
+    assert found.seconds(Hour(0, 3_600, 0.0)) == 20
+
+
+def test_what_a_replica_holds_at_once(tmp_path: Path) -> None:
+    """One replica has 0 to 4 s, 1 to 3 s, and 2 s to the end at 5 s; the other 3 to 5 s: 11 s of requests in twice 5 s."""
+
+    class Seen:
+        def answers(self, jobs: Sequence[object]) -> list[Simulated]:
+            first = [0.5e6, 1.5e6, None, 3.5e6]
+            return [Simulated([0.0, 1e6, 2e6, 3e6], first, [4e6, 3e6, None, 5e6], [0, 0, 0, 1])]
+
+    class Day:
+        hours = HOURS
+
+        def requests(self, *of: object) -> Requests:
+            return Requests([0.0, 1e6, 2e6, 3e6], [10, 20, 30, 40], [1, 2, 3, 4])
+
+    made, _ = stretches(tmp_path, "ttft:p99<1s")
+    found: Any = replace(made, simulators=cast("Any", Seen()), traffic=cast("Any", Day()))
+    answer = found.answer(Question(HOURS[0], 2, 0))
+    assert (answer.in_flight, answer.tokens, answer.mean_in_flight) == (3, 11 + 22 + 33, 1.1)
+    assert (answer.values, answer.broken) == ((math.inf,), 0.25)
 
 
 def test_the_spread_of_few_draws_is_all_of_them() -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 from msgspec.structs import replace
 
-from bench.capacity_plan.fitted import drawn
+from bench.capacity_plan.fitted import FittedServer, drawn
 from bench.results.profile import FittedCoefficient
 from tests.support.planned_server import profile
 
@@ -42,3 +42,22 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
 def test_a_server_whose_prompts_cost_their_tokens_alone_has_none_in_a_draw(tmp_path: Path) -> None:
     made = profile(tmp_path, resamples=[1.2])
     assert all("b4" not in cost_of(file) for file in drawn(made, 2, tmp_path).files)
+
+
+@pytest.mark.parametrize(
+    ("engine", "seqs", "in_flight", "said"),
+    [
+        ("sampled", 64, 64, []),
+        ("sampled", 64, 65, ["a profile of sampled times serves more than 64 like 64"]),
+        ("batching", None, 80, []),
+        ("batching", None, 81, ["max_num_seqs is not known"]),
+        ("batching", 64, 128, []),
+        ("batching", 64, 129, ["what such batches cost is not known"]),
+    ],
+)
+def test_a_fit_knows_what_it_saw_and_a_little_more(
+    engine: str, seqs: int | None, in_flight: int, said: list[str], tmp_path: Path
+) -> None:
+    server = FittedServer(replace(profile(tmp_path, seen=64, seqs=seqs), engine=engine), [])
+    found = server.beyond(in_flight, 0)
+    assert [words in sentence for words, sentence in zip(said, found, strict=True)] == [True] * len(said)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from bench.capacity_plan.traffic import Hour, read_rates, read_schedule, read_trace
+from bench.capacity_plan.traffic import Hour, Trace, read_rates, read_schedule, read_trace
 from bench.errors import UsageError
 
 LENGTHS = {"input_tokens": "100", "output_tokens": "uniform:5..9"}
@@ -83,6 +84,29 @@ def test_a_trace_is_its_own_requests_at_the_busiest_stretch_of_each_hour(tmp_pat
     assert found.prefix[0][1] == 512
     drawn_together = day.requests(day.hours[1], 10.0, draw=0, times=2.0)
     assert len(drawn_together.at_us) == 40
+
+
+def trace_of(folder: Path, times_s: Iterable[float]) -> Trace:
+    rows = [{"timestamp": at * 1e3, "input_length": 600, "output_length": 7, "hash_ids": [1, 2]} for at in times_s]
+    return read_trace(written(folder, "\n".join(map(json.dumps, rows))))
+
+
+@pytest.mark.parametrize(
+    ("times_s", "hours"),
+    [
+        ((0, 0.5, 1), [Hour(0, 1, 2), Hour(1, 1, 1)]),
+        ((0, 1, 47, 48), [Hour(2 * part, 2, {0: 1, 23: 0.5, 24: 0.5}.get(part, 0)) for part in range(25)]),
+    ],
+)
+def test_a_trace_of_less_than_an_hour_is_cut_into_24_parts_of_a_second_at_least(
+    times_s: Iterable[float], hours: list[Hour], tmp_path: Path
+) -> None:
+    assert list(trace_of(tmp_path, times_s).hours) == hours
+
+
+def test_the_busiest_stretch_begins_at_the_first_of_the_most_requests_together(tmp_path: Path) -> None:
+    day = trace_of(tmp_path, (0, 1.9, 2.1, 2.2, 3_700))
+    assert day.requests(day.hours[0], 2.0, draw=0).at_us == pytest.approx([0, 0.2e6, 0.3e6])
 
 
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:

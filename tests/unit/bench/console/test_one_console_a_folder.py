@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import stat
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from bench.console.address import keep, read, urls_of
+from bench.console.address import door, forget, keep, read, urls_of
 from bench.errors import Exit
 from bench.run_files.run_directory import held_alone
 
@@ -52,6 +53,19 @@ def test_without_a_browser_it_says_where_the_first_one_is(
 def test_one_that_has_no_address_yet_is_said_to_start(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == Exit.USAGE
     assert "is starting or ending: try again in a moment" in capsys.readouterr().err
+
+
+def test_only_its_user_can_read_the_token_and_nobody_when_the_console_has_ended(tmp_path: Path) -> None:
+    (tmp_path / ".console").mkdir()
+    keep(tmp_path, urls_of("127.0.0.1", 8600, TOKEN)[1])
+    door(tmp_path, "http://127.0.0.1:8600/")
+    written = sorted((tmp_path / ".console").iterdir())
+    assert [(path.name, stat.S_IMODE(path.stat().st_mode)) for path in written] == [
+        ("address", 0o600),
+        ("open.html", 0o600),
+    ]
+    forget(tmp_path)
+    assert not [*(tmp_path / ".console").iterdir()]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bench.console.errors import ConsoleError, Refused
 from bench.console.form_words import of_mode, plain
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
-from bench.console.pages.site import setting
+from bench.console.pages.site import number, setting
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.definition import shipped
 
@@ -175,6 +175,20 @@ def test_secrets_have_fields_of_their_own() -> None:
 def test_a_setting_is_shown_as_a_person_would_write_it() -> None:
     assert setting(["ttft:p90<500ms", "error_rate<1%"]) == "ttft:p90<500ms, error_rate<1%"
     assert [setting(value) for value in (True, False, 8, "uniform:1..5")] == ["yes", "no", "8", "uniform:1..5"]
+
+
+def test_a_number_has_its_digits_that_count() -> None:
+    values = {
+        None: "–",
+        1234.5: "1,234",
+        1000: "1,000",
+        -1000: "-1,000",
+        999.9: "999.9",
+        100: "100",
+        12.345: "12.3",
+        0: "0",
+    }
+    assert {value: number(value) for value in values} == values
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,18 @@ def test_a_file_of_a_newer_version_is_put_aside_unharmed(path: Path) -> None:
     store.close()
     assert version_of(path) == len(MIGRATIONS)
     assert version_of(path.with_name("console.sqlite.broken")) == newer
+
+
+def test_a_file_of_a_newer_version_is_not_read_although_its_tables_are_ours(path: Path) -> None:
+    store = Store(path)
+    store.enqueue("a")
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version={len(MIGRATIONS) + 1}")
+    store = Store(path)
+    assert order(store) == ""
+    store.close()
+    assert path.with_name("console.sqlite.broken").exists()
 
 
 @pytest.mark.parametrize("journal", ["none", "broken", "whole"])

@@ -184,6 +184,12 @@ def test_run_again_waits_for_the_typed_secrets(user: TestClient, console: Consol
     assert "Type it again" in user.get(f"/new?from={done.id}").text
 
 
+def test_every_problem_of_a_server_is_told_at_once(console: Console) -> None:
+    with pytest.raises(Refused) as refused:
+        console.save_target({"name": "a b", "url": "ftp://h"})
+    assert [field for field, _ in refused.value.problems] == ["name", "url"]
+
+
 def test_a_queue_of_an_earlier_life_waits_for_its_secrets_and_lets_others_pass(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     first = Console(runs)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.documents import charts, distribution_charts, packing, period_data, request_tables, run_charts, time_charts
-from bench.documents.charts import Cells, Chart, Line, Panel
+from bench.documents.charts import FEW, Cells, Chart, Line, Panel
 from bench.records import Outcome
 from bench.report import heat_map, plot
 from tests.support.golden_run import golden_page_data, golden_summary
@@ -220,6 +220,21 @@ def test_a_heat_map_is_an_image_whose_darkest_cell_has_most() -> None:
     pixels = zlib.decompress(png[png.index(b"IDAT") + 4 : png.index(b"IEND") - 8])
     # The upper row first: a byte for its filter, then four bits a cell.
     assert pixels == bytes([0, 0x80, 0x00, 0, 0x0F, 0x40])
+
+
+def test_a_heat_map_of_more_than_a_block_of_64_kb_is_an_image_too() -> None:
+    columns = [[0] * 130 for _ in range(1_100)]
+    columns[0][129] = 16
+    png = base64.b64decode(heat_map.data_url(Cells(columns, ())).partition(",")[2])
+    pixels = zlib.decompress(png[png.index(b"IDAT") + 4 : png.index(b"IEND") - 8])
+    assert pixels == bytes([0, 0xF0]) + bytes(130 * (1 + 550) - 2)
+
+
+@pytest.mark.parametrize(("count", "size"), [(2 * FEW, "points large"), (2 * FEW + 1, "points")])
+def test_few_points_are_large(count: int, size: str) -> None:
+    line = Line("l", [1.0] * count, style="points")
+    chart = Chart("k", "t", "m", "s", [*range(count)], (0, count), [""] * count, (), 1, (Panel("s", (line,)),))
+    assert f'<path class="{size}" ' in plot.draw(chart, chart.panels[0]).svg
 
 
 def test_a_line_breaks_where_a_second_has_no_value() -> None:

@@ -153,6 +153,16 @@ def test_a_terminal_shows_texts_around_their_difference_and_markdown_shows_them_
     assert in_markdown in markdown.render(page, Level.DETAILS)
 
 
+def test_a_terminal_has_no_empty_line_within_a_block() -> None:
+    banner = Banner(
+        "BAD", "", "bad", meaning="It counts for nothing.", reasons=(Reason("It is late."),), more="See below."
+    )
+    page = Document("t", (banner,), (Section("s", (TwoTexts("texts", ("one", "two"), ("a", "b"), 0),)),))
+    lines = [line.strip() for line in text.render(page, Level.DETAILS).splitlines()]
+    assert "\n".join(["BAD", "- It is late.", "See below.", "It counts for nothing."]) in "\n".join(lines)
+    assert "\n".join(["one: »a«", "two: »b«"]) in "\n".join(lines)
+
+
 def test_markdown_says_what_to_do_where_it_is_known() -> None:
     reasons = (Reason("It is late.", "add a worker"), Reason("It failed."))
     findings = (Finding("Nothing else."), Finding("finds the capacity", command="trueload search"))

@@ -21,6 +21,7 @@ from bench.results.schema import schema_of
 from bench.results.server import ServerSaid
 from bench.results.summary import from_json
 from bench.results.tokens import Tokens
+from tests.support.golden_run import golden_summary
 from tests.support.results import filled
 
 ROOT = Path(__file__).parents[4]
@@ -34,6 +35,12 @@ def script() -> Iterator[ModuleType]:
     finally:
         sys.path.remove(str(ROOT / "scripts"))
         sys.modules.pop("result_schemas", None)
+
+
+def test_a_summary_of_before_there_were_doubts_has_none() -> None:
+    tokens = {name: value for name, value in golden_summary()["tokens"].items() if name != "doubted"}
+    doubted = msgspec.convert(tokens, Tokens).doubted
+    assert (doubted.judged, doubted.requests, doubted.share, doubted.first) == (0, 0, None, None)
 
 
 def test_the_committed_schemas_are_those_of_the_types(script: ModuleType) -> None:

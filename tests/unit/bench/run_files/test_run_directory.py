@@ -48,10 +48,10 @@ def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirect
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
-def test_a_directory_is_held_until_its_holder_is_done(tmp_path: Path) -> None:
-    with held_alone(tmp_path) as first, held_alone(tmp_path) as second:
-        assert (first, second) == (True, False)
-    assert [is_series_held(tmp_path) for _ in range(2)] == [False, False], "a look does not hold it"
+def test_a_look_whether_a_directory_is_held_does_not_hold_it(tmp_path: Path) -> None:
+    assert [is_series_held(tmp_path) for _ in range(2)] == [False, False]
+    with held_alone(tmp_path):
+        assert is_series_held(tmp_path)
 
 
 def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
@@ -114,6 +114,8 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
         RunDirectory.create(tmp_path / "file")
     with pytest.raises(UsageError, match="cannot be written"):
         RunDirectory.create(tmp_path / "file" / "below")
+    with pytest.raises(UsageError, match="cannot be written"):
+        RunDirectory.refuse_used(tmp_path / "file" / "below")
 
 
 @pytest.mark.parametrize("more", [[], ["--sweep", "concurrency=1"], ["--full"]])

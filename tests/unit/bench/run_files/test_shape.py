@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import pytest
 
-from bench.run_files.shape import MOST_VALUES, misfits, unlike_json
+from bench.errors import UsageError
+from bench.run_files.shape import MOST_VALUES, misfits, read_result, unlike_json
 
 
 class Colour(StrEnum):
@@ -153,3 +155,21 @@ ITSELF.append(ITSELF)
 )
 def test_what_json_cannot_hold_is_named_by_its_place(content: object, problem: str | None) -> None:
     assert unlike_json(content) == problem
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"schema": 2, "n": 1, "share": null}', "x.json is not a thing of this version (schema 1)"),
+        ('{"schema": 1, "share": null}', "x.json: n is missing"),
+    ],
+)
+def test_a_result_of_another_version_is_refused_and_so_is_a_damaged_one(
+    content: str, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(UsageError) as refused:
+        read_result(tmp_path / "x.json", Always, 1, "thing")
+    assert said in str(refused.value)
+    (tmp_path / "x.json").write_text('{"schema": 1, "n": 1, "share": null}')
+    assert read_result(tmp_path / "x.json", Always, 1, "thing") == Always(n=1)

@@ -36,3 +36,7 @@ def test_a_record_more_than_ten_seconds_outside_the_run_is_named(
         return None if seconds is None else round(START_NS + seconds * S)
 
     assert span.outside(at(begin_s), at(end_s)) == said
+
+
+def test_a_run_without_records_has_none_outside() -> None:
+    assert Span().outside(START_NS, START_NS) is None

@@ -144,6 +144,11 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_an_only_port_may_be_written_out() -> None:
+    spec = made(server={"command": "serve --port 8000 {flags}", "url": "http://127.0.0.1:8000", "ports": [8000]})
+    assert spec.server.usual_port == 8000
+
+
 def test_a_problem_is_said_once() -> None:
     for changes in (
         {"server": {"environment": {"A": [1]}}},

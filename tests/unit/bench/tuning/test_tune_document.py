@@ -123,6 +123,33 @@ def test_an_arm_that_is_not_told_apart_although_its_interval_excludes_0_is_expla
     assert ("corrected for every look" in printed) is explained
 
 
+def test_an_arm_that_failed_once_has_that_reason_although_it_worked_later() -> None:
+    race = spec(flags={"max-num-seqs": [64, 16]})
+    turns = [
+        msgspec.structs.replace(turn_of(race, Step(0, 1, False)), arm=1, value=None, why="port taken", last_words=("bye",)),
+        turn_of(race, Step(0, 1, False)), turn_of(race, Step(0, 2, False)), turn_of(race, Step(1, 2, False)),
+    ]  # fmt: skip
+    first, second = content_of(race, turns, (), "budget").arms
+    assert (first.why, second.why, second.last_words) == (None, "port taken", ["bye"])
+
+
+def test_the_searches_of_an_arm_are_one_point_at_the_mean_of_what_they_found() -> None:
+    content: dict[str, Any] = {
+        "server": {"command": "serve --port {port} {flags}"}, "flags": {"max-num-seqs": [64, 16]},
+        "goal": "held_load", "objectives": ["ttft:p99<1s"],
+    }  # fmt: skip
+    race = spec_of(content, lambda settings: resolve(dict(settings)))
+    turns = [
+        TuneTurn(
+            arm=arm, round=round_, value=load, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[TuneLoad(name="s", load=load, status="FOUND", held=load > 0, tokens_per_s=10 * load)],
+        )
+        for arm, round_, load in ((0, 1, 8.0), (1, 1, 20.0), (1, 2, 24.0), (0, 2, 12.0))
+    ]  # fmt: skip
+    points = content_of(race, turns, (), "budget").points
+    assert [(point.arm, point.load, point.tokens_per_s) for point in points] == [(0, 10, 100), (1, 22, 220)]
+
+
 def test_what_servers_say_is_plain_text() -> None:
     document = tune_document(raced(spec()))
     page = html.render(document)

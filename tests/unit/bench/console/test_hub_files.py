@@ -1,0 +1,42 @@
+"""Which file of a data set on a hub is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from bench.console.errors import ConsoleError
+from bench.console.hubs import choose
+
+ONE = {"README.md": 5, "data.jsonl": 7, ".hidden.csv": 1}
+LISTED = 10
+MANY = {f"{number:02}.jsonl": 1 for number in range(25)}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "file", "chosen"),
+    [(ONE, None, "data.jsonl"), (ONE, "README.md", "README.md"), (MANY, "07.jsonl", "07.jsonl")],
+)
+def test_the_only_file_of_requests_or_the_named_one_is_chosen(
+    sizes: Mapping[str, int], file: str | None, chosen: str
+) -> None:
+    assert choose("o/n", sizes, file) == chosen
+
+
+@pytest.mark.parametrize(
+    ("sizes", "file", "said"),
+    [
+        ({"README.md": 5}, None, "o/n has no file of requests"),
+        ({"a.jsonl": 1, "b.csv": 1}, None, "which file of o/n? Choose a.jsonl, b.csv"),
+        (ONE, "c.jsonl", "o/n has no file c.jsonl: choose data.jsonl"),
+        (MANY, None, f"which file of o/n? Choose {', '.join([*MANY][:LISTED])} and {25 - LISTED} more"),
+        (dict.fromkeys([*MANY][:LISTED], 1), None, f"which file of o/n? Choose {', '.join([*MANY][:LISTED])}"),
+    ],
+)
+def test_a_question_lists_the_first_files_and_how_many_more_there_are(
+    sizes: Mapping[str, int], file: str | None, said: str
+) -> None:
+    with pytest.raises(ConsoleError) as refused:
+        choose("o/n", sizes, file)
+    assert str(refused.value) == said
