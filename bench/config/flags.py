@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from pydantic import BaseModel
 
@@ -22,6 +22,9 @@ from bench.errors import UsageError
 from bench.secrets import shown_url
 from promptset.dashed_values import with_values
 from promptset.help_text import HelpFormatter
+
+if TYPE_CHECKING:
+    from bench.config.other_tools import Answer
 
 GROUPS = {
     "target": "what to measure",
@@ -256,9 +259,10 @@ def _problems_of(
                 name, value = glued.groups()
             behind = list(takewhile(lambda w: not w.startswith("-"), unknown[i + 1 :]))
             value = value or ",".join(behind[:1] + [w for w in behind[1:] if "://" not in w])
-            problems.append(about_unknown(name, value or None, known, parser.prog))
+            answer = about_unknown(name, value or None, known, parser.prog)
+            problems.append(answer.sentence)
             for key, some in (("url", "http://unknown"), ("rate", "1")):
-                if f"write --{key} " in problems[-1] and f"--{key}" in known:
+                if f"--{key}" in answer.flags.intersection(known):
                     given.setdefault(key, some)  # It was given, and so is not missing.
         elif last < 0 or place != last + 1 or ("://" in word and "url" not in given):
             # Otherwise it goes on from the word before.
@@ -271,19 +275,20 @@ def _is_number(word: str) -> bool:
     return re.fullmatch(r"-\d+(\.\d+)?", word) is not None
 
 
-def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str) -> str:
-    """A sentence about a word that is not a flag: the flag of ours for it, or the nearest one."""
+def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str) -> Answer:
+    """The answer to a word that is not a flag: the flag of ours for it, or the nearest one."""
     from bench.config import other_tools  # A table that only a wrong word needs.
 
     dashed = name.replace("_", "-").lower() if len(name) > 2 else name  # -H is not -h.
     if dashed in known:
-        return f"{name} is not a flag: did you mean {dashed}?"
+        return other_tools.Answer(f"{name} is not a flag: did you mean {dashed}?", frozenset())
     for spelled in (name, dashed, f"-{name}" if len(name) > 2 else name):
         if (answer := other_tools.about_flag(spelled, value, known)) is not None:
-            return f"{name} is not a flag here: {answer}"
+            return answer._replace(sentence=f"{name} is not a flag here: {answer.sentence}")
     near = _nearest(dashed, known)
     all_of_them = f"{prog} {'--help-all' if '--help-all' in known else '--help'}"
-    return f"{name} is not a flag: " + (f"did you mean {near[0]}?" if near else f"{all_of_them} lists all")
+    hint = f"did you mean {near[0]}?" if near else f"{all_of_them} lists all"
+    return other_tools.Answer(f"{name} is not a flag: {hint}", frozenset())
 
 
 def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, object]) -> str:

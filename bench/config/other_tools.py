@@ -38,10 +38,26 @@ class Value(NamedTuple):
     sentence: str
 
 
+class Form(NamedTuple):
+    """Patterns of an example and of a value that takes its place, and what to write then."""
+
+    ours: str
+    value: str
+    write: str
+
+
+class Answer(NamedTuple):
+    """What to write in place of a word, and the flags in it."""
+
+    sentence: str
+    flags: frozenset[str]
+
+
 class Table(NamedTuple):
-    """The whole table: rows by tool, values, and commands of ours by theirs."""
+    """The whole table: rows by tool, forms, values, and commands of ours by theirs."""
 
     tools: Mapping[str, Sequence[Row]]
+    forms: Sequence[Form]
     values: Sequence[Value]
     commands: Mapping[str, str]
 
@@ -51,15 +67,11 @@ def table() -> Table:
     """The table, read once."""
     content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     tools = {tool: [Row(*row) for row in rows] for tool, rows in content["tools"].items()}
-    return Table(tools, [Value(*row) for row in content["values"]], content["commands"])
+    forms, values = [Form(*row) for row in content["forms"]], [Value(*row) for row in content["values"]]
+    return Table(tools, forms, values, content["commands"])
 
 
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+")
-_TIME = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)")
-
-
-def about_flag(flag: str, value: str | None, known: Sequence[str]) -> str | None:
+def about_flag(flag: str, value: str | None, known: Sequence[str]) -> Answer | None:
     """What to write in place of a flag of another tool; None if no tool has it. `known` are the flags of the command."""
     ranked = [
         (_rank(wanted, value), tool, row)
@@ -76,14 +88,13 @@ def about_flag(flag: str, value: str | None, known: Sequence[str]) -> str | None
         return None
     if len(by_ours) == 1:
         ((_, row),) = by_ours.values()
-        said = _to_write(row, flag, value, known)
-        return f"{said}. {row.differs}" if row.differs else said
-    tool_of: dict[str, str] = {}
+        answer = _to_write(row, flag, value, known)
+        return answer._replace(sentence=f"{answer.sentence}. {row.differs}") if row.differs else answer
+    tool_of: dict[Answer, str] = {}
     for tool, row in by_ours.values():
         tool_of.setdefault(_to_write(row, flag, value, known), tool)
-    return "; or ".join(
-        f"{write} (in place of {tool}'{'' if tool[-1] == 's' else 's'})" for write, tool in tool_of.items()
-    )
+    sentences = (f"{a.sentence} (in place of {tool}'{'' if tool[-1] == 's' else 's'})" for a, tool in tool_of.items())
+    return Answer("; or ".join(sentences), frozenset().union(*(answer.flags for answer in tool_of)))
 
 
 def _rank(wanted: str | None, value: str | None) -> int:
@@ -93,7 +104,7 @@ def _rank(wanted: str | None, value: str | None) -> int:
     if wanted is None:
         return 3
     if wanted == "N":
-        return 1 if _NUMBER.match(value) else 4
+        return 1 if re.match(r"\d", value) else 4
     if wanted == "URL":
         return 1 if "://" in value or value.startswith("localhost") else 4
     if wanted.islower():
@@ -101,55 +112,25 @@ def _rank(wanted: str | None, value: str | None) -> int:
     return 2
 
 
-_PLACEHOLDERS = {
-    "--model my-model": r"\S+",
-    "--dataset rows.jsonl": r"\S+\.\w+",  # A file, and not the name of a split.
-    "--tokenizer /models/qwen": r"\S+",
-    "--name my-run": r"[\w.-]+",
-    "--out runs/mine": r"[^\s.]+",  # A directory, and not a file.
-}
-"""Examples whose value is replaced by the given one, if it has this form."""
-
-
-def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> str:
-    """What to write in place of `flag` for one row: its example, with the value that was given if that has the same form."""
+def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> Answer:
+    """What to write in place of `flag` for one row: its example, with the value that was given if a form fits both."""
     if not row.ours:
-        return "leave it out"
-    spelled = flag
-    flag, _, example = row.ours.partition(" ")
-    if value is not None and (dict(row.spellings()).get(spelled) or "").isupper():
-        field = re.fullmatch(r"'{\"(\w+)\": [\d.]+}'", example)
-        if re.fullmatch(_PLACEHOLDERS.get(row.ours, ""), value):
-            return _with_command(f"{flag} {shlex.quote(value)}", known)
-        if row.ours == "--url http://127.0.0.1:8000" and (address := _address(value)) is not None:
-            return _with_command(f"{flag} {address}", known)
-        # The example of a row is a field that one of its flags sets; the others set fields of their own names.
-        if field and _NUMBER.fullmatch(value) and f"--{field[1].replace('_', '-')}" in dict(row.spellings()):
-            return _with_command(f"{flag} '{{\"{spelled.strip('-').replace('-', '_')}\": {value}}}'", known)
-    if value is not None and flag in ("--concurrency", "--rate") and _NUMBERS.fullmatch(value):
-        return f"write python -m bench sweep --loads {flag.removeprefix('--')}={value}"
-    if value is not None and any(form.fullmatch(value) and form.fullmatch(example) for form in (_NUMBER, _TIME)):
-        return _with_command(f"{flag} {value}", known)
-    if value is not None and "://" in value and "://" in example:
-        return _with_command(f"{flag} {shown_url(value)}", known)
-    return _with_command(row.ours, known)
-
-
-def _address(value: str) -> str | None:
-    """The URL of a host, a port or both; None for anything else."""
-    if re.fullmatch(r"\d{1,5}", value):
-        return f"http://127.0.0.1:{value}"
-    if re.fullmatch(r"[\w.-]+(:\d{1,5})?", value):
-        return f"http://{value}" if ":" in value else f"http://{value}:8000"
-    return None
-
-
-def _with_command(ours: str, known: Sequence[str]) -> str:
+        return Answer("leave it out", frozenset())
+    ours = row.ours
+    # What stands behind a switch is not its value.
+    value = (value if (dict(row.spellings())[flag] or "").isupper() else None) or ""
+    for form in table().forms:
+        example = re.fullmatch(form.ours, ours)
+        if example and re.fullmatch(form.value, value):
+            ours = form.write.format(shlex.quote(shown_url(value)), *example.groups())
+            break
     words = shlex.split(ours)
     if not words[0].startswith("-"):
-        return f"write python -m bench {ours}"
-    missing = next((word for word in words if word.startswith("--") and word not in known), None)
-    return f"write {ours}" + ("" if missing is None else f" with the command run: this one has no {missing}")
+        return Answer(f"write python -m bench {ours}", frozenset())
+    flags = [word for word in words if word.startswith("--")]
+    missing = next((flag for flag in flags if flag not in known), None)
+    elsewhere = "" if missing is None else f" with the command run: this one has no {missing}"
+    return Answer(f"write {ours}{elsewhere}", frozenset(flags))
 
 
 def about_value(key: str, value: object) -> tuple[str, str] | None:

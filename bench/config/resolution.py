@@ -167,7 +167,7 @@ def _unknown(key: str, value: object, flags: Mapping[str, object], file_name: st
     in_file = key not in flags and file_name
     hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else _NO_SUCH_KEY
     if (answer := other_tools.about_flag(flag(key), str(value), FLAGS)) is not None:
-        hint = f": {answer}"
+        hint = f": {answer.sentence}"
     return f"{_place(key, flags, file_name)} is not known{hint}"
 
 

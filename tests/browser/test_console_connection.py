@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.support.console_process import TOKEN
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
 
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.browser
 
 
 @contextlib.contextmanager
-def console_at(runs: Path, port: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    words = ["--no-browser", "--runs", str(runs), "--port", port, "--token", TOKEN]
+def console_at(runs: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    words = ["--no-browser", "--runs", str(runs), "--port", str(port), "--token", TOKEN]
     with popen([sys.executable, "-m", "bench", "console", *words], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -35,13 +36,20 @@ def console_at(runs: Path, port: str) -> Iterator[tuple[subprocess.Popen[str], s
             process.kill()
 
 
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of both consoles: between them nobody else is given it."""
+    with held_port() as held:
+        yield held
+
+
 def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_restart(
-    browser: Browser, tmp_path: Path
+    browser: Browser, tmp_path: Path, port: int
 ) -> None:
     context = browser.new_context()
     context.set_default_timeout(PATIENCE_S * 1000)
     page, other = context.new_page(), context.new_page()
-    with console_at(tmp_path, "0") as (first, base):
+    with console_at(tmp_path, port) as (first, base):
         new = {"settings": {"url": "http://127.0.0.1:9"}, "title": "waits", "start_at": "2999-01-01T00:00"}
         bearer = {"authorization": f"Bearer {TOKEN}"}
         task = httpx.post(f"{base}/api/tasks", json=new, headers=bearer, timeout=PATIENCE_S).json()["id"]
@@ -52,7 +60,7 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
         first.wait(timeout=PATIENCE_S)
     for there in (page, other):
         there.locator("#lost", has_text="Connection lost").wait_for()
-    with console_at(tmp_path, base.rpartition(":")[2]) as (_, again):
+    with console_at(tmp_path, port) as (_, again):
         assert again == base
         field = page.locator("#lost input[name=token]")
         field.wait_for()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,12 @@ from jsonschema import Draft202012Validator
 from bench.evaluate import evaluate
 from bench.run_files.run_directory import RunDirectory
 from bench.verdict.limits import Limits
+from tests.support.literal_replies import GOOD, stream
+from tests.support.literal_server import LiteralServer, Received, Step, Until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen, run_to_end
+from tests.support.run_process import loaded
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("search.schema.json").read_bytes()))
 
@@ -82,24 +87,45 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
     assert ran.stdout.splitlines()[0][:40] in (out / "search.html").read_text()
 
 
+class Held:
+    """Answers the loads of the first `visits` visits that it sees, and those of later ones once they are among them: a search
+    cannot end before the test has seen what it waits for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.visits: float = 0
+
+    def script(self, request: Received) -> Sequence[Step]:
+        """What the load is told."""
+        run = request.headers["x-request-id"].split("-")[1]
+        if run not in self.seen:
+            self.seen.append(run)
+        at = self.seen.index(run)
+        return [Until(lambda: at < self.visits), *stream(*GOOD)]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for a process")
 def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "search"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
-        flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "60s")
+    held = Held()
+    with LiteralServer(loaded(held.script)) as server:
+        flags = ("--config", settings(tmp_path, server.url), "--start", "10", "--max", "20", "--budget", "60s")
+        held.visits = 1
         begun = popen(
             command(*flags, "--out", str(out)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         wait_for_visits(out, 1, begun)
         begun.send_signal(signal.SIGINT)
+        held.visits = math.inf
         printed, said = begun.communicate(timeout=PATIENCE_S)
         assert begun.returncode in (0, 130), said
         assert "ended: interrupted" in printed
         first = kept(out)
         assert first["stopped_by"] == "interrupted"
 
+        held.visits = len(held.seen) + 1
         resumed = popen(
             command("--resume", str(out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -110,6 +136,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
         assert second["stopped_by"] is None
         assert second["visits"][: len(first["visits"])] == first["visits"]
 
+        held.visits = math.inf
         last = run_to_end(command("--resume", str(out), "--budget", "15s"))
         assert last.returncode in (0, 1), last.stderr
     third = kept(out)

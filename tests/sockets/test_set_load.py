@@ -7,9 +7,12 @@ import json
 import os
 import socket
 import stat
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from bench import cli, evaluate, manifest
@@ -20,7 +23,6 @@ from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, process, wait_for
-from tests.support.timing import timing
 
 
 def accepted(run: Path, load: float) -> bool:
@@ -30,17 +32,48 @@ def accepted(run: Path, load: float) -> bool:
         return False
 
 
-def follow_a_change(load: tuple[str, str], tmp_path: Path) -> None:
+def last_rows(path: Path, n: int) -> list[Any]:
+    """Of a file that grows; fewer where it has no more yet."""
+    written = path.read_bytes() if path.exists() else b""
+    return [orjson.loads(line) for line in written.split(b"\n")[:-1][-n:]]
+
+
+def in_flight(run: Path, load: float) -> list[int]:
+    """Of each worker, when the load is this one."""
+    return sorted(
+        w["in_flight"] for row in last_rows(run / "live.jsonl", 1) if row["load"] == load for w in row["workers"]
+    )
+
+
+def last_gaps_ns(run: Path) -> list[int]:
+    """Between the last two arrivals of each worker, in the order in which the workers together had them."""
+    due = sorted(row["intended_ns"] for n in range(2) for row in last_rows(run / f"requests-{n}.jsonl", 2))
+    return [after - before for before, after in pairwise(due)]
+
+
+FOLLOWED: dict[str, Callable[[Path, float], bool]] = {
+    # 31 users are 16 and 15, and a worker that is not told of 6 keeps its users.
+    "--concurrency": lambda run, load: in_flight(run, load) == [load // 2, (load + 1) // 2],
+    # The workers take turns: each has every second arrival.
+    "--rate": lambda run, load: last_gaps_ns(run) == pytest.approx([1e9 / load] * 3, abs=2),
+}
+"""How it shows that both workers follow a load: what each test waits for."""
+
+
+@pytest.mark.parametrize("load", [("--rate", "20"), ("--concurrency", "4")], ids=["rate", "users"])
+def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     (tmp_path / "calm.yaml").write_text(CALM)
-    words = [*load, "--duration", "600s", "--workers", "2", "--quiet"]
+    words = [*load, "--arrivals", "constant"] if load[0] == "--rate" else load
+    words = [*words, "--duration", "600s", "--workers", "2", "--quiet"]
+    followed = FOLLOWED[load[0]]
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, process(flags(mock.url, tmp_path, *words)) as running:
         wait_for(lambda: accepted(run, 31))
         assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600
-        wait_for(lambda: b'"load":31.0' in (run / "live.jsonl").read_bytes())
+        wait_for(lambda: followed(run, 31))
         assert cli.main(["set-load", str(run), "6"]) == Exit.GOOD
         assert cli.main(["set-load", str(run), "6"]) == Exit.USAGE
-        wait_for(lambda: b'"load":6.0' in (run / "live.jsonl").read_bytes())
+        wait_for(lambda: followed(run, 6))
         running.terminate()
         running.communicate(timeout=PATIENCE_S)
     assert not (run / CONTROL).exists()
@@ -51,34 +84,21 @@ def follow_a_change(load: tuple[str, str], tmp_path: Path) -> None:
         (float(load[1]), 31, "terminal"),
         (31, 6, "terminal"),
     ]
-    # Without the change it is over 0.05, as below.
-    assert found["load"]["off_plan"]["share"] < 0.01
+    # How much of it may be off is a matter of tests/unit/bench/metrics/test_kept_plan.py: a slow machine is told late.
+    assert found["load"]["off_plan"]["of"] == {"--rate": "arrivals", "--concurrency": "users"}[load[0]]
     assert [segment["first"] for segment in found["segments"]] == [float(load[1]), 31, 6]
-    assert not any("recorded changes" in reason for reason in found["verdict"]["reasons"])
     page = (run / "report.html").read_text()
     assert "31 " in page
     assert 'class="change"' in page
     # Without the record of the first change, the same requests are not what was planned.
     (run / CHANGES).write_bytes((run / CHANGES).read_bytes().split(b"\n", 1)[1])
-    again = evaluate.evaluate(RunDirectory.open(run))
-    off_plan = again.summary.load.off_plan
-    assert off_plan is not None
-    assert off_plan.share > 0.05
-    assert any("recorded changes" in reason for reason in again.verdict.reasons)
+    again = evaluate.evaluate(RunDirectory.open(run)).summary
+    assert [part.first for part in again.segments or ()] == [31, 6]
+    # All arrivals of the last part come at other times now; of users only some of the time is off.
+    if load[0] == "--rate":
+        assert again.load.off_plan is not None
+        assert again.load.off_plan.share > 0.9
     assert manifest.read(RunDirectory.open(run)).manifest.workers == 2
-
-
-def test_two_workers_follow_a_change_of_the_rate_as_one_load(tmp_path: Path) -> None:
-    follow_a_change(("--rate", "20"), tmp_path)
-
-
-@timing(
-    tries=10,
-    why="the share of the users' time off the plan: beside 40 busy processes on 2 processors 39 % in one try, and less than "
-    "1 % in the next; 1 % is too much",
-)
-def test_two_workers_follow_a_change_of_the_users_as_one_load(tmp_path: Path) -> None:
-    follow_a_change(("--concurrency", "4"), tmp_path)
 
 
 # ---- The socket ----------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def module_of(source: str) -> Module:
     tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     imports = tuple(found for node in nodes for found in _imports_in(node))
-    return Module(imports, _at_run_time(tree), _loads(tree), _uses(nodes), tuple(sizes_in(tree)))
+    return Module(imports, _at_run_time(nodes), _loads(tree), _uses(nodes), tuple(sizes_in(tree)))
 
 
 def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
@@ -79,17 +79,15 @@ def _dotted(node: ast.AST) -> str:
     return ""
 
 
-def _at_run_time(tree: ast.AST) -> tuple[str, ...]:
-    names: list[str] = []
-    nodes = [tree]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            nodes += node.orelse
-            continue
-        names += [name for _, name in _imports_in(node)]
-        nodes += ast.iter_child_nodes(node)
-    return tuple(names)
+def _at_run_time(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
+    for_types = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    return tuple(name for node in nodes if node not in for_types for _, name in _imports_in(node))
 
 
 def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +21,10 @@ MADE = Path(__file__).parent / "made_profile.json"
 HOURS = (Hour(0, 21_600, 5.0), Hour(21_600, 28_800, 30.0), Hour(50_400, 14_400, 42.0), Hour(64_800, 21_600, 12.0))
 
 
+_ANSWERS: dict[tuple[bytes, bytes], Simulated] = {}
+"""By what the profile of a job says and by the rest of the job: several tests ask for it, each in a folder of its own."""
+
+
 class InProcess:
     """Answers jobs as the processes do, and counts them."""
 
@@ -30,13 +33,15 @@ class InProcess:
 
     def answers(self, jobs: Sequence[dict[str, Any]]) -> list[Simulated]:
         self.jobs += jobs
-        return [_answer(orjson.dumps(job)) for job in jobs]
+        return [_answer(job) for job in jobs]
 
 
-@functools.cache
-def _answer(job: bytes) -> Simulated:
-    """A job has one answer: several tests ask for it."""
-    return Simulated(**orjson.loads(orjson.dumps(simulate(Job(**orjson.loads(job))))))
+def _answer(job: dict[str, Any]) -> Simulated:
+    settings = job["settings"]
+    key = Path(settings["profile"]).read_bytes(), orjson.dumps({**job, "settings": {**settings, "profile": None}})
+    if key not in _ANSWERS:
+        _ANSWERS[key] = Simulated(**orjson.loads(orjson.dumps(simulate(Job(**orjson.loads(orjson.dumps(job)))))))
+    return _ANSWERS[key]
 
 
 def profile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -21,9 +21,6 @@ from bench.console.set_load import number_of
 from bench.console.settings_form import secrets_of
 from bench.console.task import STATES, Task
 
-Action = Callable[[Console, str, Mapping[str, str]], object]
-"""Takes the console, the name of the task and the fields of the form. A text that it returns is the next page."""
-
 routes = APIRouter()
 
 
@@ -35,10 +32,7 @@ def show(name: str, request: Request, site: TheSite) -> HTMLResponse:
 @routes.post("/tasks/{name}/{action}")
 def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
     try:
-        if action not in ACTIONS:
-            raise ConsoleError(tr("a task has no action %(action)s", action=repr(action)))
-        returned = ACTIONS[action](site.console, name, fields)
-        following = returned if isinstance(returned, str) else _path(name)
+        following = _done(site.console, name, action, fields)
         return back("/" if fields.get("then") == "list" and not following.startswith("/?") else following)
     except ConsoleError as e:
         site.console.task(name)
@@ -86,38 +80,37 @@ def _path(name: str) -> str:
     return f"/tasks/{quote(name)}"
 
 
-def _remove(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    for_good = fields.get("files") == "yes"
-    console.remove(name, files=for_good)
-    return "/" if for_good else f"/?removed={quote(name)}"
-
-
-def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    console.queue.move(name, -1 if fields.get("to") == "front" else 1)
-    return "/"
-
-
-def _restore(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    del fields
-    console.restore(name)
-    return "/"
-
-
 def _typed_secrets(fields: Mapping[str, str]) -> dict[str, Any]:
     return secrets_of(fields.get("api_key"), fields.get("headers"))
 
 
-ACTIONS: dict[str, Action] = {
-    "stop": lambda console, name, _: console.queue.stop(name),
-    "load": lambda console, name, fields: console.set_load(name, number_of(fields.get("load"))),
-    "start": lambda console, name, fields: console.queue.start(name, _typed_secrets(fields)),
-    "go-on": lambda console, name, fields: console.queue.go_on(name, _typed_secrets(fields)),
-    "clone": lambda console, name, _: _path(console.clone(name, {}).id),
-    "mark": lambda console, name, fields: console.mark(
-        name, {key: fields[key] for key in ("title", "label", "note") if key in fields}
-    ),
-    "baseline": lambda console, name, fields: console.mark(name, {"baseline": fields.get("baseline") == "on"}),
-    "move": _move,
-    "remove": _remove,
-    "restore": _restore,
-}
+def _done(console: Console, name: str, action: str, fields: Mapping[str, str]) -> str:
+    """Do what a button says. Returns the address of the next page."""
+    match action:
+        case "stop":
+            console.queue.stop(name)
+        case "load":
+            console.set_load(name, number_of(fields.get("load")))
+        case "start":
+            console.queue.start(name, _typed_secrets(fields))
+        case "go-on":
+            console.queue.go_on(name, _typed_secrets(fields))
+        case "clone":
+            return _path(console.clone(name, {}).id)
+        case "mark":
+            console.mark(name, {key: fields[key] for key in ("title", "label", "note") if key in fields})
+        case "baseline":
+            console.mark(name, {"baseline": fields.get("baseline") == "on"})
+        case "move":
+            console.queue.move(name, -1 if fields.get("to") == "front" else 1)
+            return "/"
+        case "remove":
+            for_good = fields.get("files") == "yes"
+            console.remove(name, files=for_good)
+            return "/" if for_good else f"/?removed={quote(name)}"
+        case "restore":
+            console.restore(name)
+            return "/"
+        case _:
+            raise ConsoleError(tr("a task has no action %(action)s", action=repr(action)))
+    return _path(name)

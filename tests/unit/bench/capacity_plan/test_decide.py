@@ -134,7 +134,7 @@ def test_scaling_by_the_hour_takes_fewer_replicas_and_costs_what_they_cost(tmp_p
     ],
 )
 def test_a_load_that_the_fit_has_not_seen_is_not_known(of: dict[str, Any], said: str | None, tmp_path: Path) -> None:
-    plan = planned(stretches(tmp_path, *SLO, **of)[0], asked())
+    plan = planned(stretches(tmp_path, *SLO, hours=HOURS[2:3], **of)[0], asked())
     assert plan.known is (said is None)
     assert [said in sentence for sentence in plan.unknown if said is not None] == ([] if said is None else [True])
 
