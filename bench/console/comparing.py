@@ -17,7 +17,7 @@ from bench.console import beside
 from bench.console.errors import ConsoleError
 from bench.console.kinds import FROM_A_TERMINAL
 from bench.console.language import Phrase, tr
-from bench.console.task import HEADLINES, Task
+from bench.console.task import HEADLINES, Task, endpoint_of
 from bench.errors import Exit
 
 MOST_SIDES = 26
@@ -97,7 +97,10 @@ def in_order(tasks: Iterable[Task]) -> list[Task]:
 
 def differing_settings(tasks: Sequence[Task]) -> list[str]:
     """The settings that these tasks do not share."""
-    names = dict.fromkeys(name for task in tasks for name in task.settings)
+    # A terminal's run says the API and the mode that follow from its other settings; a task of the console need not.
+    shared = {"endpoint"} if len({endpoint_of(task.settings) for task in tasks}) == 1 else set()
+    shared |= set() if all("mode" in task.settings for task in tasks) else {"mode"}
+    names = dict.fromkeys(name for task in tasks for name in task.settings if name not in shared)
     return [name for name in names if len({str(task.settings.get(name)) for task in tasks}) > 1]
 
 

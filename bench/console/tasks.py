@@ -286,8 +286,8 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     until = f", {' or '.join(limit)}" if limit else ""
     if isinstance(mix := config.get("mix"), dict) and (traffic := mix_of(mix)) is not None and traffic.rates:
         return f"{traffic.rate:g} requests/s in {len(traffic.classes)} classes{until}"
-    if config.get("rate"):
-        return f"{config['rate']} requests/s{until}"
+    if rate := config.get("rate"):
+        return f"{f'{rate:g}' if isinstance(rate, float) else rate} requests/s{until}"
     if config.get("mode") in ("throughput", "trace"):
         return f"{config['mode']}{until}"
     users = config.get("concurrency") or 10

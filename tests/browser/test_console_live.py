@@ -70,6 +70,10 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         page.locator("#n-sent", has_text=str(10 * SECONDS)).wait_for()
         page.evaluate(DRAWN)
         assert page.evaluate(VALUES, "requests_per_s") == [10] * SECONDS
+        bar, charts = page.locator("#period").bounding_box(), page.locator(".charts").bounding_box()
+        assert bar is not None
+        assert charts is not None
+        assert charts["y"] - (bar["y"] + bar["height"]) > 8
         assert page.evaluate(VALUES, "ttft") == [50] * SLOW_FROM + [400] * (SECONDS - SLOW_FROM)
         assert page.evaluate(VALUES, "status_codes") == [58, 2]
         assert "http_error (0): status 429: slow down" in page.locator("#errors").inner_text()

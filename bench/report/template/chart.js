@@ -123,7 +123,7 @@ class Chart {
       return path;
     });
     this.setGrid(k, grid);
-    this.ticks(this.lists[k], axis.marks, "top", (mark) => ((y(mark) - top) / height) * 100, panel.si ? si : number);
+    this.ticks(this.lists[k], axis.marks, "top", (mark) => ((y(mark) - top) / height) * 100, panel.si ? si : (mark) => ABOUT.format(mark));
     return [top, height];
   }
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.console.comparing import ShownChange, changes
+from bench.console.comparing import ShownChange, changes, differing_settings
+from bench.console.task import Task
 
 
 def document(**number: Any) -> dict[str, Any]:
@@ -41,3 +42,12 @@ def test_sides_of_several_tasks_and_no_comparison_have_no_changes() -> None:
     assert (changes(several), changes(None)) == ({}, {})
     missing = changes(document(answer=None, change=None, missing="too few"))
     assert missing == {("second", "ttft_p99_ms"): ShownChange("not tested", "", "too few")}
+
+
+def test_what_follows_from_other_settings_is_no_difference() -> None:
+    typed, resolved = {"concurrency": 8}, {"concurrency": 32, "endpoint": "chat", "mode": "concurrency"}
+    tasks = [Task(id=str(n), state="ended", settings=settings) for n, settings in enumerate((typed, resolved))]
+    assert differing_settings(tasks) == ["concurrency"]
+    tasks[0].settings["endpoint"] = "completions"
+    tasks[0].settings["mode"] = "throughput"
+    assert sorted(differing_settings(tasks)) == ["concurrency", "endpoint", "mode"]

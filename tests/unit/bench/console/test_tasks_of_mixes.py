@@ -19,7 +19,7 @@ SETTINGS = {"url": "http://127.0.0.1:9", "mix": "mine.yaml", "duration": "5s"}
         (RATES, {}, "requests/s", "2.5 requests/s in 2 classes, 5 s"),
         (SHARES, {}, "users", "10 users, 5 s"),
         (SHARES, {"concurrency": 1}, "users", "1 user, 5 s"),
-        (SHARES, {"rate": 3}, "requests/s", "3 requests/s, 5 s"),
+        (SHARES, {"rate": 3.0}, "requests/s", "3 requests/s, 5 s"),
     ],
     ids=["rates", "shares", "one-user", "shares-of-a-rate"],
 )
