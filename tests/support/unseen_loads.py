@@ -92,19 +92,47 @@ def replayed(profile: Path, streams: Sequence[Stream], users: int | None, seed: 
 
 def compared(case: Case, folder: Path) -> dict[str, dict[str, float]]:
     """By load and number how far the fitted mock is off, as a share."""
-    server, seed = case.server, case.seed
-    runs = [closed_loop(server, users, case.fit_s, seed=seed * 10 + users) for users in (1, 4, 16)]
-    most = len(runs[2]) / case.fit_s
-    runs.append(closed_loop(server, 1, case.fit_s, rate=0.5 * most, seed=seed * 10 + 5))
-    file = folder / f"{seed}.json"
+    runs = _fitted_runs(case)
+    file = folder / f"{case.seed}.json"
     file.write_bytes(orjson.dumps(to_plain(profile_of(case, runs))))
-    loads: dict[str, tuple[int | None, list[Stream]]] = {
-        f"{USERS} users": (USERS, closed_loop(server, USERS, case.compare_s, seed=seed + 77_000)),
-        "a rate": (None, closed_loop(server, 1, case.compare_s, rate=RATE_SHARE * most, seed=seed + 78_000)),
+    loads = _unseen(case, _most(case, runs), case.seed)
+    return {
+        name: off(replayed(file, streams, users, case.seed), _numbers_of(streams))
+        for name, (users, streams) in loads.items()
     }
-    found = {}
-    for name, (users, streams) in loads.items():
-        mock = replayed(file, streams, users, seed)
-        real = numbers((one.sent_us, one.arrivals_us[0], one.arrivals_us[-1], one.generated) for one in streams)
-        found[name] = {number: mock[number] / real[number] - 1 for number in real}
-    return found
+
+
+def by_chance(case: Case) -> dict[str, dict[str, float]]:
+    """The same of the server itself with other chance: what nobody can foretell."""
+    most = _most(case, _fitted_runs(case))
+    one, other = (_unseen(case, most, case.seed + more) for more in (0, 500_000))
+    return {name: off(_numbers_of(other[name][1]), _numbers_of(streams)) for name, (_, streams) in one.items()}
+
+
+def _fitted_runs(case: Case) -> list[list[Stream]]:
+    server, seed = case.server, case.seed * 10
+    runs = [closed_loop(server, users, case.fit_s, seed=seed + users) for users in (1, 4, 16)]
+    return [*runs, closed_loop(server, 1, case.fit_s, rate=0.5 * _most(case, runs), seed=seed + 5)]
+
+
+def _most(case: Case, runs: Sequence[Sequence[Stream]]) -> float:
+    """The requests a second of 16 users."""
+    return len(runs[2]) / case.fit_s
+
+
+def _unseen(case: Case, most: float, seed: int) -> dict[str, tuple[int | None, list[Stream]]]:
+    """The loads that no fit has seen: their users, and what these saw."""
+    server, seconds = case.server, case.compare_s
+    return {
+        f"{USERS} users": (USERS, closed_loop(server, USERS, seconds, seed=seed + 77_000)),
+        "a rate": (None, closed_loop(server, 1, seconds, rate=RATE_SHARE * most, seed=seed + 78_000)),
+    }
+
+
+def _numbers_of(streams: Iterable[Stream]) -> dict[str, float]:
+    return numbers((one.sent_us, one.arrivals_us[0], one.arrivals_us[-1], one.generated) for one in streams)
+
+
+def off(found: dict[str, float], true: dict[str, float]) -> dict[str, float]:
+    """By number, as a share of the true one."""
+    return {number: found[number] / value - 1 for number, value in true.items()}
