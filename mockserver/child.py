@@ -7,6 +7,7 @@ a parent that was killed cannot remove it, so the mock does.
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import sys
@@ -14,6 +15,8 @@ import threading
 
 from mockserver.cli import main
 from mockserver.workers.processes import woken_by_parents_end
+
+_TRIES = 100
 
 
 class Parent:
@@ -37,8 +40,13 @@ class Parent:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def clean_up(self) -> None:
-        """Remove what the parent left behind."""
-        if self.gone and self._scratch is not None:
+        """Remove what the parent left behind, if it has gone."""
+        # The thread may not have run yet, where this process ends because nobody takes what it prints.
+        gone = self.gone or bool(select.select([sys.stdin], [], [], 0)[0])
+        for _ in range(_TRIES):
+            if self._scratch is None or not gone or not os.path.lexists(self._scratch):
+                break
+            # The main thread may put its ledger there meanwhile: then it is not empty, and stays.
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 

@@ -74,6 +74,7 @@ def fit_batching(
 
     stated = {} if stated is None else stated
     budget = _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))
+    surely = SURELY_ONE_STEP
     steps = fitted(None if budget is None else budget.value)
     if budget is None and kind == "interval":
         budget = Limit(None, 1, "unknown")
@@ -83,12 +84,12 @@ def fit_batching(
             # Perhaps its budget is so small that shorter prompts took several steps too.
             summed = fitted(None, surely=_LEAST_BUDGET)
             if summed.left_out < steps.left_out / 2:
-                steps, least = summed, _LEAST_BUDGET
+                steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
         budget = batched_tokens(seen, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
-    if kind == "single" and costs_besides_tokens(seen, steps):
-        steps = fitted(budget.value, by_prompt=True)
+    if kind == "single" and costs_besides_tokens(seen, steps, budget.value or surely):
+        steps = fitted(budget.value, surely, by_prompt=True)
     variation = variation_of(rows_by_run(budget.value), steps)
     front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us)
     seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, stated.get("kv_blocks"))

@@ -11,7 +11,6 @@ import numpy as np
 from bench.fit import robust
 from bench.fit.coefficients import StepFit
 from bench.fit.limits import Seen
-from bench.fit.steps import SURELY_ONE_STEP
 
 _LEAST_STEPS = 50
 _LEAST_SPREAD = 0.1
@@ -19,14 +18,15 @@ _SURE, _NOTABLE = 4.0, 0.05
 """So many standard errors above 0, and so large a share of what a prompt costs in the middle."""
 
 
-def costs_besides_tokens(runs: Seen, fit: StepFit) -> bool:
-    """Whether part of the time of a prompt does not depend on its length, beyond doubt.
+def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
+    """Whether part of the time of a prompt does not depend on its length, beyond doubt. `surely`: tokens that the server
+    computes in one step.
 
     Of steps with the whole of one prompt, what the rest of the step does not explain is a line over the prompt's tokens.
     """
     prefill, left = [], []
     for _, _, table in runs:
-        one = table.sure & (table.firsts == 1) & (table.steps == 1) & (table.prefill <= SURELY_ONE_STEP)
+        one = table.sure & (table.firsts == 1) & (table.steps == 1) & (table.prefill + table.decode <= surely)
         prefill += table.prefill[one].tolist()
         left += (table.end_us - table.begin_us - fit.without_prompts_us(table))[one].tolist()
     tokens, us = np.array(prefill), np.array(left)

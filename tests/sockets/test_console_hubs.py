@@ -194,7 +194,7 @@ def test_a_cancelled_load_leaves_nothing(
 def test_a_download_that_fails_says_why(
     hub: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hubs, "_chosen", lambda name, sizes, file: "data/test.jsonl")
+    monkeypatch.setattr(hubs, "choose", lambda name, sizes, file: "data/test.jsonl")
     monkeypatch.delitem(ROWS, "data/test.jsonl")
     sizes = dataclasses.replace(HUBS[hub[0]], sizes=lambda *_: {"data/test.jsonl": 5})
     monkeypatch.setitem(HUBS, hub[0], sizes)
@@ -246,11 +246,11 @@ def test_a_hub_that_cannot_be_asked_is_one_sentence(tmp_path: Path, monkeypatch:
     ],
 )
 def test_the_file_is_the_only_one_or_of_a_split(paths: list[str], file: str | None, chosen: str) -> None:
-    assert hubs._chosen("lab/rows", dict.fromkeys(paths, 1), file) == chosen
+    assert hubs.choose("lab/rows", dict.fromkeys(paths, 1), file) == chosen
 
 
 def test_a_file_that_is_not_clear_is_asked_for() -> None:
     with pytest.raises(ConsoleError, match=r"which file of lab/rows\? Choose a\.csv, b\.csv"):
-        hubs._chosen("lab/rows", {"b.csv": 1, "a.csv": 1}, None)
+        hubs.choose("lab/rows", {"b.csv": 1, "a.csv": 1}, None)
     with pytest.raises(ConsoleError, match="lab/rows has no file of requests"):
-        hubs._chosen("lab/rows", {"README.md": 1}, None)
+        hubs.choose("lab/rows", {"README.md": 1}, None)

@@ -45,7 +45,8 @@ def test_sides_of_several_tasks_and_no_comparison_have_no_changes() -> None:
 
 
 def test_what_follows_from_other_settings_is_no_difference() -> None:
-    typed, resolved = {"concurrency": 8}, {"concurrency": 32, "endpoint": "chat", "mode": "concurrency"}
+    typed: dict[str, Any] = {"concurrency": 8}
+    resolved: dict[str, Any] = {"concurrency": 32, "endpoint": "chat", "mode": "concurrency"}
     tasks = [Task(id=str(n), state="ended", settings=settings) for n, settings in enumerate((typed, resolved))]
     assert differing_settings(tasks) == ["concurrency"]
     tasks[0].settings["endpoint"] = "completions"

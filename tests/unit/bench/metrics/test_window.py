@@ -113,7 +113,7 @@ def test_few_rounds_of_a_closed_loop_are_warned_of() -> None:
     window = _steady(over_time, 30, open_loop=False)
     closed = describe_window(window, [5_000.0] * 9, over_time, open_loop=False)
     assert closed.rounds == 6
-    assert "about 6.0 replies" in closed.warnings[0]
+    assert "as long as 6.0 typical replies" in closed.warnings[0]
     assert "17%" in closed.warnings[0]
     assert describe_window(window, [5_000.0] * 9, over_time, open_loop=True).warnings == []
 
