@@ -61,9 +61,9 @@ def against_closed_form(
 
     E2EL is for replies of the lengths that the mock chooses: other lengths leave it out.
     """
-    if truth is None:
+    expected = None if truth is None else truth.get("expected")
+    if not isinstance(expected, Mapping):
         return []
-    expected = truth.get("expected", {})
     lengths, length = done.get("output_tokens"), _number(expected.get("output_tokens"), "mean")
     as_chosen = (
         lengths is not None

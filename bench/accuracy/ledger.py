@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from bench.errors import RecordError
+from bench.records import MOST_TOKENS
 
 PROBE = "probe-"
 
@@ -20,6 +21,7 @@ class Ledger:
 
     def __init__(self, file: BinaryIO, name: str = "the ledger") -> None:
         self._file = file
+        self._name = name
         self._places: dict[str, tuple[int, int, int]] = {}
         self.strangers = 0
         at = 0
@@ -44,10 +46,14 @@ class Ledger:
         return iter(self._places)
 
     def line(self, request_id: str) -> dict[str, Any] | None:
-        """The line of a request; None if it has none."""
+        """The line of a request; None if it has none. Raises RecordError if it has more tokens than any reply."""
         place = self._places.get(request_id)
         if place is None:
             return None
         self._file.seek(place[1])
         row: dict[str, Any] = orjson.loads(self._file.read(place[2]))
+        if sum(row.get("chunk_tokens", ())) > MOST_TOKENS:
+            raise RecordError(
+                f"{self._name}: chunk_tokens of {request_id}: no reply has more than {MOST_TOKENS:,} tokens"
+            )
         return row

@@ -155,7 +155,8 @@ def test_a_mock_is_held_against_what_it_publishes_where_lengths_are_as_it_chose_
     other = against_closed_form(truth, done(e2el_ms=[103.0], ttft_ms=[50.0], output_tokens=[102.1]), MockSeries())
     assert [row.metric for row in other] == ["ttft_ms"]
     assert against_closed_form(truth, done(e2el_ms=[103.0]), MockSeries()) == []
-    assert against_closed_form({}, done(ttft_ms=[50.0]), MockSeries()) == []
+    for nothing in (None, {}, {"expected": None}, {"expected": 7}):
+        assert against_closed_form(nothing, done(ttft_ms=[50.0]), MockSeries()) == []
     assert against_closed_form(None, {}, MockSeries()) == []
 
 

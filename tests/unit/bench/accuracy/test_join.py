@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from msgspec.structs import astuple
 
 from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, Pair, expected_outcome
-from bench.records import Outcome, RequestRecord
+from bench.errors import RecordError
+from bench.records import MOST_TOKENS, Outcome, RequestRecord
 from bench.results.certificate import JoinCounts
 from mockserver.faults import FAULTS
 from tests.support.changed import replace
@@ -41,6 +43,13 @@ def test_what_agrees_has_no_problem_and_is_counted() -> None:
 
 def test_the_order_of_the_ledger_does_not_matter() -> None:
     assert problems(RECORDS, LINES[::-1]) == ()
+
+
+@pytest.mark.parametrize(("tokens", "refused"), [(MOST_TOKENS, False), (MOST_TOKENS + 1, True)])
+def test_a_ledger_line_with_more_tokens_than_any_reply_is_refused(tokens: int, refused: bool) -> None:
+    line = LINES[0] | {"chunk_tokens": [0, tokens, 0, 0, 0, 0]}
+    with pytest.raises(RecordError, match="no reply has more than 10,000,000 tokens") if refused else nullcontext():
+        ledger_of([line]).line(line["id"])
 
 
 def test_a_missing_ledger_line_is_named() -> None:
