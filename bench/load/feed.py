@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
+import signal
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ _READ_BYTES = 64 * 1024
 _READY = b"."
 _BATCH = 64
 """How many requests or sessions one message asks for."""
+STALLED_S = 120.0
+"""A feed that gives nothing for so long, while something is due, gives nothing more: to make one takes some ms."""
 
 
 class FeedProcess:
@@ -70,6 +73,9 @@ class ProcessFeed:
         self._left_out = 0
         self._error: BenchError | None = None
         """Why nothing more will come."""
+        self._came = 0
+        """Things that have come."""
+        self._watch: asyncio.TimerHandle | None = None
 
     async def begin(self, made: int) -> None:
         """Have it get ready to go on behind the first `made` things; returns when the next one is made. Raises BenchError."""
@@ -106,8 +112,26 @@ class ProcessFeed:
         ends the load."""
         if self._error is None:
             self.more()
+            if self._watch is None:
+                self._watch = self._loop.call_later(STALLED_S, self._look, self._came)
         else:
             self._loop.call_soon(self._give_up)
+
+    def _look(self, came: int) -> None:
+        """Something was due, when so many had come."""
+        self._watch = None
+        if not self._backlog.stock.awaited or self._error is not None:
+            return
+        if self._came > came:
+            self.needed()
+            return
+        self._process.send_signal(signal.SIGABRT)  # It prints where it stands, unless it is stopped.
+        self._stop()
+        self._error = UsageError(
+            f"the process that makes prompts has made none for {STALLED_S:.0f} s, while requests were due: it was stopped, "
+            "or stands where it says above; what had ended is kept: python -m bench report DIR, with the run's directory"
+        )
+        self._give_up()
 
     def _give_up(self) -> None:
         if self._error is not None and self._backlog.stock.awaited:
@@ -158,6 +182,7 @@ class ProcessFeed:
             raise self._died()
         things = self._frames.feed(piece)
         self._owed -= len(things)
+        self._came += len(things)
         there = min(self._left_out, len(things))
         self._left_out -= there
         for packed in things[there:]:
@@ -174,5 +199,7 @@ class ProcessFeed:
 
     def close(self) -> None:
         """End the process."""
+        if self._watch is not None:
+            self._watch.cancel()
         self._stop()
         self._started.end()

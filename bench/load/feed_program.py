@@ -6,6 +6,7 @@ sessions) were made already, writes the next one, and then as many as each messa
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 def main(descriptor: int) -> int:
     """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()  # The process that sends asks by SIGABRT where this one stands, if nothing comes.
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
     try:

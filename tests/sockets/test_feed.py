@@ -22,6 +22,7 @@ from bench.config import RunConfig, resolve
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
+from bench.load import feed as feed_module
 from bench.load import worker as worker_module
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
@@ -41,6 +42,7 @@ from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import NEW_INTERPRETERS
 from tests.support.run_process import flags, process, wait_for
+from tests.support.stopped import stop
 
 pytestmark = pytest.mark.long
 
@@ -288,6 +290,44 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
             process.close()
 
     in_loop(feed())
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_feed_that_gives_nothing_more_ends_the_run(
+    stopped: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It is stopped, or waits for a word that the test keeps from it."""
+    monkeypatch.setattr(feed_module, "STALLED_S", 0.05)
+    given = assignment(configured())
+    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
+
+    async def feed() -> None:
+        process = ProcessFeed(given, made)
+        try:
+            await process.begin(0)
+            made.stock.feed_from(process, requests=5, most_bytes=10**6)
+            await filled(made)
+            if stopped:
+                stop(process._process.pid)
+            process._owed += 1_000
+            defects = Defects()
+            ended = asyncio.Event()
+            defects.on_first = ended.set
+            while not ended.is_set():
+                if not made.stock.must_wait:
+                    made.take("run")
+                elif not made.stock.awaited:
+                    made.stock.when_made(0, lambda: None)
+                await asyncio.sleep(0)
+            with pytest.raises(UsageError, match="that makes prompts has made none for 0 s, while requests were due"):
+                defects.raise_first()
+            if not stopped:
+                process._process.wait()
+        finally:
+            process.close()
+
+    in_loop(feed())
+    assert ("feed_program.py" in capfd.readouterr().err) == (not stopped)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
