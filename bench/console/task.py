@@ -66,6 +66,9 @@ class Task:
     """The verdict of a run with what its numbers can bear, as its report says it."""
     reasons: tuple[str, ...] = ()
     held: bool | None = None
+    """Whether all objectives of a run held."""
+    held_is_shown: bool | None = None
+    """Whether the intervals of its numbers show that."""
     counts: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, float | None] = field(default_factory=dict)
     sparkline: tuple[float, ...] = ()

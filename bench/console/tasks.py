@@ -43,7 +43,7 @@ from bench.console.task import (
     place_of,
 )
 from bench.manifest import Manifest
-from bench.results.summary import from_json
+from bench.results.summary import Slo, from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.traffic.classes import mix_of
@@ -315,6 +315,7 @@ def _with_summary(task: Task, path: Path) -> Task:
         verdict_headline=str(headline.of(summary, status, proxy=summary.run.config.get("proxy"))),
         reasons=tuple(summary.verdict.reasons),
         held=summary.slo.held,
+        held_is_shown=_is_shown(summary.slo),
         counts={"sent": counts.sent, "succeeded": counts.succeeded, "failed": counts.failed},
         numbers={
             "requests_per_s": throughput.requests_per_s,
@@ -328,6 +329,13 @@ def _with_summary(task: Task, path: Path) -> Task:
         },
         sparkline=_sparkline(path.with_name(LIVE)),
     )
+
+
+def _is_shown(slo: Slo) -> bool | None:
+    shown = [objective.shown for objective in slo.objectives]
+    if slo.held is None:
+        return None
+    return all(one == "held" for one in shown) if slo.held else "failed" in shown
 
 
 _RECENT = 64 * 1024

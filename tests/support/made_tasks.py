@@ -30,18 +30,20 @@ MANIFEST = {
 
 
 def made_run(
-    runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, held: bool | None = None, **manifest: Any
-) -> Path:
-    """A directory as a run leaves it in this state."""
+    runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, held: bool | None = None,
+    shown: str | None = None, **manifest: Any,
+) -> Path:  # fmt: skip
+    """A directory as a run leaves it in this state. `shown`: of the objective that is held; by default as the value says."""
     path = runs / name
     path.mkdir(parents=True)
     stored = {"config": CONFIG, "manifest": {**MANIFEST, "state": state, "stop_reason": "requests", **manifest}}
     (path / "run.yaml").write_text(yaml.safe_dump(stored))
     (path / "requests.jsonl").touch()
+    said = ("held" if held else "failed") if shown is None else shown
     if state == "ended":
         summary = {
             "verdict": {"status": "VALID", "reasons": []},
-            "slo": {"held": held},
+            "slo": {"held": held, "objectives": [] if held is None else [{"held": held, "shown": said}]},
             "counts": {"sent": 100, "succeeded": 99, "failed": 1, "failed_unsent": 0},
             "latency": {
                 "ttft_ms": {"n": 99, "p50": ttft, "p99": ttft * 2, "independent": 24.5, "ci95": {"p50": [1.0, 500.0]}},

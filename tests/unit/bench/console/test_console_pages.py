@@ -191,11 +191,20 @@ def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: Te
     assert user.get("/api/tasks/good").json()["verdict_headline"] == console.task("good").verdict_headline
 
 
-@pytest.mark.parametrize(("held", "seen"), [(False, "missed"), (True, "held"), (None, None)])
-def test_a_missed_objective_stands_before_the_verdict(
-    user: TestClient, console: Console, held: bool | None, seen: str | None
+@pytest.mark.parametrize(
+    ("held", "shown", "seen"),
+    [
+        (False, "failed", "missed"),
+        (False, "not shown", "unsure"),
+        (True, "held", "held"),
+        (True, "not shown", "unsure"),
+        (None, None, None),
+    ],
+)
+def test_an_objective_stands_before_the_verdict_and_is_sure_where_its_interval_is(
+    user: TestClient, console: Console, held: bool | None, shown: str | None, seen: str | None
 ) -> None:
-    made_run(console.folder.path, "run", held=held)
+    made_run(console.folder.path, "run", held=held, shown=shown)
     for path in ("/", "/tasks/run"):
         pills = re.findall(r'<span class="(pill \w+|verdict \w+)">', user.get(path).text)
         assert pills == [*([] if seen is None else [f"pill {seen}"]), "verdict valid"], path
