@@ -26,8 +26,9 @@ from pathlib import Path
 
 from bench.evaluate import evaluate
 from bench.results.certificate import LedgerCalibration
-from bench.results.summary import RunSummary
+from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import LEDGER, RunDirectory
+from bench.verdict.finding import Status
 
 NATIVE = Path(__file__).parent / "native"
 
@@ -285,10 +286,10 @@ def thousand(bench: Bench) -> None:
              "--output-tokens", "128", "--input-tokens", "32", "--quiet", "--out", out,
              "--mock", "--ttft 50ms --tpot 20ms"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
         )  # fmt: skip
-        verdict = json.loads((out / "summary.json").read_text())["verdict"]
+        verdict = from_json((out / "summary.json").read_bytes()).verdict
         verdicts.append(verdict.status)
         reasons.update(verdict.reasons)
-    valid = verdicts.count("VALID")
+    valid = verdicts.count(Status.VALID)
     say("1,000 streams at 20 ms against the mock: VALID", f"{valid} of {len(verdicts)}", ">= 9 of 10", valid >= 9)
     for reason in sorted(reasons):
         print(f"    {reason}")
