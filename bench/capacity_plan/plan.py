@@ -14,6 +14,7 @@ from bench.capacity_plan.traffic import Hour
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 
 HOURS_A_DAY = 24
+_OPEN_LOOPS = ("rate", "trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         cost_a_day=None if cost is None or replicas is None else short(cost * replicas),
         cost_interval=None if cost is None else [short(cost * n) for n in need.interval],
         settings=asked.settings,
-        warnings=_warnings(stretches),
+        warnings=warnings_of(stretches),
     )
 
 
@@ -170,9 +171,15 @@ def _autoscaling(
     )
 
 
-def _warnings(stretches: Stretches) -> list[str]:
+def warnings_of(stretches: Stretches) -> list[str]:
+    """What the profile leaves open."""
     profile = stretches.server.profile
     found = [*profile.warnings]
+    if not any(run.load.get("mode") in _OPEN_LOOPS for run in profile.provenance.runs):
+        found.append(
+            "no run at a rate was fitted: users send right after a reply, and a server that has paused may answer later, so "
+            "TTFT at low loads may be longer; fit a run with --rate too"
+        )
     cost, fit = profile.step_cost, profile.fit
     if cost is not None and cost.variation is None:
         found.append(

@@ -46,7 +46,7 @@ def _answer(job: dict[str, Any]) -> Simulated:
 
 def profile(
     folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64, within: float = 0.0,
-    resamples: Sequence[float] = (),
+    resamples: Sequence[float] = (), of_users: bool = False,
 ) -> Profile:  # fmt: skip
     """A server of which 10 requests a second take about half: 20 tokens a reply, steps of 20 ms.
 
@@ -66,7 +66,7 @@ def profile(
     costs = {name: row["step_cost"][name] for name in ("b0", "b1", "b2", "b3")}
     if resamples:
         row["fit"]["draws"] = [{name: cost * factor for name, cost in costs.items()} for factor in resamples]
-    row["provenance"]["runs"][0] |= {"most_in_flight": seen}
+    row["provenance"]["runs"][0] |= {"most_in_flight": seen, "load": {"mode": "concurrency" if of_users else "rate"}}
     row |= {"decode": [], "warnings": [], "unknown": []}
     file = folder / "profile.json"
     file.write_bytes(orjson.dumps(row))

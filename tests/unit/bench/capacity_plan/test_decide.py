@@ -67,6 +67,7 @@ def test_the_planned_replicas_hold_the_busiest_hour_and_one_fewer_does_not(tmp_p
     assert found.answer(Question(peak, plan.replicas, 0)).good
     assert not found.answer(Question(peak, plan.replicas - 1, 0)).good
     assert (plan.known, plan.unknown, plan.breaks_first_s) == (True, [], 50_400)
+    assert not any("no run at a rate was fitted" in warning for warning in plan.warnings)
     assert plan.lost is not None
     assert (plan.lost.holds, plan.lost.first_broken_s) == (0, 50_400)
     assert plan.headroom is not None

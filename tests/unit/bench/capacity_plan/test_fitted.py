@@ -10,8 +10,9 @@ import pytest
 from msgspec.structs import replace
 
 from bench.capacity_plan.fitted import FittedServer, drawn
+from bench.capacity_plan.plan import warnings_of
 from bench.results.profile import FittedCoefficient
-from tests.support.planned_server import profile
+from tests.support.planned_server import profile, stretches
 
 B4 = FittedCoefficient(value=3_000, low=2_700, high=3_300, told=True, unit="us a prompt")
 
@@ -37,6 +38,11 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
     else:
         assert other != 3_000
         assert 2_500 < other < 3_500
+
+
+def test_a_fit_of_users_alone_does_not_know_an_idle_server(tmp_path: Path) -> None:
+    found = [warnings_of(stretches(tmp_path, "ttft:p99<1s", of_users=of_users)[0]) for of_users in (True, False)]
+    assert [any("no run at a rate was fitted" in one for one in warnings) for warnings in found] == [True, False]
 
 
 def test_a_server_whose_prompts_cost_their_tokens_alone_has_none_in_a_draw(tmp_path: Path) -> None:
