@@ -20,6 +20,7 @@
 #endif
 #include <Python.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -47,6 +48,7 @@
 #define BUFFER_SIZE 65536
 #define UNHURRIED_NS 250000
 #define FEW 2
+#define WAKE_NS 100000
 #define GLANCE 8
 #define LONGEST_HEAD 4096
 #define PUT_BY 64
@@ -114,7 +116,7 @@ typedef struct {
     size_t most_bytes;    /* of these: where more wait, sockets wait too */
     room_t *rooms;        /* of the thread, and of Python */
     atomic_int for_short; /* reads of this turn that speak for short naps */
-    _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
+    _Atomic int64_t last_poll_ns; /* the last poll that reported all that was ready did so after this */
 } receiver;
 
 static int64_t now_ns(void) {
@@ -430,6 +432,17 @@ static void drain(receiver *r, connection *c, room_t *room, int64_t poll_ns, boo
     }
 }
 
+/* How long the calling thread has waited for a processor in all (proc(5), schedstat); -1 where the system does not say. */
+static int64_t kept_waiting_ns(int schedstat) {
+    char text[96];
+    ssize_t size = schedstat < 0 ? -1 : pread(schedstat, text, sizeof text - 1, 0);
+    if (size <= 0) return -1;
+    text[size] = 0;
+    char *after;
+    if (strtoll(text, &after, 10) <= 0) return -1; /* A kernel that does not count says 0 of everything. */
+    return strtoll(after, NULL, 10);
+}
+
 static void *receive_all(void *given) {
     receiver *r = given;
     prctl(PR_SET_NAME, "receiver"); /* bench/process/child_process.py knows it by this name. */
@@ -437,21 +450,34 @@ static void *receive_all(void *given) {
     struct epoll_event events[POLL_MAX];
     int quick_wakes = 0;
     int64_t nap_ns = NAP_NS;
+    int schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    int64_t kept_ns = kept_waiting_ns(schedstat);
     prctl(PR_SET_TIMERSLACK, 1UL); /* A nap ends when it should. */
     while (!atomic_load(&r->stopping)) {
-        if (quick_wakes >= BUSY_WAKES) {
+        bool busy = quick_wakes >= BUSY_WAKES;
+        if (busy) {
             /* Something comes at every moment: to be woken for each costs more than to read it, and stamps are the kernel's. */
             struct timespec nap = {.tv_nsec = nap_ns};
             nanosleep(&nap, NULL);
         }
-        int64_t polled_ns = now_ns();
-        int count = epoll_wait(r->epoll, events, POLL_MAX, -1);
+        int64_t polled_ns = now_ns(), looked_ns = polled_ns, bound_ns = atomic_load(&r->last_poll_ns);
+        int count = epoll_wait(r->epoll, events, POLL_MAX, busy ? -1 : 0);
+        if (!busy && count == 0) {
+            /* Nothing was there, so that all that comes has come since then; and not before this thread was woken, which is
+             * as long ago as it was kept from its processor since. What it waited for before the poll counts too, and the way
+             * from the kernel to here is in WAKE_NS. */
+            count = epoll_wait(r->epoll, events, POLL_MAX, -1);
+            int64_t back_ns = now_ns(), before_ns = kept_ns;
+            kept_ns = kept_waiting_ns(schedstat);
+            if (before_ns >= 0 && kept_ns >= before_ns && back_ns - (kept_ns - before_ns) - WAKE_NS > looked_ns)
+                looked_ns = back_ns - (kept_ns - before_ns) - WAKE_NS;
+            bound_ns = looked_ns; /* And what was not reported came later still. */
+        }
         if (count < 0) {
             if (errno == EINTR) continue;
             break;
         }
         int64_t waited_ns = now_ns() - polled_ns;
-        bool napped = quick_wakes >= BUSY_WAKES;
         quick_wakes = waited_ns < NAP_NS ? quick_wakes + 1 : 0;
         /* Where many are ready after a pause, it was no rest: the thread was kept from its work, and has to catch up. */
         bool unhurried = count <= FEW && waited_ns > UNHURRIED_NS;
@@ -460,16 +486,16 @@ static void *receive_all(void *given) {
             if (!c) continue; /* Told to stop, or to let go. */
             pthread_mutex_lock(&c->lock);
             bool hung_up = events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-            drain(r, c, &r->rooms[0], atomic_load(&r->last_poll_ns), unhurried, hung_up);
+            drain(r, c, &r->rooms[0], bound_ns, unhurried, hung_up);
             pthread_mutex_unlock(&c->lock);
         }
         /* A nap that is worth its price ends with several connections to read. Where chunks come so close that they wait
          * together on one connection, it is short. */
         if (!quick_wakes || atomic_exchange(&r->for_short, 0) * RARE > count) nap_ns = NAP_NS;
-        else if (napped && count < WORTH && nap_ns < LONGEST_NAP_NS) nap_ns *= 2;
-        else if (napped && count > 2 * WORTH && nap_ns > NAP_NS) nap_ns /= 2;
+        else if (busy && count < WORTH && nap_ns < LONGEST_NAP_NS) nap_ns *= 2;
+        else if (busy && count > 2 * WORTH && nap_ns > NAP_NS) nap_ns /= 2;
         /* A full report may have left ready sockets out: it bounds nothing. */
-        if (count < POLL_MAX) atomic_store(&r->last_poll_ns, polled_ns);
+        if (count < POLL_MAX) atomic_store(&r->last_poll_ns, looked_ns);
         pthread_mutex_lock(&r->lock);
         connection *left = r->left;
         r->left = NULL;
@@ -480,6 +506,7 @@ static void *receive_all(void *given) {
             left = next;
         }
     }
+    if (schedstat >= 0) close(schedstat);
     return NULL;
 }
 
@@ -601,6 +628,7 @@ static bool collect(StreamObject *s) {
     if (c->paused && c->watched) {
         struct epoll_event event = {.events = WATCHED, .data.ptr = c};
         c->paused = epoll_ctl(s->r->epoll, EPOLL_CTL_MOD, c->fd, &event) != 0;
+        c->more = true; /* It may have waited since before any poll. */
     }
     pthread_mutex_unlock(&c->lock);
     if (!well) PyErr_NoMemory();
