@@ -41,12 +41,12 @@ class Parent:
 
     def clean_up(self) -> None:
         """Remove what the parent left behind, if it has gone."""
-        # The thread may not have run yet, where this process ends because nobody takes what it prints.
+        # If nobody reads what this process prints, it can end before the thread has run.
         gone = self.gone or bool(select.select([sys.stdin], [], [], 0)[0])
         for _ in range(_TRIES):
             if self._scratch is None or not gone or not os.path.lexists(self._scratch):
                 break
-            # The main thread may put its ledger there meanwhile: then it is not empty, and stays.
+            # The main thread may write its ledger there meanwhile: then the folder is not empty, and stays.
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 

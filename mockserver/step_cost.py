@@ -70,7 +70,7 @@ class StepCost:
         return us + (most_us - us) * (tokens - before) / (after - before)
 
     def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int, prompts: int) -> int:
-        """The length of one step. `prompts`: those of which it computes the last."""
+        """The length of one step. `prompts`: how many prompts it completes."""
         decode_us = self.decode_us(decode_tokens) if self.decode else self.b2 * decode_tokens
         us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens + self.b4 * prompts
         return max(1, round(us * NS_PER_US))

@@ -4,8 +4,8 @@ Each server has coefficients of its own, and steps that vary in one of the ways 
 fitted from loads of 1, 4 and 16 users and one rate. Then the mock's engine and the server get the same two other loads. For
 half of the servers a prompt costs something besides its tokens.
 
-The last line says how many numbers miss, and how many would if the server itself were asked twice: its slow steps and pauses
-come by chance.
+The last lines say how many numbers miss, and how many miss where the server is compared with itself, with other random draws:
+the noise floor.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def shown(given: argparse.Namespace, folder: Path) -> int:
         chance += sum(abs(off[name]) > within for off in by_chance(case).values() for name, within in WITHIN.items())
     wanted = ", ".join(f"{name} {within:.0%}" for name, within in WITHIN.items())
     print(f"{missed} of {total} numbers miss what is wanted (*): {wanted}")
-    print(f"{chance} of {total} miss it if the server itself is asked again, with other chance")
+    print(f"{chance} of {total} miss it where the server is compared with itself, with other random draws")
     return min(1, missed)
 
 

@@ -117,7 +117,7 @@ def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> A
     if not row.ours:
         return Answer("leave it out", frozenset())
     ours = row.ours
-    # What stands behind a switch is not its value.
+    # The word after a switch is not its value.
     value = (value if (dict(row.spellings())[flag] or "").isupper() else None) or ""
     for form in table().forms:
         example = re.fullmatch(form.ours, ours)

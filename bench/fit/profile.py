@@ -46,7 +46,7 @@ UNITS = {
 
 
 def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
-    """Those that were looked for, in their order."""
+    """The coefficients that the fit looked for, in their order."""
     front = fit.front_end
     return {**fit.steps.coefficients, "a0": front.a0, "a1": front.a1, "w0": front.w0}
 

@@ -38,7 +38,7 @@ def console_at(runs: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], s
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """The port of both consoles: between them nobody else is given it."""
+    """The port of both consoles. No other process can take it between them."""
     with held_port() as held:
         yield held
 

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
@@ -261,16 +261,24 @@ async def filled(made: Backlog) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
+@contextlib.asynccontextmanager
+async def full_stock() -> AsyncIterator[tuple[ProcessFeed, Supply]]:
+    """A feed, and the stock that it has filled."""
     given = assignment(configured())
     made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
+    process = ProcessFeed(given, made)
+    try:
+        await process.begin(0)
+        made.stock.feed_from(process, requests=5, most_bytes=10**6)
+        await filled(made)
+        yield process, made
+    finally:
+        process.close()
 
+
+def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
     async def feed() -> None:
-        process = ProcessFeed(given, made)
-        try:
-            await process.begin(0)
-            made.stock.feed_from(process, requests=5, most_bytes=10**6)
-            await filled(made)
+        async with full_stock() as (process, made):
             os.kill(process._process.pid, signal.SIGKILL)
             process._process.wait()
             defects = Defects()
@@ -286,8 +294,6 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
                 UsageError, match=r"that makes prompts was killed by SIGKILL \(.* memory runs out\); what"
             ):
                 defects.raise_first()
-        finally:
-            process.close()
 
     in_loop(feed())
 
@@ -298,15 +304,9 @@ def test_a_feed_that_gives_nothing_more_ends_the_run(
 ) -> None:
     """It is stopped, or waits for a word that the test keeps from it."""
     monkeypatch.setattr(feed_module, "STALLED_S", 0.05)
-    given = assignment(configured())
-    made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made)
-        try:
-            await process.begin(0)
-            made.stock.feed_from(process, requests=5, most_bytes=10**6)
-            await filled(made)
+        async with full_stock() as (process, made):
             if stopped:
                 stop(process._process.pid)
             process._owed += 1_000
@@ -323,8 +323,6 @@ def test_a_feed_that_gives_nothing_more_ends_the_run(
                 defects.raise_first()
             if not stopped:
                 process._process.wait()
-        finally:
-            process.close()
 
     in_loop(feed())
     assert ("feed_program.py" in capfd.readouterr().err) == (not stopped)

@@ -103,7 +103,7 @@ def compared(case: Case, folder: Path) -> dict[str, dict[str, float]]:
 
 
 def by_chance(case: Case) -> dict[str, dict[str, float]]:
-    """The same of the server itself with other chance: what nobody can foretell."""
+    """The same for the server against itself, with other random draws: the noise floor."""
     most = _most(case, _fitted_runs(case))
     one, other = (_unseen(case, most, case.seed + more) for more in (0, 500_000))
     return {name: off(_numbers_of(other[name][1]), _numbers_of(streams)) for name, (_, streams) in one.items()}
