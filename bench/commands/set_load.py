@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         "load",
         nargs="?",
         metavar="LOAD",
-        help="users, or requests per second with --mode rate; without it, print the load",
+        help="users, or requests per second of a run with --mode rate; without LOAD, print the load",
     )
     for word in argv:
         if word.partition("=")[0] in ("--rate", "--concurrency", "--users", "--load"):
