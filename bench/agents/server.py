@@ -47,7 +47,7 @@ async def _done(work: Callable[[], T]) -> T:
 class CheckedTool(Tool):
     """A tool that reports all wrong arguments at once. `Tool` alone ignores names that it does not know."""
 
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> object:
         known = self.parameters["properties"]
         problems = [f"no argument is called {name!r}{suggest(name, known)}" for name in arguments if name not in known]
         try:
