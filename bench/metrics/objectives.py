@@ -331,8 +331,8 @@ def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
 
 
 def _shown(objective: Objective, part: Numbers, interval: Sequence[float] | None) -> str:
-    """What the interval shows. Where a quantile has none, a lower one that is beyond a limit from above for sure shows that it
-    fails. Only the highest lower one with an interval is asked, so that there is no second chance to fail by accident."""
+    """What the interval shows. Where a quantile has none, a lower one that is beyond a limit from above for sure shows that
+    this one is too. Only the highest with an interval is asked, so that there is no second chance to fail by accident."""
     upper = objective.op in ("<", "<=")
     verdict = sureness.shown(interval, objective.limit, upper=upper)
     if interval is not None or not upper or objective.stat not in QUANTILES:
