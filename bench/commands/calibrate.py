@@ -38,7 +38,7 @@ examples:
   python -m bench calibrate --full        # change the mock's settings, and check that reports change accordingly
   python -m bench calibrate --url http://other-host:8000     # a mock on another machine (python -m mockserver --host 0.0.0.0)
 
-exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock there, 70 a defect of Trueload,
+exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock answers, 70 a defect of Trueload,
              130 interrupted
 """
 

@@ -170,7 +170,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("--replicas", metavar="N..M", default="1..32", help="the range to look in (default: 1..32)")
     parser.add_argument(
-        "--router", choices=ROUTERS, help="who gets a request: each replica in turn, the one with the "
+        "--router", choices=ROUTERS, help="which replica gets a request: each in turn, the one with the "
         "fewest requests in flight, or the one that had its prefix (default: round_robin)",
     )  # fmt: skip
     parser.add_argument(

@@ -44,7 +44,10 @@ def _parser() -> Parser:
         "Puts several sweeps on one page.",
     )
     parser.add_argument(
-        "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
+        "run",
+        metavar="RUN",
+        nargs="+",
+        help="the directory of a run, search, sweep, race or quality test; several sweeps share a page",
     )
     parser.add_argument("--out", metavar="FILE", help="the page of several sweeps (default: sweeps.html)")
     parser.add_argument(
