@@ -339,6 +339,8 @@ def diagnose(
             return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:
             return f"the server answered with an error inside the stream: {said}"
+        case Outcome.RESET | Outcome.TRUNCATED if record.status is not None and TOKEN_KINDS & set(record.chunk_kind):
+            return f"{url} broke off its reply ({said}): {what_came(record)}. Does the server's log say why?"
         case Outcome.RESET:
             if (refused := _tls_problem(url, said or "")) is not None:
                 return refused
