@@ -63,6 +63,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         known=not unknown,
         unknown=unknown,
         replicas=replicas,
+        broken_alone=stretches.broken_alone,
         interval=list(need.interval),
         headroom=None if room is None else short(room[0]),
         headroom_interval=None if room is None else _interval(room),

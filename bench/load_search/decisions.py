@@ -80,6 +80,8 @@ class Known:
     estimate: float
     low: float
     high: float
+    top: float
+    """The highest load that was tried. `estimate`, `low` and `high` are cut off there."""
     binding: str
     held: tuple[float, float] | None
     """The highest visited load that surely holds, and how sure that is."""
@@ -227,7 +229,7 @@ class Search:
         held = [(load, p) for load, kept, p in sure if kept and p >= SURE]
         failed = [(load, p) for load, kept, p in sure if not kept and p <= UNSURE]
         return Known(
-            min(posterior.estimate, top), min(posterior.low, top), min(posterior.high, top), binding,
+            min(posterior.estimate, top), min(posterior.low, top), min(posterior.high, top), top, binding,
             max(held, default=None), min(failed, default=None),
         )  # fmt: skip
 

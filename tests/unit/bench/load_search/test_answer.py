@@ -58,7 +58,7 @@ def test_up_to() -> None:
 
 def test_visits_that_scatter_are_told_of() -> None:
     shares = (0.0, 0.05, 0.0, 0.06, 0.001, 0.04)
-    rows = [("visit", 30.0, share) for share in shares]
+    rows = [("visit", load, share) for load, share in zip((30.0, 31.0) * 3, shares, strict=True)]
     search = made_search(*in_turn(*CALM, *rows, act={P99.text: 10.0}))
     assert search.fits[P99.text].spread > 2
     (line,) = [line for line in told(search).lines if "scatter" in line]
@@ -115,6 +115,22 @@ def test_a_server_that_never_breaks_up_to_the_limit() -> None:
     )
     assert (found.exit, len(found.lines)) == (Exit.GOOD, 1)
     assert required(NEVER, 32.0, Ending.NEVER_FAILS) == ("32/s is held (99% sure)", Exit.GOOD)
+
+
+def test_a_short_visit_that_broke_at_a_lower_load_is_not_hidden() -> None:
+    """A server that gets faster with load: alone, 2 of 2 requests were too slow, which is too few for a hint."""
+    slow = made_visit(1, 1.0, 1.0, phase="scout", requests=2)
+    search = made_search(slow, *in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3)[1:], most=32.0)
+    assert told(search, Ending.NEVER_FAILS).headline == (
+        "At least 32/s (99% sure): 0% broke ttft:p99<500ms there. 1 short visit broke an objective, at 1/s."
+    )
+
+
+def test_an_interval_that_ends_where_the_loads_do_is_open() -> None:
+    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
+    assert told(made_search(*rows)).headline == (
+        "It holds up to 40.3/s: between 37.9 and 41/s or more (about 90% sure)."
+    )
 
 
 def test_a_server_that_never_broke_before_the_client_was_the_limit() -> None:
