@@ -137,24 +137,32 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
+    at_most = search.sure_of_most
+    but = _what_broke(search, found.at_least, kind, at_most=at_most)
+    if at_most:
+        why = "--max ends the search there, and the server may hold more; "
+    else:
+        why = "" if but else "the highest load that was measured, and nothing broke; "
+    return f"At least {load} ({sure} sure): {why}{values} there.{but}"
+
+
+def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str:
+    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none.
+    `at_most`: it is the highest load that is allowed."""
     judged = [kept for _, kept in search.judged]
-    did_not = f" {broken} of {len(judged)} visits did not hold." if (broken := judged.count(False)) else ""
-    if search.sure_of_most:
-        ends = "--max ends the search there, and the server may hold more; "
-        return f"At least {load} ({sure} sure): {ends}{values} there.{did_not}"
-    if did_not:
-        return f"At least {load} ({sure} sure): {values} there.{did_not}"
-    if search.scout_broke:
-        return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
-    if any(result.load > found.at_least for result in search.results):
-        return f"At least {load} ({sure} sure): {values} there. No full visit above it counts."
+    if broken := judged.count(False):
+        return f" {broken} of {len(judged)} visits did not hold."
+    if search.scout_broke and not at_most:
+        return " Above it a short visit broke, and no full visit counts."
+    if any(result.load > held for result in search.results):
+        return " No full visit above it counts."
     goals = search.settings.goals
     broke = [r.load for r in search.results if evidence.counts(r) and not evidence.kept_objectives(goals, r)]
-    if broke:
-        short = "1 short visit" if len(broke) == 1 else f"{len(broke)} short visits"
-        lowest = f"{'the lowest ' * (len(broke) > 1)}at {load_text(min(broke), kind)}"
-        return f"At least {load} ({sure} sure): {values} there. {short} broke an objective, {lowest}."
-    return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."
+    if not broke:
+        return ""
+    short = "1 short visit" if len(broke) == 1 else f"{len(broke)} short visits"
+    lowest = f"{'the lowest ' * (len(broke) > 1)}at {load_text(min(broke), kind)}"
+    return f" {short} broke an objective, {lowest}."
 
 
 def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:

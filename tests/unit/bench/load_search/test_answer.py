@@ -122,7 +122,8 @@ def test_a_short_visit_that_broke_at_a_lower_load_is_not_hidden() -> None:
     slow = made_visit(1, 1.0, 1.0, phase="scout", requests=2)
     search = made_search(slow, *in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3)[1:], most=32.0)
     assert told(search, Ending.NEVER_FAILS).headline == (
-        "At least 32/s (99% sure): 0% broke ttft:p99<500ms there. 1 short visit broke an objective, at 1/s."
+        "At least 32/s (99% sure): --max ends the search there, and the server may hold more; 0% broke ttft:p99<500ms there. "
+        "1 short visit broke an objective, at 1/s."
     )
 
 
