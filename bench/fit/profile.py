@@ -182,7 +182,7 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
     found = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
     if any(run.server == "vLLM" for run in runs):
         # vLLM sends no chunk for a token without text; with usage on each chunk nothing is lost.
-        found += f"; record with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
+        found += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
     return [found]
 
 

@@ -138,8 +138,12 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
     judged = [kept for _, kept in search.judged]
-    if broken := judged.count(False):
-        return f"At least {load} ({sure} sure): {values} there. {broken} of {len(judged)} visits did not hold."
+    did_not = f" {broken} of {len(judged)} visits did not hold." if (broken := judged.count(False)) else ""
+    if search.sure_of_most:
+        ends = "--max ends the search there, and the server may hold more; "
+        return f"At least {load} ({sure} sure): {ends}{values} there.{did_not}"
+    if did_not:
+        return f"At least {load} ({sure} sure): {values} there.{did_not}"
     if search.scout_broke:
         return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
     if any(result.load > found.at_least for result in search.results):

@@ -302,6 +302,12 @@ class Search:
         kept = [kept for _, kept in self.judged]
         return len(kept) >= _LEAST_OF_BRACKET and any(kept) and (not all(kept) or self.scout_broke)
 
+    @property
+    def sure_of_most(self) -> bool:
+        """Whether a visit held at the highest load that is allowed, and it is sure that this load is held."""
+        most = self._rounded(self.settings.most)
+        return any(kept and r.load >= most for r, kept in self.judged) and (self.sure_of(most) or 0.0) >= SURE
+
     def _ending(self) -> Ending | None:
         visits = self.visits
         if not visits:
@@ -312,11 +318,7 @@ class Search:
         # At a limit of the search the answer may be that the capacity lies beyond it.
         if kept == {False} and posterior.holds(settings.least) <= UNSURE and self._tried_lowest():
             return Ending.NOTHING_HOLDS
-        if (
-            not self.bracketed
-            and posterior.holds(settings.most) >= SURE
-            and max(r.load for r in visits) >= settings.most
-        ):
+        if self.sure_of_most:
             return Ending.NEVER_FAILS
         if any(fit.flat is not None for fit in self.fits.values()) and len(visits) >= LEAST_VISITS:
             return Ending.NOTHING_HOLDS
