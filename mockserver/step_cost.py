@@ -135,8 +135,12 @@ def parse_step_cost(text: str) -> StepCostSpec:
     if text.endswith(".json"):
         return StepCostSpec(text, step_cost_of_values(_read_file(text), text, str(Path(text))))
     if "=" in text:
-        pairs = [part.partition("=") for part in text.split(",")]
-        return StepCostSpec(text, step_cost_of_values({key.strip(): value.strip() for key, _, value in pairs}, text))
+        pairs = [(key.strip(), value.strip()) for key, _, value in (part.partition("=") for part in text.split(","))]
+        values: dict[str, object] = dict(pairs)
+        if len(values) < len(pairs):
+            twice = sorted({key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1})
+            raise ValueError(f"{text!r}: given more than once: {', '.join(twice)}")
+        return StepCostSpec(text, step_cost_of_values(values, text))
     close = difflib.get_close_matches(text, STEP_COSTS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(STEP_COSTS)}"
     raise ValueError(f"{text!r}: no step cost has this name; {hint}, or give numbers like b0=7052,b1=19.54,b2=25.43")

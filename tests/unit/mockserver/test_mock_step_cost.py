@@ -91,6 +91,7 @@ def test_a_wrong_decode_table_says_which_point(points: object, says: str, tmp_pa
         ("something", "the names are qwen2.5-3b-h100"),
         ("b0=1,b1=2", "b2 is missing"),
         ("b0=1,b1=x,b2=-3,c=4", "no coefficient is called 'c'"),
+        ("b0=5,b1=1,b0=6,b2=1", "given more than once: b0"),
         ("b0=1,b1=x,b2=-3,c=4", "b1=x: write a number of us"),
         ("b0=1,b1=x,b2=-3,c=4", "b2=-3: write a number of us"),
         ("b0=0,b1=0,b2=0", "a step must take time"),
