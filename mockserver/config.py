@@ -47,7 +47,7 @@ from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
 from mockserver.steps.scaling import ScaleSpec
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 
 class Flag(NamedTuple):

@@ -30,8 +30,7 @@ from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
 from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
-from promptset.whole_file import read_text
-from promptset.yaml_file import parse_yaml
+from promptset.whole_file import parse_yaml, read_text
 
 FLAGS = tuple(flag(name) for name in Settings.model_fields)
 MODES_WITH_SEGMENTS = ("concurrency", "rate")

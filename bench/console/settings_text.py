@@ -16,7 +16,7 @@ from bench.console import settings_form
 from bench.console.errors import ConsoleError
 from bench.console.kinds import KINDS
 from bench.console.language import tr
-from promptset.yaml_file import parse_yaml
+from promptset.whole_file import parse_yaml
 
 
 def command(settings: Mapping[str, Any], kind: str = "run") -> str:

@@ -15,7 +15,7 @@ import yaml
 
 from bench.endpoints.body_template import variables_in
 from bench.endpoints.json_path import parse_path
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 VARIABLES = ("model", "prompt", "messages", "system", "max_tokens", "stream", "ignore_eos", "role", "content")
 """What `{{ }}` in a body may name; the last two in the shape of a message."""

@@ -17,7 +17,7 @@ import yaml
 
 from bench.errors import BenchError, UsageError
 from bench.process.child_process import death
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 READY = "mockserver ready at "
 OWN_FLAGS = ("--ledger", "--port", "--host")

@@ -29,7 +29,7 @@ from bench.rng import stream
 from bench.secrets import MASK
 from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 CLASS_SETTINGS = (
     "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeated_text",

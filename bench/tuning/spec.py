@@ -26,7 +26,7 @@ from bench.series import files
 from bench.tuning import conditions
 from bench.tuning.arms import Arm, Choices, arms_of
 from bench.tuning.conditions import Condition, Value
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

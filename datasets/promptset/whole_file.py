@@ -62,6 +62,21 @@ def read_text(path: Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def load_yaml(path: Path) -> object:
+    """The content of a YAML file. Raises OSError, yaml.YAMLError, ValueError and RecursionError."""
+    return parse_yaml(read_text(path))
+
+
+def parse_yaml(text: str) -> object:
+    """The content of a YAML text. Raises yaml.YAMLError, ValueError and RecursionError."""
+    import yaml  # Only here: most files are no YAML.
+
+    try:
+        return yaml.safe_load(text)
+    except OverflowError:
+        raise ValueError("an escape (\\U) stands for a character that does not exist") from None
+
+
 def refuse_utf16(begin: bytes, path: Path) -> None:
     """Raises UnreadableFile for what begins with the byte order mark of UTF-16, as PowerShell and Excel write files."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

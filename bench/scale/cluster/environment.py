@@ -14,7 +14,7 @@ import yaml
 import promptset
 from bench.errors import UsageError
 from bench.secrets import SHORTEST, is_secret_name
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 CODE, NONE = "code", "none"
 """`--runtime-env code`, the default: our source code alone. `none`: every node has this version of Trueload."""

@@ -21,7 +21,7 @@ from promptset.clock import NS_PER_S
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
-from promptset.yaml_file import load_yaml
+from promptset.whole_file import load_yaml
 
 if TYPE_CHECKING:
     from promptset.distributions import Dimension, Distribution

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from promptset.yaml_file import load_yaml, parse_yaml
+from promptset.whole_file import load_yaml, parse_yaml
 
 
 @pytest.mark.parametrize(
