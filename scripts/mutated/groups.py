@@ -26,7 +26,10 @@ GROUPS: dict[str, Group] = {
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
-    "tuning": Group(("bench/tuning/*.py",), (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py")),
+    "tuning": Group(
+        ("bench/tuning/*.py",),
+        (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py", "tests/sockets/test_tune_[mst]*.py"),
+    ),
     "imports": Group(
         ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")
     ),

@@ -96,6 +96,7 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"flag": {}}, "flag is not a key of this file: did you mean flags?"),
         ({"colour": {}}, "colour is not a key of this file: docs/compare.md lists them"),
         ({"server": {"port": 1}}, "server.port is not a key"),
+        ({"server": {"command": ""}}, "server.command is empty: give the command that starts the server"),
         ({"server": {"command": "serve"}}, "no place for seqs, tokens: write {flags}, or {seqs}"),
         ({"server": {"command": "serve {flags} {model}"}}, "{model} is not a flag of this file"),
         ({"server": {"command": "serve '"}}, "server.command: no closing quotation"),
