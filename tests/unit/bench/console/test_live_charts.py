@@ -79,3 +79,13 @@ def test_a_period_has_the_metrics_of_the_report_and_of_inputs_only_the_whole_res
     rows = {row[0] for row in live_charts.period(task())["metrics"]}
     assert rows == {"TTFT", "TPOT", "ITL", "E2EL", "TPS"}
     assert live_charts.period(task(endpoint="embeddings"))["metrics"] == [["E2EL", "ms", "e2el_ms"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "planned"),
+    [({"rate": 5}, True), ({"mode": "trace"}, True), ({"mode": "rate"}, True), ({"concurrency": 5}, False), ({}, False)],
+)
+def test_a_load_with_a_plan_shows_it_beside_what_is_sent(settings: dict[str, Any], planned: bool) -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task(**settings))}
+    names = [line.name for line in charts["requests_per_s"].panels[0].lines]
+    assert names == (["planned", "sent"] if planned else ["sent"])
