@@ -83,7 +83,13 @@ def test_a_period_has_the_metrics_of_the_report_and_of_inputs_only_the_whole_res
 
 @pytest.mark.parametrize(
     ("settings", "planned"),
-    [({"rate": 5}, True), ({"mode": "trace"}, True), ({"mode": "rate"}, True), ({"concurrency": 5}, False), ({}, False)],
+    [
+        ({"rate": 5}, True),
+        ({"mode": "trace"}, True),
+        ({"mode": "rate"}, True),
+        ({"concurrency": 5}, False),
+        ({}, False),
+    ],
 )
 def test_a_load_with_a_plan_shows_it_beside_what_is_sent(settings: dict[str, Any], planned: bool) -> None:
     charts = {chart.key: chart for chart in live_charts.charts(task(**settings))}
