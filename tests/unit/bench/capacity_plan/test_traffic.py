@@ -112,3 +112,8 @@ def test_the_busiest_stretch_begins_at_the_first_of_the_most_requests_together(t
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its rows need a time"):
         read_trace(written(tmp_path, '{"input_tokens": 5, "output_tokens": 5}\n'))
+
+
+def test_a_request_at_the_border_of_two_hours_belongs_to_the_later_one(tmp_path: Path) -> None:
+    day = trace_of(tmp_path, (0, 3_600, 7_200))
+    assert [len(day.requests(hour, hour.duration_s, draw=0).at_us) for hour in day.hours] == [1, 1, 1]

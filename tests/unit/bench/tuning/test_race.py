@@ -202,3 +202,19 @@ def test_an_unsteady_arm_counts_with_its_own_spread() -> None:
 def test_levels_add_up_to_alpha_over_any_number_of_looks() -> None:
     assert math.fsum(level(0.05, look, 1) for look in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
     assert level(0.05, 1, 20) == pytest.approx(0.05 / 40)
+
+
+def test_a_default_that_is_far_behind_leaves_after_its_second_round() -> None:
+    race = Race(Settings(4, budget_s=400.0, turn_s=10.0))
+    while isinstance(step := race.next(), Step) and step.round < 4:
+        noisy = 0.5 if (step.arm, step.round) == (2, 2) else 0.0
+        race.add(Turn(step.arm, step.round, (100.0 if step.arm else 20.0) * math.exp(noisy), 10.0))
+    assert [0 in turns for turns in order(race)] == [True, True, False]
+
+
+def test_the_value_of_an_arm_is_the_geometric_mean_of_its_values_above_0() -> None:
+    values = ((0, 1, 0.25), (1, 1, 0.2), (1, 2, 0.0), (0, 2, 1.0))
+    race = Race(Settings(2), [Turn(arm, round_, value, 1.0) for arm, round_, value in values])
+    answer = race.answer()
+    assert [standing.value for standing in answer.standings] == pytest.approx([0.5, 0.2])
+    assert answer.best == 0
