@@ -355,3 +355,13 @@ def test_a_bad_empirical_file_is_refused_by_its_entries(content: str, said: list
         parse(f"empirical:{file}", "tokens")
     for words in said:
         assert words in str(caught.value)
+
+
+def test_an_entry_of_an_empirical_file_is_a_value_or_a_pair(tmp_path: Path) -> None:
+    file = tmp_path / "lengths.json"
+    file.write_text("[5, [7, 2], [1, 2, 3], [4], []]")
+    with pytest.raises(SpecError) as refused:
+        parse(f"empirical:{file}", "tokens")
+    assert [problem.partition(": ")[0] for problem in refused.value.problems] == [
+        f"{file}, entry {number}" for number in (3, 4, 5)
+    ]

@@ -183,3 +183,28 @@ def test_the_exit_status_without_an_answer(status: str, found: Exit) -> None:
 def test_the_exit_status_with_one() -> None:
     assert exit_of(raced(spec())) is Exit.GOOD
     assert exit_of(msgspec.structs.replace(raced(spec()), ended="interrupted")) is Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        # Throughput and latency of each arm: more for the same latency, the same sooner, or both, is better.
+        (((100, 10), (130, 10), (100, 9)), [False, True, True]),
+        (((100, 10), (130, 10), (130, 10)), [False, True, True]),
+        (((100, 10), (100, 10), (99, 10)), [True, True, False]),
+        (((100, 10), (110, 11), (90, 9)), [True, True, True]),
+        (((100, 10), (None, 5), (110, None)), [True, False, False]),
+    ],
+)
+def test_the_front_has_the_points_that_none_beats_in_one_and_equals_in_the_other(
+    points: tuple[tuple[float | None, float | None], ...], front: list[bool]
+) -> None:
+    turns = [
+        TuneTurn(
+            arm=arm, round=1, value=1.0, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[TuneLoad(name="s", load=4, status="VALID", held=True, tokens_per_s=tokens, latency=latency)],
+        )
+        for arm, (tokens, latency) in enumerate(points)
+    ]  # fmt: skip
+    found = content_of(spec(flags={"max-num-seqs": [64, 16, 8]}), turns, (), "budget").points
+    assert [point.on_front for point in found] == front
