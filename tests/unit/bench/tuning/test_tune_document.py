@@ -208,3 +208,13 @@ def test_the_front_has_the_points_that_none_beats_in_one_and_equals_in_the_other
     ]  # fmt: skip
     found = content_of(spec(flags={"max-num-seqs": [64, 16, 8]}), turns, (), "budget").points
     assert [point.on_front for point in found] == front
+
+
+def test_a_point_whose_answers_were_worse_in_one_turn_is_not_held() -> None:
+    turns = [
+        msgspec.structs.replace(turn_of(spec(), Step(arm, round_, False)), worse_answers=worse)
+        for arm, round_, worse in ((0, 1, ()), (1, 1, ()), (1, 2, ("right answers",)), (0, 2, ()))
+    ]
+    points = content_of(spec(), turns, (), "budget").points
+    assert {(point.arm, point.held) for point in points} == {(0, True), (1, False)}
+    assert {point.arm for point in points if point.on_front} == {0}
