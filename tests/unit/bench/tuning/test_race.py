@@ -218,3 +218,8 @@ def test_the_value_of_an_arm_is_the_geometric_mean_of_its_values_above_0() -> No
     answer = race.answer()
     assert [standing.value for standing in answer.standings] == pytest.approx([0.5, 0.2])
     assert answer.best == 0
+
+
+def test_an_arm_without_a_turn_was_not_tried_and_one_without_a_value_has_failed() -> None:
+    race = Race(Settings(3), [Turn(0, 1, 100.0, 1.0), Turn(1, 1, None, 1.0)])
+    assert [standing.place for standing in race.answer().standings] == [Place.BEST, Place.FAILED, Place.UNTRIED]

@@ -113,6 +113,8 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"visit": [1]}, "visit: give a word or a number"),
         ({"gpus": 0}, "gpus: 0 are too few"),
         ({"server": {"ports": [-1]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"ports": [65536]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"ports": []}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"together": True}}, "need two server.ports or more"),
         ({"server": {"start_within": "soon"}}, "server.start_within: 'soon' is not a time"),
         ({"flags": {"seqs": [1]}}, "there is only one combination"),
@@ -202,3 +204,7 @@ def test_values_of_the_environment_are_not_written() -> None:
     spec = made(server={"environment": {"HF_TOKEN": "hf_secret", "THREADS": 2}})
     assert spec.server.environment == {"HF_TOKEN": "hf_secret", "THREADS": "2"}
     assert "hf_secret" not in str(spec.written)
+
+
+def test_the_highest_port_is_one() -> None:
+    assert made(server={"ports": [65535, 1]}).server.ports == (65535, 1)

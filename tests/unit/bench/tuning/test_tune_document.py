@@ -218,3 +218,11 @@ def test_a_point_whose_answers_were_worse_in_one_turn_is_not_held() -> None:
     points = content_of(spec(), turns, (), "budget").points
     assert {(point.arm, point.held) for point in points} == {(0, True), (1, False)}
     assert {point.arm for point in points if point.on_front} == {0}
+
+
+def test_a_point_is_held_if_every_objective_held_in_all_its_turns() -> None:
+    turns = [turn_of(spec(), Step(0, round_, False)) for round_ in (1, 2)]
+    broken = msgspec.structs.replace(turns[1].loads[0], held=False)
+    turns[1] = msgspec.structs.replace(turns[1], loads=[broken, turns[1].loads[1]])
+    points = content_of(spec(), turns, (), "budget").points
+    assert {point.load: point.held for point in points} == {4: False, 16: True}
