@@ -208,3 +208,21 @@ def test_values_of_the_environment_are_not_written() -> None:
 
 def test_the_highest_port_is_one() -> None:
     assert made(server={"ports": [65535, 1]}).server.ports == (65535, 1)
+
+
+def test_a_race_has_two_to_a_hundred_arms() -> None:
+    assert len(made(flags={"seqs": [*range(100)]}).arms) == 100
+    with pytest.raises(UsageError, match="these are 101 combinations"):
+        made(flags={"seqs": [*range(101)]})
+    assert len(made(flags={"seqs": [1, 2]}).arms) == 2
+
+
+def test_the_budget_of_the_command_line_counts_more_than_that_of_the_file() -> None:
+    def budget_of(budget: str | None) -> float:
+        return spec_of({**BASE, "budget": "20s"}, lambda settings: resolve(dict(settings)), budget=budget).budget_s
+
+    assert [budget_of(budget) for budget in (None, "2m")] == [20, 120]
+    with pytest.raises(UsageError, match=r"budget: 19\.9 s is too short for a race: give at least 20 s"):
+        budget_of("19.9s")
+    with pytest.raises(UsageError, match="--budget: 'soon' is not a time"):
+        budget_of("soon")

@@ -226,3 +226,20 @@ def test_a_point_is_held_if_every_objective_held_in_all_its_turns() -> None:
     turns[1] = msgspec.structs.replace(turns[1], loads=[broken, turns[1].loads[1]])
     points = content_of(spec(), turns, (), "budget").points
     assert {point.load: point.held for point in points} == {4: False, 16: True}
+
+
+def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
+    def turn(round_: int, *rows: tuple[float, float | None, float]) -> TuneTurn:
+        return TuneTurn(
+            arm=0, round=round_, value=1.0, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[
+                TuneLoad(name="s", load=load, status="VALID", held=True, tokens_per_s=tokens, latency=latency)
+                for load, tokens, latency in rows
+            ],
+        )  # fmt: skip
+
+    turns = [turn(1, (4, 500.0, 10.0), (16, 2_000.0, 40.0)), turn(2, (4, None, 20.0), (16, 1_000.0, 60.0))]
+    found = content_of(spec(gpu_hour_cost=1.8), turns, (), "budget").points
+    assert [(point.load, point.tokens_per_s, point.latency) for point in found] == [(4, 500, 15), (16, 1_500, 50)]
+    # $1.80 an hour, in which 500 tokens/s make 1.8 million.
+    assert [point.dollars for point in found] == pytest.approx([1, 1 / 3], rel=1e-3)
