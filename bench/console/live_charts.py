@@ -126,7 +126,7 @@ def _without_values(task: Task) -> RunNumbers:
         series=series,
         window=SimpleNamespace(start_s=None, end_s=None),
         segments=(),
-        load=SimpleNamespace(plan=() if is_open else None, mode="rate" if is_open else "concurrency"),
+        load=SimpleNamespace(plan=() if is_open else None, mode="rate"),  # The mode decides the unit of segments only.
         inputs=None
         if api is None or api.inputs_are is None
         else SimpleNamespace(are=api.inputs_are, have_tokens=api.counts_tokens),

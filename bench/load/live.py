@@ -332,7 +332,7 @@ class Live:
             total = goal.requests + goal.warmup_requests
             shares.append(done / total)
             if ended_per_s > 0:
-                left_s.append((total - done) / ended_per_s)
+                left_s.append(max(total - done, 0) / ended_per_s)
         if goal.duration_s is not None:
             shares.append(min(run_s / goal.duration_s, 1.0))
             left_s.append(max(goal.duration_s - run_s, 0.0))

@@ -64,11 +64,16 @@ def run_queue() -> RunQueue | None:
     try:
         # proc(5): time spent on the CPU, time spent waiting on a run queue, number of timeslices.
         _, wait_ns, times = map(int, Path("/proc/thread-self/schedstat").read_bytes().split())
-        # The first line: user, nice, system, idle, iowait, irq, softirq, steal.
-        spent = [int(part) for part in Path("/proc/stat").read_bytes().split(b"\n", 1)[0].split()[1:9]]
+        return RunQueue(wait_ns, times, *all_and_idle(Path("/proc/stat").read_bytes()))
     except (OSError, ValueError):
         return None
-    return RunQueue(wait_ns, times, sum(spent), sum(spent[3:5]))
+
+
+def all_and_idle(stat: bytes) -> tuple[int, int]:
+    """The time of all processors together, and how much of it was idle, from /proc/stat."""
+    # The first line: user, nice, system, idle, iowait, irq, softirq, steal; then guests, whose time is in user and nice too.
+    spent = [int(part) for part in stat.split(b"\n", 1)[0].split()[1:9]]
+    return sum(spent), sum(spent[3:5])
 
 
 def waited_ns(before: RunQueue, after: RunQueue) -> int:

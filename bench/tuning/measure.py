@@ -62,7 +62,7 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
 
     def make(step: Step) -> TuneTurn:
         series.say(_before(spec, made_so_far, step))
-        turn = turns.make(step, _hint(made_so_far, step.arm))
+        turn = turns.make(step, hint(made_so_far, step.arm))
         if checks and turn.value is not None:
             worse = worse_than_default(series.path, [*made_so_far, turn], step.arm)
             turn = msgspec.structs.replace(turn, worse_answers=worse)
@@ -112,7 +112,7 @@ def _turns_before(spec: Spec, folder: Path, *, resume: bool) -> tuple[TuneTurn, 
     return tuple(content.turns)
 
 
-def _hint(turns: Sequence[TuneTurn], arm: int) -> float | None:
+def hint(turns: Sequence[TuneTurn], arm: int) -> float | None:
     """A load for a search to begin with: what was found for the arm, else for any."""
     mine = [turn.value for turn in turns if turn.arm == arm and turn.value]
     known = mine or [turn.value for turn in turns if turn.value]

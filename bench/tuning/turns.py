@@ -5,7 +5,7 @@ A turn of a held load is a short search; any other is a run at each load, and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from bench.config import RunConfig
 from bench.errors import Interrupted, TargetError
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending
-from bench.load_search.driver import Follower
+from bench.load_search.driver import Ended, Follower
 from bench.load_search.whole import carry_out, new_directory
 from bench.load_search.whole import plan as search_plan
 from bench.load_sweep.points import RunNumbers
@@ -83,12 +83,20 @@ def latency_of(objectives: Sequence[str]) -> str:
 class Turns:
     """Makes turns in the directory of a race."""
 
-    def __init__(self, spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        series: RunSeries,
+        resolved: Resolve,
+        observer: Observer,
+        carry_out: Callable[..., tuple[Ended, object]] = carry_out,
+    ) -> None:
         self.spec = spec
         self.lengths = lengths_of(spec)
         self._series = series
         self._resolved = resolved
         self._observer = observer
+        self._carry_out = carry_out
         self._running: dict[int, tuple[int, Server]] = {}
         """The running servers by their port, the one used longest ago first, each with its arm."""
 
@@ -129,7 +137,10 @@ class Turns:
     def _server(self, arm: int, name: str) -> Iterator[Server]:
         """The server of an arm, started if it is not running."""
         for port, (running, server) in list(self._running.items()):
-            if running == arm and server.running:
+            if not server.running:
+                del self._running[port]
+                server.stop()
+            elif running == arm:
                 self._running[port] = self._running.pop(port)
                 yield server
                 return
@@ -212,7 +223,7 @@ class Turns:
         plan = search_plan(settings, of_search, lambda amount: self._resolved({**settings, **amount}))
         directory = new_directory(plan.base, self._series.command)
         runs = RunSeries(path, command=self._series.command, observer=LoadOnly(self._observer))
-        ended, _ = carry_out(plan.search, plan.wanted, plan.base, directory, runs, Follower())
+        ended, _ = self._carry_out(plan.search, plan.wanted, plan.base, directory, runs, Follower())
         if ended.stopped_by is Ending.INTERRUPTED:
             raise Interrupted(f"interrupted: {path} is not complete")
         if ended.error is not None and not plan.search.results:

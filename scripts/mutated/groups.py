@@ -26,7 +26,10 @@ GROUPS: dict[str, Group] = {
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
-    "tuning": Group(("bench/tuning/*.py",), (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py")),
+    "tuning": Group(
+        ("bench/tuning/*.py",),
+        (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py", "tests/sockets/test_tune_[mst]*.py"),
+    ),
     "imports": Group(
         ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")
     ),
@@ -42,7 +45,11 @@ GROUPS: dict[str, Group] = {
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
         (f"{_BENCH}/console",),
     ),
-    "console": Group(("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"), (f"{_BENCH}/console",)),
+    "console": Group(
+        ("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"),
+        (f"{_BENCH}/console", "tests/sockets/test_console_comparing.py", "tests/sockets/test_console_hubs.py",
+         "tests/sockets/test_console_security.py"),
+    ),
     "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents", "tests/sockets/test_mcp.py")),
     "server metrics": Group(
         ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),

@@ -355,3 +355,14 @@ def test_a_bad_empirical_file_is_refused_by_its_entries(content: str, said: list
         parse(f"empirical:{file}", "tokens")
     for words in said:
         assert words in str(caught.value)
+
+
+def test_an_entry_of_an_empirical_file_is_a_value_or_a_pair(tmp_path: Path) -> None:
+    file = tmp_path / "lengths.json"
+    file.write_text("[5, [7, 2], [1, 2, 3], [4], []]")
+    with pytest.raises(SpecError) as refused:
+        parse(f"empirical:{file}", "tokens")
+    problems = refused.value.problems
+    assert len(problems) == 3
+    for number, problem in zip((3, 4, 5), problems, strict=True):
+        assert f"{file}, entry {number}: " in problem

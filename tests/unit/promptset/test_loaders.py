@@ -10,6 +10,7 @@ import pytest
 
 from promptset.errors import SpecError
 from promptset.loaders import load
+from promptset.loaders.traces import _from_date
 from promptset.samples import Sample
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
@@ -208,3 +209,19 @@ def test_a_table_with_other_separators_is_told_to_use_commas(tmp_path: Path, sig
     with pytest.raises(SpecError) as caught:
         load(path)
     assert caught.value.problems[0].endswith(f"; its columns are separated by {sign!r}: write commas")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1970-01-01T00:00:10", 10.0),
+        ("1970-01-01 00:00:10.500", 10.5),
+        ("1970-01-01T02:00:10+02:00", 10.0),
+        ("12.5", 12.5),
+        (3, 3.0),
+        ("soon", None),
+        (None, None),
+    ],
+)
+def test_a_date_without_a_zone_is_utc_and_a_number_is_seconds(text: object, seconds: float | None) -> None:
+    assert _from_date(text) == seconds

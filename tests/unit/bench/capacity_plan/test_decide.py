@@ -15,7 +15,7 @@ from bench.capacity_plan import decide
 from bench.capacity_plan.decide import Search, least_true, spread
 from bench.capacity_plan.plan import Asked, planned
 from bench.capacity_plan.simulators import Simulated
-from bench.capacity_plan.stretches import Question, supported
+from bench.capacity_plan.stretches import Answer, Question, supported
 from bench.capacity_plan.traffic import Hour, Requests
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
@@ -193,19 +193,8 @@ def test_an_hour_without_traffic_has_a_stretch_too(tmp_path: Path) -> None:
 def test_what_a_replica_holds_at_once(tmp_path: Path) -> None:
     """One replica has 0 to 4 s, 1 to 3 s, and 2 s to the end at 5 s; the other 3 to 5 s: 11 s of requests in twice 5 s."""
 
-    class Seen:
-        def answers(self, jobs: Sequence[object]) -> list[Simulated]:
-            first = [0.5e6, 1.5e6, None, 3.5e6]
-            return [Simulated([0.0, 1e6, 2e6, 3e6], first, [4e6, 3e6, None, 5e6], [0, 0, 0, 1])]
-
-    class Day:
-        hours = HOURS
-
-        def requests(self, *of: object) -> Requests:
-            return Requests([0.0, 1e6, 2e6, 3e6], [10, 20, 30, 40], [1, 2, 3, 4])
-
     made, _ = stretches(tmp_path, "ttft:p99<1s")
-    found: Any = replace(made, simulators=cast("Any", Seen()), traffic=cast("Any", Day()))
+    found: Any = replace(made, simulators=cast("Any", Seen(FOUR)), traffic=cast("Any", Day()))
     answer = found.answer(Question(HOURS[0], 2, 0))
     assert (answer.in_flight, answer.tokens, answer.mean_in_flight) == (3, 11 + 22 + 33, 1.1)
     assert (answer.values, answer.broken) == ((math.inf,), 0.25)
@@ -223,3 +212,106 @@ def test_an_answer_fits_80_columns(tmp_path: Path) -> None:
     assert re.search(r"ttft:p99<\S+ +[\d.]+ ms ", shown)
     assert max(map(len, shown.splitlines())) <= 80
     assert shown.count("\n") < 45
+
+
+class Seen:
+    """The same answer to every job."""
+
+    def __init__(self, *answers: Simulated) -> None:
+        self._answers = answers
+
+    def answers(self, jobs: Sequence[object]) -> list[Simulated]:
+        return [*self._answers]
+
+
+class Day:
+    """Four requests, a second apart."""
+
+    hours = HOURS
+
+    def requests(self, *of: object) -> Requests:
+        return Requests([0.0, 1e6, 2e6, 3e6], [10, 20, 30, 40], [1, 2, 3, 4])
+
+
+FOUR = Simulated([0.0, 1e6, 2e6, 3e6], [0.5e6, 1.5e6, None, 3.5e6], [4e6, 3e6, None, 5e6], [0, 0, 0, 1])
+"""TTFT: 0.5 s, 0.5 s, never, 0.5 s. E2EL: 4 s, 2 s, never, 2 s."""
+
+
+@pytest.mark.parametrize(
+    ("slo", "settle_s", "broken"),
+    [
+        (("ttft:p99<1s",), 0.0, 0.25),
+        (("e2el:p99<2500ms", "ttft:p99<1s"), 0.0, 0.5),
+        (("ttft:p99<1s", "e2el:p99<2500ms"), 0.0, 0.5),
+        # Only requests after settling count, unless there are none.
+        (("e2el:p99<2500ms",), 1.5, 0.5),
+        (("e2el:p99<2500ms",), 2.0, 0.5),
+        (("e2el:p99<2500ms",), 2.5, 0.0),
+        (("e2el:p99<2500ms",), 9.0, 0.5),
+    ],
+)
+def test_a_request_is_broken_if_it_misses_any_limit(
+    slo: tuple[str, ...], settle_s: float, broken: float, tmp_path: Path
+) -> None:
+    made, _ = stretches(tmp_path, *slo)
+    found = replace(made, simulators=cast("Any", Seen(FOUR)), traffic=cast("Any", Day()), settle_s=settle_s)
+    assert found.answer(Question(HOURS[0], 2, 0)).broken == broken
+
+
+def test_the_saturated_throughput_is_that_of_the_middle_half(tmp_path: Path) -> None:
+    def ended(at_us: Sequence[float | None]) -> Simulated:
+        return Simulated([0.0] * len(at_us), [*at_us], [*at_us], [0] * len(at_us))
+
+    made, _ = stretches(tmp_path, "ttft:p99<1s")
+    # Ten a second in the middle; the first and the last hundred are slower, and some never end.
+    middle = [1_000e6 + n * 0.1e6 for n in range(203)]
+    times = [*[n * 10e6 for n in range(100)], *middle, *[2_000e6 + n * 10e6 for n in range(100)], None, None]
+    found = replace(made, simulators=cast("Any", Seen(ended([1e6] * 4), ended(times))), traffic=cast("Any", Day()))
+    found.prepare()
+    assert found.saturated == pytest.approx(10, rel=0.01)
+    found = replace(found, simulators=cast("Any", Seen(ended([1e6] * 4), ended([5e6] * 8))))
+    found.prepare()
+    assert found.saturated == math.inf
+
+
+@pytest.mark.parametrize(
+    ("slo", "values", "overloaded", "strain"),
+    [
+        (("ttft:p99<200ms",), (150.0,), False, 0.75),
+        (("ttft:p99<200ms", "goodput>=90%"), (1.0, 0.8), False, 2.0),
+        (("ttft:p99<200ms", "goodput>=90%", "ttft:p50<1s"), (50.0, 0.95, 50.0), False, 0.5),
+        (("ttft:p99<200ms",), (150.0,), True, math.inf),
+    ],
+)
+def test_the_strain_is_the_share_of_the_way_to_the_nearest_limit(
+    slo: tuple[str, ...], values: tuple[float, ...], overloaded: bool, strain: float, tmp_path: Path
+) -> None:
+    found, _ = stretches(tmp_path, *slo)
+    answer = Answer(values, (True,) * len(values), 0.0, 1, 1, 1, overloaded)
+    assert found.strain(answer) == pytest.approx(strain)
+
+
+def test_the_headroom_is_the_last_multiple_that_holds(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO)
+    found.prepare()
+    for replicas in (1, 2, 3, 4):
+        (times,) = decide.headroom(found, HOURS[2], replicas, [0])
+        multiples = decide._MORE_TRAFFIC
+        if times == 0:
+            assert not found.answer(Question(HOURS[2], replicas, 0, multiples[0])).good
+            continue
+        assert found.answer(Question(HOURS[2], replicas, 0, times)).good
+        following = multiples[multiples.index(times) + 1 :]
+        assert not following or not found.answer(Question(HOURS[2], replicas, 0, following[0])).good
+    quiet = Hour(0, 3_600, 0.01)
+    assert decide.headroom(found, quiet, 8, [0]) == [decide._MORE_TRAFFIC[-1]]
+
+
+def test_hours_have_the_replicas_that_they_need_however_many_there_may_be(tmp_path: Path) -> None:
+    hours = (Hour(0, 21_600, 0.0), *HOURS[1:])
+    found, _ = stretches(tmp_path, *SLO, hours=hours)
+    plan = planned(found, asked())
+    assert plan.replicas is not None
+    few, many = (decide.scaled(found, most, 60.0, [0]) for most in (plan.replicas, plan.replicas + 3))
+    assert few.by_hour == many.by_hour
+    assert few.by_hour[0] == 1

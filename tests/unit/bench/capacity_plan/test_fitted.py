@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from bench.capacity_plan.fitted import FittedServer, drawn
 from bench.capacity_plan.plan import warnings_of
 from bench.capacity_plan.traffic import Trace
-from bench.results.profile import FittedCoefficient
+from bench.results.profile import FittedCoefficient, Unknown
 from tests.support.planned_server import profile, stretches
 
 B4 = FittedCoefficient(value=3_000, low=2_700, high=3_300, told=True, unit="us a prompt")
@@ -74,3 +74,19 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
     server = FittedServer(replace(profile(tmp_path, seen=64, seqs=seqs), engine=engine), [])
     found = server.beyond(in_flight, 0)
     assert [words in sentence for words, sentence in zip(said, found, strict=True)] == [True] * len(said)
+
+
+def test_each_draw_has_the_costs_of_its_resample_in_turn(tmp_path: Path) -> None:
+    made = profile(tmp_path, resamples=[0.6, 1.0, 1.6])
+    assert [cost_of(file)["b0"] for file in drawn(made, 5, tmp_path).files] == pytest.approx(
+        [12_000, 7_200, 12_000, 19_200, 7_200]
+    )
+
+
+def test_what_a_fit_could_not_tell_comes_with_the_run_that_would(tmp_path: Path) -> None:
+    made = profile(tmp_path)
+    untold = {"b1": replace((made.coefficients or {})["b1"], told=False)}
+    row = Unknown(what="b1", why="no prompts", command="python -m bench run --rate 3")
+    for unknown, ending in (((row,), "; next: python -m bench run --rate 3"), ((), "")):
+        server = FittedServer(replace(made, coefficients={**(made.coefficients or {}), **untold}, unknown=unknown), [])
+        assert server.untold() == [f"the fit could not determine b1{ending}"]

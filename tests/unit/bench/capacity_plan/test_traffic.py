@@ -123,3 +123,8 @@ def test_columns_and_bad_rows_are_those_of_a_data_set(tmp_path: Path) -> None:
         read_trace(path, "x=y")
     day = read_trace(path, "at_s=when,input_tokens=in,output_tokens=out", "skip")
     assert ([row.at_s for row in day.rows], day.left_out) == ([0, 1, 2, 3], 2)
+
+
+def test_a_request_at_the_border_of_two_hours_belongs_to_the_later_one(tmp_path: Path) -> None:
+    day = trace_of(tmp_path, (0, 3_600, 7_200))
+    assert [len(day.requests(hour, hour.duration_s, draw=0).at_us) for hour in day.hours] == [1, 1, 1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from bench.console.comparing import ShownChange, changes, differing_settings
+from bench.console.comparing import Comparer, Comparison, Group, ShownChange, changes, differing_settings
+from bench.console.errors import ConsoleError
 from bench.console.task import Task
 
 
@@ -52,3 +55,43 @@ def test_what_follows_from_other_settings_is_no_difference() -> None:
     tasks[0].settings["endpoint"] = "completions"
     tasks[0].settings["mode"] = "throughput"
     assert sorted(differing_settings(tasks)) == ["concurrency", "endpoint", "mode"]
+
+
+class Counted(Comparer):
+    """Compares nothing, and counts how often."""
+
+    made = 0
+
+    def _compared(self, groups: Sequence[Group], margin: str, allow: str) -> Comparison:
+        self.made += 1
+        return cast("Comparison", object())
+
+
+def sides(number: int, state: str = "ended") -> list[Group]:
+    return [Group(str(n), (Task(id=str(n), state=state),)) for n in range(number)]
+
+
+@pytest.mark.parametrize(("number", "right"), [(0, False), (1, False), (2, True), (26, True), (27, False)])
+def test_two_to_26_tasks_are_compared(number: int, right: bool, tmp_path: Path) -> None:
+    comparer = Counted(tmp_path)
+    if right:
+        comparer.compare(sides(number))
+    else:
+        with pytest.raises(ConsoleError, match=f"choose 2 to 26 tasks to compare, not {number}"):
+            comparer.compare(sides(number))
+    assert comparer.made == right
+
+
+def test_the_last_eight_comparisons_of_tasks_that_are_over_are_kept(tmp_path: Path) -> None:
+    comparer = Counted(tmp_path)
+    first = comparer.compare(sides(2))
+    assert comparer.compare(sides(2)) is first
+    for margin in "1234567":
+        comparer.compare(sides(2), margin=margin)
+    assert comparer.compare(sides(2)) is first
+    assert comparer.made == 8
+    comparer.compare(sides(2), allow="x")
+    assert comparer.compare(sides(2)) is not first
+    comparer.compare(sides(2, "running"))
+    comparer.compare(sides(2, "running"))
+    assert comparer.made == 12

@@ -9,10 +9,12 @@ from pathlib import Path
 import orjson
 import pytest
 from fastapi.routing import APIRoute
+from jinja2 import UndefinedError
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
 from bench.console.pages import PAGES
+from bench.console.pages.site import templates
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
 from bench.results.base import to_plain
@@ -329,3 +331,10 @@ def test_the_form_of_checked_answers_asks_for_its_probes_and_their_share(user: T
     assert (task.kind, {name: task.settings[name] for name in typed}) == ("quality", typed)
     wrong = user.post("/new", data={**form, "alone": "1", "share": "100%"})
     assert (wrong.status_code, wrong.text.count('class="wrong"')) == (422, 2)
+
+
+def test_every_template_escapes_what_it_is_given() -> None:
+    for environment in (templates(), templates.__wrapped__()):
+        assert environment.from_string("{{ title }}").render(title="<script>") == "&lt;script&gt;"
+        with pytest.raises(UndefinedError):
+            environment.from_string("{{ titel }}").render(title="")

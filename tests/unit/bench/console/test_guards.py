@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from bench.console.errors import ConsoleError, NotFound
+from bench.console.errors import Conflict, ConsoleError, DiskProblem, NotFound, Refused, TooLarge
 from bench.console.fetching import fetch
 from bench.console.security import MOST_BODY, Guard, Keys
 from bench.console.store import Store
@@ -80,3 +80,8 @@ def test_nothing_but_http_is_fetched(url: str) -> None:
 
     with pytest.raises(ConsoleError, match="http:// or https://"):
         asyncio.run(main())
+
+
+def test_each_refusal_has_the_status_that_http_has_for_it() -> None:
+    statuses = {ConsoleError: 400, NotFound: 404, Conflict: 409, TooLarge: 413, Refused: 422, DiskProblem: 507}
+    assert {refusal: refusal.status for refusal in statuses} == statuses

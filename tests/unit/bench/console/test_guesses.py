@@ -77,3 +77,22 @@ def test_only_so_many_senders_are_kept() -> None:
     for number in range(2_000):
         guesses.wrong(f"10.0.{number // 256}.{number % 256}", 0)
     assert len(guesses._senders) == 1_000
+
+
+def test_ten_quiet_minutes_are_enough_to_begin_anew_and_no_second_less() -> None:
+    guesses, said = Guesses(lambda sentence: None), 600 * NS_PER_S
+    assert [guesses.wrong("10.0.0.7", 0) for _ in range(4)] == [0, 0, 0, NS_PER_S]
+    assert guesses.wrong("10.0.0.7", said) == NS_PER_S
+    assert guesses.wrong("10.0.0.7", 2 * said + 1) == 0
+
+
+def test_of_too_many_senders_the_one_longest_quiet_is_forgotten() -> None:
+    guesses = Guesses(lambda sentence: None)
+    for _ in range(4):
+        guesses.wrong("first", 0)
+        guesses.wrong("second", 0)
+    guesses.wrong("first", 1)
+    for number in range(999):
+        guesses.wrong(f"10.0.{number // 256}.{number % 256}", 1)
+    assert guesses.wrong("first", 2) == NS_PER_S
+    assert guesses.wrong("second", 2) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -11,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
-from bench.console.language import COOKIE, PARAMETER, sentence, tr
+from bench.console.language import COOKIE, PARAMETER, InLanguage, sentence, tr
 from bench.console.security import Keys
 from bench.console.service import Console
 
@@ -96,3 +97,14 @@ def test_a_sentence_begins_large_unless_with_a_name_and_ends_once() -> None:
     assert sentence(tr("choose a file")) == "Choose a file."
     assert sentence(tr("%(name)s cannot be compared", name="nightly")) == "nightly cannot be compared."
     assert sentence("is the server running?") == "Is the server running?"
+
+
+def test_what_is_no_request_passes_untouched() -> None:
+    scopes: list[object] = []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        scopes.append(scope)
+
+    scope = {"type": "lifespan"}
+    asyncio.run(InLanguage(app)(scope, None, None))  # type: ignore[arg-type]
+    assert scopes == [scope]

@@ -73,3 +73,25 @@ def test_the_page_has_no_place_in_its_html() -> None:
     for view in live_charts.views(task()):
         assert view["x_ticks"] == ()
         assert all(panel["plot"].y_ticks == () for panel in view["panels"])
+
+
+def test_a_period_has_the_metrics_of_the_report_and_of_inputs_only_the_whole_response() -> None:
+    rows = {row[0] for row in live_charts.period(task())["metrics"]}
+    assert rows == {"TTFT", "TPOT", "ITL", "E2EL", "TPS"}
+    assert live_charts.period(task(endpoint="embeddings"))["metrics"] == [["E2EL", "ms", "e2el_ms"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "planned"),
+    [
+        ({"rate": 5}, True),
+        ({"mode": "trace"}, True),
+        ({"mode": "rate"}, True),
+        ({"concurrency": 5}, False),
+        ({}, False),
+    ],
+)
+def test_a_load_with_a_plan_shows_it_beside_what_is_sent(settings: dict[str, Any], planned: bool) -> None:
+    charts = {chart.key: chart for chart in live_charts.charts(task(**settings))}
+    names = [line.name for line in charts["requests_per_s"].panels[0].lines]
+    assert names == (["planned", "sent"] if planned else ["sent"])

@@ -5,13 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+import pytest
+import yaml
 from starlette.testclient import TestClient
 
-from bench.console.series import read
+from bench.console.series import left_since, load_of, read
 from bench.console.service import Console
 from bench.console.task import Task
+from bench.run_files.run_directory import RunDirectory, series_held
 from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content
 
 
@@ -40,3 +45,87 @@ def test_a_series_with_a_report_shows_that_alone_and_without_one_its_runs(consol
     (sweep / "sweep.html").write_text("<!doctype html>")
     page = user.get("/tasks/sweep").text
     assert ('id="steps"' in page, 'class="report"' in page) == (False, True)
+
+
+def test_of_the_runs_inside_the_one_that_is_held_goes_on(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    shown = content(LADDER[:2])
+    (sweep / "sweep.json").write_text(json.dumps(shown))
+    for path in (tmp_path / "elsewhere", sweep / "idle", sweep / shown["runs"][0]["name"]):
+        path.mkdir()
+    (sweep / "link").symlink_to(tmp_path / "elsewhere")
+    (sweep / "a-file").touch()
+    task = Task(id="sweep", state="running", kind="sweep")
+
+    def run() -> str | None:
+        found = read(task, sweep)
+        assert found is not None
+        assert found.state == "running"
+        return found.run
+
+    with series_held(sweep), RunDirectory(tmp_path / "elsewhere").held():
+        with RunDirectory(sweep / shown["runs"][0]["name"]).held():
+            assert run() is None
+        with RunDirectory(sweep / "idle").held():
+            assert run() == "idle"
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "words"),
+    [
+        ("sweep", {"loads": "concurrency=1,2"}, "sweep, concurrency=1,2"),
+        ("sweep", {"loads": "rate=1,2", "repeats": 3}, "sweep, rate=1,2, 3 times"),
+        ("sweep", {"loads": "rate=1,2", "repeats": 1}, "sweep, rate=1,2"),
+        ("search", {"load": "concurrency", "slo": "ttft:p99<1s"}, "search, users: ttft:p99<1s"),
+        ("search", {"slo": ["ttft:p99<1s", "tpot:p50<9ms"]}, "search, requests/s: ttft:p99<1s, tpot:p50<9ms"),
+        ("quality", {"share": "50%"}, "quality, 50% probes"),
+        ("quality", {}, "quality, 5% probes"),
+        ("tune", {"goal": "held load"}, "tune, held load"),
+    ],
+)
+def test_what_a_series_looks_for_in_a_few_words(kind: str, config: dict[str, Any], words: str) -> None:
+    assert load_of(config, kind) == words
+
+
+def test_a_series_has_written_since_its_program_began_if_its_file_is_no_older(tmp_path: Path) -> None:
+    begun, file = tmp_path / "log", tmp_path / "sweep.json"
+    assert not left_since(tmp_path, "sweep", begun)
+    begun.touch()
+    file.touch()
+    for at_ns, since in ((99, False), (100, True), (101, True)):
+        os.utime(begun, ns=(100, 100))
+        os.utime(file, ns=(at_ns, at_ns))
+        assert left_since(tmp_path, "sweep", begun) is since
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_series_without_its_file_is_preparing_while_its_program_is_there(held: bool, tmp_path: Path) -> None:
+    task = Task(id="sweep", state="running", kind="sweep")
+    with series_held(tmp_path) if held else nullcontext():
+        found = read(task, tmp_path)
+        assert (None if found is None else found.state) == ("preparing" if held else None)
+        (tmp_path / "sweep.json").write_text("[")
+        damaged = read(task, tmp_path)
+    assert damaged is not None
+    assert damaged.state == ("running" if held else "ended")
+    assert (damaged.headline or "").startswith("sweep.json cannot be read: ")
+
+
+def test_a_series_can_go_on_if_the_console_started_it_and_it_has_ended_too_soon(console: Console) -> None:
+    sweep = console.runs / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text(json.dumps({**content(LADDER[:2]), "ended": "interrupted"}))
+    for name in ("run.yaml", "summary.json"):
+        (sweep / "01").mkdir(exist_ok=True)
+        (sweep / "01" / name).touch()
+
+    def state() -> tuple[str, bool]:
+        found = console.queue.task("sweep")
+        return found.state, found.can_go_on
+
+    assert state() == ("stopped", False)
+    (sweep / "task.yaml").write_text(yaml.safe_dump({"kind": "sweep", "settings": {"url": "http://h:1"}}))
+    assert state() == ("stopped", True)
+    with series_held(sweep):
+        assert state() == ("running", False)

@@ -224,3 +224,11 @@ def test_a_sentence_of_the_command_line_is_one_of_the_form(sentence: str, field:
 )
 def test_what_was_typed_for_another_mode_is_not_meant(typed: dict[str, str], meant: dict[str, str]) -> None:
     assert of_mode(typed) == meant
+
+
+def test_a_default_is_shown_as_it_is_typed_and_no_default_as_nothing() -> None:
+    found = {field.name: field.default for field in settings_form.fields("run")}
+    assert {"None", "()", "PydanticUndefined", "True", "False"}.isdisjoint(map(str, found.values()))
+    assert [settings_form._written(value) for value in (True, False, None, (), 0.5, 3.0, 7, "chat")] == [
+        "on", "off", "", "", "0.5", "3", "7", "chat",
+    ]  # fmt: skip

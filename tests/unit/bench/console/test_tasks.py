@@ -252,3 +252,21 @@ def test_who_follows_a_run_reads_each_whole_line_once(tmp_path: Path) -> None:
     assert live_lines.read_on(path, 0, end) == ([], end)
     # One that comes back has had two lines.
     assert tokens(live_lines.read_on(path, 2, None)[0]) == [2, 3]
+
+
+def test_of_directories_that_were_never_read_only_so_many_are_and_what_waits_or_starts_is_read_at_once(
+    tmp_path: Path,
+) -> None:
+    for name in ("d", "c", "b", "a"):
+        made_run(tmp_path, name)
+    store = store_at(tmp_path)
+    folder = TaskFolder(tmp_path, store)
+
+    def states(most_new: int | None) -> dict[str, str]:
+        return {task.id: task.state for task in folder.tasks({"b": None}, ("a",), most_new=most_new)}
+
+    assert states(0) == {"a": "ended", "b": "ended", "c": "being read", "d": "being read"}
+    assert states(1) == {"a": "ended", "b": "ended", "c": "being read", "d": "ended"}
+    assert states(None) == {"a": "ended", "b": "ended", "c": "ended", "d": "ended"}
+    assert states(0) == states(None)
+    store.close()

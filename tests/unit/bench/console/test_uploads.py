@@ -196,3 +196,18 @@ def test_the_page_of_data_deletes_a_file_by_its_own_button(user: TestClient, con
     assert user.post(action, follow_redirects=False).status_code == 303
     assert console.files.listed() == []
     assert user.post("/data/nothing/rows.jsonl/remove").status_code == 422
+
+
+def test_of_what_arrives_a_mebibyte_is_kept_in_memory_at_most(tmp_path: Path) -> None:
+    ours, _ = uploads_in(tmp_path)
+    mebibyte = 1024 * 1024
+    upload = ours.begin("rows.jsonl", 2 * mebibyte, AS_IT_IS)
+    written: list[int] = []
+
+    async def halves() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"x" * (mebibyte // 2)
+            written.append(ours.upload(upload.id).received_bytes)
+
+    assert asyncio.run(ours.receive(upload.id, None, halves())).received_bytes == 2 * mebibyte
+    assert written == [0, mebibyte, mebibyte, 2 * mebibyte]

@@ -161,3 +161,15 @@ def test_of_one_run_of_many_only_the_load_is_followed() -> None:
     assert noting.told[4:] == ["begins", "ended", "over"]
     assert one.cadence == Cadence(1, 1)
     assert LoadOnly(noting, progress=False).cadence is None
+
+
+def test_more_requests_than_were_asked_for_are_the_whole_load_and_nothing_is_left() -> None:
+    async def main(loop: VirtualTimeLoop) -> LiveNumbers:
+        live = live_of(LoadGoal(requests=2, warmup_requests=1))
+        live.start()
+        for record in RECORDS:
+            live.add(record)
+        return live.numbers(START_NS + 2 * NS_PER_S)
+
+    numbers = run_virtual(main)
+    assert (numbers.done, numbers.share_done, numbers.left_s) == (4, 1.0, 0.0)

@@ -231,3 +231,16 @@ async def _numbers(loop: VirtualTimeLoop) -> tuple[LiveNumbers, Live]:
 def test_the_client_is_as_bad_as_its_worst_worker() -> None:
     assert worst([ClientState(1, 0.5, None), ClientState(3, 0.2, 0.1)]) == ClientState(3, 0.5, 0.1)
     assert worst([]) == ClientState(0.0, None, None)
+
+
+def test_requests_that_no_replica_had_and_replies_without_a_time_are_in_no_replica() -> None:
+    async def main(loop: VirtualTimeLoop) -> dict[str, object]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=10))
+        live.start()
+        live.add(made_record(1, chunks_ms=(70, 75, 95)))
+        live.add(replace(made_record(2, chunks_ms=(60, 75, 95)), target="http://a"))
+        return lines_of(live, [1])[0]
+
+    assert run_virtual(main)["replicas"] == [
+        {"replica": "http://a", "requests_per_s": 1.0, "latency_ms": 60.0, "failed": 0}
+    ]

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
-from bench.load.sampling import SAMPLE_FIELDS, RunQueue, Sampler, run_queue, waited_ns
+from bench.load.sampling import SAMPLE_FIELDS, RunQueue, Sampler, all_and_idle, run_queue, waited_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
@@ -154,3 +154,8 @@ def test_only_waiting_for_others_counts_and_being_woken_does_not(
     before = RunQueue(7 * NS_PER_MS, 100, 5_000, 3_000)
     after = RunQueue((7 + wait_ms) * NS_PER_MS, 100 + times, 5_200, 3_000 + idle)
     assert waited_ns(before, after) == waited_ms * NS_PER_MS
+
+
+def test_of_the_time_of_all_processors_guests_are_counted_once_and_waiting_for_disks_is_idle() -> None:
+    stat = b"cpu  100 20 30 4000 500 6 7 8 90 10\ncpu0 1 1 1 1 1 1 1 1 1 1\n"
+    assert all_and_idle(stat) == (100 + 20 + 30 + 4000 + 500 + 6 + 7 + 8, 4000 + 500)

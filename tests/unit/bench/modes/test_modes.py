@@ -199,3 +199,24 @@ def test_what_belongs_to_other_modes_is_refused_with_their_names(mode: str, rows
             resolve({"url": "http://h", "mode": mode, key: values[key]})
         flag = f"--{key.replace('_', '-')}"
         assert f"{flag} is for --mode {owners}, and this is mode {mode}" in refused.value.problems
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"rate": 5, "concurrency": 8},
+            "--rate and --concurrency cannot be combined: to cap a rate, use --max-concurrency",
+        ),
+        (
+            {"concurrency": 8},
+            "--mode rate needs --rate, in requests per second, and has no --concurrency: leave it out; --max-concurrency "
+            "caps the requests in flight",
+        ),
+        ({}, "--mode rate needs --rate, in requests per second"),
+    ],
+)
+def test_a_rate_is_asked_for_only_if_there_is_none(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": "http://h", "mode": "rate", **given})
+    assert list(refused.value.problems) == [problem]

@@ -52,6 +52,8 @@ def test_models_are_written_as_one_name_or_names_with_weights(
         ("a=0,b=1", "the weight of 'a' must be more than 0"),
         ("{", "not JSON"),
         ('{"a": "3"}', "an object of names and weights"),
+        ('{"a": true, "b": 1}', "an object of names and weights"),
+        ('{"": 1}', "an object of names and weights"),
         ("{}", "an object of names and weights"),
     ],
 )

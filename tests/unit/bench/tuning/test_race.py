@@ -202,3 +202,61 @@ def test_an_unsteady_arm_counts_with_its_own_spread() -> None:
 def test_levels_add_up_to_alpha_over_any_number_of_looks() -> None:
     assert math.fsum(level(0.05, look, 1) for look in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
     assert level(0.05, 1, 20) == pytest.approx(0.05 / 40)
+
+
+def test_a_default_that_is_far_behind_leaves_after_its_second_round() -> None:
+    race = Race(Settings(4, budget_s=400.0, turn_s=10.0))
+    while isinstance(step := race.next(), Step) and step.round < 4:
+        noisy = 0.5 if (step.arm, step.round) == (2, 2) else 0.0
+        race.add(Turn(step.arm, step.round, (100.0 if step.arm else 20.0) * math.exp(noisy), 10.0))
+    assert [0 in turns for turns in order(race)] == [True, True, False]
+
+
+def test_the_value_of_an_arm_is_the_geometric_mean_of_its_values_above_0() -> None:
+    values = ((0, 1, 0.25), (1, 1, 0.2), (1, 2, 0.0), (0, 2, 1.0))
+    race = Race(Settings(2), [Turn(arm, round_, value, 1.0) for arm, round_, value in values])
+    answer = race.answer()
+    assert [standing.value for standing in answer.standings] == pytest.approx([0.5, 0.2])
+    assert answer.best == 0
+
+
+def test_an_arm_without_a_turn_was_not_tried_and_one_without_a_value_has_failed() -> None:
+    race = Race(Settings(3), [Turn(0, 1, 100.0, 1.0), Turn(1, 1, None, 1.0)])
+    assert [standing.place for standing in race.answer().standings] == [Place.BEST, Place.FAILED, Place.UNTRIED]
+
+
+@pytest.mark.parametrize(("budget_s", "rounds"), [(76.1, 2), (76.2, 4), (114.2, 4), (114.3, 6)])
+def test_a_pair_of_rounds_may_end_five_percent_late(budget_s: float, rounds: int) -> None:
+    # A pair takes 40 s; two end at 80 s, which is 1.05 x 76.19 s, and three at 120 s, 1.05 x 114.29 s.
+    race, ending = race_of(lambda arm, r: (100.0, 104.0)[arm] * math.exp(wobble(arm, r, 0.1)), 2, budget_s=budget_s)
+    assert (len(order(race)), ending) == (rounds, Ending.BUDGET)
+
+
+def test_how_long_a_round_takes_is_what_turns_took_so_far() -> None:
+    def next_after(seconds: float) -> Step | Ending:
+        turns = [
+            Turn(arm, round_, 100.0 + 9 * arm * (-1) ** round_, seconds)
+            for round_, arm in ((1, 0), (1, 1), (2, 1), (2, 0))
+        ]
+        return Race(Settings(2, budget_s=100.0, turn_s=30.0), turns).next()
+
+    assert isinstance(next_after(10.0), Step)
+    assert next_after(20.0) is Ending.BUDGET
+    # Turns without a length, of an older file, say nothing of it: two rounds of two arms take 120 s then.
+    assert next_after(0.0) is Ending.BUDGET
+
+
+def test_finalists_are_three_at_most_and_none_before_the_second_round() -> None:
+    for arms, finals in ((3, [False, True, True]), (4, [False, False, False])):
+        race, found = Race(Settings(arms)), list[bool]()
+        while isinstance(step := race.next(), Step) and step.round < 4:
+            if len(found) < step.round:
+                found.append(step.final)
+            race.add(Turn(step.arm, step.round, 100 * math.exp(wobble(step.arm, step.round, 0.2)), 1.0))
+        assert found == finals
+
+
+def test_the_time_that_is_left_is_never_negative() -> None:
+    turns = [Turn(0, 1, 1.0, 30.0)]
+    assert Race(Settings(2, budget_s=100.0), turns).time_left_s() == 70
+    assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 0

@@ -96,6 +96,7 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"flag": {}}, "flag is not a key of this file: did you mean flags?"),
         ({"colour": {}}, "colour is not a key of this file: docs/compare.md lists them"),
         ({"server": {"port": 1}}, "server.port is not a key"),
+        ({"server": {"command": ""}}, "server.command is empty: give the command that starts the server"),
         ({"server": {"command": "serve"}}, "no place for seqs, tokens: write {flags}, or {seqs}"),
         ({"server": {"command": "serve {flags} {model}"}}, "{model} is not a flag of this file"),
         ({"server": {"command": "serve '"}}, "server.command: no closing quotation"),
@@ -112,6 +113,8 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"visit": [1]}, "visit: give a word or a number"),
         ({"gpus": 0}, "gpus: 0 are too few"),
         ({"server": {"ports": [-1]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"ports": [65536]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"ports": []}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"together": True}}, "need two server.ports or more"),
         ({"server": {"start_within": "soon"}}, "server.start_within: 'soon' is not a time"),
         ({"flags": {"seqs": [1]}}, "there is only one combination"),
@@ -201,3 +204,25 @@ def test_values_of_the_environment_are_not_written() -> None:
     spec = made(server={"environment": {"HF_TOKEN": "hf_secret", "THREADS": 2}})
     assert spec.server.environment == {"HF_TOKEN": "hf_secret", "THREADS": "2"}
     assert "hf_secret" not in str(spec.written)
+
+
+def test_the_highest_port_is_one() -> None:
+    assert made(server={"ports": [65535, 1]}).server.ports == (65535, 1)
+
+
+def test_a_race_has_two_to_a_hundred_arms() -> None:
+    assert len(made(flags={"seqs": [*range(100)]}).arms) == 100
+    with pytest.raises(UsageError, match="these are 101 combinations"):
+        made(flags={"seqs": [*range(101)]})
+    assert len(made(flags={"seqs": [1, 2]}).arms) == 2
+
+
+def test_the_budget_of_the_command_line_counts_more_than_that_of_the_file() -> None:
+    def budget_of(budget: str | None) -> float:
+        return spec_of({**BASE, "budget": "20s"}, lambda settings: resolve(dict(settings)), budget=budget).budget_s
+
+    assert [budget_of(budget) for budget in (None, "2m")] == [20, 120]
+    with pytest.raises(UsageError, match=r"budget: 19\.9 s is too short for a race: give at least 20 s"):
+        budget_of("19.9s")
+    with pytest.raises(UsageError, match="--budget: 'soon' is not a time"):
+        budget_of("soon")

@@ -183,3 +183,63 @@ def test_the_exit_status_without_an_answer(status: str, found: Exit) -> None:
 def test_the_exit_status_with_one() -> None:
     assert exit_of(raced(spec())) is Exit.GOOD
     assert exit_of(msgspec.structs.replace(raced(spec()), ended="interrupted")) is Exit.INTERRUPTED
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        # Throughput and latency of each arm: more for the same latency, the same sooner, or both, is better.
+        (((100, 10), (130, 10), (100, 9)), [False, True, True]),
+        (((100, 10), (130, 10), (130, 10)), [False, True, True]),
+        (((100, 10), (100, 10), (99, 10)), [True, True, False]),
+        (((100, 10), (110, 11), (90, 9)), [True, True, True]),
+        (((100, 10), (None, 5), (110, None)), [True, False, False]),
+    ],
+)
+def test_the_front_has_the_points_that_none_beats_in_one_and_equals_in_the_other(
+    points: tuple[tuple[float | None, float | None], ...], front: list[bool]
+) -> None:
+    turns = [
+        TuneTurn(
+            arm=arm, round=1, value=1.0, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[TuneLoad(name="s", load=4, status="VALID", held=True, tokens_per_s=tokens, latency=latency)],
+        )
+        for arm, (tokens, latency) in enumerate(points)
+    ]  # fmt: skip
+    found = content_of(spec(flags={"max-num-seqs": [64, 16, 8]}), turns, (), "budget").points
+    assert [point.on_front for point in found] == front
+
+
+def test_a_point_whose_answers_were_worse_in_one_turn_is_not_held() -> None:
+    turns = [
+        msgspec.structs.replace(turn_of(spec(), Step(arm, round_, False)), worse_answers=worse)
+        for arm, round_, worse in ((0, 1, ()), (1, 1, ()), (1, 2, ("right answers",)), (0, 2, ()))
+    ]
+    points = content_of(spec(), turns, (), "budget").points
+    assert {(point.arm, point.held) for point in points} == {(0, True), (1, False)}
+    assert {point.arm for point in points if point.on_front} == {0}
+
+
+def test_a_point_is_held_if_every_objective_held_in_all_its_turns() -> None:
+    turns = [turn_of(spec(), Step(0, round_, False)) for round_ in (1, 2)]
+    broken = msgspec.structs.replace(turns[1].loads[0], held=False)
+    turns[1] = msgspec.structs.replace(turns[1], loads=[broken, turns[1].loads[1]])
+    points = content_of(spec(), turns, (), "budget").points
+    assert {point.load: point.held for point in points} == {4: False, 16: True}
+
+
+def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
+    def turn(round_: int, *rows: tuple[float, float | None, float]) -> TuneTurn:
+        return TuneTurn(
+            arm=0, round=round_, value=1.0, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[
+                TuneLoad(name="s", load=load, status="VALID", held=True, tokens_per_s=tokens, latency=latency)
+                for load, tokens, latency in rows
+            ],
+        )  # fmt: skip
+
+    turns = [turn(1, (4, 500.0, 10.0), (16, 2_000.0, 40.0)), turn(2, (4, None, 20.0), (16, 1_000.0, 60.0))]
+    found = content_of(spec(gpu_hour_cost=1.8), turns, (), "budget").points
+    assert [(point.load, point.tokens_per_s, point.latency) for point in found] == [(4, 500, 15), (16, 1_500, 50)]
+    # $1.80 an hour, in which 500 tokens/s make 1.8 million.
+    assert [point.dollars for point in found] == pytest.approx([1, 1 / 3], rel=1e-3)

@@ -1,0 +1,108 @@
+"""Whether an arm's answers are worse than the default's, from the files of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench.answers.probe_set import write_probes
+from bench.results.tune import TuneLoad, TuneTurn
+from bench.run_files.run_directory import RunDirectory
+from bench.tuning.answers import worse_than_default
+from promptset.probes import Probe, make_probes, parse_probes
+
+Answer = Callable[[Probe, int], str]
+
+
+def probes_of(round_: int) -> list[Probe]:
+    return make_probes(parse_probes("arithmetic=40"), seed=round_)
+
+
+def right(probe: Probe, place: int) -> str:
+    return probe.answer
+
+
+def half_wrong(probe: Probe, place: int) -> str:
+    return probe.answer if place % 2 else "12345678"
+
+
+def verbose(probe: Probe, place: int) -> str:
+    return f"The answer is {probe.answer}"
+
+
+def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
+    """The files of a run that asked each probe once; and of requests that were no probes, whose texts are stored too."""
+    path.mkdir()
+    write_probes(RunDirectory(path), probes)
+    rows = [
+        {
+            "id": f"r-{place}",
+            "phase": "run",
+            "outcome": "ok",
+            "probe": place,
+            "answer": {"content": answer(probe, place)},
+        }
+        for place, probe in enumerate(probes)
+    ]
+    rows += [{"id": f"o-{n}", "phase": "run", "outcome": "ok", "answer": {"content": "nonsense"}} for n in range(40)]
+    (path / "requests.jsonl").write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
+
+
+def turn(folder: Path, arm: int, round_: int, *runs: Answer) -> TuneTurn:
+    loads = []
+    for users, answer in enumerate(runs):
+        name = f"r{round_}-a{arm}-{users}"
+        write_run(folder / name, probes_of(round_), answer)
+        loads.append(TuneLoad(name=name, load=users, status="VALID", held=True))
+    return TuneTurn(
+        arm=arm,
+        round=round_,
+        value=1.0,
+        seconds=1.0,
+        start_s=1.0,
+        loads=loads,
+        why=None,
+        last_words=(),
+        worse_answers=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("default", "other", "worse"),
+    [
+        ({1: [right]}, {1: [half_wrong]}, ("right answers",)),
+        ({1: [right]}, {1: [right]}, ()),
+        ({1: [half_wrong]}, {1: [right]}, ()),
+        ({1: [right]}, {2: [half_wrong]}, ()),
+        ({1: [right]}, {1: [right], 2: [half_wrong]}, ()),
+        # Of two rounds each answer belongs to a probe of its own round.
+        ({1: [right], 2: [right]}, {1: [right], 2: [half_wrong]}, ("right answers",)),
+        ({2: [right], 1: [right]}, {1: [half_wrong], 2: [right]}, ("right answers",)),
+        # Another text is no fault.
+        ({1: [right, right]}, {1: [verbose, verbose]}, ()),
+        ({1: [right, right]}, {1: [right, half_wrong]}, ("right answers",)),
+        ({1: []}, {1: [half_wrong]}, ()),
+        ({1: [right]}, {1: []}, ()),
+    ],
+)
+def test_an_arm_is_worse_if_more_of_its_answers_are_wrong_over_the_rounds_that_both_have(
+    default: dict[int, list[Answer]], other: dict[int, list[Answer]], worse: tuple[str, ...], tmp_path: Path
+) -> None:
+    turns = [
+        turn(tmp_path, arm, round_, *runs) for arm, of in ((0, default), (2, other)) for round_, runs in of.items()
+    ]
+    # A third arm is in neither.
+    turns += [turn(tmp_path, 1, round_, half_wrong, half_wrong) for round_ in default]
+    assert worse_than_default(tmp_path, turns, 2) == worse
+    assert worse_than_default(tmp_path, turns, 0) == ()
+
+
+def test_runs_without_probes_say_nothing_of_answers(tmp_path: Path) -> None:
+    turns = [turn(tmp_path, arm, 1, right) for arm in (0, 1)]
+    for path in tmp_path.glob("*/probes.jsonl"):
+        path.unlink()
+    (tmp_path / "r1-a1-0" / "requests.jsonl").write_bytes(b"")
+    assert worse_than_default(tmp_path, turns, 1) == ()
