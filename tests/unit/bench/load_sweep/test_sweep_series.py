@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from bench.clock import NS_PER_S
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, TargetError, UsageError
+from bench.evaluate import Result
 from bench.load_sweep.measure import SweepResult, sweep
 from bench.load_sweep.repeats import REPEATS, repeat
 from bench.load_sweep.visits import parse
@@ -80,6 +82,9 @@ def test_a_server_that_is_gone_ends_a_sweep_but_not_before_its_first_run(tmp_pat
     assert (found.exit, names(tmp_path / "a")[0]) == (Exit.GOOD, [*ALL[:1]])
     with pytest.raises(TargetError, match="cannot connect"):
         swept(MadeSeries(tmp_path / "b", at={ALL[0]: TargetError("cannot connect")}))
+    # What is wrong with a flag is no end of a server.
+    with pytest.raises(UsageError, match="--slo"):
+        swept(MadeSeries(tmp_path / "c", at={ALL[1]: UsageError("--slo is wrong")}))
 
 
 UNLIMITED = {"url": "http://127.0.0.1:8000"}
@@ -228,6 +233,21 @@ def test_every_load_is_checked_before_the_first_run(tmp_path: Path) -> None:
     assert series.made == []
 
 
+def test_sessions_begin_in_their_middle_unless_they_are_rows_of_a_file(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "Hello."}\n')
+
+    def begin(name: str, loads: str = "sessions=2", **given: Any) -> str:
+        (config,) = swept_with(UNLIMITED | given, MadeSeries(tmp_path / name), loads)
+        return config.sessions_begin
+
+    assert begin("recipe", dataset="coding-agent") == "middle"
+    assert begin("none") == "middle"
+    assert begin("given", sessions_begin="first") == "first"
+    assert begin("rows", dataset=str(rows)) == "first"
+    assert begin("users", "concurrency=2") == "first"
+
+
 CONFIG = resolve({**GIVEN, "concurrency": 2})
 
 
@@ -239,6 +259,21 @@ def test_repeats_have_a_seed_of_their_own_each(tmp_path: Path) -> None:
     assert [config.seed for config in series.made] == [5, 6, 7]
     assert names(tmp_path, REPEATS) == (["run-1", "run-2", "run-3"], None)
     assert lines(noting) == ["run 1 of 3", "(numbers)", "run 2 of 3", "(numbers)", "run 3 of 3", "(numbers)"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ([Exit.GOOD, Exit.INVALID, Exit.GOOD], Exit.INVALID),
+        ([Exit.OBJECTIVE_FAILED, Exit.GOOD, Exit.TARGET], Exit.TARGET),
+    ],
+)
+def test_the_exit_status_of_repeats_is_the_worst_of_theirs(ends: list[Exit], status: Exit, tmp_path: Path) -> None:
+    class Ending(MadeSeries):
+        def run(self, name: str, config: RunConfig) -> Result:
+            return replace(super().run(name, config), exit=ends[int(name[-1]) - 1])
+
+    assert repeat(CONFIG, 3, Ending(tmp_path)).exit == status
 
 
 @pytest.mark.parametrize("how", ["interrupted", KeyboardInterrupt()], ids=["in a run", "between two"])
