@@ -25,7 +25,7 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/statistics/test_keeps_up.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
-    "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
+    "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits", "tests/sockets/test_limits_command.py")),
     "tuning": Group(("bench/tuning/*.py",), (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py")),
     "imports": Group(
         ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")
