@@ -111,7 +111,7 @@ GROUPS: dict[str, Group] = {
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
         (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy"),
     ),
-    "stores": Group(("bench/stores/*.py",), ("tests/sockets/test_object_stores.py",)),
+    "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
     "engine": Group(("mockserver/engine/*.py",), (_MOCK, f"{_UNIT}/test_batching_model.py")),
     "mock": Group(
