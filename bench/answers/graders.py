@@ -160,7 +160,9 @@ def fits(value: object, wanted: Schema) -> bool:
     import jsonschema  # Large, and needed only where answers are graded.
 
     try:
-        return bool(jsonschema.validators.validator_for(wanted)(wanted).is_valid(value))  # type: ignore[arg-type]
+        kind = jsonschema.validators.validator_for(wanted)  # type: ignore[arg-type]
+        kind.check_schema(wanted)
+        return bool(kind(wanted).is_valid(value))
     except (jsonschema.SchemaError, re.error, RecursionError):
         return False
 

@@ -36,7 +36,7 @@ GROUPS: dict[str, Group] = {
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
     ),
     "accuracy": Group(("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
-    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers",)),
+    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers", f"{_BENCH}/answer_quality")),
     "verdict": Group(("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py", f"{_BENCH}/test_headline.py")),
     "guard": Group(
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),

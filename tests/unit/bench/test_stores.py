@@ -181,6 +181,10 @@ def test_the_program_prints_what_it_did_or_one_sentence(
         Exit.USAGE, "", "s3://b/no: there is no such bucket, or nothing at this key\n",
     )  # fmt: skip
 
+    store.lost = 1
+    status, out, err = said("put", str(folder / "a.json"), "s3://b/k")
+    assert (status, out, err.partition(": ")[0]) == (Exit.USAGE, "", "s3://b/k")
+
     def raises(error: BaseException) -> None:
         def ls(bucket: str, refresh: bool = False) -> None:
             raise error

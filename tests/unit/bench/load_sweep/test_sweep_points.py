@@ -349,6 +349,9 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
     assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
     assert kept_up(in_flight([1.0, 2.0, 3.0])) is None
+    # Without a latency the series is looked at from its begin: it rose in its first three seconds, and not after them.
+    unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
+    assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
     # A third needs a second: of six, two are the drain and one is not whole.
     assert kept_up(in_flight([1.0] * 5, e2el_ms=0.0)) is None
     assert kept_up(in_flight([1.0] * 6, e2el_ms=0.0)) is True
@@ -356,6 +359,8 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     runs = [replace(made_run(20), kept_up=True), behind]
     assert [point.kept_up for point in points_of(runs, None)] == [True, False]
     assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
+    both = [replace(made_run(20, k), kept_up=k == 1) for k in (1, 2)]
+    assert [point.kept_up for point in points_of(both, None)] == [False]  # Of all its runs.
     rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
     text = " ".join(sweep_text(rates).split())
     assert "At 40 requests/s: requests in flight kept rising" in text
@@ -435,6 +440,7 @@ def test_what_was_not_measured_is_in_no_curve() -> None:
     assert throughput[0].values[-1] is None
     assert [value for value in throughput[-1].values if value is not None] == [pytest.approx(1000 * 512 / 532)]
     assert throughput[-1].tone == "bad"
+    assert content([made_run(0.5, 1, "FAILED")])["knee"] is None
     suspect = load_curves.build([typed(content([*LADDER[:-1], made_run(256, 1, "SUSPECT")]))], ["a"])[0].panels[0].lines
     assert (suspect[-1].name, suspect[-1].tone) == ("SUSPECT", "warn")
     assert suspect[0].values[-1] == suspect[-1].values[-1]  # It is on the curve too.
