@@ -160,9 +160,9 @@ def fits(value: object, wanted: Schema) -> bool:
     import jsonschema  # Large, and needed only where answers are graded.
 
     try:
-        kind = jsonschema.validators.validator_for(wanted)  # type: ignore[arg-type]
+        kind = jsonschema.validators.validator_for(wanted)
         kind.check_schema(wanted)
-        return bool(kind(wanted).is_valid(value))
+        return bool(kind(wanted).is_valid(value))  # type: ignore[arg-type]
     except (jsonschema.SchemaError, re.error, RecursionError):
         return False
 

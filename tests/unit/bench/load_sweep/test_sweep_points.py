@@ -349,6 +349,7 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
     assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
     assert kept_up(in_flight([1.0, 2.0, 3.0])) is None
+    assert kept_up(in_flight([1.0] * 9, per_s=0, e2el_ms=0.0)) is None
     # Without a latency the series is looked at from its begin: it rose in its first three seconds, and not after them.
     unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
     assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
