@@ -102,12 +102,17 @@ def test_records_are_in_the_order_of_their_starts_and_count_from_the_first(tmp_p
 
 
 def test_a_run_says_what_it_is_of(tmp_path: Path) -> None:
-    rows = [request(input_tokens=10, output_tokens=0), request(input_tokens=13), request(warmup=True)]
+    rows = [
+        request(input_tokens=10, output_tokens=0, sent_s=2.0),
+        request(input_tokens=13, sent_s=1.5),
+        request(warmup=True, sent_s=0.5),
+    ]
     run = ForeignRun(
         requests=rows, started="2026-11-24T10:00:00", version="9", model="m", url="http://h:1", lacks=("x",)
     )
     _, kept = made(run, tmp_path)
     of_run, config = kept.manifest, kept.config
+    assert (of_run.start_ns, of_run.run_start_ns) == (START_NS, START_NS + NS_PER_S)  # Without the warm-up.
     assert (of_run.started, of_run.ended, of_run.model) == ("2026-11-24T10:00:00", "2026-11-24T10:00:00", "m")
     assert of_run.imported == manifest.ImportedFrom(tool="a tool", version="9", file="source.json", lacks=("x",))
     assert (of_run.stop_reason, of_run.exact_lengths, of_run.command) == ("requests", False, ("bench", "import"))
