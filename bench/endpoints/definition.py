@@ -132,7 +132,7 @@ def _read(path: Path, changed_ns: int) -> Mapping[str, Any]:
     del changed_ns
     try:
         content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except yaml.YAMLError as e:
         raise ValueError(f"{path} is not YAML: {' '.join(str(e).split())[:200]}") from e
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold keys with values: path, body, reply, text")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.documents.formatting import measured, share
 from bench.errors import BenchError, Exit
+from bench.load_search import evidence
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import SURE, UNSURE, Ending, Known, Search
 from bench.load_search.goals import KEEPS_UP, Goal
@@ -66,7 +67,8 @@ def known_text(search: Search, found: Conclusion, at: float | None = None) -> st
 
 
 def _between(known: Known, kind: str) -> str:
-    return f"between {load_number(known.low, kind)} and {load_text(known.high, kind)}"
+    more = " or more" if known.high >= known.top else ""
+    return f"between {load_number(known.low, kind)} and {load_text(known.high, kind)}{more}"
 
 
 def percent(probability: float) -> str:
@@ -136,12 +138,22 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
     judged = [kept for _, kept in search.judged]
-    if broken := judged.count(False):
-        return f"At least {load} ({sure} sure): {values} there. {broken} of {len(judged)} visits did not hold."
+    did_not = f" {broken} of {len(judged)} visits did not hold." if (broken := judged.count(False)) else ""
+    if search.sure_of_most:
+        ends = "--max ends the search there, and the server may hold more; "
+        return f"At least {load} ({sure} sure): {ends}{values} there.{did_not}"
+    if did_not:
+        return f"At least {load} ({sure} sure): {values} there.{did_not}"
     if search.scout_broke:
         return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
     if any(result.load > found.at_least for result in search.results):
         return f"At least {load} ({sure} sure): {values} there. No full visit above it counts."
+    goals = search.settings.goals
+    broke = [r.load for r in search.results if evidence.counts(r) and not evidence.kept_objectives(goals, r)]
+    if broke:
+        short = "1 short visit" if len(broke) == 1 else f"{len(broke)} short visits"
+        lowest = f"{'the lowest ' * (len(broke) > 1)}at {load_text(min(broke), kind)}"
+        return f"At least {load} ({sure} sure): {values} there. {short} broke an objective, {lowest}."
     return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."
 
 

@@ -165,7 +165,7 @@ def read(path: Path) -> object:
         return yaml.safe_load(read_text(path))
     except OSError as e:
         raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+    except (yaml.YAMLError, RecursionError) as e:
         raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
 
 
