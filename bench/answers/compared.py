@@ -154,7 +154,7 @@ def _measure(
 ) -> QualityMeasure:
     control, loaded = marks.control, marks.loaded
     pairs = _pairs(control, loaded)
-    share = PairedShare(pairs, 1.0 if p is None else p)
+    share = PairedShare(pairs)
     decision = share.decide(1.0 if corrected is None else corrected, rules.margin, rules.alpha)
     blamed_on_time = False
     if decision is Decision.CHANGED and p_time is not None and p_time < rules.alpha:
@@ -229,12 +229,8 @@ def _kinds(answers: ThreePhases) -> list[QualityKind]:
 
 def _difference(answers: ThreePhases) -> QualityDifference:
     references = answers.references()
-    given = [kept for kept in answers.loaded.answers if kept.probe in references]
-    places = [
-        place
-        for kept in given
-        if kept.probe is not None and (place := first_difference(references[kept.probe].text, kept.text)) is not None
-    ]
+    given = [(references[kept.probe], kept) for kept in answers.loaded.answers if kept.probe in references]
+    places = [place for reference, kept in given if (place := first_difference(reference.text, kept.text)) is not None]
     return QualityDifference(
         answers=len(given),
         differing=len(places),

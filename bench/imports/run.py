@@ -123,20 +123,22 @@ def _manifest(
 
 
 def _records(run: ForeignRun) -> list[RequestRecord]:
-    """The records, in the order of their starts."""
-    requests = sorted(run.requests, key=lambda request: request.sent_s or 0.0)
-    first_s = min(min(r.sent_s or 0.0, r.sent_s or 0.0 if r.due_s is None else r.due_s) for r in requests)
-    return [_record(request, index, first_s) for index, request in enumerate(requests)]
+    """The records, in the order of their starts. A request without a start begins with the first of the others."""
+    known = [at for request in run.requests for at in (request.sent_s, request.due_s) if at is not None]
+    first_s = min(known, default=0.0)
+    starts = [first_s if request.sent_s is None else request.sent_s for request in run.requests]
+    ordered = sorted(zip(starts, run.requests, strict=True), key=lambda row: row[0])
+    return [_record(request, index, sent_s, first_s) for index, (sent_s, request) in enumerate(ordered)]
 
 
-def _record(request: ForeignRequest, index: int, first_s: float) -> RequestRecord:
+def _record(request: ForeignRequest, index: int, sent_s: float, first_s: float) -> RequestRecord:
     def at(seconds: float) -> int:
         return START_NS + round((seconds - first_s) * NS_PER_S)
 
-    sent_s = request.sent_s or 0.0
-    due_ns = at(sent_s if request.due_s is None else request.due_s)
+    # One that was sent before it was due, by the clocks of its client, was due when it was sent.
+    due_ns = at(sent_s if request.due_s is None else min(request.due_s, sent_s))
     chunks, tokens = _chunks(request)
-    ends_s = max((request.latency_s or 0.0, *chunks))
+    ends_s = max(0.0 if request.latency_s is None else request.latency_s, *chunks, 0.0)
     return RequestRecord(
         id=f"imported-{index}",
         index=index,
@@ -144,7 +146,7 @@ def _record(request: ForeignRequest, index: int, first_s: float) -> RequestRecor
         intended_ns=due_ns,
         eligible_ns=due_ns,
         connect_ns=None,
-        sent_ns=max(due_ns, at(sent_s)),
+        sent_ns=at(sent_s),
         first_byte_ns=at(sent_s + chunks[0]) if chunks else None,
         end_ns=at(sent_s + ends_s),
         attempts=1,

@@ -243,7 +243,6 @@ def _p90_s(summary: RunSummary) -> float | None:
 
 def write(folder: Path, content: SweepContent) -> None:
     """Put sweep.json and its page in place."""
-    folder.mkdir(parents=True, exist_ok=True)
     files.write(folder, SWEEP, content)
     RunDirectory(folder).write(PAGE, html.render(sweep_document([content])).encode())
 

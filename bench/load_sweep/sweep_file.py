@@ -77,7 +77,7 @@ def _knee(fitted: Knee, highest: float) -> FittedKnee:
 
 
 def _highest(runs: Sequence[RunNumbers]) -> float:
-    return max((run.load for run in runs if run.usable), default=0.0)
+    return max(run.load for run in runs if run.usable)
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

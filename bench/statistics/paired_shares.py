@@ -180,10 +180,9 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairedShare:
-    """The change of a share: of the pairs, with the p of its own test."""
+    """The change of a share, of pairs."""
 
     pairs: Pairs
-    p: float
 
     @property
     def fall(self) -> float:

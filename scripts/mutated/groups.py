@@ -25,7 +25,7 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/statistics/test_keeps_up.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
-    "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
+    "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits", "tests/sockets/test_limits_command.py")),
     "tuning": Group(
         ("bench/tuning/*.py",),
         (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py", "tests/sockets/test_tune_[mst]*.py"),
@@ -39,7 +39,7 @@ GROUPS: dict[str, Group] = {
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
     ),
     "accuracy": Group(("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
-    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers",)),
+    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers", f"{_BENCH}/answer_quality")),
     "verdict": Group(("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py", f"{_BENCH}/test_headline.py")),
     "guard": Group(
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
@@ -118,13 +118,16 @@ GROUPS: dict[str, Group] = {
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
         (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy"),
     ),
-    "stores": Group(("bench/stores/*.py",), ("tests/sockets/test_object_stores.py",)),
+    "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
     "engine": Group(("mockserver/engine/*.py",), (_MOCK, f"{_UNIT}/test_batching_model.py")),
     "mock": Group(
         ("mockserver/*.py", "mockserver/[cdhnrsw]*/**/*.py", "mockserver/expect/*.py", "mockserver/faults/*.py",
          "mockserver/plain/*.py"),
-        (_MOCK, f"{_VIRTUAL}/test_mock*.py"),
+        (_MOCK, f"{_VIRTUAL}/test_mock*.py",
+         *(f"tests/sockets/test_mock_{name}.py" for name in (
+             "any_body", "api", "asgi", "choices", "conversation_cache", "endpoints", "images", "model_names", "probes",
+             "rerank", "routes", "sender*", "served_here", "stored_responses", "tools"))),
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(

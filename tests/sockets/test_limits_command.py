@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ import pytest
 
 from bench.ceiling import default_path, write
 from bench.config import resolve
-from bench.limits.ladder import CLIENT_SIGNS, LADDERS
-from bench.limits.measure import SERVERS, bare_source, climb
+from bench.errors import BenchError
+from bench.limits import measure
+from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_TIME, Climb
+from bench.limits.measure import SERVERS, Pace, Server, bare_source, climb
 from bench.load_test import run
 from bench.machine import identity
 from bench.observer import Observer
@@ -116,6 +121,45 @@ def test_a_climb_takes_its_steps_from_the_lowest_and_says_why_it_ends() -> None:
     assert {step.asked for step in climbed.steps} <= {4, 8}
     assert all(0 < step.load <= step.asked * 50 for step in climbed.steps)
     assert climbed.ended in {"nothing: the last step was reached", "the bare source", *CLIENT_SIGNS.values()}
+
+
+def test_every_ladder_is_climbed_against_every_server_until_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[tuple[float, int]] = []
+
+    @contextmanager
+    def server(gap_ms: float) -> Iterator[Server]:
+        began.append((gap_ms, len(noting.said)))
+        with bare_source(gap_ms) as source:
+            yield source
+
+    noting = Noting()
+    ladder = replace(LADDERS["chunks"], steps=(4, 8))
+    rates = replace(LADDERS["requests"], steps=(20, 40))
+    monkeypatch.setattr(measure, "LADDERS", {"chunks": ladder, "requests": rates})
+    monkeypatch.setattr(measure, "SERVERS", {"one": server})
+    monkeypatch.setattr(measure, "QUICK", Pace(step_s=0.2, all_s=3_600.0))
+    found = measure.measure(quick=True, observer=noting)
+    assert found.quick is True
+    assert list(found.climbs) == ["chunks", "requests"]
+    assert {step.asked for step in found.climbs["chunks"]["one"].steps} <= {4}  # Every other step.
+    assert began == [(20.0, 1), (20.0, noting.said.index("requests/s, open loop, one token, against one") + 1)]
+    assert noting.said[0] == "chunks/s, a chunk every 20 ms a stream, against one"
+    assert re.fullmatch(r"  [\d,]+ chunks/s: (holds|limited by .+)", noting.said[1])
+    late = r"  [\d,]+ requests/s, sends late by p50 \d+\.\d\d p99 \d+\.\d\d ms: (holds|limited by .+)"
+    assert re.fullmatch(late, noting.said[-1])
+    for climbed in (found.climbs["chunks"]["one"], found.climbs["requests"]["one"]):
+        assert all(step.server_cpu is not None and 0 <= step.server_cpu < 1 for step in climbed.steps)
+    monkeypatch.setattr(measure, "FULL", Pace(step_s=0.2, all_s=0.0))
+    none = measure.measure(quick=False, observer=noting)
+    assert [climb for by in none.climbs.values() for climb in by.values()] == [Climb(steps=(), ended=NO_TIME)] * 2
+    assert len(began) == 2
+    assert not none.quick
+
+
+def test_a_source_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(BenchError, match="the source ended with status 1 before it was ready"), bare_source(20.0):
+        pass
 
 
 def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:

@@ -206,29 +206,10 @@ def test_the_client_of_openai_speaks_and_reads_text_and_the_conversation_goes_on
     assert second.usage.input_tokens > first.usage.input_tokens + 5  # What it said, and what was said to it.
 
 
-WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "type": ({"type": "session.delete"}, "Unknown message type: session.delete"),
-    "session": ({"type": "session.update", "session": {}}, "session.type must be realtime"),
-    "modalities": ({"type": "session.update", "session": {"type": "realtime", "output_modalities": ["smell"]}}, "modalities"),
-    "format": ({"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"format": 8}}}}, "audio/pcm"),
-    "no sections": ({"type": "session.update", "session": {"type": "realtime", "audio": {"input": 3}}}, "input and output"),
-    "turns": ({"type": "session.update", "session": {"type": "realtime", "audio": {"input": {"turn_detection": 1}}}}, "turn"),
-    "base64": ({"type": "input_audio_buffer.append", "audio": "?"}, "must be Base64"),
-    "no audio": ({"type": "input_audio_buffer.commit"}, "0.00 ms of audio"),
-    "role": ({"type": "conversation.item.create", "item": {"role": "cat", "content": []}}, "item.role"),
-    "part": ({"type": "conversation.item.create", "item": {"role": "user", "content": [{"type": "smell"}]}}, "smell"),
-    "no item": ({"type": "conversation.item.create"}, "item must be an object"),
-    "response": ({"type": "response.create", "response": 7}, "response must be an object"),
-    "input": ({"type": "response.create", "response": {"input": "x"}}, "response.input must be a list"),
-    "length": ({"type": "response.create", "response": {"max_output_tokens": 0}}, "max_output_tokens must be"),
-}  # fmt: skip
-
-
 def test_the_mock_answers_a_wrong_message_with_an_error_and_goes_on() -> None:
     with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "2") as mock:
-        for name, (row, words) in WRONG.items():
-            error = answers(mock, row | {"event_id": name})[-1]
-            assert (error.type, words in error.error.message) == ("error", True), (name, error)
+        error = answers(mock, {"type": "session.delete", "event_id": "mine"})[-1]
+        assert (error.type, error.error.event_id) == ("error", "mine")
         assert answers(mock, SAY, CREATE)[-1].response.status == "completed"
 
 

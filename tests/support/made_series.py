@@ -12,7 +12,7 @@ from bench.evaluate import Result
 from bench.observer import Observer
 from bench.results.summary import RunSummary
 from bench.run_files.run_directory import RunDirectory
-from bench.series.runs import RunSeries
+from bench.series.runs import REAL_TIME, RunSeries, Time
 from bench.verdict.finding import Status, Verdict
 from tests.support.golden_run import golden_summary
 from tests.support.results import filled
@@ -30,7 +30,8 @@ class Noting(Observer):
 
 class MadeSeries(RunSeries):
     """`before`: names of runs that were finished before. `at`: what a run raises in place of being made, by its name, or
-    "interrupted" for one that Ctrl-C ends. `made` has the configuration of each run that was made, in order."""
+    "interrupted" for one that Ctrl-C ends. `made` has the configuration of each run that was made, in order. `e2el_p90_ms`:
+    other than the golden one, by name."""
 
     def __init__(
         self,
@@ -40,11 +41,14 @@ class MadeSeries(RunSeries):
         at: Mapping[str, BaseException | str] | None = None,
         observer: Observer | None = None,
         made: list[RunConfig] | None = None,
+        e2el_p90_ms: Mapping[str, float | None] | None = None,
+        time: Time = REAL_TIME,
     ) -> None:
-        super().__init__(path, observer=Noting() if observer is None else observer)
+        super().__init__(path, observer=Noting() if observer is None else observer, time=time)
         path.mkdir(parents=True, exist_ok=True)
         self._before = before
         self._at = at or {}
+        self._e2el_p90_ms = e2el_p90_ms or {}
         self.made: list[RunConfig] = [] if made is None else made
 
     def finished(self, name: str) -> Result | None:
@@ -55,12 +59,14 @@ class MadeSeries(RunSeries):
         if isinstance(happens, BaseException):
             raise happens
         self.made.append(config.at(self.path / name))
-        return made_result(self.path / name, interrupted=happens is not None)
+        latency = {"p90": self._e2el_p90_ms[name]} if name in self._e2el_p90_ms else {}
+        return made_result(self.path / name, interrupted=happens is not None, **latency)
 
 
-def made_result(path: Path, *, interrupted: bool = False) -> Result:
-    """The result of a run with the numbers of the golden one."""
+def made_result(path: Path, *, interrupted: bool = False, **e2el_ms: float | None) -> Result:
+    """The result of a run with the numbers of the golden one, but for these of E2EL."""
     summary: Any = golden_summary()
+    summary["latency"]["e2el_ms"] |= e2el_ms
     summary["verdict"] |= {"status": "VALID", "reasons": []}
     summary["run"]["stop_reason"] = "interrupted" if interrupted else "requests"
     exit_status = Exit.INTERRUPTED if interrupted else Exit.GOOD

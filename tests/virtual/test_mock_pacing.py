@@ -117,6 +117,33 @@ def test_a_released_request_hears_nothing_more() -> None:
     assert run_virtual(main) == [10, 20]
 
 
+def test_a_request_that_follows_its_plan_reports_its_tokens_as_steps() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[int], dict[str, int], dict[str, int]]:
+        start = loop.virtual_ns
+        sent: list[int] = []
+        stepper = Stepper(SampledEngine(), pace := pacer())
+        request = EngineRequest(start, Plan(10 * MS, (20 * MS,), 2))
+
+        def step() -> int | None:
+            sent.append((loop.virtual_ns - start) // MS)
+            return start + 30 * MS if len(sent) == 1 else None
+
+        following = stepper.follow(request, step)
+        silent = stepper.follow(request)
+        admitted = stepper.admit(request, lambda tokens: None)
+        assert len({following, silent, admitted}) == 3
+        await asyncio.sleep(1)
+        pace.close()
+        facts = stepper.release(following, 7).facts, stepper.release(admitted, 7).facts
+        assert stepper.release(silent, 3).facts["steps"] == 3
+        return sent, *facts
+
+    sent, followed, admitted = run_virtual(main)
+    assert sent == [10, 30]
+    assert followed["steps"] == 7
+    assert admitted["steps"] == 2  # The engine gave two tokens.
+
+
 def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
         start = loop.virtual_ns

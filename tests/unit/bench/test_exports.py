@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,10 @@ from bench.comparison.sides import read_run
 from bench.errors import Exit
 from bench.exports import FORMATS
 from bench.exports.interface import numbers_of, settings_of
+from bench.exports.llm_d import report_of
+from bench.results.summary import RunSummary
+from tests.support.golden_run import golden_summary
+from tests.support.results import filled
 
 RESULTS = Path(__file__).parent / "imports" / "results"
 
@@ -123,3 +128,170 @@ def test_a_missing_or_an_unknown_format_lists_those_that_there_are(
 ) -> None:
     assert main(["export", "run", *words]) == Exit.USAGE
     assert ", ".join(FORMATS) in capsys.readouterr().err
+
+
+class Run:
+    """A run of a tracker that notes what it is given."""
+
+    id = "id-1"
+
+    def __init__(self, notes: dict[str, Any]) -> None:
+        self.notes = notes
+        self.info = SimpleNamespace(run_id=self.id)
+        self.summary = notes.setdefault("summary", {})
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.notes["ended"] = True
+
+    def log_artifact(self, kept: Any) -> None:
+        self.notes["artifact"] = kept
+
+
+class TrackerError(Exception):
+    """What a tracker raises."""
+
+
+def tracker(name: str, notes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that does as the real one does, as far as an export uses it, and sends nothing."""
+
+    class Artifact:
+        def __init__(self, name: str, type: str) -> None:
+            self.named, self.files = (name, type), list[str]()
+
+        def add_file(self, path: str) -> None:
+            self.files.append(Path(path).name)
+
+    def init(**given: Any) -> Run:
+        if given["project"] == "refused":
+            raise TrackerError("no such project")
+        notes.update(given)
+        return Run(notes)
+
+    def start_run(run_name: str) -> Run:
+        notes["name"] = run_name
+        return Run(notes)
+
+    def set_experiment(project: str) -> None:
+        if project == "refused":
+            raise TrackerError("no such project")
+        notes["project"] = project
+
+    if name == "wandb":
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(init=init, Artifact=Artifact, Error=TrackerError))
+        return
+    module = SimpleNamespace(
+        set_experiment=set_experiment, start_run=start_run, log_params=lambda params: notes.update(config=params),
+        log_metrics=lambda numbers: notes.update(summary=numbers), set_tags=lambda tags: notes.update(tags=tags),
+        log_artifact=lambda file: notes.setdefault("files", []).append(Path(file).name),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, f"{name}.exceptions", SimpleNamespace(MlflowException=TrackerError))
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tracker_is_given_settings_numbers_and_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, notes = run_of("vllm-closed.json", tmp_path), dict[str, Any]()
+    tracker(name, notes, monkeypatch)
+    capsys.readouterr()
+    assert main(["export", str(path), "--format", name]) == Exit.GOOD
+    assert capsys.readouterr().out == f"{name} run: id-1\n"
+    summary = read_run(path).summary
+    assert (notes["project"], notes["name"], notes["ended"]) == ("trueload", "imported", True)
+    assert notes["config"] == settings_of(summary)
+    assert notes["summary"] == numbers_of(summary)
+    files = notes["files"] if name == "mlflow" else notes["artifact"].files
+    assert files == ["summary.json", "report.html"]
+    if name == "mlflow":
+        assert notes["tags"] == {"verdict": "SUSPECT", "run_id": summary.run.id}
+    else:
+        assert (notes["tags"], notes["artifact"].named) == (["SUSPECT"], (f"run-{summary.run.id}", "benchmark"))
+    assert main(["export", str(path), "--format", name, "--project", "mine"]) == Exit.GOOD
+    assert notes["project"] == "mine"
+    assert main(["export", str(path), "--format", name, "--project", "refused"]) == Exit.USAGE
+    assert capsys.readouterr().err == f"error: --format {name}: no such project\n"
+
+
+def made(**changed: Any) -> RunSummary:
+    summary = golden_summary()
+    for name, value in changed.items():
+        summary[name] = summary[name] | value
+    return filled(RunSummary, summary)
+
+
+def test_the_report_of_llm_d_has_its_times_rates_and_lengths() -> None:
+    summary = made(
+        run={"id": "u", "started": "2026-11-24T10:00:00+00:00", "versions": {"trueload": "9"},
+             "config": {"rate": 2.5, "concurrency": 0, "input_tokens": "100", "output_tokens": "lognormal:mean=9"}},
+        counts={"sent": 12, "succeeded": 8, "failed": 3, "interrupted": 1},
+    )  # fmt: skip
+    report = report_of(summary)
+    seconds = summary.throughput.duration_s
+    assert seconds is not None
+    run, load = report["run"], report["scenario"]["load"]["standardized"]
+    assert run["time"] == {
+        "start": "2026-11-24T10:00:00+00:00",
+        "end": f"2026-11-24T10:00:{seconds:09.6f}+00:00",
+        "duration": f"PT{seconds}S",
+    }
+    assert (run["uid"], run["keywords"]) == ("u", [str(summary.verdict.status)])
+    assert load == {
+        "tool": "trueload", "tool_version": "9", "source": "random",
+        "input_seq_len": {"distribution": "fixed", "value": 100}, "rate_qps": 2.5, "concurrency": 0,
+    }  # fmt: skip
+    found = report["results"]["request_performance"]["aggregate"]
+    assert found["requests"] == {"total": 12, "failures": 3, "incomplete": 1}
+    rates = summary.throughput
+    assert found["throughput"] == {
+        "input_token_rate": {"units": "tokens/s", "mean": rates.input_tokens_per_s},
+        "output_token_rate": {"units": "tokens/s", "mean": rates.output_tokens_per_s},
+        "total_token_rate": {"units": "tokens/s", "mean": rates.total_tokens_per_s},
+        "request_rate": {"units": "queries/s", "mean": rates.requests_per_s},
+    }
+    ours = {"time_to_first_token": "ttft_ms", "time_per_output_token": "tpot_ms", "inter_token_latency": "itl_ms",
+            "request_latency": "e2el_ms"}  # fmt: skip
+    assert {name: row["mean"] for name, row in found["latency"].items()} == {
+        name: summary.latency[metric].mean for name, metric in ours.items()
+    }
+    assert [row["units"] for row in found["latency"].values()] == ["ms", "ms/token", "ms/token", "ms"]
+    row = summary.latency["e2el_ms"]
+    assert found["latency"]["request_latency"]["p99p9"] == row.p999
+
+
+def test_the_report_of_llm_d_leaves_out_what_is_not_known() -> None:
+    summary = made(
+        run={"id": None, "config": {"dataset": "a.jsonl", "output_tokens": "7"}, "versions": {}},
+        throughput={"duration_s": None, "total_tokens_per_s": None},
+        counts={"succeeded": 8},
+        tokens={"usage": {**golden_summary()["tokens"]["usage"], "input": 20}},
+        latency={"itl_ms": {**golden_summary()["latency"]["itl_ms"], "mean": None},
+                 "ttft_ms": {**golden_summary()["latency"]["ttft_ms"], "std": None}},
+    )  # fmt: skip
+    report = report_of(summary)
+    assert report["run"]["uid"] == summary.run.started
+    assert (report["run"]["time"]["duration"], report["run"]["time"]["end"]) == (
+        "PT0.0S", report["run"]["time"]["start"],
+    )  # fmt: skip
+    load = report["scenario"]["load"]["standardized"]
+    assert (load["source"], load["tool_version"]) == ("sampled", "unknown")
+    assert load["input_seq_len"] == {"distribution": "other", "value": 2.5}  # 20 tokens in 8 requests.
+    assert load["output_seq_len"] == {"distribution": "fixed", "value": 7}
+    assert not {"rate_qps", "concurrency"} & load.keys()
+    found = report["results"]["request_performance"]["aggregate"]
+    assert set(found["latency"]) == {"time_to_first_token", "time_per_output_token", "request_latency"}
+    assert "stddev" not in found["latency"]["time_to_first_token"]
+    assert "total_token_rate" not in found["throughput"]
+    nothing = made(run={"config": {}}, counts={"succeeded": 0})
+    assert report_of(nothing)["scenario"]["load"]["standardized"]["input_seq_len"]["value"] == 0.0
+
+
+def test_settings_are_those_that_differ_from_the_default() -> None:
+    changed = {"url": "http://h", "out": "a", "name": "b", "rate": 2.0, "slo": None}
+    summary = made(run={"changed": changed, "model": None, "url": "http://h", "endpoint": "chat", "mode": "rate"})
+    assert settings_of(summary) == {
+        "url": "http://h", "endpoint": "chat", "mode": "rate", "verdict": str(summary.verdict.status), "rate": "2.0",
+    }  # fmt: skip

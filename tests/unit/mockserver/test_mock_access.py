@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,28 @@ def test_any_of_the_keys_opens(keys: tuple[str, ...], header: str | None, expect
 def test_admin_is_for_whom_it_is_open(admin: Any, peer: str | None, headers: dict[str, str], expected: int) -> None:
     config = MockConfig(admin=admin, cors=("http://ui.example",))
     assert status(require_admin, request(peer, **headers), config) == expected
+
+
+@pytest.mark.parametrize(
+    ("allowed", "bound", "host", "expected"),
+    [
+        (("*",), "127.0.0.1", "evil.example", 200),
+        (("ours.example",), "127.0.0.1", "ours.example:8000", 200),
+        (("ours.example",), "127.0.0.1", "OURS.example.", 200),
+        (("ours.example",), "127.0.0.1", "evil.example", 403),
+        ((), "Bound.example", "bound.example", 200),
+        ((), "127.0.0.1", "a.localhost", 200),
+        ((), "127.0.0.1", "alocalhost", 403),
+        ((), "127.0.0.1", "192.0.2.7:80", 200),
+        ((), "127.0.0.1", "[2001:db8::1]", 200),
+        ((), "127.0.0.1", socket.gethostname(), 200),
+    ],
+)
+def test_a_host_name_is_trusted_if_it_is_of_this_machine_or_allowed(
+    allowed: tuple[str, ...], bound: str, host: str, expected: int
+) -> None:
+    config = MockConfig(allowed_host=allowed, host=bound)
+    assert status(require_admin, request(host=host), config) == expected
 
 
 def test_admin_needs_the_key_too_where_there_is_one() -> None:

@@ -286,3 +286,16 @@ def test_any_body_of_messages_is_taken_or_refused_in_words(row: dict[str, Any], 
 def test_any_body_of_responses_is_taken_or_refused_in_words(row: dict[str, Any], items: list[Any]) -> None:
     accepted(parse_responses, row)
     accepted(parse_responses, {**row, "input": items, "background": None, "previous_response_id": None})
+
+
+def test_a_message_of_results_alone_says_nothing_beside_them() -> None:
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": "Sun."}
+    body = {
+        "model": "m",
+        "max_tokens": 5,
+        "messages": [{"role": "user", "content": [result]}, {"role": "assistant", "content": []}],
+    }
+    messages = parse_messages(body).messages
+    assert messages is not None
+    assert [message["role"] for message in messages] == ["tool", "assistant"]
+    assert messages[0]["content"] == "Sun."

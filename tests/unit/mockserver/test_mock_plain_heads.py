@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mockserver.plain.head import PlainHeads, read_head
+from mockserver.plain.head import PlainHeads, _shape_of, read_head
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -87,3 +87,29 @@ def test_a_head_reads_the_same_whatever_was_read_before(data: bytes) -> None:
     for _ in range(2):
         assert heads.read(data) == read_head(data)
         assert heads.read(NAMED) == first
+
+
+@pytest.mark.parametrize(
+    ("head", "other", "name"),
+    [
+        (NAMED, NAMED.replace(b"run-1", b"run-100"), "run-100"),
+        (
+            NAMED.replace(b"X-Request-Id: run-1\r\nContent-Length: 2", b"content-length: 2\r\nx-request-id: run-1"),
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\ncontent-length: 10\r\nx-request-id: b\r\nAccept: */*\r\n\r\n"
+            b"{}        ",
+            "b",
+        ),
+    ],
+)
+def test_a_shape_reads_the_next_head_of_its_kind_alone(head: bytes, other: bytes, name: str) -> None:
+    first = read_head(head)
+    assert first is not None
+    shape = _shape_of(first, head)
+    assert shape.read(head) == first
+    read = shape.read(other)
+    assert read == read_head(other)
+    assert read is not None
+    assert (read.request_id, other[read.body_at :].strip()) == (name, b"{}")
+    assert shape.read(other[:-1]) is None
+    assert shape.read(other.replace(b"Host: x", b"Host: y")) is None
+    assert shape.read(other.replace(b"Accept: */*", b"Accept: a/b")) is None

@@ -135,6 +135,78 @@ def test_longer_answers_are_told() -> None:
     assert length.p_corrected < 1e-6
 
 
+def test_answers_to_probes_without_an_answer_alone_are_compared_with_nothing() -> None:
+    probes = _set("canary=3")
+    tokens = (("a", -1.0),)
+
+    def kept(request: str, place: int | None, text: str) -> KeptAnswer:
+        return KeptAnswer(request, place, Answer(content=text, tokens=tokens))
+
+    alone = KeptAnswers([kept("a0", 0, "abcd"), kept("a1", 1, "ab"), kept("a2", None, "long ordinary")])
+    loaded = KeptAnswers([
+        kept("l0", 0, "abXd!"), kept("l1", 1, "ab"), kept("l2", 2, "other"), kept("l3", None, "ordinary"),
+        kept("l4", 0, "a"), kept("l5", 1, "X"),
+    ])  # fmt: skip
+    found = compare(ThreePhases(probes, alone, loaded, KeptAnswers([kept("b2", 2, "abcdef")])))
+    # Where they differ: at 2, at 1, and at 0.
+    assert (found.difference.answers, found.difference.differing) == (4, 3)
+    assert (found.difference.least, found.difference.median) == (0, 1)
+    # A token of each of the four; alone there is none but the references.
+    assert found.drift is not None
+    assert (found.drift.tokens, found.drift.most, found.drift.alone_median, found.drift.alone_most) == (
+        4,
+        0,
+        None,
+        None,
+    )
+    # Of probes: abcd against abXd!, ab against ab; lengths of all answers to probes.
+    assert found.length is not None
+    assert (found.length.longer, found.length.shorter, found.length.p) == (1, 0, 0.5)
+    assert (found.length.alone, found.length.loaded) == (pytest.approx(4.0), pytest.approx((5 + 2 + 5 + 1 + 1) / 5))
+    (kind,) = found.kinds
+    assert (kind.kind, kind.probes, kind.alone, kind.loaded, kind.loaded_answers) == ("canary", 3, 0, 0, 5)
+    names = {row.name: row for row in found.measures}
+    # The second phase without load answers the third probe.
+    assert names["not_empty"].probes == 3
+    assert (names["not_empty"].alone.answers, names["not_empty"].loaded.answers) == (3, 5)
+
+
+def test_nothing_under_load_is_nothing_to_compare() -> None:
+    probes = _set("canary=3")
+    none = compare(ThreePhases(probes, answered(probes), KeptAnswers(), answered(probes)))
+    assert (none.measures, none.length, none.drift) == ([], None, None)
+    assert (none.difference.answers, none.difference.least, none.difference.median) == (0, None, None)
+    assert (none.kinds[0].alone, none.kinds[0].loaded) == (1, None)
+
+
+def test_shares_and_pairs_are_means_over_probes() -> None:
+    probes = _set("canary=4")
+
+    def kept(*texts: Sequence[str]) -> KeptAnswers:
+        return KeptAnswers([
+            KeptAnswer(f"{place}-{k}", place, Answer(content=probes[place].answer if text == "y" else "no"))
+            for place, given in enumerate(texts)
+            for k, text in enumerate(given)
+        ])  # fmt: skip
+
+    right = _by_name(ThreePhases(probes, kept("yn", "y", "yy"), kept("y", "nnny", "n"), kept("nn", "y", "", "y")))[
+        "right"
+    ]
+    # Alone: a quarter, one, one; loaded: one, a quarter, none. The fourth was not asked under load.
+    assert (right.probes, right.alone.answers, right.alone.bad) == (3, 8, 3)
+    assert right.alone.share == pytest.approx((0.25 + 1 + 1) / 3)
+    assert (right.loaded.answers, right.loaded.bad, right.loaded.share) == (6, 4, pytest.approx((1 + 0.25) / 3))
+    assert right.fall == pytest.approx(1 / 3)
+
+
+def test_every_fault_is_a_fault_and_what_compares_is_none() -> None:
+    faults = {row.name: row.is_fault for row in compare(_three(_set("40"), None)).measures}
+    assert faults == {
+        "right": True, "valid_json": True, "valid_call": True, "readable": True, "no_loop": True, "not_empty": True,
+        "same_text": False, "same_end": False,
+    }  # fmt: skip
+
+
 def _alarms(comparisons: int) -> int:
     """How many comparisons of a server that goes wrong in every respect, under load as without, call that a change."""
     probes, rng, alarms = _set("30"), random.Random(1), 0

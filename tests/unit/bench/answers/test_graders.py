@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.answers.graders import GRADERS, grade, valid_call
@@ -68,6 +70,39 @@ CASES: list[tuple[Grader, str, GraderSettings, str, bool, str | None]] = [
     ("json_equal", '{"a": 1}', NO_SETTINGS, '{"a": true}', False, '{"a":true}'),
     ("json_equal", '{"a": 1}', NO_SETTINGS, '{"a": 1', False, None),
     ("json_equal", '{"a": 1}', NO_SETTINGS, '{"a": 1, "b": 2}', False, '{"a":1,"b":2}'),
+    ("json_equal", "[1, 2]", NO_SETTINGS, "[1, 2]", True, "[1,2]"),
+    ("json_equal", "[1, 2]", NO_SETTINGS, "[1]", False, "[1]"),
+    ("json_equal", "[1, 2]", NO_SETTINGS, "[2, 1]", False, "[2,1]"),
+    ("json_equal", "[1]", NO_SETTINGS, "1", False, "1"),
+    ("json_equal", "1", NO_SETTINGS, "[1]", False, "[1]"),
+    ("json_equal", "[]", NO_SETTINGS, "{}", False, "{}"),
+    ("json_equal", '{"a": 1}', NO_SETTINGS, "[1]", False, "[1]"),
+    ("json_equal", '{"a": {"b": 1}}', NO_SETTINGS, '{"a": {"b": 2}}', False, '{"a":{"b":2}}'),
+    ("json_equal", '{"a": 1}', NO_SETTINGS, '{"b": 1}', False, '{"b":1}'),
+    ("json_equal", "true", NO_SETTINGS, "1", False, "1"),
+    ("json_equal", "0", NO_SETTINGS, "false", False, "false"),
+    ("json_equal", "false", NO_SETTINGS, "false", True, "false"),
+    ("json_equal", '"a"', NO_SETTINGS, '"a"', True, '"a"'),
+    ("exact", " Paris ", NO_SETTINGS, "Paris", True, "Paris"),
+    ("contains", "Yes", NO_SETTINGS, "oh YES", False, None),
+    ("contains", "a.c", NO_SETTINGS, "abc", False, None),
+    ("contains", "12", NO_SETTINGS, "the 12, at last", True, "12"),
+    ("pattern", "", GraderSettings(patterns=(Pattern("a"), Pattern("c"))), "ab", False, "ab"),
+    ("number", "7", NO_SETTINGS, "#### 5\n#### 7 of 9", True, "7"),
+    ("number", "7", NO_SETTINGS, r"\boxed{5} or \boxed{3 + 4 = 7}, of 9", True, "7"),
+    ("number", "7", NO_SETTINGS, "7 #### none", False, None),
+    ("number", "1000000000", NO_SETTINGS, "1000000001", True, "1000000001"),
+    ("number", "1000000000", NO_SETTINGS, "1000000002", False, "1000000002"),
+    ("number", "-1000000000", NO_SETTINGS, "-1000000001", True, "-1000000001"),
+    ("number", "0.5", GraderSettings(tolerance=0.25), "0.75", True, "0.75"),
+    ("number", "0.5", GraderSettings(tolerance=0.25), "0.25", True, "0.25"),
+    ("number", "none", NO_SETTINGS, "5", False, "5"),
+    ("letter", "B", LETTERS, "The answer is B. The answer is not C", True, "B"),
+    ("letter", "C", LETTERS, "The answer is B. No: the answer is C", True, "C"),
+    ("letter", "B", LETTERS, "hm\nA or B", True, "B"),
+    ("letter", "A", LETTERS, "A or B", True, "A"),
+    ("letter", "B", LETTERS, "Answer: B\nthe answer is C", False, "C"),
+    ("letter", "A", LETTERS, "A.\nThe answer is B", True, "A"),
     ("schema", "", NO_SETTINGS, '{"n": 3}', True, '{"n":3}'),
     ("schema", "", NO_SETTINGS, '{"n": "3"}', False, '{"n":"3"}'),
     ("schema", "", NO_SETTINGS, "n = 3", False, None),
@@ -98,6 +133,42 @@ def test_a_call_is_right_if_tool_and_arguments_are(calls: list[tuple[str, str]],
     answer = Answer(content=CALL, tool_calls=tuple(ToolCall("", name, arguments) for name, arguments in calls))
     probe = _probe("tool_call", CALL)
     assert (grade(probe, answer).right, valid_call(probe, answer)) == (right, valid)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "call", "right"),
+    [
+        ("no JSON", ("open", "{}"), False),
+        ('{"arguments": {}}', ("open", "{}"), False),
+        ('{"name": "open"}', ("open", "null"), True),
+        ('{"name": "open"}', ("open", "{"), False),
+        ('{"name": "open", "arguments": {"n": 1}}', ("open", '{"n": 1.0}'), True),
+    ],
+)
+def test_a_call_is_compared_with_what_is_wanted(wanted: str, call: tuple[str, str], right: bool) -> None:
+    found = grade(_probe("tool_call", wanted), Answer(tool_calls=(ToolCall("", *call),)))
+    assert (found.right, found.read) == (right, f"{call[0]}({call[1]})")
+
+
+def test_a_tool_without_parameters_takes_any_arguments_and_a_wrong_schema_none() -> None:
+    def valid(*tools: dict[str, object], calls: tuple[ToolCall, ...]) -> bool:
+        offered = tuple({"type": "function", "function": tool} for tool in tools)
+        probe = replace(_probe("tool_call", CALL), tools=offered or None)
+        return valid_call(probe, Answer(tool_calls=calls))
+
+    good, bad = ToolCall("", "open", "[1]"), ToolCall("", "open", "[")
+    assert valid({"name": "open"}, calls=(good,))
+    assert not valid({"name": "open"}, calls=(good, bad))
+    assert not valid({"name": "open", "parameters": {"type": 5}}, calls=(good,))
+    assert not valid({"name": "open", "parameters": {"type": "object"}}, calls=(good,))
+    assert not valid(calls=(good,))
+
+
+def test_a_schema_probe_without_a_schema_takes_any_json() -> None:
+    probe = replace(_probe("schema", ""), schema=None)
+    assert (grade(probe, Answer(content="[1]")).right, grade(probe, Answer(content="[")).right) == (True, False)
+    broken = replace(probe, schema={"type": "string", "pattern": "("})
+    assert not grade(broken, Answer(content='"a"')).right
 
 
 def test_every_declared_grader_is_here() -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
 import orjson
 import pytest
 
-from bench.limits.source import HEAD, LAST_TOKEN, MODELS, TOKEN, end_of, take_request
+from bench.clock import NS_PER_MS, now_ns
+from bench.limits.source import HEAD, LAST_TOKEN, MODELS, TOKEN, BareSource, end_of, take_request
+from tests.support.patience import PATIENCE_S
 
 POST = b'POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 18\r\n\r\n{"max_tokens": 64}'
 GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -66,3 +74,107 @@ def test_the_list_of_models_has_the_length_that_it_says() -> None:
     head, _, body = MODELS.partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head
     assert [model["id"] for model in orjson.loads(body)["data"]] == ["source"]
+
+
+# ---- The server ----------------------------------------------------------------------------------------------------------
+
+HOUR_NS = 3_600_000 * NS_PER_MS
+
+
+def post(tokens: int) -> bytes:
+    body = b'{"max_tokens": %d}' % tokens
+    return b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def answer(tokens: int) -> bytes:
+    return HEAD + TOKEN * (tokens - 1) + LAST_TOKEN + end_of(tokens)
+
+
+@contextlib.contextmanager
+def serving(gap_ns: int) -> Iterator[tuple[str, int]]:
+    """The address of a source that serves in a thread until the block ends."""
+    ours, its = socket.socketpair()
+    source = BareSource(gap_ns, its.fileno())
+    thread = threading.Thread(target=source.run)
+    thread.start()
+    try:
+        url = urlsplit(source.url)
+        assert url.hostname is not None
+        assert url.port is not None
+        yield url.hostname, url.port
+    finally:
+        ours.close()
+        thread.join(PATIENCE_S)
+        its.close()
+    assert not thread.is_alive()
+
+
+def read(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := connection.recv(size - len(data))):
+        data += more
+    return data
+
+
+def test_each_token_comes_at_its_time_and_none_before() -> None:
+    gap_ns = 20 * NS_PER_MS
+    with serving(gap_ns) as address, socket.create_connection(address, PATIENCE_S) as connection:
+        for tokens in (3, 1):  # A connection serves one request after another.
+            began_ns = now_ns()
+            connection.sendall(post(tokens))
+            for number in range(1, tokens + 1):
+                head = HEAD if number == 1 else b""
+                token = LAST_TOKEN if number == tokens else TOKEN
+                assert read(connection, len(head + token)) == head + token
+                assert now_ns() - began_ns >= number * gap_ns
+            assert read(connection, len(end_of(tokens))) == end_of(tokens)
+
+
+def test_requests_sent_ahead_are_answered_in_turn_and_a_list_of_models_at_once() -> None:
+    with serving(NS_PER_MS) as address, socket.create_connection(address, PATIENCE_S) as connection:
+        whole = post(2) + GET + post(1)
+        connection.sendall(GET + whole[:30])
+        assert read(connection, len(MODELS)) == MODELS
+        connection.sendall(whole[30:])
+        # What waits behind a reply is looked at with the next bytes.
+        for sent, answers in ((b"", answer(2)), (GET, MODELS + answer(1)), (GET, MODELS * 2)):
+            connection.sendall(sent)
+            assert read(connection, len(answers)) == answers
+
+
+def test_a_source_reads_and_ends_while_no_token_is_due() -> None:
+    with serving(HOUR_NS) as address:
+        with socket.create_connection(address, PATIENCE_S) as waiting, socket.create_connection(address) as other:
+            waiting.sendall(post(1))
+            other.settimeout(PATIENCE_S)
+            other.sendall(GET)
+            assert read(other, len(MODELS)) == MODELS
+        # Both have gone; others are served.
+        with socket.create_connection(address, PATIENCE_S) as later:
+            later.sendall(GET)
+            assert read(later, len(MODELS)) == MODELS
+
+
+def test_many_streams_have_each_their_tokens() -> None:
+    with serving(5 * NS_PER_MS) as address, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(address, PATIENCE_S)) for _ in range(20)]
+        for number, connection in enumerate(connections):
+            connection.sendall(post(1 + number % 3))
+        for number, connection in enumerate(connections):
+            expected = answer(1 + number % 3)
+            assert read(connection, len(expected)) == expected
+
+
+def test_a_client_that_goes_or_says_too_much_is_left_alone() -> None:
+    with serving(NS_PER_MS) as address:
+        with socket.create_connection(address, PATIENCE_S) as gone:
+            gone.sendall(post(1_000_000))
+            assert read(gone, len(HEAD)) == HEAD
+        with socket.create_connection(address, PATIENCE_S) as much:
+            with contextlib.suppress(OSError):  # It may close before all is sent.
+                much.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + bytes((1 << 20) + 65_536))
+            with contextlib.suppress(ConnectionResetError):
+                assert much.recv(1) == b""
+        with socket.create_connection(address, PATIENCE_S) as later:
+            later.sendall(post(1))
+            assert read(later, len(answer(1))) == answer(1)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,7 @@ from bench.limits.ladder import (
     judge_step,
     next_load,
 )
+from bench.limits.measure import Server, load_of
 from bench.results.summary import RunSummary
 from bench.series.drive import End
 from bench.verdict import SIGNS
@@ -180,3 +185,36 @@ def test_loads_double_and_a_quick_ladder_has_every_other_step(name: str) -> None
     ladder = LADDERS[name]
     assert [b / a for a, b in zip(ladder.steps, ladder.steps[1:], strict=False)] == [2.0] * (len(ladder.steps) - 1)
     assert ladder.quick().steps == ladder.steps[::2]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "asked", "step_s", "settings"),
+    [
+        # A token every 20 ms for 2.2 s; the streams begin over one gap.
+        (STREAMS, 10, 2.2, {"concurrency": 10, "requests": 10, "output_tokens": "110"}),
+        (LADDERS["streams"], 50, 0.7, {"concurrency": 50, "requests": 50, "output_tokens": "2"}),
+        # A quarter of a second of the load in flight, and 64 at least.
+        (RATE, 1000, 1.1, {"rate": 1000.0, "max_concurrency": 250, "lasts_s": 1.1, "output_tokens": "1"}),
+        (RATE, 260, 1.1, {"rate": 260.0, "max_concurrency": 65, "output_tokens": "1"}),
+        (RATE, 100, 1.1, {"rate": 100.0, "max_concurrency": 64, "output_tokens": "1"}),
+    ],
+)
+def test_the_run_of_a_step(ladder: Ladder, asked: int, step_s: float, settings: dict[str, Any], tmp_path: Path) -> None:
+    config = load_of(ladder, asked, "http://127.0.0.1:1", step_s, tmp_path)
+    assert {name: getattr(config, name) for name in settings} == settings
+    assert (config.url, config.name, config.workers, config.quiet) == ("http://127.0.0.1:1", "limits", "1", True)
+    assert (config.server_metrics, config.gpu_metrics) == (("off",), "off")
+    if ladder.kind == "streams":
+        assert getattr(config.load, "ramp_ns", None) == ladder.gap_ms * 1e6
+    assert config.dataset is not None
+    assert [json.loads(line) for line in Path(config.dataset).read_text().splitlines()] == [{"prompt": "Say hello."}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_processor_time_of_a_server_is_that_of_its_process() -> None:
+    before = sum(os.times()[:2])
+    used = Server("", os.getpid()).cpu_s()
+    after = sum(os.times()[:2])
+    assert used is not None
+    assert before - 0.02 <= used <= after + 0.02  # In ticks of 10 ms, of two numbers.
+    assert Server("", 1 << 30).cpu_s() is None

@@ -8,8 +8,10 @@ import pytest
 
 import bench
 from bench.cli import main
+from bench.config import RunConfig, resolve
 from bench.errors import Exit, UsageError
-from bench.load_sweep.options import SET_BY_LOADS
+from bench.load_sweep.options import SET_BY_LOADS, plan
+from bench.load_sweep.visits import Loads
 
 
 @pytest.mark.parametrize("name", SET_BY_LOADS)
@@ -42,3 +44,38 @@ def test_the_settings_of_a_search_and_a_sweep_may_stand_in_their_file(
     said = capsys.readouterr().err
     assert "--budget" in said
     assert "--max" not in said  # The flag wins over the file.
+
+
+URL = {"url": "http://127.0.0.1:1"}
+
+
+def resolved(more: dict[str, object]) -> RunConfig:
+    return resolve(URL | more)
+
+
+def test_a_plan_has_its_loads_its_gpus_and_the_configuration_of_the_least_load() -> None:
+    found = plan(URL, {"loads": "concurrency=8,2", "repeats": " 3 ", "gpus": "1"}, resolved)
+    assert (found.loads, found.gpus) == (Loads("concurrency", (2, 8), 3), 1)
+    assert found.base.concurrency == 2
+    found = plan(URL, {"loads": "rate=5"}, resolved)
+    assert (found.loads, found.gpus) == (Loads("rate", (5,), 1), None)
+
+
+def test_every_problem_of_a_sweep_is_said() -> None:
+    def refused(more: dict[str, object]) -> RunConfig:
+        raise UsageError("--url is wrong")
+
+    with pytest.raises(UsageError) as raised:
+        plan({"rate": 5, "until": "x"}, {"repeats": "0", "gpus": "two"}, refused, ["known before"])
+    assert list(raised.value.problems) == [
+        "known before",
+        "--rate cannot be combined with a sweep: write --loads rate=5, or several: rate=5,10,20",
+        "--until cannot be combined with a sweep: every load takes its time: --duration, or --repeats, says how long",
+        "--repeats 0: give a whole number of at least 1",
+        "--loads is missing: give for example --loads concurrency=1..256x2",
+        "--gpus two: give a whole number of at least 1",
+        "--url is wrong",
+    ]
+    with pytest.raises(UsageError) as raised:
+        plan(URL, {"loads": "rate=5", "repeats": "101"}, resolved)
+    assert list(raised.value.problems) == ["--repeats 101: give 1 to 100"]

@@ -125,6 +125,119 @@ def test_the_numbers_of_a_run_are_those_of_its_steady_window() -> None:
     assert whole["ttft:p90"].value == summary["latency"]["ttft_ms"]["p90"]
 
 
+@pytest.mark.parametrize(
+    ("throughput", "inputs", "ends"),
+    [
+        ({}, None, None),
+        ({"inputs_per_s": 9.0}, None, (9.0, None, None)),
+        ({"inputs_per_s": 9.0, "ci95": [8.0, 10.0]}, {"are": "texts"}, (9.0, 8.0, 10.0)),
+        ({"inputs_per_s": 9.0}, {"are": "requests"}, None),
+    ],
+)
+def test_inputs_are_counted_where_they_have_tokens(
+    throughput: dict[str, Any], inputs: dict[str, Any] | None, ends: tuple[float | None, ...] | None
+) -> None:
+    given = {**throughput}
+    summary = golden_summary() | {"steady": None}
+    if "ci95" in given:
+        summary["throughput"] = summary["throughput"] | {
+            "ci95": summary["throughput"]["ci95"] | {"inputs_per_s": given.pop("ci95")}
+        }
+    summary["throughput"] = summary["throughput"] | given
+    if inputs is not None:
+        summary["inputs"] = inputs
+    found = numbers_of(filled(RunSummary, summary)).get("inputs_per_s")
+    assert (None if found is None else (found.value, found.low, found.high)) == ends
+
+
+def test_every_number_is_that_of_its_name() -> None:
+    summary = golden_summary() | {"steady": None}
+    summary["latency"] = {
+        **summary["latency"],
+        **{
+            f"{metric}_ms": summary["latency"][f"{metric}_ms"]
+            | {"p50": at + 0.5, "p90": at + 0.9, "p99": at + 0.99, "ci95": {"p90": [at, at + 1]}}
+            for at, metric in enumerate(("ttft", "tpot", "e2el"))
+        },
+    }
+    summary["goodput"] = {**(summary["goodput"] or {}), "requests_per_s": 7.5, "share": 0.75}
+    summary["counts"] |= {"succeeded": 30, "failed": 10}
+    summary["load"] |= {"concurrency_mean": 4.5}
+    found = numbers_of(filled(RunSummary, summary))
+    for at, metric in enumerate(("ttft", "tpot", "e2el")):
+        assert [found[f"{metric}:{stat}"].value for stat in ("p50", "p90", "p99")] == [at + 0.5, at + 0.9, at + 0.99]
+        assert (found[f"{metric}:p90"].low, found[f"{metric}:p90"].high) == (at, at + 1)
+        assert found[f"{metric}:p50"].low is None
+    assert (found["goodput_per_s"].value, found["goodput"].value, found["error_rate"].value) == (7.5, 0.75, 0.25)
+    assert found["in_flight"].value == 4.5
+    assert found["total_tokens_per_s"].value == summary["throughput"]["total_tokens_per_s"]
+    summary["counts"] |= {"succeeded": 0, "failed": 0}
+    assert numbers_of(filled(RunSummary, summary | {"goodput": None}))["error_rate"] == Number(None)
+    assert numbers_of(filled(RunSummary, summary | {"goodput": None}))["goodput_per_s"] == Number(None)
+
+
+def test_runs_together_are_a_mean_of_logarithms_but_for_shares() -> None:
+    runs = [
+        made_run(8, k, ttft_p50=Number(value), error_rate=Number(share), e2el_p50=Number(gone), tpot_p99=Number(zero))
+        for k, (value, share, gone, zero) in enumerate([(0.25, 0.0, 4.0, 0.0), (1.0, 0.5, None, 2.0)])
+    ]
+    found = together(runs)
+    assert found["ttft:p50"].value == pytest.approx(0.5)  # The geometric mean, of numbers below 1 too.
+    assert found["error_rate"].value == pytest.approx(0.25)
+    assert found["e2el:p50"].value == pytest.approx(4.0)  # Of the runs that have it.
+    assert found["tpot:p99"] == Number(None)  # It has no logarithm.
+    nobody = [made_run(8, k, ttft_p50=Number(None)) for k in range(2)]
+    assert together(nobody)["ttft:p50"] == Number(None)
+    assert together(runs[:1]) == dict(runs[0].numbers)
+
+
+def test_a_point_is_of_its_usable_runs_and_has_the_worst_status() -> None:
+    runs = [
+        made_run(4, 1, "SUSPECT", requests_per_s=Number(2.0)),
+        made_run(4, 2, "FAILED", requests_per_s=Number(50.0)),
+        made_run(4, 3, "INVALID", requests_per_s=Number(70.0)),
+        made_run(4, 4, requests_per_s=Number(8.0)),
+    ]
+    (point,) = points_of(runs, None)
+    assert (point.load, point.runs, point.usable_runs, point.status) == (4, 4, 2, "FAILED")
+    assert point.reasons == ("the client was busy",)
+    assert point.numbers["requests_per_s"].value == pytest.approx(4.0)
+    assert (point.per_user, point.per_gpu, point.place) == (None, None, None)
+    (point,) = points_of(runs[1:3], 4)
+    assert (point.usable, point.usable_runs, point.place) == (False, 0, None)
+    assert point.numbers["requests_per_s"].value == pytest.approx(math.sqrt(50 * 70))
+
+
+def test_a_load_without_both_numbers_has_no_place_and_a_single_value_no_interval() -> None:
+    silent = made_run(1, output_tokens_per_s=Number(None))
+    unknown = made_run(2, tpot_p50=Number(None))
+    bare = made_run(4, output_tokens_per_s=Number(100.0), tpot_p50=Number(10.0))
+    points = points_of([silent, unknown, bare], 4)
+    assert [point.place is None for point in points] == [True, True, False]
+    last = points[-1]
+    assert last.per_gpu == Number(25.0)
+    assert last.per_user == Number(100.0)  # 10 ms a token.
+
+
+def test_the_knee_is_of_tokens_or_of_inputs_or_of_requests() -> None:
+    tokens = knee_of(LADDER)
+    assert tokens is not None
+    assert tokens.ceiling == pytest.approx(1000)
+    without = [
+        replace(run, numbers={**run.numbers, "output_tokens_per_s": Number(None),
+                              "requests_per_s": Number(50 * run.load / (run.load + 20))})
+        for run in LADDER
+    ]  # fmt: skip
+    requests = knee_of(without)
+    assert requests is not None
+    assert requests.ceiling == pytest.approx(50)
+    of_inputs = knee_of([
+        replace(run, numbers={**run.numbers, "inputs_per_s": Number(70 * run.load / (run.load + 20))}) for run in LADDER
+    ])  # fmt: skip
+    assert of_inputs is not None
+    assert of_inputs.ceiling == pytest.approx(70)
+
+
 def test_the_spread_between_runs_is_the_t_interval_of_the_logarithms() -> None:
     values = [100.0, 110.0, 125.0]
     found = spread(values)
@@ -236,10 +349,19 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
     assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
     assert kept_up(in_flight([1.0, 2.0, 3.0])) is None
+    assert kept_up(in_flight([1.0] * 9, per_s=0, e2el_ms=0.0)) is None
+    # Without a latency the series is looked at from its begin: it rose in its first three seconds, and not after them.
+    unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
+    assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
+    # A third needs a second: of six, two are the drain and one is not whole.
+    assert kept_up(in_flight([1.0] * 5, e2el_ms=0.0)) is None
+    assert kept_up(in_flight([1.0] * 6, e2el_ms=0.0)) is True
     behind = replace(made_run(40), kept_up=False)
     runs = [replace(made_run(20), kept_up=True), behind]
     assert [point.kept_up for point in points_of(runs, None)] == [True, False]
     assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
+    both = [replace(made_run(20, k), kept_up=k == 1) for k in (1, 2)]
+    assert [point.kept_up for point in points_of(both, None)] == [False]  # Of all its runs.
     rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
     text = " ".join(sweep_text(rates).split())
     assert "At 40 requests/s: requests in flight kept rising" in text
@@ -319,6 +441,7 @@ def test_what_was_not_measured_is_in_no_curve() -> None:
     assert throughput[0].values[-1] is None
     assert [value for value in throughput[-1].values if value is not None] == [pytest.approx(1000 * 512 / 532)]
     assert throughput[-1].tone == "bad"
+    assert content([made_run(0.5, 1, "FAILED")])["knee"] is None
     suspect = load_curves.build([typed(content([*LADDER[:-1], made_run(256, 1, "SUSPECT")]))], ["a"])[0].panels[0].lines
     assert (suspect[-1].name, suspect[-1].tone) == ("SUSPECT", "warn")
     assert suspect[0].values[-1] == suspect[-1].values[-1]  # It is on the curve too.

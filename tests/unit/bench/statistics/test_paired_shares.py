@@ -88,7 +88,7 @@ def test_a_share_of_nothing_is_refused(k: int, n: int) -> None:
 )
 def test_newcombes_interval_of_known_tables(pairs: Pairs, difference: float, low: float, high: float) -> None:
     interval = newcombe(pairs)
-    assert PairedShare(pairs, 1.0).fall == pytest.approx(difference)
+    assert PairedShare(pairs).fall == pytest.approx(difference)
     assert (interval.low, interval.high) == pytest.approx((low, high), abs=5.1e-5)
 
 
@@ -144,9 +144,9 @@ def test_none_seen_bounds_the_rate() -> None:
 
 
 def test_one_disagreement_among_twenty_shows_nothing_and_says_how_many_would() -> None:
-    once = PairedShare(Pairs(19, 1, 0, 0), mcnemar_mid_p(1, 0))
-    assert once.p == 0.5
-    assert once.decide(once.p, margin=0.01) is Decision.NOT_SHOWN
+    once = PairedShare(Pairs(19, 1, 0, 0))
+    assert mcnemar_mid_p(1, 0) == 0.5
+    assert once.decide(0.5, margin=0.01) is Decision.NOT_SHOWN
     needed = once.probes_to_show(0.01, tests=1)
     assert needed is not None
     # Seven losses without a gain are the fewest whose mid-p is below 1%: 2^-7.
@@ -157,7 +157,7 @@ def test_one_disagreement_among_twenty_shows_nothing_and_says_how_many_would() -
 
 
 def test_no_disagreement_is_within_the_margin_once_there_are_enough() -> None:
-    few, many = PairedShare(Pairs(54, 0, 0, 0), 1.0), PairedShare(Pairs(400, 0, 0, 0), 1.0)
+    few, many = PairedShare(Pairs(54, 0, 0, 0)), PairedShare(Pairs(400, 0, 0, 0))
     assert few.decide(1.0, margin=0.01) is Decision.NOT_SHOWN
     assert few.decide(1.0, margin=0.07) is Decision.WITHIN_MARGIN
     assert many.decide(1.0, margin=0.01) is Decision.WITHIN_MARGIN
@@ -165,15 +165,15 @@ def test_no_disagreement_is_within_the_margin_once_there_are_enough() -> None:
 
 
 def test_twelve_losses_against_two_are_a_change_alone_and_not_among_eight_tests() -> None:
-    share = PairedShare(Pairs(180, 12, 2, 6), mcnemar_mid_p(12, 2))
-    assert share.decide(holm([share.p])[0], margin=0.01) is Decision.CHANGED
-    assert share.decide(holm([share.p, *[1.0] * 7])[0], margin=0.01) is Decision.NOT_SHOWN
+    share, p = PairedShare(Pairs(180, 12, 2, 6)), mcnemar_mid_p(12, 2)
+    assert share.decide(holm([p])[0], margin=0.01) is Decision.CHANGED
+    assert share.decide(holm([p, *[1.0] * 7])[0], margin=0.01) is Decision.NOT_SHOWN
 
 
 def test_as_many_losses_as_gains_are_never_a_change_and_take_many_probes_to_be_within() -> None:
-    share = PairedShare(Pairs(90, 5, 5, 0), mcnemar_mid_p(5, 5))
-    assert share.decide(share.p, margin=0.01) is Decision.NOT_SHOWN
+    share = PairedShare(Pairs(90, 5, 5, 0))
+    assert share.decide(mcnemar_mid_p(5, 5), margin=0.01) is Decision.NOT_SHOWN
     needed = share.probes_to_show(0.01, tests=1)
     assert needed is not None
     assert 3_000 < needed < 6_000
-    assert PairedShare(share.pairs.times(needed / 100), 1.0).decide(1.0, margin=0.01) is Decision.WITHIN_MARGIN
+    assert PairedShare(share.pairs.times(needed / 100)).decide(1.0, margin=0.01) is Decision.WITHIN_MARGIN
