@@ -89,7 +89,11 @@ GROUPS: dict[str, Group] = {
         ),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
     ),
-    "connections": Group(("bench/transport/*.py",), (f"{_BENCH}/transport", f"{_BENCH}/endpoints")),
+    "connections": Group(
+        ("bench/transport/*.py",),
+        (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
+         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py"),
+    ),
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
@@ -100,12 +104,14 @@ GROUPS: dict[str, Group] = {
     ),
     "telemetry": Group(("bench/telemetry/*.py", "bench/workload/tracing.py"), (f"{_BENCH}/telemetry", f"{_BENCH}/workload")),
     "process": Group(
-        ("bench/process/*.py", "bench/machine/*.py"), (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py")
+        ("bench/process/*.py", "bench/machine/*.py"),
+        (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py", f"{_VIRTUAL}/test_priority.py"),
     ),
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py",),
+        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py",
+         "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),

@@ -146,6 +146,8 @@ def test_a_key_makes_a_saved_server_of_its_url_and_variable(tmp_path: Path, monk
     assert made["target"] == "http-127-0-0-1-8000-MY-KEY"
     saved = console.target("http-127-0-0-1-8000-MY-KEY")
     assert (saved.url, saved.key_variable) == (HERE, "MY_KEY")
+    with pytest.raises(Refused, match="'' does not begin with http"):
+        Operations(console).start({}, kind="run", target=None, key_variable="MY_KEY", title=None)
     console.close()
 
 
@@ -204,7 +206,7 @@ class Gate:
         self.words: list[str] = []
 
     def run(self, command: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
-        assert (how["stdin"], how["capture_output"], how["text"], how["timeout"]) == (-3, True, True, 300)
+        assert how == {"stdin": -3, "capture_output": True, "text": True, "check": False, "timeout": 300}
         self.words = command
         if self._late:
             raise subprocess.TimeoutExpired(command, 300)
