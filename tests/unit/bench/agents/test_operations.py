@@ -130,6 +130,7 @@ def test_settings_without_an_address_are_left_to_the_saved_server(
 
 
 def test_each_of_several_urls_is_looked_at(operations: Operations) -> None:
+    assert list(operations.address_problems({"url": 8000})) == ["url '8000': write it whole, such as " + HERE]
     assert list(operations.address_problems({"url": [HERE, "localhost:1", "http://10.0.0.1"]})) == [
         "url 'localhost:1': write it whole, such as http://127.0.0.1:8000",
         "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine",
@@ -146,7 +147,7 @@ def test_a_key_makes_a_saved_server_of_its_url_and_variable(tmp_path: Path, monk
     assert made["target"] == "http-127-0-0-1-8000-MY-KEY"
     saved = console.target("http-127-0-0-1-8000-MY-KEY")
     assert (saved.url, saved.key_variable) == (HERE, "MY_KEY")
-    with pytest.raises(Refused, match="'' does not begin with http"):
+    with pytest.raises(Refused, match="--url is missing"):
         Operations(console).start({}, kind="run", target=None, key_variable="MY_KEY", title=None)
     console.close()
 
