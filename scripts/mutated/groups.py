@@ -43,7 +43,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/console",),
     ),
     "console": Group(("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"), (f"{_BENCH}/console",)),
-    "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents", "tests/sockets/test_mcp.py")),
+    "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents",)),
     "server metrics": Group(
         ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),
         (f"{_BENCH}/server_metrics",),

@@ -255,3 +255,20 @@ def test_fewer_descriptors_are_kept_where_no_more_are_left(monkeypatch: pytest.M
     with files_kept():
         assert (len(opened), closed) == (5, [])
     assert closed == opened
+
+
+@pytest.mark.parametrize("limits", [(100, 100)], indirect=True)
+def test_every_limit_that_is_too_low_is_named(limits: Limits) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(10**9)
+    assert [problem.partition(" need ")[2][:12] for problem in refused.value.problems][:1] == ["1000000064 o"]
+    if Path("/proc/sys/net/ipv4/ip_local_port_range").exists():
+        assert len(refused.value.problems) == 2
+
+
+@pytest.mark.parametrize("limits", [(-1, -1)], indirect=True)
+def test_without_a_limit_there_is_room_for_two_thousand_million(limits: Limits) -> None:
+    assert check(2**31, certain=False) is None
+    said = check(2**31 + 1, certain=False)
+    assert said is not None
+    assert said.startswith("the limit of open files here (2147483648) has room for about 2147483680 requests in flight")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -164,3 +165,18 @@ def test_a_mock_that_does_not_end_is_killed(tmp_path: Path) -> None:
     assert process.calls == ["terminate", ("wait", 20), "kill", ("wait", None)]
     assert (tmp_path / "kept.jsonl").read_text() == "lines"
     assert not folder.exists()
+
+
+def test_a_mock_may_have_removed_its_folder_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = tmp_path / "mock" / "ledger.jsonl"
+    ledger.parent.mkdir()
+    ledger.touch()
+    move = shutil.move
+
+    def move_and_lose(ledger: Path, place: Path) -> None:
+        move(ledger, place)
+        ledger.parent.rmdir()
+
+    monkeypatch.setattr(shutil, "move", move_and_lose)
+    Mock(("http://a",), ledger, Started([], "", 0)).end_with_ledger(tmp_path / "kept.jsonl")
+    assert [*tmp_path.iterdir()] == [tmp_path / "kept.jsonl"]

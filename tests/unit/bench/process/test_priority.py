@@ -124,3 +124,10 @@ def test_realtime_is_the_lowest_of_its_kind_for_this_thread_and_those_that_recei
     of_linux.normal()
     round_robin, other = os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
     assert calls == [(n, round_robin, 1) for n in (0, 31, 32)] + [(n, other, 0) for n in (0, 31, 32)]
+
+
+def test_a_priority_that_may_be_taken_is_given_back_until_the_load() -> None:
+    asked: list[str] = []
+    allowing = SimpleNamespace(realtime=lambda: asked.append("realtime"), normal=lambda: asked.append("normal"))
+    ensure_allowed("realtime", allowing)  # type: ignore[arg-type]
+    assert asked == ["realtime", "normal"]
