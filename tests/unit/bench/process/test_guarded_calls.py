@@ -55,7 +55,11 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(prctl=lambda *given: made.note("prctl", *given)))
     monkeypatch.setattr(subprocess, "Popen", made.popen)
     monkeypatch.setattr(threading, "Thread", made.thread)
-    monkeypatch.setattr(Path, "glob", lambda folder, pattern: made.glob(folder, pattern))
+
+    def glob(folder: Path, pattern: str) -> list[SimpleNamespace]:
+        return made.glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", glob)
     monkeypatch.setattr(os, "read", lambda descriptor, most: made.note("read", descriptor) or next(made.read))
     for name in ("kill", "killpg", "waitpid"):
         monkeypatch.setattr(os, name, lambda *given, name=name: made.note(name, *given))
@@ -117,6 +121,7 @@ def test_what_has_ended_meanwhile_is_no_error(system: System, monkeypatch: pytes
 def test_ctrl_c_is_left_to_the_parent(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["guarded", "2.5", "a", "b"])
     monkeypatch.setattr(signal, "signal", lambda *given: system.note("signal", *given))
+    monkeypatch.delitem(sys.modules, "bench.process.guarded")  # It is run, not imported.
     system.status = 3
     with pytest.raises(SystemExit, match=r"^3$"):
         runpy.run_module("bench.process.guarded", run_name="__main__")
