@@ -161,6 +161,7 @@ def test_tasks_of_an_earlier_server_are_read_and_the_last_second_of_one_that_run
     assert {"share_done", "needs", "problem"} & task.keys() == set()
     live = operations.live("done")
     assert live is not None
+    assert isinstance(live["second"], dict)
     assert live["second"]["output_tokens"] == 1  # The last of four lines.
     (tmp_path / "done" / "live.jsonl").unlink()
     assert operations.live("done") is None

@@ -98,11 +98,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def called(operations: Played, tool: str, **arguments: Any) -> tuple[dict[str, Any] | str, list[tuple[float, str]]]:
     """The answer of a tool, or the sentence of its error; and the progress that it reported."""
-    progress: list[tuple[float, str]] = []
+    reported: list[tuple[float, str]] = []
 
-    async def note(share: float, total: float | None, state: str | None) -> None:
-        assert (total, state is None) == (1, False)
-        progress.append((share, str(state)))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        assert (total, message is None) == (1, False)
+        reported.append((progress, str(message)))
 
     async def drive() -> dict[str, Any] | str:
         async with Client(server.server_of(operations)) as client:
@@ -111,7 +111,7 @@ def called(operations: Played, tool: str, **arguments: Any) -> tuple[dict[str, A
                 return str(reply.content[0].text)  # type: ignore[union-attr]
             return dict(reply.structured_content or {})
 
-    return asyncio.run(drive()), progress
+    return asyncio.run(drive()), reported
 
 
 def test_a_watch_of_a_task_that_is_over_returns_at_once(clock: Clock) -> None:
@@ -135,7 +135,7 @@ def test_a_watch_looks_twice_a_second_until_its_time_is_up(clock: Clock) -> None
 
 def test_the_progress_of_a_series_is_its_own_and_not_that_of_its_run(clock: Clock) -> None:
     states = [Task(id="a", state="running", kind="search", share_done=share) for share in (0.125, 0.0)]
-    lines = [{"share_done": 0.75}, {"share_done": 0.75}, {"share_done": None}, {"share_done": 0.5}]
+    lines: list[dict[str, Any]] = [{"share_done": share} for share in (0.75, 0.75, None, 0.5)]
     operations = Played([*states, Task(id="a", state="running"), Task(id="a", state="ended")], lines)
     _, progress = called(operations, "watch", task="a")
     assert progress == [(0.125, "running"), (0, "running"), (0, "running")]

@@ -240,7 +240,7 @@ def test_a_certain_number_of_connections_raises_the_limit(limits: Limits) -> Non
 
 
 def test_fewer_descriptors_are_kept_where_no_more_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, closed, left = [], [], iter(range(900, 905))
+    opened, closed, left = list[int](), list[int](), iter(range(900, 905))
 
     def open_one(path: str, how: int) -> int:
         assert (path, how) == (os.devnull, os.O_RDONLY)

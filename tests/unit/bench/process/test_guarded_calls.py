@@ -26,7 +26,7 @@ class System:
         self.calls: list[tuple[object, ...]] = []
         self.status, self.refuses = 0, False
         self.children: list[Sequence[str]] = [[]]
-        self.read = iter([b"words", b"more", b""])
+        self.stdin = iter([b"words", b"more", b""])
         self.threads: list[Callable[[], None]] = []
 
     def note(self, *what: object) -> None:
@@ -37,7 +37,15 @@ class System:
             raise FileNotFoundError(2, "No such file or directory")
         self.note("start", tuple(words), how["stdin"], how["start_new_session"])
         preexec_fn()
-        return SimpleNamespace(pid=70, wait=lambda timeout=None: self.note("wait", timeout) or self.status)
+        return SimpleNamespace(pid=70, wait=self.wait)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.note("wait", timeout)
+        return self.status
+
+    def read(self, descriptor: int, most: int) -> bytes:
+        self.note("read", descriptor)
+        return next(self.stdin)
 
     def thread(self, *, target: Callable[..., None], args: tuple[object, ...], daemon: bool) -> SimpleNamespace:
         assert daemon  # It waits for the end of stdin, which may never come.
@@ -60,7 +68,7 @@ def system(monkeypatch: pytest.MonkeyPatch) -> System:
         return made.glob(folder, pattern)
 
     monkeypatch.setattr(Path, "glob", glob)
-    monkeypatch.setattr(os, "read", lambda descriptor, most: made.note("read", descriptor) or next(made.read))
+    monkeypatch.setattr(os, "read", made.read)
     for name in ("kill", "killpg", "waitpid"):
         monkeypatch.setattr(os, name, lambda *given, name=name: made.note(name, *given))
     return made

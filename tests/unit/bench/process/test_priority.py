@@ -129,5 +129,5 @@ def test_realtime_is_the_lowest_of_its_kind_for_this_thread_and_those_that_recei
 def test_a_priority_that_may_be_taken_is_given_back_until_the_load() -> None:
     asked: list[str] = []
     allowing = SimpleNamespace(realtime=lambda: asked.append("realtime"), normal=lambda: asked.append("normal"))
-    ensure_allowed("realtime", allowing)  # type: ignore[arg-type]
+    ensure_allowed("realtime", allowing)
     assert asked == ["realtime", "normal"]

@@ -27,8 +27,8 @@ class Libc:
         for name in ("prctl", *has):
             setattr(self, name, self._noting(name))
 
-    def _noting(self, name: str) -> Callable[..., int]:
-        return lambda *given: self.calls.append((name, *given)) or 0
+    def _noting(self, name: str) -> Callable[..., None]:
+        return lambda *given: self.calls.append((name, *given))
 
 
 @pytest.fixture
@@ -95,8 +95,12 @@ def test_a_program_beside_a_command_begins_set_up_and_ends_with_its_status(monke
         steps.append(("leave", status))
         raise Left
 
+    def main(descriptor: int) -> int:
+        steps.append(("main", descriptor))
+        return 7
+
     program = ModuleType("a_program_of_a_test")
-    vars(program)["main"] = lambda descriptor: steps.append(("main", descriptor)) or 7
+    vars(program)["main"] = main
     monkeypatch.setitem(sys.modules, program.__name__, program)
     monkeypatch.setattr(sys, "argv", ["beside", program.__name__, "12"])
     monkeypatch.setattr(interpreter, "set_up", lambda: steps.append("set up"))

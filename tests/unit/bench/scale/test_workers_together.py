@@ -65,11 +65,12 @@ def test_a_load_has_the_workers_that_it_needs_and_can_be_divided_by(load: LoadPl
 
 
 def update(done: int, *, in_flight: int = 1, failures: int = 0, lag_ms: float = 0.5, stocked: int | None = None,
-           **client: float) -> ProgressUpdate:  # fmt: skip
+           cpu: float | None = None, run_queue_share: float | None = None) -> ProgressUpdate:  # fmt: skip
     tally = ProgressTally()
     tally.add(made_record(done))
     counts = {"in_flight": in_flight, "in_flight_ns": 10 * in_flight, "planned": 9, "sent": done + 1, "done": done}
-    return ProgressUpdate(counts, failures, ClientState(loop_lag_ms=lag_ms, **client), tally, stocked)
+    client = ClientState(loop_lag_ms=lag_ms, cpu=cpu, run_queue_share=run_queue_share)
+    return ProgressUpdate(counts, failures, client, tally, stocked)
 
 
 class Member:
