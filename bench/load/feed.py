@@ -153,13 +153,13 @@ class ProcessFeed:
             select.select([self._socket], [], [])
 
     def _read(self) -> None:
-        if self._reading and not self._backlog.has_room:
-            self._stop()
-            return
         try:
             self._take()
             if self._backlog.has_room:
                 self._ask()
+            else:
+                # Now, not at the next read: all that was asked for may have come, and then there is none.
+                self._stop()
         except BenchError as e:
             self._stop()
             self._error = e

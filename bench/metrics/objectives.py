@@ -32,7 +32,7 @@ from bench.errors import UsageError
 from bench.metrics import sureness
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
-from bench.metrics.quantile import QUANTILES, quantile
+from bench.metrics.quantile import QUANTILES, lower_quantiles, quantile
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
 from bench.results.answers import ANSWER_SHARES
@@ -297,7 +297,7 @@ def evaluate(
     `whole` has the numbers of the run, `parts` those of its models and classes, by kind and name.
 
     `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
-    lies inside or there are too few independent values.
+    lies inside or there are too few independent values. A limit that a lower quantile breaks for sure is "failed" too.
 
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
     is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives, or no
@@ -326,10 +326,20 @@ def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
         ci95=found.ci95,
         between=between,
         held=value is not None and all(objective.holds(end) for end in _ends(value, between)),
-        shown=sureness.shown(
-            found.ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
-        ),
+        shown="not shown" if part is None or between is not None else _shown(objective, part, found.ci95),
     )
+
+
+def _shown(objective: Objective, part: Numbers, interval: Sequence[float] | None) -> str:
+    """What the interval shows. Where a quantile has none, a lower one that is beyond a limit from above for sure shows that
+    this one is too. Only the highest with an interval is asked, so that there is no second chance to fail by accident."""
+    upper = objective.op in ("<", "<=")
+    verdict = sureness.shown(interval, objective.limit, upper=upper)
+    if interval is not None or not upper or objective.stat not in QUANTILES:
+        return verdict
+    lower = (part.number(objective.metric, name).ci95 for name in lower_quantiles(objective.stat))
+    highest = sureness.shown(next((ends for ends in lower if ends is not None), None), objective.limit, upper=True)
+    return verdict if highest == "held" else highest
 
 
 def _ends(value: float, between: Sequence[float | None] | None) -> tuple[float, float]:

@@ -25,6 +25,13 @@ STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
 NO_VALUES = Statistics(n=0, **dict.fromkeys(STATISTICS))
 
 
+def lower_quantiles(name: str) -> list[str]:
+    """The names of the quantiles below this one, the highest first."""
+    return sorted(
+        (other for other, p in QUANTILES.items() if p < QUANTILES[name]), key=QUANTILES.__getitem__, reverse=True
+    )
+
+
 def quantile(ordered: Sequence[float], p: float) -> float:
     """The quantile of order p of values in ascending order. Raises ValueError where there are none."""
     if not ordered:

@@ -21,7 +21,7 @@ from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import SHARES, Objective
-from bench.metrics.quantile import QUANTILES
+from bench.metrics.quantile import QUANTILES, lower_quantiles
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import independent_values
 from bench.results.baseline import BaselineRun
@@ -105,8 +105,7 @@ def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Bas
     where the limit is from below. One alone is looked at, so that there is no second chance to fail by accident."""
     if wanted.stat not in QUANTILES or wanted.op not in ("<", "<="):
         return None
-    names = sorted(QUANTILES, key=QUANTILES.__getitem__)
-    for name in reversed(names[: names.index(wanted.stat)]):
+    for name in lower_quantiles(wanted.stat):
         judged = _by_itself(replace(wanted, stat=name), runs, entries)
         if judged.interval is not None:
             return judged

@@ -205,6 +205,26 @@ def test_an_objective_is_shown_by_the_whole_of_its_interval(ends: list[float] | 
     assert [row.held for row in slo.objectives] == [True, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("ends", "p99", "shown"),
+    [
+        ({"p50": [101, 120], "p90": [130, 140], "p99": None}, 150, "failed"),
+        ({"p50": [101, 120], "p90": None, "p99": None}, 150, "failed"),
+        ({"p50": [101, 120], "p90": [99, 140], "p99": None}, 150, "not shown"),  # The highest alone is asked.
+        ({"p50": [70, 80], "p90": [80, 99], "p99": None}, 99, "not shown"),  # It shows no higher one held.
+        ({"p50": [101, 120], "p90": [130, 140], "p99": [90, 160]}, 150, "not shown"),
+        ({"p50": None, "p90": None, "p99": None}, 150, "not shown"),
+    ],
+)
+def test_a_quantile_without_an_interval_fails_by_a_lower_one(ends: dict[str, Any], p99: float, shown: str) -> None:
+    others = dict.fromkeys(("p75", "p95", "p999"))
+    latency = {"ttft_ms": {"p99": p99, "ci95": {**ends, **others}}}
+    [row] = evaluate(parse(["ttft:p99<100ms"]), numbers(latency, error_rate=0.0)).objectives
+    assert (row.shown, row.ci95) == (shown, ends["p99"])
+    [row] = evaluate(parse(["ttft:p99>=100ms"]), numbers(latency, error_rate=0.0)).objectives
+    assert row.shown == "not shown"
+
+
 def test_an_objective_on_errors_is_held_against_their_interval() -> None:
     rows = [
         evaluate(parse(["error_rate<1%"]), numbers(error_rate=0.0, error_rate_ci95=ends)).objectives[0]

@@ -1,0 +1,121 @@
+"""What a feed asks of its process, whose part the test plays: nothing while the stock is full, more whenever it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import AsyncIterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+
+from bench.config import resolve
+from bench.endpoints.interface import BodyOptions
+from bench.load.assignment import Assignment
+from bench.load.feed import ProcessFeed
+from bench.load.frames import frame
+from bench.modes.share import WorkerShare
+from bench.process import child_process
+from bench.workload.stock import Stock
+
+ROOM = 60
+
+
+class Things:
+    """A backlog of bytes."""
+
+    def __init__(self) -> None:
+        self.stock: Stock[bytes] = Stock(bytes, lambda thing: (1, len(thing)))
+        self.taken = range(0)
+
+    @property
+    def has_room(self) -> bool:
+        return self.stock.has_room
+
+    def add(self, packed: bytes) -> None:
+        self.stock.put(packed)
+
+
+class Maker:
+    """The other end of a feed's socket: what it was asked for and has not sent."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._asked = Connection(end.dup().detach())
+        for _ in ("configuration", "assignment", "how many were made"):
+            self._asked.recv()
+        self._sent = 0
+        self._owed = 1
+
+    @property
+    def owed(self) -> int:
+        while self._asked.poll():
+            self._owed += self._asked.recv()
+        return self._owed
+
+    def send(self, things: int) -> None:
+        """Make so many, which arrive at once."""
+        self._end.sendall(b"".join(frame(b"%d" % (self._sent + i)) for i in range(things)))
+        self._sent += things
+        self._owed -= things
+
+
+@contextlib.asynccontextmanager
+async def begun(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Things, Maker]]:
+    """A stock with its first thing, and the process that makes more."""
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(child_process, "start", lambda *args: (Mock(), ours))
+    share = WorkerShare(worker=0, workers=1, requests=None, duration_ns=1, warmup_requests=0, warmup_ns=0, users=2)
+    options = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
+    config = resolve({"url": "http://127.0.0.1:1", "duration": "1"})
+    things = Things()
+    feed = ProcessFeed(Assignment(config=config, share=share, run_id="r", options=options, directory=Path()), things)
+    with theirs, contextlib.closing(feed):
+        theirs.sendall(b".")
+        await feed.begin(0)
+        maker = Maker(theirs)
+        things.stock.feed_from(feed, requests=ROOM, most_bytes=10**6)
+        yield things, maker
+
+
+async def all_read() -> None:
+    """One turn of the loop for a read, one for what it leads to."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def test_all_that_was_asked_for_comes_at_once_and_fills_the_stock(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def load() -> None:
+        async with begun(monkeypatch) as (things, maker):
+            assert maker.owed == 65
+            maker.send(65)
+            await all_read()
+            assert (len(things.stock), maker.owed) == (65, 0), "full, and nothing is on its way"
+            for i in range(35):
+                assert (things.stock.take(), maker.owed) == (b"%d" % i, 0), "half is there"
+            things.stock.take()
+            assert maker.owed == 64
+
+    asyncio.run(load())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_more_is_on_its_way_whenever_less_than_half_is_there(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(seed)
+
+    async def load() -> None:
+        async with begun(monkeypatch) as (things, maker):
+            for _ in range(200):
+                maker.send(rng.choice((0, 1, maker.owed // 2, maker.owed)))
+                await all_read()
+                for _ in range(rng.choice((0, len(things.stock) // 2, len(things.stock)))):
+                    things.stock.take()
+                await all_read()
+                assert 2 * len(things.stock) >= ROOM or maker.owed > 0
+                assert len(things.stock) < ROOM + 100, "memory is bounded"
+
+    asyncio.run(load())
