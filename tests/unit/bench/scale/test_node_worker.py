@@ -102,7 +102,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 
 def all_of(node: NodeWorker, received: int) -> list[Delivery]:
     """Every delivery after this one."""
-    found = []
+    found = list[Delivery]()
     while not found or not found[-1].ended:
         found.append(node.take(received))
         received = found[-1].number
@@ -278,7 +278,7 @@ class Actor:
 
     def __init__(self, **answers: Sequence[Any]) -> None:
         self._answers = {name: iter(values) for name, values in answers.items()}
-        self.calls: list[tuple[object, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
 
     async def call(self, method: str, *arguments: object) -> Any:
         self.calls.append((method, *arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def task(directory: Path, **changes: Any) -> TelemetryTask:
 
 
 def value(points: Any, name: str) -> float:
-    return sum(point.value for point in points if point.metric.name == name)
+    return float(sum(point.value for point in points if point.metric.name == name))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,12 @@ def test_each_look_passes_on_what_is_new_and_the_last_says_what_was_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Collector] = []
-    monkeypatch.setattr(program, "Otlp", lambda *given: made.append(Collector(*given)) or made[0])
+
+    def collector(*given: object) -> Collector:
+        made.append(Collector(*given))
+        return made[0]
+
+    monkeypatch.setattr(program, "Otlp", collector)
     monkeypatch.setattr(clock, "now_ns", lambda: 1000)
     monkeypatch.setattr(clock, "realtime_offset_ns", lambda: 50)
     monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
@@ -141,7 +147,7 @@ class Conversation:
         self.steps: list[object] = []
         self._theirs, ours = socket.socketpair()
         self.parent = Connection(ours.detach())
-        monkeypatch.setattr(program.signal, "signal", lambda *given: self.steps.append(given))
+        monkeypatch.setattr(signal, "signal", lambda *given: self.steps.append(given))
         monkeypatch.setattr(program, "give_way", lambda: self.steps.append("gives way"))
 
     def run(self, *said: object) -> list[object]:
@@ -164,7 +170,7 @@ def test_a_run_without_a_look_is_exported_at_its_end(tmp_path: Path, monkeypatch
     (tmp_path / "requests.jsonl").write_bytes(b"{")
     conversation = Conversation(monkeypatch)
     assert conversation.run(task(tmp_path), SUBJECT, None) == [Ready(), Exported(unread=1)]
-    assert conversation.steps == [(program.signal.SIGINT, program.signal.SIG_IGN), "gives way"]
+    assert conversation.steps == [(signal.SIGINT, signal.SIG_IGN), "gives way"]
 
 
 @pytest.mark.parametrize("said", [0, 1, 2])
@@ -200,7 +206,7 @@ def test_looks_are_a_second_apart_and_those_that_are_late_are_left_out(
             now[0] += round(next(takes_s) * 1e9)
 
     monkeypatch.setattr(program, "Connection", Parent)
-    monkeypatch.setattr(program.signal, "signal", lambda *given: None)
+    monkeypatch.setattr(signal, "signal", lambda *given: None)
     monkeypatch.setattr(program, "give_way", lambda: None)
     monkeypatch.setattr(clock, "now_ns", lambda: now[0])
     monkeypatch.setattr(Exporting, "look", look)
