@@ -115,7 +115,10 @@ GROUPS: dict[str, Group] = {
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy"),
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy",
+         f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
+         "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
+         "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), ("tests/sockets/test_object_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
