@@ -24,6 +24,7 @@ from bench.telemetry.task import Exported, Ready, Subject, TelemetryTask
 from bench.telemetry.totals import Distribution, Exemplar, Point, Totals
 from tests.support.changed import replace
 from tests.support.made_records import made_record
+from tests.support.patience import PATIENCE_S
 
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 SUBJECT = Subject(run_id="made", name="run", version="0.2", endpoint="chat", generates=True, model="m", host="h", port=8000,
@@ -291,7 +292,7 @@ def test_a_page_says_when_its_end_was_read(capfd: pytest.CaptureFixture[str]) ->
     }  # fmt: skip
     page.tell([Point(ended, (), 4)], over=True)
     assert read()["trueload_requests_ended_total"].value == 4
-    assert page.read_at_end.wait(60)
+    assert page.read_at_end.wait(PATIENCE_S)
     assert capfd.readouterr() == ("", "")
 
 
