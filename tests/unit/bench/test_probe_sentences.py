@@ -8,7 +8,8 @@ import pytest
 
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome
-from bench.target.probe import diagnose
+from bench.target.probe import _diagnose, diagnose
+from promptset.samples import Sample
 from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
 
@@ -212,3 +213,29 @@ def test_a_good_reply_must_be_a_stream_of_text_where_one_was_asked_for(
         replace(made_record(0), **record), PLAIN, BodyOptions(endpoint="chat", model=None, stream=stream), None, False
     )
     assert (sentence is None) if says is None else (sentence is not None and says in sentence)
+
+
+@pytest.mark.parametrize(
+    ("headers", "begins"),
+    [
+        ((("x", "y"), ("Authorization", "k")), "the server refuses this key"),
+        ((("x-api-key", "k"), ("x", "y")), "the server refuses this key"),
+        ((("x", "y"),), "the server needs a key"),
+    ],
+)
+def test_a_row_may_bring_its_own_key(headers: tuple[tuple[str, str], ...], begins: str) -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=401)
+    sample = Sample(prompt="p", headers=headers)
+    sentence = _diagnose(record, sample, PLAIN, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence is not None
+    assert sentence.startswith(begins)
+
+
+def test_a_row_that_goes_elsewhere_is_named_by_where_it_goes() -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=404)
+    sample, options = Sample(prompt="p", endpoint="completions"), BodyOptions(endpoint="chat", model="m0")
+    sentence = _diagnose(record, sample, PLAIN, options, ["m0"], False)
+    assert sentence is not None
+    assert sentence.startswith("http://h/v1/completions is not there")
+    sentence = _diagnose(record, Sample(prompt="p", model="x"), PLAIN, options, ["m0"], False)
+    assert sentence == "the server has no model 'x' (status 404): it lists m0"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from bench.config import resolve, values
 from bench.config.addresses import MOST, MOST_WEIGHT, TargetAddress, places_of
-from bench.config.other_tools import about_value
+from bench.config.other_tools import _rank, about_value
 from tests.support.configurations import URL, problems, resolved
 
 
@@ -166,3 +166,30 @@ def test_what_was_read_from_a_file_is_not_changed_later() -> None:
         address.weight = 2.0  # type: ignore[misc]
     with pytest.raises(ValidationError, match="Extra inputs"):
         TargetAddress.model_validate({"url": URL, "wieght": 2})
+
+
+def test_addresses_with_weights_may_be_balanced_by_them() -> None:
+    assert resolve({"url": ["http://a=3", "http://b"], "balance": "weighted"}).balancing == "weighted"
+
+
+def test_nothing_of_a_prompt_is_repeated_unless_it_is_asked_for() -> None:
+    assert (resolved().repeated_text, resolved(repeat="0.5").repeated_text) == (0.0, 0.5)
+
+
+def test_token_ids_need_completions_and_the_tokenizer_of_the_model() -> None:
+    found = problems(prompt_ids=True)
+    assert [problem.partition(":")[0] for problem in found] == [
+        "--prompt-ids is for --endpoint completions", "--prompt-ids needs the model's own tokenizer",
+    ]  # fmt: skip
+    assert len(problems(prompt_ids=True, endpoint="completions")) == 1
+    assert resolved(prompt_ids=True, endpoint="completions", check_usage=True).prompt_ids is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "rank"),
+    [(None, None, 1), ("N", None, 2), ("word", None, 4), (None, "x", 3), ("N", "5", 1), ("N", "x", 4), ("URL", "a://b", 1),
+     ("URL", "localhost:1", 1), ("URL", "x", 4), ("word", "word", 0), ("word", "kind=word", 0), ("word", "kind=word,a", 0),
+     ("word", "words", 4), ("FILE", "x", 2)],
+)  # fmt: skip
+def test_the_row_that_fits_a_value_best_comes_first(wanted: str | None, value: str | None, rank: int) -> None:
+    assert _rank(wanted, value) == rank
