@@ -14,7 +14,7 @@ import pytest
 from bench.agents.operations import GateRules, Operations, brief
 from bench.console.errors import ConsoleError, Refused
 from bench.console.service import Console
-from bench.console.task import Task
+from bench.console.task import BEING_READ, Task
 from bench.errors import BenchError
 from tests.support.made_runs import made_run
 from tests.support.made_tasks import made_run as made_task
@@ -277,3 +277,11 @@ def test_a_task_is_told_without_what_is_empty() -> None:
         "id": "a", "kind": "run", "state": "running", "title": "a", "held": False, "share_done": 0.0, "reasons": ("r",),
         "over": False,
     }  # fmt: skip
+
+
+def test_no_task_is_told_before_its_directory_was_read(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tasks(*, whole: bool = False) -> list[Task]:
+        return [Task(id="a", state="ended" if whole else BEING_READ)]
+
+    monkeypatch.setattr(operations.console, "tasks", tasks)
+    assert [task["state"] for task in operations.tasks()] == ["ended"]

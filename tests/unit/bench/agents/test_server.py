@@ -192,3 +192,9 @@ def test_the_queue_is_looked_after_as_long_as_the_server_runs() -> None:
     operations = Played()
     assert called(operations, "tasks")[0] == {"tasks": [{"id": "b"}, {"id": "a"}]}
     assert operations.console.runner.words == ["began", "ended"]  # type: ignore[attr-defined]
+
+
+def test_a_watch_waits_for_a_minute_where_nothing_else_is_said(clock: Clock) -> None:
+    found, _ = called(Played([Task(id="a", state="queued")] * 121), "watch", task="a")
+    assert isinstance(found, dict)
+    assert (found["over"], sum(clock.waited_s)) == (False, 60.0)
