@@ -188,7 +188,7 @@ def _evidence(
         calibration=calibration,
         planned_share=None if cache is None else cache.planned_share,
         cached_share=None if cache is None else cache.measured_share,
-        sharing_known=_sharing_known(run),
+        sharing_known=_sharing_known(run, measured.numbers),
         cache=cache,
         lost=measured.directory.lost(run.manifest.files),
         died=run.manifest.died,
@@ -319,8 +319,11 @@ def _named(
         raise UsageError(f"{directory.path}: the server's metrics have no {e.name!r}{near}") from e
 
 
-def _sharing_known(run: StoredRun) -> bool:
-    """Whether the planned sharing of prompts is known. It is not for turns of sessions, nor for rows without it."""
+def _sharing_known(run: StoredRun, numbers: SummaryNumbers) -> bool:
+    """Whether the planned sharing of prompts is known. It is not for turns of sessions, nor for rows without it, nor where
+    there are probes whose tokens nobody counts."""
+    if run.config.check_answers is not None and numbers.tokens.cached.share_of_probes is None:
+        return False
     cache = run.manifest.prefix_cache
     return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 

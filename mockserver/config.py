@@ -47,7 +47,7 @@ from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
 from mockserver.steps.scaling import ScaleSpec
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 
 class Flag(NamedTuple):
@@ -365,7 +365,7 @@ def _profile(
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        rows = yaml.safe_load(read_text(path))
+        rows = load_yaml(path)
     except RecursionError:
         problems.append(f"{path}: it is nested too deeply: settings are keys with values")
         return {}

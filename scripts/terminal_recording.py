@@ -27,9 +27,10 @@ from pathlib import Path
 import pyte
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-COLUMNS, ROWS = 104, 24
+COLUMNS, ROWS = 80, 25
 """So many rows show the whole result of the run, its verdict too."""
-SHOWN = "python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 1000 --output-tokens 32"
+SHOWN = """python -m bench run --url http://127.0.0.1:8000 --concurrency 32 \\
+    --requests 1000 --output-tokens 32"""
 TRIES = 8
 """A busy machine gives a verdict other than VALID: the recording is tried again."""
 HOLD_S = 6.0
@@ -95,7 +96,7 @@ def record(command: list[str], cwd: Path) -> tuple[int, list[Output]]:
 def typed(words: str) -> list[Output]:
     """A prompt, and words that somebody types."""
     prompt = [Output(0.0, "\x1b[1;32m$\x1b[0m ")]
-    keys = [Output(0.5 + 0.035 * at, letter) for at, letter in enumerate(words)]
+    keys = [Output(0.5 + 0.035 * at, letter) for at, letter in enumerate(words.replace("\n", "\r\n"))]
     return [*prompt, *keys, Output(keys[-1].at_s + 0.4, "\r\n")]
 
 
@@ -205,7 +206,7 @@ def main() -> int:
     if "--draw" not in sys.argv[1:]:
         for url in _mock():
             port = url.rpartition(":")[2]
-            words = SHOWN.replace("python", sys.executable, 1).replace("8000", port).split()
+            words = SHOWN.replace("python", sys.executable, 1).replace("8000", port).replace("\\\n", "").split()
             for _ in range(TRIES):
                 with tempfile.TemporaryDirectory() as folder:
                     status, wrote = record(words, Path(folder))

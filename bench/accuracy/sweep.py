@@ -151,7 +151,7 @@ class Sweep:
     def read(cls, path: Path) -> Sweep:
         """A stored sweep. Raises OSError, or ValueError if the file holds something else."""
         content = orjson.loads(path.read_bytes())
-        return msgspec.convert({**content, "rows": content["points"]}, cls)
+        return msgspec.convert({**content, "rows": content.get("points")}, cls)
 
     @property
     def trusted(self) -> dict[str, SweepRow | None]:

@@ -133,7 +133,8 @@ class Operations:
         except subprocess.TimeoutExpired:
             raise ConsoleError(f"the gate took more than {GATE_WITHIN_S:.0f} s: run it in a terminal") from None
         if ran.returncode not in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID, Exit.TARGET) or not ran.stdout:
-            raise ConsoleError("; ".join(line.removeprefix("error: ") for line in ran.stderr.splitlines()))
+            problems = re.sub(r"^(error: \d+ problems\n|error: |  - )", "", ran.stderr, flags=re.MULTILINE)
+            raise ConsoleError("; ".join(problems.splitlines()))
         gate: dict[str, object] = orjson.loads(ran.stdout)
         return {"exit_status": ran.returncode, "gate": gate}
 

@@ -13,11 +13,14 @@ from typing import Annotated, Any, TypeVar
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import Field
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field, ValidationError
 
 from bench.agents.operations import GateRules, Operations, brief
 from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.config.sentences import sentences
 from bench.errors import BenchError
+from bench.metrics.objectives import suggest
 
 LOOK_EVERY_NS = NS_PER_S // 2
 INSTRUCTIONS = (
@@ -39,6 +42,23 @@ async def _done(work: Callable[[], T]) -> T:
         raise ToolError("; ".join(str(e).splitlines())) from e
     except OSError as e:
         raise ToolError(f"a file cannot be read or written ({e.strerror}): look at the disk of the runs folder") from e
+
+
+class CheckedTool(Tool):
+    """A tool that reports all wrong arguments at once. `Tool` alone ignores names that it does not know."""
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> object:
+        known = self.parameters["properties"]
+        problems = [f"no argument is called {name!r}{suggest(name, known)}" for name in arguments if name not in known]
+        try:
+            self.fn_metadata.validate_arguments(arguments)
+        except ValidationError as e:
+            for error in e.errors():
+                missing = error["type"] == "missing"
+                problems += [f"{error['loc'][0]} is missing"] if missing else sentences(error, str)
+        if problems:
+            raise ToolError(f"Error executing tool {self.name}: {'; '.join(problems)}")
+        return await super().run(arguments, context, convert_result)
 
 
 class Tools:
@@ -132,8 +152,11 @@ def server_of(operations: Operations) -> MCPServer[Any]:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
 
-    server: MCPServer[Any] = MCPServer("trueload", instructions=INSTRUCTIONS, lifespan=queue, log_level="ERROR")
-    tools = Tools(operations)
-    for tool in (tools.start, tools.watch, tools.result, tools.tasks, tools.stop, tools.compare, tools.gate):
-        server.add_tool(tool)
-    return server
+    of = Tools(operations)
+    tools: list[Tool] = [
+        CheckedTool.from_function(tool)
+        for tool in (of.start, of.watch, of.result, of.tasks, of.stop, of.compare, of.gate)
+    ]
+    for tool in tools:
+        tool.parameters["additionalProperties"] = False
+    return MCPServer("trueload", tools=tools, instructions=INSTRUCTIONS, lifespan=queue, log_level="ERROR")

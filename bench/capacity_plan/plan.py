@@ -10,11 +10,12 @@ import numpy as np
 
 from bench.capacity_plan import decide
 from bench.capacity_plan.stretches import Answer, Question, Stretches
-from bench.capacity_plan.traffic import Hour
+from bench.capacity_plan.traffic import Hour, Trace
+from bench.modes import MODES
+from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 
 HOURS_A_DAY = 24
-_OPEN_LOOPS = ("rate", "trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         known=not unknown,
         unknown=unknown,
         replicas=replicas,
+        broken_alone=stretches.broken_alone,
         interval=list(need.interval),
         headroom=None if room is None else short(room[0]),
         headroom_interval=None if room is None else _interval(room),
@@ -175,7 +177,11 @@ def warnings_of(stretches: Stretches) -> list[str]:
     """What the profile leaves open."""
     profile = stretches.server.profile
     found = [*profile.warnings]
-    if not any(run.load.get("mode") in _OPEN_LOOPS for run in profile.provenance.runs):
+    traffic = stretches.traffic
+    if isinstance(traffic, Trace) and traffic.left_out:
+        found.append(f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens")
+    modes = [MODES.get(str(run.load.get("mode"))) for run in profile.provenance.runs]
+    if not any(mode is not None and issubclass(mode, OpenLoopMode) for mode in modes):
         found.append(
             "no run at a rate was fitted: users send right after a reply, and a server that has paused may answer later, so "
             "TTFT at low loads may be longer; fit a run with --rate too"

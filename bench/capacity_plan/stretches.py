@@ -86,6 +86,8 @@ class Stretches:
     settle_s: float = 0.0
     saturated: float = math.inf
     """Requests a second that one replica serves at most."""
+    broken_alone: tuple[str, ...] = ()
+    """Objectives that requests break even where each has a replica for itself: no number of replicas holds them."""
     asked: dict[Question, Answer] = field(default_factory=dict)
 
     def prepare(self) -> None:
@@ -98,7 +100,14 @@ class Stretches:
         load = self.traffic.requests(peak, max(_LEAST_S, many / peak.rate), 0)
         job = self._job(load, 0)
         alone, full = self.simulators.answers([_closed(job, 1, _ALONE), _closed(job, users, many)])
-        _, _, e2el = _latencies(alone, load)
+        ttft, tpot, e2el = _latencies(alone, load)
+        middle = {"ttft": np.median(ttft), "tpot": np.median(tpot), "e2el": np.median(e2el)}
+        # What the middle request breaks, every quantile from the median up breaks.
+        self.broken_alone = tuple(
+            one.text
+            for one in self.objectives
+            if one.metric in middle and one.stat not in ("mean", "min") and not one.holds(float(middle[one.metric]))
+        )
         self.settle_s = _SETTLE_E2ELS * float(np.quantile(e2el, 0.9)) / _US_PER_MS / 1e3
         ended = np.sort(np.array([at for at in full.last_us if at is not None]))
         first, last = ended[len(ended) // 4], ended[3 * len(ended) // 4]

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from zlib import crc32
 
 from bench.errors import UsageError
@@ -22,7 +22,7 @@ from bench.rng import stream
 from bench.schedule import poisson
 from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
-from promptset.loaders import load
+from promptset.loaders import DataSet, parse_columns
 from promptset.samples import Sample
 from promptset.whole_file import read_text
 
@@ -85,10 +85,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Recorded requests."""
+    """Recorded requests. `left_out`: rows that were bad, or have no time or lengths."""
 
     hours: Sequence[Hour]
     rows: Sequence[Sample]
+    left_out: int = 0
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
         """The busiest stretch of the hour. `times` draws it together in time."""
@@ -199,12 +200,16 @@ def _rate_of(text: str) -> float | None:
     return value if 0 <= value < 1e9 else None
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path, columns: str | None = None, bad_rows: Literal["fail", "skip"] = "fail") -> Trace:
     """A trace whose rows say when, and how long prompts and answers are. Raises UsageError."""
+    flag = "--columns"
     try:
-        rows = [row for row in load(path) if row.at_s is not None and row.input_tokens and row.output_tokens]
+        names = None if columns is None else parse_columns(columns)
+        flag = "--trace"
+        data = DataSet(path, columns=names, bad_rows=bad_rows)
+        rows = [row for row in data if row.at_s is not None and row.input_tokens and row.output_tokens]
     except SpecError as e:
-        raise UsageError([f"--trace: {problem}" for problem in e.problems]) from e
+        raise UsageError([f"{flag}: {problem}" for problem in e.problems]) from e
     if len(rows) < 2:
         raise UsageError(f"--trace {path}: its rows need a time and the tokens of prompt and answer (docs/datasets.md)")
     rows.sort(key=_at)
@@ -215,4 +220,4 @@ def read_trace(path: Path) -> Trace:
         begin = first + part * length
         many = sum(begin <= _at(row) < begin + length for row in rows)
         hours.append(Hour(begin, length, many / length))
-    return Trace(tuple(hours), rows)
+    return Trace(tuple(hours), rows, len(data) + data.skipped_rows - len(rows))

@@ -36,7 +36,7 @@ COMMANDS: dict[str, Command] = {
     "console": Command("bench.commands.console", "start, watch and compare load tests in a browser"),
     "tasks": Command("bench.commands.tasks", "list, create, change, start or stop the tasks of a console"),
     "mcp": Command("bench.commands.mcp", "let an agent start, watch and judge load tests (MCP)"),
-    "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh, fish or tcsh"),
+    "completion": Command("bench.commands.completion", "print the completions for a shell: bash, zsh, fish or tcsh"),
 }
 FORMER_COMMANDS = {"load": "set-load"}
 """Commands that had another name in an older version, by that name, which is read for one more release."""

@@ -10,9 +10,8 @@ from bench.accuracy import metamorphic
 from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
 from bench.commands.options import ConfigFile, parse_flags, read_file, resolve_flags, run_parser
-from bench.commands.output import finish, show
+from bench.commands.output import finish, show, show_calibration_sweep
 from bench.config.flags import own_group
-from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.checks_document import checks_document
 from bench.documents.document import Level
 from bench.errors import Exit, UsageError
@@ -39,7 +38,7 @@ examples:
   python -m bench calibrate --full        # change the mock's settings, and check that reports change accordingly
   python -m bench calibrate --url http://other-host:8000     # a mock on another machine (python -m mockserver --host 0.0.0.0)
 
-exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock there, 70 a defect of Trueload,
+exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this load, 4 no mock answers, 70 a defect of Trueload,
              130 interrupted
 """
 
@@ -151,9 +150,7 @@ def _sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
         store=store, observer=terminal(quiet),
     )  # fmt: skip
-    document = calibration_sweep_document(found)
-    show(found.to_json(), document, flags.get("format", "text"), Level.USUAL, f"sweep: {folder / 'sweep.html'}")
-    return Exit.INVALID if all(row is None for row in found.trusted.values()) else Exit.GOOD
+    return show_calibration_sweep(found, folder, flags.get("format", "text"))
 
 
 def _metamorphic(

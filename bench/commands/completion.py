@@ -23,7 +23,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = Parser(
         prog="python -m bench completion",
-        description="Prints a program for a shell that completes the commands, flags and values of trueload.",
+        description="Prints a script with which a shell completes the commands, flags and values of trueload.",
         epilog=EXAMPLES,
     )
     parser.add_argument("shell", choices=SHELLS)

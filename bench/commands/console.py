@@ -101,7 +101,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--trust-user-header",
         metavar="NAME",
-        help="the header in which --trusted-proxy names the user, such as X-Forwarded-User: shown with what was done",
+        help="the header in which --trusted-proxy names the user, such as X-Forwarded-User; the console shows the name with "
+        "each action",
     )
     parser.add_argument(
         "--trusted-proxy", metavar="ADDR", help="the address, or the network, of a reverse proxy that lets users in"

@@ -74,10 +74,10 @@ def main(argv: Sequence[str]) -> int:
         "run)",
     )  # fmt: skip
     parser.add_argument(
-        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay and not to fit, as a "
+        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay but not to fit, as a "
         "check of the fit; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--no-replay", action="store_true", help="send no loads to a mock with the profile")
+    parser.add_argument("--no-replay", action="store_true", help="do not send the loads to a mock with the profile")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))

@@ -15,8 +15,8 @@ from bench.run_files.run_directory import held_alone
 from bench.run_files.writable import make_directory
 
 ABOUT = """\
-Serves the tools start, watch, result, tasks, stop, compare and gate to an agent, over stdin and stdout (MCP). The tasks are
-those of a console of the same folder.
+Serves the tools start, watch, result, tasks, stop, compare and gate to an agent, over stdin and stdout (MCP). It shares its
+tasks with a console of the same folder.
 """
 
 EXAMPLES = """\
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         metavar="URL",
         action="append",
         default=[],
-        help="a server that may be loaded; may be repeated (always allowed: this machine)",
+        help="a server that the agent may load; may be repeated (always allowed: this machine)",
     )
     parser.add_argument(
         "--key-env",

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, TextIO
 from bench.errors import PRECEDENCE, Exit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.accuracy.sweep import Sweep
     from bench.config import RunConfig
     from bench.documents.document import Document, Level
     from bench.evaluate import Result
@@ -143,6 +146,15 @@ def show(
     text.show(document, Level.FIRST if level is None else level)
     if below:
         print(f"\n{below}")
+
+
+def show_calibration_sweep(sweep: Sweep, folder: Path, form: str) -> int:
+    """Print a sweep of calibrate. Returns its exit status."""
+    from bench.documents.calibration_sweep_document import calibration_sweep_document
+    from bench.documents.document import Level
+
+    show(sweep.to_json(), calibration_sweep_document(sweep), form, Level.USUAL, f"sweep: {folder / 'sweep.html'}")
+    return Exit.INVALID if all(row is None for row in sweep.trusted.values()) else Exit.GOOD
 
 
 def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:

@@ -59,6 +59,8 @@ _USUAL_DRAWS = "10"
 _OF_A_PROFILE = {
     "--slo": "a search has its own objectives",
     "--trace": "a search knows only Poisson arrivals; give --rates",
+    "--columns": "it is for the rows of --trace",
+    "--bad-rows": "it is for the rows of --trace",
     "--router": "a search says nothing of a router",
     "--input-tokens": "a search holds for the lengths that it sent",
     "--output-tokens": "a search holds for the lengths that it sent",
@@ -156,13 +158,19 @@ def _parser() -> Parser:
         "--rates", metavar="FILE", help="a day: CSV rows of a time and requests per second (06:00,12.5)"
     )
     traffic.add_argument("--trace", metavar="FILE", help="recorded requests with times and lengths (docs/datasets.md)")
+    parser.add_argument("--columns", metavar="SPEC", help="columns of the trace to use, ours=theirs: output_tokens=len")
+    parser.add_argument(
+        "--bad-rows",
+        choices=("fail", "skip"),
+        help="stop at rows of the trace that are wrong, or skip them (default: fail)",
+    )
     parser.add_argument(
         "--slo", metavar="OBJECTIVE", action="append", help='an objective, for example "ttft:p99<500ms"; of '
         "ttft, tpot, e2el and goodput; may be repeated",
     )  # fmt: skip
     parser.add_argument("--replicas", metavar="N..M", default="1..32", help="the range to look in (default: 1..32)")
     parser.add_argument(
-        "--router", choices=ROUTERS, help="who gets a request: each replica in turn, the one with the "
+        "--router", choices=ROUTERS, help="which replica gets a request: each in turn, the one with the "
         "fewest requests in flight, or the one that had its prefix (default: round_robin)",
     )  # fmt: skip
     parser.add_argument(
@@ -211,13 +219,15 @@ def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
     """The day. Raises UsageError with every problem. Without a profile, that it lacks lengths is none of them."""
     asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
     if given.rates is not None:
+        if given.bad_rows is not None or given.columns is not None:
+            raise UsageError("--columns and --bad-rows go with --trace")
         fitted = dict.fromkeys(asked, "1") if profile is None else lengths_of(profile)
         return read_schedule(
             Path(given.rates), {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
         )
     if any(spec is not None for spec in asked.values()):
         raise UsageError("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
-    return read_trace(Path(given.trace))
+    return read_trace(Path(given.trace), given.columns, given.bad_rows or "fail")
 
 
 def _settings(given: Namespace) -> dict[str, object]:

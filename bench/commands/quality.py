@@ -34,7 +34,7 @@ examples:
 
 exit status: 0 no fault is shown to be more frequent under load, 1 one is, or there is cross-talk (--strict: or a text
              changes, or a fault is not excluded), 2 wrong usage, 3 a run is INVALID, 4 the server could not be measured,
-             70 a defect of Trueload, 130 interrupted (--resume goes on)
+             70 a defect of Trueload, 130 interrupted (--resume continues)
 """
 
 

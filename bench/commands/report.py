@@ -10,10 +10,11 @@ from pathlib import Path
 import orjson
 
 from bench import manifest
+from bench.accuracy import sweep as calibration
 from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.stored import PAGE, QUALITY
 from bench.commands import request_table
-from bench.commands.output import print_result, print_search, show
+from bench.commands.output import print_result, print_search, show, show_calibration_sweep
 from bench.config.flags import Parser
 from bench.documents import load_curves
 from bench.documents.document import Level
@@ -29,6 +30,7 @@ from bench.load_sweep.measure import SWEEP
 from bench.report import html, text
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
+from bench.run_files.shape import read_object
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
 from bench.tuning import measure as tune_measure
@@ -42,7 +44,10 @@ def _parser() -> Parser:
         "Puts several sweeps on one page.",
     )
     parser.add_argument(
-        "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
+        "run",
+        metavar="RUN",
+        nargs="+",
+        help="the directory of a run, search, sweep, race or quality test; several sweeps share a page",
     )
     parser.add_argument("--out", metavar="FILE", help="the page of several sweeps (default: sweeps.html)")
     parser.add_argument(
@@ -91,6 +96,13 @@ def main(argv: Sequence[str]) -> int:
         return _tune(paths[0], given.format)
     others = [str(path) for path in paths if not (path / SWEEP).is_file()]
     if not others:
+        of_calibrate = [str(path) for path in paths if _is_of_calibrate(path)]
+        if of_calibrate and len(paths) == 1:
+            return _calibration_sweep(paths[0], given.format)
+        if of_calibrate:
+            raise UsageError(
+                f"a sweep of calibrate shares no page with others: name it alone ({', '.join(of_calibrate)})"
+            )
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
         raise UsageError(
@@ -122,6 +134,21 @@ def _tune(path: Path, form: str) -> int:
     tune_file.write(path, content)
     show(content, tune_document(content), form, Level.USUAL, f"page: {path / tune_file.PAGE}")
     return tune_measure.exit_of(content)
+
+
+def _is_of_calibrate(path: Path) -> bool:
+    return read_object(path / SWEEP, "sweep").get("schema") == calibration.SCHEMA
+
+
+def _calibration_sweep(path: Path, form: str) -> int:
+    from bench.calibrate.measure import write  # It can start a mock, which no other report needs.
+
+    try:
+        content = calibration.Sweep.read(path / SWEEP)
+    except ValueError as e:
+        raise UsageError(f"{path / SWEEP} is damaged: {e}") from e
+    write(path, content)
+    return show_calibration_sweep(content, path, form)
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:

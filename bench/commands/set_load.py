@@ -21,7 +21,7 @@ It is for runs in the modes concurrency and rate whose load is not planned to ch
 New users start at once; a user who leaves finishes the request that is under way. Each change is written down: the
 report has numbers for each part, and its charts have marks.
 
-exit status: 0 it is set, 2 it is refused, with one sentence that says why
+exit status: 0 the load is set, 2 it is refused, and one sentence says why
 """
 
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         "load",
         nargs="?",
         metavar="LOAD",
-        help="users, or requests per second with --mode rate; without it, print the load",
+        help="users, or requests per second of a run with --mode rate; without LOAD, print the load",
     )
     for word in argv:
         if word.partition("=")[0] in ("--rate", "--concurrency", "--users", "--load"):

@@ -34,7 +34,7 @@ examples:
   python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2 --resume runs/my-sweep
 
 exit status: 0 measured, 2 wrong usage, 3 every load is INVALID, 4 the server could not be measured, 70 a defect of Trueload,
-             130 interrupted (what was measured is kept, and --resume goes on)
+             130 interrupted (what was measured is kept, and --resume continues)
 """
 
 

@@ -122,19 +122,21 @@ def _parser() -> Parser:
         "words",
         nargs="*",
         metavar="TASK|NAME=VALUE|FILE",
-        help="the task's name, which ls prints; create and clone: settings by the names of their flags, as rate=5 (an empty "
-        "value takes a setting out of a clone); upload, fetch, rm-data: the file of requests",
+        help="the task's name, which ls prints; create and clone: settings by the names of their flags, such as rate=5 (an "
+        "empty value takes a setting out of a clone); upload, fetch, rm-data: the file of requests",
     )
     parser.add_argument("--runs", metavar="DIR", default="runs", help="the runs folder of the console (default: runs)")
     parser.add_argument("--url", help="the console's address (default: that of the console of --runs)")
     parser.add_argument("--token", help="its token (default: that of the console of --runs, or TRUELOAD_TOKEN)")
     parser.add_argument(
-        "--ca-file", metavar="FILE", help="the certificate of a console with TLS that this machine does not know"
+        "--ca-file", metavar="FILE", help="the certificate of a console with TLS that this machine does not trust"
     )
     parser.add_argument("--target", metavar="NAME", help="create: a saved target, or mock")
     parser.add_argument("--kind", help="create: run, search, sweep, quality or calibrate (default: run)")
     parser.add_argument("--config", metavar="FILE", help="create: settings from a YAML file")
-    parser.add_argument("--start-at", metavar="TIME", help="create: not before this time, as 2026-12-31T18:00 (UTC)")
+    parser.add_argument(
+        "--start-at", metavar="TIME", help="create: not before this time, such as 2026-12-31T18:00 (UTC)"
+    )
     parser.add_argument("--keep", action="store_true", help="create: save it without starting it")
     parser.add_argument(
         "--api-key-env",

@@ -47,7 +47,7 @@ examples:
 docs/compare.md describes every key. Servers run one at a time. None outlives this command, even if it is killed.
 
 exit status: 0 there is an answer, 1 no arm keeps the objectives, 2 wrong usage, 3 every run is INVALID, 4 no server could be
-             measured, 70 a defect of Trueload, 130 interrupted (--resume goes on)
+             measured, 70 a defect of Trueload, 130 interrupted (--resume continues)
 """
 
 

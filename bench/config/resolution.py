@@ -31,6 +31,7 @@ from bench.metrics import precision
 from bench.modes import MODES
 from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
 from promptset.whole_file import read_text
+from promptset.yaml_file import parse_yaml
 
 FLAGS = tuple(flag(name) for name in Settings.model_fields)
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
@@ -51,7 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         text = sys.stdin.read() if path == Path("-") else read_text(path)
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except RecursionError:

@@ -66,9 +66,7 @@ class RunConfig(Settings):
 
     @property
     def plans_sharing(self) -> bool:
-        """Whether what prompts share is planned, and nothing where no plan is told. Probes are asked again and again."""
-        if self.check_answers is not None:
-            return False
+        """Whether what prompts share is planned, and nothing where no plan is told. Probes share what their records say."""
         return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
 
     @property

@@ -23,6 +23,7 @@ _PLAIN = {
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
     "string_type": "must be text",
+    "list_type": "must be a list",
     "dict_type": "must be an object of fields and values",
     "literal_error": "must be {expected}",
 }

@@ -16,6 +16,7 @@ from bench.console import settings_form
 from bench.console.errors import ConsoleError
 from bench.console.kinds import KINDS
 from bench.console.language import tr
+from promptset.yaml_file import parse_yaml
 
 
 def command(settings: Mapping[str, Any], kind: str = "run") -> str:
@@ -43,7 +44,7 @@ def from_yaml(text: str, kind: str = "run") -> tuple[str, dict[str, Any]]:
     """Settings that were pasted, of a file for --config or a run.yaml, and the kind of task that they are for: the one
     that is asked for, if it has them. Raises ConsoleError."""
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except RecursionError:
         raise ConsoleError(tr("nested too deeply: settings are keys with values")) from None
     except (yaml.YAMLError, ValueError) as e:

@@ -56,6 +56,11 @@ def plan_document(content: PlanContent) -> Document:
 
 
 def _banner(content: PlanContent) -> Banner:
+    if content.replicas is None and content.broken_alone:
+        which = " and ".join(content.broken_alone)
+        return Banner(
+            "No number of replicas holds the objectives", f": a request alone on a replica breaks {which}", "bad"
+        )
     if content.replicas is None:
         rest = f": {content.most} are too few at the busiest hour. Raise --replicas, or relax an objective"
         return Banner("No number of replicas in the range holds the objectives", rest, "bad")

@@ -29,4 +29,4 @@ def _write(export: Export) -> str:
     return f"mlflow run: {run.info.run_id}\n"
 
 
-FORMAT = Format("a run of MLflow, where MLFLOW_TRACKING_URI says", _write, frozenset({"project"}))
+FORMAT = Format("a run of MLflow, on the server of MLFLOW_TRACKING_URI", _write, frozenset({"project"}))

@@ -30,4 +30,6 @@ def _write(export: Export) -> str:
         raise UsageError(f"--format wandb: {e}") from e
 
 
-FORMAT = Format("a run of Weights & Biases; WANDB_MODE=offline keeps it here", _write, frozenset({"project"}))
+FORMAT = Format(
+    "a run of Weights & Biases; WANDB_MODE=offline keeps it on this machine", _write, frozenset({"project"})
+)

@@ -80,10 +80,10 @@ def fit_batching(
         budget = Limit(None, 1, "unknown")
     if budget is None:
         least = 100
-        if steps.left_out > _MANY:
+        if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(seen, steps.values, None), everything):
             # Perhaps its budget is so small that shorter prompts took several steps too.
             summed = fitted(None, surely=_LEAST_BUDGET)
-            if summed.left_out < steps.left_out / 2:
+            if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
                 steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
         budget = batched_tokens(seen, steps, least)
         if budget.value is not None:
@@ -98,6 +98,14 @@ def fit_batching(
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
     return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation)
+
+
+def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[Stream]) -> bool:
+    """Whether TTFT of an idle server grows with the prompt by more than its prefill costs, and by over a step in all, as it
+    does if prompts take several steps."""
+    a1, b1 = front_end.a1, steps.coefficients["b1"]
+    longest = max((stream.prompt_tokens for stream in streams), default=0)
+    return a1.told and a1.low > b1.high and a1.low * longest > steps.values[0]
 
 
 def _limit(given: int | None, stated: int | None) -> Limit | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,10 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
         off = lasted - fit.without_prompts_us(table)
         # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
         agrees = table.sure & (np.abs(lasted - fit.us(table)) < 6 * scale_us)
-        most = max(most, float((table.prefill + table.decode)[agrees].max(initial=0)))
+        # So much of a prompt could be missing from a step without a sign of it.
+        hidden = 6 * scale_us / b1 if b1 > 0 else math.inf
+        computed = np.maximum(table.prefill - hidden, 0.0) + table.decode
+        most = max(most, float(computed[agrees].max(initial=0)))
         if b1 <= 0:
             continue
         pending = np.zeros(len(table.end_us), dtype=bool)
@@ -105,4 +109,4 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
             usual = min(USUAL_BUDGETS, key=lambda budget: abs(budget / middle - 1))
             value = usual if abs(usual / middle - 1) < _FULL_SPREAD else round(middle)
             return Limit(value, value, "steps")
-    return Limit(None, int(most), "unknown")
+    return Limit(None, math.ceil(most), "unknown")

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 
-from bench.fit.batching import BatchingFit
+from bench.fit.batching import BatchingFit, unexplained_a_token
 from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, StepDraw, worst_bin
 from bench.fit.limits import Limit
 from bench.fit.read import FittedRun
@@ -182,7 +182,7 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
     found = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
     if any(run.server == "vLLM" for run in runs):
         # vLLM sends no chunk for a token without text; with usage on each chunk nothing is lost.
-        found += f"; record with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
+        found += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
     return [found]
 
 
@@ -242,6 +242,13 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
     if fit.variation is None:
         found.append("too few single steps were seen to say how they vary: the mock's steps are even")
     found += _unsure_of(runs)
+    streams = [stream for run in runs for stream in run.streams]
+    if fit.limits.max_num_batched_tokens.value is None and unexplained_a_token(fit.steps, fit.front_end, streams):
+        found.append(
+            f"TTFT of an idle server grows by {fit.front_end.a1.value:.3g} us with each prompt token, and a prefill token "
+            f"costs {fit.steps.values[1]:.3g} us in a step: prompts may take several steps, and a1 may be their cost; if "
+            "you know it, give --max-num-batched-tokens"
+        )
     if fit.chunks == "interval":
         found.append(
             "chunks hold the tokens of several steps: limits cannot be seen, and coefficients rest on sums over several steps"

@@ -50,8 +50,7 @@ class FeedProcess:
         """End the process. Ending it again does nothing."""
         self.connection.close()
         self.socket.close()
-        self.process.kill()  # It has nothing to save, and may be stopped.
-        self.process.wait()
+        child_process.end([self.process], 0.0)  # It has nothing to save, and may be stopped.
 
 
 class ProcessFeed:

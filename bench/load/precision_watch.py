@@ -82,8 +82,7 @@ class PrecisionWatch:
     def close(self) -> None:
         self._stop()
         self._connection.close()
-        self.process.kill()  # It has nothing to save, and may be stopped.
-        self.process.wait()
+        child_process.end([self.process], 0.0)  # It has nothing to save, and may be stopped.
 
     def why(self, stop_reason: str) -> str:
         """Why the run ended when it did, in a sentence."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.documents.formatting import measured, share
 from bench.errors import BenchError, Exit
+from bench.load_search import evidence
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import SURE, UNSURE, Ending, Known, Search
 from bench.load_search.goals import KEEPS_UP, Goal
@@ -66,7 +67,8 @@ def known_text(search: Search, found: Conclusion, at: float | None = None) -> st
 
 
 def _between(known: Known, kind: str) -> str:
-    return f"between {load_number(known.low, kind)} and {load_text(known.high, kind)}"
+    more = " or more" if known.high >= known.top else ""
+    return f"between {load_number(known.low, kind)} and {load_text(known.high, kind)}{more}"
 
 
 def percent(probability: float) -> str:
@@ -135,14 +137,32 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
+    at_most = search.sure_of_most
+    but = _what_broke(search, found.at_least, kind, at_most=at_most)
+    if at_most:
+        why = "--max ends the search there, and the server may hold more; "
+    else:
+        why = "" if but else "the highest load that was measured, and nothing broke; "
+    return f"At least {load} ({sure} sure): {why}{values} there.{but}"
+
+
+def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str:
+    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none.
+    `at_most`: it is the highest load that is allowed."""
     judged = [kept for _, kept in search.judged]
     if broken := judged.count(False):
-        return f"At least {load} ({sure} sure): {values} there. {broken} of {len(judged)} visits did not hold."
-    if search.scout_broke:
-        return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
-    if any(result.load > found.at_least for result in search.results):
-        return f"At least {load} ({sure} sure): {values} there. No full visit above it counts."
-    return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."
+        return f" {broken} of {len(judged)} visits did not hold."
+    if search.scout_broke and not at_most:
+        return " Above it a short visit broke, and no full visit counts."
+    if any(result.load > held for result in search.results):
+        return " No full visit above it counts."
+    goals = search.settings.goals
+    broke = [r.load for r in search.results if evidence.counts(r) and not evidence.kept_objectives(goals, r)]
+    if not broke:
+        return ""
+    short = "1 short visit" if len(broke) == 1 else f"{len(broke)} short visits"
+    lowest = f"{'the lowest ' * (len(broke) > 1)}at {load_text(min(broke), kind)}"
+    return f" {short} broke an objective, {lowest}."
 
 
 def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:

@@ -71,12 +71,14 @@ def conclude(search: Search) -> Conclusion:
             return Conclusion(Kind.NONE)
         lowest = broken <= search.settings.least * (1 + 1e-9)
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
+    if search.sure_of_most:
+        return Conclusion(Kind.AT_LEAST, at_least=held)  # Some visits may have broken: the edge is not below this load.
     known = search.known()
-    if search.bracketed and known is not None and known.low < known.high:
+    if search.bracketed and known is not None and known.low < known.high and known.estimate < known.top:
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)
-    # A lone visit below a scout that broke must be sure, and so must visits whose interval is above every load tried.
+    # A lone visit below a scout that broke must be sure, and so must visits whose median is above every load tried.
     return Conclusion(Kind.AT_LEAST, at_least=held) if (search.sure_of(held) or 0.0) >= SURE else Conclusion(Kind.NONE)
 
 

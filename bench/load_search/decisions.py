@@ -80,6 +80,8 @@ class Known:
     estimate: float
     low: float
     high: float
+    top: float
+    """The highest load that was tried. `estimate`, `low` and `high` are cut off there."""
     binding: str
     held: tuple[float, float] | None
     """The highest visited load that surely holds, and how sure that is."""
@@ -227,7 +229,7 @@ class Search:
         held = [(load, p) for load, kept, p in sure if kept and p >= SURE]
         failed = [(load, p) for load, kept, p in sure if not kept and p <= UNSURE]
         return Known(
-            min(posterior.estimate, top), min(posterior.low, top), min(posterior.high, top), binding,
+            min(posterior.estimate, top), min(posterior.low, top), min(posterior.high, top), top, binding,
             max(held, default=None), min(failed, default=None),
         )  # fmt: skip
 
@@ -300,6 +302,12 @@ class Search:
         kept = [kept for _, kept in self.judged]
         return len(kept) >= _LEAST_OF_BRACKET and any(kept) and (not all(kept) or self.scout_broke)
 
+    @property
+    def sure_of_most(self) -> bool:
+        """Whether a visit held at the highest load that is allowed, and it is sure that this load is held."""
+        most = self._rounded(self.settings.most)
+        return any(kept and r.load >= most for r, kept in self.judged) and (self.sure_of(most) or 0.0) >= SURE
+
     def _ending(self) -> Ending | None:
         visits = self.visits
         if not visits:
@@ -310,11 +318,7 @@ class Search:
         # At a limit of the search the answer may be that the capacity lies beyond it.
         if kept == {False} and posterior.holds(settings.least) <= UNSURE and self._tried_lowest():
             return Ending.NOTHING_HOLDS
-        if (
-            not self.bracketed
-            and posterior.holds(settings.most) >= SURE
-            and max(r.load for r in visits) >= settings.most
-        ):
+        if self.sure_of_most:
             return Ending.NEVER_FAILS
         if any(fit.flat is not None for fit in self.fits.values()) and len(visits) >= LEAST_VISITS:
             return Ending.NOTHING_HOLDS

@@ -33,7 +33,9 @@ OPTIONS = (
     Option("min", "LOAD", "never go below this load (default: 0.1/s, 1 user, 1 session)"),
     Option("max", "LOAD", "never go beyond this load (default: 100,000)"),
     Option(
-        "precision", "P%", "stop when the interval is this narrow: its upper end over its lower end (default: 10%%)"
+        "precision",
+        "P%",
+        "stop when the upper end of the interval is at most this much above its lower end (default: 10%%)",
     ),
     Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
     Option("require", "LOAD", "exit 1 unless it is 95%% sure that this load is held"),

@@ -57,7 +57,7 @@ def write_entry(path: Path, host: Mapping[str, object], entry: object) -> None:
             draft.unlink(missing_ok=True)
     except OSError as e:
         raise UsageError(
-            f"{path}: cannot be written ({e.strerror}): name another file with --out, or --no-store"
+            f"{path}: cannot be written ({e.strerror}): make it writable, or keep nothing (--no-store)"
         ) from e
 
 

@@ -251,7 +251,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about a word that is not known: the nearest one that is, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
 
 
 def meet_all(table: RecordTable, objectives: Iterable[Objective]) -> Mask:

@@ -12,6 +12,7 @@ from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.kinds import KindTally
 from bench.metrics.quantile import describe
+from bench.metrics.request_metrics import input_tokens
 from bench.metrics.token_gaps import Pauses, stalls
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints, Mask, RecordTable
@@ -130,6 +131,9 @@ class RecordTally:
         total["cached"] += int(cached[both].sum())
         total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
         total["cached_of"] += int(prompt[both].sum())
+        (has_prompt, prompts), (of_probe, _) = input_tokens(table), table.known("probe")
+        total["prompts"] += int(prompts[has_prompt].sum())
+        total["probes"] += int(prompts[has_prompt & of_probe].sum())
         by_usage = np.array([source == "usage" for source in sources], dtype=np.bool_)
         count["output_usage"] += int(by_usage.sum())
         total["output_usage"] += int(n[by_usage].sum())
@@ -271,6 +275,7 @@ class RecordTally:
                 of=total["cached_of"],
                 share=share(total["cached"], total["cached_of"]),
                 share_beyond_head=share(total["cached_beyond"], total["cached_of"]),
+                share_of_probes=share(total["probes"], total["prompts"]) if total["probes"] else None,
             ),
             output=total["output"],
             counted_by=CountedBy(**{name: self._counted_by[name] for name in CountedBy.__struct_fields__}),

@@ -311,15 +311,13 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
 
 def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
-    recipe = None
-    if settings.recipe is not None:
-        recipe = recipes.load(settings.recipe)
-    inputs_are = inputs_of(settings)
-    endpoint = endpoint_of(settings)
+    recipe = None if settings.recipe is None else recipes.load(settings.recipe)
+    path = None if settings.dataset is None else Path(settings.dataset)
+    inputs_are, endpoint = inputs_of(settings), endpoint_of(settings)
     if not endpoint.counts_tokens:
         return HttpSpec(
             method=endpoint.method,
-            path=None if settings.dataset is None else Path(settings.dataset),
+            path=path,
             rows=settings.rows,
             body=settings.body,
             template=settings.body_template,
@@ -327,16 +325,16 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
         )
     if endpoint.takes_audio:
         return AudioSpec(
-            path=None if settings.dataset is None else Path(settings.dataset),
+            path=path,
             plan=DEFAULT_AUDIO if settings.audio is None else settings.audio,
             rate=endpoint.audio_rate,
             by_time=by_time,
         )
-    if settings.dataset is not None and recipe is None:
+    if path is not None and recipe is None:
         from bench.sources.rows import RowsSpec
 
         return RowsSpec(
-            path=Path(settings.dataset),
+            path=path,
             output_tokens=settings.output_tokens,
             columns=settings.columns,
             bad_rows=settings.bad_rows,
@@ -344,23 +342,22 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             endpoints=endpoints_of_rows(settings),
             inputs_are=inputs_are if inputs_are in DEFAULT_BATCH_INPUTS else None,
         )
+    lengths = settings if recipe is None else recipe
     if inputs_are in DEFAULT_BATCH_INPUTS:
-        batch_inputs = DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs
         return InputSpec(
-            batch_inputs=batch_inputs,
-            input_tokens=settings.input_tokens if recipe is None else recipe.input_tokens,
+            batch_inputs=DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs,
+            input_tokens=lengths.input_tokens,
             query=inputs_are == "documents",
-            prefix=settings.prefix if recipe is None else recipe.prefix,
+            prefix=lengths.prefix,
             text=settings.text,
             repeat=settings.repeated_text,
             recipe=settings.recipe,
         )
-
     output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
     return PromptSpec(
-        input_tokens=settings.input_tokens if recipe is None else recipe.input_tokens,
+        input_tokens=lengths.input_tokens,
         output_tokens=output_tokens if settings.output_tokens is None else settings.output_tokens,
-        prefix=settings.prefix if recipe is None else recipe.prefix,
+        prefix=lengths.prefix,
         text=settings.text,
         repeat=settings.repeated_text,
         tools=settings.tools,

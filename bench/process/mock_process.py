@@ -17,7 +17,7 @@ import yaml
 
 from bench.errors import BenchError, UsageError
 from bench.process.child_process import death
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 READY = "mockserver ready at "
 OWN_FLAGS = ("--ledger", "--port", "--host")
@@ -92,7 +92,8 @@ def replicas_of(flags: str) -> int:
         given = dict(pairwise(words))
         number = given.get("--replicas")
         if number is None and "--config" in given:
-            number = yaml.safe_load(read_text(Path(given["--config"])))["replicas"]
+            content = load_yaml(Path(given["--config"]))
+            number = content["replicas"] if isinstance(content, dict) else None
         return max(1, int(number or 1))
     except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
         return 1

@@ -97,6 +97,8 @@ class PlanContent(Result, frozen=True, kw_only=True):
     replicas: Positive | None
     """The least number that holds all objectives in all hours in at least 90% of the draws, or at the low end of the search's
     interval; null: none in the range."""
+    broken_alone: Sequence[str] = ()
+    """Objectives that requests break even where each has a replica for itself: no number of replicas holds them."""
     interval: Interval | None
     """Of the number that is needed, over the draws or the search's interval. An end beyond the range is one more than its
     most."""

@@ -32,6 +32,8 @@ class CachedTokens(Result, frozen=True, kw_only=True):
     share: Portion | None
     share_beyond_head: Portion | None
     """The same without the first 15 of each prompt, which a chat template may have put there."""
+    share_of_probes: Portion | None = None
+    """The share of all prompt tokens that are of probes (--check-answers), which are asked again."""
 
 
 class CountedBy(Result, frozen=True, kw_only=True, omit_defaults=False):

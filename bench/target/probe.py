@@ -339,15 +339,10 @@ def diagnose(
             return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:
             return f"the server answered with an error inside the stream: {said}"
+        case Outcome.RESET | Outcome.TRUNCATED if record.status is not None and TOKEN_KINDS & set(record.chunk_kind):
+            return f"{url} broke off its reply ({said}): {what_came(record)}. Does the server's log say why?"
         case Outcome.RESET:
-            if (refused := _tls_problem(url, said or "")) is not None:
-                return refused
-            if url.startswith("https:"):
-                return (
-                    f"{url}: {said}. Does the URL point at an http:// port, or does the server want a client certificate "
-                    "(--client-cert)?"
-                )
-            return f"{url}: {said}. Does an http:// URL point at an https:// port?"
+            return _reset_problem(url, said or "")
         case Outcome.NO_TOKENS:
             asked = record.output_tokens_asked
             most = f" in {asked:,} tokens" if asked is not None else ""
@@ -366,6 +361,18 @@ def diagnose(
     if options.stream and used_by(options).generates and not (TOKEN_KINDS | {"a"}) & set(record.chunk_kind):
         return "the server streams, but no chunk has text: TTFT cannot be measured. Does the model answer at all?"
     return None
+
+
+def _reset_problem(url: str, said: str) -> str:
+    """What a reset before any text means."""
+    if (refused := _tls_problem(url, said)) is not None:
+        return refused
+    if url.startswith("https:"):
+        return (
+            f"{url}: {said}. Does the URL point at an http:// port, or does the server want a client certificate "
+            "(--client-cert)?"
+        )
+    return f"{url}: {said}. Does an http:// URL point at an https:// port?"
 
 
 def what_came(record: RequestRecord) -> str:

@@ -127,5 +127,4 @@ class Scraper:
         # A loop that was still to watch a closed descriptor would end this process (libuv aborts).
         self._stop()
         self._connection.close()
-        self.process.kill()  # It has nothing to save, and may be stopped.
-        self.process.wait()
+        child_process.end([self.process], 0.0)  # It has nothing to save, and may be stopped.

@@ -132,5 +132,4 @@ class Telemetry:
     def close(self) -> None:
         """End the process. Closing again does nothing."""
         self._connection.close()
-        self._process.kill()  # It has nothing to save.
-        self._process.wait()
+        child_process.end([self._process], 0.0)  # It has nothing to save.

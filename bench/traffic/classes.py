@@ -29,7 +29,7 @@ from bench.rng import stream
 from bench.secrets import MASK
 from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 CLASS_SETTINGS = (
     "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeated_text",
@@ -140,7 +140,7 @@ def readable(value: object) -> list[tuple[str, dict[str, object]]]:
 
 def _loaded(path: str) -> object:
     try:
-        return yaml.safe_load(read_text(Path(path)))
+        return load_yaml(Path(path))
     except OSError as e:
         raise ValueError(f"{path} cannot be read ({e.strerror}): name a YAML file of classes") from e
     except RecursionError:

@@ -26,7 +26,7 @@ from bench.series import files
 from bench.tuning import conditions
 from bench.tuning.arms import Arm, Choices, arms_of
 from bench.tuning.conditions import Condition, Value
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -162,10 +162,10 @@ class Spec:
 def read(path: Path) -> object:
     """The content of a file. Raises UsageError if it cannot be read."""
     try:
-        return yaml.safe_load(read_text(path))
+        return load_yaml(path)
     except OSError as e:
         raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
 
 

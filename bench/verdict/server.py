@@ -82,15 +82,17 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         return _against_plan(cache, limits)
     if not evidence.sharing_known:
         return []
-    said = evidence.summary.tokens.cached.share_beyond_head
-    shares = [share for share in (evidence.cached_share, said) if share is not None]
+    cached = evidence.summary.tokens.cached
+    shares = [share for share in (evidence.cached_share, cached.share_beyond_head) if share is not None]
     if not shares:
         return []
-    planned = evidence.planned_share or 0.0
+    of_probes, shared = cached.share_of_probes or 0.0, evidence.planned_share or 0.0
+    planned = of_probes + (1 - of_probes) * shared  # A probe is asked again: any of its tokens may come from the cache.
     beyond = max(shares) - planned
+    probes = f" ({of_probes:.1%} are of probes, which are asked again)" if of_probes else ""
     sentence = (
         f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was "
-        "planned: prompts that it had seen before have a shorter TTFT"
+        f"planned{probes}: prompts that it had seen before have a shorter TTFT"
     )
     return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
 

@@ -133,7 +133,7 @@ def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefi
     if input_tokens.constant is not None:
         return [f"input tokens {str(input_tokens)!r}: {shortest}: ask for at least {least}"]
     return [
-        f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and {shortest}: "
+        f"input tokens {str(input_tokens)!r}: {100 * short:.2g}% of the lengths are below {least}, and {shortest}: "
         f"add min={least}"
     ]
 

@@ -131,8 +131,7 @@ def word_bank(tokenizer: Tokenizer) -> WordBank:
             return vocabulary_bank(tokenizer)
         except SpecError as e:
             raise SpecError(
-                f"{tokenizer.name}: only {len(plain)} of {len(words)} English words cost one token in any position, and "
-                f"{e}"
+                f"{e}; only {len(plain)} of {len(words)} English words cost one token in any position"
             ) from e
     return WordBank(tuple(plain), tuple(openers), _stop(tokenizer, plain, openers))
 
@@ -152,7 +151,10 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
     pieces = spaced if len(spaced) >= _LEAST_WORDS else additive(tokenizer, list(dict.fromkeys(texts)))
     openers = bare(tokenizer, pieces)
     if len(pieces) < _LEAST_TOKENS or not openers:
-        raise SpecError(f"only {len(pieces)} of the {len(texts)} tokens tried add one token to a text")
+        raise SpecError(
+            f"{tokenizer.name}: {len(pieces)} of the {len(texts)} tokens tried add exactly one token to a text, and "
+            f"prompts of an exact length need {_LEAST_TOKENS}: is it the tokenizer of the model?"
+        )
     return WordBank(tuple(pieces), tuple(openers), None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -50,8 +51,21 @@ def read_named(name: str) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """All of it, as UTF-8, with line feeds at the ends of lines. Raises OSError and UnicodeDecodeError."""
-    return read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    """All of it, as UTF-8 with or without a byte order mark, with line feeds at the ends of lines. Raises OSError."""
+    content = read_bytes(path)
+    refuse_utf16(content, path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = content.count(b"\n", 0, e.start) + 1
+        raise UnreadableFile(errno.EILSEQ, f"line {line} is not UTF-8: save the file as UTF-8", path) from e
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def refuse_utf16(begin: bytes, path: Path) -> None:
+    """Raises UnreadableFile for what begins with the byte order mark of UTF-16, as PowerShell and Excel write files."""
+    if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UnreadableFile(errno.EILSEQ, "it is UTF-16: save it as UTF-8", path)
 
 
 def ensure_plain(path: Path) -> None:

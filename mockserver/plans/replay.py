@@ -102,8 +102,8 @@ def read_source(path: Path, draw: Draw) -> ReplaySource:
     """Read a file of any of the three kinds. Raises UsageError with every problem and its line."""
     try:
         text = read_text(path)
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"--replay {path}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    except OSError as e:
+        raise UsageError(f"--replay {path}: cannot be read: {e.strerror}") from e
     try:
         whole = json.loads(text)
     except RecursionError:

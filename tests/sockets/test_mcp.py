@@ -116,8 +116,35 @@ def test_an_agent_compares_and_gates(tmp_path: Path) -> None:
             held = await called(client, "gate", tasks=["a1", "a2", "b1"], objectives=["ttft:p90<10s"])
             assert (held["exit_status"], len(held["gate"]["objectives"])) == (0, 1)
             assert "nothing to check the runs against" in await refused(client, "gate", tasks=["a1"])
+            wrong = await refused(client, "gate", tasks=[], objectives=["tft<3s"])
+            assert wrong == "name the runs to judge; --slo \"tft<3s\": no metric is called 'tft'; did you mean 'ttft'?"
             far = await refused(client, "start", settings={"url": "http://10.0.0.1", **SMALL})
             assert far == "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine"
+
+    anyio.run(drive)
+
+
+def test_wrong_arguments_are_named_all_at_once(tmp_path: Path) -> None:
+    async def drive() -> None:
+        async with client_of(tmp_path / "runs") as client:
+            for tool in (await client.list_tools()).tools:
+                assert tool.input_schema["additionalProperties"] is False
+            assert await refused(client, "start", setings={}, knd="run") == (
+                "no argument is called 'setings'; did you mean 'settings'?; "
+                "no argument is called 'knd'; did you mean 'kind'?; settings is missing"
+            )
+            assert await refused(client, "tasks", limit=3) == "no argument is called 'limit'; there are none"
+            assert await refused(client, "watch", task=5, seconds=1000) == (
+                "task: must be text (given: 5); seconds: must be at most 600 (given: 1000)"
+            )
+            assert await refused(client, "compare", tasks="a1") == "tasks: must be a list (given: 'a1')"
+            assert await refused(client, "gate", tasks=[1], strict="perhaps") == (
+                "tasks.0: must be text (given: 1); strict: must be true or false (given: 'perhaps')"
+            )
+            settings = {"url": "http://127.0.0.1:9", "concurency": 2, "requests": "x"}
+            assert await refused(client, "start", settings=settings) == (
+                "--concurency is not known: did you mean --concurrency?; --requests: must be a whole number (given: 'x')"
+            )
 
     anyio.run(drive)
 

@@ -330,7 +330,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
     "bench.capacity_plan": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.rng", "bench.schedule", "promptset.distributions",
+        {"bench.errors", "bench.metrics.objectives", "bench.modes", "bench.rng", "bench.schedule", "promptset.distributions",
          "promptset.errors", "promptset.loaders", "promptset.samples", "promptset.whole_file"}
     ),
     # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
@@ -395,7 +395,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
-    "bench.agents": frozenset({"bench.clock", "bench.console", "bench.errors"}),
+    "bench.agents": frozenset(
+        {"bench.clock", "bench.config.sentences", "bench.console", "bench.errors", "bench.metrics.objectives"}
+    ),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),

@@ -42,7 +42,7 @@ def test_a_row_is_shown_for_as_long_as_it_looks_the_same(script: ModuleType) -> 
 def test_a_cast_is_read_as_it_was_written(script: ModuleType) -> None:
     outputs = [*script.typed("ls -l"), script.Output(1.5, 'total "0"\r\n\x1b[32mé\x1b[0m')]
     text = script.cast(outputs)
-    assert text.startswith('{"version": 2, "width": 104, "height": 24')
+    assert text.startswith('{"version": 2, "width": 80, "height": 25')
     assert [(round(o.at_s, 3), o.text) for o in outputs] == [(o.at_s, o.text) for o in script.read_cast(text)]
 
 
@@ -64,7 +64,7 @@ def test_a_command_is_recorded_in_a_terminal(script: ModuleType, tmp_path: Path)
         "import os, sys; print(os.get_terminal_size().columns, sys.stdout.isatty()); sys.exit(3)",
     ]
     status, wrote = script.record(words, tmp_path)
-    assert (status, "".join(o.text for o in wrote)) == (3, "104 True\r\n")
+    assert (status, "".join(o.text for o in wrote)) == (3, "80 True\r\n")
 
 
 def test_the_picture_in_docs_is_drawn_from_the_recording_and_shows_a_valid_run(script: ModuleType) -> None:
@@ -73,6 +73,7 @@ def test_the_picture_in_docs_is_drawn_from_the_recording_and_shows_a_valid_run(s
     words = "".join(output.text for output in outputs)
     assert "VALID" in words
     assert "INVALID" not in words
+    assert "too few" not in words
     assert "/tmp" not in words
 
 

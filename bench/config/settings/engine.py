@@ -53,7 +53,7 @@ class Engine(BaseModel):
     runtime_env: str | None = option(
         None,
         "with --cluster: the environment that Ray makes on the nodes; code: the source code of this Trueload; "
-        "FILE: a Ray runtime environment (YAML), to which the code is added; none: they have this version",
+        "FILE: a Ray runtime environment (YAML), to which the code is added; none: the nodes have this version",
         group="engine",
         metavar="code|FILE|none",
         otherwise="code",

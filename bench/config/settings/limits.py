@@ -32,7 +32,7 @@ class LimitsOfRun(BaseModel):
     )
     max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.error_limit(v))] = option(
         None,
-        "fail the run if more requests fail than this (10, or 5%%); a number also ends the run at once",
+        "fail the run if more requests than this fail (10, or 5%%); a number also ends the run at once",
         group="limits",
         metavar="N|P%",
     )

@@ -37,7 +37,7 @@ class Load(BaseModel):
     )
     rate: Annotated[float | None, AfterValidator(lambda v: None if v is None else values.requests_per_s(v))] = option(
         None,
-        "requests per second of mode rate, new sessions per second of mode sessions",
+        "requests per second in mode rate, new sessions per second in mode sessions",
         group="load",
         metavar="R",
         gt=0,
@@ -132,8 +132,8 @@ class Load(BaseModel):
     )
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
         "0",
-        "requests (20) or time (20s) to send first, left out of every number; auto: until as many replies have come as "
-        f"requests were sent before the first of them, at most {MOST_AUTO_WARMUP_S}s",
+        "requests (20) or time (20s) to send first, left out of every number; auto: until there are as many replies as "
+        f"requests were sent before the first reply, at most {MOST_AUTO_WARMUP_S}s",
         group="load",
         metavar="N|S|auto",
         otherwise="0; auto if no length is given",

@@ -21,7 +21,7 @@ class Target(BaseModel):
     url: Annotated[str, AfterValidator(values.url)] = option(
         ...,
         "the server: http://host:8000, with or without /v1 or the whole path; repeat it for several (URL=3 has three times "
-        "the requests), or give @FILE with one a line",
+        "the requests), or give @FILE with one URL per line",
         group="target",
         metavar="URL",
         several=True,
@@ -76,7 +76,7 @@ class Target(BaseModel):
     session_header: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.header_name(v))] = (
         option(
             None,
-            "send the name of its session with each request as this header, for balancers: X-Session-ID",
+            "send the session's name with each request in this header, for load balancers: X-Session-ID",
             group="target",
             metavar="NAME",
         )
@@ -105,7 +105,7 @@ class Target(BaseModel):
     )
     watch_scale: bool = option(
         False,
-        "send the load although the server is not ready, and report when it was and what was lost until then",
+        "send the load before the server is ready, and report when it became ready and what was lost until then",
         group="target",
     )
     proxy: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.proxy(v))] = option(

@@ -14,7 +14,7 @@ import yaml
 import promptset
 from bench.errors import UsageError
 from bench.secrets import SHORTEST, is_secret_name
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 CODE, NONE = "code", "none"
 """`--runtime-env code`, the default: our source code alone. `none`: every node has this version of Trueload."""
@@ -57,7 +57,7 @@ def environment_of(given: str | None, secrets: Iterable[str]) -> dict[str, Any] 
 def _read(path: Path) -> dict[str, Any]:
     flag = f"--runtime-env {path}"
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(path)
     except OSError as e:
         raise UsageError(
             f"{flag}: {e.strerror}: give {CODE}, {NONE}, or a YAML file of a Ray runtime environment"

@@ -21,7 +21,7 @@ from promptset.clock import NS_PER_S
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
-from promptset.whole_file import read_text
+from promptset.yaml_file import load_yaml
 
 if TYPE_CHECKING:
     from promptset.distributions import Dimension, Distribution
@@ -132,7 +132,7 @@ def _path_of(text: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     """The keys of a recipe, with those of the recipe that it is `like` below them."""
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(path)
     except OSError as e:
         raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
     except RecursionError:

@@ -120,8 +120,8 @@ def simulated_sessions(
     problems = too_long(input_tokens)
     if (short := input_tokens.share_below(least)) > _RARE:
         problems.append(
-            f"input tokens {str(input_tokens)!r}: {short:.2g} of the lengths are below {least}, and a turn adds at least "
-            f"{least} with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
+            f"input tokens {str(input_tokens)!r}: {100 * short:.2g}% of the lengths are below {least}, and a turn adds "
+            f"at least {least} with {tokenizer.name}: ask for at least {least} (where it is drawn: min={least})"
         )
     if problems:
         raise SpecError(problems)

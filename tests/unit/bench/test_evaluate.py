@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,31 @@ MANIFEST = {
 }  # fmt: skip
 
 
-def run_directory(folder: Path, *records: Any, **manifest: Any) -> RunDirectory:
+def run_directory(
+    folder: Path, *records: Any, settings: Mapping[str, Any] | None = None, **manifest: Any
+) -> RunDirectory:
     directory = RunDirectory.create(folder)
-    config = resolve({"url": "http://h", "requests": 20})
+    config = resolve({"url": "http://h", "requests": 20, **(settings or {})})
     directory.write_manifest({"config": config.public(), "manifest": MANIFEST | manifest})
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     return directory
+
+
+@pytest.mark.parametrize(
+    ("of_probes", "of_others", "counted", "seen"), [(90, 0, 100, False), (90, 90, 100, True), (90, 90, None, False)]
+)
+def test_probes_may_come_from_the_cache_and_other_prompts_not(
+    of_probes: int, of_others: int, counted: int | None, seen: bool, tmp_path: Path
+) -> None:
+    """Where nobody counts the tokens of probes, hits are no sign."""
+    probes = [
+        made_record(i, sent_ms=10 * i, probe=0, input_tokens=counted, input_tokens_asked=None, cached_tokens=of_probes)
+        for i in range(5)
+    ]
+    others = [made_record(i, sent_ms=10 * i, input_tokens=100, cached_tokens=of_others) for i in range(5, 20)]
+    settings = {"check_answers": "25%"}
+    result = evaluate(run_directory(tmp_path / "run", *probes, *others, settings=settings))
+    assert ("cache_hits" in (result.summary.verdict.signs or ())) is seen
 
 
 def test_the_same_files_give_the_same_bytes_again(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_a_reply_without_an_end_says_how_far_it_came(came: dict[str, Any], how_f
     assert sentence == f"{URL} did not answer in time (said): {how_far}. Is its model loaded yet?"
 
 
+@pytest.mark.parametrize("outcome", [Outcome.RESET, Outcome.TRUNCATED])
+def test_a_reply_that_breaks_off_after_text_does_not_blame_the_url(outcome: Outcome) -> None:
+    record = made_record(0, outcome=outcome, error="said", status=200, bytes_received=1234, first_byte_ns=START_NS)
+    sentence = diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence == (
+        f"{URL} broke off its reply (said): it sent 1,234 bytes in 3 events (status 200), and no end. "
+        "Does the server's log say why?"
+    )
+
+
 SOCKET_URL = "http://127.0.0.1:8000/v1/responses"
 
 

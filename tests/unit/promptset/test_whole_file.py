@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable
@@ -72,6 +73,24 @@ def test_every_reader_refuses_a_file_without_an_end(name: str, kind: str, tmp_pa
         os.mkfifo(path)
     with pytest.raises(ValueError, match="save it to a file"):
         raised_as_a_sentence(READERS[name], path)
+
+
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+@pytest.mark.parametrize("name", [name for name in READERS if name not in ("--baseline", "--tools", "empirical")])
+def test_a_file_in_utf16_is_refused_with_what_to_do(name: str, mark: bytes, tmp_path: Path) -> None:
+    path = tmp_path / ("a.json" if name == "mock --step-cost" else "a.yaml")
+    path.write_bytes(mark + "{}".encode("utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"))
+    with pytest.raises(ValueError, match="it is UTF-16: save it as UTF-8"):
+        raised_as_a_sentence(READERS[name], path)
+
+
+def test_a_byte_order_mark_is_no_text_and_a_broken_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(codecs.BOM_UTF8 + b"06:00,5\r\n")
+    assert read_text(path) == "06:00,5\n"
+    path.write_bytes("a\ncaf\xe9\n".encode("latin-1"))
+    with pytest.raises(UnreadableFile, match="line 2 is not UTF-8: save the file as UTF-8"):
+        read_text(path)
 
 
 def raised_as_a_sentence(read: Callable[[Path], Any], path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, next_point, points_of
+from bench.calibrate import measure
+from bench.cli import main
 from bench.documents.calibration_sweep_document import sentence
-from bench.errors import UsageError
+from bench.errors import Exit, UsageError
 from bench.results.certificate import Certificate
 from tests.support.rendered import calibration_sweep_page, calibration_sweep_text
 from tests.support.results import filled
@@ -149,3 +152,19 @@ def test_only_a_valid_load_has_the_colour_of_a_valid_one(accuracy: str, status: 
     assert page.count(f'<span class="tone {TONES[status]}">{status}</span>') == 1
     assert page.count('class="tone good"') == (status == "VALID")
     assert "<figure" not in page
+
+
+def test_report_renders_a_sweep_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measure.write(tmp_path, SWEPT)
+    page = (tmp_path / "sweep.html").read_bytes()
+    (tmp_path / "sweep.html").unlink()
+    assert main(["report", str(tmp_path)]) == Exit.GOOD
+    assert capsys.readouterr().out.startswith("Loads that this machine measures correctly: ")
+    assert (tmp_path / "sweep.html").read_bytes() == page
+    assert main(["report", str(tmp_path), "--format", "json"]) == Exit.GOOD
+    assert capsys.readouterr().out.encode() == (tmp_path / "sweep.json").read_bytes()
+    assert main(["report", str(tmp_path), str(tmp_path)]) == Exit.USAGE
+    assert "shares no page with others: name it alone" in capsys.readouterr().err
+    (tmp_path / "sweep.json").write_text('{"schema": "trueload/sweep/1"}')
+    assert main(["report", str(tmp_path)]) == Exit.USAGE
+    assert "is damaged: " in capsys.readouterr().err

@@ -74,6 +74,16 @@ def test_the_planned_replicas_hold_the_busiest_hour_and_one_fewer_does_not(tmp_p
     assert 1 <= plan.headroom < plan.replicas / (plan.replicas - 1) + 0.1
 
 
+def test_a_limit_that_a_request_alone_breaks_is_no_matter_of_replicas(tmp_path: Path) -> None:
+    # A step takes 12 ms: a second replica changes nothing about the first token within 1 ms.
+    found, _ = stretches(tmp_path, "ttft:p99<1ms", "tpot:p99<45ms")
+    plan = planned(found, asked(most=2))
+    assert (plan.replicas, plan.broken_alone) == (None, ("ttft:p99<1ms",))
+    banner = " ".join(text.render(plan_document(plan)).split())
+    assert "No number of replicas holds the objectives: a request alone on a replica breaks ttft:p99<1ms" in banner
+    assert "Raise --replicas" not in banner
+
+
 def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     found, _ = stretches(tmp_path, *SLO)
     plan = planned(found, asked(most=1))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from bench.capacity_plan.fitted import FittedServer, drawn
 from bench.capacity_plan.plan import warnings_of
+from bench.capacity_plan.traffic import Trace
 from bench.results.profile import FittedCoefficient
 from tests.support.planned_server import profile, stretches
 
@@ -43,6 +44,12 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
 def test_a_fit_of_users_alone_does_not_know_an_idle_server(tmp_path: Path) -> None:
     found = [warnings_of(stretches(tmp_path, "ttft:p99<1s", of_users=of_users)[0]) for of_users in (True, False)]
     assert [any("no run at a rate was fitted" in one for one in warnings) for warnings in found] == [True, False]
+
+
+def test_rows_of_the_trace_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    made, _ = stretches(tmp_path, "ttft:p99<1s")
+    made.traffic = Trace(made.traffic.hours, (), left_out=2)
+    assert "2 rows of the trace are left out: they are bad, or have no time or no tokens" in warnings_of(made)
 
 
 def test_a_server_whose_prompts_cost_their_tokens_alone_has_none_in_a_draw(tmp_path: Path) -> None:

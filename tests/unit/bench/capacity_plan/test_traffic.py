@@ -112,3 +112,14 @@ def test_the_busiest_stretch_begins_at_the_first_of_the_most_requests_together(t
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its rows need a time"):
         read_trace(written(tmp_path, '{"input_tokens": 5, "output_tokens": 5}\n'))
+
+
+def test_columns_and_bad_rows_are_those_of_a_data_set(tmp_path: Path) -> None:
+    rows = [{"when": at, "in": 600, "out": 7} for at in range(4)]
+    path = written(tmp_path, "\n".join([*map(json.dumps, rows), '{"in": 3, "out": 2}', "[]"]))
+    with pytest.raises(UsageError, match="skip them with --bad-rows skip"):
+        read_trace(path)
+    with pytest.raises(UsageError, match="--columns: 'x=y'"):
+        read_trace(path, "x=y")
+    day = read_trace(path, "at_s=when,input_tokens=in,output_tokens=out", "skip")
+    assert ([row.at_s for row in day.rows], day.left_out) == ([0, 1, 2, 3], 2)

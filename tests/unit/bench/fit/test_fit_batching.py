@@ -237,6 +237,20 @@ def test_a_budget_smaller_than_most_prompts_is_found_and_leaves_the_cost_right()
     assert abs(fit.front_end.a0.value - server.a0) < 0.15 * server.b0
 
 
+@pytest.mark.parametrize("jitter_us", [60.0, 150.0])
+def test_a_small_budget_whose_steps_are_mostly_fixed_cost_is_no_cheap_prefill(jitter_us: float) -> None:
+    # A part of a prompt makes a step 14% longer: no row lies far off, but TTFT grows by a step for each 64 tokens.
+    server = StepServer(b0=9000.0, b1=20.0, b2=200.0, a0=300.0, budget=64, jitter_us=jitter_us)
+    runs = runs_of(server, ((1, 8.0), (4, 8.0)), prompts=(32, 400), outputs=(6, 20))
+    fit = fit_batching(runs, Random(1))
+    assert close(fit, server), off(fit, server)
+    limit = fit.limits.max_num_batched_tokens
+    assert limit.value in (None, 64)
+    assert limit.at_least <= 64
+    warned = any("give --max-num-batched-tokens" in sentence for sentence in warnings_of(fit, made_runs(runs)))
+    assert warned == (limit.value is None)
+
+
 def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() -> None:
     # 10 tokens a step: a prompt of 16 takes two beside the decode of another request, which makes 17 tokens in all. More
     # than 16 may lie in several steps, so their times are added up.

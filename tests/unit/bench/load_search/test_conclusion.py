@@ -6,6 +6,7 @@ import pytest
 
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import Search
+from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
 from bench.statistics.capacity import Mean
 from bench.statistics.capacity_fit import Flat
@@ -57,6 +58,26 @@ def test_an_interval_above_every_load_that_was_tried_is_at_least() -> None:
     assert known is not None
     assert known.low == known.high == 40.0
     assert conclude(search) == Conclusion(Kind.AT_LEAST, at_least=40.0)
+
+
+def test_a_median_above_every_load_that_was_tried_is_no_capacity() -> None:
+    """Every visit to the highest load that is allowed broke a tenth by a little, and only one below it held."""
+    goal = Goal("ttft:p90<200ms", 0.1)
+    rows = [
+        ("scout", 5.0, 0.0),
+        ("scout", 40.0, 0.1),
+        ("visit", 40.0, 0.12),
+        ("visit", 37.5, 0.08),
+        ("visit", 40.0, 0.13),
+    ]
+    visits = [
+        made_visit(n, load, share, goal=goal, phase=phase, requests=120)
+        for n, (phase, load, share) in enumerate(rows, 1)
+    ]
+    search = made_search(*visits, goals=(goal,), most=40.0)
+    assert search.bracketed
+    assert search.posteriors[goal.text].estimate > 40.0
+    assert conclude(search) == Conclusion(Kind.NONE)
 
 
 def test_below_is_the_lowest_load_of_a_visit_that_broke() -> None:
@@ -220,7 +241,7 @@ def test_the_pair_of_a_mean_is_by_its_mean() -> None:
 @pytest.mark.parametrize("most", [41.0, 1_000.0])
 def test_no_load_is_named_above_the_limit_or_above_what_was_tried(most: float) -> None:
     """The posterior reaches beyond a scout that broke at 41/s, and higher visits were lost."""
-    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 36.0, 0.0))
+    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     lost = [made_visit(5, 90.0, verdict="INVALID"), made_visit(6, 80.0, verdict="FAILED")]
     search = made_search(*rows, *lost, most=most)
     assert search.posteriors[P99.text].high > 41.0

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from bench.errors import UsageError
+from bench.load_search.conclusion import Conclusion, Kind, conclude
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import KEEPS_UP, Goal
 from bench.load_search.search_file import from_json, to_json
 from bench.load_search.visits import Result, Visit, times
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
-from tests.support.made_visits import in_turn, made_search
+from tests.support.made_visits import in_turn, made_search, made_visit
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 TPOT = Goal("tpot:p90<50ms", 0.1)
@@ -134,6 +135,22 @@ def test_a_load_that_never_fails_ends_the_search_at_its_limit() -> None:
     assert known.held is not None
     assert known.held[0] == 50.0
     assert max(r.load for r in search.results) == 50.0
+
+
+@pytest.mark.parametrize(("kind", "most", "top"), [("rate", 1234.5, 1234.0), ("concurrency", 48.5, 48.0)])
+def test_a_limit_that_no_visit_can_have_exactly_ends_the_search_as_well(kind: str, most: float, top: float) -> None:
+    search = Search(settings(load_kind=kind, least=1.0, most=most))
+    assert play(search, {P99: lambda load: 0.0}) is Ending.NEVER_FAILS
+    assert [r.load for r in search.results if r.phase == "visit"] == [top] * 2
+
+
+def test_a_limit_that_surely_holds_ends_the_search_though_a_visit_broke_before() -> None:
+    visits = [*in_turn(("scout", 20.0, 0.0)), made_visit(2, 40.0, 0.0105), *(made_visit(n, 40.0) for n in range(3, 9))]
+    search = made_search(*visits, most=40.0, budget_s=9_000.0)
+    assert search.bracketed
+    assert search.next() is Ending.NEVER_FAILS
+    assert conclude(search) == Conclusion(Kind.AT_LEAST, at_least=40.0)
+    assert isinstance(made_search(*visits, most=80.0, budget_s=9_000.0).next(), Visit)
 
 
 def test_three_invalid_visits_in_a_row_are_the_limit_of_the_client() -> None:

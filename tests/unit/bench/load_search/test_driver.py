@@ -174,7 +174,7 @@ def test_a_search_that_never_fails_ends_at_the_highest_load(tmp_path: Path) -> N
     assert ended == Ended(Ending.NEVER_FAILS)
     assert rendered.exit == Exit.GOOD
     first = " ".join(rendered.text.splitlines()[:2])
-    assert re.match(r"At least 32/s \(9\d% sure\): the highest load that was measured, and nothing broke; ", first)
+    assert re.match(r"At least 32/s \(9\d% sure\): --max ends the search there, and the server may hold more; ", first)
     assert (kept["conclusion"], kept["at_least"], kept["capacity"]) == ("at least", 32.0, None)
 
 

@@ -40,7 +40,7 @@ def test_the_posterior_is_drawn_around_the_interval_and_its_certainty_falls_with
 
 def test_no_load_is_drawn_above_what_was_tried() -> None:
     """The posterior reaches beyond the scout that broke at 41/s."""
-    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 36.0, 0.0))
+    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     search = made_search(*rows)
     assert search.posteriors[P99.text].high > 41.0
     known = conclude(search).known
@@ -132,7 +132,7 @@ def test_the_interval_of_the_answer_is_cut_at_the_ends_of_a_chart(
     low: float, high: float, band: tuple[float, float]
 ) -> None:
     search = two_visits()
-    known = Known(300.0, low, high, P99.text, None, None)
+    known = Known(300.0, low, high, 400.0, P99.text, None, None)
     assert charts.violations(search, search.results, known).band == pytest.approx(band)
 
 

@@ -81,7 +81,7 @@ def test_the_conclusion_is_in_the_file() -> None:
 
 
 def test_nothing_in_the_file_is_above_the_limit_or_above_what_was_tried() -> None:
-    rows = [("scout", 20.0, 0.0), ("scout", 41.0, 0.5), *[("visit", 36.0, 0.0)] * 2]
+    rows = [("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012)]
     kept = kept_of(made_search(*in_turn(*rows), most=41.0), Ending.BUDGET)
     assert max(kept["capacity"].values()) == 41.0
     tried = kept_of(made_search(*in_turn(*rows), most=1_000.0), Ending.BUDGET)

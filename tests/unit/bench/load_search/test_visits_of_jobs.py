@@ -117,7 +117,7 @@ def test_a_visit_of_sessions_is_a_run_in_that_mode() -> None:
 def test_the_answer_speaks_of_sessions() -> None:
     assert (load_text(1.0, "sessions"), load_text(12.9, "sessions")) == ("1 session", "12 sessions")
     search = Search(Settings("sessions", ()))
-    known = Known(24.0, 22.4, 26.1, "job:p90<60s", None, None)
+    known = Known(24.0, 22.4, 26.1, 30.0, "job:p90<60s", None, None)
     assert known_text(search, Conclusion(Kind.UP_TO, known)) == "between 22 and 26 sessions"
 
 

@@ -312,6 +312,12 @@ def test_a_bound_is_wide_beyond_a_tenth_of_a_millisecond_and_a_hundredth_of_the_
     assert found.stamp_bounds(folded(20 * MS, fold=False).snapshot()).wide == 1
 
 
+def test_prompt_tokens_of_probes_are_a_share_of_all() -> None:
+    probe, other = made_record(0, input_tokens=30, probe=0), made_record(1, input_tokens=None, input_tokens_asked=90)
+    assert tally(probe, other).tokens().cached.share_of_probes == 0.25
+    assert tally(other).tokens().cached.share_of_probes is None
+
+
 def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     found = tally(
         made_record(0, input_tokens_asked=100, output_tokens_asked=3, cached_tokens=20, output_tokens_counted=3),
