@@ -196,7 +196,7 @@ def beside(work: Work, monkeypatch: pytest.MonkeyPatch, task: TelemetryTask = TA
     process.calls.clear()
     telemetry.close()
     telemetry.close()
-    assert process.calls == ["kill", None] * 2
+    assert process.calls == [0.0, "kill", None] * 2
     connection.close()
 
 
