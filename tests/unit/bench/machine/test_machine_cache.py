@@ -69,6 +69,6 @@ def test_what_cannot_be_put_in_place_leaves_no_draft(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         write_entry(path, HERE, 1)
     assert str(refused.value) == (
-        f"{path}: cannot be written (Is a directory): name another file with --out, or --no-store"
+        f"{path}: cannot be written (Is a directory): make it writable, or keep nothing (--no-store)"
     )
     assert [*tmp_path.iterdir()] == [path]
