@@ -113,10 +113,10 @@ class Telemetry:
             exported = await asyncio.wait_for(
                 next_message(self._connection, Exported), 2 * self._task.finish_within_s + _PATIENCE_S
             )
+        except TimeoutError:  # An OSError too: it comes first.
+            return Exported(unfinished=True).notes()
         except (EOFError, OSError):
             return (DIED,)
-        except TimeoutError:
-            return Exported(unfinished=True).notes()
         return exported.notes()
 
     @property

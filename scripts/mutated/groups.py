@@ -50,7 +50,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/console", "tests/sockets/test_console_comparing.py", "tests/sockets/test_console_hubs.py",
          "tests/sockets/test_console_security.py"),
     ),
-    "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents", "tests/sockets/test_mcp.py")),
+    "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents",)),
     "server metrics": Group(
         ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),
         (f"{_BENCH}/server_metrics",),
@@ -96,7 +96,11 @@ GROUPS: dict[str, Group] = {
         ),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
     ),
-    "connections": Group(("bench/transport/*.py",), (f"{_BENCH}/transport", f"{_BENCH}/endpoints")),
+    "connections": Group(
+        ("bench/transport/*.py",),
+        (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
+         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py"),
+    ),
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
@@ -107,16 +111,21 @@ GROUPS: dict[str, Group] = {
     ),
     "telemetry": Group(("bench/telemetry/*.py", "bench/workload/tracing.py"), (f"{_BENCH}/telemetry", f"{_BENCH}/workload")),
     "process": Group(
-        ("bench/process/*.py", "bench/machine/*.py"), (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py")
+        ("bench/process/*.py", "bench/machine/*.py"),
+        (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py", f"{_VIRTUAL}/test_priority.py"),
     ),
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py",),
+        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py",
+         "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy"),
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy",
+         f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
+         "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
+         "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),

@@ -111,3 +111,12 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     os.close(writing)  # What waits in the buffer goes nowhere.
     with pytest.raises(OSError, match="Bad file descriptor"):
         stream.close()
+
+
+@pytest.mark.parametrize(("encoding", "first"), [("UTF-8", "⠋"), ("ascii", "|"), (None, "|")])
+def test_the_moving_line_has_only_letters_that_the_terminal_can_show(encoding: str | None, first: str) -> None:
+    encoded: type[Told] = type("Encoded", (Told,), {"encoding": encoding})
+    stream = encoded(terminal=True)
+    with Notices(stream).waiting("a sum"):
+        stream.wait_for("a sum")
+    assert stream.getvalue().startswith(f"\r\x1b[K{first} a sum (0 s)")

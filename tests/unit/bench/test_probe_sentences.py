@@ -8,7 +8,9 @@ import pytest
 
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome
-from bench.target.probe import diagnose
+from bench.target.probe import _diagnose, diagnose
+from promptset.samples import Sample
+from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
 
 URL = "https://llm.example:8443/v1/chat/completions"
@@ -121,3 +123,129 @@ def test_without_a_websocket_403_is_about_the_key() -> None:
     record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=403)
     sentence = diagnose(record, SOCKET_URL, BodyOptions(endpoint="responses", model=None), ["m"], False)
     assert sentence == "the server needs a key (status 403: said): give it with --api-key or OPENAI_API_KEY"
+
+
+PLAIN = "http://h/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("status", "authorized", "model", "endpoint", "begins", "names"),
+    [
+        (401, False, None, "chat", "the server needs a key (status 401: said)", "--api-key or OPENAI_API_KEY"),
+        (403, True, None, "chat", "the server refuses this key (status 403: said)", "--api-key, OPENAI_API_KEY and --head"),
+        (400, False, "x", "chat", "the server has no model 'x' (status 400)", "it lists m0, m1, m2, m3, m4, m5, m6, m7, m8"),
+        (404, False, "x", "chat", "the server has no model 'x' (status 404)", "it lists m0"),
+        (404, False, "m1", "chat", f"{PLAIN} is not there (status 404: said)", "--url takes the server's root"),
+        (404, False, None, "chat", f"{PLAIN} is not there (status 404: said)", "check the path"),
+        (405, False, "x", "chat", f"{PLAIN} is not there (status 405: said)", "check the path"),
+        (429, False, None, "chat", "the server is not taking requests (status 429: said)", "wait until it is ready"),
+        (503, False, None, "chat", "the server is not taking requests (status 503: said)", "wait until it is ready"),
+        (529, False, None, "chat", "the server is not taking requests (status 529: said)", "wait until it is ready"),
+        (500, False, None, "chat", "the server failed (status 500: said)", "its log may say why"),
+        (499, False, None, "chat", "the server refuses the request (status 499: said)", "said"),
+        (400, False, "m1", "chat", "the server refuses the request (status 400: said)", "said"),
+        (204, False, None, "http", f"{PLAIN} answers with status 204 (said)", "--expect status=204"),
+        (401, False, None, "messages", "the server needs a key (status 401: said)", "--api-key or ANTHROPIC_API_KEY"),
+    ],
+)  # fmt: skip
+def test_each_status_has_its_sentence(
+    status: int, authorized: bool, model: str | None, endpoint: str, begins: str, names: str
+) -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=status)
+    listed = [f"m{n}" for n in range(11)]
+    sentence = diagnose(record, PLAIN, BodyOptions(endpoint=endpoint, model=model), listed, authorized)
+    assert sentence is not None
+    assert sentence.startswith(begins)
+    assert names in sentence
+    assert "m10" not in sentence
+
+
+@pytest.mark.parametrize(("status", "said", "tls"), [(400, "sent to an HTTPS port", True), (401, "to an HTTPS port", False),
+                                                    (400, "bad", False), (400, None, False)])  # fmt: skip
+def test_an_https_port_that_answers_in_plain_words_is_recognized(status: int, said: str | None, tls: bool) -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error=said, status=status)
+    sentence = diagnose(record, PLAIN, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence is not None
+    assert (f"{PLAIN} wants TLS (status {status}: {said}): give its URL with https://" in sentence) is tls
+
+
+@pytest.mark.parametrize(
+    ("outcome", "url", "said", "sentence"),
+    [
+        (Outcome.CONNECT_ERROR, PLAIN, "the proxy p:1 cannot be used: x", "the proxy p:1 cannot be used: x"),
+        (Outcome.HTTP_ERROR, PLAIN, "the proxy p:1 wants a user", "the proxy p:1 wants a user"),
+        (Outcome.TIMEOUT_CONNECT, PLAIN, "no answer of the proxy p:1",
+         f"cannot connect to {PLAIN}: no answer of the proxy p:1. Is the proxy of --proxy right?"),
+        (Outcome.STREAM_ERROR, PLAIN, "x", "the server answered with an error inside the stream: x"),
+        (Outcome.RESET, PLAIN, "x", f"{PLAIN}: x. Does an http:// URL point at an https:// port?"),
+        (Outcome.RESET, URL, "x", f"{URL}: x. Does the URL point at an http:// port, or does the server want a client "
+         "certificate (--client-cert)?"),
+        (Outcome.RESET, URL, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13",
+         f"{URL} refuses the TLS handshake (certificate required): it wants a client certificate that it trusts; "
+         "give it with --client-cert and --client-key"),
+        (Outcome.CONNECT_ERROR, URL, "[SSL: TLSV1_ALERT_UNKNOWN_CA]",
+         f"{URL} refuses the TLS handshake (unknown ca): it wants a client certificate that it trusts; "
+         "give it with --client-cert and --client-key"),
+        *((Outcome.CONNECT_ERROR, URL, f"[SSL: {word}]", f"{URL} does not speak TLS: give its URL with http:// instead of "
+           "https://") for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")),
+        (Outcome.CONNECT_ERROR, URL, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed (_ssl.c:1)",
+         f"the certificate of {URL} is not trusted (self-signed): give the authority that signed it with --ca-file, or check "
+         "nothing with --insecure"),
+        (Outcome.CONNECT_ERROR, URL, "CERTIFICATE_VERIFY_FAILED", f"the certificate of {URL} is not trusted (it cannot be "
+         "checked): give the authority that signed it with --ca-file, or check nothing with --insecure"),
+        (Outcome.CONNECT_ERROR, URL, "ALERT_CLOSE", f"cannot connect to {URL}: ALERT_CLOSE. Is the server running there, and "
+         "are its host and port right?"),
+        (Outcome.MALFORMED, PLAIN, "x", f"the reply of {PLAIN} is not what an OpenAI-compatible server sends: x. "
+         "Are the port and the path those of its API?"),
+        (Outcome.NO_TOKENS, PLAIN, "x",
+         "the server answered, but no chunk has text in 1,600 tokens (x). Does the model answer at all?"),
+    ],
+)  # fmt: skip
+def test_each_outcome_has_its_sentence(outcome: Outcome, url: str, said: str, sentence: str) -> None:
+    record = made_record(0, outcome=outcome, error=said, output_tokens_asked=1600)
+    assert diagnose(record, url, BodyOptions(endpoint="chat", model=None), None, False) == sentence
+
+
+@pytest.mark.parametrize(
+    ("stream", "record", "says"),
+    [
+        (True, {}, None),
+        (False, {"chunk_ns": (), "chunk_kind": ""}, None),
+        (True, {"chunk_ns": (), "chunk_kind": ""}, "the server does not stream"),
+        (True, {"chunk_kind": "nnn"}, "no chunk has text: TTFT cannot be measured"),
+        (False, {"chunk_kind": "nnn"}, None),
+    ],
+)
+def test_a_good_reply_must_be_a_stream_of_text_where_one_was_asked_for(
+    stream: bool, record: dict[str, Any], says: str | None
+) -> None:
+    sentence = diagnose(
+        replace(made_record(0), **record), PLAIN, BodyOptions(endpoint="chat", model=None, stream=stream), None, False
+    )
+    assert (sentence is None) if says is None else (sentence is not None and says in sentence)
+
+
+@pytest.mark.parametrize(
+    ("headers", "begins"),
+    [
+        ((("x", "y"), ("Authorization", "k")), "the server refuses this key"),
+        ((("x-api-key", "k"), ("x", "y")), "the server refuses this key"),
+        ((("x", "y"),), "the server needs a key"),
+    ],
+)
+def test_a_row_may_bring_its_own_key(headers: tuple[tuple[str, str], ...], begins: str) -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=401)
+    sample = Sample(prompt="p", headers=headers)
+    sentence = _diagnose(record, sample, PLAIN, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence is not None
+    assert sentence.startswith(begins)
+
+
+def test_a_row_that_goes_elsewhere_is_named_by_where_it_goes() -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=404)
+    sample, options = Sample(prompt="p", endpoint="completions"), BodyOptions(endpoint="chat", model="m0")
+    sentence = _diagnose(record, sample, PLAIN, options, ["m0"], False)
+    assert sentence is not None
+    assert sentence.startswith("http://h/v1/completions is not there")
+    sentence = _diagnose(record, Sample(prompt="p", model="x"), PLAIN, options, ["m0"], False)
+    assert sentence == "the server has no model 'x' (status 404): it lists m0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.machine.preflight import check, files_kept, least_memory, local_ports_for
+from bench.machine.preflight import (
+    check,
+    files_kept,
+    least_files,
+    least_memory,
+    local_ports_for,
+    open_files_for,
+    room_for_connections,
+)
 from tests.support.patience import PATIENCE_S
 
 LIMITED = """
@@ -135,3 +144,131 @@ def test_too_little_address_space_is_refused_with_what_to_do(monkeypatch: pytest
     for enough in (600_000_000, resource.RLIM_INFINITY):
         limits[resource.RLIMIT_AS] = (enough, enough)
         least_memory()
+
+
+class Limits:
+    """The limit of open files of a process, as the system keeps it."""
+
+    RLIMIT_NOFILE, RLIM_INFINITY = "files", -1
+
+    def __init__(self, soft: int, hard: int) -> None:
+        self.files = soft, hard
+
+    def getrlimit(self, name: str) -> tuple[int, int]:
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    def setrlimit(self, name: str, limits: tuple[int, int]) -> None:
+        setattr(self, name, limits)
+
+
+@pytest.fixture
+def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Limits:
+    found = Limits(*request.param)
+    monkeypatch.setattr("bench.machine.preflight.resource", found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("limits", "connections", "soft"),
+    [
+        ((100, 564), 500, 564),  # 500 connections, and 64 for everything else.
+        ((100, 900), 500, 564),
+        ((564, 900), 500, 564),
+        ((565, 900), 500, 565),
+        ((-1, -1), 500, -1),
+        ((100, -1), 500, 564),
+        ((100, 563), 500, None),
+    ],
+    indirect=["limits"],
+)
+def test_the_soft_limit_grows_with_the_connections_up_to_the_hard_one(
+    limits: Limits, connections: int, soft: int | None
+) -> None:
+    hard = limits.files[1]
+    if soft is None:
+        with pytest.raises(UsageError, match="500 requests in flight need 564 open files, and the limit here is 563"):
+            open_files_for(connections)
+    else:
+        open_files_for(connections)
+        assert limits.files == (soft, hard)
+
+
+@pytest.mark.parametrize(
+    ("limits", "room"), [((164, 164), 100), ((64, 900), 0), ((10, 900), 0), ((-1, -1), 2**31)], indirect=["limits"]
+)
+def test_connections_have_the_room_that_is_not_spared(limits: Limits, room: int) -> None:
+    assert room_for_connections() == room
+
+
+@pytest.mark.parametrize(
+    ("limits", "soft"), [((10, 48), 48), ((20, 900), 48), ((60, 900), 60), ((10, -1), 48)], indirect=["limits"]
+)
+def test_a_run_begins_with_48_files(limits: Limits, soft: int) -> None:
+    least_files()
+    assert limits.files[0] == soft
+
+
+@pytest.mark.parametrize("limits", [(47, 47)], indirect=True)
+def test_a_run_does_not_begin_with_47_files(limits: Limits) -> None:
+    with pytest.raises(UsageError, match="a run needs at least 48 open files, and the limit here is 47"):
+        least_files()
+
+
+@pytest.mark.parametrize(
+    ("limits", "doubt", "soft"),
+    [((100, 564), None, 564), ((100, 563), "the limit of open files here (563) has room for about 531", 563),
+     ((100, -1), None, 564)],
+    indirect=["limits"],
+)  # fmt: skip
+def test_an_estimate_of_connections_raises_the_limit_as_far_as_it_goes(
+    limits: Limits, doubt: str | None, soft: int
+) -> None:
+    said = check(500, certain=False)
+    assert limits.files[0] == soft
+    if doubt is None:
+        assert said is None
+    else:
+        assert said is not None
+        assert said.startswith(f"{doubt} requests in flight, and this load may have 500: ")
+        assert said.endswith(" (ulimit -Hn 564)")
+
+
+@pytest.mark.parametrize("limits", [(100, 1100)], indirect=True)
+def test_a_certain_number_of_connections_raises_the_limit(limits: Limits) -> None:
+    assert check(1000) is None
+    assert limits.files == (1064, 1100)
+
+
+def test_fewer_descriptors_are_kept_where_no_more_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, closed, left = list[int](), list[int](), iter(range(900, 905))
+
+    def open_one(path: str, how: int) -> int:
+        assert (path, how) == (os.devnull, os.O_RDONLY)
+        try:
+            opened.append(next(left))
+        except StopIteration:
+            raise OSError(24, "Too many open files") from None
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", open_one)
+    monkeypatch.setattr(os, "close", closed.append)
+    with files_kept():
+        assert (len(opened), closed) == (5, [])
+    assert closed == opened
+
+
+@pytest.mark.parametrize("limits", [(100, 100)], indirect=True)
+def test_every_limit_that_is_too_low_is_named(limits: Limits) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(10**9)
+    assert [problem.partition(" need ")[2][:12] for problem in refused.value.problems][:1] == ["1000000064 o"]
+    if Path("/proc/sys/net/ipv4/ip_local_port_range").exists():
+        assert len(refused.value.problems) == 2
+
+
+@pytest.mark.parametrize("limits", [(-1, -1)], indirect=True)
+def test_without_a_limit_there_is_room_for_two_thousand_million(limits: Limits) -> None:
+    assert check(2**31, certain=False) is None
+    said = check(2**31 + 1, certain=False)
+    assert said is not None
+    assert said.startswith("the limit of open files here (2147483648) has room for about 2147483680 requests in flight")

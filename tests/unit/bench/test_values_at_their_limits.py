@@ -1,0 +1,195 @@
+"""The largest and the smallest value that a setting takes, and the next that it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bench.config import resolve, values
+from bench.config.addresses import MOST, MOST_WEIGHT, TargetAddress, places_of
+from bench.config.other_tools import _rank, about_value
+from tests.support.configurations import URL, problems, resolved
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ({"concurrency": "1000000"}, 1_000_000),
+        ({"requests": "1000000000"}, 1_000_000_000),
+        ({"rate": "1000000", "duration": "1s"}, 1e6),
+        ({"rate": "0.00001"}, 1e-5),
+        ({"input_tokens": "10000000"}, "10000000"),
+        ({"output_tokens": "1"}, "1"),
+        ({"warmup": "1000000000", "duration": "1s"}, "1000000000"),
+        ({"workers": "1024", "concurrency": "1024"}, "1024"),
+        ({"workers": "1"}, "1"),
+        ({"max_errors": "100%"}, "100%"),
+        ({"duration": "8784h"}, 366 * 24 * 3600.0),
+        ({"burstiness": "0.001", "rate": "1"}, 0.001),
+        ({"seed": "9223372036854775807"}, 2**63 - 1),
+        ({"seed": "0"}, 0),
+    ],
+)
+def test_the_last_value_before_a_limit_is_taken(flags: dict[str, Any], value: object) -> None:
+    assert getattr(resolved(**flags), next(iter(flags))) == value
+
+
+def test_the_most_addresses_with_the_largest_weight_are_taken() -> None:
+    config = resolve({"url": [f"http://h{i}={MOST_WEIGHT:g}" for i in range(MOST)]})
+    assert (len(config.addresses), {one.weight for one in config.addresses}) == (256, {1e6})
+    assert problems(url=["http://a=1000001", "http://b"]) == [
+        "--url: the weight of http://a must be more than 0 and at most 1e+06"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("a", "http://a"), ("ab", "http://a and 1 more address"), ("abc", "http://a and 2 more addresses")],
+)
+def test_addresses_are_named_in_a_few_words(names: str, words: str) -> None:
+    assert places_of([TargetAddress(url=f"http://{name}") for name in names]) == words
+
+
+def test_a_rate_and_a_length_may_plan_a_billion_requests() -> None:
+    assert resolved(rate="1000000", duration="1000s").rate == 1e6
+    (problem,) = problems(rate="1000000", duration="1001s")
+    assert "1,001,000,000" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [("9400", True), ("65535", True), ("65536", False), ("0.0.0.0:9400", True), ("a b:1", False), ("host:", False),
+     ("my-host.x:0", True), (":80", True), ("[::1]:80", False)],
+)  # fmt: skip
+def test_an_address_to_listen_at_is_a_port_or_a_host_and_a_port(text: str, taken: bool) -> None:
+    if taken:
+        assert values.listening_address(f" {text} ") == text
+    else:
+        with pytest.raises(ValueError, match="is neither a port"):
+            values.listening_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [("ray", True), ("ray://head:10001", True), ("10.0.0.1:6379", True), ("head", False), ("http://h:1", False),
+     ("head:100000", False), ("u@h:1", False)],
+)  # fmt: skip
+def test_a_cluster_is_ray_or_an_address(text: str, taken: bool) -> None:
+    if taken:
+        assert values.cluster(f" {text} ") == text
+    else:
+        with pytest.raises(ValueError, match="is neither ray nor"):
+            values.cluster(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "pages"),
+    [((), ()), (("auto",), ()), (("off",), ("off",)), (("http://a/m", "http://b/m"), ("http://a/m", "http://b/m")),
+     (("auto", "http://a/m"), None), (("http://a/m", "off"), None), (("off", "off"), None)],
+)  # fmt: skip
+def test_server_metrics_are_auto_off_or_pages(given: tuple[str, ...], pages: tuple[str, ...] | None) -> None:
+    if pages is not None:
+        assert values.server_metrics(given) == pages
+    else:
+        with pytest.raises(ValueError, match="give auto, off, or one URL or more"):
+            values.server_metrics(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [("http://proxy:3128", True), ("http://user:pw@proxy:3128/", True), ("https://proxy:3128", False),
+     ("http://proxy/path", False), ("http://proxy?a=b", False)],
+)  # fmt: skip
+def test_a_proxy_is_a_host_and_a_port_over_http(text: str, taken: bool) -> None:
+    if taken:
+        assert values.proxy(text) == text
+    else:
+        with pytest.raises(ValueError, match="write it as http://HOST:PORT"):
+            values.proxy(text)
+
+
+def test_a_collector_is_taken_from_the_environment_or_has_a_url_without_a_user() -> None:
+    assert [values.otlp(given) for given in ("env", "http://c:4318")] == ["env", "http://c:4318"]
+    with pytest.raises(ValueError, match="a collector's URL has no user"):
+        values.otlp("http://user:pw@c:4318")
+    assert [values.gpu_metrics(given) for given in ("auto", "off", "http://g/m")] == ["auto", "off", "http://g/m"]
+    with pytest.raises(ValueError, match="does not begin with http"):
+        values.gpu_metrics("on")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("9000", "http://127.0.0.1:9000"),
+        (":9000", "http://127.0.0.1:9000"),
+        ("123456", "http://123456"),
+        ("host.example/v1", "http://host.example/v1"),
+        ("htp://h:9/v1", "http://h:9/v1"),
+        ("ftp:/h", "http://h"),
+        ("a b", "http://127.0.0.1:8000"),
+    ],
+)
+def test_a_url_without_its_scheme_is_answered_with_what_was_meant(written: str, meant: str) -> None:
+    with pytest.raises(ValueError, match="does not begin with http") as refused:
+        values.url(written)
+    assert str(refused.value).endswith(f"; for example {meant}")
+
+
+def test_a_path_that_cannot_even_be_looked_for_is_named() -> None:
+    with pytest.raises(ValueError, match=r"cannot be checked: File name too long"):
+        values.existing_file("a" * 300)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "typed"),
+    [("header", "a=b=c", "a=..."), ("header", ["X: 1", "key=secret"], "key=..."), ("mode", " closed ", "closed"),
+     ("mode", "rate", None), ("rate", "inf", "inf")],
+)  # fmt: skip
+def test_a_value_of_another_tool_is_quoted_without_what_may_be_secret(
+    key: str, value: object, typed: str | None
+) -> None:
+    answer = about_value(key, value)
+    assert (None if answer is None else answer[0]) == typed
+
+
+def test_a_goal_on_gaps_needs_replies_of_several_tokens() -> None:
+    assert resolved(output_tokens="2", until=["tpot:mean=5%"]).until == ("tpot:mean=5%",)
+    (problem,) = problems(output_tokens="1", until=["tpot:mean=5%"])
+    assert problem.startswith('--until "tpot:mean=5%": ')
+
+
+def test_what_was_read_from_a_file_is_not_changed_later() -> None:
+    address = TargetAddress(url=URL)
+    with pytest.raises(ValidationError, match="frozen"):
+        address.weight = 2.0  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        TargetAddress.model_validate({"url": URL, "wieght": 2})
+
+
+def test_addresses_with_weights_may_be_balanced_by_them() -> None:
+    assert resolve({"url": ["http://a=3", "http://b"], "balance": "weighted"}).balancing == "weighted"
+
+
+def test_nothing_of_a_prompt_is_repeated_unless_it_is_asked_for() -> None:
+    assert (resolved().repeated_text, resolved(repeat="0.5").repeated_text) == (0.0, 0.5)
+
+
+def test_token_ids_need_completions_and_the_tokenizer_of_the_model() -> None:
+    found = problems(prompt_ids=True)
+    assert [problem.partition(":")[0] for problem in found] == [
+        "--prompt-ids is for --endpoint completions", "--prompt-ids needs the model's own tokenizer",
+    ]  # fmt: skip
+    assert len(problems(prompt_ids=True, endpoint="completions")) == 1
+    assert resolved(prompt_ids=True, endpoint="completions", check_usage=True).prompt_ids is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "rank"),
+    [(None, None, 1), ("N", None, 2), ("word", None, 4), (None, "x", 3), ("N", "5", 1), ("N", "x", 4), ("URL", "a://b", 1),
+     ("URL", "localhost:1", 1), ("URL", "x", 4), ("word", "word", 0), ("word", "kind=word", 0), ("word", "kind=word,a", 0),
+     ("word", "words", 4), ("FILE", "x", 2)],
+)  # fmt: skip
+def test_the_row_that_fits_a_value_best_comes_first(wanted: str | None, value: str | None, rank: int) -> None:
+    assert _rank(wanted, value) == rank
