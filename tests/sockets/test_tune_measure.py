@@ -123,7 +123,7 @@ def test_the_exit_status_names_what_left_the_race_without_an_answer(
     statuses: tuple[str, str], exit_: Exit, tmp_path: Path
 ) -> None:
     status = dict(zip((64, 16), statuses, strict=True))
-    found, _ = raced(tmp_path, {}, lambda config: said(100, status[config.gpus], held=False))
+    found, _ = raced(tmp_path, {}, lambda config: said(100, status[config.gpus or 0], held=False))
     assert (found.best, found.exit) == (None, exit_)
 
 

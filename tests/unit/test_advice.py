@@ -68,7 +68,7 @@ def sentences(source: str) -> Iterator[tuple[int, str]]:
     tree = ast.parse(source)
     parts: set[int] = set()
     for node in ast.walk(tree):
-        text = ""
+        text, line = "", getattr(node, "lineno", 0)
         if isinstance(node, ast.JoinedStr):
             parts |= {id(part) for part in node.values}
             text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
@@ -77,7 +77,7 @@ def sentences(source: str) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             text = node.value
         if " " in text.strip():
-            yield node.lineno, text
+            yield line, text
 
 
 def printer_of(path: str) -> str:

@@ -326,7 +326,7 @@ def test_the_last_line_of_the_program_is_the_error(
         assert line == [sys.executable, "-m", "bench.stores.transfer", "get", "s3://b/k", "x"]
         return SimpleNamespace(returncode=status, stdout=" done\n", stderr=err)
 
-    monkeypatch.setattr(words.subprocess, "run", run)
+    monkeypatch.setattr("bench.stores.words.subprocess.run", run)
     with pytest.raises(UsageError) as raised:
         words.transferred("get", "s3://b/k", "x")
     assert str(raised.value) == said

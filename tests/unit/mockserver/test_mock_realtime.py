@@ -225,8 +225,10 @@ def test_a_wrong_message_is_answered_with_an_error(row: dict[str, Any], message:
     ],
 )
 def test_what_is_no_message_is_answered_with_an_error(text: bytes, message: str) -> None:
-    (answer,) = talk().take(text)
-    error = json.loads(answer)["error"]
+    answers = talk().take(text)
+    assert isinstance(answers, list)
+    error = json.loads(answers[0])["error"]
+    assert len(answers) == 1
     assert error["message"].startswith(message)
     assert (error["event_id"], error["type"]) == (None, "invalid_request_error")
 

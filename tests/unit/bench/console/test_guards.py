@@ -83,5 +83,7 @@ def test_nothing_but_http_is_fetched(url: str) -> None:
 
 
 def test_each_refusal_has_the_status_that_http_has_for_it() -> None:
-    statuses = {ConsoleError: 400, NotFound: 404, Conflict: 409, TooLarge: 413, Refused: 422, DiskProblem: 507}
+    statuses: dict[type[ConsoleError], int] = {
+        ConsoleError: 400, NotFound: 404, Conflict: 409, TooLarge: 413, Refused: 422, DiskProblem: 507
+    }  # fmt: skip
     assert {refusal: refusal.status for refusal in statuses} == statuses

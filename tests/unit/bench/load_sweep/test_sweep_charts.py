@@ -10,7 +10,7 @@ import pytest
 
 from bench.documents import load_curves
 from bench.documents.charts import Chart, Line
-from bench.documents.document import Banner, Table
+from bench.documents.document import Banner, Findings, Table
 from bench.documents.sweep_document import repeats_document
 from bench.documents.sweep_words import progress_line, sentences
 from bench.load_sweep.points import RunNumbers
@@ -144,7 +144,7 @@ def test_a_pareto_plot_has_a_frontier_and_what_is_behind_it() -> None:
          "  VALID: – tokens/s, TTFT p50 1 p99 1 ms, TPOT p50 28 p99 1 ms, E2EL p50 1 p99 1 ms"),
     ],
 )  # fmt: skip
-def test_a_line_says_what_a_run_found(changed: dict[str, Number], line: str) -> None:
+def test_a_line_says_what_a_run_found(changed: dict[str, Any], line: str) -> None:
     assert progress_line("VALID", made_run(8, **changed).numbers, None) == line
 
 
@@ -206,4 +206,4 @@ def test_repeats_say_which_runs_count(statuses: list[str], tone: str, said: list
     document = repeats_document(repeats(statuses))
     assert document.banners[0].tone == tone
     blocks = document.sections[0].blocks[1:]
-    assert [finding.text for block in blocks for finding in block.sentences] == said
+    assert [finding.text for block in blocks if isinstance(block, Findings) for finding in block.sentences] == said

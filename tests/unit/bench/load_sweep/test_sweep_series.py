@@ -141,7 +141,7 @@ def test_at_a_rate_a_run_has_200_arrivals_and_no_users_to_start_one_by_one(tmp_p
 def test_the_length_that_is_given_is_kept(
     given: Mapping[str, Any], lasts_s: float | None, warmup_s: float, ramp_s: float, tmp_path: Path
 ) -> None:
-    (config,) = swept_with(UNLIMITED | given, MadeSeries(tmp_path), "concurrency=2")
+    (config,) = swept_with({**UNLIMITED, **given}, MadeSeries(tmp_path), "concurrency=2")
     assert (config.lasts_s, config.warmup_s, ramp_up_s(config)) == (lasts_s, warmup_s, ramp_s)
 
 
@@ -197,7 +197,7 @@ def test_a_sweep_goes_on_only_as_it_was_begun(
     other: Mapping[str, Any], resume: bool, said: str, tmp_path: Path
 ) -> None:
     swept(MadeSeries(tmp_path))
-    series, given = MadeSeries(tmp_path), GIVEN | other
+    series, given = MadeSeries(tmp_path), {**GIVEN, **other}
     with pytest.raises(UsageError, match=said):
         sweep(lambda flags: resolve({**given, **flags}), parse("concurrency=1,2", 2), series,
               given=given, gpus=None, resume=resume)  # fmt: skip
@@ -238,7 +238,7 @@ def test_sessions_begin_in_their_middle_unless_they_are_rows_of_a_file(tmp_path:
     rows.write_text('{"prompt": "Hello."}\n')
 
     def begin(name: str, loads: str = "sessions=2", **given: Any) -> str:
-        (config,) = swept_with(UNLIMITED | given, MadeSeries(tmp_path / name), loads)
+        (config,) = swept_with({**UNLIMITED, **given}, MadeSeries(tmp_path / name), loads)
         return config.sessions_begin
 
     assert begin("recipe", dataset="coding-agent") == "middle"
