@@ -122,7 +122,8 @@ def test_a_short_visit_that_broke_at_a_lower_load_is_not_hidden() -> None:
     slow = [made_visit(n, load, 1.0, phase="scout", requests=2) for n, load in ((1, 2.0), (2, 1.0))]
     lost = made_visit(3, 0.5, 1.0, verdict="INVALID")
     held = in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3)[2:]
-    begin = "At least 32/s (99% sure): --max ends the search there, and the server may hold more; 0% broke ttft:p99<500ms there. "
+    begin = "At least 32/s (99% sure): --max ends the search there, and the server may hold more; "
+    begin += "0% broke ttft:p99<500ms there. "
     for short, said in ((slow[1:], "1 short visit broke an objective, at 1/s."),
                         (slow, "2 short visits broke an objective, the lowest at 1/s.")):  # fmt: skip
         search = made_search(*short, lost, *held, most=32.0)
