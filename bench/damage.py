@@ -154,7 +154,7 @@ def _wrong_records(directory: RunDirectory) -> Iterator[str]:
                 yield f"{path}, line {number}: {e}"
 
 
-def _lines(path: Path, wrong: Callable[[object, str], Iterator[str]]) -> Iterator[str]:
+def _lines(path: Path, wrong: Callable[[Any, str], Iterator[str]]) -> Iterator[str]:
     if not path.exists():
         return
     for number, line in whole_lines(path):
@@ -174,7 +174,7 @@ def _decoded(content: bytes) -> object:
         return f"not JSON: {e}"
 
 
-def _wrong_sample(row: Any, where: str) -> Iterator[str]:
+def _wrong_sample(row: dict[str, Any], where: str) -> Iterator[str]:
     found = [*misfits(row, _Sample, where, least=0)]
     yield from found
     if found:
@@ -190,7 +190,7 @@ def _wrong_sample(row: Any, where: str) -> Iterator[str]:
         yield f"{where} sent and done stand together"
 
 
-def _wrong_ledger_line(row: Any, where: str) -> Iterator[str]:
+def _wrong_ledger_line(row: dict[str, Any], where: str) -> Iterator[str]:
     found = [*misfits(row, _LedgerLine, where, least=0)]
     yield from found
     if found:

@@ -101,7 +101,14 @@ def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Pat
     assert found.endswith("more lines are damaged")
 
 
-GOOD_SAMPLE: dict[str, Any] = {"t_ns": 1, "pause_ns": [1, 2], "loop_lag_ms": {"p99": None}, "cpu": 1e12, "sent": 1, "done": 0}
+GOOD_SAMPLE: dict[str, Any] = {
+    "t_ns": 1,
+    "pause_ns": [1, 2],
+    "loop_lag_ms": {"p99": None},
+    "cpu": 1e12,
+    "sent": 1,
+    "done": 0,
+}
 SAMPLES: list[tuple[bytes, list[str]]] = [
     (orjson.dumps(GOOD_SAMPLE), []),
     (orjson.dumps({"t_ns": 1, "pause_ns": None, "loop_lag_ms": [0.5], "run_queue_share": -1e12}), []),
@@ -109,7 +116,8 @@ SAMPLES: list[tuple[bytes, list[str]]] = [
     (orjson.dumps({**GOOD_SAMPLE, "t_ns": "x", "sent": None}), [' t_ns must be a whole number from 0 on, not "x"']),
     (orjson.dumps({**GOOD_SAMPLE, "pause_ns": [1]}), [" pause_ns must hold two times"]),
     (orjson.dumps({**GOOD_SAMPLE, "cpu": 1.1e12}), [" cpu holds more than any clock measures"]),
-    (orjson.dumps({**GOOD_SAMPLE, "loop_lag_ms": {"p50": 1, "p99": 1e13}}), [" loop_lag_ms holds more than any clock measures"]),
+    (orjson.dumps({**GOOD_SAMPLE, "loop_lag_ms": {"p50": 1, "p99": 1e13}}),
+     [" loop_lag_ms holds more than any clock measures"]),
     (orjson.dumps({**GOOD_SAMPLE, "done": None}), [" sent and done stand together"]),
 ]  # fmt: skip
 

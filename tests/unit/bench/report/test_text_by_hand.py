@@ -57,10 +57,12 @@ DOCUMENT = Document(
             ),
             "what it is",
         ),
-        Section("Later", (Tiles((Tile("T", "5", "ms", "more", "4–6"), Tile("U", "6", ""))), Code("Run", "a b\nc d", Level.DETAILS))),
+        Section("Later", (Tiles((Tile("T", "5", "ms", "more", "4–6"), Tile("U", "6", ""))),
+                          Code("Run", "a b\nc d", Level.DETAILS))),
         Section("Never", (Paragraph("deep"),), level=Level.DETAILS),
         Section("Same", (Table("Same", (Column("k"),), (Row((Cell("v"),)),)), Paragraph("text", ("title", "where")))),
-        Section("", (Findings((Finding("do it", "warn", "bench run"), Finding("", "", "bench x"), Finding("words", "bad"))),)),
+        Section("", (Findings((Finding("do it", "warn", "bench run"), Finding("", "", "bench x"),
+                               Finding("words", "bad"))),)),
         Section("Drawn", (Period({}),)),
     ),
     subtitle="what it is about", heading=True,
@@ -308,7 +310,7 @@ what it is
 text where
 
 - `bench run` do it
-- `bench x` 
+- `bench x`
 - words
 """
     )

@@ -121,7 +121,11 @@ CASES: list[tuple[str, Any, list[str]]] = [
         {**GOOD, "inner": {"n": 1, "rest": [1, None]}},
         ["line 3: inner.rest[1] must be a number, not null"],
     ),
-    ("inside a mapping", {**GOOD, "by_name": {"w": 1, "x": "y"}}, ['line 3: by_name.x must be a whole number, not "y"']),
+    (
+        "inside a mapping",
+        {**GOOD, "by_name": {"w": 1, "x": "y"}},
+        ['line 3: by_name.x must be a whole number, not "y"'],
+    ),
     ("a word of others", {**GOOD, "kind": "c"}, ["line 3: kind must be 'a' or 'b', not \"c\""]),
     ("an object for a word", {**GOOD, "kind": {}}, ["line 3: kind must be 'a' or 'b', not {}"]),
     ("a colour of others", {**GOOD, "colour": []}, ["line 3: colour must be red or blue, not []"]),

@@ -83,7 +83,9 @@ def test_what_fails_all_the_same_is_the_same_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--out .*file cannot be written \(it is a file\): name another directory"):
         make_directory("--out", tmp_path / "file")
     for write in (refuse_file, lambda flag, path: write_file(flag, path, b"")):
-        with pytest.raises(UsageError, match=r"--junit .* cannot be written \((it i|I)s a directory\): name another file"):
+        with pytest.raises(
+            UsageError, match=r"--junit .* cannot be written \((it i|I)s a directory\): name another file"
+        ):
             write("--junit", tmp_path)
     with pytest.raises(UsageError, match=r"\(there is no directory .*gone\): name another file"):
         refuse_file("--junit", tmp_path / "gone" / "new")
