@@ -15,7 +15,7 @@ import functools
 import math
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import EnumType
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -176,7 +176,7 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
         return isinstance(value, list) and all(_fits(one, arguments[0], least) for one in value)
     if origin in (dict, Mapping):
         return isinstance(value, dict) and all(_fits(one, arguments[1], least) for one in value.values())
-    if isinstance(kind, EnumType):
+    if isinstance(kind, type) and issubclass(kind, Enum):
         return isinstance(value, str) and value in {one.value for one in kind}
     return isinstance(value, dict) and all(
         _fits(value[name], type_of_field, least) if name in value else not required
@@ -197,7 +197,7 @@ def _described(kind: object, least: int | None) -> str:
         return _NAMES[kind]
     if get_origin(kind) in (tuple, list, Sequence):
         return "a list"
-    if isinstance(kind, EnumType):
+    if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(one.value for one in kind)
     return "an object"
 
