@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from bench import manifest
 from bench.clock import NS_PER_S as S
@@ -113,6 +114,12 @@ def test_a_new_state_changes_nothing_else(directory: RunDirectory) -> None:
     assert path.read_bytes() == begun.replace(b"state: preparing", b"state: warming up")
     manifest.mark(directory, RunState.ENDED, begun)
     assert path.read_bytes() == begun.replace(b"state: preparing", b"state: ended")
+
+
+def test_no_part_of_a_manifest_can_be_changed() -> None:
+    parts = [part for part in vars(manifest).values() if isinstance(part, type) and issubclass(part, BaseModel)]
+    assert Manifest in parts
+    assert [part.__name__ for part in parts if part is not BaseModel and not part.model_config.get("frozen")] == []
 
 
 def test_only_what_is_known_is_written(directory: RunDirectory) -> None:
