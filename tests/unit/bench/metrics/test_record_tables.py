@@ -303,6 +303,7 @@ def test_a_record_whose_parts_cannot_be_of_one_request_is_refused_by_its_line(ot
 def test_a_timer_may_be_a_little_early_and_what_did_not_happen_is_in_no_order(other: dict[str, Any]) -> None:
     line = line_of(made_record(), **other)
     assert read([line]) == [from_line(line)]
+    assert record_table._fits(RecordTable([from_line(line)])), "it is not looked at by itself"
 
 
 MOMENTS = ("intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns")
