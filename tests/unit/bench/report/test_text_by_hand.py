@@ -314,3 +314,14 @@ text where
 - words
 """
     )
+
+
+def test_markdown_without_a_title_begins_with_marked_answers_and_shows_texts_side_by_side() -> None:
+    texts = (
+        TwoTexts("two", ("A", "B"), ("same a*", "same b"), 5, ("a note",)),
+        TwoTexts("", ("A",) * 2, ("x", "x"), None),
+    )
+    banners = Banner("VALID", "!", "good"), Banner("ODD", "", "")
+    assert markdown.render(Document("", banners, (Section("", texts),))) == (
+        "### ✅ VALID!\n\n### ODD\n\n### two\n\n- a note\n\n- A: same »a\\*«\n- B: same »b«\n\n- A: x\n- A: x\n"
+    )
