@@ -496,7 +496,7 @@ def test_what_a_visit_broke_is_read_from_its_counts_where_its_summary_is_gone() 
     assert told(made_search(both, goals=(MEAN, TPOT, P99))).headline.endswith(
         "50% of the requests break ttft:p99<500ms."
     )
-    piled = {"kept_up": False, "requests": 0}
+    piled: dict[str, Any] = {"kept_up": False, "requests": 0}
     assert broken(made_visit(1, 8.0, **piled), made_visit(2, 8.0, phase="again", **piled)) == (
         "requests pile up: the server does not keep up."
     )

@@ -191,7 +191,7 @@ def test_blocks_stand_side_by_side_in_cards_or_plain() -> None:
     lead, folded = replace(table, lead=True), Facts("f", (Fact("n", "v"),), folded=True)
     plain, toned = (Findings((Finding("a", "warn"), Finding("b", tone)), "t") for tone in ("", "bad"))
     chart = ChartBlock(Chart("k", "t", "m", "s", [], (0.0, 1.0), [], (), 1.0, ()))
-    for blocks, groups in (
+    cases: list[tuple[list[Block], list[tuple[str, int, bool]]]] = [
         ([chart, chart], [("charts", 2, False)]),
         ([table, table], [("pair", 2, False)]),
         ([table, lead], [("pair", 2, True)]),
@@ -200,7 +200,8 @@ def test_blocks_stand_side_by_side_in_cards_or_plain() -> None:
         ([Facts("f", ()), Code("c", ""), plain, toned], [("card", 1, False)] * 4),
         ([replace(plain, folded=True), replace(toned, title="")], [("plain", 1, False)] * 2),
         ([replace(plain, title="")], [("card", 1, False)]),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for blocks, groups in cases:
         assert [(group.kind, len(group.views), group.lead) for group in html._groups(blocks)] == groups
 
 

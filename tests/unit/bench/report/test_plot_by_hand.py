@@ -125,7 +125,8 @@ def test_a_heat_map_has_its_marks_at_the_borders_of_rows() -> None:
     found = drawn(chart_of(panel={"cells": Cells([[0, 4], [16, 0]], marks)}))
     assert found.y_ticks == (Tick(100.0, "0"), Tick(50.0, "1"), Tick(0.0, "2"))
     assert 'x="0" y="0" width="10000" height="1000" preserveAspectRatio="none"/></svg>' in found.svg
-    for columns in ([], [[]]):  # No image is 0 high.
+    none: list[list[list[int]]] = [[], [[]]]
+    for columns in none:  # No image is 0 high.
         assert "<image" not in drawn(chart_of(panel={"cells": Cells(columns, marks)})).svg
 
 
