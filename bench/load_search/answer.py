@@ -116,7 +116,7 @@ def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numb
     if stopped_by is Ending.TARGET and found.kind is not Kind.NONE:
         return f"The server could no longer be measured. Until then: {_HEADLINES[found.kind](search, found, numbers)}"
     valid = [result for result in search.results if result.valid]
-    if found.kind is Kind.NONE and valid and all(result.verdict == "FAILED" for result in valid):
+    if valid and all(result.verdict == "FAILED" for result in valid):
         begin = "No load held" if stopped_by is Ending.NOTHING_HOLDS else "No answer yet"
         which = "every visit" if len(valid) == len(search.results) else "every valid visit"
         lowest = load_text(min(result.load for result in valid), search.settings.load_kind)
@@ -137,22 +137,20 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
-    at_most = search.sure_of_most
-    but = _what_broke(search, found.at_least, kind, at_most=at_most)
-    if at_most:
+    but = _what_broke(search, found.at_least, kind)
+    if search.sure_of_most:
         why = "--max ends the search there, and the server may hold more; "
     else:
         why = "" if but else "the highest load that was measured, and nothing broke; "
     return f"At least {load} ({sure} sure): {why}{values} there.{but}"
 
 
-def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str:
-    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none.
-    `at_most`: it is the highest load that is allowed."""
+def _what_broke(search: Search, held: float, kind: str) -> str:
+    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none."""
     judged = [kept for _, kept in search.judged]
     if broken := judged.count(False):
         return f" {broken} of {len(judged)} visits did not hold."
-    if search.scout_broke and not at_most:
+    if search.scout_broke:
         return " Above it a short visit broke, and no full visit counts."
     if any(result.load > held for result in search.results):
         return " No full visit above it counts."
@@ -168,7 +166,7 @@ def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str
 def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
     assert found.below is not None
-    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
     load, broken = load_text(found.below, kind), _broken(search, visit, numbers)
     if any(result.load < found.below for result in search.results):
         return f"Below {load}: there {broken}. No full visit below it counts."
@@ -186,7 +184,7 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
             f"{flat.visits} visits from {span}."
         )
     assert found.below is not None
-    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
     return f"No load held: at {load_text(found.below, kind)}, the lowest allowed, {_broken(search, visit, numbers)}."
 
 
@@ -270,8 +268,7 @@ def _scouted(search: Search) -> str:
 def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     known, kind = found.known, search.settings.load_kind
     short = []
-    longest_s = max((result.measure_s for result in search.visits), default=0.0)
-    if found.answers and longest_s < SHORT_S:
+    if found.answers and (longest_s := max(result.measure_s for result in search.visits)) < SHORT_S:
         short = [
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
@@ -296,14 +293,16 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
 
 
 def _required(search: Search, found: Conclusion, require: float) -> str:
-    kind, sure = search.settings.load_kind, search.sure_of(require)
+    kind = search.settings.load_kind
     load = load_text(require, kind)
-    if holds(search, found, require):
-        return f"required: {load} is held ({percent(sure or SURE)} sure)"
-    if found.kind in (Kind.NO_LOAD_HELD, Kind.BELOW) and found.below is not None and found.below <= require:
+    if found.below is not None and found.below <= require:
         return f"required: {load} is not held: {load_text(found.below, kind)} broke"
-    if sure is None or not found.answers:
+    if not found.answers:
         return f"required: {load}; whether it is held is not shown"
+    sure = search.sure_of(require)
+    assert sure is not None
+    if holds(search, found, require):
+        return f"required: {load} is held ({percent(sure)} sure)"
     if found.kind is Kind.UP_TO and sure <= UNSURE:
         return f"required: {load} is not held ({percent(1 - sure)} sure)"
     not_shown = f"required: {load} is not shown to be held"
