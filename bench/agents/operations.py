@@ -79,7 +79,9 @@ class Operations:
         if settings.get("cluster") not in (None, "ray"):
             yield "cluster: an agent may only use the cluster of this machine's settings, ray"
         for text in _texts(dict(settings)):
-            for address in _URL.findall(text):
+            # A word whole, too: what ends a URL for this expression may be the user of a URL: http://127.0.0.1\@elsewhere
+            whole = [word for word in text.split() if _URL.match(word)]
+            for address in dict.fromkeys([*_URL.findall(text), *whole]):
                 if not self._may_reach(address):
                     host = urlsplit(address).hostname or address
                     yield f"{host} is not an allowed target: start the server with --allow-url, or use this machine"

@@ -12,6 +12,7 @@ from bench import manifest
 from bench.damage import explained
 from bench.errors import UsageError
 from bench.metrics.request_rows import request_rows
+from bench.report.metric_table import inert
 from bench.run_facts import run_start_ns
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def _csv(path: Path, rows: Iterable[Row]) -> None:
             if writer is None:
                 writer = csv.DictWriter(file, list(row), lineterminator="\n")
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerow(inert(row))
 
 
 def _parquet(path: Path, rows: Iterable[Row]) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.documents import parts_table
 from bench.documents.details import latencies, rate_names
@@ -104,5 +104,16 @@ def to_csv(summary: RunSummary) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows(summary))
+    writer.writerows(map(inert, rows(summary)))
     return out.getvalue()
+
+
+def inert(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with an apostrophe before each text that a spreadsheet would run as a formula: servers name models and errors.
+    A lone carriage return, which the csv module does not quote, becomes a line feed."""
+    return {key: _inert(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _inert(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t")) else text

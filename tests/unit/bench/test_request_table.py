@@ -11,6 +11,7 @@ from bench import cli
 from bench.config import resolve
 from bench.metrics.request_rows import request_rows
 from bench.records import Outcome, RequestRecord, to_line
+from bench.report.metric_table import inert
 from bench.run_files.run_directory import REQUESTS, RunDirectory
 from tests.support.made_records import START_NS, made_record
 from tests.support.tables import table_of
@@ -69,3 +70,25 @@ def test_the_formats_of_a_run_are_refused_for_several(
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     assert cli.main(["report", str(tmp_path / "sweep"), "--requests", "csv"]) == 2
     assert "name its directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("+1", "'+1"),
+        ("-1+2", "'-1+2"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\t=1", "'\t=1"),
+        ("gone\r=1", "gone\n=1"),
+        ("a=1", "a=1"),
+    ],
+)
+def test_no_text_of_a_server_is_a_formula_of_a_spreadsheet(text: str, cell: str, run: Path) -> None:
+    failed = made_record(0, outcome=Outcome.RESET, chunks_ms=(), error=text, status=None)
+    (run / REQUESTS).write_bytes(to_line(failed))
+    cli.main(["report", str(run), "--requests", "csv", "--quiet"])
+    with (run / "requests.csv").open(newline="", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["error"], row["outcome"]) == (cell, "reset")
+    assert inert({"metric": text, "mean": -1.5, "max": None}) == {"metric": cell, "mean": -1.5, "max": None}
