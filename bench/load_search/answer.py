@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def answer(
 ) -> Answer:
     """The answer of a search that ended so; None: it was killed, and this is what it left."""
     found = conclude(search)
-    lines = _lines(search, found)
+    lines = _lines(search, found, numbers)
     if require is not None:
         lines.append(_required(search, found, require))
     lines.append(_ended(search, stopped_by))
@@ -268,7 +268,7 @@ def hinted(search: Search) -> str:
     return ", ".join(parts)
 
 
-def _lines(search: Search, found: Conclusion) -> list[str]:
+def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     known, kind = found.known, search.settings.load_kind
     short = []
     if found.answers and (longest_s := max(result.measure_s for result in search.visits)) < SHORT_S:
@@ -279,6 +279,10 @@ def _lines(search: Search, found: Conclusion) -> list[str]:
         return short
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
+    goal = next((goal for goal in search.settings.goals if goal.text == known.binding), None)
+    if goal is not None and goal.allowed is not None:
+        broke = [r for r in search.visits if (r.share(goal.text) or 0.0) > goal.allowed]
+        lines += [f"{failures}: read their errors" for failures in [_failures(goal, broke, numbers)] if failures]
     if known.held is not None:
         load, sure = known.held
         lines.append(f"held: {load_text(load, kind)} ({percent(sure)} sure)")
@@ -354,8 +358,20 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
         if mean is not None and mean.log_ratio > 0:
             return f"{goal.text} is {_off(mean.log_ratio)}"
         if goal.allowed is not None and broken is not None and broken > goal.allowed:
-            return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}"
+            because = f" ({failures})" if (failures := _failures(goal, [result], numbers)) else ""
+            return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}{because}"
     return "requests pile up: the server does not keep up"
+
+
+def _failures(goal: Goal, visits: Sequence[Result], numbers: Numbers) -> str:
+    """That requests which failed are most of those that broke an objective in these visits: a failed request breaks every
+    objective. Empty if they are not, if the objective is on failures, or if it judges only some of the requests."""
+    visits = [r for r in visits if goal.text not in r.about and goal.text not in r.jobs]
+    broke = sum(result.violations.get(goal.text, 0) for result in visits)
+    failed = sum(numbers.get(result.n, VisitNumbers()).failed for result in visits)
+    if not visits or 2 * failed <= broke or goal.text.startswith("error_rate"):
+        return ""
+    return f"{min(failed, broke):,} of the {broke:,} requests that broke it failed"
 
 
 def _judged(search: Search, text: str) -> str:

@@ -64,7 +64,7 @@ GROUPS: dict[str, Group] = {
     ),
     "run files": Group(
         ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
-        (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
+        (f"{_BENCH}/run_files", f"{_BENCH}/test_request_record.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
          f"{_BENCH}/metrics/test_record_tables.py", f"{_BENCH}/test_shards.py", f"{_BENCH}/scale/test_cluster_parts.py",
          f"{_BENCH}/console/test_one_console_a_folder.py"),

@@ -56,6 +56,32 @@ def test_up_to() -> None:
     assert found.exit is Exit.GOOD
 
 
+def test_failed_requests_are_named_where_they_are_what_broke_the_objective_that_binds() -> None:
+    broke = {r.n: r.violations[P99.text] for r in BRACKET.visits if (r.share(P99.text) or 0) > 0.01}
+    total = sum(broke.values())
+
+    def second(numbers: dict[int, VisitNumbers]) -> str:
+        return told(BRACKET, Ending.PRECISION, numbers=numbers).lines[1]
+
+    assert second({n: VisitNumbers(failed=failed) for n, failed in broke.items()}) == (
+        f"{total} of the {total} requests that broke it failed: read their errors"
+    )
+    # Failures in visits that held, and too few of them, are not the reason.
+    held = {r.n: VisitNumbers(failed=r.requests) for r in BRACKET.visits if r.n not in broke}
+    few = {n: VisitNumbers(failed=failed // 2) for n, failed in broke.items()}
+    assert second(held) == second(few) == "held: 35/s (99% sure)"
+
+
+def test_a_load_below_which_nothing_was_measured_names_failed_requests() -> None:
+    search = made_search(made_visit(1, 10.0, 0.3), made_visit(2, 8.0, 0.3))
+    plain, failing = (
+        told(search, numbers={n: VisitNumbers(failed=failed) for n in range(1, 3)}).headline for failed in (0, 10_000)
+    )
+    assert "failed" not in plain
+    (broke,) = re.findall(r"break ttft:p99<500ms \(([\d,]+) of the ([\d,]+) requests that broke it failed\)", failing)
+    assert broke[0] == broke[1]
+
+
 def test_visits_that_scatter_are_told_of() -> None:
     shares = (0.0, 0.05, 0.0, 0.06, 0.001, 0.04)
     rows = [("visit", load, share) for load, share in zip((30.0, 31.0) * 3, shares, strict=True)]
