@@ -254,15 +254,18 @@ _HEADLINES: dict[Kind, Callable[[Search, Conclusion, Numbers], str]] = {
 
 
 def _scouted(search: Search) -> str:
-    """What scouts hint at."""
+    hint = hinted(search)
+    return f" Short visits only hint: {hint}." if hint else " No visit has ended."
+
+
+def hinted(search: Search) -> str:
+    """What scouts hint at; empty if there are none."""
     kind, hints = search.settings.load_kind, search.hints
     broke = [result.load for result in hints if search.broke(result)]
     calm = [result.load for result in hints if not search.broke(result)]
-    if not hints:
-        return " No visit has ended."
     parts = [f"nothing clearly broke up to {load_text(max(calm), kind)}"] if calm else []
     parts += [f"{load_text(min(broke), kind)} broke"] if broke else []
-    return f" Short visits only hint: {', '.join(parts)}."
+    return ", ".join(parts)
 
 
 def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:

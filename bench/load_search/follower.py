@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from bench.load.live import LiveNumbers
-from bench.load_search.answer import duration, known_text, load_text
-from bench.load_search.conclusion import Kind, conclude
+from bench.load_search.answer import duration, hinted, known_text, load_text
+from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Search
 from bench.load_search.driver import Follower
 from bench.load_search.evidence import counts, kept_objectives
@@ -53,15 +53,10 @@ _PHASES = {"scout": "a short one at", "visit": "at", "again": "once more and lon
 
 
 def _known(search: Search, at: float) -> str:
-    found = conclude(search)
-    if found.kind is not Kind.NONE or search.visits:
-        return f"known: {known_text(search, found, at)}"
-    kind = search.settings.load_kind
-    calm = [result.load for result in search.hints if not search.broke(result)]
-    broke = [result.load for result in search.hints if search.broke(result)]
-    parts = [f"nothing clearly broke up to {load_text(max(calm), kind)}"] if calm else []
-    parts += [f"{load_text(min(broke), kind)} broke"] if broke else []
-    return f"known: {', '.join(parts)} (short visits, a hint)" if parts else "known: nothing yet"
+    if search.visits:
+        return f"known: {known_text(search, conclude(search), at)}"
+    hint = hinted(search)
+    return f"known: {hint} (short visits, a hint)" if hint else "known: nothing yet"
 
 
 def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:

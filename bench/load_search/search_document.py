@@ -91,7 +91,7 @@ def _visits(search: Search, numbers: Numbers) -> Iterator[Block]:
         return
     goals, inputs, open_loop = search.settings.goals, of_inputs(numbers), search.settings.load_kind == "rate"
     of_goals = (
-        Column(goal.text, below=allowed(goal), drop=10 - min(k, 9)) for k, goal in enumerate(goals)
+        Column(goal.text, below=allowed(goal), drop=len(goals) - k) for k, goal in enumerate(goals)
     )  # The first stays longest.
     columns = (
         Column("Visit"), Column("Load"), Column("Requests"), *of_goals,

@@ -57,8 +57,8 @@ def content_of(
 ) -> SearchContent:
     """The search as the file holds it."""
     settings, found = search.settings, conclude(search)
-    known, seen = found.known, search.known()
-    told = found.answers or found.kind is Kind.BELOW
+    known = found.known
+    seen = search.known() if found.answers or found.kind is Kind.BELOW else None
     return SearchContent(
         schema=SCHEMA,
         load_kind=settings.load_kind,
@@ -67,8 +67,8 @@ def content_of(
         settings=SearchLimits(**{name: getattr(settings, name) for name in SearchLimits.__struct_fields__}),
         visits=[_visit(result) for result in search.results],
         capacity=None if known is None else CapacityInterval(estimate=known.estimate, low=known.low, high=known.high),
-        held=None if seen is None or not found.answers else _sure(seen.held),
-        failed=None if seen is None or not told else _sure(seen.failed),
+        held=None if seen is None else _sure(seen.held),
+        failed=None if seen is None else _sure(seen.failed),
         binding=None if known is None else known.binding,
         conclusion=str(found.kind),
         at_least=found.at_least,

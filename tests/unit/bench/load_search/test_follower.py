@@ -19,9 +19,10 @@ from bench.metrics.objectives import parse_one
 from bench.observer import Cadence
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from bench.statistics.capacity import Mean
 from bench.terminal import Terminal
 from tests.support.changed import replace
-from tests.support.made_visits import in_turn, made_search, made_visit
+from tests.support.made_visits import MEAN, in_turn, made_search, made_visit
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
@@ -144,6 +145,22 @@ def test_a_visit_that_only_piled_up_has_not_failed_yet() -> None:
     assert line(0.0, "again").startswith("visit 8: 35/s did not hold (")
     assert line(0.5, "visit").startswith("visit 8: 35/s did not hold (")
     assert line(0.0, "scout").startswith("visit 8: 35/s broke (")
+
+
+def test_a_mean_is_told_by_how_far_it_is_from_its_limit() -> None:
+    visit = made_visit(8, 35.0, means={MEAN.text: Mean(35.0, -0.2, 0.03)})
+    assert ended_lines(made_search(*in_turn(*SCOUTS), visit, goals=(MEAN,)), visit, None)[0] == (
+        "visit 8: 35/s held (ttft:mean<200ms: -18.1%; 4,000 requests)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.0, "0 s"), (0.5, "0.5 s"), (9.94, "9.9 s"), (10.0, "10 s"), (10.6, "11 s")]
+)
+def test_a_short_time_has_a_fraction(seconds: float, told: str) -> None:
+    stream = io.StringIO()
+    SearchTerminal(stream).visit_begins(searched(0), Visit(1, "scout", 8.0, seconds, seconds))
+    assert f"({told} to settle, {told} to measure; about " in stream.getvalue()
 
 
 class Uncontrolled:

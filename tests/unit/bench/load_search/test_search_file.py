@@ -166,7 +166,7 @@ def test_a_file_of_before_there_were_conclusions_is_rendered(tmp_path: Path) -> 
 )
 def test_what_no_search_has_written_is_refused(place: tuple[Any, ...], value: object) -> None:
     full = made_visit(1, 12.0, jobs={"job:p90<60s": 4}, about={P99.text: 9}, means={MEAN.text: Mean(12.0, -0.2, 0.04)})
-    kept = kept_of(made_search(full))
+    kept = kept_of(made_search(full, goals=(P99, MEAN)))
     from_json(copy.deepcopy(kept), SHA256)
     here: Any = kept
     for key in place[:-1]:
