@@ -22,7 +22,7 @@ GROUPS: dict[str, Group] = {
     "search": Group(
         ("bench/load_search/*.py", "bench/series/*.py"),
         (f"{_BENCH}/load_search", f"{_BENCH}/series", f"{_BENCH}/statistics/test_capacity*.py",
-         f"{_BENCH}/statistics/test_keeps_up.py"),
+         f"{_BENCH}/statistics/test_keeps_up.py", f"{_BENCH}/report/test_series_of_inputs.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits", "tests/sockets/test_limits_command.py")),
