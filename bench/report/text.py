@@ -194,9 +194,11 @@ def _layouts(table: Table) -> Iterator[tuple[Grid, set[int]]]:
     for _, k in droppable:
         left_out = left_out | {k}
         yield _grid(table, left_out, tight=True), left_out
+    # A name is broken over lines too, rather than that the numbers have no room.
+    yield _grid(table, left_out, tight=True, folds=True), left_out
 
 
-def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool = False) -> Grid:
+def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool = False, folds: bool = False) -> Grid:
     kept = [k for k in range(len(table.columns)) if k not in left_out]
     lines = [j for j in range(len(table.below)) if any(_line(row, k, j) for row in table.rows for k in kept if k)]
     grid = Grid(box=None, pad_edge=False, padding=(0, 1, 0, 0 if tight else 1), header_style="dim")
@@ -205,7 +207,7 @@ def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool
         column = table.columns[k]
         # A number that does not fit is broken over two lines, never cut.
         grid.add_column(
-            _head(column), overflow="fold", no_wrap=not k and not column.wrap,
+            _head(column), overflow="fold", no_wrap=not (k or column.wrap or folds),
             justify="left" if column.left or not k else "right",
         )  # fmt: skip
         if beside and k:

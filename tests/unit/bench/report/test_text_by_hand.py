@@ -325,3 +325,9 @@ def test_markdown_without_a_title_begins_with_marked_answers_and_shows_texts_sid
     assert markdown.render(Document("", banners, (Section("", texts),))) == (
         "### ✅ VALID!\n\n### ODD\n\n### two\n\n- a note\n\n- A: same »a\\*«\n- B: same »b«\n\n- A: x\n- A: x\n"
     )
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_long_name_is_broken_over_lines_and_its_number_stays(wrap: bool) -> None:
+    table = Table("", (Column("k", wrap=wrap), Column("n")), (Row((Cell("words " * 14), Cell("12345"))),))
+    assert rendered(table, width=80) == (f"k{'n':>79}\n" + "words " * 12 + "   12345\nwords words\n")

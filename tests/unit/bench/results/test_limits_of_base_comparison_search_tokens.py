@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.results.base import Amount, Between, Count, FromOne, Interval, Portion, Positive, Result, keys
+from bench.results.base import Amount, Between, Count, FromOne, Interval, Portion, Positive, Result, keys, to_plain
 from bench.results.comparison import Share
 from bench.results.schema import schema_of
 from bench.results.search import LoadAmount
-from bench.results.tokens import CountedBy, InputCounts, input_rate
+from bench.results.tokens import CountedBy, InputCounts, Tokens, input_rate
 from tests.support.results import filled
 
 
@@ -65,3 +65,9 @@ def test_inputs_are_counted_by_what_they_are(are: str, tokens: bool, several: bo
     assert (counts.have_tokens, counts.have_several) == (tokens, several)
     assert (input_rate(are), input_rate(are, title=True)) == (f"{are}/s", f"{are.capitalize()}/s")
     assert input_rate(None) == "inputs/s"
+
+
+def test_what_older_files_lack_counts_nothing() -> None:
+    tokens = filled(Tokens)
+    assert to_plain(tokens)["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
+    assert to_plain(tokens)["over_limit"] == {"judged": 0, "requests": 0, "share": None}

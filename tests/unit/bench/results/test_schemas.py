@@ -145,12 +145,6 @@ def test_times_that_no_reply_says_are_left_out() -> None:
     assert lacking.times() == {"ttft_ms": some}
 
 
-def test_what_older_files_lack_counts_nothing() -> None:
-    tokens = filled(Tokens)
-    assert to_plain(tokens)["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
-    assert to_plain(tokens)["over_limit"] == {"judged": 0, "requests": 0, "share": None}
-
-
 def _below(kind: type[Result]) -> set[type[Result]]:
     return {
         one for each in kind.__subclasses__() if each.__module__.startswith("bench.") for one in (each, *_below(each))
