@@ -184,7 +184,7 @@ def test_the_figures_of_the_page_of_accuracy_are_rows_of_the_measurements() -> N
     page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     assert page.count("\n") <= 150
     rows = [line for line in page.splitlines() if re.match(r"\| .*\d", line)]
-    assert len(rows) > 20
+    assert len(rows) > 15
     assert [row for row in rows if row not in measured] == [], "docs/dev/ has been measured anew: take its rows"
 
 
