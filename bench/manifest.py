@@ -190,7 +190,7 @@ def mark(directory: RunDirectory, state: RunState, content: bytes | None = None)
     """Change the state alone in run.yaml, or in this content of it: nothing else is written anew. Raises OSError."""
     before = (directory.path / MANIFEST).read_bytes() if content is None else content
     # A key of the configuration, the only other mapping of this depth, that is named `state` there is none.
-    directory.write(MANIFEST, re.sub(rb"(?m)^  state: .*$", f"  state: {state}".encode(), before, count=1))
+    directory.write(MANIFEST, re.sub(rb"(?m)^  state: .*$", f"  state: {state}".encode(), before))
 
 
 def read(directory: RunDirectory) -> StoredRun:

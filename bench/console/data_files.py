@@ -186,7 +186,9 @@ def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MOST_FILES:
                 raise TooLarge(tr("the ZIP has more than %(n)s files", n=MOST_FILES))
-            ensure_room(folder, tr("the unpacked ZIP"), sum(member.file_size for member in members))
+            if (unpacked := sum(member.file_size for member in members)) > MOST_UPLOADED:
+                raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
+            ensure_room(folder, tr("the unpacked ZIP"), unpacked)
             for member in members:
                 with archive.open(member) as file:
                     yield member.filename, _Unpacked(file, left)

@@ -53,6 +53,8 @@ async def fetch(
                     )
                 return Path(urlsplit(url).path).name or "data.jsonl", await _limited(reply.aiter_bytes())
         raise ConsoleError(tr("more than %(n)s redirects", n=MOST_REDIRECTS))
+    except (httpx.InvalidURL, ValueError) as e:
+        raise ConsoleError(tr("give an http:// or https:// URL")) from e
     except httpx.HTTPError as e:
         why = str(e) or type(e).__name__
         host = urlsplit(url).hostname

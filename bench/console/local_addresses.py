@@ -38,6 +38,17 @@ def is_local(address: str) -> bool:
     return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
 
 
+def is_own(address: str) -> bool:
+    """Whether an address of a network is one of this machine's: only such an address can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 async def public_address(host: str, port: int, resolve: Resolve = resolved) -> str:
     """An address of the host. Raises ConsoleError if one of them is local, or the name cannot be resolved."""
     try:
@@ -45,7 +56,7 @@ async def public_address(host: str, port: int, resolve: Resolve = resolved) -> s
     except (OSError, UnicodeError) as e:
         why = getattr(e, "strerror", None) or e
         raise ConsoleError(tr("%(host)s cannot be fetched from (%(why)s): check the URL", host=host, why=why)) from e
-    if local := [address for address in addresses if is_local(address)]:
+    if local := [address for address in addresses if is_local(address) or is_own(address)]:
         raise ConsoleError(
             tr(
                 "%(host)s leads to %(address)s, an address of this machine or its link: "

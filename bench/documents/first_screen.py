@@ -31,6 +31,7 @@ from bench.verdict.advice import advice_of
 
 if TYPE_CHECKING:
     from bench.results.numbers import TooFewValues
+    from bench.results.run import RunOrigin
     from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 
 TROUBLESHOOTING = "docs/troubleshooting.md"
@@ -347,12 +348,24 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
     for stat in ("p50", "p90", "p99"):
         missing = row.too_few.get(stat)
         if missing is not None and missing.run_s is not None:
-            requests = summary.run.config.get("requests")
-            instead = "in place of --requests " if requests is not None else ""
             name = headline.PERCENTILES[stat]
-            text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"
-            yield Finding(text, command=f"--duration {math.ceil(missing.run_s)}s")
+            gives = f"gives {'the median' if stat == 'p50' else name} its interval"
+            yield _lasting(summary.run, math.ceil(missing.run_s), gives)
             return
+
+
+def _lasting(run: RunOrigin, seconds: int, gives: str) -> Finding:
+    """How to make the load last so long. Loads whose length is not `--duration` refuse it, or end before it."""
+    config = run.config
+    changes = next((flag for flag in ("steps", "ramp") if config.get(flag) is not None), None)
+    if changes is not None:
+        return Finding(f"of {seconds} s in all {gives}", command=f"--{changes}")
+    if config.get("mode") == "trace" and run.stop_reason == "requests":
+        return Finding(f"with {seconds} s of requests {gives}", command="--dataset")
+    if config.get("mode") == "throughput" and config.get("max_concurrency") is None:
+        return Finding(f"for {seconds} s of load {gives}", command="--requests")
+    instead = "in place of --requests " if config.get("requests") is not None else ""
+    return Finding(f"{instead}{gives}", command=f"--duration {seconds}s")
 
 
 def _calibrate(summary: RunSummary) -> Iterator[Finding]:

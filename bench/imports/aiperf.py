@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from bench.clock import NS_PER_S
+from bench.errors import UsageError
 from bench.imports.foreign import ONE_GAP, ForeignRequest, ForeignRun, ResultFile, Tool, read_file, without_requests
 from bench.records import Outcome
 
@@ -47,17 +48,20 @@ class _Request(msgspec.Struct):
         if metric is None:
             return None
         values = [metric.value] if isinstance(metric.value, int | float) else metric.value
-        return [value * _SECONDS.get(metric.unit, 1e-3) for value in values]
+        unit = metric.unit or "ms"
+        if unit not in _SECONDS:
+            raise UsageError(f"{name} is in {unit!r}: the known units of time are {', '.join(_SECONDS)}")
+        return [value * _SECONDS[unit] for value in values]
 
     def second(self, name: str) -> float | None:
         """The value of a metric of time."""
         values = self.seconds(name)
         return values[0] if values else None
 
-    def tokens(self, *names: str) -> int | None:
+    def tokens(self, *names: str) -> float | None:
         """The first of these counts that there is."""
         values = (metric.value for name in names if (metric := self.metrics.get(name)) is not None)
-        return next((round(value) for value in values if isinstance(value, int | float)), None)
+        return next((value for value in values if isinstance(value, int | float)), None)
 
 
 class _Phase(msgspec.Struct):

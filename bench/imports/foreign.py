@@ -26,7 +26,8 @@ ONE_GAP = "the file has no times of single tokens: ITL is the mean of each reque
 class ForeignRequest:
     """A request as another client saw it, in seconds. None: the file does not say.
 
-    `gaps_s`: between the chunks of its reply. `outcome`: INTERRUPTED and CANCELLED are neither successes nor failures.
+    `gaps_s`: between the chunks of its reply. Counts of tokens are as in the file: not whole in some.
+    `outcome`: INTERRUPTED and CANCELLED are neither successes nor failures.
     """
 
     sent_s: float | None = None
@@ -36,8 +37,8 @@ class ForeignRequest:
     """From its send to its end."""
     ttft_s: float | None
     gaps_s: Sequence[float] | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: float | None = None
+    output_tokens: float | None = None
     outcome: Outcome = Outcome.OK
     status: int | None = None
     error: str | None = None
@@ -101,13 +102,13 @@ def read_file(path: Path) -> ResultFile:
         return ResultFile(path, [json.loads(text)])
     except RecursionError:
         raise UsageError(f"{path} is not a result file: it is nested too deeply") from None
-    except json.JSONDecodeError as e:
+    except ValueError as e:  # Not JSON, or a number of more digits than Python reads.
         whole = e
     documents = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             documents += [json.loads(line)] if line.strip() else []
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             where = f"line {number} is not JSON" if documents else f"it is not JSON ({whole})"
             raise UsageError(f"{path} is not a result file: {where}") from None
     return ResultFile(path, documents)

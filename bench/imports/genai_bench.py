@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -35,7 +36,7 @@ class _Totals(msgspec.Struct):
 class _Result(msgspec.Struct):
     aggregated_metrics: _Totals
     individual_request_metrics: Sequence[_Request]
-    unit: str = msgspec.field(name="_time_unit", default="s")
+    unit: Literal["ms", "s"] = msgspec.field(name="_time_unit", default="s")
 
 
 class _Experiment(msgspec.Struct):
@@ -49,7 +50,7 @@ def _recognizes(file: ResultFile) -> bool:
 
 def _read(file: ResultFile) -> Iterator[ForeignRun]:
     result, experiment = file.convert(file.first, _Result), _experiment(file.path.parent / EXPERIMENT)
-    totals, seconds = result.aggregated_metrics, _SECONDS.get(result.unit, 1.0)
+    totals, seconds = result.aggregated_metrics, _SECONDS[result.unit]
     yield ForeignRun(
         requests=spread([_request(row, seconds) for row in result.individual_request_metrics], totals.run_duration),
         duration_s=totals.run_duration,
@@ -73,16 +74,12 @@ def _request(row: _Request, seconds: float) -> ForeignRequest:
     return ForeignRequest(
         latency_s=latency,
         ttft_s=None if failed else ttft,
-        input_tokens=_count(row.num_input_tokens),
-        output_tokens=None if failed else _count(row.num_output_tokens),
+        input_tokens=row.num_input_tokens,
+        output_tokens=None if failed else row.num_output_tokens,
         outcome=Outcome.HTTP_ERROR if failed else Outcome.OK,
         status=row.error_code,
         error=row.error_message,
     )
-
-
-def _count(value: float | None) -> int | None:
-    return None if value is None else round(value)
 
 
 TOOL = Tool("genai-bench", _recognizes, _read)

@@ -35,8 +35,9 @@ def make_run(
     """A new run directory with these requests. `place`: of the run in its file.
 
     Raises UsageError if there is a run already, or nothing to import."""
-    if not run.requests:
-        raise UsageError(f"{source} has no requests")
+    if all(request.warmup for request in run.requests):
+        beyond = " after its warm-up" if run.requests else ""
+        raise UsageError(f"{source} has no requests{beyond}")
     if problems := [
         f"{source}: request {number}: {problem}"
         for number, request in enumerate(run.requests, 1)
@@ -61,7 +62,7 @@ def _problem(request: ForeignRequest) -> str | None:
         if seconds is not None and not 0 <= seconds < _LATEST_S:
             return f"it has a time of {seconds} s"
     for count in (request.input_tokens, request.output_tokens):
-        if count is not None and not 0 <= count <= MOST_TOKENS:
+        if count is not None and not 0 <= count <= MOST_TOKENS:  # Not a number, too.
             return f"it has {count} tokens"
     return None
 
@@ -156,17 +157,21 @@ def _record(request: ForeignRequest, index: int, sent_s: float, first_s: float) 
         chunk_ns=tuple(at(sent_s + chunk) for chunk in chunks),
         chunk_tokens=tokens,
         chunk_kind="c" * len(chunks),
-        input_tokens=request.input_tokens,
-        output_tokens=request.output_tokens,
+        input_tokens=_whole(request.input_tokens),
+        output_tokens=_whole(request.output_tokens),
         output_tokens_from=None if request.output_tokens is None else "usage",
     )
+
+
+def _whole(count: float | None) -> int | None:
+    return None if count is None else round(count)
 
 
 def _chunks(request: ForeignRequest) -> tuple[list[float], tuple[int, ...] | None]:
     """When chunks came, in seconds after the send, and their tokens. Without gaps: the first token and all others."""
     if request.ttft_s is None:
         return [], None
-    count = request.output_tokens or 0
+    count = _whole(request.output_tokens) or 0
     if request.gaps_s is not None:
         chunks = [*accumulate((request.ttft_s, *request.gaps_s))]
         return chunks, (1,) * count if count == len(chunks) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -24,7 +25,7 @@ class Detailed(msgspec.Struct):
     output_lens: Sequence[int]
     errors: Sequence[str]
     duration: float
-    request_rate: float | str = "inf"
+    request_rate: float | Literal["inf"] = "inf"
     max_concurrency: int | None = None
     backend: str = ""
 

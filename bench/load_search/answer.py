@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def answer(
 ) -> Answer:
     """The answer of a search that ended so; None: it was killed, and this is what it left."""
     found = conclude(search)
-    lines = _lines(search, found)
+    lines = _lines(search, found, numbers)
     if require is not None:
         lines.append(_required(search, found, require))
     lines.append(_ended(search, stopped_by))
@@ -116,7 +116,7 @@ def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numb
     if stopped_by is Ending.TARGET and found.kind is not Kind.NONE:
         return f"The server could no longer be measured. Until then: {_HEADLINES[found.kind](search, found, numbers)}"
     valid = [result for result in search.results if result.valid]
-    if found.kind is Kind.NONE and valid and all(result.verdict == "FAILED" for result in valid):
+    if valid and all(result.verdict == "FAILED" for result in valid):
         begin = "No load held" if stopped_by is Ending.NOTHING_HOLDS else "No answer yet"
         which = "every visit" if len(valid) == len(search.results) else "every valid visit"
         lowest = load_text(min(result.load for result in valid), search.settings.load_kind)
@@ -137,22 +137,20 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
-    at_most = search.sure_of_most
-    but = _what_broke(search, found.at_least, kind, at_most=at_most)
-    if at_most:
+    but = _what_broke(search, found.at_least, kind)
+    if search.sure_of_most:
         why = "--max ends the search there, and the server may hold more; "
     else:
         why = "" if but else "the highest load that was measured, and nothing broke; "
     return f"At least {load} ({sure} sure): {why}{values} there.{but}"
 
 
-def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str:
-    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none.
-    `at_most`: it is the highest load that is allowed."""
+def _what_broke(search: Search, held: float, kind: str) -> str:
+    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none."""
     judged = [kept for _, kept in search.judged]
     if broken := judged.count(False):
         return f" {broken} of {len(judged)} visits did not hold."
-    if search.scout_broke and not at_most:
+    if search.scout_broke:
         return " Above it a short visit broke, and no full visit counts."
     if any(result.load > held for result in search.results):
         return " No full visit above it counts."
@@ -168,7 +166,7 @@ def _what_broke(search: Search, held: float, kind: str, *, at_most: bool) -> str
 def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
     assert found.below is not None
-    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
     load, broken = load_text(found.below, kind), _broken(search, visit, numbers)
     if any(result.load < found.below for result in search.results):
         return f"Below {load}: there {broken}. No full visit below it counts."
@@ -186,7 +184,7 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
             f"{flat.visits} visits from {span}."
         )
     assert found.below is not None
-    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
     return f"No load held: at {load_text(found.below, kind)}, the lowest allowed, {_broken(search, visit, numbers)}."
 
 
@@ -267,11 +265,10 @@ def _scouted(search: Search) -> str:
     return f" Short visits only hint: {', '.join(parts)}."
 
 
-def _lines(search: Search, found: Conclusion) -> list[str]:
+def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     known, kind = found.known, search.settings.load_kind
     short = []
-    longest_s = max((result.measure_s for result in search.visits), default=0.0)
-    if found.answers and longest_s < SHORT_S:
+    if found.answers and (longest_s := max(result.measure_s for result in search.visits)) < SHORT_S:
         short = [
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
@@ -279,6 +276,10 @@ def _lines(search: Search, found: Conclusion) -> list[str]:
         return short
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
+    goal = next((goal for goal in search.settings.goals if goal.text == known.binding), None)
+    if goal is not None and goal.allowed is not None:
+        broke = [r for r in search.visits if (r.share(goal.text) or 0.0) > goal.allowed]
+        lines += [f"{failures}: read their errors" for failures in [_failures(goal, broke, numbers)] if failures]
     if known.held is not None:
         load, sure = known.held
         lines.append(f"held: {load_text(load, kind)} ({percent(sure)} sure)")
@@ -292,14 +293,16 @@ def _lines(search: Search, found: Conclusion) -> list[str]:
 
 
 def _required(search: Search, found: Conclusion, require: float) -> str:
-    kind, sure = search.settings.load_kind, search.sure_of(require)
+    kind = search.settings.load_kind
     load = load_text(require, kind)
-    if holds(search, found, require):
-        return f"required: {load} is held ({percent(sure or SURE)} sure)"
-    if found.kind in (Kind.NO_LOAD_HELD, Kind.BELOW) and found.below is not None and found.below <= require:
+    if found.below is not None and found.below <= require:
         return f"required: {load} is not held: {load_text(found.below, kind)} broke"
-    if sure is None or not found.answers:
+    if not found.answers:
         return f"required: {load}; whether it is held is not shown"
+    sure = search.sure_of(require)
+    assert sure is not None
+    if holds(search, found, require):
+        return f"required: {load} is held ({percent(sure)} sure)"
     if found.kind is Kind.UP_TO and sure <= UNSURE:
         return f"required: {load} is not held ({percent(1 - sure)} sure)"
     not_shown = f"required: {load} is not shown to be held"
@@ -352,8 +355,20 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
         if mean is not None and mean.log_ratio > 0:
             return f"{goal.text} is {_off(mean.log_ratio)}"
         if goal.allowed is not None and broken is not None and broken > goal.allowed:
-            return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}"
+            because = f" ({failures})" if (failures := _failures(goal, [result], numbers)) else ""
+            return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}{because}"
     return "requests pile up: the server does not keep up"
+
+
+def _failures(goal: Goal, visits: Sequence[Result], numbers: Numbers) -> str:
+    """That requests which failed are most of those that broke an objective in these visits: a failed request breaks every
+    objective. Empty if they are not, if the objective is on failures, or if it judges only some of the requests."""
+    visits = [r for r in visits if goal.text not in r.about and goal.text not in r.jobs]
+    broke = sum(result.violations.get(goal.text, 0) for result in visits)
+    failed = sum(numbers.get(result.n, VisitNumbers()).failed for result in visits)
+    if not visits or 2 * failed <= broke or goal.text.startswith("error_rate"):
+        return ""
+    return f"{min(failed, broke):,} of the {broke:,} requests that broke it failed"
 
 
 def _judged(search: Search, text: str) -> str:

@@ -73,8 +73,8 @@ def conclude(search: Search) -> Conclusion:
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
     if search.sure_of_most:
         return Conclusion(Kind.AT_LEAST, at_least=held)  # Some visits may have broken: the edge is not below this load.
-    known = search.known()
-    if search.bracketed and known is not None and known.low < known.high and known.estimate < known.top:
+    known = search.known() if search.bracketed else None
+    if known is not None and known.estimate < known.top:
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)

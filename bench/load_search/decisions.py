@@ -242,8 +242,8 @@ class Search:
     def time_left_s(self) -> float:
         """How much longer it will take: visits make the interval narrower as the root of their time."""
         left = max(0.0, self.settings.budget_s - self.seconds)
-        known = self.known()
-        if known is None or not self.bracketed:
+        known = self.known() if self.bracketed else None
+        if known is None:
             return left
         visited_s = math.fsum(result.seconds for result in self.visits)
         wanted_s = visited_s * ((known.high / known.low - 1) / self.settings.precision) ** 2

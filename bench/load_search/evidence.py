@@ -75,11 +75,10 @@ def hint_fails(goals: Sequence[Goal], result: Result) -> bool:
             if mean is not None and mean.log_ratio > _SCOUT_MEAN:
                 return True
             continue
-        share = result.share(goal.text) or 0.0
-        broken = result.violations.get(goal.text, 0)
-        if broken >= _LEAST_BROKEN and share > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
+        broken, judged = result.violations.get(goal.text, 0), result.judged(goal.text)
+        if broken >= _LEAST_BROKEN and broken > judged * max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
             return True
         d = max(LEAST_D, 3 * result.act.get(goal.text, 0.0))
-        if deviance_above(broken, result.judged(goal.text), goal.allowed) > _SIGNIFICANT * d:
+        if deviance_above(broken, judged, goal.allowed) > _SIGNIFICANT * d:
             return True
     return False

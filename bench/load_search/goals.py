@@ -42,6 +42,8 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
             f'--slo "{text}": {metric} rises with the load, so no load is the highest that keeps it; give a latency, '
             "error_rate or goodput, and read the throughput at the load that is found"
         )
+    if metric == "jobs_per_hour_per_user":
+        raise UsageError(f'--slo "{text}": every load keeps it, so none is the highest; give a limit above 0')
     if metric == "error_rate":
         return Goal(text, _share(text, limit))
     if metric in ("goodput", *ANSWER_SHARES):

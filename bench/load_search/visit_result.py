@@ -53,7 +53,7 @@ def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
 
 def _as_job_seconds(objective: Objective) -> Objective:
     """Jobs an hour of one user are 3600 / mean job seconds: at least so many is a mean of at most so long."""
-    if objective.metric != "jobs_per_hour_per_user" or objective.limit <= 0 or objective.op not in _OTHER_WAY:
+    if objective.metric != "jobs_per_hour_per_user" or objective.limit <= 0:
         return objective
     op = _OTHER_WAY[objective.op]
     return replace(objective, metric=JOB, stat="mean", op=op, limit=S_PER_H / objective.limit, unit="s")
@@ -238,7 +238,7 @@ def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | 
         broken = float((~np.isnan(values) & ~_holds(objective, values)).sum())
     else:
         q, pauses = QUANTILES[objective.stat], metric.of(run)
-        own = np.split(pauses.ns / NS_PER_MS, pauses.starts(len(run))[1:-1])
+        own = np.split(pauses.ns, pauses.starts(len(run))[1:-1])
         values = np.array([np.quantile(each, q) if len(each) else np.nan for each in own], dtype=np.float64)
         beyond = int((~_holds(objective, pauses.ns / NS_PER_MS)).sum())
         broken = beyond / len(pauses.ns) * int(run.ok.sum()) if len(pauses.ns) else 0.0

@@ -51,7 +51,7 @@ def checked(record: RequestRecord) -> RequestRecord:
         ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),
     )  # fmt: skip
     before, latest = moments[0]
-    for name, at in moments[1:]:
+    for name, at in moments:
         if at is None:
             continue
         if at < latest - ORDER_WITHIN_NS:

@@ -19,7 +19,7 @@ _COLOUR = (58, 118, 226)
 def data_url(cells: Cells) -> str:
     """The image: a pixel a cell, the lowest row at the bottom."""
     rows = len(cells.columns[0])
-    most = max((n for column in cells.columns for n in column), default=0) or 1
+    most = max([1, *(n for column in cells.columns for n in column)])
     lines = bytearray()
     for row in range(rows - 1, -1, -1):
         levels = [math.ceil((_LEVELS - 1) * math.sqrt(column[row] / most)) for column in cells.columns]

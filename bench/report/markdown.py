@@ -97,7 +97,7 @@ def _list(sentences: Iterable[str]) -> list[str]:
 
 
 def _finding(finding: Finding) -> str:
-    return f"`{finding.command}` {escaped(finding.text)}" if finding.command else escaped(finding.text)
+    return f"`{finding.command}` {escaped(finding.text)}".rstrip() if finding.command else escaped(finding.text)
 
 
 def _table(table: Table) -> Iterator[str]:

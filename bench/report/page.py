@@ -147,7 +147,7 @@ def _short(value: float | None) -> float | None:
     """As many digits as a page shows: four, and all before the point."""
     if value is None:
         return None
-    short = float(f"{value:.4g}") if abs(value) < 1e3 else round(value)
+    short = float(f"{value:.4g}") if abs(value) < 1e4 else round(value)
     return int(short) if short == int(short) else short
 
 

@@ -97,15 +97,15 @@ def _svg(chart: Chart, label: str, inside: str) -> str:
 
 def _cells(chart: Chart, panel: Panel, label: str) -> Plot:
     assert panel.cells is not None
-    columns, rows = panel.cells.columns, max(len(panel.cells.columns[0]), 1) if panel.cells.columns else 1
-    image = ""
-    if columns:
+    rows = len(panel.cells.columns[0]) if panel.cells.columns else 0
+    image, top = "", max(rows, 1)
+    if rows:
         image = (
             f'<image href="{heat_map.data_url(panel.cells)}" x="0" y="0" width="{WIDTH}" height="{HEIGHT}" '
             'preserveAspectRatio="none"/>'
         )
-    ticks = tuple(Tick(_short(100 - at / rows * 100), text) for at, text in panel.cells.marks)
-    return Plot(_svg(chart, label, image), ticks, rows)
+    ticks = tuple(Tick(_short(100 - at / top * 100), text) for at, text in panel.cells.marks)
+    return Plot(_svg(chart, label, image), ticks, top)
 
 
 @dataclass(frozen=True, slots=True)

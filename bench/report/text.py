@@ -44,7 +44,7 @@ def render(document: Document, level: Level = Level.FIRST, *, width: int = 100) 
 def render_plain(page: RenderableType, width: int) -> str:
     """A page as plain text, at most `width` columns wide, without blanks at the ends of lines."""
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None, force_terminal=False).print(page)
+    Console(file=out, width=width, color_system=None).print(page)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 

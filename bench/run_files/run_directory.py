@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: type[object] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The same in C, where PyYAML was built with it: ten times as quick."""
-_READ_AHEAD = 1 << 17
+_READ_AHEAD = 131_072
 """Bytes that a file of lines is read by: a line of 128 tokens has three thousand."""
 
 
@@ -282,7 +282,7 @@ class RunDirectory:
 
     def _is_whole(self, name: str) -> bool:
         path = self.path / name
-        return path.exists() and path.stat().st_size > 0
+        return path.exists() and bool(path.stat().st_size)
 
     def _every_shard(self, name: str) -> list[Path]:
         found = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
@@ -290,9 +290,14 @@ class RunDirectory:
 
     def write(self, name: str, content: bytes) -> None:
         """Put a whole file in place: readers see the old or the new one, never half of it."""
+        self.write_parts(name, [content])
+
+    def write_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """The same for a file that is made piece by piece."""
         draft = self.path / f".{name}.new"
         try:
-            draft.write_bytes(content)
+            with draft.open("wb") as file:
+                file.writelines(parts)
             draft.replace(self.path / name)
         except OSError:  # A full disk: half of a file is no use, and takes room.
             draft.unlink(missing_ok=True)

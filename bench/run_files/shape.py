@@ -28,8 +28,6 @@ T = TypeVar("T")
 MOST = 2**62
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
-_LONGEST = 200
-"""Characters of a place: that of a list in itself would grow without an end."""
 MOST_VALUES = 1_000_000
 """Of a document of settings: with aliases a few lines of YAML can stand for billions."""
 _PROBLEMS_SHOWN = 10
@@ -83,16 +81,17 @@ def unlike_json(content: object) -> str | None:
         if count > MOST_VALUES:
             return f"it has more than {MOST_VALUES:,} values, or an alias (*) that refers to itself"
         if isinstance(value, dict):
-            left += [((f"{where}.{key}" if where else str(key))[:_LONGEST], inner) for key, inner in value.items()]
+            # The place of a list in itself would grow without an end.
+            left += [(_cut(f"{where}.{key}" if where else str(key)), inner) for key, inner in value.items()]
         elif isinstance(value, list):
-            left += [(f"{where}[{number}]"[:_LONGEST], inner) for number, inner in enumerate(value)]
+            left += [(_cut(f"{where}[{number}]"), inner) for number, inner in enumerate(value)]
         elif type(value) is int and not -(2**63) <= value < 2**63:
-            return f"{_cut(where)} is a whole number of more than 64 bits"
+            return f"{where} is a whole number of more than 64 bits"
         elif isinstance(value, str):
             if any("\ud800" <= letter <= "\udfff" for letter in value):
-                return f"{_cut(where)} holds half of a character"
+                return f"{where} holds half of a character"
         elif value is not None and not isinstance(value, bool | int | float | datetime.date):
-            return f"{_cut(where)} is no text, no number, and neither true nor false"
+            return f"{where} is no text, no number, and neither true nor false"
     return None
 
 
@@ -108,7 +107,7 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
     """What is wrong inside a value that is of the right kind itself."""
     if (options := _options(kind)) is not None:
         containers = [one for one in options if get_origin(one) is not None or _fields(one)]
-        return _inner(value, containers[0], where, least) if len(containers) == 1 and value is not None else []
+        return _inner(value, containers[0], where, least) if len(containers) == 1 else []
     origin, arguments = _origin_and_arguments(kind)
     found: list[str] = []
     if origin in (tuple, list, Sequence) and isinstance(value, list):
@@ -129,13 +128,15 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
 @functools.cache
 def _fields(kind: object) -> tuple[tuple[str, Any, bool], ...]:
     """The key, the type, and whether it is required, of each field of a dataclass or a Struct; none of other types."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+    if not isinstance(kind, type):
+        return ()
+    if dataclasses.is_dataclass(kind):
         hints, none = get_type_hints(kind), dataclasses.MISSING
         return tuple(
             (field.name, hints[field.name], field.default is none and field.default_factory is none)
             for field in dataclasses.fields(kind)
         )
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+    if issubclass(kind, msgspec.Struct):
         hints, always = get_type_hints(kind), not kind.__struct_config__.omit_defaults
         return tuple(
             (field.encode_name, hints[field.name], always or field.required) for field in msgspec.structs.fields(kind)
@@ -167,7 +168,7 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
     if kind is int:
         return type(value) is int and abs(value) < MOST and (least is None or value >= least)
     if kind is float:
-        return isinstance(value, int | float) and type(value) in (int, float) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     origin, arguments = _origin_and_arguments(kind)
     if origin is Literal:
         return any(value == one and type(value) is type(one) for one in arguments)

@@ -6,6 +6,7 @@ Until they are merged the shards are the record: a run that was killed before th
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,14 +22,10 @@ def merge(directory: RunDirectory) -> None:
         shards = directory.shards(name)
         if not shards:
             continue
-        draft = directory.path / f".{name}.new"
         try:
-            with draft.open("wb") as file:
-                file.writelines(merged(shards, pattern))
+            directory.write_parts(name, merged(shards, pattern))
         except OSError:
-            draft.unlink(missing_ok=True)
             continue
-        draft.replace(directory.path / name)
         for shard in shards:
             shard.unlink()
 
@@ -39,9 +36,9 @@ def merged(paths: Iterable[Path], pattern: re.Pattern[bytes]) -> Iterator[bytes]
     yield from (line for _, line in heapq.merge(*timed, key=lambda row: row[0]))
 
 
-def _timed(lines: Iterator[tuple[int, bytes]], pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]]:
-    latest = 0
+def _timed(lines: Iterator[tuple[int, bytes]], pattern: re.Pattern[bytes]) -> Iterator[tuple[float, bytes]]:
+    latest = -math.inf
     for _, line in lines:
-        found = pattern.search(line)
-        latest = max(latest, int(found[1]) if found else 0)
+        if found := pattern.search(line):
+            latest = max(latest, int(found[1]))
         yield latest, line

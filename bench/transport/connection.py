@@ -373,6 +373,10 @@ class Connection(ABC):
         return None
 
     def _complete(self, job: Job, parser: Parser) -> None:
+        # An error may come early: a body that is too large, for example.
+        if self._unsent and job.exchange.is_whole(None):
+            self.fail(Outcome.MALFORMED, "the reply ended before the server had read the request")
+            return
         self.job, self._parser = None, None
         parser.close()
         self.pooled = True

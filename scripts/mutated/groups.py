@@ -22,7 +22,7 @@ GROUPS: dict[str, Group] = {
     "search": Group(
         ("bench/load_search/*.py", "bench/series/*.py"),
         (f"{_BENCH}/load_search", f"{_BENCH}/series", f"{_BENCH}/statistics/test_capacity*.py",
-         f"{_BENCH}/statistics/test_keeps_up.py"),
+         f"{_BENCH}/statistics/test_keeps_up.py", f"{_BENCH}/report/test_series_of_inputs.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits", "tests/sockets/test_limits_command.py")),
@@ -64,7 +64,7 @@ GROUPS: dict[str, Group] = {
     ),
     "run files": Group(
         ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
-        (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
+        (f"{_BENCH}/run_files", f"{_BENCH}/test_request_record.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
          f"{_BENCH}/metrics/test_record_tables.py", f"{_BENCH}/test_shards.py", f"{_BENCH}/scale/test_cluster_parts.py",
          f"{_BENCH}/console/test_one_console_a_folder.py"),

@@ -85,6 +85,28 @@ def test_the_address_after_the_token_stays_on_this_console(anonymous: TestClient
     assert 'url=/evil.example/x"' in reply.text
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"settings": {"url": "http://127.0.0.1:1"}, "title": "\ud83d"}',
+        b"[" * 100_000,
+        b'{"settings": {"requests": ' + b"9" * 5_000 + b"}}",
+        b"{",
+        b"\xff\xfe",
+    ],
+)
+def test_a_body_that_cannot_be_stored_is_refused(body: bytes, anonymous: TestClient, console: Console) -> None:
+    headers = {**by_token(anonymous), "content-type": "application/json"}
+    reply = anonymous.post("/api/tasks", content=body, headers=headers)
+    assert (reply.status_code, "is not JSON" in reply.json()["error"]) == (422, True)
+    assert console.tasks() == []
+
+
+@pytest.mark.parametrize("most", ["-1", "10001", "99999999999999999999"])
+def test_more_history_than_there_can_be_is_refused(most: str, anonymous: TestClient) -> None:
+    assert anonymous.get("/api/history", params={"most": most}, headers=by_token(anonymous)).status_code == 422
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8600", "", "a:b:c"])
 def test_a_name_that_leads_here_is_refused(host: str, user: TestClient) -> None:
     assert user.get("/", headers={"host": host}).status_code == 421

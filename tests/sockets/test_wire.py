@@ -45,6 +45,38 @@ pytestmark = [
     pytest.mark.usefixtures("reads"),
 ]
 
+# ---- Requests ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, Outcome.MALFORMED), (413, Outcome.HTTP_ERROR)])
+def test_a_reply_to_a_request_that_was_not_read_is_no_success(status: int, outcome: Outcome) -> None:
+    body = bytes(64 * 1024 * 1024)  # More than the buffers of both kernels take.
+    reply = stream(*GOOD) if status == 200 else whole("413 Too Large", b"too large")
+    answered = threading.Event()
+
+    def answer(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.recv(1024)
+            for step in reply:
+                assert isinstance(step, Send)
+                connection.sendall(step.data)
+            answered.wait(PATIENCE_S)  # Nothing more is read.
+
+    async def one(wire: Wire) -> RequestRecord:
+        return await wire.start(body=body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        thread = threading.Thread(target=answer, args=(listening,))
+        thread.start()
+        record = on_wire(f"http://127.0.0.1:{listening.getsockname()[1]}", one)
+        answered.set()
+        thread.join()
+    assert record.outcome is outcome
+    assert ("before the server had read the request" in str(record.error)) == (status == 200)
+
+
 # ---- Connections -----------------------------------------------------------------------------------------------------
 
 

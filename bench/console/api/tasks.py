@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from bench.console.access import TheConsole
@@ -13,6 +13,7 @@ from bench.console.api.bodies import Clone, MarkTask, NewTask, SetLoad, Start
 from bench.console.task import selected
 
 routes = APIRouter()
+MOST_ACTS = 10_000
 
 
 @routes.get("/tasks", summary="All tasks, the latest first")
@@ -47,8 +48,8 @@ def history(console: TheConsole, task: str) -> list[dict[str, Any]]:
 
 
 @routes.get("/history", summary="Who did what with any task, the latest first; those that were deleted too")
-def latest_history(console: TheConsole, most: int = 200) -> list[dict[str, Any]]:
-    return [{"task": task, **asdict(act)} for task, act in console.store.latest_acts(max(most, 0))]
+def latest_history(console: TheConsole, most: Annotated[int, Query(ge=0, le=MOST_ACTS)] = 200) -> list[dict[str, Any]]:
+    return [{"task": task, **asdict(act)} for task, act in console.store.latest_acts(most)]
 
 
 @routes.patch("/tasks/{task}", summary="Change title, label, note or baseline")

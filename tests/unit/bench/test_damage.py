@@ -74,6 +74,11 @@ def test_a_time_that_no_clock_shows_is_refused_and_named(tmp_path: Path, name: s
 
 def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> None:
     directory = damaged(tmp_path / "run", "requests.jsonl", 1, sent_ns="x", chunk_ns=[1, 2, 3, "x"])
+    with (directory.path / "requests.jsonl").open("ab") as file:
+        file.write(b"5\n")
+    with pytest.raises(RecordError) as refused:
+        evaluate(directory)
+    assert len(refused.value.problems) == 2, "each damaged line"
     readers: list[Callable[[], object]] = [
         lambda: evaluate(directory),
         lambda: read_values(directory.path),
@@ -96,12 +101,44 @@ def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Pat
     assert found.endswith("more lines are damaged")
 
 
+GOOD_SAMPLE: dict[str, Any] = {
+    "t_ns": 1,
+    "pause_ns": [1, 2],
+    "loop_lag_ms": {"p99": None},
+    "cpu": 1e12,
+    "sent": 1,
+    "done": 0,
+}
+SAMPLES: list[tuple[bytes, list[str]]] = [
+    (orjson.dumps(GOOD_SAMPLE), []),
+    (orjson.dumps({"t_ns": 1, "pause_ns": None, "loop_lag_ms": [0.5], "run_queue_share": -1e12}), []),
+    (b"{", [" unexpected end of data"]),
+    (orjson.dumps({**GOOD_SAMPLE, "t_ns": "x", "sent": None}), [' t_ns must be a whole number from 0 on, not "x"']),
+    (orjson.dumps({**GOOD_SAMPLE, "pause_ns": [1]}), [" pause_ns must hold two times"]),
+    (orjson.dumps({**GOOD_SAMPLE, "cpu": 1.1e12}), [" cpu holds more than any clock measures"]),
+    (orjson.dumps({**GOOD_SAMPLE, "loop_lag_ms": {"p50": 1, "p99": 1e13}}),
+     [" loop_lag_ms holds more than any clock measures"]),
+    (orjson.dumps({**GOOD_SAMPLE, "done": None}), [" sent and done stand together"]),
+]  # fmt: skip
+
+
+def test_each_damaged_line_of_samples_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "samples.jsonl").write_bytes(b"".join(line + b"\n" for line, _ in SAMPLES))
+    (directory.path / "mock.json").write_bytes(b"[1]")
+    found = [one.removeprefix(f"{directory.path}/") for one in problems_of(directory)]
+    assert [one.partition(": line ")[0] for one in found] == [
+        f"samples.jsonl, line {number}:{problem}" for number, (_, problems) in enumerate(SAMPLES, 1) for problem in problems
+    ] + ["mock.json: must be an object, not [1]"]  # fmt: skip
+
+
 def test_each_chunk_of_a_ledger_has_its_kind_its_tokens_and_its_time(tmp_path: Path) -> None:
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
     whole = made_line(made_record(0))
     lines = [whole, {**whole, "chunk_kind": "cc"}, {**whole, "chunk_tokens": [1, 1, 1, 1]}]
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     found = [problem.partition("ledger.jsonl, ")[2] for problem in problems_of(directory)]
+    assert explained(problems_of).__name__ == "problems_of"
     assert found == [
         "line 2: chunk_kind has 2 entries, and write_ns has 3", "line 3: chunk_tokens has 4 entries, and write_ns has 3",
     ]  # fmt: skip
@@ -250,7 +287,8 @@ def test_files_of_workers_count_as_the_file_that_they_become(tmp_path: Path) -> 
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
     for worker, line in enumerate((b"1\n", b"22\n")):
         (directory.path / f"samples-{worker}.jsonl").write_bytes(line)
-    assert directory.sizes()["samples.jsonl"] == 5
+    records = (directory.path / "requests.jsonl").stat().st_size
+    assert directory.sizes() == {"requests.jsonl": records, "samples.jsonl": 5}
     assert directory.lost({"samples.jsonl": 5}) == []
     (directory.path / "samples-1.jsonl").unlink()
     assert directory.lost({"samples.jsonl": 5}) == ["samples.jsonl has 2 of the 5 bytes that the run wrote"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from bench import manifest
 from bench.clock import NS_PER_S as S
@@ -19,6 +20,7 @@ from bench.modes.rate import Rate
 from bench.records import to_line
 from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import RunDirectory
+from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 from tests.support.made_records import START_NS, made_record
 
@@ -78,7 +80,46 @@ def test_a_change_to_or_from_an_impossible_load_is_refused(before: float, after:
     row = {"t_ns": 5, "from": before, "to": after, "by": "console"}
     with pytest.raises(ValueError, match=f"a load must be above 0: {before:g} to {after:g}"):
         LoadChange.of_row(row)
-    assert LoadChange.of_row({**row, "from": 0.5, "to": 2}) == LoadChange(t_ns=5, before=0.5, after=2.0, by="console")
+    for good in ((0.5, 2.0), (2.0, 0.5)):
+        change = LoadChange(t_ns=5, before=good[0], after=good[1], by="console")
+        assert LoadChange.of_row({**row, "from": good[0], "to": good[1]}) == change
+
+
+@pytest.mark.parametrize(
+    ("more", "may"),
+    [
+        ({}, True),
+        ({"stop_reason": "requests"}, False),
+        ({"stop_reason": "requests", "died": ("worker 1",)}, True),
+        ({"stop_reason": "requests", "abandoned": True}, True),
+    ],
+)
+def test_records_may_be_lacking_after_a_kill_a_death_or_a_load_that_was_given_up(
+    more: dict[str, Any], may: bool
+) -> None:
+    assert Manifest(**NEEDED, **more).may_lack_records is may
+
+
+def test_a_load_has_begun_once_it_has_a_start_or_nothing_can_say(directory: RunDirectory) -> None:
+    assert manifest.load_began(directory), "there is no run.yaml"
+    for start_ns, began in ((0, False), (1, True)):
+        manifest.write(directory, resolve({"url": "http://h"}), FULL.model_copy(update={"start_ns": start_ns}))
+        assert manifest.load_began(directory) is began
+
+
+def test_a_new_state_changes_nothing_else(directory: RunDirectory) -> None:
+    begun = manifest.write(directory, resolve({"url": "http://h"}), Manifest(**NEEDED, state=RunState.PREPARING))
+    manifest.mark(directory, RunState.WARMING_UP)
+    path = directory.path / "run.yaml"
+    assert path.read_bytes() == begun.replace(b"state: preparing", b"state: warming up")
+    manifest.mark(directory, RunState.ENDED, begun)
+    assert path.read_bytes() == begun.replace(b"state: preparing", b"state: ended")
+
+
+def test_no_part_of_a_manifest_can_be_changed() -> None:
+    parts = [part for part in vars(manifest).values() if isinstance(part, type) and issubclass(part, BaseModel)]
+    assert Manifest in parts
+    assert [part.__name__ for part in parts if part is not BaseModel and not part.model_config.get("frozen")] == []
 
 
 def test_only_what_is_known_is_written(directory: RunDirectory) -> None:

@@ -60,6 +60,16 @@ def test_lines_of_all_workers_are_merged_in_order_of_time(directory: RunDirector
     assert sorted(path.name for path in directory.path.iterdir()) == ["requests.jsonl", "samples.jsonl"]
 
 
+def test_times_before_the_clock_s_zero_are_in_order_and_a_line_without_one_keeps_its_place() -> None:
+    """Another machine's clock may have begun later."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, "a"), Path(folder, "b")]
+        paths[0].write_bytes(b'{"end_ns":-5}\n{}\n{"end_ns":0}\n{"end_ns":9}\n')
+        paths[1].write_bytes(b'{}\n{"end_ns":-7}\n{"end_ns":-3}\n{"end_ns":1}\n')
+        found = [text.decode().strip().removeprefix('{"end_ns":').strip("{}") for text in shards.merged(paths, END_NS)]
+    assert found == ["", "-7", "-5", "", "-3", "0", "1", "9"]
+
+
 def test_samples_are_merged_where_no_worker_has_a_file_of_requests(directory: RunDirectory) -> None:
     for worker in (1, 0):
         (directory.path / f"samples-{worker}.jsonl").write_bytes(sample(2 - worker, worker))

@@ -78,6 +78,17 @@ def test_a_preview_has_five_rows_of_at_most_400_characters(tmp_path: Path) -> No
     assert files.preview("bytes.txt") == ["\ufffd\ufffd", "last"]
 
 
+def test_a_zip_that_says_it_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_files, "MOST_UPLOADED", 400)
+    squeezed = io.BytesIO()
+    with zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("c.txt", b"0" * 401)
+    damaged = bytearray(squeezed.getvalue())
+    damaged[35] ^= 1  # Its content cannot be read, so that only its directory can be the reason.
+    with pytest.raises(TooLarge, match="the ZIP unpacks to more than 0 MiB"):
+        DataFiles(tmp_path).add("z.zip", bytes(damaged))
+
+
 def test_an_upload_may_have_as_many_bytes_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_files, "MOST_BYTES", 400)
     monkeypatch.setattr(data_files, "MOST_UPLOADED", 400)

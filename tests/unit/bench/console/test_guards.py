@@ -71,7 +71,20 @@ def test_no_run_of_a_search_leads_out_of_its_directory(run: str, tmp_path: Path)
     store.close()
 
 
-@pytest.mark.parametrize("url", ["ftp://data/x.jsonl", "file://data/etc/passwd", "gopher://data:70/", "//data/x", "x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://data/x.jsonl",
+        "file://data/etc/passwd",
+        "gopher://data:70/",
+        "//data/x",
+        "x",
+        "http://a\r\nb/",
+        "http://\0/",
+        "http://[x/",
+        "http://a:b/",
+    ],
+)
 def test_nothing_but_http_is_fetched(url: str) -> None:
     async def main() -> None:
         answer = httpx.MockTransport(lambda request: httpx.Response(200, content=b"secret"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import httpx
 import pytest
 
 from bench.console.errors import ConsoleError
 from bench.console.fetching import fetch
-from bench.console.local_addresses import is_local, resolved
+from bench.console.local_addresses import is_local, is_own, resolved
 
 NAMES = {"data": ["203.0.113.7"], "inside": ["127.0.0.1"], "mixed": ["203.0.113.7", "169.254.169.254"]}
 
@@ -96,3 +97,15 @@ def test_a_name_that_does_not_resolve_is_said_to() -> None:
 
     with pytest.raises(ConsoleError, match=r"data cannot be fetched from \(Name or service not known\)"):
         asyncio.run(fetch("http://data/x", resolve=unknown))
+
+
+def test_an_address_of_this_machine_in_its_network_is_refused_too() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("203.0.113.7", 9))  # Sends nothing: the kernel only chooses the address to send from.
+        except OSError:
+            pytest.skip("this machine has no network")
+        own = probe.getsockname()[0]
+    with pytest.raises(ConsoleError, match=f"{own}, an address of this machine"):
+        fetched(f"http://{own}:8000/x.jsonl")
+    assert not is_own("203.0.113.7")

@@ -215,7 +215,7 @@ def test_a_code_of_aiperf_is_a_status_where_http_has_it(code: int, status: int |
 
 
 @pytest.mark.parametrize(
-    ("unit", "seconds"), [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("", 1e-3), ("?", 1e-3)]
+    ("unit", "seconds"), [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("sec", 1.0), ("", 1e-3)]
 )
 def test_a_time_of_aiperf_has_its_unit(unit: str, seconds: float, tmp_path: Path) -> None:
     row = aiperf({}, time_to_first_token=metric([2.0], unit), request_latency=metric([], unit))
@@ -223,6 +223,51 @@ def test_a_time_of_aiperf_has_its_unit(unit: str, seconds: float, tmp_path: Path
     (request,) = run.requests
     assert (request.ttft_s, request.latency_s) == (pytest.approx(2 * seconds), None)
     assert run.lacks == (ONE_GAP,)
+
+
+@pytest.mark.parametrize(
+    ("tool", "row", "sentence"),
+    [
+        ("aiperf", {"request_latency": {"value": 2.0, "unit": "fortnight"}}, "request_latency is in 'fortnight'"),
+        ("genai-bench", {"_time_unit": "us"}, "Invalid enum value 'us'"),
+        ("vllm", {"request_rate": "abc"}, "Invalid enum value 'abc'"),
+    ],
+)
+def test_a_word_that_would_be_guessed_at_is_refused(
+    tool: str, row: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    rows = {
+        "aiperf": aiperf({}, **row),
+        "genai-bench": {"individual_request_metrics": [], "aggregated_metrics": {"run_duration": 1.0}, **row},
+        "vllm": {**VLLM, **row},
+    }
+    with pytest.raises(UsageError, match=sentence):
+        read(tool, tmp_path, rows[tool])
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf")])
+def test_a_count_that_is_no_number_is_refused(count: float, tmp_path: Path) -> None:
+    run = read("aiperf", tmp_path, aiperf({}, output_sequence_length={"value": count, "unit": "tokens"}))
+    with pytest.raises(UsageError, match=f"it has {count} tokens"):
+        made(run, tmp_path)
+
+
+def test_counts_become_whole_in_the_records(tmp_path: Path) -> None:
+    (record,), _ = made(
+        ForeignRun(requests=[request(latency_s=2.0, ttft_s=0.5, input_tokens=9.6, output_tokens=3.7)]), tmp_path
+    )
+    assert (record.input_tokens, record.output_tokens, record.chunk_tokens) == (10, 4, (1, 3))
+
+
+def test_a_number_of_more_digits_than_python_reads_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(f'{{"duration": {"9" * 5000}}}')
+    with pytest.raises(UsageError, match="is not a result file: it is not JSON"):
+        read_file(tmp_path / "result.json")
+
+
+def test_a_file_of_warm_up_alone_has_nothing_to_import(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no requests after its warm-up"):
+        made(ForeignRun(requests=[request(warmup=True)]), tmp_path)
 
 
 def test_aiperf_is_due_by_its_credits_where_a_rate_is_kept(tmp_path: Path) -> None:
@@ -305,7 +350,7 @@ def test_genai_bench_has_its_unit_and_codes(unit: dict[str, str], seconds: float
     )  # fmt: skip
     good, bad = run.requests
     assert (good.ttft_s, good.latency_s) == (pytest.approx(2 * seconds), pytest.approx(8 * seconds))
-    assert (good.input_tokens, good.output_tokens, good.outcome, good.status) == (10, 4, Outcome.OK, None)
+    assert (good.input_tokens, good.output_tokens, good.outcome, good.status) == (9.6, 4, Outcome.OK, None)
     assert (bad.ttft_s, bad.latency_s, bad.input_tokens, bad.output_tokens) == (None, None, None, None)
     assert (bad.outcome, bad.status, bad.error, bad.sent_s) == (Outcome.HTTP_ERROR, 429, "slow", 10.0)
     assert (run.concurrency, run.duration_s, run.version, run.model) == (3, 10.0, "1", "m")

@@ -84,6 +84,9 @@ def test_below_is_the_lowest_load_of_a_visit_that_broke() -> None:
     found = conclude(made_search(*in_turn(*SCOUTS, ("visit", 45.0, 0.9), ("visit", 35.0, 0.5), ("visit", 40.0, 0.8))))
     assert found == Conclusion(Kind.BELOW, below=35.0)
     assert not found.answers
+    # So many requests leave a chance that rounds to nothing.
+    search = made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, 0.9, requests=10**9))
+    assert (search.sure_of(35.0), conclude(search).kind) == (0.0, Kind.BELOW)
 
 
 def test_no_load_held_where_the_lowest_allowed_broke() -> None:
@@ -196,6 +199,13 @@ def test_a_visit_that_held_must_be_sure() -> None:
     assert (shown(search, 120.0), shown(search, 64.0)) == (False, True)
 
 
+def test_a_visit_of_one_request_far_above_what_broke_shows_nothing() -> None:
+    search = made_search(*in_turn(*SCOUTS, *CLOSE), made_visit(12, 20_000.0, requests=1), most=20_000.0)
+    assert (search.sure_of(20_000.0), conclude(search).kind) == (0.0, Kind.UP_TO)
+    assert not search.sure_of_most
+    assert not shown(search, 20_000.0)
+
+
 def test_nothing_is_held_where_no_load_is_named() -> None:
     assert not shown(made_search(*in_turn(*SCOUTS)), 0.1)
     assert not shown(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0))), 1.0)
@@ -216,6 +226,8 @@ def test_the_pair_that_is_shown_is_of_one_load_and_furthest_apart_in_time() -> N
     assert pair((30.0, 0.0), (34.4, 0.1)) == (1, 2)
     assert pair((34.4, 0.0), (30.0, 0.1)) == (1, 2)
     assert pair((30.0, 0.0), (34.6, 0.1)) is None
+    assert pair((1.15, 0.0), (1.0, 0.1)) == (1, 2)
+    assert pair((30.0, 0.0), (30.0, 0.1), (30.0, 0.2)) == (1, 3)
 
 
 def test_the_pair_that_is_shown_shows_the_change() -> None:
@@ -223,6 +235,7 @@ def test_the_pair_that_is_shown_shows_the_change() -> None:
     assert pair(*rows) == (1, 2)
     assert pair(*rows, change=1.0) == (1, 4)
     assert pair((30.0, 0.01), (30.0, 0.01)) is None
+    assert pair((30.0, 0.0), (30.0, 0.1), change=1.0) is None  # A server that got faster did not break more.
     assert pair((30.0, 0.0), (30.0, 0.1), verdict="FAILED") is None
     assert pair((30.0, 0.0), (30.0, 0.1), requests=0) is None
 

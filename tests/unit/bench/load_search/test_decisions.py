@@ -364,6 +364,11 @@ def test_a_file_that_does_not_fit_is_refused(change: dict[str, object], says: st
     [
         ("scout", 1.0, None, 900.0, 3.0, 20.0),
         ("scout", 0.1, None, 900.0, 3.0, 40.0),
+        ("scout", None, None, 900.0, 3.0, 10.0),
+        ("scout", 0.1, None, 450.0, 1.5, 20.0),
+        ("scout", 1.0, None, 450.0, 1.5, 10.0),
+        ("scout", 100.0, None, 450.0, 1.5, 5.0),
+        ("scout", 100.0, None, 9.0, 0.03, 0.1),
         ("scout", 100.0, 4.0, 900.0, 4.0, 10.0),
         ("scout", 100.0, 30.0, 900.0, 30.0, 15.0),
         ("visit", 40.0, 1.0, 900.0, 10.0, 60.0),

@@ -110,6 +110,9 @@ def test_dependence_is_twice_the_last_scout_until_a_visit_near_the_edge_shows_it
     scouts = in_turn(("scout", 16.0, 0.0), ("scout", 40.0, 0.9))
     assert estimates(*scouts)._dispersion(P99) == 80.0
     assert estimates(*in_turn(("scout", 3.0, 0.0)))._dispersion(P99) == 10.0
+    assert estimates(
+        *in_turn(("scout", 0.5, 0.9))
+    ).hints  # Before a visit held, a scout that broke is a hint at any load.
     assert estimates()._dispersion(P99) == 10.0
     near = [made_visit(n, load, share, act={P99.text: tau}) for n, load, share, tau in
             ((3, 29.0, 0.002, 6.0), (4, 31.0, 0.02, 10.0), (5, 2.0, 0.0, 99.0))]  # fmt: skip

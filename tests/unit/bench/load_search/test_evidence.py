@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -48,6 +49,8 @@ def test_a_scout_that_judged_too_few_jobs_is_no_hint() -> None:
     few = scout(goal=goal, jobs={goal.text: 9})
     assert hints([few]) == []
     assert hints([scout(goal=goal, jobs={goal.text: 10})]) != []
+    two = {goal.text: 10, "job:p50<9s": 9}
+    assert hints([scout(jobs=two, violations=two)]) == []
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,8 @@ def test_a_scout_fails_where_requests_pile_up_or_a_mean_is_a_fifth_over_its_limi
     def mean(ratio: float) -> bool:
         return hint_fails((MEAN, P99), scout(means={MEAN.text: Mean(8.0, ratio, 0.02)}))
 
-    assert (mean(0.18), mean(0.19)) == (False, True)  # ln 1.2 = 0.182
+    assert (mean(0.18), mean(math.log(1.2)), mean(0.19)) == (False, False, True)  # ln 1.2 = 0.182
+    assert hint_fails((MEAN, P99), scout(share=0.5, means={MEAN.text: Mean(8.0, 0.0, 0.02)}))
     assert not hint_fails((MEAN,), scout())
 
 
@@ -165,6 +169,7 @@ def test_below_an_overload_a_search_looks_at_what_the_server_delivered() -> None
     # 80/s for 20 s took 80 s.
     assert seconds(80.0) == 20.0
     assert seconds(1_000.0) == 5.0
+    assert lower(scout(80.0, settle_s=0.1, measure_s=0.3, seconds=1.0)) == pytest.approx(32.0)
 
 
 def test_the_domain_is_from_a_load_that_held_to_one_that_failed() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.load_search.decisions import Ending, Search
-from bench.load_search.visits import Visit, first_p90_s, jobs_per_s, times
+from bench.load_search.visits import Visit, first_p90_s, jobs_per_s, pause_s, times
 from bench.statistics.capacity import Domain, Posterior, Share, of_shares
 from tests.support.made_visits import MEAN, P99, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, SCOUTS
@@ -18,6 +18,11 @@ def asked(search: Search) -> Visit:
     step = search.next()
     assert isinstance(step, Visit)
     return step
+
+
+@pytest.mark.parametrize(("budget_s", "seconds"), [(450.0, 1.0), (900.0, 2.0), (3_600.0, 2.0)])
+def test_the_pause_between_visits_is_two_seconds_and_shorter_in_a_small_budget(budget_s: float, seconds: float) -> None:
+    assert pause_s(budget_s) == seconds
 
 
 # How requests of a visit change over it.
@@ -51,13 +56,15 @@ def test_the_length_of_replies_is_that_of_the_closest_load_below_which_nothing_b
     expected = {4.0: 2.0, 8.0: 2.0, 12.0: 2.0, 15.0: 2.0, 15.3: 4.0, 16.0: 4.0, 90.0: 4.0}
     assert {load: search._e2el_s(load) for load in expected} == expected
     assert made_search(made_visit(3, 12.0, 0.9, e2el_p90_s=60.0))._e2el_s(12.0) is None
+    # A twentieth above counts as at it.
+    assert made_search(made_visit(1, 8.0, e2el_p90_s=2.0), made_visit(2, 21.0, e2el_p90_s=4.0))._e2el_s(20.0) == 4.0
 
 
 # The budget.
 
 
 def test_a_visit_shrinks_to_leave_room_for_two() -> None:
-    def first(budget_s: float, spent_s: float, e2el_s: float = 1.0) -> Visit:
+    def first(budget_s: float, spent_s: float, e2el_s: float | None = 1.0) -> Visit:
         scouts = in_turn(*SCOUTS, seconds=spent_s / 7, e2el_p90_s=e2el_s)
         return asked(made_search(*scouts, budget_s=budget_s))
 
@@ -70,6 +77,8 @@ def test_a_visit_shrinks_to_leave_room_for_two() -> None:
     assert first(900.0, 880.0).measure_s == pytest.approx(20.0)
     assert first(900.0, 880.0, 23.0).measure_s == pytest.approx(23.0)
     assert first(900.0, 880.0, 23.0).settle_s == pytest.approx(46.0)
+    # A thirtieth of the usual times, and nothing is known of replies: two visits of 1/3 + m + 1/15 s in 2.6 s.
+    assert first(30.0, 27.4, None).measure_s == pytest.approx(0.9)
 
 
 def after(visits: int, left_s: float) -> Visit | Ending:
@@ -92,6 +101,8 @@ def test_the_second_visit_has_all_that_is_left_and_the_third_its_full_length() -
 def test_a_visit_of_which_more_than_half_is_beyond_the_budget_is_not_begun() -> None:
     assert isinstance(after(3, 36.6), Visit)
     assert after(3, 36.4) is Ending.BUDGET
+    just_half = in_turn(*SCOUTS, ("visit", 38.0, 0.0), ("visit", 37.9, 0.02), ("visit", 37.8, 0.0), seconds=90.0)
+    assert isinstance(made_search(*just_half, budget_s=900.0 + 73.0 / 2).next(), Visit)
     # The first is made all the same: scouts alone are no answer.
     assert isinstance(after(0, 5.0), Visit)
     assert made_search(*in_turn(("scout", 8.0, 0.0), ("scout", 16.0, 0.9), seconds=450.0)).next() is Ending.BUDGET
@@ -105,6 +116,7 @@ def test_the_last_room_of_a_budget_is_for_a_visit_and_not_for_a_scout() -> None:
     # A scout takes 3 + 10 + 1 + 2 s, the shortest visit 10 + 20 + 1 + 2 s.
     assert step(49.1, *CALM) == ("scout", 64.0)
     assert step(48.9, *CALM) == ("visit", 32.0)
+    assert step(49.0, ("scout", 32.0, 0.0)) == ("scout", 64.0)
     # The highest load at which nothing broke.
     assert step(48.9, ("scout", 32.0, 0.0), ("scout", 4.0, 0.0)) == ("visit", 32.0)
     # There is a visit already: scouts go on.
@@ -298,6 +310,13 @@ def test_jobs_that_can_be_judged_in_a_second_rise_with_the_sessions() -> None:
     assert jobs_per_s([first], 4.0, 100.0) is None
     assert jobs_per_s([replace(first, jobs={"a": 0})], 4.0, 40.0) is None
     assert jobs_per_s([made_visit(1, 4.0)], 4.0, 40.0) is None
+
+
+def test_an_invalid_visit_does_not_say_how_many_jobs_come() -> None:
+    lost = made_visit(1, 4.0, phase="scout", verdict="INVALID", measure_s=100.0, jobs={P99.text: 40})
+    search = made_search(lost, load_kind="sessions", start=4.0, budget_s=7_200.0, judged_after_s=20.0)
+    # Twice as long as a job must have had; with 40 jobs in 80 s it would be 20 + 80 s.
+    assert asked(search).measure_s == 40.0
 
 
 def test_a_visit_of_jobs_lasts_until_enough_can_be_judged_within_an_eighth_of_the_budget() -> None:

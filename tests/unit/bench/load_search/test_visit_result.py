@@ -15,6 +15,7 @@ from bench.load_search.visits import Result, Visit
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.statistics.autocorrelation import act, tail_act
+from bench.statistics.keeps_up import InFlight
 from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
 
@@ -95,6 +96,7 @@ def test_a_limit_from_below_is_broken_by_what_is_slower() -> None:
         records, "tps:p50>50"
     )  # A gap of 20 ms is 50 tokens/s and not more: 30 of the 40 gaps are that long.
     assert found.violations == {"tps:p50>50": 30}
+    assert found.act["tps:p50>50"] == pytest.approx(tail_act([10.0 + i for i in range(40)]))  # A long gap is bad.
 
 
 def test_of_gaps_between_tokens_the_share_beyond_the_limit_counts() -> None:
@@ -102,6 +104,8 @@ def test_of_gaps_between_tokens_the_share_beyond_the_limit_counts() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=slow if i % 4 == 0 else fast) for i in range(48)]
     # One gap of three in a quarter of the requests: a twelfth of the gaps, and so of 48 requests.
     assert result(records, "itl:p90<20ms").violations == {"itl:p90<20ms": 4}
+    one_token = [made_record(i, sent_ms=i * 10.0, chunks_ms=(30.0,)) for i in range(30)]
+    assert result(one_token, "itl:p90<20ms").violations == {"itl:p90<20ms": 0}
 
 
 def test_failures_count_as_gaps_beyond_the_limit() -> None:
@@ -114,6 +118,13 @@ def test_the_dependence_is_that_of_the_tail_in_the_order_of_sending() -> None:
     waves = [20.0 + 30.0 * (i // 10 % 2) + 0.01 * i for i in range(200)]
     found = result(list(reversed(sent(200, waves))), "ttft:p90<50ms")
     assert found.act["ttft:p90<50ms"] == pytest.approx(tail_act(waves))
+    # A request that failed is worse than every other.
+    some = [
+        made_record(i, sent_ms=i * 100.0, outcome=Outcome.RESET) if i % 60 < 12 else record
+        for i, record in enumerate(sent(200, waves))
+    ]
+    expected = tail_act([1e6 if i % 60 < 12 else wave for i, wave in enumerate(waves)])
+    assert result(some, "ttft:p90<50ms").act["ttft:p90<50ms"] == pytest.approx(expected)
     failing = [
         made_record(i, sent_ms=i * 10.0, outcome=Outcome.OK if i // 20 % 2 else Outcome.RESET) for i in range(200)
     ]
@@ -124,6 +135,7 @@ def test_the_dependence_is_that_of_the_tail_in_the_order_of_sending() -> None:
 
 def test_too_few_requests_say_nothing_of_their_dependence() -> None:
     assert result(sent(19, [40.0]), "ttft:p90<50ms").act == {}
+    assert set(result(sent(20, [40.0]), "ttft:p90<50ms").act) == {"ttft:p90<50ms"}
 
 
 def test_a_mean_is_compared_with_its_limit() -> None:
@@ -150,6 +162,12 @@ def test_a_mean_from_below_is_broken_where_it_is_low() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(100)]
     found = result(records, "tps:mean>100").means["tps:mean>100"]
     assert found.log_ratio == pytest.approx(math.log(100 / 50))
+    # One that failed counts as half of the limit: of 200 and 50 tokens/s the mean is 125.
+    half = [
+        made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 15.0), outcome=Outcome.OK if i % 2 else Outcome.RESET)
+        for i in range(100)
+    ]
+    assert result(half, "tps:mean>100").means["tps:mean>100"].log_ratio == pytest.approx(math.log(100 / 125))
 
 
 def test_fewer_than_twenty_values_have_no_mean_and_the_objectives_after_one_are_judged() -> None:
@@ -175,6 +193,27 @@ def test_requests_that_pile_up_behind_an_open_loop_are_seen() -> None:
     assert result(piling_up(0.0), "tpot:p90<50ms", before=[before()]).kept_up is True
     assert result(piling_up(20.0), "tpot:p90<50ms", before=[before()]).kept_up is False
     assert result(piling_up(20.0), "tpot:p90<50ms", kind="concurrency", before=[before()]).kept_up is None
+
+
+def test_a_backlog_is_counted_from_when_a_visit_measures_until_all_has_ended() -> None:
+    told: list[tuple[InFlight, float]] = []
+
+    class Told(Search):
+        def kept_up(self, visit: Visit, flight: InFlight, drained_s: float, growth: float | None) -> bool | None:
+            told.append((flight, drained_s))
+            return super().kept_up(visit, flight, drained_s, growth)
+
+    def brought(last_s: float) -> tuple[InFlight, float]:
+        # Two of a second each in the first third of the minute, none in the second, and one in the last.
+        records = [made_record(i, sent_ms=at, chunks_ms=(1_000.0 * s,)) for i, (at, s) in
+                   enumerate(((0, 1.0), (5_000, 1.0), (59_000, last_s)))]  # fmt: skip
+        result_of(Told(Settings("rate", ())), (), VISIT, Load(records, START_NS, "VALID", "03-visit-10"), 70.0)
+        return told[-1]
+
+    for last_s, drained_s in ((3.5, 2.5), (1.0, 0.0)):
+        flight, drained = brought(last_s)
+        assert flight.thirds == pytest.approx((2 / 20, 0.0, 1 / 20))
+        assert (flight.sent, drained) == (3, pytest.approx(drained_s))
 
 
 def test_what_waits_for_a_slot_under_a_cap_is_backlog_too() -> None:

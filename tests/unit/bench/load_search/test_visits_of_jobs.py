@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from bench.config import resolve
+from bench.errors import UsageError
 from bench.load_search.answer import known_text, load_text
 from bench.load_search.conclusion import Conclusion, Kind
 from bench.load_search.decisions import Known, Search, Settings
@@ -86,13 +87,21 @@ def test_jobs_an_hour_of_a_user_are_a_mean_of_job_seconds() -> None:
     assert result(slow, text).means[text].log_ratio > 0 > result(fast, text).means[text].log_ratio
     assert result(slow, text).violations == {}
     # A mean waits for twice the limit: of what is judged every job is known, or counts as twice the limit.
-    assert judged_after_s(sought(objectives.parse([text]))) == 20.0
+    assert judged_after_s(sought(objectives.parse(["job:p90<15s", text, "e2el:p90<90s"]))) == 20.0
+    assert judged_after_s(sought(objectives.parse(["e2el:p90<90s"]))) == 0.0
     failed = [replace(record, outcome=Outcome.RESET) for record in fast]
     assert result(failed, text).means[text].log_ratio == pytest.approx(0.6931, abs=1e-3)
+    assert result(jobs(*[8.0] * 19), text).means == {}
+    with pytest.raises(UsageError, match="every load keeps it, so none is the highest; give a limit above 0"):
+        sought(objectives.parse(["jobs_per_hour_per_user>0"]))
 
 
 def test_objectives_on_jobs_of_every_form_stand_beside_those_on_requests() -> None:
     mean, job, whole = "jobs_per_hour_per_user>360", "job:p90<15s", "e2el:p90<1s"
+    found = result(jobs(*[12.0] * 40), "job:mean<9s", mean, job, "job:p50<10s", whole)
+    assert set(found.means) == {"job:mean<9s", mean}
+    assert result(jobs(*[12.0] * 20), job).act.keys() == {job}
+    assert result(jobs(*[12.0] * 19), job).act == {}
     found = result(jobs(*[12.0] * 40), mean, job, "job:p50<10s", whole)
     assert (set(found.means), set(found.jobs)) == ({mean}, {mean, job, "job:p50<10s"})
     # Those of the last 20 s of 60 are not judged, with the mean's limit of 10 s: it waits for twice as much.
@@ -123,13 +132,18 @@ def test_the_answer_speaks_of_sessions() -> None:
 
 def test_jobs_of_one_session_that_are_alike_say_less_than_as_many_that_are_not() -> None:
     # Twenty agents at once, one job a second each: those of two agents are all slow, or every tenth job is, whoever has it.
-    def dependence(slow: Callable[[int, int], bool]) -> float:
+    def dependence(slow: Callable[[int, int], bool]) -> tuple[float, float]:
         records = [
             made_step(20 * at + k, 1000.0 * at + 10 * k, 1000.0 * at + 10 * k + (900 if slow(k, at) else 300),
                       turn=at, job=at, job_step=0, session=k)
             for at in range(30) for k in range(20)
         ]  # fmt: skip
-        return result(records, "job:p90<500ms").act["job:p90<500ms"]
+        found = result(records, "job:p90<500ms", "job:mean<500ms")
+        return found.act["job:p90<500ms"], found.means["job:mean<500ms"].error
 
-    assert dependence(lambda k, at: k in (3, 11)) > 10
-    assert dependence(lambda k, at: (7 * at + k) % 10 == 0) < 5
+    (alike, its_error), (mixed, error) = (
+        dependence(slow) for slow in (lambda k, at: k in (3, 11), lambda k, at: (7 * at + k) % 10 == 0)
+    )
+    assert alike > 10
+    assert mixed < 5
+    assert its_error > 2 * error

@@ -18,10 +18,11 @@ from bench.errors import RecordError
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
-from bench.records import MOST_TOKENS, RequestRecord, checked, from_line, record_table, to_line
+from bench.records import MOST_TOKENS, Outcome, RequestRecord, checked, from_line, record_table, to_line
 from bench.records.record_table import Ints, RecordTable, tables
 from bench.server_metrics.client_totals import ClientTotals
-from tests.support.made_records import START_NS, made_record
+from tests.support.changed import replace
+from tests.support.made_records import MS, START_NS, made_record
 from tests.support.wild_records import wild_record, wild_records
 
 OBJECTIVES = (
@@ -105,6 +106,55 @@ def test_chunks_are_told_apart_by_their_letters() -> None:
     assert table.image_chunks.counts.tolist() == [1, 1]
 
 
+THREE = RecordTable([
+    made_record(0, chunks_ms=[10, 20, 30], kinds="rct", tokens=(0, 2, 300), cached_tokens=7),
+    made_record(1, chunks_ms=[], phase="warmup", outcome=Outcome.RESET, tokens=None),
+    made_record(2, chunks_ms=[40, 50], kinds="ac", tokens=None, chunk_bound_ns=(None, START_NS + 41 * MS),
+                chunk_audio_bytes=(9, 0), outcome=Outcome.CANCELLED),
+])  # fmt: skip
+
+
+def test_columns_hold_what_each_record_says() -> None:
+    assert len(THREE) == 3
+    assert (THREE.ok.tolist(), THREE.failed.tolist()) == ([True, False, False], [False, True, False])
+    assert THREE.ended({Outcome.OK, Outcome.RESET}).tolist() == [True, True, False]
+    assert (THREE.is_run.tolist(), THREE.equals("index", 2).tolist()) == ([True, False, True], [False, False, True])
+    assert (THREE.has("cached_tokens").tolist(), THREE.has("index").tolist()) == ([True, False, False], [True] * 3)
+    assert (THREE.ints("cached_tokens").tolist(), THREE.ints("index").tolist()) == ([7, 0, 0], [0, 1, 2])
+    assert [str(value) for value in THREE.floats("cached_tokens")] == ["7.0", "nan", "nan"]
+    assert [record.index for record in THREE.where(np.array([True, False, True])).records] == [0, 2]
+    assert THREE.where(np.array([True] * 3)) is THREE
+
+
+def test_chunks_of_all_records_follow_each_other() -> None:
+    assert (THREE.sizes.tolist(), THREE.starts.tolist()) == ([3, 0, 2], [0, 3, 3])
+    assert THREE.chunk_row.tolist() == [0, 0, 0, 2, 2]
+    assert ((THREE.chunk_ns - START_NS) // MS).tolist() == [10, 20, 30, 40, 50]
+    assert THREE.chunk_kind.tobytes() == b"rctac"
+    assert (THREE.has_chunk_tokens.tolist(), THREE.chunk_tokens.tolist()) == ([True, False, False], [0, 2, 300, 0, 0])
+    assert RecordTable(THREE.records[:1]).chunk_tokens.tolist() == [0, 2, 300]
+    assert RecordTable([made_record(tokens=(0, 255, 1))]).chunk_tokens.tolist() == [0, 255, 1]
+    assert THREE.chunk_bounds[0].tolist() == [False] * 4 + [True]
+    assert THREE.chunk_bounds[1].tolist() == [0, 0, 0, 0, START_NS + 41 * MS]
+    assert THREE.chunk_audio_bytes.tolist() == [0, 0, 0, 9, 0]
+    assert (THREE.has_audio, RecordTable(THREE.records[:2]).has_audio) == (True, False)
+    assert THREE.bounded
+    assert not RecordTable(THREE.records[:2]).bounded
+    assert not RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, None))]).bounded
+
+
+def test_token_chunks_are_summed_and_found_by_row() -> None:
+    chunks = THREE.token_chunks
+    assert (chunks.at.tolist(), chunks.row.tolist(), chunks.tokens.tolist()) == ([1, 2, 4], [0, 0, 2], [2, 300, 0])
+    assert (chunks.counts.tolist(), chunks.starts.tolist()) == ([2, 0, 1], [0, 2, 2])
+    assert ((chunks.ns - START_NS) // MS).tolist() == [20, 30, 50]
+    assert ((chunks.earliest - START_NS) // MS).tolist() == [20, 30, 41]
+    assert (chunks.first(chunks.at).tolist(), chunks.last(chunks.at).tolist()) == ([1, 0, 4], [2, 0, 4])
+    assert chunks.sums(chunks.tokens).tolist() == [302, 0, 0]
+    later = replace(THREE.records[2], chunk_bound_ns=(None, START_NS + 60 * MS))
+    assert ((RecordTable([later]).token_chunks.earliest - START_NS) // MS).tolist() == [50], "never after its stamp"
+
+
 # ---- Reading -------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +189,14 @@ def test_tokens_that_a_server_claims_fill_a_table_as_chunks_do(monkeypatch: pyte
     monkeypatch.setattr(record_table, "MOST_CHUNKS", 1_000)
     lines = [to_line(made_record(index, chunks_ms=(50, 60), tokens=(1, 600))) for index in range(6)]
     assert [len(table) for table in tables(enumerate(lines, 1), "records")] == [2, 2, 2]
+
+
+def test_a_table_holds_4096_records_or_65536_chunks_or_tokens() -> None:
+    lines = [to_line(made_record(index, chunks_ms=())) for index in range(4_097)]
+    assert [len(table) for table in tables(enumerate(lines, 1), "records")] == [4_096, 1]
+    lines = [to_line(made_record(chunks_ms=[50] * size, tokens=tokens))
+             for size, tokens in ((1, (65_535,)), (1, (1,)), (65_535, None), (1, None), (1, None))]  # fmt: skip
+    assert [len(table) for table in tables(enumerate(lines, 1), "records")] == [2, 2, 1]
 
 
 def test_a_record_of_the_second_table_is_named_by_its_line_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,6 +253,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"eligible_ns": LATER}, "sent_ns (7000000000000) is before eligible_ns (8000000000000)"),
     ({"sent_ns": LATER}, "first_byte_ns (7000050000000) is before sent_ns (8000000000000)"),
     ({"sent_ns": LATER, "first_byte_ns": None}, "end_ns (7000070000000) is before sent_ns (8000000000000)"),
+    ({"eligible_ns": SENT_NS + 1_000_001}, "sent_ns (7000000000000) is before eligible_ns (7000001000001)"),
+    ({"chunk_ns": (SENT_NS - 1_000_001, SENT_NS, SENT_NS)}, "chunk_ns (6999998999999 to 7000000000000) is not"),
+    ({"chunk_ns": (SENT_NS, SENT_NS, SENT_NS + 71_000_001)}, "to 7000071000001) is not between the send"),
     ({"resent_ns": 5}, "resent_ns (5) is before sent_ns (7000000000000)"),
     (
         {"resent_ns": LATER, "end_ns": LATER, "first_byte_ns": LATER},
@@ -209,6 +270,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"chunk_kind": "cccc"}, "chunk_kind has 4 entries, and chunk_ns has 3"),
     ({"chunk_tokens": (1, 1)}, "chunk_tokens has 2 entries, and chunk_ns has 3"),
     ({"chunk_bound_ns": (None,) * 4}, "chunk_bound_ns has 4 entries, and chunk_ns has 3"),
+    ({"chunk_audio_bytes": (1,)}, "chunk_audio_bytes has 1 entries, and chunk_ns has 3"),
     ({"chunk_kind": "ccx"}, "chunk_kind must hold letters of acfiortu"),
     ({"chunk_kind": "ccé"}, "chunk_kind must hold letters of acfiortu"),
     ({"chunk_tokens": (1, MOST_TOKENS, 0)}, "no reply has more than 10,000,000 tokens"),
@@ -230,9 +292,10 @@ def test_a_record_whose_parts_cannot_be_of_one_request_is_refused_by_its_line(ot
 @pytest.mark.parametrize(
     "other",
     [
-        {"eligible_ns": SENT_NS + 900_000},
-        {"end_ns": SENT_NS + 69_100_000},
-        {"chunk_ns": (SENT_NS - 900_000, SENT_NS + 5, SENT_NS + 5)},
+        {"eligible_ns": SENT_NS + 1_000_000},
+        {"end_ns": SENT_NS + 69_000_000},
+        {"chunk_ns": (SENT_NS - 1_000_000, SENT_NS + 5, SENT_NS + 5)},
+        {"chunk_ns": (SENT_NS, SENT_NS + 5, SENT_NS + 71_000_000)},
         {"chunk_tokens": (0, MOST_TOKENS, 0)},
         {"eligible_ns": None, "sent_ns": None, "first_byte_ns": None},
     ],
@@ -240,6 +303,7 @@ def test_a_record_whose_parts_cannot_be_of_one_request_is_refused_by_its_line(ot
 def test_a_timer_may_be_a_little_early_and_what_did_not_happen_is_in_no_order(other: dict[str, Any]) -> None:
     line = line_of(made_record(), **other)
     assert read([line]) == [from_line(line)]
+    assert record_table._fits(RecordTable([from_line(line)])), "it is not looked at by itself"
 
 
 MOMENTS = ("intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns")

@@ -222,6 +222,24 @@ def test_a_heat_map_is_an_image_whose_darkest_cell_has_most() -> None:
     assert pixels == bytes([0, 0x80, 0x00, 0, 0x0F, 0x40])
 
 
+@pytest.mark.parametrize(("counts", "pixels"), [([1, 0, 1], [0, 0xF0, 0xF0]), ([0, 0], [0, 0])])
+def test_a_heat_map_is_a_whole_png_of_one_colour_and_sixteen_opacities(counts: list[int], pixels: list[int]) -> None:
+    """From 12% for the least to all for the most; nothing where there is no request."""
+    png = base64.b64decode(heat_map.data_url(Cells([[n] for n in counts], ())).partition(",")[2])
+    parts, at = {}, 8
+    while at < len(png):
+        (size,) = struct.unpack(">I", png[at : at + 4])
+        name, content = png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        assert struct.unpack(">I", png[at + 8 + size : at + 12 + size]) == (zlib.crc32(name + content),)
+        parts[name], at = content, at + 12 + size
+    assert list(parts) == [b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"]
+    # Width, height; four bits a pixel, each of which is a place in the palette; no other options.
+    assert parts[b"IHDR"] == struct.pack(">II", len(counts), 1) + bytes([4, 3, 0, 0, 0])
+    assert parts[b"PLTE"] == bytes([58, 118, 226]) * 16
+    assert list(parts[b"tRNS"]) == [0, 46, 61, 75, 90, 105, 120, 135, 150, 165, 180, 195, 210, 225, 240, 255]
+    assert zlib.decompress(parts[b"IDAT"]) == bytes(pixels)
+
+
 def test_a_heat_map_of_more_than_a_block_of_64_kb_is_an_image_too() -> None:
     columns = [[0] * 130 for _ in range(1_100)]
     columns[0][129] = 16

@@ -30,7 +30,7 @@ def rendered(found: Counting) -> str:
 
 
 def test_a_template_is_compiled_once_and_then_kept(tmp_path: Path) -> None:
-    first, second = environment(tmp_path / "kept"), environment(tmp_path / "kept")
+    first, second = environment(tmp_path / "a" / "kept"), environment(tmp_path / "a" / "kept")
 
     assert rendered(first) == rendered(second) == "Hello &lt;you&gt;"
     assert (first.compiled, second.compiled) == (1, 0)

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.documents.charts import Chart
 from bench.documents.document import (
     Banner,
     Block,
     Cell,
+    ChartBlock,
     Code,
     Column,
     Document,
@@ -21,6 +23,7 @@ from bench.documents.document import (
     Findings,
     Level,
     Paragraph,
+    Period,
     Reason,
     Row,
     Section,
@@ -30,6 +33,7 @@ from bench.documents.document import (
     TwoTexts,
 )
 from bench.report import html, markdown, text
+from tests.support.changed import replace
 
 EVIL = "\x1b[2J <script>alert(1)</script> a|b [x](y) `c`"
 
@@ -180,3 +184,27 @@ def test_marks_of_markdown_are_those_of_the_tone() -> None:
     assert re.findall(r"\| \w* \| (.*) \|", shown)[1:] == ["✅ x", "❔ x", "❌ x", "x"]
     untitled = markdown.render(document(Code("", "a <b>"), title=""))
     assert untitled == "### ✅ GOOD, all of it\n\n## s\n\n```sh\na <b>\n```\n"
+
+
+def test_blocks_stand_side_by_side_in_cards_or_plain() -> None:
+    table = Table("t", (Column("k"),), (Row((Cell("v"),)),), half=True)
+    lead, folded = replace(table, lead=True), Facts("f", (Fact("n", "v"),), folded=True)
+    plain, toned = (Findings((Finding("a", "warn"), Finding("b", tone)), "t") for tone in ("", "bad"))
+    chart = ChartBlock(Chart("k", "t", "m", "s", [], (0.0, 1.0), [], (), 1.0, ()))
+    for blocks, groups in (
+        ([chart, chart], [("charts", 2, False)]),
+        ([table, table], [("pair", 2, False)]),
+        ([table, lead], [("pair", 2, True)]),
+        ([replace(lead, half=False), replace(table, half=False)], [("card", 1, False)] * 2),
+        ([Tiles(()), Period({}), Paragraph("p"), folded, Facts("", ())], [("plain", 1, False)] * 5),
+        ([Facts("f", ()), Code("c", ""), plain, toned], [("card", 1, False)] * 4),
+        ([replace(plain, folded=True), replace(toned, title="")], [("plain", 1, False)] * 2),
+        ([replace(plain, title="")], [("card", 1, False)]),
+    ):  # fmt: skip
+        assert [(group.kind, len(group.views), group.lead) for group in html._groups(blocks)] == groups
+
+
+def test_a_section_without_blocks_is_not_on_a_page() -> None:
+    page = html.render(Document("t", (), (Section("Here", (Paragraph("p"),)), Section("Gone", ()))))
+    assert "Here" in page
+    assert "Gone" not in page

@@ -155,3 +155,23 @@ def test_what_helps_next_depends_on_the_run() -> None:
     missed = many(objectives=parse(["ttft:p50<1ms"]))
     assert next_of(missed)[0].startswith("next: python -m bench search ")
     assert next_of(made_summary([], "INVALID")) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        ({"mode": "trace"}, "--dataset with 1 s of requests gives P90"),
+        ({"mode": "rate", "steps": "5,10:60s"}, "--steps of 1 s in all gives P90"),
+        ({"mode": "rate", "ramp": "5..10:60s"}, "--ramp of 1 s in all gives P90"),
+        ({"mode": "throughput", "requests": 20}, "--requests for 1 s of load gives P90"),
+        (
+            {"mode": "throughput", "requests": 20, "max_concurrency": 2},
+            "--duration 1s in place of --requests gives P90",
+        ),
+    ],
+)
+def test_no_load_is_told_a_duration_that_it_refuses(config: dict[str, Any], command: str) -> None:
+    short = many(20)
+    short["run"]["config"], short["run"]["stop_reason"] = config, "requests"
+    (line, *_) = [line for line in first_lines(short, 120) if line.startswith("next: ")]
+    assert re.sub(r"\d+ ?s", "1 s", line) == f"next: {command.replace('1s', '1 s')} its interval"

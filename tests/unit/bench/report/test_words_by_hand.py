@@ -248,6 +248,15 @@ def test_the_table_for_other_tools_has_the_share_of_the_cache_and_the_errors_of_
     assert "cached_share" not in rows[None]
     assert "cached_share" not in rows[0], "0 of 0 is no share"
     assert rows[5]["cached_share"]["mean"] == 0.25
+    assert (rows[5]["draft_acceptance"]["mean"], "tokens_per_step" in rows[5]) == (0.75, False)
+    steps = metric_table.rows(typed_summary(made_summary([made_record(**said, draft_steps=2, n=5)])))
+    assert {row["metric"]: (row["mean"], row["values"]) for row in steps if "values" in row}["tokens_per_step"] == (
+        2.5,
+        1,
+    )
+    assert "draft_acceptance" not in {
+        row["metric"] for row in metric_table.rows(typed_summary(made_summary([made_record()])))
+    }
     several = [
         made_record(0, model="a"), made_record(1, model="a", outcome=Outcome.RESET), made_record(2, model="b"),
         made_record(3, model="b"), made_record(4, model="b", outcome=Outcome.RESET),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 import tempfile
 from pathlib import Path
 from typing import NoReturn
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -15,7 +18,8 @@ from bench import cli
 from bench.calibrate import measure
 from bench.errors import RecordError, UsageError
 from bench.records import to_line
-from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_series_held
+from bench.run_files.load_change import LoadChange
+from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_series_held, series_held
 from tests.support.made_records import made_record
 
 
@@ -47,11 +51,51 @@ def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirect
     assert not directory.has_records, "no file, no record"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
+
+
+@POSIX
 def test_a_look_whether_a_directory_is_held_does_not_hold_it(tmp_path: Path) -> None:
     assert [is_series_held(tmp_path) for _ in range(2)] == [False, False]
-    with held_alone(tmp_path):
+    with series_held(tmp_path):
         assert is_series_held(tmp_path)
+    assert not is_series_held(tmp_path / "gone")
+
+
+@POSIX
+def test_where_there_are_no_locks_nothing_is_held_and_nothing_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with held_alone(tmp_path), monkeypatch.context() as other:
+        other.setattr(sys, "platform", "win32")
+        assert not is_series_held(tmp_path)
+        with held_alone(tmp_path / "gone") as alone:
+            assert alone
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
+    with held_alone(tmp_path) as alone:
+        assert alone
+        assert not is_series_held(tmp_path)
+
+
+def test_files_can_be_read_by_all_and_written_by_their_user_alone(directory: RunDirectory) -> None:
+    before = os.umask(0)
+    try:
+        LineLog(directory.path / "log").close()
+        with directory.held():
+            pass
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((directory.path / name).stat().st_mode) for name in ("log", "live.jsonl")] == [0o644, 0o644]
+
+
+def test_a_run_that_sent_nothing_is_taken_away_and_files_of_others_stay(directory: RunDirectory) -> None:
+    for name in ("live.jsonl", ".run.yaml.new", "mine"):
+        (directory.path / name).touch()
+    directory.discard()
+    assert [path.name for path in directory.path.iterdir()] == ["mine"]
+    (directory.path / "mine").unlink()
+    directory.discard()
+    assert not directory.path.exists()
 
 
 def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
@@ -74,7 +118,7 @@ def test_a_last_line_without_its_end_is_passed_over_even_where_it_looks_whole(di
     assert len(list(directory.records())) == 1
 
 
-@pytest.mark.parametrize("damage", [b'{"id": "x", \n', b"\x00\x00\x00\n", b"[]\n", b'{"id": "x"}\n'])
+@pytest.mark.parametrize("damage", [b'{"id": "x", \n', b"\x00\x00\x00\n", b"[]\n", b"5\n", b'{"id": "x"}\n'])
 def test_a_damaged_line_in_the_middle_is_named_by_its_number(directory: RunDirectory, damage: bytes) -> None:
     write_records(directory, to_line(made_record(0)), damage, to_line(made_record(1)))
     with pytest.raises(RecordError, match=r"requests\.jsonl, line 2: "):
@@ -85,6 +129,22 @@ def test_a_damaged_sample_is_named_too(directory: RunDirectory) -> None:
     (directory.path / "samples.jsonl").write_bytes(b'{"t_ns": 1}\n{"t_ns"\n{"t_ns": 3}\n')
     with pytest.raises(RecordError, match=r"samples\.jsonl, line 2: "):
         list(directory.samples())
+    (directory.path / "samples.jsonl").write_bytes(b"{}\n[]\n")
+    with pytest.raises(RecordError, match=r"samples\.jsonl, line 2: not a JSON object"):
+        list(directory.samples())
+
+
+def test_what_a_server_said_and_changes_of_the_load_come_back_as_they_were_written(directory: RunDirectory) -> None:
+    assert [*directory.scraped_lines("gpu.jsonl")] == []
+    (directory.path / "gpu.jsonl").write_bytes(b"{1}\n\n{2}\n{torn")
+    assert [*directory.scraped_lines("gpu.jsonl")] == [b"{1}\n", b"{2}\n"]
+    assert directory.changes() is None
+    change = LoadChange(t_ns=5, before=0.5, after=2.0, by="console")
+    (directory.path / "changes.jsonl").write_bytes(change.to_line())
+    assert directory.changes() == [change]
+    (directory.path / "changes.jsonl").write_bytes(b'{"t_ns": 5}\n')
+    with pytest.raises(RecordError, match=r"changes\.jsonl: a line is not a change of the load \('from'\)"):
+        directory.changes()
 
 
 def test_samples_and_certificates_are_none_where_there_is_no_file(directory: RunDirectory) -> None:
@@ -97,8 +157,11 @@ def test_an_empty_line_is_no_record(directory: RunDirectory) -> None:
 
 
 def test_a_directory_that_holds_a_run_is_refused(directory: RunDirectory) -> None:
-    with pytest.raises(UsageError, match=r"already holds a run: name another directory"):
-        RunDirectory.create(directory.path)
+    for name in ("run.yaml", "requests.jsonl"):  # Either says so alone.
+        with pytest.raises(UsageError, match=r"already holds a run: name another directory"):
+            RunDirectory.create(directory.path)
+        (directory.path / name).unlink()
+    RunDirectory.create(directory.path)
 
 
 def test_an_empty_directory_is_taken_and_parents_are_made(tmp_path: Path) -> None:
@@ -147,6 +210,14 @@ def test_what_is_no_run_directory_is_refused(directory: RunDirectory, missing: s
     (directory.path / missing).unlink()
     with pytest.raises(UsageError, match=f"is not a run directory: it has no {missing}"):
         RunDirectory.open(directory.path)
+    (directory.path / missing).mkdir()
+    for path, why in (
+        (directory.path, f"it has no {missing}"),
+        (directory.path / "gone", "it does not exist"),
+        (Path(__file__), "it is a file: name its directory"),
+    ):
+        with pytest.raises(UsageError, match=f"{path} is not a run directory: {why}"):
+            RunDirectory.open(path)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +226,7 @@ def test_what_is_no_run_directory_is_refused(directory: RunDirectory, missing: s
         "a: [",
         "just words",
         "config: {}",
+        "manifest: {}",
         "[config, manifest]",
         "\x00",
         f"config: {{}}\nmanifest: {{planned: {10**30}}}",
@@ -169,7 +241,7 @@ def test_a_damaged_manifest_is_refused(directory: RunDirectory, content: str) ->
 
 def test_the_manifest_comes_back(directory: RunDirectory) -> None:
     content = {"config": {"name": "Prüfung", "slo": ["ttft:p99<500ms"]}, "manifest": {"start_ns": 2**62}}
-    directory.write_manifest(content)
+    assert directory.write_manifest(content).startswith(b"config:\n  name: Pr\xc3\xbcfung\n  slo:"), "in their order"
     assert RunDirectory.open(directory.path).manifest() == content
 
 
@@ -180,6 +252,12 @@ def test_a_file_is_replaced_as_a_whole(directory: RunDirectory) -> None:
         directory.write("summary.json", b"new")
         assert (reader.read(), path.read_bytes()) == (b"old", b"new")
     assert sorted(p.name for p in directory.path.iterdir()) == ["requests.jsonl", "run.yaml", "summary.json"]
+
+
+def test_a_file_that_cannot_even_be_begun_says_why(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "open", Mock(side_effect=OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(OSError, match="Too many open files"):
+        directory.write("summary.json", b"new")
 
 
 @pytest.fixture
@@ -229,7 +307,10 @@ def test_where_no_temporary_file_can_be_made_the_lines_are_at_home_or_in_memory(
     saved.unlink()
 
 
-def test_lines_that_waited_are_written_when_there_is_room_again(tmp_path: Path, rescued: Path) -> None:
+@pytest.mark.parametrize("last", [[b"third\n"], []], ids=["with the next line", "at the end"])
+def test_lines_that_waited_are_written_when_there_is_room_again(
+    tmp_path: Path, rescued: Path, last: list[bytes]
+) -> None:
     path = tmp_path / "requests.jsonl"
     log = LineLog(path)
     log.append(b"first\n")
@@ -239,12 +320,15 @@ def test_lines_that_waited_are_written_when_there_is_room_again(tmp_path: Path, 
     log.append(b"second\n")
     assert log.problem is not None
     os.dup2(good, log._fd)
-    log.append(b"third\n")
-    assert log.problem is None
+    for line in last:
+        log.append(line)
+        assert log.problem is None
     assert log.close() is None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(log._fd)
     os.close(good)
     os.close(full)
-    assert path.read_bytes() == b"first\nsecond\nthird\n"
+    assert path.read_bytes() == b"".join([b"first\n", b"second\n", *last])
     assert list(rescued.iterdir()) == []
 
 
@@ -255,6 +339,15 @@ def test_a_log_appends_to_what_is_there(tmp_path: Path) -> None:
         log.append(word)
         log.close()
     assert path.read_bytes() == b"a\nb\n"
+
+
+def test_what_a_write_leaves_over_is_written_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, content: write(fd, bytes(content[:3])))
+    log = LineLog(tmp_path / "log")
+    log.append(b"a line of many\n")
+    assert log.close() is None
+    assert log.path.read_bytes() == b"a line of many\n"
 
 
 def test_a_line_is_one_whole_write(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ S = 1_000 * MS
     ("begin_s", "end_s", "said"),
     [
         (30, 140, None),
-        (30.001, 200, "request made-1 was due 10 s before the run began: its times are damaged"),
-        (20, 139.999, "request made-2 ended 10 s after the run had ended: its times are damaged"),
-        (None, 139.999, "request made-2 ended 10 s after the run had ended: its times are damaged"),
+        (30 + 1e-9, 200, "request made-1 was due 10 s before the run began: its times are damaged"),
+        (20, 140 - 1e-9, "request made-2 ended 10 s after the run had ended: its times are damaged"),
+        (None, 140 - 1e-9, "request made-2 ended 10 s after the run had ended: its times are damaged"),
         (None, None, None),
     ],
 )
@@ -36,6 +36,14 @@ def test_a_record_more_than_ten_seconds_outside_the_run_is_named(
         return None if seconds is None else round(START_NS + seconds * S)
 
     assert span.outside(at(begin_s), at(end_s)) == said
+
+
+def test_of_records_at_the_same_time_the_first_is_named() -> None:
+    span = Span()
+    for index in (5, 4):
+        span.add(RecordTable([made_record(index)]))
+    assert "made-5 was due" in str(span.outside(START_NS + 11 * S, None))
+    assert "made-5 ended" in str(span.outside(None, START_NS - 11 * S))
 
 
 def test_a_run_without_records_has_none_outside() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bench import cli
 from bench.errors import UsageError
-from bench.run_files.writable import directory_problem, file_problem, make_directory, refuse_file
+from bench.run_files.writable import directory_problem, file_problem, make_directory, refuse_file, write_file
 
 UNWRITABLE = pytest.mark.skipif(
     not Path("/proc/self").exists(), reason="needs /proc, where root can write nothing either"
@@ -60,6 +60,12 @@ def test_a_closed_directory_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
 
 
+def test_what_its_rights_close_is_told(tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert directory_problem(tmp_path / "new") == f"{tmp_path} is closed to us"
+    assert file_problem(file) == f"{file} is closed to us"
+
+
 def test_a_file_needs_its_directory_unless_the_writer_makes_it(tmp_path: Path, file: Path) -> None:
     assert file_problem(tmp_path / "new") is None
     assert file_problem(file) is None
@@ -73,8 +79,18 @@ def test_what_fails_all_the_same_is_the_same_sentence(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(UsageError, match=r"--out .*link cannot be written \(File exists\): name another directory"):
         make_directory("--out", tmp_path / "link")
-    with pytest.raises(UsageError, match=r"--junit .* cannot be written \(it is a directory\): name another file"):
-        refuse_file("--junit", tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"--out .*file cannot be written \(it is a file\): name another directory"):
+        make_directory("--out", tmp_path / "file")
+    for write in (refuse_file, lambda flag, path: write_file(flag, path, b"")):
+        with pytest.raises(
+            UsageError, match=r"--junit .* cannot be written \((it i|I)s a directory\): name another file"
+        ):
+            write("--junit", tmp_path)
+    with pytest.raises(UsageError, match=r"\(there is no directory .*gone\): name another file"):
+        refuse_file("--junit", tmp_path / "gone" / "new")
+    write_file("--junit", tmp_path / "file", b"content")
+    assert (tmp_path / "file").read_bytes() == b"content"
 
 
 URL = "http://127.0.0.1:1"

@@ -12,7 +12,7 @@ from bench.config import resolve
 from bench.errors import Interrupted, UsageError
 from bench.run_files.run_directory import is_series_held
 from bench.series.files import stamp
-from bench.series.runs import REAL_TIME, RunSeries
+from bench.series.runs import REAL_TIME, RunSeries, aside
 from tests.support.made_series import MadeSeries, Noting
 
 CONFIG = resolve({"url": "http://127.0.0.1:8000", "concurrency": 1, "requests": 2})
@@ -47,6 +47,12 @@ def test_a_run_is_made_and_a_finished_one_is_read_again_and_each_has_its_line(tm
 def test_a_run_that_ctrl_c_ended_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="is not complete"):
         MadeSeries(tmp_path, at={"a": "interrupted"}).make("a", CONFIG)
+
+
+def test_what_was_cut_off_gets_the_first_free_name(tmp_path: Path) -> None:
+    assert aside(tmp_path / "a") == tmp_path / "a-cut-off-1"
+    (tmp_path / "a-cut-off-1").mkdir()
+    assert aside(tmp_path / "a") == tmp_path / "a-cut-off-2"
 
 
 def test_a_server_rests_from_an_instant_on(tmp_path: Path) -> None:
