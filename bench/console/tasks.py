@@ -251,7 +251,8 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         started=manifest.started,
         ended=manifest.ended,
     )
-    if directory.is_held:
+    # A run marks itself as ended when its report is there, and may be held for a while after that.
+    if manifest.state is not RunState.ENDED and directory.is_held:
         return replace(run, state=str(manifest.state or RunState.RUNNING))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
         state = STOPPED if manifest.stop_reason == "interrupted" else ENDED

@@ -7,11 +7,10 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from mcp import Client, StdioServerParameters
 
 from bench import cli
 from bench.errors import Exit
@@ -20,12 +19,17 @@ from tests.support.made_runs import made_run
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
+if TYPE_CHECKING:
+    from mcp import Client
+
 SMALL = {"concurrency": 2, "requests": 8, "input_tokens": 16, "output_tokens": 4}
 
 
 @asynccontextmanager
 async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client]:
     """A client of a server in a process of its own."""
+    from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
+
     environment = {**os.environ, "XDG_CACHE_HOME": str(runs.parent / "cache"), **env}
     environment.pop("PYTHONWARNINGS", None)
     started = StdioServerParameters(

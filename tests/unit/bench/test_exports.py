@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from llmd_benchmark_report.core import load_benchmark_report
 
 from bench.cli import main
 from bench.comparison.sides import read_run
@@ -33,6 +32,8 @@ def run_of(name: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["vllm-closed.json", "vllm-rate.json", "vllm-closed-errors.json"])
 def test_llm_d_reads_the_numbers_of_its_report(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from llmd_benchmark_report.core import load_benchmark_report  # Only here: every process collects all tests.
+
     path, file = run_of(name, tmp_path), tmp_path / "report.yaml"
     assert main(["export", str(path), "--format", "llm-d", "--out", str(file)]) == Exit.GOOD
     capsys.readouterr()

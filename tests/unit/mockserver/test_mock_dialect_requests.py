@@ -250,7 +250,6 @@ BODY_FIELDS = st.sampled_from(
     ]
 )  # fmt: skip
 MESSAGES = st.lists(st.dictionaries(FIELDS, VALUES, max_size=4), min_size=1, max_size=3)
-TOKENIZER = load_tokenizer()
 
 
 def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, Any]) -> bool:
@@ -269,7 +268,7 @@ def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, An
         return False
     assert params.messages
     with contextlib.suppress(SpecError):  # The template may not take it, and says so.
-        TOKENIZER.render_chat(params.messages, params.tools)
+        load_tokenizer().render_chat(params.messages, params.tools)
     return True
 
 

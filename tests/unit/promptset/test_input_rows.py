@@ -20,13 +20,11 @@ from promptset.samples import Sample
 from promptset.simulated import simulated_prompts
 from promptset.tokens import load_tokenizer
 
-TOKENIZER = load_tokenizer()
-
 
 def batches(inputs: str, tokens: str = "uniform:4..9", *, query: bool = False, seed: int = 0) -> SimulatedBatches:
     one = distributions.parse(1, "tokens")
     lengths = distributions.parse(tokens, "tokens")
-    prompts = simulated_prompts(TOKENIZER, input_tokens=lengths, output_tokens=one, chat=False, seed=seed)
+    prompts = simulated_prompts(load_tokenizer(), input_tokens=lengths, output_tokens=one, chat=False, seed=seed)
     return SimulatedBatches(prompts, distributions.parse(inputs, "tokens"), query)
 
 
@@ -39,7 +37,7 @@ def test_every_input_has_a_drawn_length_and_a_request_has_the_tokens_of_all(quer
         assert sample.texts is not None
         assert (sample.query is not None) == query
         texts = [*([sample.query] if sample.query is not None else []), *sample.texts]
-        counts = [len(TOKENIZER.encode(text, add_special_tokens=True)) for text in texts]
+        counts = [len(load_tokenizer().encode(text, add_special_tokens=True)) for text in texts]
         assert counts == [outline.input_tokens for outline in made.outlines(index)]
         assert all(4 <= n <= 9 for n in counts)
         assert sample.input_tokens == sum(counts)
@@ -115,8 +113,8 @@ def test_a_row_of_inputs_becomes_a_sample(inputs_are: str, row: dict[str, Any], 
 def test_the_tokens_of_all_inputs_are_counted(
     inputs_are: str, row: dict[str, Any], tokens: list[str], tmp_path: Path
 ) -> None:
-    found = data_set(tmp_path, row, inputs_are=inputs_are, tokenizer=TOKENIZER)
-    assert found[0].input_tokens == sum(len(TOKENIZER.encode(text, add_special_tokens=True)) for text in tokens)
+    found = data_set(tmp_path, row, inputs_are=inputs_are, tokenizer=load_tokenizer())
+    assert found[0].input_tokens == sum(len(load_tokenizer().encode(text, add_special_tokens=True)) for text in tokens)
 
 
 BAD = [
@@ -164,5 +162,5 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4), st.sampled_from([None, "texts", "documents"]))
 def test_whatever_a_row_holds_it_is_a_sample_or_a_bad_row(row: dict[str, Any], inputs_are: str | None) -> None:
     with tempfile.TemporaryDirectory() as path, suppress(SpecError):
-        [sample] = data_set(Path(path), row, inputs_are=inputs_are, tokenizer=TOKENIZER)
+        [sample] = data_set(Path(path), row, inputs_are=inputs_are, tokenizer=load_tokenizer())
         assert sum(x is not None for x in (sample.prompt, sample.messages, sample.texts, sample.body)) == 1

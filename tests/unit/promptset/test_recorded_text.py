@@ -23,7 +23,6 @@ from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
-TOKENIZER = load_tokenizer()
 Tree = dict[tuple[int, ...], "Tree"]
 
 
@@ -43,11 +42,12 @@ class Cache:
         return min(found * BLOCK, (len(ids) - 1) // BLOCK * BLOCK)
 
 
-def ids_of(session: Session, tokenizer: Tokenizer = TOKENIZER) -> list[list[int]]:
-    return [tokenizer.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
+def ids_of(session: Session, tokenizer: Tokenizer | None = None) -> list[list[int]]:
+    known = tokenizer or load_tokenizer()
+    return [known.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
 
 
-def assert_as_planned(sessions: list[Session], cache: Cache, tokenizer: Tokenizer = TOKENIZER) -> None:
+def assert_as_planned(sessions: list[Session], cache: Cache, tokenizer: Tokenizer | None = None) -> None:
     for session in sessions:
         ids = ids_of(session, tokenizer)
         assert [len(one) for one in ids] == [turn.input_tokens for turn in session.turns]
@@ -62,10 +62,12 @@ def weka(name: str, scope: str, *calls: tuple[int, list[int]], block: int = 64) 
     return {"id": name, "block_size": block, "hash_id_scope": scope, "requests": requests}
 
 
-def recorded(folder: Path, *rows: dict[str, Any], tokenizer: Tokenizer = TOKENIZER, **options: Any) -> RecordedSessions:
+def recorded(
+    folder: Path, *rows: dict[str, Any], tokenizer: Tokenizer | None = None, **options: Any
+) -> RecordedSessions:
     path = folder / "recording.jsonl"
     path.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    return RecordedSessions(path, tokenizer, **options)
+    return RecordedSessions(path, tokenizer or load_tokenizer(), **options)
 
 
 LONG = [*range(1000, 1160)]
@@ -103,7 +105,7 @@ def test_an_id_is_the_same_text_in_every_session_of_a_global_scope_and_in_one_se
 
 def test_replays_differ_in_a_salt_of_equal_length_that_a_session_has_in_every_prompt(tmp_path: Path) -> None:
     played = recorded(tmp_path, *ROWS)
-    layout = layout_of(TOKENIZER)
+    layout = layout_of(load_tokenizer())
     salts = set()
     for replay in range(40):
         session = played.session_at(replay * len(played))
@@ -198,7 +200,7 @@ def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:
     held = [0, 5000, 5300, 4097, 4114, 33, 133, 64]
     for turn, tokens in zip(sessions[0].turns, held, strict=True):
         assert turn.cached_tokens is not None
-        assert tokens - BLOCK - layout_of(TOKENIZER).tail < turn.cached_tokens <= max(tokens, BLOCK)
+        assert tokens - BLOCK - layout_of(load_tokenizer()).tail < turn.cached_tokens <= max(tokens, BLOCK)
 
 
 def test_what_is_common_is_found_at_any_depth() -> None:

@@ -23,8 +23,6 @@ from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
-TOKENIZER = load_tokenizer()
-
 
 def tokens(number: int | str) -> Any:
     return parse(number, "tokens")
@@ -406,7 +404,7 @@ def test_a_recipe_of_sessions_is_known_by_its_keys(keys: tuple[str, ...], of_ses
 
 
 def agents(speed: float = 1.0, **more: Any) -> AgentSessions:
-    return agent_sessions(TOKENIZER, recipe(**more), seed=3, speed=speed)
+    return agent_sessions(load_tokenizer(), recipe(**more), seed=3, speed=speed)
 
 
 def test_turns_of_agents_leave_out_what_a_linear_session_says_by_itself() -> None:
@@ -432,13 +430,15 @@ def test_a_shared_system_prompt_is_the_same_text_in_all_sessions() -> None:
 def test_the_floor_of_a_template_is_what_its_shortest_texts_take() -> None:
     made = agents(first=1, system=1, growth=1, output_tokens=1)
     session = made.session_at(0)
-    first = TOKENIZER.count_chat(session.conversation(0))
+    first = load_tokenizer().count_chat(session.conversation(0))
     # A text has at least two tokens: of the system, of the user.
-    least = TOKENIZER.count_chat([{"role": "system", "content": session.system}, {"role": "user", "content": "x"}])
+    least = load_tokenizer().count_chat(
+        [{"role": "system", "content": session.system}, {"role": "user", "content": "x"}]
+    )
     assert first == made.floor.system + made.floor.user
-    assert TOKENIZER.count_plain([session.system or "", session.turns[0].content]) == [2, 2]
+    assert load_tokenizer().count_plain([session.system or "", session.turns[0].content]) == [2, 2]
     assert first == least + 1
-    assert TOKENIZER.count_plain([session.turns[1].content]) == [2]
+    assert load_tokenizer().count_plain([session.turns[1].content]) == [2]
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_what_two_prompts_have_in_common(one: list[int], other: list[int], same:
 def simulated(**more: Any) -> SimulatedSessions:
     given = {"turns": 3, "input_tokens": 80, "output_tokens": 12} | more
     laws = {key: tokens(given.pop(key)) for key in ("turns", "input_tokens", "output_tokens")}
-    return simulated_sessions(TOKENIZER, **laws, think_time=parse("2s", "time"), seed=4, **given)
+    return simulated_sessions(load_tokenizer(), **laws, think_time=parse("2s", "time"), seed=4, **given)
 
 
 def lengths(session: Session) -> list[tuple[int | None, int | None, float]]:
@@ -472,7 +472,7 @@ def test_sessions_of_a_group_begin_alike_and_others_do_not() -> None:
     made = simulated(turns=1, input_tokens=200, prefix=parse_prefix("tokens=100,groups=2"))
     texts = [made.session_at(index).turns[0].content for index in range(3)]
     same = next(at for at, (a, b) in enumerate(zip(texts[0], texts[2], strict=False)) if a != b)
-    assert TOKENIZER.count_plain([texts[0][:same]])[0] >= 95
+    assert load_tokenizer().count_plain([texts[0][:same]])[0] >= 95
     assert texts[0][:40] != texts[1][:40]
     assert made.session_at(0).system is None
     assert simulated(prefix=parse_prefix("system=9")).session_at(0).system is not None
@@ -480,7 +480,9 @@ def test_sessions_of_a_group_begin_alike_and_others_do_not() -> None:
 
 def test_the_shortest_turn_is_what_the_template_adds_and_a_few_more() -> None:
     one = [{"role": "user", "content": "x"}]
-    added = TOKENIZER.count_chat([*one, {"role": "assistant", "content": ""}, *one]) - TOKENIZER.count_chat(one)
+    added = load_tokenizer().count_chat(
+        [*one, {"role": "assistant", "content": ""}, *one]
+    ) - load_tokenizer().count_chat(one)
     made = simulated()
     assert made.least_added == added + 2
     with pytest.raises(SpecError, match=f"a turn adds at least {made.least_added} with"):
@@ -488,7 +490,7 @@ def test_the_shortest_turn_is_what_the_template_adds_and_a_few_more() -> None:
     shortest = simulated(input_tokens=made.least_added)
     for number in range(3):
         turns = shortest.session_at(0).turns
-        assert TOKENIZER.count_chat(shortest.session_at(0).conversation(number)) == turns[number].input_tokens
+        assert load_tokenizer().count_chat(shortest.session_at(0).conversation(number)) == turns[number].input_tokens
     # A prefix lengthens the first turn alone.
     with pytest.raises(SpecError, match="are below"):
         simulated(input_tokens=60, prefix=parse_prefix("tokens=59,groups=2"))
@@ -563,5 +565,5 @@ def test_a_text_that_no_template_lets_fit_is_refused(monkeypatch: pytest.MonkeyP
 def test_the_floor_counts_what_the_template_adds_before_and_behind_the_first_text(
     system: int | None, floor: Floor
 ) -> None:
-    known = dataclasses.replace(chat_sum(TOKENIZER), opening=10, turn=7, system=system, head=4, lost=0)
+    known = dataclasses.replace(chat_sum(load_tokenizer()), opening=10, turn=7, system=system, head=4, lost=0)
     assert dataclasses.replace(agents(), known=known).floor == floor

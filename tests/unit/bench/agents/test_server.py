@@ -8,9 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from mcp import Client
 
-from bench.agents import server
 from bench.agents.operations import GateRules, Operations
 from bench.clock import NS_PER_S
 from bench.console.task import Task
@@ -90,6 +88,8 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    from bench.agents import server  # Only here: it takes a second or two, and every process collects all tests.
+
     made = Clock()
     monkeypatch.setattr(server, "LoopClock", lambda: made)
     monkeypatch.setattr(server, "sleep_until", made.sleep_until)
@@ -98,6 +98,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def called(operations: Played, tool: str, **arguments: Any) -> tuple[dict[str, Any] | str, list[tuple[float, str]]]:
     """The answer of a tool, or the sentence of its error; and the progress that it reported."""
+    from mcp import Client
+
+    from bench.agents import server
+
     reported: list[tuple[float, str]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:

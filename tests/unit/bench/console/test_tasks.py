@@ -49,7 +49,8 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     planned(tmp_path, "g-starting")
     (planned(tmp_path, "h-failed") / LOG).write_text("probing http://h:1\nerror: cannot connect to http://h:1\n")
     (tmp_path / "i-other").mkdir()
-    with RunDirectory(tmp_path / "d-running").held():
+    # The process of a run that has ended may still be there.
+    with RunDirectory(tmp_path / "d-running").held(), RunDirectory(tmp_path / "a-ended").held():
         found = tasks_of(tmp_path, {"e-queued": None}, ("g-starting",))
     assert {name: task.state for name, task in found.items()} == {
         "a-ended": "ended", "b-stopped": "stopped", "c-killed": "killed", "d-running": "warming up", "e-queued": "queued",

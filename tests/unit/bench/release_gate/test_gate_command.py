@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import shutil
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import orjson
 import pytest
-import xmlschema
 from jsonschema import Draft202012Validator
 
 from tests.support.gating import gate, judged, spoil, verdicts
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_runs import made_run, made_side, write_run
 
+if TYPE_CHECKING:
+    from xmlschema import XMLSchema
+
 BASELINE = Draft202012Validator(orjson.loads(files("bench.report").joinpath("baseline.schema.json").read_bytes()))
-JUNIT = xmlschema.XMLSchema(str(files("bench.report").joinpath("junit.xsd")))
+
+
+@cache
+def junit() -> XMLSchema:
+    """Imported by the first test that uses it: every process collects all tests, and no other one needs it."""
+    from xmlschema import XMLSchema
+
+    return XMLSchema(str(files("bench.report").joinpath("junit.xsd")))
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +204,7 @@ def test_a_run_that_may_not_be_used_has_its_own_status(
     before = baseline.read_bytes()
     assert gate(runs / "2", "--baseline", baseline, "--update", "--junit", tmp_path / "gate.xml") == code
     assert baseline.read_bytes() == before
-    JUNIT.validate(str(tmp_path / "gate.xml"))
+    junit().validate(str(tmp_path / "gate.xml"))
     (error,) = ElementTree.parse(tmp_path / "gate.xml").iter("error")
     assert error.get("message") == f"{status}: the clock was <set> \ufffd"
     printed = capsys.readouterr().out
@@ -207,7 +218,7 @@ def test_junit_has_a_case_for_each_verdict(tmp_path: Path, baseline: Path) -> No
     path = tmp_path / "out" / "gate.xml"
     slos = ("--slo", "ttft:p90<1s", "--slo", "tpot:p50<5ms", "--slo", "ttft:p999<1s")
     assert gate(slow, *slos, "--baseline", baseline, "--junit", path) == 1
-    JUNIT.validate(str(path))
+    junit().validate(str(path))
     root = ElementTree.parse(path).getroot()
     assert root.attrib == {"name": "trueload", "tests": "12", "failures": "3", "errors": "0"}
     found = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
@@ -219,7 +230,7 @@ def test_junit_has_a_case_for_each_verdict(tmp_path: Path, baseline: Path) -> No
 
 def test_the_schema_of_junit_notices_what_is_wrong(tmp_path: Path) -> None:
     for wrong in ("<testsuite/>", '<testsuites name="x" tests="1" failures="many" errors="0"/>'):
-        assert not JUNIT.is_valid(ElementTree.ElementTree(ElementTree.fromstring(wrong)))
+        assert not junit().is_valid(ElementTree.ElementTree(ElementTree.fromstring(wrong)))
 
 
 def test_the_summary_is_appended_and_says_how_to_do_it_again(tmp_path: Path, baseline: Path) -> None:

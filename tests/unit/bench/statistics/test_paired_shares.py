@@ -7,7 +7,6 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.statistics.multiple import holm
 from bench.statistics.paired_shares import (
@@ -22,6 +21,7 @@ from bench.statistics.paired_shares import (
     stratified_mid_p,
     wilson,
 )
+from tests.support import scipy_stats as stats
 
 
 @pytest.mark.parametrize(

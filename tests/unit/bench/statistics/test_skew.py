@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy import stats
 
 from bench.statistics import skew
+from tests.support import scipy_stats as stats
 
 Replica = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
