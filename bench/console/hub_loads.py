@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,7 @@ from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.console.data_files import DataFiles, ensure_room
 from bench.console.data_rows import AS_IT_IS, Rows
 from bench.console.errors import Conflict, ConsoleError, NotFound, TooLarge
-from bench.console.hubs import HubFile, ensure_askable, failure, look_up
+from bench.console.hubs import HubFile, ensure_askable, failure, first_line, look_up
 from bench.console.language import tr
 from bench.console.people import USER
 
@@ -176,6 +177,9 @@ class HubLoads:
             _fail(job, e)
         except OSError as e:
             _fail(job, ConsoleError(failure(load.hub, load.name, e.strerror or str(e))))
+        except Exception as e:
+            traceback.print_exc()  # A defect. Somebody may wait for the end all the same.
+            _fail(job, ConsoleError(failure(load.hub, load.name, first_line(e))))
 
 
 def _fail(job: _Job, error: ConsoleError) -> None:

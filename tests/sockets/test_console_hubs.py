@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -211,6 +211,18 @@ def test_what_is_too_large_is_not_loaded(
     monkeypatch.setattr(hubs, "MOST_UPLOADED", 10)
     with pytest.raises(TooLarge, match=r"data/test\.jsonl of lab/rows has more than"):
         _kept(DataFiles(tmp_path / "files"), tmp_path, hub[0], "lab/rows", None)
+
+
+def test_a_defect_ends_a_load_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Else whoever waits for the load would wait for ever."""
+    pytest.importorskip(HUBS["huggingface"].package)
+
+    def look_up(*asked: object) -> NoReturn:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("bench.console.hub_loads.look_up", look_up)
+    with pytest.raises(ConsoleError, match="lab/rows cannot be loaded from Hugging Face: a defect"):
+        _kept(DataFiles(tmp_path / "files"), tmp_path, "huggingface", "lab/rows", None)
 
 
 def test_a_hub_that_cannot_be_asked_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,12 @@ import multiprocessing.process
 import os
 import subprocess
 from collections.abc import Generator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+_HERE = Path(__file__).parent
 _STARTERS: tuple[tuple[object, str], ...] = (
     (subprocess.Popen, "__init__"), (multiprocessing.process.BaseProcess, "start"), (os, "fork"),
 )  # fmt: skip
@@ -27,7 +29,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
     Not a fixture: for 14,000 tests of a millisecond, a fixture that asks for `request` and `monkeypatch` costs as much again.
     """
-    if item.get_closest_marker("processes") is not None:
+    # pytest asks this of the tests of every folder.
+    if _HERE not in item.path.parents or item.get_closest_marker("processes") is not None:
         return (yield)
     real = [getattr(owner, name) for owner, name in _STARTERS]
     for owner, name in _STARTERS:
