@@ -136,7 +136,7 @@ GROUPS: dict[str, Group] = {
         (_MOCK, f"{_VIRTUAL}/test_mock*.py",
          *(f"tests/sockets/test_mock_{name}.py" for name in (
              "any_body", "api", "asgi", "choices", "conversation_cache", "endpoints", "images", "model_names", "probes",
-             "rerank", "routes", "sender*", "served_here", "stored_responses", "tools"))),
+             "rerank", "routes", "sender*", "stored_responses", "tools"))),
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
