@@ -161,7 +161,7 @@ def fits(value: object, wanted: Schema) -> bool:
 
     try:
         return bool(jsonschema.validators.validator_for(wanted)(wanted).is_valid(value))  # type: ignore[arg-type]
-    except Exception:  # Whatever a wrong schema breaks: checking each one first would take five times as long.
+    except Exception:  # A wrong schema can raise anything, and checking each first would take five times as long.
         return False
 
 

@@ -178,7 +178,7 @@ class HubLoads:
         except OSError as e:
             _fail(job, ConsoleError(failure(load.hub, load.name, e.strerror or str(e))))
         except Exception as e:
-            traceback.print_exc()  # A defect. Somebody may wait for the end all the same.
+            traceback.print_exc()  # A defect. The caller must still hear that the load has ended.
             _fail(job, ConsoleError(failure(load.hub, load.name, first_line(e))))
 
 

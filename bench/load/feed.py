@@ -157,7 +157,7 @@ class ProcessFeed:
             if self._backlog.has_room:
                 self._ask()
             else:
-                # Now, not at the next read: all that was asked for may have come, and then there is none.
+                # Stop now: if everything that was asked for has come, there is no next read.
                 self._stop()
         except BenchError as e:
             self._stop()

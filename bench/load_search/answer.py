@@ -364,8 +364,8 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
 
 
 def _failures(goal: Goal, visits: Sequence[Result], numbers: Numbers) -> str:
-    """That requests which failed are most of those that broke an objective in these visits: a failed request breaks every
-    objective. Empty if they are not, if the objective is on failures, or if it judges only some of the requests."""
+    """Says that most requests that broke an objective in these visits failed: a failed request breaks every objective. Empty
+    if most did not fail, if the objective is on failures, or if it judges only some of the requests."""
     visits = [r for r in visits if goal.text not in r.about and goal.text not in r.jobs]
     broke = sum(result.violations.get(goal.text, 0) for result in visits)
     failed = sum(numbers.get(result.n, VisitNumbers()).failed for result in visits)

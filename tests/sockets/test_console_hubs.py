@@ -214,7 +214,7 @@ def test_what_is_too_large_is_not_loaded(
 
 
 def test_a_defect_ends_a_load_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Else whoever waits for the load would wait for ever."""
+    """Otherwise its caller would wait for ever."""
     pytest.importorskip(HUBS["huggingface"].package)
 
     def look_up(*asked: object) -> NoReturn:
