@@ -15,7 +15,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from bench.results.status import Status
-from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, SweepPoint, SweepRun
+from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, RunStatus, SweepPoint, SweepRun
 from bench.results.sweep import SweepNumber as Number
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
@@ -30,7 +30,7 @@ _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
 
 def run_of(name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> SweepRun:
     """A run, from its summary.json."""
-    status = Status(summary.verdict.status).value
+    status: RunStatus = Status(summary.verdict.status).value
     return SweepRun(
         name=name,
         load=load,
