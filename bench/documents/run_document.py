@@ -50,7 +50,7 @@ from bench.documents.first_screen import banner, first_screen, left_out, sent_wo
 from bench.documents.formatting import signed, signed_share
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
-from bench.metrics.catalog import METRICS
+from bench.metrics.catalog import METRICS, TITLES
 from bench.results.certificate import LedgerCalibration, NumberRow
 
 if TYPE_CHECKING:
@@ -316,9 +316,6 @@ def _measurement(summary: RunSummary) -> Iterator[Block]:
     yield from _calibration(summary.calibration)
 
 
-CALIBRATED = {metric.key: metric.title for metric in METRICS.values()} | {"job_ms": "Job"}
-
-
 def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> Iterator[Block]:
     """The calibration of this run, or of an earlier run that covers it."""
     if certificate is None:
@@ -335,7 +332,7 @@ def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> It
         yield Findings(tuple(sentences), half=True)
     rows = [
         (
-            f"{CALIBRATED[row.metric]} {calibration_words.STATS[row.stat]}",
+            f"{TITLES[row.metric]} {calibration_words.STATS[row.stat]}",
             formatting.number(row.measured),
             *((formatting.number(row.true),) if isinstance(row, NumberRow) else ()),
             signed(row.error),
