@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
 
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
         Agreement,
         Certificate,
         Deviation,
+        KnownErrorRow,
         LedgerCalibration,
         NumberRow,
         RequestError,
         TargetErrors,
     )
 
+_Row = TypeVar("_Row", "NumberRow", "KnownErrorRow", "Deviation")
 MEANINGS: dict[str, tuple[Tone, str]] = {
     "VALID": ("good", "On this machine, the numbers of this load are right within the errors below."),
     "SUSPECT": ("warn", "Some numbers of this load are off, or something in the measurement may have gone wrong."),
@@ -148,18 +150,11 @@ def _sentences(calibration: Certificate | LedgerCalibration) -> Iterator[Finding
 
 def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Table:
     """The error of each number; metrics that the ledger cannot tell have a row that says so."""
-    shown: dict[str, dict[str, NumberRow]] = {}
-    for row in metrics:
-        shown.setdefault(row.metric, {})[row.stat] = row
+    shown = _by_metric(metrics)
     same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
     stats = _stats(shown.values())
     rows = tuple(
-        Row(
-            (
-                Cell(TITLES[key], unit=_UNITS[key]),
-                *(_error(of.get(stat)) for stat in stats),
-            )
-        )
+        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_error(of.get(stat)) for stat in stats)))
         for key, of in shown.items()
         if key not in same
     )
@@ -177,6 +172,32 @@ def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Tab
     if without_truth:
         notes += ("No truth: the ledger of the mock does not say it.",)
     return Table("Error of each number", _columns(stats), rows, ("true", "of it", "stamps"), notes=notes)
+
+
+def earlier_errors(metrics: Sequence[KnownErrorRow]) -> Table:
+    """The errors that an earlier calibration found of the numbers of this run."""
+    shown = _by_metric(metrics)
+    stats = _stats(shown.values())
+    rows = tuple(
+        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_earlier_error(of.get(stat)) for stat in stats)))
+        for key, of in shown.items()
+    )
+    note = "Measured less true, then. Under each error: what this run measured, and the error as a share of it."
+    return Table("Errors of an earlier calibration", _columns(stats), rows, ("measured", "of it"), notes=(note,))
+
+
+def _earlier_error(row: KnownErrorRow | None) -> Cell:
+    if row is None:
+        return Cell(NOTHING, "quiet")
+    return Cell(signed(row.error), below=(number(row.measured), signed_share(row.error_share)))
+
+
+def _by_metric(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
+    """The rows of each metric, by statistic."""
+    found: dict[str, dict[str, _Row]] = {}
+    for row in rows:
+        found.setdefault(row.metric, {})[row.stat] = row
+    return found
 
 
 def _stats(rows: Iterable[Mapping[str, object]]) -> list[str]:
@@ -281,10 +302,8 @@ def _agreement(rows: Sequence[Agreement]) -> Iterator[Table]:
 def _closed_form(rows: Sequence[Deviation]) -> Iterator[Table]:
     if not rows:
         return
-    of: dict[str, dict[str, Deviation]] = {}
-    for row in rows:
-        of.setdefault(row.metric, {})[row.stat] = row
-    stats = _stats(of.values())
+    shown = _by_metric(rows)
+    stats = _stats(shown.values())
     cells = tuple(
         Row(
             (
@@ -292,7 +311,7 @@ def _closed_form(rows: Sequence[Deviation]) -> Iterator[Table]:
                 *(_deviation(by_stat.get(stat)) for stat in stats),
             )
         )
-        for metric, by_stat in of.items()
+        for metric, by_stat in shown.items()
     )
     note = (
         "What the mock did less what its configuration promises, from the arrival of a request to its writes. The client's "
