@@ -158,7 +158,7 @@ def test_ranks_and_shares_of_a_histogram_exact_and_folded() -> None:
     assert many.snapshot().quantile(0.5) == 499.5
     many.fold()
     assert many.snapshot().quantile(0.5) == pytest.approx(499.5, rel=0.001)
-    assert folded(0.0, 0.0).snapshot().quantile(0.5) == 0.0
+    assert folded(0.0, 0.0, 5.0).snapshot().quantile(0.5) == 0.0
     assert counted(np.array([3, 3, 9])) == {3: 2, 9: 1}
     assert counted(np.array([3, 3 + 2**15])) == counted(np.array([3 + 2**15, 3])) == {3: 1, 32_771: 1}
     assert counted(np.array([3, 2**40, 2**40])) == {3: 1, 2**40: 2}
@@ -253,12 +253,19 @@ def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_f
 
 
 def tally(*records: RequestRecord) -> RecordTally:
-    found = RecordTally()
-    table = table_of(*records)
-    found.add(table)
-    texts = table.where(table.ok)
-    found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
-    return found
+    """Of one table; the same of a table for each record."""
+    whole, alone = RecordTally(), RecordTally()
+    for found, tables in (whole, [table_of(*records)]), (alone, map(table_of, records)):
+        for table in tables:
+            found.add(table)
+            texts = table.where(table.ok)
+            found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
+    for told in (
+        RecordTally.tokens, RecordTally.stalls, RecordTally.errors, RecordTally.connect_ms, RecordTally.clock,
+        RecordTally.coalesced, lambda one: (one.retried, one.retried_late, one.unsent, one.target_gone(START_NS)),
+    ):  # fmt: skip
+        assert told(whole) == told(alone)
+    return whole
 
 
 def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_last_answer() -> None:
