@@ -112,11 +112,9 @@ class Scope:
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
         }
         between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
-        result: dict[str, Metric] = {}
+        result = self.of_requests()
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
-                if self._has(metric):
-                    result[metric.key] = self._request_metric(metric)
                 continue
             histogram, values = of_tokens[metric.name]
             found = histogram.snapshot().describe(1 / NS_PER_MS)
@@ -126,14 +124,15 @@ class Scope:
                 lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
             how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
             result[metric.key] = _metric(found, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
-        return result
+        return {metric.key: result[metric.key] for metric in METRICS.values() if metric.key in result}
 
     def of_requests(self) -> dict[str, Metric]:
         """Only the metrics of whole requests. Token metrics are kept by slices, which a short scope would cut."""
-        return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values() if self._has(metric)}
-
-    def _has(self, metric: RequestMetric) -> bool:
-        return not metric.of_few or metric.name in self._data.measures
+        return {
+            metric.key: self._request_metric(metric)
+            for metric in REQUEST_METRICS.values()
+            if not metric.of_few or metric.name in self._data.measures
+        }
 
     def _request_metric(self, metric: RequestMetric) -> Metric:
 

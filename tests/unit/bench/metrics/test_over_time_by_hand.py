@@ -15,10 +15,13 @@ from bench.metrics.columns import Columns
 from bench.metrics.histogram import bins_of_array
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, look_times, parse_one, percent, written
+from bench.metrics.scope import RunData, Scope
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
 from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
 from bench.metrics.sureness import Sureness, of_error_rate, of_groups, of_rates, of_requests, shown
+from bench.metrics.tokens import TokenTimes
+from bench.metrics.window import Window
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from bench.results.summary import Change
@@ -73,6 +76,26 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     assert told.ttft.p50_ms.mean == pytest.approx(300)
     assert told.response_time_quantiles[0].ms >= 500
     assert over_time(columns_of(), tokens, bytes_in).t_s == []
+    # No step is finer than the coarser of the two.
+    assert (
+        over_time(columns, Arrivals(2 * S), bytes_in).t_s == over_time(columns, tokens, Arrivals(2 * S)).t_s == [0, 2]
+    )
+
+
+def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
+    left = made_record(5, sent_ms=700, chunks_ms=(), outcome=Outcome.CANCELLED, end_ns=START_NS + 1_400 * MS)
+    columns = columns_of(*RUN, left, made_record(6, sent_ms=800, chunks_ms=(250, 600), input_tokens=1))
+    columns.good = bytearray(columns.ok)
+
+    def of(start_ms: int, end_ms: int) -> Scope:
+        data = RunData(columns, TokenTimes(0), Arrivals(), Arrivals())
+        return Scope(data, Window(start_ms * MS, end_ms * MS, "given"))
+
+    assert of(100, 900).latency()["e2el_ms"].n == 3, "sent at 100, 800 and 900 ms"
+    # Good ones ended at 600, 1,400 and 1,500, bad ones at 1,250 and 1,300; first tokens came at 500, 1,050 and 1,100.
+    assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
+    assert of(600, 1_500).goodput().share == 3 / 5
+    assert of(500, 1_100).throughput().input_tokens_per_s == pytest.approx(201 / 0.6)
 
 
 def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
