@@ -99,7 +99,7 @@ class Scope:
     @property
     def duration_s(self) -> float | None:
         """Length of the scope. Returns None if nothing in the run took time."""
-        if self._start_ns is None or self._end_ns is None:
+        if self._start_ns is None or self._end_ns is None or self._start_ns == self._end_ns:
             return None
         return (self._end_ns - self._start_ns) / NS_PER_S
 
