@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
+from bench.metrics import scope
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
@@ -20,6 +21,7 @@ from bench.metrics.series import Steps, by_status, distributions, intervals, ove
 from bench.metrics.server_requests import ServerRequests
 from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
 from bench.metrics.sureness import Sureness, of_error_rate, of_groups, of_rates, of_requests, shown
+from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import Outcome, RequestRecord
@@ -96,6 +98,27 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
     assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
     assert of(600, 1_500).goodput().share == 3 / 5
     assert of(500, 1_100).throughput().input_tokens_per_s == pytest.approx(201 / 0.6)
+
+
+def test_a_window_from_the_first_send_on_has_every_gap_and_rates_of_its_own_steps() -> None:
+    table = table_of(*[made_record(k, sent_ms=300.5 + 100 * k, chunks_ms=(20, 40)) for k in range(2_000)])
+    columns, times = Columns(START_NS), TokenTimes(0)
+    columns.add(table, request_values(table), np.zeros(len(table), dtype=np.bool_))
+    times.add(table, TokenGaps(table), START_NS)
+    data = RunData(columns, times, Arrivals(), Arrivals())
+    whole = Scope(data, Window(min(map(int, columns.sent)), 150 * S, "given"))
+    assert whole.latency()["itl_ms"].n == 2_000
+    later = Scope(data, Window(100 * S, 200 * S, "given")).throughput()
+    assert later.ci95["requests_per_s"] == pytest.approx([10, 10], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("span_s", "step_s", "steps"), [(1_000, 1, 1_000), (32, 0.5, 64), (9.6, 0.15, 64), (3, 0.15, 20)]
+)
+def test_the_steps_of_a_rate_are_seconds_or_64_or_as_many_as_are_not_too_short(
+    span_s: float, step_s: float, steps: int
+) -> None:
+    assert scope._steps(span_s) == (step_s * S, steps)
 
 
 def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
