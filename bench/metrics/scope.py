@@ -220,7 +220,9 @@ class Scope:
         good = int(arrays.view(columns.good)[ended].sum())
         return Goodput(
             requests_per_s=good / span,
-            output_tokens_per_s=None if self._data.of_inputs else self._amount(self._data.good_arrivals, start, end) / span,
+            output_tokens_per_s=None
+            if self._data.of_inputs
+            else self._amount(self._data.good_arrivals, start, end) / span,
             share=good / len(ended) if len(ended) else None,
         )
 
