@@ -100,6 +100,12 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
     assert of(500, 1_100).throughput().input_tokens_per_s == pytest.approx(201 / 0.6)
 
 
+def test_requests_are_in_the_order_of_their_sends_and_those_that_were_not_sent_of_their_ends() -> None:
+    # Sent at 100, 900, 1,200 and 2,000 ms; one was dropped at 1,250.
+    assert scope.in_send_order(columns_of(*RUN[::-1])).tolist() == [4, 3, 2, 1, 0]
+    assert scope.in_send_order(columns_of(*RUN)).tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_window_from_the_first_send_on_has_every_gap_and_rates_of_its_own_steps() -> None:
     table = table_of(*[made_record(k, sent_ms=300.5 + 100 * k, chunks_ms=(20, 40)) for k in range(2_000)])
     columns, times = Columns(START_NS), TokenTimes(0)
