@@ -17,7 +17,7 @@ from bench.metrics.tally import RecordTally
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
-from bench.results.load import Coalesced
+from bench.results.load import Coalesced, Stalls
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.results import described, known
@@ -256,9 +256,10 @@ def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_f
 
 
 def tally(*records: RequestRecord) -> RecordTally:
-    """Of one table; the same of a table for each record."""
-    whole, alone = RecordTally(), RecordTally()
-    for found, tables in (whole, [table_of(*records)]), (alone, map(table_of, records)):
+    """Of one table; the same of a table for each record, in either order."""
+    whole, alone, back = RecordTally(), RecordTally(), RecordTally()
+    each = [table_of(record) for record in records]
+    for found, tables in (whole, [table_of(*records)]), (alone, each), (back, each[::-1][:1_000]):
         for table in tables:
             found.add(table)
             texts = table.where(table.ok)
@@ -268,7 +269,35 @@ def tally(*records: RequestRecord) -> RecordTally:
         RecordTally.coalesced, lambda one: (one.retried, one.retried_late, one.unsent, one.target_gone(START_NS)),
     ):  # fmt: skip
         assert told(whole) == told(alone)
+        assert len(records) > 1_000 or told(whole) == told(back)
     return whole
+
+
+@pytest.mark.parametrize(
+    ("fields", "compared"),
+    [
+        ({}, 1),
+        ({"tool_calls": 0}, 1),
+        ({"tool_calls": 1}, 0),
+        ({"reasoning_tokens": 1}, 0),
+        ({"reasoning_tokens": 1, "kinds": "tcc"}, 1),
+        ({"reasoning_tokens": 1, "chunks_ms": (), "n": 3}, 1),
+        ({"reasoning_tokens": 1, "chunks_ms": (50,)}, 0),
+    ],
+)
+def test_usage_is_not_compared_with_the_count_of_a_text_that_does_not_show_every_token(
+    fields: dict[str, Any], compared: int
+) -> None:
+    assert tally(made_record(output_tokens_counted=3, **fields)).tokens().mismatch.compared == compared
+
+
+def test_chunks_of_a_stream_whose_tokens_are_not_known_are_counted() -> None:
+    unknown = [made_record(chunks_ms=(50,), tokens=None), made_record(tokens=None), made_record()]
+    whole = made_record(chunks_ms=(), n=3, tokens=None)
+    assert tally(*unknown, whole).tokens().chunks.requests_with_unknown_tokens_a_chunk == 2
+    assert tally(whole).stalls() == Stalls(requests=0, stalls=0, max_ms=None)
+    kinds = tally(made_record(kinds="ctt")).tokens().kinds
+    assert (kinds.content.chunks, kinds.reasoning.chunks) == (1, 2)
 
 
 def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_last_answer() -> None:
