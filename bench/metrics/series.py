@@ -47,10 +47,13 @@ class Steps:
     def __init__(self, first_ns: float, last_ns: float, widest_ns: int = 0, most: int = MAX_SLOTS) -> None:
         """At most `most` steps, none narrower than `widest_ns`."""
         self.ns = NS_PER_S
-        while self.ns < widest_ns or (last_ns - min(first_ns, 0)) / self.ns > most:
+        while self.ns < widest_ns or self._from_to(first_ns, last_ns)[1] > most:
             self.ns *= 2
-        self.first = min(math.floor(first_ns / self.ns), 0)
-        self.count = math.floor(last_ns / self.ns) - self.first + 1
+        self.first, self.count = self._from_to(first_ns, last_ns)
+
+    def _from_to(self, first_ns: float, last_ns: float) -> tuple[int, int]:
+        first = min(math.floor(first_ns / self.ns), 0)
+        return first, math.floor(last_ns / self.ns) - first + 1
 
     @property
     def start_ns(self) -> int:

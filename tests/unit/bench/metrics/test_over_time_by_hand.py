@@ -144,6 +144,15 @@ def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
 def test_steps_begin_at_whole_ones_and_widen_with_the_run() -> None:
     steps = Steps(-0.5 * S, 1.5 * S)
     assert (steps.first, steps.count, steps.start_ns) == (-1, 3, -S)
+    for first_s, last_s, ns, count in (
+        (0, 9.9, S, 10),
+        (0, 10, 2 * S, 6),
+        (-0.5, 9.4, 2 * S, 6),
+        (-10, 10, 4 * S, 6),
+        (3, 4, S, 5),
+    ):
+        few = Steps(first_s * S, last_s * S, most=10)
+        assert (few.ns, few.count) == (ns, count)
     assert steps.in_flight([-S // 2, 0], [S // 2, S]) == pytest.approx([0.5, 1.5, 0.0])
     assert steps.counts([-2 * S, -0.2 * S, 1.9 * S, 2 * S]) == [1, 0, 1]
     values = steps.quantiles(np.array([0.0, 0.5 * S, 1.2 * S]), np.array([4.0, 8.0, math.nan]))
