@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,17 +76,15 @@ class Steps:
 
         Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
         """
-        spent = [0.0] * (self.count + 1)
-        borders = [self.start_ns + step * self.ns for step in range(self.count + 1)]
+        borders = self.start_ns + self.ns * np.arange(self.count + 1, dtype=np.float64)
+        spent = np.zeros(len(borders))
         for of_spans, sign in ((begins, 1), (ends, -1)):
             times = np.sort(np.asarray(of_spans, dtype=np.float64))
             sums = np.append(0.0, np.cumsum(times))
             befores = np.searchsorted(times, borders, side="right")
-            for step, (at, before, total) in enumerate(
-                zip(borders, befores.tolist(), sums[befores].tolist(), strict=True)
-            ):
-                spent[step] += sign * (before * at - total)
-        return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
+            spent += sign * (befores * borders - sums[befores])
+        means: list[float] = (np.diff(spent) / self.ns).tolist()
+        return means
 
     def quantiles(self, times_ns: Floats, values_of: Floats) -> QuantilesOverTime:
         """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""
