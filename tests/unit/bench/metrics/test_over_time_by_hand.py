@@ -76,7 +76,12 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     told = distributions(columns, found)
     assert (told.requests_per_s.mean, told.responses_per_s.max) == (pytest.approx(4 / 3), 1)
     assert told.ttft.p50_ms.mean == pytest.approx(300)
-    assert told.response_time_quantiles[0].ms >= 500
+    assert [row.q for row in told.response_time_quantiles] == pytest.approx(
+        [*(k / 100 for k in range(1, 100)), 0.995, 0.999, 1]
+    )
+    assert [told.response_time_quantiles[k].ms for k in (49, 98, 101)] == pytest.approx([550, 599, 600])
+    before = made_record(7, sent_ns=None, chunks_ms=(), outcome=Outcome.DROPPED, end_ns=START_NS - 500 * MS)
+    assert over_time(columns_of(*RUN, before), tokens, bytes_in).t_s == [-1, 0, 1, 2]
     assert over_time(columns_of(), tokens, bytes_in).t_s == []
     # No step is finer than the coarser of the two.
     assert (
@@ -133,11 +138,11 @@ def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
                            end_ns=START_NS + end_ms * MS)  # fmt: skip
 
     found = over_time(
-        columns_of(asked(0, 500, 3, 30), asked(1, 1_500, 4, None), asked(2, 600, 9, 90, Outcome.RESET)),
+        columns_of(asked(0, 500, 3, 30), asked(1, 1_500, 4, None), asked(2, 600, 9, 90, Outcome.RESET), RUN[4]),
         Arrivals(),
         Arrivals(S),
     )
-    assert (found.inputs, found.input_tokens) == ([3, 4], [30, 0])
+    assert (found.inputs, found.input_tokens) == ([3, 4, 0], [30, 0, 0])
     assert over_time(columns_of(*RUN), Arrivals(), Arrivals(S)).inputs is None
 
 
