@@ -196,6 +196,9 @@ def test_spans_are_kept_by_worker_and_what_was_never_eligible_is_in_none() -> No
     assert spans.mean(START_NS, START_NS + 150 * MS) == pytest.approx(200 / 150)
     assert spans.mean(START_NS, START_NS + 150 * MS, 1) == pytest.approx(100 / 150)
     assert (spans.count([0, 7]), spans.count([0, 1]), spans.most()) == (1, 2, 2)
+    later = Spans()
+    later.add(table_of(made_record(0), made_record(1, sent_ms=500, worker=1)))
+    assert later.most() == 1
     assert most_at_once([0, 5], [5, 9]) == 1
     assert most_at_once([], []) == 0
 
@@ -207,7 +210,10 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     assert dispersion(plan, plan[:99]) is None
     assert dispersion([], plan) is None
     # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
-    assert dispersion([0.0] * 100, [float(k) for k in range(101)]) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
+    late = [500.0 + k for k in range(101)]
+    assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
+    # Slots begin half a gap before an arrival.
+    assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
 
 
 def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
@@ -231,6 +237,15 @@ def test_a_wait_counts_from_the_first_send_of_all() -> None:
     unsent.add(table_of(made_record(0, sent_ns=None, chunks_ms=())))
     assert unsent.describe() is None
     # A session's thinking is its user's time too. The run begins with the first send: only the second is late, 10 ms of 400.
+    # A reply that takes no time leaves no time of which to have a share.
+    for end_ns, share in ((START_NS, None), (START_NS + 1, 0.0)):
+        instant = Readiness()
+        instant.add(table_of(made_record(0, chunks_ms=(0,), end_ns=end_ns)))
+        told = instant.describe()
+        assert (None if told is None else told.share) == share
+    agents = Readiness()
+    agents.add(table_of(*(made_record(k, chunks_ms=(100,), session="s") for k in range(2))))
+    assert agents.user_ns == 200 * MS
     session = Readiness()
     for number, at in ((0, 0), (1, 300)):
         session.add(table_of(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
