@@ -56,7 +56,7 @@ def content_of(facts: SweepFacts, runs: Sequence[SweepRun], sha256: str, *, ende
     )
 
 
-def _no_knee(runs: Sequence[RunNumbers]) -> str:
+def _no_knee(runs: Sequence[SweepRun]) -> str:
     usable = [run.load for run in runs if run.usable]
     if len(usable) >= LEAST_POINTS and len(set(usable)) >= LEAST_LOADS:
         return NO_CEILING
