@@ -53,8 +53,9 @@ def load_text(load: float, kind: str) -> str:
 def known_text(search: Search, found: Conclusion, at: float | None = None) -> str:
     """What is known so far: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
-    known = at is not None and search.visits
-    told = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}" if known else ""
+    told = ""
+    if at is not None and search.visits:
+        told = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}"
     if found.known is not None:
         return f"{_between(found.known, kind)}{told}"
     if found.at_least is not None:
