@@ -151,13 +151,14 @@ def rate_interval(values: Values, rate: float) -> Interval | TooFew:
     found = mean_interval(values)
     if isinstance(found, TooFew) or rate <= 0:
         return found
-    n = len(values)
-    if not np.any(values):
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x)
+    if not x.any():
         return TooFew(1.0, LEAST_FOR_MEAN, n * (LEAST_FOR_MEAN - 1))
     reach = (found.high - found.low) / 2
     if reach < rate:
         return Interval(rate - reach, rate + reach)
-    effective = mean_dependence(values).effective
+    effective = mean_dependence(x).effective
     needed = _effective_for((reach / rate) ** 2 * certain_values(effective))
     return TooFew(effective, math.ceil(needed), max(1, math.ceil(n * (needed / effective - 1))))
 
