@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bench.documents.calibration_words import NAMES
 from bench.documents.charts import Chart, Line, Panel
 from bench.documents.charts import Tone as ChartTone
 from bench.documents.details import joined
@@ -28,6 +27,7 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import NOTHING, number, signed
 from bench.documents.sweep_document import STATUS_TONES
+from bench.metrics.catalog import TITLES
 
 if TYPE_CHECKING:
     from bench.accuracy.sweep import Sweep, SweepRow
@@ -119,7 +119,7 @@ def _worst(row: SweepRow, stats: Sequence[str]) -> str:
     if not errors:
         return NOTHING
     metric, error = max(errors, key=lambda found: abs(found[1]))
-    return f"{signed(error)} ms ({NAMES[metric].partition(' (')[0]})"
+    return f"{signed(error)} ms ({TITLES[metric]})"
 
 
 def _chart(rows: Sequence[SweepRow], kind: str, stat: str) -> Chart:
@@ -128,7 +128,7 @@ def _chart(rows: Sequence[SweepRow], kind: str, stat: str) -> Chart:
     room = 0.05 * max(x[-1] - x[0], 0.5)
     tones: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
     lines = tuple(
-        Line(NAMES[metric].partition(" (")[0], [row.errors_ms.get(metric, {}).get(stat) for row in rows], tone=tone)
+        Line(TITLES[metric], [row.errors_ms.get(metric, {}).get(stat) for row in rows], tone=tone)
         for metric, tone in zip(_SHOWN, tones, strict=True)
     )
     name = {"p50": "median", "p99": "P99"}[stat]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.documents.formatting import age, signed
-from bench.metrics.catalog import METRICS
+from bench.metrics.catalog import TITLES
 
 if TYPE_CHECKING:
     from bench.results.certificate import CauseRow, KnownCalibration
@@ -14,7 +14,6 @@ STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": 
          "max": "max"}  # fmt: skip
 """What is compared of a metric, as it is called here."""
 
-NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.values()} | {"job_ms": "Job (ms)"}
 THROUGHPUT = {
     "requests_per_s": "requests/s",
     "output_tokens_per_s": "output tokens/s",
@@ -34,7 +33,7 @@ def cause_sentence(cause: CauseRow) -> str:
         return f"arrivals are up to {signed(cause.size)} ms off the drawn plan; likely cause: {cause.cause}"
     if cause.metric in THROUGHPUT:
         return f"{THROUGHPUT[cause.metric]} is {signed(cause.size)} off; likely cause: {cause.cause}"
-    name = NAMES[cause.metric].partition(" (")[0]
+    name = TITLES[cause.metric]
     return f"{name} is {signed(cause.size)} {cause.unit} off at {STATS[cause.stat]}; likely cause: {cause.cause}"
 
 

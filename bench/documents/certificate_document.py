@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
 
@@ -34,7 +33,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.metrics.catalog import METRICS, OF_FEW, Metric
+from bench.metrics.catalog import METRICS, OF_FEW, TITLES, Metric
 from bench.results.certificate import METRICS as WITH_TRUTH
 
 if TYPE_CHECKING:
@@ -42,12 +41,14 @@ if TYPE_CHECKING:
         Agreement,
         Certificate,
         Deviation,
+        KnownErrorRow,
         LedgerCalibration,
         NumberRow,
         RequestError,
         TargetErrors,
     )
 
+_Row = TypeVar("_Row", "NumberRow", "KnownErrorRow", "Deviation")
 MEANINGS: dict[str, tuple[Tone, str]] = {
     "VALID": ("good", "On this machine, the numbers of this load are right within the errors below."),
     "SUSPECT": ("warn", "Some numbers of this load are off, or something in the measurement may have gone wrong."),
@@ -75,18 +76,7 @@ _SAME_AS = {
 """Without waits, without reasoning and with one token per chunk, these are the same numbers: the table has them once."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A metric's words."""
-
-    title: str
-    unit: str
-    description: str
-
-
-_METRIC = {metric.key: _Named(metric.title, metric.unit, metric.description) for metric in METRICS.values()} | {
-    "job_ms": _Named("Job", "ms", "From when the first step of a job was due to the last token of its last step.")
-}
+_UNITS = {metric.key: metric.unit for metric in METRICS.values()} | {"job_ms": "ms"}
 _SIZE = (("streams", "Most streams at once"), ("requests_per_s", "Requests/s"), ("chunks_per_s", "Chunks of text/s"))
 _KIND = (("loop", "Kind of load"), ("transport", "Transport"), ("workers", "Workers"), ("stream", "Replies"),
          ("clock", "Time stamps"))  # fmt: skip
@@ -131,8 +121,8 @@ def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
     yield _throughput(calibration.throughput)
     yield from _stamps(calibration)
     yield from _agreement(calibration.agreement)
-    yield from _closed_form(calibration.mock.closed_form)
     yield from _worst(calibration.worst)
+    yield from _closed_form(calibration.mock.closed_form)
 
 
 def agreed(rows: Sequence[Agreement]) -> str:
@@ -160,42 +150,67 @@ def _sentences(calibration: Certificate | LedgerCalibration) -> Iterator[Finding
 
 def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Table:
     """The error of each number; metrics that the ledger cannot tell have a row that says so."""
-    shown: dict[str, dict[str, NumberRow]] = {}
-    for row in metrics:
-        shown.setdefault(row.metric, {})[row.stat] = row
+    shown = _by_metric(metrics)
     same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
-    stats = [stat for stat in STATS if any(stat in of for of in shown.values())]
+    stats = _stats(shown.values())
     rows = tuple(
-        Row(
-            (
-                Cell(_METRIC[key].title, unit=_METRIC[key].unit, meaning=_METRIC[key].description),
-                *(_error(of.get(stat)) for stat in stats),
-            )
-        )
+        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_error(of.get(stat)) for stat in stats)))
         for key, of in shown.items()
         if key not in same
     )
     rows += tuple(
-        Row(
-            (
-                Cell(metric.title, unit=metric.unit, meaning=metric.description),
-                *(Cell("no truth", "quiet") for _ in stats),
-            )
-        )
+        Row((Cell(metric.title, unit=metric.unit), *(Cell("no truth", "quiet") for _ in stats)))
         for metric in without_truth
     )
-    names = {stat: f"{name[:1].upper()}{name[1:]}" for stat, name in STATS.items()}
-    columns = (Column("Metric"), *(Column(names[stat], drop=_DROP.get(stat, 0)) for stat in stats))
     note = (
         "Measured less true. Under each error: the true value, from the mock's ledger of what it wrote and when, and the "
-        "error as a share of it. A range is what the time stamps allow if several chunks came in one read, so that only "
-        "bounds are known. Quantiles of tokens may come from a histogram of ± 0.1%."
+        "error as a share of it. Stamps: the range that the time stamps allow if several chunks came in one read, so that "
+        "only bounds are known. Quantiles of tokens may come from a histogram of ± 0.1%."
     )
-    left_out = [f"{_METRIC[key].title} has the values of {_METRIC[_SAME_AS[key]].title}" for key in same]
+    left_out = [f"{TITLES[key]} has the values of {TITLES[_SAME_AS[key]]}" for key in same]
     notes: tuple[str, ...] = (note, *([f"Left out: {', '.join(left_out)}."] if left_out else []))
     if without_truth:
         notes += ("No truth: the ledger of the mock does not say it.",)
-    return Table("Error of each number", columns, rows, ("true", "of it", "stamps allow"), notes=notes)
+    return Table("Error of each number", _columns(stats), rows, ("true", "of it", "stamps"), notes=notes)
+
+
+def earlier_errors(metrics: Sequence[KnownErrorRow]) -> Table:
+    """The errors that an earlier calibration found of the numbers of this run."""
+    shown = _by_metric(metrics)
+    stats = _stats(shown.values())
+    rows = tuple(
+        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_earlier_error(of.get(stat)) for stat in stats)))
+        for key, of in shown.items()
+    )
+    note = "Measured less true, then. Under each error: what this run measured, and the error as a share of it."
+    return Table("Errors of an earlier calibration", _columns(stats), rows, ("measured", "of it"), notes=(note,))
+
+
+def _earlier_error(row: KnownErrorRow | None) -> Cell:
+    if row is None:
+        return Cell(NOTHING, "quiet")
+    return Cell(signed(row.error), below=(number(row.measured), signed_share(row.error_share)))
+
+
+def _by_metric(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
+    """The rows of each metric, by statistic."""
+    found: dict[str, dict[str, _Row]] = {}
+    for row in rows:
+        found.setdefault(row.metric, {})[row.stat] = row
+    return found
+
+
+def _stats(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """The statistics that any row has, in the order of `STATS`."""
+    return [stat for stat in STATS if any(stat in of for of in rows)]
+
+
+def _columns(stats: Sequence[str]) -> tuple[Column, ...]:
+    names = (f"{STATS[stat][:1].upper()}{STATS[stat][1:]}" for stat in stats)
+    return (
+        Column("Metric"),
+        *(Column(name, drop=_DROP.get(stat, 0)) for name, stat in zip(names, stats, strict=True)),
+    )
 
 
 def _error(row: NumberRow | None) -> Cell:
@@ -231,10 +246,10 @@ def _replicas(targets: Sequence[TargetErrors]) -> Iterator[Table]:
         rows.append(
             Row((*text_cells(target.name, number(target.requests)), *(_error(by_key.get(key)) for key in shown)))
         )
-    heads = [f"{_METRIC[key].title} {STATS[stat]} ({_METRIC[key].unit})" for key, stat in shown]
+    heads = [f"{TITLES[key]} {STATS[stat]} ({_UNITS[key]})" for key, stat in shown]
     note = "Measured less true, of the requests that this replica's lines in the ledger have, whatever the client recorded."
     columns = (Column("Replica"), Column("Requests"), *map(Column, heads))
-    yield Table("Error of each replica", columns, tuple(rows), ("true", "of it", "stamps allow"), notes=(note,))
+    yield Table("Error of each replica", columns, tuple(rows), ("true", "of it", "stamps"), notes=(note,))
 
 
 def _throughput(rows: Sequence[NumberRow]) -> Table:
@@ -287,29 +302,32 @@ def _agreement(rows: Sequence[Agreement]) -> Iterator[Table]:
 def _closed_form(rows: Sequence[Deviation]) -> Iterator[Table]:
     if not rows:
         return
+    shown = _by_metric(rows)
+    stats = _stats(shown.values())
     cells = tuple(
         Row(
             (
-                Cell(
-                    f"{_METRIC[row.metric].title if row.metric in _METRIC else 'Output tokens'} {STATS[row.stat]}",
-                    unit=row.unit,
-                ),
-                *text_cells(
-                    number(row.expected),
-                    number(row.done),
-                    signed(row.difference),
-                    NOTHING if row.noise is None else f"± {number(row.noise)}",
-                ),
+                Cell(TITLES.get(metric, "Output tokens"), unit=next(iter(by_stat.values())).unit),
+                *(_deviation(by_stat.get(stat)) for stat in stats),
             )
         )
-        for row in rows
+        for metric, by_stat in shown.items()
     )
-    columns = (Column("The mock"), *map(Column, ("Expected", "Done", "Difference", "By chance")))
     note = (
-        "What the mock did, compared with what its configuration promises, from the arrival of a request to its writes. The "
-        "client's errors are not in it. By chance: two standard errors."
+        "What the mock did less what its configuration promises, from the arrival of a request to its writes. The client's "
+        "errors are not in it. By chance: two standard errors."
     )
-    yield Table("The mock against its closed form", columns, cells, notes=(note,), half=True, level=Level.DETAILS)
+    yield Table(
+        "The mock against its closed form", _columns(stats), cells, ("expected", "done", "by chance ±"),
+        notes=(note,), level=Level.DETAILS,
+    )  # fmt: skip
+
+
+def _deviation(row: Deviation | None) -> Cell:
+    if row is None:
+        return Cell(NOTHING, "quiet")
+    noise = "" if row.noise is None else number(row.noise)
+    return Cell(signed(row.difference), below=(number(row.expected), number(row.done), noise))
 
 
 def _worst(rows: Sequence[RequestError]) -> Iterator[Table]:
@@ -319,7 +337,7 @@ def _worst(rows: Sequence[RequestError]) -> Iterator[Table]:
         Row(
             (
                 Cell(row.id, code=True),
-                *text_cells(_METRIC[row.metric].title, number(row.measured), number(row.true), signed(row.error)),
+                *text_cells(TITLES[row.metric], number(row.measured), number(row.true), signed(row.error)),
             )
         )
         for row in rows
@@ -334,7 +352,7 @@ def _tiles(certificate: Certificate) -> Iterator[Tile]:
         if rows:
             worst = max(rows, key=lambda row: abs(row.error))
             title = f"Largest error, {STATS[stat]}"
-            yield Tile(title, signed(worst.error), "ms", f"of {_METRIC[worst.metric].title}")
+            yield Tile(title, signed(worst.error), "ms", f"of {TITLES[worst.metric]}")
     lag = certificate.observation_lag_ms
     if lag.n:
         yield Tile("Observation lag", number(lag.p50), "ms", f"P99 {number(lag.p99)}")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from bench.clock import NS_PER_MS
+from bench.clock import NS_PER_MS, NS_PER_US
 from bench.documents import packing
 from bench.documents.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
 from bench.documents.formatting import number
 from bench.documents.time_charts import RunNumbers, over_time
-from bench.metrics.step_histograms import lower_border
+from bench.metrics.step_histograms import PER_OCTAVE, lower_border
 
 _BARS, _ROWS = 48, 24
 _LEAST_BINS = 8
 """Values that all lie in one bin still have an axis."""
+_LEAST = bisect(range(256 * PER_OCTAVE), float(NS_PER_US), key=lower_border) - 1
+"""The bin of 1 us. Chunks that came together have a gap of 0, which has no place on a logarithmic axis."""
 
 
 def _ms(position: float) -> float:
@@ -40,9 +43,20 @@ def _marks(first: int, last: int, most: int) -> list[tuple[float, str]]:
     return [(_place(value, first, last), f"{value:,.6g}") for value in values]
 
 
+def _first(counts: packing.Histogram) -> int:
+    """The bin where the axis begins: the least value's, but at least half of what 1% of the values lie below: a few values of
+    next to nothing would leave no room for the others. What is less counts in the first bar."""
+    at = sorted(bin for bin in counts if bin >= _LEAST)
+    seen = accumulate(counts[bin] for bin in at)
+    few = sum(counts[bin] for bin in at) / 100
+    low = next((bin for bin, n in zip(at, seen, strict=True) if n > few), _LEAST)
+    return max(min(counts), _LEAST, low - PER_OCTAVE)
+
+
 def _bounds(counts: packing.Histogram) -> tuple[int, int]:
     """The first bin and the one after the last, with room around values that are nearly equal."""
-    first, last = min(counts), max(counts) + 1
+    first = _first(counts)
+    last = max(max(counts), first) + 1
     room = max(0, _LEAST_BINS - (last - first))
     return max(first - room // 2, 1), last + (room + 1) // 2
 
@@ -58,12 +72,15 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
     bars = math.ceil((last - first) / group)
     amounts = [0] * bars
     for at, n in counts.items():
-        amounts[(at - first) // group] += n
+        amounts[max(at - first, 0) // group] += n
     below, so_far = [], 0
     for n in amounts:
         so_far += n
         below.append(so_far)
     borders = [_ms(first + group * k) for k in range(bars + 1)]
+    names = [f"{number(low)}–{number(high)} ms" for low, high in pairwise(borders)]
+    if counts and min(counts) < first:
+        names[0] = f"under {number(borders[1])} ms"
 
     def shares(values: Sequence[int]) -> list[float | None]:
         return [n / total * 100 if total else None for n in values]
@@ -75,7 +92,7 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
         x_title="ms, logarithmic",
         x=[k + 0.5 for k in range(bars)],
         x_span=(0, bars),
-        x_names=[f"{number(low)}–{number(high)} ms" for low, high in pairwise(borders)],
+        x_names=names,
         ticks=tuple(((at - first) / group, text) for at, text in _marks(first, last, 6)),
         step=1,
         panels=(
@@ -114,7 +131,7 @@ def ttft_heat_map(run: RunNumbers) -> Chart | None:
     for counts in steps:
         column = [0] * rows
         for at, n in counts.items():
-            column[(at - first) // group] += n
+            column[max(at - first, 0) // group] += n
         columns.append(column)
     marks = tuple(((at - first) / group, text) for at, text in _marks(first, last, 5))
     lines = (Line("first tokens", [sum(counts.values()) or None for counts in steps], hidden=True, unit=""),)

@@ -26,6 +26,7 @@ from bench.documents import (
     server_requests,
     token_details,
 )
+from bench.documents.certificate_document import earlier_errors, errors
 from bench.documents.configuration import configuration
 from bench.documents.document import (
     Block,
@@ -47,11 +48,10 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.first_screen import banner, first_screen, left_out, sent_words
-from bench.documents.formatting import signed, signed_share
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.catalog import METRICS
-from bench.results.certificate import LedgerCalibration, NumberRow
+from bench.results.certificate import LedgerCalibration
 
 if TYPE_CHECKING:
     from bench.metrics.page_data import PageData
@@ -316,7 +316,7 @@ def _measurement(summary: RunSummary) -> Iterator[Block]:
     yield from _calibration(summary.calibration)
 
 
-CALIBRATED = {metric.key: metric.title for metric in METRICS.values()} | {"job_ms": "Job"}
+_CERTIFIED = ("p50", "p90", "p99")
 
 
 def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> Iterator[Block]:
@@ -325,34 +325,20 @@ def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> It
         text = calibration_words.certainty(None)
         yield Findings((Finding(f"{text[:1].upper()}{text[1:]}."),), "Calibration", half=True)
         return
-    own = isinstance(certificate, LedgerCalibration)
+    if facts := details.calibration(certificate):
+        yield Facts("Stamps and counts against the mock's ledger", tuple(facts), half=True)
     sentences = [Finding(problem, "warn") for problem in certificate.problems]
     if isinstance(certificate, LedgerCalibration):
         sentences += [Finding(calibration_words.cause_sentence(cause), "warn") for cause in certificate.causes]
     else:
         sentences.append(Finding(calibration_words.certainty(certificate)))
     if sentences:
-        yield Findings(tuple(sentences), half=True)
-    rows = [
-        (
-            f"{CALIBRATED[row.metric]} {calibration_words.STATS[row.stat]}",
-            formatting.number(row.measured),
-            *((formatting.number(row.true),) if isinstance(row, NumberRow) else ()),
-            signed(row.error),
-            signed_share(row.error_share),
-        )
-        for row in certificate.metrics
-        if row.stat in ("p50", "p90", "p99") and row.unit == "ms"
-    ]
-    if rows:
-        heads = ("ms", "Measured", *(("True",) if own else ()), "Error", "of it")
-        yield _table("Calibration", heads, rows, half=True)
-    if facts := details.calibration(certificate):
-        yield Facts("Stamps and counts against the mock's ledger", tuple(facts), half=True)
-    if own:
-        yield Paragraph(
-            "The whole certificate, with plots:", ("certificate.html", "certificate.html"), Level.PAGE, half=True
-        )
+        yield Findings(tuple(sentences))
+    if isinstance(certificate, LedgerCalibration):
+        yield errors([row for row in certificate.metrics if row.stat in _CERTIFIED and row.unit == "ms"], ())
+        yield Paragraph("The whole certificate, with plots:", ("certificate.html", "certificate.html"), Level.PAGE)
+    elif certificate.metrics:
+        yield earlier_errors([row for row in certificate.metrics if row.stat in _CERTIFIED and row.unit == "ms"])
 
 
 def _other_tools(summary: RunSummary) -> Iterator[Section]:

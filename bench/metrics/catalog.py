@@ -76,6 +76,9 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 REQUEST_METRICS: dict[str, RequestMetric] = {n: m for n, m in METRICS.items() if isinstance(m, RequestMetric)}
 
+TITLES = {metric.key: metric.title for metric in _ALL} | {"job_ms": "Job"}
+"""What pages and sentences call each metric, by the key of results; a job is measured by none of them."""
+
 OF_FEW = frozenset(name for name, metric in REQUEST_METRICS.items() if metric.of_few)
 """The metrics that few endpoints have."""
 WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})

@@ -8,6 +8,7 @@ from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCal
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
+from bench.verdict.metric_titles import TITLES
 
 
 def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -24,13 +25,18 @@ def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     findings = []
     targets = () if found.per_target is UNSET else found.per_target
     of_targets = ((f" of replica {target.name}", row) for target in targets for row in target.metrics)
+    said = set()
     for whose, row in (*(("", row) for row in found.metrics), *of_targets):
         off_ms = _off_ms(row, found.network_ms)
-        if _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
+        # Without reasoning and with a token a chunk, TTFO is TTFT and the chunk gap is ITL: one error is said once.
+        same = (whose, row.stat, row.measured, row.true)
+        if same in said or _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
             continue
+        said.add(same)
+        unit = f" {row.unit}" if row.unit else ""
         sentence = (
-            f"calibration: {row.stat} of {row.metric}{whose} reads {row.measured:.3f} {row.unit} "
-            f"where the truth is {row.true:.3f} {row.unit} ({row.error:+.3f} {row.unit})"
+            f"calibration: {_named(row)}{whose} reads {row.measured:.3f}{unit}; "
+            f"the true value is {row.true:.3f}{unit} ({row.error:+.3f}{unit})"
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
     findings += _way_in(found, limits)
@@ -38,7 +44,7 @@ def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
         share = abs(row.error_share or 0.0)
         status = limits.calibration_throughput_share.of(share)
         sentence = (
-            f"calibration: {row.metric} reads {row.measured:.2f} where the truth is {row.true:.2f} ({share:.1%} off)"
+            f"calibration: {row.metric} reads {row.measured:.2f}; the true value is {row.true:.2f} ({share:.1%} off)"
         )
         findings.append(Finding("calibration", status, share, sentence))
     return findings
@@ -50,11 +56,15 @@ def _of_earlier(found: KnownCalibration, limits: Limits) -> list[Finding]:
         off_ms = abs(float(row.error))
         if (status := _status(row, off_ms, limits)) is not None:
             sentence = (
-                f"calibration: at this load this machine read {row.stat} of {row.metric} {row.error:+.3f} {row.unit} "
-                f"wrong on {found.date[:10]} ({_share(row, off_ms):.1%} of what it reads now)"
+                f"calibration: on {found.date[:10]}, at this load, {_named(row)} was {row.error:+.3f} {row.unit} off on "
+                f"this machine ({_share(row, off_ms):.1%} of what it reads now)"
             )
             findings.append(Finding("calibration", status, off_ms, sentence))
     return findings
+
+
+def _named(row: NumberRow | KnownErrorRow) -> str:
+    return f"{'median' if row.stat == 'p50' else row.stat} of {TITLES[row.metric]}"
 
 
 def _problems(found: LedgerCalibration | KnownCalibration, when: str, status: Status) -> list[Finding]:

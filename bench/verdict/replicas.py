@@ -8,10 +8,10 @@ from bench.results.summary import TargetNumbers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
+from bench.verdict.metric_titles import TITLES
 
 CHANCE = 0.002
 """A difference between replicas counts if equal ones show as much less often, all replicas together."""
-_NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 
 _Row = tuple[float, str]
 """How far a replica is off, and a sentence."""
@@ -61,7 +61,7 @@ def replica_slower(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         low, high = worst.ci95
         yield (
             worst.change,
-            f"replica {part.name} is {worst.change:.0%} slower than the others ({_NAMES.get(worst.metric, worst.metric)}; "
+            f"replica {part.name} is {worst.change:.0%} slower than the others ({TITLES[worst.metric]}; "
             f"95%: {low:.0%} to {high:.0%}): the latencies of the run mix both",
         )
 

@@ -7,6 +7,7 @@ from itertools import product
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, badness, milder
 from bench.verdict.limits import Limits
+from bench.verdict.metric_titles import TITLES
 
 
 def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -49,7 +50,7 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99
         width_ms = greatest - least
         share = width_ms / value if value > 0 else float(width_ms > 0)
-        name, what = _TIMED[key], "average" if stat == "mean" else stat
+        name, what = TITLES[key], "average" if stat == "mean" else stat
         sentence = (
             f"{what} of {name} is only known to lie between {least:.2f} and {greatest:.2f} ms: tokens shared reads"
         )
@@ -57,7 +58,7 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [max(findings, key=lambda f: (badness(f.status), f.value))] if findings else []
 
 
-_TIMED = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL", "chunk_gap_ms": "chunk gap"}
+_TIMED = ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms", "chunk_gap_ms")
 _OPEN_STATS = ("mean", "p50", "p90", "p99")
 _OF_FEW = ("mean", "p99")
 """A few loose stamps open these, also where nearly all are exact."""

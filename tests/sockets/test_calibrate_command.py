@@ -119,7 +119,7 @@ def test_each_replica_of_a_mock_is_held_against_its_own_lines(tmp_path: Path) ->
     assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.INVALID
     wrong = read(tmp_path / "run" / "certificate.json")
     reasons = " ".join(wrong["verdict"]["reasons"])
-    assert f"p50 of ttft_ms of replica {names[0]} reads" in reasons
+    assert f"median of TTFT of replica {names[0]} reads" in reasons
     assert wrong["per_target"][2] == certificate["per_target"][2]
 
 

@@ -25,7 +25,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     # What pages say, as data: of the results alone.
     "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
-    "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
+    "bench.documents.calibration_sweep_document": frozenset(
+        {"bench.accuracy.sweep", "bench.documents", "bench.metrics.catalog"}
+    ),
     "bench.documents": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.chosen_requests", "bench.metrics.page_data",
          "bench.metrics.run_numbers", "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}

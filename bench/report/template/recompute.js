@@ -90,7 +90,7 @@ const RECOMPUTE = {
   distribution(numbers, { metric, first, group, bars }) {
     const found = numbers.histogram(metric);
     const amounts = new Array(bars).fill(0);
-    found.bins.forEach((bin, k) => (amounts[Math.floor((bin - first) / group)] += found.counts[k]));
+    found.bins.forEach((bin, k) => (amounts[Math.floor(Math.max(bin - first, 0) / group)] += found.counts[k]));
     let below = 0;
     const shares = amounts.map((n) => (found.n ? (n / found.n) * 100 : null));
     return [[shares], [amounts.map((n) => (found.n ? ((below += n) / found.n) * 100 : null))]];

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from bench.metrics import catalog
+from bench.results.certificate import METRICS
+from bench.verdict import metric_titles as verdict_titles
 from bench.verdict.classes import of_class
 from bench.verdict.finding import Finding, Status, Verdict, badness, milder, worst
 from bench.verdict.limits import Band, Limits
@@ -284,9 +287,40 @@ def test_replies_that_stay_open_are_a_matter_of_the_server() -> None:
 def test_a_calibration_says_what_a_rate_reads() -> None:
     row = {"metric": "requests_per_s", "measured": 98.0, "true": 100.0, "error_share": -0.02}
     found = said("calibration", calibration={"metrics": [], "throughput": [row], "problems": []})
-    assert found == [("calibration: requests_per_s reads 98.00 where the truth is 100.00 (2.0% off)", 0.02)]
+    assert found == [("calibration: requests_per_s reads 98.00; the true value is 100.00 (2.0% off)", 0.02)]
     nothing = row | {"measured": 0.0, "true": 0.0, "error_share": None}
     assert said("calibration", calibration={"metrics": [], "throughput": [nothing], "problems": []})[0][1] == 0.0
+
+
+def test_an_error_that_two_metrics_share_is_said_once() -> None:
+    itl = {
+        "metric": "itl_ms",
+        "stat": "p99",
+        "unit": "ms",
+        "measured": 40.0,
+        "true": 30.0,
+        "error": 10.0,
+        "error_share": 1 / 3,
+    }
+    gap = {"metric": "chunk_gap_ms"}
+    rows = [CALIBRATION | itl, CALIBRATION | itl | gap]
+    found = said("calibration", calibration={"metrics": rows, "problems": []})
+    assert [text for text, _ in found] == [
+        "calibration: p99 of ITL reads 40.000 ms; the true value is 30.000 ms (+10.000 ms)"
+    ]
+    # Another error of the other is another sentence.
+    rows[1] |= {"measured": 41.0, "error": 11.0}
+    assert [
+        text.split(" reads")[0] for text, _ in said("calibration", calibration={"metrics": rows, "problems": []})
+    ] == [
+        "calibration: p99 of ITL",
+        "calibration: p99 of chunk gap",
+    ]
+
+
+def test_every_metric_of_a_calibration_has_the_title_of_the_catalog() -> None:
+    for key in (*METRICS, "job_ms"):
+        assert verdict_titles.TITLES[key].casefold() == catalog.TITLES[key].casefold()
 
 
 def test_an_error_without_a_share_and_statistics_of_no_band_are_no_sign() -> None:

@@ -43,7 +43,8 @@ def test_calibration_has_its_own_bands(stat: str, error_ms: float, share: float,
     assert found.status is status
     if found.reasons:
         assert found.reasons == [
-            f"calibration: {stat} of ttft_ms reads {50 + error_ms:.3f} ms where the truth is 50.000 ms ({error_ms:+.3f} ms)"
+            f"calibration: {'median' if stat == 'p50' else stat} of TTFT reads {50 + error_ms:.3f} ms; "
+            f"the true value is 50.000 ms ({error_ms:+.3f} ms)"
         ]
 
 
@@ -90,7 +91,7 @@ def test_the_errors_of_an_earlier_calibration_are_held_against_this_runs_values(
     found = verdict(calibration=kept)
     assert found.status is Status.SUSPECT
     assert found.reasons == [
-        "calibration: at this load this machine read p99 of ttft_ms +0.600 ms wrong on 2026-01-02 (3.0% of what it reads now)"
+        "calibration: on 2026-01-02, at this load, p99 of TTFT was +0.600 ms off on this machine (3.0% of what it reads now)"
     ]
 
 

@@ -12,6 +12,7 @@ from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from bench.verdict.finding import Status
+from bench.verdict.metric_titles import TITLES
 from tests.support import slow_metrics
 from tests.support.certified_run import LATENCY, LINES, RECORDS, N, certified, judged, latency_of
 from tests.support.changed import replace
@@ -83,7 +84,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
     found = judged(rows)
     assert found.status is not Status.VALID
     assert found.reasons
-    assert all(f" of {metric} reads " in reason for reason in found.reasons)
+    assert all(f" of {TITLES[metric]} reads " in reason for reason in found.reasons)
     (named,) = rows["causes"]
     assert (named["metric"], named["unit"]) == (metric, "ms")
     assert named["cause"].startswith(cause)
@@ -171,7 +172,7 @@ def test_stamps_taken_late_are_caught(tmp_path: Path) -> None:
     rows = certified(tmp_path, late)
     found = judged(rows)
     assert found.status is Status.INVALID
-    assert any("of ttft_ms reads" in reason for reason in found.reasons)
+    assert any("of TTFT reads" in reason for reason in found.reasons)
     assert not any("of itl_ms reads" in reason for reason in found.reasons)  # A constant delay leaves the gaps alone.
     assert {c["metric"]: c["cause"] for c in rows["causes"]}["ttft_ms"] == (
         "the time stamps are late: all quantiles are shifted by +5.002 ms"

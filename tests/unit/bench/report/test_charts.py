@@ -127,6 +127,38 @@ def test_a_distribution_has_every_value_in_its_interval() -> None:
     assert [text for _, text in chart.ticks] == ["10", "20", "50"]
 
 
+@pytest.mark.parametrize(
+    ("ttfts", "first_bar", "share"),
+    [
+        # No gap at all has no place on a logarithmic axis: the first bar has it, and nothing else.
+        ([0.0] * 10 + [20.0] * 80 + [30.0] * 10, "under 10.3", 10),
+        # One in 200 of next to nothing does not make the others a line at the right.
+        ([0.002] + [20.0] * 150 + [40.0] * 49, "under 10.3", 0.5),
+        # Two in 100 have bars of their own.
+        ([0.5] * 2 + [20.0] * 98, "0.498–", 2),
+        ([0.0] * 10, "under 0.000", 100),
+    ],
+)  # fmt: skip
+def test_the_axis_of_a_distribution_begins_where_the_values_do(
+    ttfts: list[float], first_bar: str, share: float
+) -> None:
+    records = [made_record(i, sent_ms=i * 300.0, chunks_ms=(ms, 100.0)) for i, ms in enumerate(ttfts)]
+    chart = distribution_charts.ttft_distribution(run_numbers(*made_page(records)))
+    assert chart is not None
+    assert chart.x_names[0].startswith(first_bar)
+    shares, below = (panel.lines[0].values for panel in chart.panels)
+    assert (shares[0], below[-1]) == (pytest.approx(share), pytest.approx(100))
+    at = [place for place, _ in chart.ticks]
+    assert 3 <= len(at) <= 7
+    assert (
+        min(later - earlier for earlier, later in itertools.pairwise(at)) > len(shares) / 20
+    )  # No label lies on another.
+    heat = distribution_charts.ttft_heat_map(run_numbers(*made_page(records)))
+    assert heat is not None
+    assert heat.panels[0].cells is not None
+    assert sum(map(sum, heat.panels[0].cells.columns)) == len(ttfts)
+
+
 def test_errors_stand_by_outcome_and_the_rarest_together() -> None:
     outcomes = [o for o in Outcome if o not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
     records = [
