@@ -319,22 +319,6 @@ def test_more_users_than_requests_are_noted(
 PAGE = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
 
 
-def flags_without_a_row(page: str) -> list[str]:
-    """Flags of ours with a sentence that several tools share, and that the first table of the page leaves out."""
-    tools: dict[tuple[str, str], set[str]] = {}
-    for tool, rows in other_tools.table().tools.items():
-        for row in rows:
-            if row.ours and row.differs:
-                tools.setdefault((row.ours.split(" ")[0], row.differs), set()).add(tool)
-    shared = {flag for (flag, _), users in tools.items() if len(users) > 1}
-    return sorted(flag for flag in shared if f"| `{flag}` |" not in page)
-
-
-def test_the_page_explains_each_flag_that_differs_from_several_tools() -> None:
-    assert flags_without_a_row(PAGE) == [], "docs/comparison.md needs a row in its table of flags"
-    assert flags_without_a_row(PAGE.replace("| `--rate` |", "| |")) == ["--rate"]
-
-
 def test_the_page_has_a_pair_of_commands_for_each_tool() -> None:
     named = other_tools.table().tools.keys() - {"other tools"}  # The command line alone answers these.
     assert sorted(tool for tool in named if f"\n### {tool}\n" not in PAGE) == []
