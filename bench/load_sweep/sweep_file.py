@@ -9,13 +9,10 @@ from bench.load_sweep.points import knee_of, points_of
 from bench.load_sweep.visits import Loads
 from bench.results.sweep import SCHEMA, FittedKnee, SweepContent, SweepRun
 from bench.statistics.intervals import Interval
-from bench.statistics.knee import Knee
+from bench.statistics.knee import LEAST_LOADS, LEAST_POINTS, Knee
 
 NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
-NO_KNEE = (
-    "no knee: it needs four usable points over three loads, and loads at which the throughput stops growing in proportion: "
-    "sweep further up"
-)
+NO_CEILING = "no knee: the throughput shows no ceiling up to the highest load: sweep further up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +52,17 @@ def content_of(facts: SweepFacts, runs: Sequence[SweepRun], sha256: str, *, ende
         runs=list(runs),
         points=points_of(runs, facts.gpus),
         knee=None if fitted is None else _knee(fitted, _highest(runs)),
-        no_knee=NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else NO_KNEE,
+        no_knee=NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else _no_knee(runs),
+    )
+
+
+def _no_knee(runs: Sequence[SweepRun]) -> str:
+    usable = [run.load for run in runs if run.usable]
+    if len(usable) >= LEAST_POINTS and len(set(usable)) >= LEAST_LOADS:
+        return NO_CEILING
+    return (
+        f"no knee: it needs {LEAST_POINTS} usable runs over {LEAST_LOADS} loads, and has {len(usable)} over "
+        f"{len(set(usable))}: sweep more loads"
     )
 
 

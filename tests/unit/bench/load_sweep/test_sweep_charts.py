@@ -151,8 +151,7 @@ def test_a_sweep_says_what_is_missing_and_what_to_do() -> None:
     swept = typed(content(LADDER[:2], ended="64 users could not be measured: gone"))
     assert sentences(swept) == [
         "Not complete (64 users could not be measured: gone): 2 of 2 runs.",
-        "No knee: it needs four usable points over three loads, and loads at which the throughput stops growing in "
-        "proportion: sweep further up.",
+        "No knee: it needs 4 usable runs over 3 loads, and has 2 over 2: sweep more loads.",
     ]
 
 

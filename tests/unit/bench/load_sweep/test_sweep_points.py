@@ -24,7 +24,7 @@ from bench.load_sweep.points import (
     points_of,
     together,
 )
-from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, content_of
+from bench.load_sweep.sweep_file import NO_CEILING, SweepFacts, content_of
 from bench.load_sweep.visits import Loads, parse
 from bench.loads import LoadName
 from bench.results.base import to_plain
@@ -302,7 +302,12 @@ def test_a_sweep_is_kept_as_the_schema_says() -> None:
     for runs in (LADDER, [], [made_run(4, 1, "FAILED")]):
         jsonschema.validate(content(runs), SCHEMA)
     assert content(LADDER)["knee"]["half_at"] == pytest.approx(20)
-    assert content(LADDER[:2])["no_knee"] == NO_KNEE
+    missing = "no knee: it needs 4 usable runs over 3 loads, and has {}: sweep more loads"
+    assert content(LADDER[:2])["no_knee"] == missing.format("2 over 2")
+    assert content([*LADDER[:2], *LADDER[:2]])["no_knee"] == missing.format("4 over 2")
+    # Twice the users, twice the tokens: no ceiling is in sight.
+    proportional = [made_run(load, output_tokens_per_s=Number(100.0 * load)) for load in (1, 2, 4, 8)]
+    assert content(proportional)["no_knee"] == NO_CEILING
 
 
 def test_another_configuration_is_another_sweep() -> None:
