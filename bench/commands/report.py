@@ -36,6 +36,14 @@ from bench.scale.cluster.collect import collect
 from bench.tuning import measure as tune_measure
 from bench.tuning import tune_file
 
+EXAMPLES = """\
+examples:
+  python -m bench report runs/ci --details
+  python -m bench report runs/ci --format csv > numbers.csv
+  python -m bench report runs/ci --requests csv        # one row per request, in runs/ci/requests.csv
+  python -m bench report runs/old runs/new --out both.html          # two sweeps
+"""
+
 _OF_SERIES = (SWEEP, SETTINGS, QUALITY, tune_file.TUNE)
 """Files that a run has not."""
 
@@ -45,6 +53,7 @@ def _parser() -> Parser:
         prog="python -m bench report",
         description="Rebuilds the summary and the page of a run, search, sweep, race or quality test, and prints the result. "
         "Puts several sweeps on one page.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "run",
