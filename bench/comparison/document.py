@@ -104,39 +104,38 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     answered = [row for row in decided if row.answer is not None]
     if not answered:
         return f"{a} and {b} cannot be compared: too few independent values."
+    left_out = [row.title for row in decided if row.answer is None]
+    not_compared = f" Not compared: {', '.join(left_out)}." if left_out else ""
     if method is Method.BATCHES:
-        return _of_two_runs(a, b, answered)
+        return f"{_of_two_runs(answered)}{not_compared} {one_each_shows_no_change(a, b)}"
     differing = [row for row in decided if row.answer == Answer.DIFFERS]
     said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
     if differing:
         worse = {row.worse for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
-        return f"{b} is {how} {a}: {said}."
+        return f"{b} is {how} {a}: {said}.{not_compared}"
     changed = [row for row in decided if at_the_margin(row)]
     if changed:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
-        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}."
+        return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}.{not_compared}"
     unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
         errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
         room = "" if errors is None else seen_text(errors)
         beside = f" No request failed, which leaves room for {room} of errors." if room else ""
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
-    reach = [f"{row.title} {seen_text(row)}" for row in answered]
-    return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}."
+    reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
+    return f"No difference is shown between {a} and {b}. These changes would have been found: {reach}.{not_compared}"
 
 
-def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
+def _of_two_runs(answered: Sequence[ComparedNumber]) -> str:
     """Of one run each: whatever they show, it is about these two runs."""
     differing = [row for row in answered if row.answer == Answer.THESE_DIFFER]
     if differing:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
-        return f"These two runs differ by more than chance within a run: {said}. {one_each_shows_no_change(a, b)}"
+        return f"These two runs differ by more than chance within a run: {said}."
     reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
-    return (
-        f"No difference is shown between these two runs; these would have been found: {reach}. "
-        f"{one_each_shows_no_change(a, b)}"
-    )
+    return f"No difference is shown between these two runs; these would have been found: {reach}."
 
 
 def _no_error(row: ComparedNumber) -> bool:

@@ -78,9 +78,7 @@ class Arrivals:
         for slot, amount in self.slots.items():
             begin = slot * self.width_ns
             inside = min(begin + self.width_ns, end_ns) - max(begin, start_ns)
-            if inside >= self.width_ns:
-                total += amount
-            elif inside > 0:
+            if inside > 0:
                 total += amount * (inside / self.width_ns)
         return total
 
@@ -93,5 +91,5 @@ class Arrivals:
             last = (begin + self.width_ns - 1) // step_ns
             for step in range(max(first, 0), min(last, steps - 1) + 1):
                 inside = min(begin + self.width_ns, (step + 1) * step_ns) - max(begin, step * step_ns)
-                totals[step] += amount * (inside / self.width_ns) if inside < self.width_ns else amount
+                totals[step] += amount * (inside / self.width_ns)
         return totals

@@ -127,7 +127,7 @@ class Readiness:
         if first_ns is None or user_ns <= 0:
             return None
         begin, wait = view(self._intended), view(self._waits)
-        waits = np.where(begin >= first_ns, wait, np.maximum(0, begin + wait - first_ns))
+        waits = np.maximum(0, wait - np.maximum(0, first_ns - begin))
         total = int(waits.sum())
         return ReadyNotSent(
             share=total / user_ns,

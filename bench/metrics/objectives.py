@@ -215,7 +215,7 @@ def _parse_plain(text: str, plain: str) -> Objective:
 
 def _about_form(plain: str) -> str:
     several = [part.strip() for part in re.split(r"[,;&]+|\band\b", plain)]
-    if len(several) > 1 and all(_FORM.fullmatch("".join(part.lower().split())) for part in several):
+    if all(_FORM.fullmatch("".join(part.lower().split())) for part in several):
         return "a flag takes one objective: write " + " ".join(f'--slo "{part}"' for part in several)
     return "not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms"
 

@@ -74,34 +74,25 @@ class Scope:
         self._whole = window is None
 
         columns = data.columns
-        sent = arrays.known(arrays.view(columns.sent))
-        first_ns = float(sent.min()) if len(sent) else None
-        self._start_ns: float | None = None
-        self._end_ns: float | None = None
+        first_ns = float(arrays.known(arrays.view(columns.sent)).min(initial=inf))
+        start_ns, end_ns = first_ns, max(columns.end, default=-inf)
         self._rows = in_send_order(columns)
         # A window that begins with the first send cuts no slice of the token times.
         self._tokens_from_ns = None
         if window is not None:
-            self._start_ns, self._end_ns = window.start_ns, window.end_ns
+            start_ns, end_ns = window.start_ns, window.end_ns
             at = arrays.view(columns.sent)[self._rows]
-            self._rows = self._rows[(window.start_ns <= at) & (at <= window.end_ns)]
-            self._tokens_from_ns = window.start_ns if window.start_ns > (first_ns or 0) else None
-        elif first_ns is not None and max(columns.end) > first_ns:
-            self._start_ns, self._end_ns = first_ns, max(columns.end)
+            self._rows = self._rows[(start_ns <= at) & (at <= end_ns)]
+            self._tokens_from_ns = window.start_ns if start_ns > first_ns else None
         if over is not None:
-            self._start_ns, self._end_ns = over
-
-    @property
-    def span(self) -> tuple[float, float] | None:
-        """Start and end, in ns."""
-        return None if self._start_ns is None or self._end_ns is None else (self._start_ns, self._end_ns)
+            start_ns, end_ns = over
+        self.span = (start_ns, end_ns) if start_ns < end_ns else None
+        """Start and end, in ns. None if nothing in the run took time."""
 
     @property
     def duration_s(self) -> float | None:
         """Length of the scope. Returns None if nothing in the run took time."""
-        if self._start_ns is None or self._end_ns is None:
-            return None
-        return (self._end_ns - self._start_ns) / NS_PER_S
+        return None if self.span is None else (self.span[1] - self.span[0]) / NS_PER_S
 
     def latency(self) -> dict[str, Metric]:
         """Every metric of the catalog."""
@@ -112,11 +103,9 @@ class Scope:
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
         }
         between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
-        result: dict[str, Metric] = {}
+        result = self.of_requests()
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
-                if self._has(metric):
-                    result[metric.key] = self._request_metric(metric)
                 continue
             histogram, values = of_tokens[metric.name]
             found = histogram.snapshot().describe(1 / NS_PER_MS)
@@ -126,14 +115,15 @@ class Scope:
                 lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
             how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
             result[metric.key] = _metric(found, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
-        return result
+        return {metric.key: result[metric.key] for metric in METRICS.values() if metric.key in result}
 
     def of_requests(self) -> dict[str, Metric]:
         """Only the metrics of whole requests. Token metrics are kept by slices, which a short scope would cut."""
-        return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values() if self._has(metric)}
-
-    def _has(self, metric: RequestMetric) -> bool:
-        return not metric.of_few or metric.name in self._data.measures
+        return {
+            metric.key: self._request_metric(metric)
+            for metric in REQUEST_METRICS.values()
+            if not metric.of_few or metric.name in self._data.measures
+        }
 
     def _request_metric(self, metric: RequestMetric) -> Metric:
 
@@ -159,26 +149,26 @@ class Scope:
         found: Ints = ((start <= at) & (at <= end)).nonzero()[0]
         return found
 
-    def _amount(self, arrivals: Arrivals) -> float:
+    def _amount(self, arrivals: Arrivals, start: float, end: float) -> float:
         """What arrived inside the scope: of the whole run all of it, so that no border cuts a slot."""
-        if self._whole or self._start_ns is None or self._end_ns is None:
-            return arrivals.between(-inf, inf)
-        return arrivals.between(self._start_ns, self._end_ns)
+        return arrivals.between(-inf, inf) if self._whole else arrivals.between(start, end)
 
     def throughput(self) -> Throughput:
         """Requests and tokens per second, with intervals from the steps of the scope."""
-        columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
-        if start is None or end is None or span is None:
+        columns = self._data.columns
+        if self.span is None:
             none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
             return Throughput(duration_s=None, **none, ci95={**none}, too_few={})
 
+        start, end = self.span
+        span = (end - start) / NS_PER_S
         rows = self._ended_inside(start, end)
         rows = rows[arrays.view(columns.ok)[rows]]
-        ended = arrays.view(columns.end)[rows], (rows >= 0).astype("d")
+        ended = arrays.view(columns.end)[rows], np.ones(len(rows))
         tokens, first = arrays.view(columns.input_tokens), columns.first_tokens_ns()
         read = arrays.view(columns.ok) & (tokens > 0) & (start <= first) & (first <= end)
         prompts = first[read], tokens[read]
-        inputs, output = fsum(prompts[1].tolist()), self._amount(self._data.arrivals)
+        inputs, output = fsum(prompts[1].tolist()), self._amount(self._data.arrivals, start, end)
         rates = {
             "requests_per_s": len(rows) / span,
             "input_tokens_per_s": inputs / span,
@@ -206,7 +196,7 @@ class Scope:
         columns = self._data.columns
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
-        sums = dict(zip(RATES_OF_INPUTS, ((ends, (rows >= 0).astype("d")), inputs, tokens), strict=True))
+        sums = dict(zip(RATES_OF_INPUTS, ((ends, np.ones(len(rows))), inputs, tokens), strict=True))
         if self._data.inputs_are == REQUESTS:
             del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
@@ -218,17 +208,21 @@ class Scope:
 
     def goodput(self) -> Goodput:
         """What met every objective, per second, and its share in the requests that ended."""
-        columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
-        if start is None or end is None or span is None:
+        columns = self._data.columns
+        if self.span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
         # A user who left as planned neither met the objectives nor missed them.
+        start, end = self.span
+        span = (end - start) / NS_PER_S
         ended = self._ended_inside(start, end)
         ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
         good = int(arrays.view(columns.good)[ended].sum())
         return Goodput(
             requests_per_s=good / span,
-            output_tokens_per_s=None if self._data.of_inputs else self._amount(self._data.good_arrivals) / span,
+            output_tokens_per_s=None
+            if self._data.of_inputs
+            else self._amount(self._data.good_arrivals, start, end) / span,
             share=good / len(ended) if len(ended) else None,
         )
 

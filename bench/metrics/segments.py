@@ -37,7 +37,7 @@ def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[Segm
         last_ns = round(max(data.columns.end, default=0.0))
         shown = [replace(s, end_ns=min(s.end_ns, last_ns)) for s in shown if s.start_ns < last_ns]
     elif facts.open_end:
-        last_ns = round(max(data.columns.intended, default=0.0)) + 1
+        last_ns = round(max(data.columns.intended, default=-1.0)) + 1
         shown = [replace(s, end_ns=min(s.end_ns, last_ns)) for s in shown if s.start_ns < last_ns]
     return [_describe(s, data, spans, facts) for s in shown]
 

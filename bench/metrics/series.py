@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,10 +46,13 @@ class Steps:
     def __init__(self, first_ns: float, last_ns: float, widest_ns: int = 0, most: int = MAX_SLOTS) -> None:
         """At most `most` steps, none narrower than `widest_ns`."""
         self.ns = NS_PER_S
-        while self.ns < widest_ns or (last_ns - min(first_ns, 0)) / self.ns > most:
+        while self.ns < widest_ns or self._from_to(first_ns, last_ns)[1] > most:
             self.ns *= 2
-        self.first = min(math.floor(first_ns / self.ns), 0)
-        self.count = math.floor(last_ns / self.ns) - self.first + 1
+        self.first, self.count = self._from_to(first_ns, last_ns)
+
+    def _from_to(self, first_ns: float, last_ns: float) -> tuple[int, int]:
+        first = min(math.floor(first_ns / self.ns), 0)
+        return first, math.floor(last_ns / self.ns) - first + 1
 
     @property
     def start_ns(self) -> int:
@@ -74,17 +76,15 @@ class Steps:
 
         Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
         """
-        spent = [0.0] * (self.count + 1)
-        borders = [self.start_ns + step * self.ns for step in range(self.count + 1)]
+        borders = self.start_ns + self.ns * np.arange(self.count + 1, dtype=np.float64)
+        spent = np.zeros(len(borders))
         for of_spans, sign in ((begins, 1), (ends, -1)):
             times = np.sort(np.asarray(of_spans, dtype=np.float64))
             sums = np.append(0.0, np.cumsum(times))
             befores = np.searchsorted(times, borders, side="right")
-            for step, (at, before, total) in enumerate(
-                zip(borders, befores.tolist(), sums[befores].tolist(), strict=True)
-            ):
-                spent[step] += sign * (before * at - total)
-        return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
+            spent += sign * (befores * borders - sums[befores])
+        means: list[float] = (np.diff(spent) / self.ns).tolist()
+        return means
 
     def quantiles(self, times_ns: Floats, values_of: Floats) -> QuantilesOverTime:
         """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""

@@ -153,8 +153,6 @@ class RecordTally:
     def _compare_own_count(self, table: RecordTable, n: Ints, by_usage: Mask) -> None:
         """Replies whose text was counted, against the n tokens of their source."""
         has_count, counted = table.known("output_tokens_counted")
-        if not has_count.any():
-            return
         count, total = self._count, self._total
         count["output_counted"] += int(has_count.sum())
         total["output_counted"] += int(counted.sum())

@@ -28,13 +28,11 @@ class TargetShares:
     """What a router has assigned to each replica: sessions, and requests of none."""
 
     def __init__(self) -> None:
-        self._assigned: dict[str, set[tuple[str, int | str]]] = {}
+        self._assigned: dict[str | None, set[tuple[str, int | str]]] = {}
 
     def add(self, table: RecordTable) -> None:
         """Records, in any order."""
         for record in table.records:
-            if record.target is None:
-                continue
             unit: tuple[str, int | str] = ("request", record.index)
             if record.session_number is not None:
                 unit = ("number", record.session_number)

@@ -265,7 +265,7 @@ def tables(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[RecordTabl
         tokens = 0 if record.chunk_tokens is None else sum(record.chunk_tokens)
         # Each token has an entry in the columns of pauses.
         chunks += max(len(record.chunk_ns), tokens)
-        if chunks >= MOST_CHUNKS or len(records) >= MOST_RECORDS or tokens > MOST_TOKENS:
+        if chunks >= MOST_CHUNKS or len(records) >= MOST_RECORDS:
             yield _checked(records, numbers, name, fit=tokens <= MOST_TOKENS)
             records, numbers, chunks = [], [], 0
     if records:

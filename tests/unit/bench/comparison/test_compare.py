@@ -284,7 +284,7 @@ def test_versions_machine_and_address_are_shown_and_not_refused(tmp_path: Path) 
     assert found[("length", "requests")] == ("60", "90")
     assert any("different length" in warning for warning in whole.versus[0].warnings)
     text = comparison_text(plain(whole))
-    assert text.index("0.2.0") < text.index("TTFT p90")
+    assert text.index("0.2.0") < text.index("The numbers that decide")
 
 
 def spoil(run: Path, status: str, reason: str = "the clock was set") -> None:

@@ -71,7 +71,16 @@ NO_ERRORS: dict[str, Any] = {"name": "error_rate", "value": 0.0, "change": 0.0, 
         ),
         (
             [row(SAME), row(None), row(NOT_SHOWN, name="ttft:p90", seen_from=0.2, value=0.0)],
-            "No difference is shown between A and B. These changes would have been found: TPOT:P50 3.0%, TTFT:P90 20.0%.",
+            "No difference is shown between A and B. These changes would have been found: TPOT:P50 3.0%, TTFT:P90 20.0%. "
+            "Not compared: TPOT:P50.",
+        ),
+        (
+            [row(DIFFERS, worse=True), row(None, name="ttft:p90"), row(None, name="e2el:p50")],
+            "B is worse than A: TPOT:P50 +10.0% [+8.0, +12.0]. Not compared: TTFT:P90, E2EL:P50.",
+        ),
+        (
+            [row(NOT_SHOWN, 0.045, p=0.01), row(None, name="ttft:p90"), row(None, name="e2el:p50", primary=False)],
+            "B changed against A, by about the margin of 5%: TPOT:P50 +4.5% [+2.5, +6.5]. Not compared: TTFT:P90.",
         ),
     ],
 )
@@ -94,7 +103,8 @@ UNKNOWN = (
         ),
         (
             [row("these two agree"), row(None), row("not shown", name="ttft:p90", seen_from=0.2)],
-            "No difference is shown between these two runs; these would have been found: TPOT:P50 3.0%, TTFT:P90 20.0%.",
+            "No difference is shown between these two runs; these would have been found: TPOT:P50 3.0%, TTFT:P90 20.0%. "
+            "Not compared: TPOT:P50.",
         ),
     ],
 )

@@ -36,12 +36,23 @@ RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
 
 def summary(**changes: Any) -> Any:
     """What a good step of ten streams leaves: a chunk every 20 ms, and half a processor used."""
-    numbers = {"chunk_gap_ms": 20.0, "ttft_ms": 20.0, "duration_s": 2.0, "cpu": 0.5, **changes}
+    numbers: dict[str, Any] = {
+        "chunk_gap_ms": 20.0,
+        "ttft_ms": 20.0,
+        "duration_s": 2.0,
+        "cpu": 0.5,
+        "p50": 0.1,
+        "p99": 0.3,
+    }
+    numbers |= {"output_tokens_per_s": 490.0, **changes}
     content = {
         "latency": {name: {"mean": numbers[name]} for name in ("chunk_gap_ms", "ttft_ms")},
-        "throughput": {"duration_s": numbers["duration_s"], "output_tokens_per_s": 490.0},
+        "throughput": {name: numbers[name] for name in ("duration_s", "output_tokens_per_s")},
         "load": {"achieved_rps": 9.8},
-        "instrument": {"cpu": {"mean": numbers["cpu"]}, "send_lateness_ms": {"n": 5, "p50": 0.1, "p99": 0.3}},
+        "instrument": {
+            "cpu": None if numbers["cpu"] is None else {"mean": numbers["cpu"]},
+            "send_lateness_ms": {"n": 5, "p50": numbers["p50"], "p99": numbers["p99"]},
+        },
     }
     return filled(RunSummary, content)
 
@@ -75,6 +86,7 @@ def step(cause: str | None = None, *, asked: int = 10, load: float = 500.0, dist
         ("a server that is busy to the limit", [], 0.9, 0.0, None),
         ("a server that is too slow", [], 0.5, 0.06, "the mock"),
         ("a server that is too fast", [], None, -0.06, "the mock"),
+        ("a server whose pace is off to the limit", [], 0.5, 0.05, None),
         ("a late server explains wide bounds", ["wide_stamps"], 0.99, 0.2, "the mock"),
         ("wide bounds", ["wide_stamps"], 0.5, 0.0, CLIENT_SIGNS["wide_stamps"]),
         ("the most telling sign comes first", ["wide_stamps", "send_lateness"], 0.5, 0.0, CLIENT_SIGNS["send_lateness"]),
@@ -119,6 +131,17 @@ def test_other_programs_disturb_a_step_and_do_not_end_it() -> None:
 def test_the_servers_share_of_a_processor_is_its_time_over_the_time_of_the_load() -> None:
     assert judge_step(STREAMS, 10, summary(duration_s=4.0), verdict(), "the mock", 1.0).server_cpu == 0.25
     assert judge_step(STREAMS, 10, summary(duration_s=2.0), verdict(), "the mock", 1.9).cause == "the mock"
+    assert judge_step(STREAMS, 10, summary(duration_s=0.0), verdict(), "the mock", 1.9).server_cpu is None
+    assert judge_step(STREAMS, 10, summary(), verdict(), "the mock", None).server_cpu is None
+    assert judge_step(STREAMS, 10, summary(), verdict(), "the mock", 1.0).client_cpu == 0.5
+
+
+def test_what_a_run_could_not_measure_is_not_known_of_a_step() -> None:
+    nothing = summary(chunk_gap_ms=None, ttft_ms=None, cpu=None, p50=None, output_tokens_per_s=None)
+    found = judge_step(STREAMS, 10, nothing, verdict(), "the mock", 0.2)
+    assert (found.load, found.client_cpu, found.cause) == (0.0, None, None)
+    assert judge_step(RATE, 10, nothing, verdict(), "the mock", 0.2).lateness_ms is None
+    assert judge_step(RATE, 10, summary(p99=None), verdict(), "the mock", 0.2).lateness_ms is None
 
 
 def test_the_pace_is_the_gap_of_streams_and_the_first_token_of_short_requests() -> None:
@@ -185,6 +208,10 @@ def test_loads_double_and_a_quick_ladder_has_every_other_step(name: str) -> None
     ladder = LADDERS[name]
     assert [b / a for a, b in zip(ladder.steps, ladder.steps[1:], strict=False)] == [2.0] * (len(ladder.steps) - 1)
     assert ladder.quick().steps == ladder.steps[::2]
+    # The title says the pace, and beyond these loads one worker needs what few machines have.
+    begins = {"chunks": (500, 4000), "requests": (1000, 8000), "streams": (2500, 10000)}
+    assert (ladder.steps[0], ladder.steps[-1]) == begins[name]
+    assert ladder.gap_ms == (500.0 if name == "streams" else 20.0)
 
 
 @pytest.mark.parametrize(

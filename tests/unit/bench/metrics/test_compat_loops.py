@@ -132,7 +132,9 @@ NOT_PRINTED = {("genai_bench", "itl_ms"), ("llmperf", "tpot_ms")}
 
 REPLIES = st.lists(
     st.tuples(
-        st.text("rctfo", min_size=1, max_size=9), st.sampled_from(["", "u", "o", "uo", "oo", "ouo"]), st.booleans()
+        st.text("rctfo", min_size=1, max_size=9),
+        st.sampled_from(["", "u", "o", "uo", "oo", "ouo", "uou"]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=6,

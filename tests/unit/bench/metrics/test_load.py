@@ -20,6 +20,7 @@ from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from bench.results.load import LateEnds
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.made_summary import made_summary
 from tests.support.results import described, known
 from tests.support.tables import table_of
 
@@ -63,7 +64,8 @@ def test_steps_hold_every_event_and_grow_with_the_run() -> None:
 
 
 def test_a_rate_is_gaps_over_their_span() -> None:
-    assert rate([0, S, 2 * S]) == 1
+    assert rate([0, S, 2 * S]) == rate([3 * S, 2 * S]) == 1
+    assert rate([7, 8]) == S
     assert rate([5.0]) is None
     assert rate([5.0, 5.0]) is None
 
@@ -101,6 +103,7 @@ def test_response_times_fall_into_round_intervals() -> None:
 def test_odd_response_times_have_intervals_too(times: list[float]) -> None:
     assert sum(row.n for row in intervals(times)) == len(times)
     assert intervals([]) == []
+    assert len(intervals([k / 1_000 for k in range(1, 101)])) > 6
 
 
 def test_columns_sort_by_index_whatever_the_order() -> None:
@@ -237,6 +240,22 @@ def test_the_think_times_of_a_session_are_its_users_time_too() -> None:
     assert found == readiness(*reversed(rows))
     assert found is not None
     assert found["share"] == pytest.approx(20 / 1_090)
+
+
+def test_the_mean_in_flight_is_from_the_first_send_to_the_last_end() -> None:
+    rows = [
+        made_record(0, sent_ms=100, chunks_ms=(50, 100)),
+        made_record(1, sent_ms=300, chunks_ms=(50, 400)),
+        made_record(2, sent_ms=700, chunks_ms=(), outcome=Outcome.RESET, end_ns=START_NS + 700 * MS),
+        made_record(3, sent_ns=None, eligible_ns=None, chunks_ms=(), outcome=Outcome.DROPPED, end_ns=START_NS - 9 * MS),
+    ]
+    load = made_summary(rows)["load"]
+    assert (load["concurrency_mean"], load["concurrency_max"]) == (pytest.approx(500 / 600), 1)
+    assert load["achieved_rps"] == pytest.approx(2 / 0.6)
+    assert made_summary([made_record(0, chunks_ms=(0,), end_ns=START_NS)])["load"]["concurrency_mean"] is None
+    # Open for 2 ms after a latency of 1 ms; a reply without a latency is in no share.
+    open_for = [made_record(k, chunks_ms=(k,), end_ns=START_NS + 3 * MS) for k in range(2)]
+    assert made_summary(open_for)["load"]["late_ends"] == {"mean_ms": 2, "share": 2}
 
 
 def test_one_sample_alone_says_nothing_of_what_was_in_flight() -> None:

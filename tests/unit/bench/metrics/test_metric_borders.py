@@ -17,7 +17,7 @@ from bench.metrics.tally import RecordTally
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
-from bench.results.load import Coalesced
+from bench.results.load import Coalesced, Stalls
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.results import described, known
@@ -76,6 +76,9 @@ def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
     assert found is not None
     assert (found.n, found.max) == (EXACT_LIMIT + 1, 1.001)
     assert found.p50 == pytest.approx(1.0, rel=0.001)
+    most = samples({"loop_lag_ms": [1.0, 1.001] * (EXACT_LIMIT // 2)}).loop_lag_ms()
+    assert most is not None
+    assert most.p50 == pytest.approx(1.0005, rel=1e-9), "so many are held exactly"
 
 
 def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
@@ -158,7 +161,7 @@ def test_ranks_and_shares_of_a_histogram_exact_and_folded() -> None:
     assert many.snapshot().quantile(0.5) == 499.5
     many.fold()
     assert many.snapshot().quantile(0.5) == pytest.approx(499.5, rel=0.001)
-    assert folded(0.0, 0.0).snapshot().quantile(0.5) == 0.0
+    assert folded(0.0, 0.0, 5.0).snapshot().quantile(0.5) == 0.0
     assert counted(np.array([3, 3, 9])) == {3: 2, 9: 1}
     assert counted(np.array([3, 3 + 2**15])) == counted(np.array([3 + 2**15, 3])) == {3: 1, 32_771: 1}
     assert counted(np.array([3, 2**40, 2**40])) == {3: 1, 2**40: 2}
@@ -193,6 +196,9 @@ def test_spans_are_kept_by_worker_and_what_was_never_eligible_is_in_none() -> No
     assert spans.mean(START_NS, START_NS + 150 * MS) == pytest.approx(200 / 150)
     assert spans.mean(START_NS, START_NS + 150 * MS, 1) == pytest.approx(100 / 150)
     assert (spans.count([0, 7]), spans.count([0, 1]), spans.most()) == (1, 2, 2)
+    later = Spans()
+    later.add(table_of(made_record(0), made_record(1, sent_ms=500, worker=1)))
+    assert later.most() == 1
     assert most_at_once([0, 5], [5, 9]) == 1
     assert most_at_once([], []) == 0
 
@@ -204,7 +210,10 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     assert dispersion(plan, plan[:99]) is None
     assert dispersion([], plan) is None
     # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
-    assert dispersion([0.0] * 100, [float(k) for k in range(101)]) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
+    late = [500.0 + k for k in range(101)]
+    assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
+    # Slots begin half a gap before an arrival.
+    assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
 
 
 def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
@@ -228,6 +237,15 @@ def test_a_wait_counts_from_the_first_send_of_all() -> None:
     unsent.add(table_of(made_record(0, sent_ns=None, chunks_ms=())))
     assert unsent.describe() is None
     # A session's thinking is its user's time too. The run begins with the first send: only the second is late, 10 ms of 400.
+    # A reply that takes no time leaves no time of which to have a share.
+    for end_ns, share in ((START_NS, None), (START_NS + 1, 0.0)):
+        instant = Readiness()
+        instant.add(table_of(made_record(0, chunks_ms=(0,), end_ns=end_ns)))
+        told = instant.describe()
+        assert (None if told is None else told.share) == share
+    agents = Readiness()
+    agents.add(table_of(*(made_record(k, chunks_ms=(100,), session="s") for k in range(2))))
+    assert agents.user_ns == 200 * MS
     session = Readiness()
     for number, at in ((0, 0), (1, 300)):
         session.add(table_of(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
@@ -253,12 +271,48 @@ def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_f
 
 
 def tally(*records: RequestRecord) -> RecordTally:
-    found = RecordTally()
-    table = table_of(*records)
-    found.add(table)
-    texts = table.where(table.ok)
-    found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
-    return found
+    """Of one table; the same of a table for each record, in either order."""
+    whole, alone, back = RecordTally(), RecordTally(), RecordTally()
+    each = [table_of(record) for record in records]
+    for found, tables in (whole, [table_of(*records)]), (alone, each), (back, each[::-1][:1_000]):
+        for table in tables:
+            found.add(table)
+            texts = table.where(table.ok)
+            found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
+    for told in (
+        RecordTally.tokens, RecordTally.stalls, RecordTally.errors, RecordTally.connect_ms, RecordTally.clock,
+        RecordTally.coalesced, lambda one: (one.retried, one.retried_late, one.unsent, one.target_gone(START_NS)),
+    ):  # fmt: skip
+        assert told(whole) == told(alone)
+        assert len(records) > 1_000 or told(whole) == told(back)
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("fields", "compared"),
+    [
+        ({}, 1),
+        ({"tool_calls": 0}, 1),
+        ({"tool_calls": 1}, 0),
+        ({"reasoning_tokens": 1}, 0),
+        ({"reasoning_tokens": 1, "kinds": "tcc"}, 1),
+        ({"reasoning_tokens": 1, "chunks_ms": (), "n": 3}, 1),
+        ({"reasoning_tokens": 1, "chunks_ms": (50,)}, 0),
+    ],
+)
+def test_usage_is_not_compared_with_the_count_of_a_text_that_does_not_show_every_token(
+    fields: dict[str, Any], compared: int
+) -> None:
+    assert tally(made_record(output_tokens_counted=3, **fields)).tokens().mismatch.compared == compared
+
+
+def test_chunks_of_a_stream_whose_tokens_are_not_known_are_counted() -> None:
+    unknown = [made_record(chunks_ms=(50,), tokens=None), made_record(tokens=None), made_record()]
+    whole = made_record(chunks_ms=(), n=3, tokens=None)
+    assert tally(*unknown, whole).tokens().chunks.requests_with_unknown_tokens_a_chunk == 2
+    assert tally(whole).stalls() == Stalls(requests=0, stalls=0, max_ms=None)
+    kinds = tally(made_record(kinds="ctt")).tokens().kinds
+    assert (kinds.content.chunks, kinds.reasoning.chunks) == (1, 2)
 
 
 def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_last_answer() -> None:

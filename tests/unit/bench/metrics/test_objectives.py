@@ -69,6 +69,8 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
     ("text", "sentence"),
     [
         ("ttft", "not of the form"),
+        ("ttft:p99<500ms, quickly", "not of the form"),
+        ("ttft<1s & tpot<9ms", 'a flag takes one objective: write --slo "ttft<1s" --slo "tpot<9ms"'),
         ("tftt:p99<5ms", "did you mean 'ttft'"),
         ("ttft:p98<5ms", "no statistic is called 'p98'"),
         ("ttft:p99<5kg", "'kg' is not a unit of time"),

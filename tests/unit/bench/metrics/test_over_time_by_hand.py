@@ -9,16 +9,21 @@ import numpy as np
 import pytest
 
 from bench.errors import UsageError
+from bench.metrics import scope
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import bins_of_array
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, look_times, parse_one, percent, written
+from bench.metrics.scope import RunData, Scope
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
 from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
 from bench.metrics.sureness import Sureness, of_error_rate, of_groups, of_rates, of_requests, shown
+from bench.metrics.token_gaps import TokenGaps
+from bench.metrics.tokens import TokenTimes
+from bench.metrics.window import Window
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from bench.results.summary import Change
@@ -71,8 +76,60 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     told = distributions(columns, found)
     assert (told.requests_per_s.mean, told.responses_per_s.max) == (pytest.approx(4 / 3), 1)
     assert told.ttft.p50_ms.mean == pytest.approx(300)
-    assert told.response_time_quantiles[0].ms >= 500
+    assert [row.q for row in told.response_time_quantiles] == pytest.approx(
+        [*(k / 100 for k in range(1, 100)), 0.995, 0.999, 1]
+    )
+    assert [told.response_time_quantiles[k].ms for k in (49, 98, 101)] == pytest.approx([550, 599, 600])
+    before = made_record(7, sent_ns=None, chunks_ms=(), outcome=Outcome.DROPPED, end_ns=START_NS - 500 * MS)
+    assert over_time(columns_of(*RUN, before), tokens, bytes_in).t_s == [-1, 0, 1, 2]
     assert over_time(columns_of(), tokens, bytes_in).t_s == []
+    # No step is finer than the coarser of the two.
+    assert (
+        over_time(columns, Arrivals(2 * S), bytes_in).t_s == over_time(columns, tokens, Arrivals(2 * S)).t_s == [0, 2]
+    )
+
+
+def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
+    left = made_record(5, sent_ms=700, chunks_ms=(), outcome=Outcome.CANCELLED, end_ns=START_NS + 1_400 * MS)
+    columns = columns_of(*RUN, left, made_record(6, sent_ms=800, chunks_ms=(250, 600), input_tokens=1))
+    columns.good = bytearray(columns.ok)
+
+    def of(start_ms: int, end_ms: int) -> Scope:
+        data = RunData(columns, TokenTimes(0), Arrivals(), Arrivals())
+        return Scope(data, Window(start_ms * MS, end_ms * MS, "given"))
+
+    assert of(100, 900).latency()["e2el_ms"].n == 3, "sent at 100, 800 and 900 ms"
+    # Good ones ended at 600, 1,400 and 1,500, bad ones at 1,250 and 1,300; first tokens came at 500, 1,050 and 1,100.
+    assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
+    assert of(600, 1_500).goodput().share == 3 / 5
+    assert of(500, 1_100).throughput().input_tokens_per_s == pytest.approx(201 / 0.6)
+
+
+def test_requests_are_in_the_order_of_their_sends_and_those_that_were_not_sent_of_their_ends() -> None:
+    # Sent at 100, 900, 1,200 and 2,000 ms; one was dropped at 1,250.
+    assert scope.in_send_order(columns_of(*RUN[::-1])).tolist() == [4, 3, 2, 1, 0]
+    assert scope.in_send_order(columns_of(*RUN)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_window_from_the_first_send_on_has_every_gap_and_rates_of_its_own_steps() -> None:
+    table = table_of(*[made_record(k, sent_ms=300.5 + 100 * k, chunks_ms=(20, 40)) for k in range(2_000)])
+    columns, times = Columns(START_NS), TokenTimes(0)
+    columns.add(table, request_values(table), np.zeros(len(table), dtype=np.bool_))
+    times.add(table, TokenGaps(table), START_NS)
+    data = RunData(columns, times, Arrivals(), Arrivals())
+    whole = Scope(data, Window(min(map(int, columns.sent)), 150 * S, "given"))
+    assert whole.latency()["itl_ms"].n == 2_000
+    later = Scope(data, Window(100 * S, 200 * S, "given")).throughput()
+    assert later.ci95["requests_per_s"] == pytest.approx([10, 10], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("span_s", "step_s", "steps"), [(1_000, 1, 1_000), (32, 0.5, 64), (9.6, 0.15, 64), (3, 0.15, 20)]
+)
+def test_the_steps_of_a_rate_are_seconds_or_64_or_as_many_as_are_not_too_short(
+    span_s: float, step_s: float, steps: int
+) -> None:
+    assert scope._steps(span_s) == (step_s * S, steps)
 
 
 def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
@@ -81,18 +138,27 @@ def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
                            end_ns=START_NS + end_ms * MS)  # fmt: skip
 
     found = over_time(
-        columns_of(asked(0, 500, 3, 30), asked(1, 1_500, 4, None), asked(2, 600, 9, 90, Outcome.RESET)),
+        columns_of(asked(0, 500, 3, 30), asked(1, 1_500, 4, None), asked(2, 600, 9, 90, Outcome.RESET), RUN[4]),
         Arrivals(),
         Arrivals(S),
     )
-    assert (found.inputs, found.input_tokens) == ([3, 4], [30, 0])
+    assert (found.inputs, found.input_tokens) == ([3, 4, 0], [30, 0, 0])
     assert over_time(columns_of(*RUN), Arrivals(), Arrivals(S)).inputs is None
 
 
 def test_steps_begin_at_whole_ones_and_widen_with_the_run() -> None:
     steps = Steps(-0.5 * S, 1.5 * S)
     assert (steps.first, steps.count, steps.start_ns) == (-1, 3, -S)
-    assert steps.in_flight([-S // 2, 0], [S // 2, S]) == pytest.approx([0.5, 1.5, 0.0])
+    for first_s, last_s, ns, count in (
+        (0, 9.9, S, 10),
+        (0, 10, 2 * S, 6),
+        (-0.5, 9.4, 2 * S, 6),
+        (-10, 10, 4 * S, 6),
+        (3, 4, S, 5),
+    ):
+        few = Steps(first_s * S, last_s * S, most=10)
+        assert (few.ns, few.count) == (ns, count)
+    assert steps.in_flight([-S // 2, 0], [S // 2, S]) == [0.5, 1.5, 0.0]
     assert steps.counts([-2 * S, -0.2 * S, 1.9 * S, 2 * S]) == [1, 0, 1]
     values = steps.quantiles(np.array([0.0, 0.5 * S, 1.2 * S]), np.array([4.0, 8.0, math.nan]))
     assert (values.mean, values.p50) == ([None, 6.0, None], [None, 6.0, None])
@@ -248,12 +314,21 @@ def test_too_few_values_say_how_long_a_run_would_do() -> None:
 
 
 def test_no_interval_of_a_result_goes_below_zero() -> None:
-    values = [0.0, 0.0, 0.0, 40.0] * 10
-    low, high = known(of_rates({"x": 10.0}, {"x": values}).ci95["x"])
-    assert low >= 0.0
+    low, high = known(of_requests([0.0, 0.0, 0.0, 40.0] * 10, [1.0] * 40, 10.0).ci95["mean"])
+    assert low == 0.0
     assert high > 10.0
-    rates = of_rates({"x": 1.0}, {"x": [1.0, 30.0] * 40})
-    assert (rates.ci95["x"] or [1])[0] == 0.0
+
+
+def test_a_rate_whose_interval_would_reach_zero_has_none_and_says_how_long_a_run_would_do() -> None:
+    """A wave of prompts in the first of 64 steps; a wave of replies that ended with the last, broken one; no reply."""
+    wave, nothing = [10.0, *[0.0] * 63], [0.0] * 64
+    found = of_rates({"in": 10 / 6.4, "out": 10 / 6.4, "ok": 0.0}, {"in": wave, "out": nothing, "ok": nothing}, 0.1)
+    assert found.ci95 == {"in": None, "out": None, "ok": [0.0, 0.0]}
+    assert found.too_few.keys() == {"in", "out"}
+    assert (found.too_few["out"].needed, found.too_few["out"].run_s) == (10, 64)
+    longer = known(found.too_few["in"].run_s)
+    waves = ([10.0, *[0.0] * 63] * math.ceil(longer / 6.4))[: round(longer / 0.1)]
+    assert of_rates({"in": 10 / 6.4}, {"in": waves}, 0.1).ci95["in"] is not None
     assert (of_rates({}, {}).ci95, of_rates({}, {}).too_few) == ({}, {})
 
 

@@ -15,6 +15,7 @@ from bench.metrics.catalog import REQUEST_METRICS
 from bench.records import RequestRecord, checked
 from bench.records.record_table import RecordTable
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.made_summary import made_summary
 
 RATE = 48_000
 SENT_MS = 100
@@ -33,6 +34,14 @@ def values_of(record: RequestRecord) -> dict[str, float]:
     return {
         name: float(REQUEST_METRICS[name].of(table)[0]) for name in ("ttfa", "rtf", "playback_stall", "playback_stalls")
     }
+
+
+def test_audio_is_measured_at_endpoints_that_have_it() -> None:
+    for measures in ((), ("ttfa", "rtf")):
+        latency = made_summary([spoken([50, 150], [80, 80])], measures=measures)["latency"]
+        shown = {REQUEST_METRICS[name].key for name in measures}
+        assert {metric.key for metric in REQUEST_METRICS.values() if metric.of_few} & latency.keys() == shown
+    assert latency["ttfa_ms"]["mean"] == 50
 
 
 @pytest.mark.parametrize(

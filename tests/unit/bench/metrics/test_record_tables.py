@@ -139,6 +139,7 @@ def test_chunks_of_all_records_follow_each_other() -> None:
     assert THREE.chunk_audio_bytes.tolist() == [0, 0, 0, 9, 0]
     assert (THREE.has_audio, RecordTable(THREE.records[:2]).has_audio) == (True, False)
     assert THREE.bounded
+    assert RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, 0))]).bounded, "0 is a moment as others"
     assert not RecordTable(THREE.records[:2]).bounded
     assert not RecordTable([replace(THREE.records[2], chunk_bound_ns=(None, None))]).bounded
 

@@ -17,6 +17,7 @@ from bench.results.numbers import Goodput, Statistics
 from bench.results.series import Series
 from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.made_summary import made_summary
 from tests.support.results import filled
 from tests.support.tables import table_of
 
@@ -114,6 +115,14 @@ def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
     assert found.goodput == Goodput(requests_per_s=10, output_tokens_per_s=None, share=1)
     assert found.inputs is not None
     assert found.inputs.total == 120
+
+
+def test_requests_that_are_made_of_themselves_have_no_rate_of_tokens() -> None:
+    found = made_summary(
+        [made_record(k, sent_ms=100.0 * k, chunks_ms=(), inputs=1) for k in range(4)], inputs_are="requests"
+    )
+    rates = found["throughput"]
+    assert (rates["inputs_per_s"], rates["input_tokens_per_s"]) == (rates["requests_per_s"], None)
 
 
 def test_a_run_of_nothing_has_no_rates() -> None:

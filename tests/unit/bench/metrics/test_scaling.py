@@ -47,6 +47,12 @@ def test_a_cold_start_is_bounded_by_the_last_refused_and_the_first_answered() ->
     assert (found.good, found.refused) == ([0, 0, 2, 0, 1], [1, 1, 1, 0, 0])
 
 
+@pytest.mark.parametrize("status", [429, 502, 503, 504, 529, 500])
+def test_a_server_that_starts_refuses_with_these_statuses(status: int) -> None:
+    (time,) = scaling(refused(0, status), good(100)).times
+    assert (time.refused, time.failed) == ((0, 1) if status == 500 else (1, 0))
+
+
 def test_the_answer_that_comes_first_bounds_the_start_and_not_the_request_sent_first() -> None:
     found = scaling(refused(1000), good(1100, 900.0), good(1200, 50.0), slo=("ttft:p90<2s",))
     assert (found.times[0].not_ready_s, found.times[0].ready_s, found.times[0].end_s) == (1.0, 1.25, 2.0)

@@ -81,6 +81,24 @@ def test_a_load_that_ended_early_has_the_segments_that_it_came_to() -> None:
     assert (low["end_s"], high["end_s"]) == (40, pytest.approx(59.4))
     (only,) = summarize(records[:50], ended_early=True)["segments"]
     assert only["end_s"] == pytest.approx(9.9)
+    assert len(summarize([made_record(sent_ms=39_900.0, chunks_ms=[50, 100])], ended_early=True)["segments"]) == 1
+    assert summarize([], ended_early=True)["segments"] == summarize([], open_end=True)["segments"] == []
+
+
+def test_a_load_that_only_its_last_send_ends_reaches_up_to_when_that_was_due() -> None:
+    records = [r for r in two_steps() if r.intended_ns - START_NS <= 59 * S]
+    low, high = summarize(records, open_end=True)["segments"]
+    assert (low["end_s"], high["end_s"], high["sent"]) == (40, 59.000000001, 191)
+    (only,) = summarize([made_record(sent_ms=39_999.999999)], open_end=True)["segments"]
+    assert (only["end_s"], only["sent"]) == (40, 1)
+    # One that was due at once: the step took no time, and has no rate.
+    (only,) = summarize([made_record()], open_end=True)["segments"]
+    assert (only["sent"], only["throughput"]["requests_per_s"]) == (1, None)
+
+
+def test_what_is_sent_at_the_last_instant_of_a_step_is_measured_in_it() -> None:
+    low, high = summarize([*two_steps(), made_record(900, sent_ms=39_999.999999)])["segments"]
+    assert (low["latency"]["ttft_ms"]["n"], high["latency"]["ttft_ms"]["n"]) == (151, 300)
 
 
 def test_goodput_is_told_where_there_are_objectives_for_it() -> None:

@@ -80,6 +80,13 @@ def test_the_one_that_differs_is_named_and_no_other(sign: str, change: Change) -
     assert found[0][1].startswith("replica b ")
 
 
+def test_the_error_rate_of_the_others_is_of_what_they_answered_and_failed() -> None:
+    parts = summed(records(fails(0.05))).per_target or ()
+    failed = parts[1].failed
+    assert failed > 0
+    assert [part.others_error_rate for part in parts] == pytest.approx([failed / 600, 0.0, failed / 600])
+
+
 def test_the_chances_are_corrected_for_all_that_is_compared() -> None:
     summary = summed(records())
     ps = [row.p for part in summary.per_target or () for row in part.slower]

@@ -175,6 +175,8 @@ ITSELF.append(ITSELF)
         ({"a": {1, 2}}, "a is no text, no number, and neither true nor false"),
         ({"a": b"x"}, "a is no text, no number, and neither true nor false"),
         ({"a": "x\ud800"}, "a holds half of a character"),
+        ({"a": "\udfff"}, "a holds half of a character"),
+        ({"a": "\ud7ff\ue000"}, None),
         ({"a": ITSELF}, "it has more than 1,000,000 values, or an alias (*) that refers to itself"),
         ([0] * 1_000_000, "it has more than 1,000,000 values, or an alias (*) that refers to itself"),
         ([0] * 999_999, None),
