@@ -223,6 +223,13 @@ def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
     assert found.rate_difference == pytest.approx(-0.2)
     assert found.span_difference_ms == pytest.approx(10.0)
     assert found.dispersion_ratio is None
+    unplanned = plan_against_sent([], sent)
+    assert (unplanned.planned_rps, unplanned.rate_difference, unplanned.span_difference_ms) == (None, None, None)
+    even = [float(k) for k in range(101)]
+    # A hundred at once, where the plan has no dispersion at all: as above, and each with 0.01 more.
+    at_once = plan_against_sent(even, [0.0] * 100).dispersion_ratio
+    assert at_once == pytest.approx(((90**2 + 9 * 100) / 9 / 10 + 0.01) / 0.01)
+    assert (plan_against_sent(even, even).dispersion_ratio, plan_against_sent(even, []).dispersion_ratio) == (1, None)
     none = plan_against_sent(plan, [])
     assert (none.rate_difference, none.span_difference_ms, none.sent_rps) == (None, None, None)
 
