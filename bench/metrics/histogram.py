@@ -112,8 +112,6 @@ class LogHistogram:
 
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
-        if not other.count and (other._exact is not None or self._exact is None):
-            return
         self.count += other.count
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)

@@ -126,6 +126,16 @@ def test_values_are_taken_out_of_a_histogram_as_they_came_in() -> None:
         assert (left.count, left.min, left.max) == (0, math.inf, -math.inf)
 
 
+@pytest.mark.parametrize(("fold", "fold_other"), [(False, False), (False, True), (True, False), (True, True)])
+def test_histograms_are_merged_with_their_sums(fold: bool, fold_other: bool) -> None:
+    found = folded(1_000, 2_000, fold=fold)
+    for other in (folded(4_000, fold=fold_other), folded(fold=fold_other)):
+        found.merge(other)
+        assert (found.count, found.total, found.total_of_squares) == (3, 7_000, 21_000_000)
+        assert (found.min, found.max, found.exact) == (1_000, 4_000, not (fold or fold_other))
+        assert found.snapshot().quantile(0.5) == pytest.approx(2_000, rel=0.001)
+
+
 def test_arrays_are_added_as_values_are_folded_or_not() -> None:
     for fold in (False, True):
         one, other = LogHistogram(), LogHistogram()
