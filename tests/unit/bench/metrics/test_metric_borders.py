@@ -112,7 +112,11 @@ def test_values_are_taken_out_of_a_histogram_as_they_came_in() -> None:
     assert (whole.count, whole.total, whole.min, whole.max) == (2, 8, 3, 5)
     assert whole.snapshot().quantile(0.5) == 4
     whole.remove(LogHistogram())
-    assert whole.count == 2
+    whole.remove(folded())
+    assert (whole.count, whole.exact) == (2, True)
+    wide = folded(1_000, 2_000, 4_000)
+    wide.remove(folded(4_000))
+    assert (wide.min, wide.max) == (1_000, pytest.approx(2_000, rel=0.001))
     whole.remove(folded(3, 5, fold=False))
     assert (whole.count, whole.min, whole.max) == (0, math.inf, -math.inf)
     for fold_all, fold_out in ((True, False), (False, True), (True, True)):
