@@ -48,13 +48,39 @@ def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
 
 def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busiest() -> None:
     found = described(samples(*({"worker": 0, "cpu": x, "run_queue_share": 0.5} for x in (0.9, 0.2, 0.4, 0.1)),
-                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.0))), 0, 1.0)  # fmt: skip
+                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.9))), 0, 1.0)  # fmt: skip
     cpu = found["cpu"]
-    assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(3.51 / 7), 0.4, 1.0)
+    assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(4.41 / 7), 0.9, 1.0)
     assert cpu["seconds_over_90"] == pytest.approx(2 / 3)
-    assert found["run_queue"]["mean"] == pytest.approx(1.91 / 3)
+    assert found["run_queue"]["mean"] == pytest.approx(2.81 / 3)
     assert (found["run_queue"]["p99"], found["run_queue"]["max"]) == (pytest.approx(0.9982), 1.0)
     assert found["workers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("pauses", "longest_ms", "worker"),
+    [
+        ([(None, 0, 30)], 30, 0),
+        ([(5, 0, 10), (1, 0, 30)], 30, 1),
+        ([(2, 0, 30), (1, 5, 35)], 30, 1),
+        ([(1, -20, -10), (2, -20, 0)], 0, None),
+        ([(1, -20, 10)], 10, 1),
+    ],
+)
+def test_the_longest_pause_is_that_of_the_run_and_of_the_first_of_equal_workers(
+    pauses: list[tuple[int | None, int, int]], longest_ms: float, worker: int | None
+) -> None:
+    rows: list[dict[str, Any]] = [
+        ({} if number is None else {"worker": number}) | {"pause_ns": (START_NS + begin * MS, START_NS + end * MS)}
+        for number, begin, end in pauses
+    ]
+    found = samples(*rows).longest_pause(START_NS, 1.0)
+    assert found is not None
+    assert (found.longest_ms, found.worker, found.share_of_run) == (
+        longest_ms,
+        worker,
+        pytest.approx(longest_ms / 1_000),
+    )
 
 
 def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
