@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.comparison_reach import alarms, changes_found, gate_alarms
+from tests.support.comparison_reach import alarms, changes_found, error_alarms, gate_alarms
 from tests.support.statistics_claims import LOADS
 
 CHOSEN = [
@@ -34,6 +34,13 @@ def main() -> None:
     for load in chosen:
         changes, held = changes_found(load, range(each), change=0.05, spread=0.01)
         print(f"{load.name:<18}{changes / each:>8.1%}{held / each:>8.1%}", flush=True)
+    print("\nError rates, 100 requests a run: how many of 1,000 comparisons say that they differ")
+    for rate, change in ((0.002, 0.0), (0.01, 0.0), (0.01, 0.05), (0.01, 0.1)):
+        found = [
+            error_alarms(range(1_000), runs, n=100, rate=rate, change=change)
+            for runs in ((5, 5), (3, 3), (2, 2), (5, 1))
+        ]
+        print(f"{rate:.1%} {change:+.0%}" + "".join(f"{n / 1_000:>8.1%}" for n in found), flush=True)
     print("\nA gate with 5 + 5 runs: how many of 5,000 fail")
     for spread, change in ((0.05, 0.0), (0.02, 0.0), (0.05, 0.2), (0.02, 0.1)):
         failed = gate_alarms(range(5_000), spread=spread, change=change)

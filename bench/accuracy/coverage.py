@@ -8,7 +8,7 @@ only: a smaller load may be measured well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import log
@@ -19,7 +19,6 @@ import msgspec
 from bench.accuracy.load_shape import LoadKind, LoadShape
 from bench.results.base import to_plain
 from bench.results.certificate import Certificate, KnownCalibration, KnownErrorRow, Spread
-from bench.run_files.shape import misfits
 
 MAX_LOAD_RATIO = 1.1
 """A certificate covers loads up to this many times its own."""
@@ -56,75 +55,44 @@ class KnownError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateBrief:
-    """The part of a certificate that the cache keeps for later runs. `errors` are those of times, in ms."""
+    """The part of a certificate that the cache keeps for later runs. `metrics` are the errors of times, in ms."""
 
     date: str
     version: str
     shape: LoadShape
     observation_lag_ms: Spread
     way_in_ms: Spread
-    problems: tuple[str, ...]
+    problems: Sequence[str]
     status: str
     """The verdict of the errors alone."""
-    errors: tuple[KnownError, ...]
+    metrics: Sequence[KnownError]
 
     @classmethod
     def of(cls, certificate: Certificate) -> CertificateBrief:
         """Of a whole certificate (certificate.json)."""
-        return cls(
-            date=certificate.date,
-            version=certificate.version,
-            shape=LoadShape.from_json(to_plain(certificate.shape)),
-            observation_lag_ms=certificate.observation_lag_ms,
-            way_in_ms=certificate.way_in_ms,
-            problems=tuple(certificate.problems),
-            status=str(certificate.accuracy),
-            errors=tuple(
-                KnownError(metric=row.metric, stat=row.stat, unit=row.unit, error=float(row.error))
-                for row in certificate.metrics
-                if row.unit == "ms"
-            ),
-        )
+        content = to_plain(certificate)
+        times = [row for row in content["metrics"] if row["unit"] == "ms"]
+        return cls.from_json(content | {"status": content["accuracy"], "metrics": times})
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> CertificateBrief:
-        """As the cache keeps it. Raises KeyError, TypeError or ValueError where it has another form."""
-        if (wrong := next(misfits(value, _Kept, "certificate"), None)) is not None:
-            raise ValueError(wrong)
-        if any((value["shape"].get(key) or 0.0) < 0 for key in SIZE):
+    def from_json(cls, value: object) -> CertificateBrief:
+        """As the cache keeps it. Raises ValueError where it has another form."""
+        brief = msgspec.convert(value, cls)
+        if any((getattr(brief.shape, key) or 0.0) < 0 for key in SIZE):
             raise ValueError("certificate.shape: no load is less than none")
-        return cls(
-            date=_dated(value["date"]),
-            version=value["version"],
-            shape=LoadShape.from_json(value["shape"]),
-            observation_lag_ms=msgspec.convert(value["observation_lag_ms"], Spread),
-            way_in_ms=msgspec.convert(value["way_in_ms"], Spread),
-            problems=tuple(value["problems"]),
-            status=value["status"],
-            errors=tuple(
-                KnownError(metric=row["metric"], stat=row["stat"], unit=row["unit"], error=float(row["error"]))
-                for row in value["metrics"]
-            ),
-        )
+        _seconds(brief.date)
+        return brief
 
-    def to_json(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, Any]:
         """As the cache keeps it."""
-        return {
-            "date": self.date,
-            "version": self.version,
-            "shape": self.shape.to_json(),
-            "observation_lag_ms": to_plain(self.observation_lag_ms),
-            "way_in_ms": to_plain(self.way_in_ms),
-            "problems": list(self.problems),
-            "status": self.status,
-            "metrics": [asdict(error) for error in self.errors],
-        }
+        content: dict[str, Any] = msgspec.to_builtins(self)
+        return content
 
     def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> KnownCalibration:
         """`calibration` in the summary of a run that it covers: the errors found then, as shares of what is measured now.
         `measured_of` gives a statistic of a metric."""
         rows = []
-        for error in self.errors:
+        for error in self.metrics:
             measured = measured_of(error.metric, error.stat)
             if measured is not None:
                 share = error.error / measured if measured else None
@@ -142,37 +110,13 @@ class CertificateBrief:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _KeptError:
-    """A row of `metrics`, as far as it is read."""
-
-    metric: str
-    stat: str
-    unit: str
-    error: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the cache keeps of a certificate, as far as it is read."""
-
-    date: str
-    version: str
-    shape: LoadShape
-    observation_lag_ms: dict[str, object] | None
-    way_in_ms: dict[str, object] | None
-    problems: tuple[str, ...]
-    status: str
-    metrics: tuple[_KeptError, ...]
-
-
 def read_briefs(values: object) -> list[CertificateBrief]:
     """The certificates of a list that was read from a file; those of another form (another version's) are left out."""
     found = []
     for value in values if isinstance(values, list) else ():
         try:
             found.append(CertificateBrief.from_json(value))
-        except (KeyError, TypeError, ValueError):
+        except ValueError:
             continue
     return found
 
@@ -220,11 +164,6 @@ def closest(certificates: Iterable[CertificateBrief], shape: LoadShape, version:
 def _distance(one: LoadShape, other: LoadShape) -> float:
     pairs = [(getattr(one, key), getattr(other, key)) for key in SIZE]
     return sum(abs(log(a / b)) for a, b in pairs if a and b)
-
-
-def _dated(date: str) -> str:
-    _seconds(date)
-    return date
 
 
 def _seconds(date: str) -> float:

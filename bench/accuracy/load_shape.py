@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.results.certificate import LoadShape as ShapeOfLoad
 
@@ -47,10 +46,10 @@ class LoadShape(LoadKind):
 
     clock: str
     """The usual source of its time stamps: kernel, user or mixed."""
-    streams: float | None
+    streams: int | float | None
     """Most requests in flight at once."""
-    requests_per_s: float | None
-    chunks_per_s: float | None
+    requests_per_s: int | float | None
+    chunks_per_s: int | float | None
     """Chunks that bear text."""
 
     @classmethod
@@ -68,24 +67,9 @@ class LoadShape(LoadKind):
             chunks_per_s=chunks / duration_s if duration_s else None,
         )
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> LoadShape:
-        """The shape in a certificate. Raises KeyError where a field is missing."""
-        return cls(
-            **{
-                name: value[name]
-                for name in (field.name for field in fields(cls))
-                if name != "endpoint" or name in value
-            }
-        )
-
     def result(self) -> ShapeOfLoad:
         """As it stands in a certificate."""
         return ShapeOfLoad(**asdict(self))
-
-    def to_json(self) -> dict[str, object]:
-        """As it stands in a certificate."""
-        return asdict(self)
 
     def is_of(self, kind: LoadKind) -> bool:
         """Whether this load is of a kind."""

@@ -271,14 +271,7 @@ class CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in full.json."""
-        return {
-            "name": self.name,
-            "says": self.says,
-            "mock": self.mock,
-            "held": self.holds,
-            "rows": [asdict(row) for row in self.rows],
-            "directory": self.directory,
-        }
+        return {**asdict(self), "held": self.holds}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ run INVALID. A machine is trusted up to the greatest load of a kind below which 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,20 +122,7 @@ class SweepRow:
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in sweep.json."""
-        return {
-            "kind": self.kind,
-            "asked": self.asked,
-            "streams": self.streams,
-            "requests_per_s": self.requests_per_s,
-            "chunks_per_s": self.chunks_per_s,
-            "status": self.status,
-            "accuracy": self.accuracy,
-            "reasons": list(self.reasons),
-            "trusted": self.trusted,
-            "errors_ms": self.errors_ms,
-            "lag_ms": self.lag_ms,
-            "directory": self.directory,
-        }
+        return {**asdict(self), "trusted": self.trusted}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

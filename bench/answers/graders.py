@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from promptset.probes.own_rows import schema_problem
+
 if TYPE_CHECKING:
     from promptset.answers import Answer
     from promptset.probes.values import Grader, Probe, Schema
@@ -156,12 +158,19 @@ def json_of(text: str) -> tuple[bool, object]:
 
 
 def fits(value: object, wanted: Schema) -> bool:
-    """Whether a JSON schema accepts a value. A schema that is itself wrong accepts nothing."""
+    """Whether a JSON schema accepts a value. A schema that is itself wrong accepts nothing. Nothing is fetched for one."""
     import jsonschema  # Large, and needed only where answers are graded.
+    from jsonschema_specifications import REGISTRY
+    from referencing.exceptions import Unresolvable
 
     try:
-        return bool(jsonschema.validators.validator_for(wanted)(wanted).is_valid(value))  # type: ignore[arg-type]
+        kind = jsonschema.validators.validator_for(wanted)
+        return bool(kind(wanted, registry=REGISTRY).is_valid(value))  # type: ignore[arg-type]
+    except (Unresolvable, RecursionError):
+        return False
     except Exception:  # A wrong schema can raise anything, and checking each first would take five times as long.
+        if schema_problem(wanted) is None:
+            raise
         return False
 
 

@@ -33,6 +33,7 @@ from bench.statistics.between_runs import (
     NOT_INTERLEAVED,
     Answer,
     Difference,
+    error_by_chance,
     few_candidates,
     no_events,
     paired,
@@ -232,13 +233,18 @@ def _difference(
     ratio = not number.is_share
     if ratio and not all(value > 0 for value in (*of_a, *of_b)):
         return None, "a ratio of zero does not exist"
+    least = (
+        error_by_chance(*([values.of(run).failures() for run in side.runs] for side in sides))
+        if number is numbers.ERRORS
+        else 0.0
+    )
     if method is Method.PAIRS:
-        return paired(of_a, of_b, ratio=ratio), None
+        return paired(of_a, of_b, ratio=ratio, least_error=least), None
     if method is Method.RUNS:
-        return welch(of_a, of_b, ratio=ratio), None
+        return welch(of_a, of_b, ratio=ratio, least_error=least), None
     if len(of_b) == 1:
-        return few_candidates(of_a, of_b, ratio=ratio), None
-    return few_candidates(of_b, of_a, ratio=ratio).reversed(), None
+        return few_candidates(of_a, of_b, ratio=ratio, least_error=least), None
+    return few_candidates(of_b, of_a, ratio=ratio, least_error=least).reversed(), None
 
 
 def _of_one_run_each(

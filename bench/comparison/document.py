@@ -124,8 +124,8 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
         room = "" if errors is None else seen_text(errors)
         beside = f" No request failed, which leaves room for {room} of errors." if room else ""
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
-    reach = [f"{row.title} {seen_text(row)}" for row in answered]
-    return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}.{not_compared}"
+    reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
+    return f"No difference is shown between {a} and {b}. These changes would have been found: {reach}.{not_compared}"
 
 
 def _of_two_runs(answered: Sequence[ComparedNumber]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from bench.metrics.objectives import Objective
 from bench.records.record_table import CANCELLED, Floats, Ints, RecordTable
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import LEAST_VALUES, act, dependence, ranks
+from bench.statistics.between_runs import RunShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,12 @@ class RequestValues:
         values = self.metrics["e2el"]
         n = len(self.failed)
         return n / dependence(values).d if len(values) >= LEAST_VALUES else min(1.0, float(n))
+
+    def failures(self) -> RunShare:
+        """The share that failed."""
+        n = len(self.failed)
+        share = fmean(self.failed) if n else 0.0
+        return RunShare(share, n, act(self.failed) if 0 < share < 1 and n >= LEAST_VALUES else None)
 
     def act_of(self, metric: str) -> float | None:
         """act of the ranks of a metric; None of too few values."""

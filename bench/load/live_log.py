@@ -67,12 +67,14 @@ def live_line(
     server: Mapping[str, float] | None = None,
 ) -> dict[str, object]:
     """A line of live.jsonl (LIVE_FIELDS). Keys in `_ms` are of the last second; counts are since the start."""
+    # A load that drains before its limits ends with its last request: its plan says nothing of that.
+    ends_early = state is RunState.DRAINING and not numbers.all_sent
     return {
         "t_ns": now_ns,
         "elapsed_s": round(numbers.elapsed_s, 3),
         "state": state,
         "share_done": None if numbers.share_done is None else round(numbers.share_done, 4),
-        "left_s": None if numbers.left_s is None else round(numbers.left_s, 1),
+        "left_s": None if numbers.left_s is None or ends_early else round(numbers.left_s, 1),
         "load": numbers.load,
         "planned": numbers.planned,
         "sent": numbers.sent,

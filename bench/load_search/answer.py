@@ -53,8 +53,9 @@ def load_text(load: float, kind: str) -> str:
 def known_text(search: Search, found: Conclusion, at: float | None = None) -> str:
     """What is known so far: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
-    sure = None if at is None else search.sure_of(at)
-    told = "" if sure is None or at is None else f", {percent(sure)} sure of >= {load_text(at, kind)}"
+    told = ""
+    if at is not None and search.visits:
+        told = f", {percent(search.sure_of(at))} sure of >= {load_text(at, kind)}"
     if found.known is not None:
         return f"{_between(found.known, kind)}{told}"
     if found.at_least is not None:
@@ -136,7 +137,7 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     assert found.at_least is not None
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
-    sure = percent(search.sure_of(found.at_least) or 0.0)
+    sure = percent(search.sure_of(found.at_least))
     but = _what_broke(search, found.at_least, kind)
     if search.sure_of_most:
         why = "--max ends the search there, and the server may hold more; "
@@ -234,11 +235,11 @@ def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
     judged = search.judged
     held = max((result.load for result, kept in judged if kept), default=None)
     if held is not None:
-        sure = percent(search.sure_of(held) or 0.0)
+        sure = percent(search.sure_of(held))
         return f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
     if judged:
         broken = min(result.load for result, _ in judged)
-        sure = percent(1 - (search.sure_of(broken) or 0.0))
+        sure = percent(1 - search.sure_of(broken))
         return f"Not shown: a visit to {load_text(broken, kind)} broke, but that it is not held is only {sure} sure."
     return f"No answer yet.{_scouted(search)}"
 
@@ -303,7 +304,6 @@ def _required(search: Search, found: Conclusion, require: float) -> str:
     if not found.answers:
         return f"required: {load}; whether it is held is not shown"
     sure = search.sure_of(require)
-    assert sure is not None
     if holds(search, found, require):
         return f"required: {load} is held ({percent(sure)} sure)"
     if found.kind is Kind.UP_TO and sure <= UNSURE:
@@ -313,7 +313,7 @@ def _required(search: Search, found: Conclusion, require: float) -> str:
     if not reached and (found.kind is Kind.AT_LEAST or sure >= SURE):
         return f"{not_shown}: no visit at or above it held"
     if reached:  # The load of that visit must be sure, not the one below it.
-        sure = max(search.sure_of(tried) or 0.0 for tried in reached)
+        sure = max(search.sure_of(tried) for tried in reached)
     return f"{not_shown}: {percent(sure)} sure, and {percent(SURE)} is asked for"
 
 

@@ -67,7 +67,7 @@ def conclude(search: Search) -> Conclusion:
         return Conclusion(Kind.CHANGED, change=max(search.drifts.items(), key=lambda entry: abs(entry[1])))
     if held is None:
         assert broken is not None
-        if (search.sure_of(broken) or 0.0) > UNSURE:
+        if search.sure_of(broken) > UNSURE:
             return Conclusion(Kind.NONE)
         lowest = broken <= search.settings.least * (1 + 1e-9)
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
@@ -79,7 +79,7 @@ def conclude(search: Search) -> Conclusion:
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)
     # A lone visit below a scout that broke must be sure, and so must visits whose median is above every load tried.
-    return Conclusion(Kind.AT_LEAST, at_least=held) if (search.sure_of(held) or 0.0) >= SURE else Conclusion(Kind.NONE)
+    return Conclusion(Kind.AT_LEAST, at_least=held) if search.sure_of(held) >= SURE else Conclusion(Kind.NONE)
 
 
 def holds(search: Search, found: Conclusion, load: float) -> bool:
@@ -87,7 +87,7 @@ def holds(search: Search, found: Conclusion, load: float) -> bool:
     if not found.answers:
         return False
     loads = [result.load for result, kept in search.judged if kept and result.load >= load * (1 - 1e-9)]
-    return any((search.sure_of(tried) or 0.0) >= SURE for tried in loads)
+    return any(search.sure_of(tried) >= SURE for tried in loads)
 
 
 def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Result] | None:

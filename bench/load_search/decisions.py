@@ -233,10 +233,8 @@ class Search:
             max(held, default=None), min(failed, default=None),
         )  # fmt: skip
 
-    def sure_of(self, load: float) -> float | None:
-        """How sure it is that every objective holds at a load; None as long as nothing is known."""
-        if not self.visits:
-            return None
+    def sure_of(self, load: float) -> float:
+        """How sure it is that every objective holds at a load. Before the first visit it says nothing of the server."""
         return min(posterior.holds(load) for posterior in self.posteriors.values())
 
     def time_left_s(self) -> float:
@@ -306,7 +304,7 @@ class Search:
     def sure_of_most(self) -> bool:
         """Whether a visit held at the highest load that is allowed, and it is sure that this load is held."""
         most = self._rounded(self.settings.most)
-        return any(kept and r.load >= most for r, kept in self.judged) and (self.sure_of(most) or 0.0) >= SURE
+        return any(kept and r.load >= most for r, kept in self.judged) and self.sure_of(most) >= SURE
 
     def _ending(self) -> Ending | None:
         visits = self.visits

@@ -147,7 +147,8 @@ def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
 
 def required(search: Search, found: Conclusion, load: float) -> RequiredLoad:
     """Whether a load that is required is held: `held` where a visit showed it, with how sure the load itself is."""
-    return RequiredLoad(load=load, probability=search.sure_of(load), held=holds(search, found, load))
+    probability = search.sure_of(load) if search.visits else None
+    return RequiredLoad(load=load, probability=probability, held=holds(search, found, load))
 
 
 def _sure(entry: tuple[float, float] | None) -> SureLoad | None:

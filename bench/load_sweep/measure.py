@@ -12,13 +12,13 @@ from bench.config import RunConfig
 from bench.documents import sweep_words
 from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_sweep.points import RunNumbers
+from bench.load_sweep.points import run_of
 from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
 from bench.report import html
-from bench.results.sweep import FittedKnee, SweepContent, SweepPoint
+from bench.results.sweep import FittedKnee, SweepContent, SweepPoint, SweepRun
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
 from bench.series import files
@@ -108,7 +108,7 @@ def sweep(
         before, again = f"{where}{step.time_left}", f"{where}: measured already"
         made = series.make(visit.name, step.config, before=before, again=again)
         summary = made.result.summary
-        run = RunNumbers.of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
+        run = run_of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
         return _Measured(run, summary.run.model, _p90_s(summary), made.took_ns)
 
     def write_file(measured: Sequence[_Measured], end: End | None) -> None:
@@ -154,7 +154,7 @@ class _Step:
 class _Measured:
     """The numbers of a run, and what the next ones are planned by. `took_ns` is 0 for a run that was read again."""
 
-    run: RunNumbers
+    run: SweepRun
     model: str | None
     e2el_p90_s: float | None
     took_ns: int

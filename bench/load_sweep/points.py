@@ -8,14 +8,14 @@ INVALID or FAILED counts only where a load has no other, and the load is then ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from bench.results.status import Status
-from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, RunStatus
+from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, RunStatus, SweepPoint, SweepRun
 from bench.results.sweep import SweepNumber as Number
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
@@ -28,61 +28,20 @@ USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunNumbers:
-    """One run, as a point needs it."""
-
-    name: str
-    load: float
-    repeat: int
-    status: RunStatus
-    reasons: tuple[str, ...]
-    numbers: Mapping[str, Number]
-    kept_up: bool | None = None
-    """Of an open loop: False where requests in flight kept rising, so that the server may be behind for good."""
-    inputs_are: str | None = None
-    """What requests are made of, where replies are no generated text."""
-
-    @classmethod
-    def of(cls, name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> RunNumbers:
-        """From the summary.json of a run."""
-        return cls(
-            name=name,
-            load=load,
-            repeat=repeat,
-            status=Status(summary.verdict.status).value,
-            reasons=tuple(summary.verdict.reasons),
-            numbers=numbers_of(summary),
-            kept_up=kept_up(summary) if open_loop else None,
-            inputs_are=None if summary.inputs is None else summary.inputs.are,
-        )
-
-    @property
-    def usable(self) -> bool:
-        """Whether its numbers are of the load that was asked for."""
-        return self.status in USABLE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """All runs of one load. `status` is that of the worst run, `place` where it lies in the Pareto plot."""
-
-    load: float
-    runs: int
-    usable_runs: int
-    status: RunStatus
-    reasons: tuple[str, ...]
-    numbers: Mapping[str, Number]
-    kept_up: bool | None
-    """Whether the server kept up in all usable runs; None of users, who wait for it."""
-    per_user: Number | None = None
-    per_gpu: Number | None = None
-    place: ParetoPlace | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Whether any of its runs is."""
-        return self.usable_runs > 0
+def run_of(name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> SweepRun:
+    """A run, from its summary.json."""
+    status: RunStatus = Status(summary.verdict.status).value
+    return SweepRun(
+        name=name,
+        load=load,
+        repeat=repeat,
+        status=status,
+        reasons=list(summary.verdict.reasons),
+        numbers=numbers_of(summary),
+        kept_up=kept_up(summary) if open_loop else None,
+        usable=status in USABLE,
+        inputs_are=None if summary.inputs is None else summary.inputs.are,
+    )
 
 
 def numbers_of(summary: RunSummary) -> dict[str, Number]:
@@ -137,7 +96,7 @@ def _with(value: float | None, ends: Sequence[float] | None) -> Number:
     return Number(value) if ends is None else Number(value, ends[0], ends[1])
 
 
-def together(runs: Sequence[RunNumbers]) -> dict[str, Number]:
+def together(runs: Sequence[SweepRun]) -> dict[str, Number]:
     """The numbers of runs of one configuration."""
     if len(runs) == 1:
         return dict(runs[0].numbers)
@@ -153,7 +112,7 @@ def together(runs: Sequence[RunNumbers]) -> dict[str, Number]:
     return found
 
 
-def points_of(runs: Sequence[RunNumbers], gpus: int | None) -> list[Point]:
+def points_of(runs: Sequence[SweepRun], gpus: int | None) -> list[SweepPoint]:
     """A point for each load, by rising load; with the number of GPUs also its place against the Pareto frontier."""
     points = [_point([run for run in runs if run.load == load], gpus) for load in sorted({run.load for run in runs})]
     plotted = {p.load: plotted for p in points if p.usable and (plotted := _plotted(p)) is not None}
@@ -164,12 +123,12 @@ def points_of(runs: Sequence[RunNumbers], gpus: int | None) -> list[Point]:
     return [replace(point, place=places.get(point.load)) for point in points]
 
 
-def _point(runs: Sequence[RunNumbers], gpus: int | None) -> Point:
+def _point(runs: Sequence[SweepRun], gpus: int | None) -> SweepPoint:
     usable = [run for run in runs if run.usable]
     numbers = together(usable or runs)
     worst = max(runs, key=lambda run: _WORST_LAST.index(run.status))
     per_gpu = None if gpus is None else _scaled(numbers["output_tokens_per_s"], 1 / gpus)
-    return Point(
+    return SweepPoint(
         load=runs[0].load,
         runs=len(runs),
         usable_runs=len(usable),
@@ -179,10 +138,12 @@ def _point(runs: Sequence[RunNumbers], gpus: int | None) -> Point:
         kept_up=_kept_up(usable or runs),
         per_user=None if gpus is None else _inverse(numbers["tpot:p50"]),
         per_gpu=per_gpu,
+        place=None,
+        usable=bool(usable),
     )
 
 
-def _kept_up(runs: Sequence[RunNumbers]) -> bool | None:
+def _kept_up(runs: Sequence[SweepRun]) -> bool | None:
     known = [run.kept_up for run in runs if run.kept_up is not None]
     return all(known) if known else None
 
@@ -198,7 +159,7 @@ def _inverse(tpot_ms: Number) -> Number:
     return Number(value, low, high)
 
 
-def _plotted(point: Point) -> knee.Point | None:
+def _plotted(point: SweepPoint) -> knee.Point | None:
     user, gpu = point.per_user, point.per_gpu
     if user is None or gpu is None or user.value is None or gpu.value is None:
         return None
@@ -209,7 +170,7 @@ def _interval(number: Number) -> Interval | None:
     return None if number.low is None or number.high is None else Interval(number.low, number.high)
 
 
-def knee_of(runs: Sequence[RunNumbers]) -> knee.Knee | None:
+def knee_of(runs: Sequence[SweepRun]) -> knee.Knee | None:
     """The saturation curve through every usable run of a sweep over concurrency; None where there is none to fit."""
     fitted = [(run.load, value) for run in runs if run.usable and (value := _delivered(run.numbers).value) is not None]
     return knee.fit([load for load, _ in fitted], [value for _, value in fitted]) if fitted else None

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from bench.load_sweep.points import Point, RunNumbers, knee_of, points_of
+from bench.load_sweep.points import knee_of, points_of
 from bench.load_sweep.visits import Loads
-from bench.results.sweep import SCHEMA, FittedKnee, SweepContent, SweepPoint, SweepRun
+from bench.results.sweep import SCHEMA, FittedKnee, SweepContent, SweepRun
 from bench.statistics.intervals import Interval
-from bench.statistics.knee import Knee
+from bench.statistics.knee import LEAST_LOADS, LEAST_POINTS, Knee
 
 NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
-NO_KNEE = (
-    "no knee: it needs four usable points over three loads, and loads at which the throughput stops growing in proportion: "
-    "sweep further up"
-)
+NO_CEILING = "no knee: the throughput shows no ceiling up to the highest load: sweep further up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +30,7 @@ class SweepFacts:
     gpus: int | None
 
 
-def content_of(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> SweepContent:
+def content_of(facts: SweepFacts, runs: Sequence[SweepRun], sha256: str, *, ended: str | None) -> SweepContent:
     """The content of sweep.json. `ended`: why it ended before its last run."""
     fitted = knee_of(runs) if facts.loads.whole else None
     return SweepContent(
@@ -53,15 +49,21 @@ def content_of(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, en
         repeats=facts.loads.repeats,
         gpus=facts.gpus,
         ended=ended,
-        runs=[SweepRun(**_values(run), usable=run.usable) for run in runs],
-        points=[SweepPoint(**_values(point), usable=point.usable) for point in points_of(runs, facts.gpus)],
+        runs=list(runs),
+        points=points_of(runs, facts.gpus),
         knee=None if fitted is None else _knee(fitted, _highest(runs)),
-        no_knee=NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else NO_KNEE,
+        no_knee=NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else _no_knee(runs),
     )
 
 
-def _values(row: RunNumbers | Point) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in fields(row)} | {"reasons": list(row.reasons)}
+def _no_knee(runs: Sequence[SweepRun]) -> str:
+    usable = [run.load for run in runs if run.usable]
+    if len(usable) >= LEAST_POINTS and len(set(usable)) >= LEAST_LOADS:
+        return NO_CEILING
+    return (
+        f"no knee: it needs {LEAST_POINTS} usable runs over {LEAST_LOADS} loads, and has {len(usable)} over "
+        f"{len(set(usable))}: sweep more loads"
+    )
 
 
 def _knee(fitted: Knee, highest: float) -> FittedKnee:
@@ -76,7 +78,7 @@ def _knee(fitted: Knee, highest: float) -> FittedKnee:
     )
 
 
-def _highest(runs: Sequence[RunNumbers]) -> float:
+def _highest(runs: Sequence[SweepRun]) -> float:
     return max(run.load for run in runs if run.usable)
 
 

@@ -29,6 +29,7 @@ from bench.statistics.intervals import (
     grouped_intervals,
     mean_interval,
     quantile_interval,
+    rate_interval,
     share_interval,
 )
 
@@ -91,12 +92,8 @@ def of_rates(rates: Mapping[str, float], per_step: Mapping[str, Sequence[float]]
     found: Found = {}
     steps = 0
     for name, values in per_step.items():
-        one, steps = mean_interval(values), len(values)
-        if isinstance(one, Interval):
-            # Around the rate itself: the steps leave out the last, broken one.
-            reach = (one.high - one.low) / 2 / step_s
-            one = Interval(rates[name] - reach, rates[name] + reach)
-        found[name] = one
+        one, steps = rate_interval(values, rates[name] * step_s), len(values)
+        found[name] = Interval(one.low / step_s, one.high / step_s) if isinstance(one, Interval) else one
     return _told(float(steps), found, steps, steps * step_s)
 
 

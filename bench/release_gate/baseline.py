@@ -36,6 +36,7 @@ from bench.results.baseline import (
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.run_files.shape import refuse_misfits
 from bench.statistics.autocorrelation import SAFETY
+from bench.statistics.between_runs import RunShare
 from promptset.whole_file import read_bytes
 
 STATS = ("p50", "p90", "p99")
@@ -56,6 +57,7 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         requests=len(values.failed),
         independent_requests=values.independent_requests(),
         error_rate=ERRORS.of(summary),
+        failures_act=values.failures().act,
         output_tokens_per_s=OUTPUT.of(summary),
         inputs_per_s=INPUTS.of(summary),
         inputs_are=None if summary.inputs is None else summary.inputs.are,
@@ -90,6 +92,11 @@ def independent_values(entry: BaselineRun, metric: str) -> float:
     if stats is None:
         return 0.0
     return min(1.0, stats.n) if stats.act is None else float(stats.n / max(1.0, SAFETY * stats.act))
+
+
+def failures(entries: Sequence[BaselineRun]) -> list[RunShare]:
+    """The error rates of runs that have one."""
+    return [RunShare(e.error_rate, e.requests, e.failures_act) for e in entries if e.error_rate is not None]
 
 
 def new(run: MeasuredRun) -> Baseline:

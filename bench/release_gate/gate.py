@@ -13,17 +13,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.comparison import numbers
-from bench.comparison.numbers import SHARE_MARGIN, Number
+from bench.comparison.numbers import ERRORS, SHARE_MARGIN, Number
 from bench.comparison.settings import refuse_several_loads, text_of
 from bench.comparison.sides import MeasuredRun
 from bench.errors import Exit, UsageError
 from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
-from bench.release_gate.baseline import entry_of, value_of
+from bench.release_gate.baseline import entry_of, failures, value_of
 from bench.release_gate.objectives import Objectively
 from bench.results.baseline import Baseline, BaselineRun
-from bench.statistics.between_runs import MARGIN
+from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
 
 _FAR = timedelta(hours=1)
@@ -164,6 +164,7 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
             floor=number.floor,
             margin=SHARE_MARGIN if number.is_share else None,
             independent=(_independent(before), _independent(now)) if number.is_share else None,
+            least_error=error_by_chance(failures(before), failures(now)) if number is ERRORS else 0.0,
         )
         for number in decided
     }

@@ -23,11 +23,12 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import QUANTILES, lower_quantiles
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
-from bench.release_gate.baseline import independent_values
+from bench.release_gate.baseline import failures, independent_values
 from bench.results.baseline import BaselineRun
 from bench.results.summary import PartNumbers, SummaryNumbers
+from bench.statistics.between_runs import events_act
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
-from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, mean_dependence, values_needed
+from bench.statistics.intervals import LEAST_FOR_MEAN, MEAN_SAFETY, TAIL, Interval, mean_dependence, values_needed
 from bench.statistics.student import t_quantile
 
 TOO_FEW = "too few independent values"
@@ -192,8 +193,10 @@ def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
 def _error_rate(
     wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
 ) -> tuple[float | None, Interval | None]:
-    """Failed of all requests that it speaks of, and Wilson's interval with the number of independent ones (JASA 22, 1927)."""
+    """Failed of all requests that it speaks of, and Wilson's interval with the number of independent ones (JASA 22, 1927).
+    Failures tell how far they depend on each other; if there is none, it is the requests' own dependence."""
     requests, n, failed = 0, 0.0, 0.0
+    act = events_act(failures(entries))
     for run, entry in zip(runs, entries, strict=True):
         if not entry.requests:
             continue
@@ -203,7 +206,7 @@ def _error_rate(
             assert isinstance(part, PartNumbers)
             mine, lost = part.succeeded + part.failed, part.failed
         requests, failed = requests + mine, failed + lost
-        n += entry.independent_requests * mine / entry.requests
+        n += mine / (MEAN_SAFETY * act) if act else entry.independent_requests * mine / entry.requests
     return _pooled(failed, requests, n)
 
 

@@ -49,6 +49,8 @@ class BaselineRun(Result, frozen=True, kw_only=True):
     independent_requests: Amount
     """What they are worth: n / D."""
     error_rate: Portion | None
+    failures_act: Annotated[Number, Meta(extra_json_schema={"minimum": 1})] | None = None
+    """The autocorrelation time of failures, if some requests failed and some did not."""
     output_tokens_per_s: Number | None
     inputs_per_s: Number | None = None
     """Where replies are no generated text."""

@@ -136,11 +136,25 @@ def _shard(name: str, worker: str) -> str:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock the file until it is closed; False where another process has it. Where there are no such locks, True."""
+    """Lock the file until it is closed; False where another process has it. Where there are no such locks, True.
+
+    A look (`_is_locked`) shares the file for a moment, so that nothing but a holder can refuse a share: while only looks are
+    in the way, the lock is tried again.
+    """
     if sys.platform == "win32":
         return True
+    while not _locked(fd, fcntl.LOCK_EX):
+        if not _locked(fd, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        os.sched_yield()
+    return True
+
+
+def _locked(fd: int, how: int) -> bool:
+    """Whether the file could be locked, without waiting. Where there are no such locks, True."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -179,7 +193,7 @@ def _is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _try_lock(fd)
+        return sys.platform != "win32" and not _locked(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
 

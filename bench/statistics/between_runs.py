@@ -9,7 +9,9 @@ run share its server, its machine and its hour, so tests over pooled requests ra
 - *Batches*: one run a side: Welch over ten contiguous batches of each. It sees the spread inside the runs and cannot see
   the one between them, and says so.
 
-Shares (error rate, goodput) have zeros and are compared as they are: their change is a difference, not a ratio.
+Shares (error rate, goodput) have zeros and are compared as they are: their change is a difference, not a ratio. Few runs
+often have equal error rates (two runs without a failure), so their spread says too little: the error of the difference is at
+least that of so many requests that fail by chance (`error_by_chance`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import fsum
 from statistics import fmean, variance
 
 from bench.statistics.student import t_quantile, two_sided
@@ -27,6 +30,8 @@ POWER = 0.8
 MARGIN = 0.05
 """A change below this is the same, however sure it is."""
 BATCHES = 10
+_KNOWN_DEGREES = 10_000.0
+"""Of an error that no run tells."""
 LEAST_IN_BATCH = 5.0
 """A batch must be so many times as long as its values' dependence (`act`), or batches are not independent either."""
 
@@ -92,17 +97,44 @@ class Difference:
         return replace(self, change=back(self.change), low=back(self.high), high=back(self.low))
 
 
-def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
-    """Runs made in turn, as pairs. Raises ValueError for fewer than two pairs, or sides of unequal length."""
+@dataclass(frozen=True, slots=True)
+class RunShare:
+    """The share of a run's `n` requests to which something happened; `act` of these zeros and ones, if both are there."""
+
+    share: float
+    n: int
+    act: float | None = None
+
+
+def events_act(runs: Sequence[RunShare]) -> float | None:
+    """How far events depend on each other, over the runs that tell; None if none does."""
+    telling = [(run.n, run.act) for run in runs if run.act is not None]
+    return fsum(n for n, _ in telling) / fsum(n / act for n, act in telling) if telling else None
+
+
+def error_by_chance(a: Sequence[RunShare], b: Sequence[RunShare]) -> float:
+    """The error that the difference of two mean shares has at least: that of requests drawn by chance."""
+    act = events_act([*a, *b]) or 1.0
+    (share_a, n_a), (share_b, n_b) = (
+        (fmean(run.share for run in side), fsum(run.n for run in side) / act) for side in (a, b)
+    )
+    return _error_of_shares(share_a, n_a, share_b, n_b)
+
+
+def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_error: float = 0.0) -> Difference:
+    """Runs made in turn, as pairs. `least_error`: the error is at least so large. Raises ValueError for fewer than two pairs,
+    or sides of unequal length."""
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"pairs need as many runs on either side, at least two: there are {len(a)} and {len(b)}")
     differences = [after - before for before, after in zip(_scaled(a, ratio), _scaled(b, ratio), strict=True)]
     n = len(differences)
-    return _difference(fmean(differences), math.sqrt(variance(differences) / n), n - 1, ratio)
+    return _difference(fmean(differences), math.sqrt(variance(differences) / n), n - 1, ratio, least_error=least_error)
 
 
-def welch(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True) -> Difference:
-    """Runs that exist, at least two a side. Raises ValueError for fewer."""
+def welch(
+    a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True, least_error: float = 0.0
+) -> Difference:
+    """Runs that exist, at least two a side; `least_error` as in `paired`. Raises ValueError for fewer."""
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"Welch's t needs two runs a side: there are {len(a)} and {len(b)}")
     x, y = _scaled(a, ratio), _scaled(b, ratio)
@@ -110,7 +142,7 @@ def welch(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interle
     both = of_a + of_b
     degrees = both**2 / (of_a**2 / (len(x) - 1) + of_b**2 / (len(y) - 1)) if both > 0 else len(x) + len(y) - 2.0
     warnings = () if interleaved else (NOT_INTERLEAVED,)
-    return _difference(fmean(y) - fmean(x), math.sqrt(both), degrees, ratio, warnings)
+    return _difference(fmean(y) - fmean(x), math.sqrt(both), degrees, ratio, warnings, least_error)
 
 
 def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:
@@ -138,13 +170,18 @@ def two_shares(a: float, n_a: int, b: float, n_b: int) -> Difference:
     one more of each kind on either side, so that shares of 0 and 1 have an error too. Raises ValueError without any."""
     if n_a < 1 or n_b < 1:
         raise ValueError("a share needs something that it is of")
+    return _difference(b - a, _error_of_shares(a, n_a, b, n_b), n_a + n_b, ratio=False)
+
+
+def _error_of_shares(a: float, n_a: float, b: float, n_b: float) -> float:
     p, q = ((share * n + 1) / (n + 2) for share, n in ((a, n_a), (b, n_b)))
-    error = math.sqrt(p * (1 - p) / (n_a + 2) + q * (1 - q) / (n_b + 2))
-    return _difference(b - a, error, n_a + n_b, ratio=False)
+    return math.sqrt(p * (1 - p) / (n_a + 2) + q * (1 - q) / (n_b + 2))
 
 
-def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, ratio: bool = True) -> Difference:
-    """Fewer than three candidate runs, against the spread of the baseline's:
+def few_candidates(
+    baseline: Sequence[float], candidate: Sequence[float], *, ratio: bool = True, least_error: float = 0.0
+) -> Difference:
+    """Fewer than three candidate runs, against the spread of the baseline's; `least_error` as in `paired`:
 
         t = d / (s sqrt(1 / m + 1 / B))    with B - 1 degrees of freedom
 
@@ -154,7 +191,7 @@ def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, rat
         raise ValueError("a spread needs two baseline runs, and a comparison a candidate")
     x, y = _scaled(baseline, ratio), _scaled(candidate, ratio)
     error = math.sqrt(variance(x) * (1 / len(y) + 1 / len(x)))
-    return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio)
+    return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio, least_error=least_error)
 
 
 def mean_of_runs(values: Sequence[float], *, ratio: bool = True) -> float:
@@ -195,10 +232,16 @@ def _scaled(values: Sequence[float], ratio: bool) -> list[float]:
     return [math.log(value) for value in values]
 
 
-def _difference(d: float, error: float, degrees: float, ratio: bool, warnings: tuple[str, ...] = ()) -> Difference:
+def _difference(
+    d: float, error: float, degrees: float, ratio: bool, warnings: tuple[str, ...] = (), least_error: float = 0.0
+) -> Difference:
     back = math.expm1 if ratio else float
     # Runs of a deterministic server can agree exactly: a floor keeps the t finite.
     error = max(error, 1e-12 * max(abs(d), 1e-3))
+    if least_error > error:
+        # What is added to the variance is known, and the runs tell only the rest (Satterthwaite, Biometrics 2, 1946).
+        degrees = min(_KNOWN_DEGREES, degrees * (least_error / error) ** 4)
+        error = least_error
     reach = t_quantile(1 - ALPHA / 2, degrees) * error
     seen_from = (t_quantile(1 - ALPHA / 2, degrees) + t_quantile(POWER, degrees)) * error
     return Difference(

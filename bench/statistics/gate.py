@@ -50,6 +50,8 @@ class Metric:
     """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
     """For a share: the independent requests of both sides, which bound it if neither side had a failure."""
+    least_error: float = 0.0
+    """The error of the difference is at least so large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _difference(metric: Metric) -> Difference:
     if metric.independent is not None and not any((*metric.baseline, *metric.candidate)):
         return no_events(*metric.independent)
     test = welch if len(metric.candidate) >= LEAST_CANDIDATES else few_candidates
-    return test(metric.baseline, metric.candidate, ratio=metric.ratio)
+    return test(metric.baseline, metric.candidate, ratio=metric.ratio, least_error=metric.least_error)
 
 
 def _verdict(

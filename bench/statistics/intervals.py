@@ -9,7 +9,8 @@ Means: with D = 2 act(values), e = n / D, s their standard deviation and t Stude
 
     mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
 
-A rate is the mean of what came in each second, or in each of the 64 steps of a shorter run (`bench/metrics/scope.py`). A run
+A rate is the mean of what came in each second, or in each of the 64 steps of a shorter run (`bench/metrics/scope.py`); it
+has no interval if that reaches 0. A run
 that holds few waves of the server underestimates act, the more so where its mean happens to be far off, so e' is well below
 e for small e and equal to it for large ones. A higher bound on e in place of e' makes it worse: it picks the runs whose act
 came out too small. (docs/dev/simulations.md has the figures, and those of moving blocks of max(n^(1/3), 2 act) neighbours,
@@ -139,6 +140,27 @@ def mean_interval(values: Values) -> Interval | TooFew:
     certain = certain_values(known.effective)
     reach = _t(certain) * float(x.std(ddof=1)) / math.sqrt(certain)
     return Interval(float(x.mean()) - reach, float(x.mean()) + reach)
+
+
+def rate_interval(values: Values, rate: float) -> Interval | TooFew:
+    """The interval of a rate per step, from what came in each step. These may leave out the last, broken one.
+
+    A rate above 0 has none that reaches down to 0: so few waves came that nothing is known but that something came. Of one
+    wave, all of it in the broken step, not even that is in the steps: it takes ten.
+    """
+    found = mean_interval(values)
+    if isinstance(found, TooFew) or rate <= 0:
+        return found
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x)
+    if not x.any():
+        return TooFew(1.0, LEAST_FOR_MEAN, n * (LEAST_FOR_MEAN - 1))
+    reach = (found.high - found.low) / 2
+    if reach < rate:
+        return Interval(rate - reach, rate + reach)
+    effective = mean_dependence(x).effective
+    needed = _effective_for((reach / rate) ** 2 * certain_values(effective))
+    return TooFew(effective, math.ceil(needed), max(1, math.ceil(n * (needed / effective - 1))))
 
 
 def share_interval(happened: Values, otherwise: Dependence) -> Interval | TooFew:

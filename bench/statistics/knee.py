@@ -23,6 +23,7 @@ from bench.statistics.intervals import Interval
 from bench.statistics.student import t_quantile
 
 LEAST_POINTS = 4
+LEAST_LOADS = 3
 NOTABLE_RESIDUAL = 0.05
 EXTRAPOLATED = 2.0
 """How wide (high over low) the interval of an N1/2 beyond the loads may be, to be worth saying."""
@@ -64,7 +65,7 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
     """The curve through points of a sweep. Returns None for fewer than four points, or if they show no ceiling: throughput is
     nearly proportional to the load, N1/2 lies beyond the last load, and its interval is wider than a factor of two."""
     n, x = np.asarray(loads, dtype=np.float64), np.asarray(throughputs, dtype=np.float64)
-    if len(n) < LEAST_POINTS or bool((x <= 0).any()) or len(np.unique(n)) < 3:
+    if len(n) < LEAST_POINTS or bool((x <= 0).any()) or len(np.unique(n)) < LEAST_LOADS:
         return None
     weights = x / n
     design = np.column_stack((np.ones_like(n), n)) * weights[:, None]

@@ -18,7 +18,7 @@ from bench.load_search.decisions import Ending
 from bench.load_search.driver import Ended, Follower
 from bench.load_search.whole import carry_out, new_directory
 from bench.load_search.whole import plan as search_plan
-from bench.load_sweep.points import RunNumbers
+from bench.load_sweep.points import run_of
 from bench.loads import KINDS
 from bench.observer import LoadOnly, Observer
 from bench.results.tune import TuneLoad, TuneTurn
@@ -201,7 +201,7 @@ class Turns:
         return self._resolved(settings)
 
     def _load_of(self, name: str, load: float, summary: RunSummary) -> TuneLoad:
-        numbers = RunNumbers.of(name, load, 1, summary, open_loop=self.spec.loads.kind == "rate")
+        numbers = run_of(name, load, 1, summary, open_loop=self.spec.loads.kind == "rate")
         gpu = summary.gpu
         held = (summary.slo.held or not summary.slo.objectives) and numbers.kept_up is not False
         return TuneLoad(

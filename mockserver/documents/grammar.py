@@ -97,11 +97,13 @@ def _key(schema: dict[str, Any]) -> bytes:
 
 
 def is_valid(schema: dict[str, Any], document: object) -> bool:
-    """Whether jsonschema accepts the document."""
+    """Whether jsonschema accepts the document. Nothing is fetched for it."""
     import jsonschema
+    from jsonschema_specifications import REGISTRY
 
     try:
-        return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(document))  # type: ignore[arg-type]
+        kind = jsonschema.validators.validator_for(schema)
+        return bool(kind(schema, registry=REGISTRY).is_valid(document))  # type: ignore[arg-type]
     except Exception:  # An unresolvable reference, an impossible pattern: then nothing is known to be valid.
         return False
 

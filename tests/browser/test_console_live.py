@@ -33,7 +33,7 @@ def times(ms: float) -> dict[str, Any]:
     return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [bin_of(int(fine)), 10]}
 
 
-def line(second: int) -> bytes:
+def line(second: int, **changes: Any) -> bytes:
     """A second of a load of ten requests, of which two are refused in the fifth, and all are slow from there on."""
     refused = 2 if second == SLOW_FROM + 1 else 0
     ms = 400.0 if second > SLOW_FROM else 50.0
@@ -44,7 +44,7 @@ def line(second: int) -> bytes:
          "errors": {"http_error": "status 429: slow down"} if refused else {},
          "second": {"succeeded": 10 - refused, "input_tokens": 100, "output_tokens": 80, "bytes_sent": 1000,
                     "bytes_received": 5000, "status": {"200": 10 - refused, **({"429": refused} if refused else {})},
-                    "ttft_ms": times(ms), "tpot_ms": times(5.0), "itl_ms": times(5.0), "e2el_ms": times(ms + 40)},
+                    "ttft_ms": times(ms), "tpot_ms": times(5.0), "itl_ms": times(5.0), "e2el_ms": times(ms + 40), **changes},
          "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0},
          "replicas": [{"replica": "http://<b>a", "requests_per_s": 7.5, "latency_ms": ms, "failed": refused},
                       {"replica": "http://name.of-a-replica:8000", "requests_per_s": 2.5, "latency_ms": None, "failed": 0}]},
@@ -70,6 +70,7 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         page.locator("#n-sent", has_text=str(10 * SECONDS)).wait_for()
         page.evaluate(DRAWN)
         assert page.evaluate(VALUES, "requests_per_s") == [10] * SECONDS
+        assert page.locator("#chart-ttft .dots").count() == 0
         bar, charts = page.locator("#period").bounding_box(), page.locator(".charts").bounding_box()
         assert bar is not None
         assert charts is not None
@@ -123,5 +124,21 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
     assert page.evaluate(VALUES, "status_codes") == [10 * SLOW_FROM, 0]
     page.get_by_role("link", name="Report", exact=True).click()
     page.wait_for_url(re.compile("#report$"))
+    assert complaints == []
+    page.close()
+
+
+def test_a_second_between_two_without_a_first_token_is_a_dot(browser: Browser, url: str, tmp_path: Path) -> None:
+    run = made_run(tmp_path / "runs", "run", state="running")
+    came = {1: times(50.0), 2: None, 3: times(70.0), 4: None, 5: times(60.0), 6: times(60.0)}
+    (run / LIVE).write_bytes(b"".join(line(second, ttft_ms=ms) for second, ms in came.items()))
+    page, complaints = opened(browser, url)
+    with RunDirectory(run).held():
+        page.goto(page.url + "tasks/run")
+        page.locator("#n-sent", has_text="60").wait_for()
+        page.evaluate(DRAWN)
+        median = page.locator("#chart-ttft g[data-line='0']")
+        assert (median.locator(".dots").get_attribute("d") or "").count("h0") == 2
+        assert (median.locator(".stroke").get_attribute("d") or "").count("L") == 1
     assert complaints == []
     page.close()

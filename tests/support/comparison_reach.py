@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench.comparison.compare import Comparison, Method, compare
-from bench.comparison.numbers import ERRORS, OUTPUT, TPOT, TTFT
+from bench.comparison.numbers import ERRORS, OUTPUT, SHARE_MARGIN, TPOT, TTFT
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun, Side
 from bench.manifest import Manifest
@@ -23,7 +23,15 @@ from bench.metrics.catalog import METRICS
 from bench.release_gate.gate import Rules, against
 from bench.results.baseline import BaselineRun
 from bench.results.summary import RunSummary
-from bench.statistics.between_runs import ALPHA, Answer
+from bench.statistics.between_runs import (
+    ALPHA,
+    Answer,
+    RunShare,
+    error_by_chance,
+    few_candidates,
+    paired,
+    welch,
+)
 from bench.statistics.gate import Verdict
 from tests.support.results import filled, origin
 from tests.support.statistics_claims import WARM_S, Load
@@ -125,6 +133,22 @@ def changes_found(load: Load, comparisons: range, *, change: float, spread: floa
         found += compared.p is not None and compared.p < ALPHA
         held += compared.difference.low <= change <= compared.difference.high
     return found, held
+
+
+def error_alarms(comparisons: range, runs: tuple[int, int], *, n: int, rate: float, change: float = 0.0) -> int:
+    """How many comparisons say that error rates differ, where each of a run's `n` requests fails by chance."""
+    alarms = 0
+    for comparison in comparisons:
+        rng = np.random.default_rng([comparison, 29])
+        a, b = (
+            [RunShare(failed / n, n, 1.0) for failed in rng.binomial(n, of_side, many)]
+            for of_side, many in zip((rate, rate + change), runs, strict=True)
+        )
+        test = few_candidates if runs[1] == 1 else paired if runs[0] == runs[1] > 2 else welch
+        shares = [[run.share for run in side] for side in (a, b)]
+        found = test(*shares, ratio=False, least_error=error_by_chance(a, b))
+        alarms += found.answer(SHARE_MARGIN, 4 * found.p) is Answer.DIFFERS
+    return alarms
 
 
 def gate_alarms(gates: range, *, spread: float, change: float = 0.0, runs: int = 5, baseline: int = 5) -> int:

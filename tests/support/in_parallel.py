@@ -5,7 +5,8 @@ browser are one unit, and so never run beside each other. Files that measure the
 it is measured once in a process.
 
 A process that has nothing left to do takes the next unit. What waits a lot comes first, the longest in front, and what only
-computes is left for the end: its units are short, so that no process works alone for long.
+computes is left for the end: its units are short, so that no process works alone for long. One of three processes or more
+begins with what computes: it takes the processor time that the others leave while they wait.
 
 A process may end in the middle of a test (a crash of the interpreter). Its test has failed, and what else it had been given
 goes to others. The schedulers of pytest-xdist that go by files hand out again what such a process had done already, and then
@@ -103,6 +104,10 @@ def _rank(unit: str) -> int:
     return next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))
 
 
+def _rank_where_computing_is_first(unit: str) -> tuple[bool, int]:
+    return not unit.startswith(COMPUTING), _rank(unit)
+
+
 class Units:
     """Hands out unit after unit: a scheduler of pytest-xdist (`xdist.scheduler.protocol.Scheduling`).
 
@@ -116,6 +121,7 @@ class Units:
         self._given: dict[WorkerController, list[int]] = {}
         self._tests: list[str] | None = None
         self._waiting: dict[str, list[int]] = {}
+        self._computes_first: WorkerController | None = None
 
     @property
     def nodes(self) -> list[WorkerController]:
@@ -141,6 +147,8 @@ class Units:
     def add_node(self, node: WorkerController) -> None:
         """A process has started."""
         self._given[node] = []
+        if self._processes > 2 and self._tests is None:
+            self._computes_first = node  # The last to start.
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
         """Which tests a process has found; RuntimeError unless they are those of the others."""
@@ -187,7 +195,8 @@ class Units:
         for node, given in self._given.items():
             while node in self._collected and not node.shutting_down and len(given) < 2:
                 if self._waiting:
-                    self._give(node, min(self._waiting, key=_rank))
+                    rank = _rank_where_computing_is_first if node is self._computes_first else _rank
+                    self._give(node, min(self._waiting, key=rank))
                 else:
                     node.shutdown()
 

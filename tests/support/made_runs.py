@@ -41,7 +41,7 @@ def made_run(
     settings: Mapping[str, Any] | None = None,
     **told: Any,
 ) -> Path:
-    """A run of so many requests, one every 100 ms, whose TTFT varies by `spread`; the last `failed` are refused.
+    """A run of so many requests, one every 100 ms. TTFT varies by `spread`; `failed` of them, evenly spread, are refused.
 
     `at` is its place in time, in minutes; `settings` go into its configuration, `told` into its manifest.
     """
@@ -50,7 +50,7 @@ def made_run(
     for i in range(requests):
         first = ttft_ms * chance.lognormvariate(0, spread)
         chunks = [first + k * tpot_ms for k in range(TOKENS)]
-        outcome = Outcome.HTTP_ERROR if i >= requests - failed else Outcome.OK
+        outcome = Outcome.HTTP_ERROR if (i + 1) * failed // requests > i * failed // requests else Outcome.OK
         records.append(
             made_record(i, sent_ms=100.0 * i, chunks_ms=chunks if outcome is Outcome.OK else (), outcome=outcome)
         )

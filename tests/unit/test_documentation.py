@@ -78,8 +78,6 @@ CANNOT_RUN = {
     "scripts/site": "builds the whole site, and is run before anything lands anyway",
     "scripts/demo": "tests/sockets/test_first_run.py types it",
     "python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 1000": "docs/tutorial.md has a shorter run",
-    "python -m bench compare BEFORE AFTER": "stands for any two runs; docs/compare.md compares some",
-    "python -m bench calibrate --concurrency 32 --requests 500": "docs/tutorial.md has a shorter one",
     "scripts/environment": "makes the environment that this test runs in",
     "scripts/release-check": "looks at this checkout; tests/unit/test_release_check.py runs it",
     "python3 -m venv .venv": "as pip install",

@@ -51,10 +51,10 @@ _LOADS = tuple(
 
 
 def load(text: str) -> str:
-    """A load in a few words, in the language of the page."""
+    """A load in a few words, in the language of the page. No line ends between a number and its unit."""
     for pattern, message in _LOADS:
         text = pattern.sub(partial(_in_words, message), text)
-    return text
+    return re.sub(r"(?<=\d) (?=\w)", "\N{NO-BREAK SPACE}", text)
 
 
 def _in_words(message: str, found: re.Match[str]) -> str:

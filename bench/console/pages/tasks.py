@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -13,7 +15,7 @@ from bench.console.pages.site import TheSite
 from bench.console.task import QUEUED, STATES, Task, selected
 
 SHOWN_AT_ONCE = 200
-"""Rows of the list; the others come with a click."""
+"""Rows of a page of the list: a browser takes minutes for some thousands."""
 
 routes = APIRouter()
 
@@ -24,13 +26,19 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
     order = list(site.console.runner.queue)
     chosen = selected(tasks, query.get("state"), query.get("label"), query.get("search", ""))
     going_on, rest = in_turn(chosen, order)
-    shown = rest if "all" in query else rest[:SHOWN_AT_ONCE]
+    pages = max(1, math.ceil(len(rest) / SHOWN_AT_ONCE))
+    asked = query.get("page", "")[:9]
+    number = min(pages, max(1, int(asked))) if asked.isdecimal() else 1
+    first = (number - 1) * SHOWN_AT_ONCE
+    shown = rest[first : first + SHOWN_AT_ONCE]
     return site.page(
         "tasks",
-        going_on=going_on,
+        going_on=going_on if number == 1 else [],
         tasks=shown,
         total=len(tasks),
-        left=len(rest) - len(shown),
+        part=(first + 1, first + len(shown), len(rest)),
+        newer=_address(query, number - 1) if number > 1 else None,
+        older=_address(query, number + 1) if number < pages else None,
         states=[state for state in STATES if any(task.state == state for task in tasks)],
         labels=sorted({task.marks.label for task in tasks if task.marks.label}),
         baseline=next((task.id for task in tasks if task.marks.baseline), None),
@@ -40,6 +48,12 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
         kinds=KINDS,
         targets=site.console.targets(),
     )
+
+
+def _address(query: Mapping[str, str], page: int) -> str:
+    """The address of a page of the list, with what it is filtered by."""
+    kept = {name: query[name] for name in ("search", "state", "label") if query.get(name)}
+    return f"/?{urlencode({**kept, 'page': page})}"
 
 
 def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], list[Task]]:

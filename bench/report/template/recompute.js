@@ -192,7 +192,10 @@ function shape(chart, panel, line) {
     const move = i && line.values[i - 1] !== null ? "L" : "M";
     return [`${move}${x(chart.at(i) - half)} ${y(value)}${half ? `H${x(chart.at(i) + half)}` : ""}`];
   });
-  return `<path class="stroke" d="${path.join("")}"/>`;
+  // A value between two gaps has no line: it is a dot.
+  const isAlone = (i) => !half && line.values[i] !== null && (line.values[i - 1] ?? null) === null && (line.values[i + 1] ?? null) === null;
+  const dots = line.values.flatMap((value, i) => (isAlone(i) ? [`M${x(chart.at(i))} ${y(value)}h0`] : []));
+  return `<path class="stroke" d="${path.join("")}"/>${dots.length ? `<path class="dots" d="${dots.join("")}"/>` : ""}`;
 }
 
 if (RUN) {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
+from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.probes.values import (
     DEFAULT_SETTINGS,
@@ -13,6 +15,7 @@ from promptset.probes.values import (
     Pattern,
     Probe,
     Row,
+    Schema,
     to_json,
     user,
 )
@@ -39,10 +42,12 @@ def own_row(probe_id: str, name: str, row: Row) -> Probe:
         problems += _messages_problems(row["messages"])
     elif not isinstance(row[asked[0]], str) or not row[asked[0]].strip():
         problems.append(f"{asked[0]} must be a text that is not empty")
-    problems += tools_problems(row.get("tools"))
+    problems += tools_problems(row.get("tools")) or _parameters_problems(row.get("tools") or ())
     schema, most = row.get("schema"), row.get("max_tokens", _MOST_TOKENS)
     if schema is not None and not isinstance(schema, dict):
         problems.append("schema must be an object, a JSON schema")
+    elif schema is not None and (wrong := schema_problem(schema)) is not None:
+        problems.append(f"schema is not a JSON schema: {wrong}")
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         problems.append("max_tokens must be a whole number from 1")
     grader = row.get("grader", _grader_of(row))
@@ -52,9 +57,9 @@ def own_row(probe_id: str, name: str, row: Row) -> Probe:
         problems.append("the grader schema needs a schema")
     elif row.get("answer") is None and grader not in ("schema", "pattern"):
         problems.append("there is no answer")
-    settings, wrong = _settings(row)
-    if problems or wrong:
-        raise SpecError(problems + wrong)
+    settings, of_settings = _settings(row)
+    if problems or of_settings:
+        raise SpecError(problems + of_settings)
     return Probe(
         probe_id=str(row.get("id", probe_id)),
         kind=str(row.get("kind", name)),
@@ -119,6 +124,28 @@ def _messages_problems(messages: object) -> list[str]:
         for number, message in enumerate(messages, 1)
         if not isinstance(message, dict) or not isinstance(message.get("role"), str) or "content" not in message
     ]
+
+
+def schema_problem(schema: Schema) -> str | None:
+    """What is wrong with a JSON schema, or None."""
+    import jsonschema  # Large, and needed only for such rows.
+
+    if not isinstance(schema.get("$schema", ""), str):
+        return "$schema must be a text"
+    try:
+        jsonschema.validators.validator_for(schema).check_schema(schema)
+    except jsonschema.SchemaError as e:
+        return f"at {e.json_path}, {e.message}"
+    return None
+
+
+def _parameters_problems(tools: Sequence[Tool]) -> Iterator[str]:
+    for number, tool in enumerate(tools, 1):
+        parameters = tool["function"].get("parameters")
+        if parameters is not None and not isinstance(parameters, dict):
+            yield f"the parameters of tool {number} must be an object, a JSON schema"
+        elif parameters is not None and (wrong := schema_problem(parameters)) is not None:
+            yield f"the parameters of tool {number} are not a JSON schema: {wrong}"
 
 
 def _pattern_problem(pattern: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from typing import Any
+from unittest.mock import Mock
 
 import jsonschema
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockserver import rng
-from mockserver.documents.grammar import Impossible, check_schema
+from mockserver.documents.grammar import Impossible, check_schema, is_valid
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.documents.script import pieces_of
 from promptset.text import TokenText
@@ -148,3 +149,9 @@ def test_the_pieces_of_a_text_are_the_text_one_per_token(text: str) -> None:
     pieces = pieces_of(tokenizer, text)
     assert "".join(pieces) == text
     assert len(pieces) == tokenizer.count_plain([text])[0]
+
+
+def test_no_address_of_a_schema_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", fetched := Mock(side_effect=OSError))
+    assert not is_valid({"$ref": "http://127.0.0.1:9/schema"}, {})
+    fetched.assert_not_called()

@@ -53,8 +53,8 @@ def content(sample: Sample) -> str:
 
 
 def longest_in_common(tokenizer: Tokenizer, texts: Iterable[str]) -> int:
-    """Tokens of the longest beginning that any two of the texts share, as far as their first 200 characters show it."""
-    ordered = sorted(tokenizer.encode(text[:200]) for text in texts)
+    """Tokens of the longest beginning that any two of the texts share, as far as their first 100 characters show it."""
+    ordered = sorted(tokenizer.encode(text[:100]) for text in texts)
     return max(_in_common(a, b) for a, b in itertools.pairwise(ordered))
 
 

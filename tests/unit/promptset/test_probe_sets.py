@@ -61,6 +61,27 @@ def test_own_rows(tmp_path: Path) -> None:
         ({"prompt": "a", "answer": 1, "grader": "judge"}, "grader must be one of exact, number"),
         ({"prompt": "a", "grader": "number"}, "there is no answer"),
         ({"prompt": "a"}, "the grader schema needs a schema"),
+        (
+            {"prompt": "a", "schema": {"properties": {"n": {"type": "strng"}}}},
+            "schema is not a JSON schema: at $.properties.n.type, 'strng' is not valid",
+        ),
+        (
+            {"prompt": "a", "schema": {"pattern": "("}},
+            "schema is not a JSON schema: at $.pattern, '(' is not a 'regex'",
+        ),
+        ({"prompt": "a", "schema": {"$schema": 3}}, "schema is not a JSON schema: $schema must be a text"),
+        (
+            {"prompt": "a", "answer": 1, "tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},
+            "the parameters of tool 1 must be an object, a JSON schema",
+        ),
+        (
+            {
+                "prompt": "a",
+                "answer": 1,
+                "tools": [{"type": "function", "function": {"name": "f", "parameters": {"required": 3}}}],
+            },
+            "the parameters of tool 1 are not a JSON schema: at $.required, 3 is not of type 'array'",
+        ),
         ({"prompt": "a", "patterns": ["("]}, "the pattern '(' is no regular expression"),
         ({"prompt": "a", "answer": 1, "tolerance": -1}, "tolerance must be a number from 0"),
         ({"prompt": "a", "answer": 1, "tools": []}, "tools must be a list"),

@@ -62,19 +62,16 @@ def served_by_a_cache(prompts: Iterable[Sequence[int]]) -> int:
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
-def test_shared_prompts_are_exact_under_any_tokenizer(tokenizer: Tokenizer, spec: str, chat: bool) -> None:
-    for sample in made(tokenizer, spec, 12, chat=chat)[1]:
-        assert len(ids_of(tokenizer, sample)) == sample.input_tokens
-
-
-@pytest.mark.parametrize("chat", [False, True])
-@pytest.mark.parametrize("spec", SPECS)
-def test_the_tally_is_what_a_cache_serves_of_the_real_tokens(tokenizer: Tokenizer, spec: str, chat: bool) -> None:
+def test_shared_prompts_are_exact_and_the_tally_is_what_a_cache_serves_of_their_tokens(
+    tokenizer: Tokenizer, spec: str, chat: bool
+) -> None:
     samples, prompts = made(tokenizer, spec, 40, chat=chat)
     tally = SharingTally(samples.maker.head)
     for sample in prompts:
         tally.add(tokens_of(sample), sample.path)
-    served = served_by_a_cache([ids_of(tokenizer, sample) for sample in prompts])
+    ids = [ids_of(tokenizer, sample) for sample in prompts]
+    assert [len(each) for each in ids] == [sample.input_tokens for sample in prompts]
+    served = served_by_a_cache(ids)
     # What is not shared on purpose may begin alike by chance, with a word: a block more now and then.
     assert tally.cached <= served <= tally.cached + 16 * 12
     assert (tally.prompts, tally.tokens) == (40, sum(tokens_of(sample) for sample in prompts))

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
 
@@ -398,6 +399,6 @@ def test_lags_are_counted_between_borders_that_rise() -> None:
 def test_a_shape_without_a_field_is_none_but_for_the_endpoint() -> None:
     shape = {"loop": "closed loop", "transport": "wire", "workers": 1, "stream": "streamed", "tls": False, "clock": "kernel",
              "streams": 1, "requests_per_s": 1.0, "chunks_per_s": 1.0}  # fmt: skip
-    assert LoadShape.from_json(shape).endpoint == "chat"
-    with pytest.raises(KeyError, match="workers"):
-        LoadShape.from_json({name: value for name, value in shape.items() if name != "workers"})
+    assert msgspec.convert(shape, LoadShape).endpoint == "chat"
+    with pytest.raises(msgspec.ValidationError, match="workers"):
+        msgspec.convert({name: value for name, value in shape.items() if name != "workers"}, LoadShape)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from bench.accuracy import coverage
@@ -75,7 +76,7 @@ def test_what_a_certificate_covers(what: str, its: dict[str, Any], mine: dict[st
 
 
 def shape(**changes: Any) -> LoadShape:
-    return LoadShape.from_json(SHAPE | changes)
+    return msgspec.convert(SHAPE | changes, LoadShape)
 
 
 def brief(**changes: Any) -> CertificateBrief:
@@ -149,7 +150,7 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
         "tokens": {"chunks": {"with_tokens": 600}},
     }
     kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2, endpoint="messages")
-    assert LoadShape.measured(filled(RunSummary, summary), kind).to_json() == {
+    assert asdict(LoadShape.measured(filled(RunSummary, summary), kind)) == {
         "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True,
         "endpoint": "messages", "clock": "kernel", "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip
@@ -164,7 +165,7 @@ def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured(
 
 def test_a_certificate_of_before_endpoints_is_of_chats() -> None:
     older = {name: value for name, value in SHAPE.items() if name != "endpoint"}
-    assert LoadShape.from_json(older) == LoadShape.from_json(SHAPE)
+    assert msgspec.convert(older, LoadShape) == shape()
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_the_json_of_a_sweep_has_every_point_and_the_trusted_ones() -> None:
     ]  # fmt: skip
     assert found["trusted"] == {"concurrency": found["points"][1], "rate": found["points"][3]}
     assert found["points"][2]["errors_ms"]["ttft_ms"] == {"p50": 2.5, "p90": 2.5, "p99": 7.5}
-    assert found["points"][2]["reasons"] == ["too much"]
+    assert list(found["points"][2]["reasons"]) == ["too much"]
 
 
 def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:

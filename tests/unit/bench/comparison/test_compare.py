@@ -204,6 +204,15 @@ def test_no_error_on_either_side_is_not_said_to_be_the_same_when_few_requests_we
         assert 3 / independent <= found.difference.high < 1.4 * 3 / independent
 
 
+@pytest.mark.parametrize("runs", [{"A": 2, "B": 2}, {"A": 3, "B": 3}, {"A": 5, "B": 1}])
+def test_one_failed_request_a_run_shows_no_change(tmp_path: Path, runs: dict[str, int]) -> None:
+    sides = [
+        made_side(tmp_path / name, n, first=i, step=2, requests=60, failed=i)
+        for i, (name, n) in enumerate(runs.items())
+    ]
+    assert compared(*sides).versus[0].of("error_rate").answer is Answer.NOT_SHOWN
+
+
 def test_errors_are_compared_in_points(tmp_path: Path) -> None:
     a, b = pairs(tmp_path, requests=100, failed=8, settings={"max_errors": "50%", "requests": 60})
     found = compared(a, b).versus[0].of("error_rate")

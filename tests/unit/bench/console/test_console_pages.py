@@ -161,6 +161,33 @@ def test_the_page_of_a_task_that_waits_says_for_what_and_shows_no_numbers(user: 
     assert 'id="waiting"' not in kept
 
 
+@pytest.mark.parametrize(
+    ("page", "names", "links"),
+    [
+        ("", ["later", "e", "d"], ["2"]),
+        ("2", ["c", "b"], ["1", "3"]),
+        ("3", ["a"], ["2"]),
+        ("99", ["a"], ["2"]),
+        ("0", ["later", "e", "d"], ["2"]),
+        ("-1", ["later", "e", "d"], ["2"]),
+        ("9" * 5000, ["a"], ["2"]),
+    ],
+)
+def test_a_long_list_has_pages_and_what_waits_is_on_the_first(
+    user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch, page: str, names: list[str], links: list[str]
+) -> None:
+    monkeypatch.setattr("bench.console.pages.tasks.SHOWN_AT_ONCE", 2)
+    for name in "abcde":
+        made_run(console.runs, f"{name}-x")
+    console.create(SETTINGS, title="later", start_at=LATER)
+    text = user.get("/", params={"search": "", "state": "", "page": page} if page else {}).text
+    assert re.findall(r'<th scope="row"><a href="[^"]*">(\w+)', text) == names
+    assert re.findall(r'href="/\?page=(\d+)"', text) == links
+    filtered = user.get("/?search=x&label=&state=ended").text
+    assert 'href="/?search=x&amp;state=ended&amp;page=2"' in filtered
+    assert "1 to 2 of 5" in filtered
+
+
 @pytest.mark.parametrize(("endpoint", "shown"), [("embeddings", True), ("chat", False)])
 def test_the_list_names_an_endpoint_that_is_not_chat(
     user: TestClient, console: Console, endpoint: str, shown: bool

@@ -36,7 +36,14 @@ RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
 
 def summary(**changes: Any) -> Any:
     """What a good step of ten streams leaves: a chunk every 20 ms, and half a processor used."""
-    numbers = {"chunk_gap_ms": 20.0, "ttft_ms": 20.0, "duration_s": 2.0, "cpu": 0.5, "p50": 0.1, "p99": 0.3}
+    numbers: dict[str, Any] = {
+        "chunk_gap_ms": 20.0,
+        "ttft_ms": 20.0,
+        "duration_s": 2.0,
+        "cpu": 0.5,
+        "p50": 0.1,
+        "p99": 0.3,
+    }
     numbers |= {"output_tokens_per_s": 490.0, **changes}
     content = {
         "latency": {name: {"mean": numbers[name]} for name in ("chunk_gap_ms", "ttft_ms")},

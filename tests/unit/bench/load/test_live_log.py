@@ -176,6 +176,26 @@ def test_the_state_follows_the_goal() -> None:
     assert run_virtual(main) == [RunState.WARMING_UP, RunState.RUNNING, RunState.DRAINING]
 
 
+@pytest.mark.parametrize(
+    ("goal", "at_s", "state", "left_s"),
+    [
+        (LoadGoal(duration_s=60), 20, RunState.RUNNING, 40.0),
+        (LoadGoal(duration_s=60), 20, RunState.DRAINING, None),
+        (LoadGoal(duration_s=60), 61, RunState.DRAINING, 0.0),
+    ],
+)
+def test_a_load_that_drains_early_does_not_say_what_its_plan_had_left(
+    goal: LoadGoal, at_s: int, state: RunState, left_s: float | None
+) -> None:
+    async def main(loop: VirtualTimeLoop) -> dict[str, object]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), goal)
+        live.start()
+        now_ns = START_NS + at_s * NS_PER_S
+        return live_line(now_ns, state, live.numbers(now_ns), live.second(), ClientState())
+
+    assert run_virtual(main)["left_s"] == left_s
+
+
 def test_everyone_who_follows_is_told_at_their_own_times() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[list[float], list[float]]:
         often: list[float] = []

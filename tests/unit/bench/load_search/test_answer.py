@@ -15,10 +15,7 @@ from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Visit
-from bench.results.summary import ObjectiveResult
-from bench.statistics.capacity import Mean
-from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, in_turn, made_search, made_visit
-from tests.support.results import filled
+from tests.support.made_visits import ERRORS, P99, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, CHANGES, CLOSE, SCOUTS
 
 
@@ -54,32 +51,6 @@ def test_up_to() -> None:
         "ended: the interval is as narrow as asked for, after 11 visits and 13.2 min",
     )
     assert found.exit is Exit.GOOD
-
-
-def test_failed_requests_are_named_where_they_are_what_broke_the_objective_that_binds() -> None:
-    broke = {r.n: r.violations[P99.text] for r in BRACKET.visits if (r.share(P99.text) or 0) > 0.01}
-    total = sum(broke.values())
-
-    def second(numbers: dict[int, VisitNumbers]) -> str:
-        return told(BRACKET, Ending.PRECISION, numbers=numbers).lines[1]
-
-    assert second({n: VisitNumbers(failed=failed) for n, failed in broke.items()}) == (
-        f"{total} of the {total} requests that broke it failed: read their errors"
-    )
-    # Failures in visits that held, and too few of them, are not the reason.
-    held = {r.n: VisitNumbers(failed=r.requests) for r in BRACKET.visits if r.n not in broke}
-    few = {n: VisitNumbers(failed=failed // 2) for n, failed in broke.items()}
-    assert second(held) == second(few) == "held: 35/s (99% sure)"
-
-
-def test_a_load_below_which_nothing_was_measured_names_failed_requests() -> None:
-    search = made_search(made_visit(1, 10.0, 0.3), made_visit(2, 8.0, 0.3))
-    plain, failing = (
-        told(search, numbers={n: VisitNumbers(failed=failed) for n in range(1, 3)}).headline for failed in (0, 10_000)
-    )
-    assert "failed" not in plain
-    (broke,) = re.findall(r"break ttft:p99<500ms \(([\d,]+) of the ([\d,]+) requests that broke it failed\)", failing)
-    assert broke[0] == broke[1]
 
 
 def test_visits_that_scatter_are_told_of() -> None:
@@ -200,11 +171,6 @@ def test_short_visits_above_the_highest_load_that_held_are_no_answer() -> None:
     assert found.headline == "At least 16/s (99% sure): 0% broke ttft:p99<500ms there. No full visit above it counts."
 
 
-def test_what_is_shown_of_the_highest_load_that_held_is_of_a_visit_there() -> None:
-    headline = told(made_search(*in_turn(*CALM[:5], ("visit", 16.0, 0.0), ("visit", 32.0, 0.002)))).headline
-    assert headline.endswith("the highest load that was measured, and nothing broke; 0.20% broke ttft:p99<500ms there.")
-
-
 def test_one_visit_below_a_scout_that_broke() -> None:
     sure = told(made_search(*in_turn(*SCOUTS, ("visit", 20.0, 0.0))))
     assert sure.headline == (
@@ -251,63 +217,6 @@ def changing(goal: Goal = P99, *, back: bool = False) -> Search:
     rows = CHANGES[::-1] if back else CHANGES
     visits = [made_visit(n, load, share, goal=goal) for n, (load, share) in enumerate(rows, 1)]
     return made_search(*visits, goals=(goal,))
-
-
-@pytest.mark.parametrize(
-    ("goal", "back", "how"),
-    [
-        (P99, False, "slower"),
-        (P99, True, "faster"),
-        (ERRORS, False, "worse"),
-        (ERRORS, True, "better"),
-        (Goal("goodput>=99%", 0.01), False, "worse"),
-    ],
-)
-def test_a_server_that_changed(goal: Goal, back: bool, how: str) -> None:
-    search = changing(goal, back=back)
-    found = told(search)
-    first, last = ("8%", "0%") if back else ("0%", "8%")
-    at = "32/s and 30/s" if back else "30/s and 32/s"
-    assert found.headline == (
-        f"No capacity is named: at {at}, {goal.text}: {first} broken in visit 1, {last} broken in visit 8. "
-        f"The server got {how} while it was measured, or differs from visit to visit."
-    )
-    assert found.exit is Exit.OBJECTIVE_FAILED
-    # Another objective, which did not change, is not named.
-    steady = Goal("tpot:p50<50ms", 0.5)
-    assert told(made_search(*search.results, goals=(steady, goal))).headline == found.headline
-    assert required(search, 20.0) == ("20/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
-    assert known_text(search, conclude(search), 20.0) == f"the server got {how} while it was measured"
-
-
-def test_a_server_that_changed_is_shown_by_its_values_where_there_are_summaries() -> None:
-    search = made_search(*(made_visit(n, 30.0, share) for n, (_, share) in enumerate(CHANGES[1:], 1)))
-    row = {"metric": "ttft", "stat": "p99", "unit": "ms", "held": True}
-    numbers = {
-        n: VisitNumbers(objectives={P99.text: filled(ObjectiveResult, row, value=60.0 * n)}) for n in range(1, 8)
-    }
-    assert told(search, numbers=numbers).headline.startswith(
-        "No capacity is named: at 30/s, ttft:p99<500ms: 60 ms in visit 1, 420 ms in visit 7. "
-    )
-    numbers[1] = VisitNumbers(objectives={P99.text: filled(ObjectiveResult, row)})
-    assert "ttft:p99<500ms: 0% broken in visit 1, 420 ms in visit 7. " in told(search, numbers=numbers).headline
-
-
-def test_a_mean_that_changed_is_shown_by_how_far_it_is_from_its_limit() -> None:
-    visits = [made_visit(n, 30.0, means={MEAN.text: Mean(30.0, 0.1 * n - 0.4, 0.03)}) for n in range(1, 9)]
-    headline = told(made_search(*visits, goals=(MEAN,))).headline
-    assert headline.startswith(
-        "No capacity is named: at 30/s, ttft:mean<200ms: 26% within its limit in visit 1, 49% beyond its limit in visit 8. "
-    )
-
-
-def test_a_server_that_changed_where_no_load_was_tried_twice() -> None:
-    rows = [(60.0, 0.0), (50.0, 0.002), (40.0, 0.01), (33.0, 0.05), (27.0, 0.2), (22.0, 0.29)]
-    search = made_search(*in_turn(*(("visit", load, share) for load, share in rows)))
-    assert told(search).headline == (
-        "No capacity is named: later visits broke ttft:p99<500ms at lower loads than earlier ones. "
-        "The server got slower while it was measured, or differs from visit to visit."
-    )
 
 
 @pytest.mark.parametrize(("measure_s", "told_of"), [(6.0, True), (19.9, True), (20.0, False)])
@@ -369,71 +278,6 @@ def test_a_search_that_was_interrupted() -> None:
     assert changed.exit is Exit.OBJECTIVE_FAILED
 
 
-@pytest.mark.parametrize(
-    ("load", "line", "status"),
-    [
-        (30.0, r"30/s is held \(99% sure\)", Exit.GOOD),
-        (35.0, r"35/s is held \(99% sure\)", Exit.GOOD),
-        (37.0, r"37/s is not shown to be held: 8\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
-        (38.5, r"38.5/s is not shown to be held: 4\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
-        (36.0, r"36/s is not shown to be held: 8\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
-        (41.0, r"41/s is not held \(99% sure\)", Exit.OBJECTIVE_FAILED),
-    ],
-)
-def test_a_load_that_is_required_of_a_bracket(load: float, line: str, status: Exit) -> None:
-    found = required(BRACKET, load)
-    assert re.fullmatch(line, found[0]), found
-    assert found[1] is status
-
-
-def test_a_load_that_is_required_above_what_was_tried_is_not_shown_to_break() -> None:
-    search = made_search(*in_turn(*CALM[:3], ("visit", 8.0, 0.0), ("visit", 10.0, 0.0)))
-    assert conclude(search).at_least == 10.0
-    assert (search.sure_of(5_000.0) or 0) < 0.05
-    for load in ("11", "5,000"):
-        line, status = required(search, float(load.replace(",", "")))
-        assert line == f"{load}/s is not shown to be held: no visit at or above it held"
-        assert status is Exit.OBJECTIVE_FAILED
-
-
-def test_a_load_that_is_required_just_above_what_surely_held() -> None:
-    sure = [made_visit(n, load, share) for n, (load, share) in enumerate([(30.0, 0.0), (31.0, 0.0), (60.0, 0.9)], 1)]
-    search = made_search(*in_turn(*CALM), *sure, *[made_visit(n, 30.0) for n in range(4, 8)])
-    load = next(tenth / 10 for tenth in range(311, 400) if (search.sure_of(tenth / 10) or 0) >= 0.95)
-    line, status = required(search, load)
-    assert line == f"{load:g}/s is not shown to be held: no visit at or above it held"
-    assert status is Exit.OBJECTIVE_FAILED
-
-
-def test_a_visit_above_the_load_that_is_required_must_be_sure() -> None:
-    search = made_search(*in_turn(*CALM[:5], ("scout", 32.0, 0.0), ("visit", 64.0, 0.0), ("visit", 120.0, 0.0)))
-    between = next(load for load in range(119, 64, -1) if (search.sure_of(load) or 0) >= 0.95)
-    assert required(search, float(between)) == (
-        f"{between}/s is not shown to be held: {percent(search.sure_of(120.0) or 0)} sure, and 95% is asked for",
-        Exit.OBJECTIVE_FAILED,
-    )
-    not_shown = f"{percent(search.sure_of(120.0) or 0)} sure, and 95% is asked for"
-    assert required(search, 120.0)[0] == f"120/s is not shown to be held: {not_shown}"
-    far = made_search(*BRACKET.results, made_visit(12, 20_000.0, requests=1))
-    assert required(far, 38.0)[0] == "38/s is not shown to be held: 1% sure, and 95% is asked for"
-    # Of two visits that are not sure, the lower one is the surer.
-    alone = [made_visit(8, 150.0, requests=1), made_visit(9, 250.0, requests=1)]
-    search = made_search(*in_turn(*CALM[:5], ("scout", 32.0, 0.0), ("visit", 64.0, 0.0)), *alone)
-    surer, highest = (search.sure_of(visit.load) or 0 for visit in alone)
-    assert 0.95 > surer > highest + 0.05
-    assert required(search, 120.0)[0] == f"120/s is not shown to be held: {percent(surer)} sure, and 95% is asked for"
-
-
-def test_a_load_that_is_required_below_the_lowest_that_broke_is_not_shown() -> None:
-    search = made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5)))
-    assert required(search, 20.0)[0] == "20/s; whether it is held is not shown"
-    assert required(search, 40.0)[0] == "40/s is not held: 35/s broke"
-    nothing = made_search(*in_turn(*SCOUTS))
-    assert required(nothing, 4.0) == ("4/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
-    alone = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0)))
-    assert required(alone, 4.0) == ("4/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
-
-
 def test_an_error_decides_the_status() -> None:
     assert told(BRACKET, Ending.TARGET, error=TargetError("gone")).exit is Exit.TARGET
     assert told(BRACKET, Ending.MACHINE, error=UsageError("disk full"), require=5.0).exit is Exit.USAGE
@@ -462,67 +306,6 @@ def test_how_to_go_on(ending: Ending | None, more: str | None) -> None:
     assert told(BRACKET, ending).lines[-1].startswith("ended: ")
 
 
-# What a visit broke, and what it kept.
-
-
-def row(value: float | None, *, held: bool, stat: str | None = "p99") -> ObjectiveResult:
-    return filled(ObjectiveResult, metric="ttft", stat=stat, unit="ms", value=value, held=held)
-
-
-def test_the_objective_that_a_visit_broke_is_shown_with_its_value() -> None:
-    search = made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5)), goals=(TPOT, P99))
-
-    def broken(**rows: ObjectiveResult) -> str:
-        by_text = {goal.text: rows[name] for name, goal in (("tpot", TPOT), ("ttft", P99)) if name in rows}
-        return told(search, numbers={2: VisitNumbers(objectives=by_text)}).headline.partition(" and there ")[2]
-
-    assert broken(ttft=row(640.0, held=False), tpot=row(20.0, held=True)) == "ttft:p99 is 640 ms."
-    assert broken(ttft=row(None, held=False)) == "ttft:p99 has no value, since every request failed."
-    assert broken(ttft=row(640.0, held=False, stat=None)) == "ttft is 640 ms."
-    assert broken(tpot=row(20.0, held=True)) == "50% of the requests break ttft:p99<500ms."
-
-
-def test_what_a_visit_broke_is_read_from_its_counts_where_its_summary_is_gone() -> None:
-    def broken(*visits: Any, goal: Goal = P99) -> str:
-        return told(made_search(*visits, goals=(goal,))).headline.partition("there ")[2]
-
-    jobs = made_visit(1, 8.0, 0.5, jobs={P99.text: 4_000})
-    assert broken(jobs, made_visit(2, 9.0, verdict="INVALID")) == "50% of the jobs break ttft:p99<500ms."
-    assert broken(made_visit(1, 8.0, means={MEAN.text: Mean(8.0, 0.2, 0.03)}), goal=MEAN) == (
-        "ttft:mean<200ms is 22% beyond its limit."
-    )
-    # What just keeps its limit is not what broke.
-    both = made_visit(1, 8.0, violations={P99.text: 2_000, TPOT.text: 400}, means={MEAN.text: Mean(8.0, 0.0, 0.03)})
-    assert told(made_search(both, goals=(MEAN, TPOT, P99))).headline.endswith(
-        "50% of the requests break ttft:p99<500ms."
-    )
-    piled: dict[str, Any] = {"kept_up": False, "requests": 0}
-    assert broken(made_visit(1, 8.0, **piled), made_visit(2, 8.0, phase="again", **piled)) == (
-        "requests pile up: the server does not keep up."
-    )
-
-
-def test_what_a_visit_kept_is_shown_for_each_objective() -> None:
-    goals = (P99, MEAN, TPOT)
-    means = {MEAN.text: Mean(32.0, -0.2, 0.03)}
-    counts = {P99.text: 8, TPOT.text: 0}
-    visits = [made_visit(n, 32.0, means=means, violations=counts) for n in (2, 3)]
-    search = made_search(made_visit(1, 32.0, phase="scout", violations={}), *visits, goals=goals, most=32.0)
-    begin = r"At least 32/s \(\d\d% sure\): --max ends the search there, and the server may hold more; "
-    assert re.fullmatch(
-        f"{begin}0.20% broke ttft:p99<500ms, ttft:mean<200ms is 18% within its limit, 0% broke tpot:p90<50ms there.",
-        told(search).headline,
-    )
-    numbers = {2: VisitNumbers(objectives={P99.text: row(412.0, held=True)})}
-    assert re.fullmatch(f"{begin}ttft:p99 is 412 ms there.", told(search, numbers=numbers).headline)
-
-
-def test_a_visit_that_judged_no_request_has_no_value() -> None:
-    visits = [made_visit(n, 32.0, requests=0) for n in (7, 8, 9)]
-    headline = told(made_search(*in_turn(*CALM), *visits, goals=(P99, MEAN), most=32.0)).headline
-    assert headline.endswith("the highest load that was measured, and nothing broke; no value there.")
-
-
 def test_what_is_known_so_far() -> None:
     def text(search: Search, at: float | None = None) -> str:
         return known_text(search, conclude(search), at)
@@ -547,7 +330,6 @@ def test_nothing_is_certain(p: float, text: str) -> None:
 def test_one_visit_that_broke_by_little_is_not_shown_to_be_too_much() -> None:
     search = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0105)))
     sure = search.sure_of(35.0)
-    assert sure is not None
     assert 0.05 < sure < 0.95
     assert told(search).headline == (
         f"Not shown: a visit to 35/s broke, but that it is not held is only {100 * (1 - sure):.0f}% sure."

@@ -35,11 +35,11 @@ def test_two_visits_that_held_below_a_scout_that_broke_are_a_bracket() -> None:
 
 def test_one_visit_below_a_scout_that_broke_must_be_sure_by_itself() -> None:
     unsure = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0)))
-    assert (unsure.sure_of(35.0) or 1) < 0.95
+    assert unsure.sure_of(35.0) < 0.95
     assert conclude(unsure) == Conclusion(Kind.NONE)
     assert not conclude(unsure).answers
     sure = made_search(*in_turn(*SCOUTS, ("visit", 20.0, 0.0)))
-    assert (sure.sure_of(20.0) or 0) >= 0.95
+    assert sure.sure_of(20.0) >= 0.95
     assert conclude(sure) == Conclusion(Kind.AT_LEAST, at_least=20.0)
 
 
@@ -184,7 +184,7 @@ def test_a_load_is_held_where_a_visit_at_or_above_it_surely_held() -> None:
         False,
         False,
     ]
-    assert (search.sure_of(35.1) or 0) > 0.95
+    assert search.sure_of(35.1) > 0.95
 
 
 def test_no_broken_visit_is_needed_for_a_load_that_is_required() -> None:
@@ -195,7 +195,7 @@ def test_no_broken_visit_is_needed_for_a_load_that_is_required() -> None:
 def test_a_visit_that_held_must_be_sure() -> None:
     search = made_search(*in_turn(*CALM[:5], ("scout", 32.0, 0.0), ("visit", 64.0, 0.0), ("visit", 120.0, 0.0)))
     assert conclude(search).kind is Kind.AT_LEAST
-    assert (search.sure_of(120.0) or 1) < 0.95 < (search.sure_of(64.0) or 0)
+    assert search.sure_of(120.0) < 0.95 < search.sure_of(64.0)
     assert (shown(search, 120.0), shown(search, 64.0)) == (False, True)
 
 

@@ -12,8 +12,9 @@ from bench.errors import UsageError
 from bench.load_search.conclusion import Conclusion, Kind, conclude
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import KEEPS_UP, Goal
-from bench.load_search.search_file import from_json, to_json
+from bench.load_search.search_file import from_json, required, to_json
 from bench.load_search.visits import Result, Visit, times
+from bench.results.search import RequiredLoad
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
 from tests.support.made_visits import in_turn, made_search, made_visit
@@ -308,7 +309,7 @@ def test_scouts_alone_say_nothing() -> None:
         assert step.phase == "scout"
         search.add(result_of(step, {P99: logistic(38.0)}))
     assert search.known() is None
-    assert search.sure_of(1.0) is None
+    assert required(search, conclude(search), 1.0) == RequiredLoad(load=1.0, probability=None, held=False)
     visit = search.next()
     assert isinstance(visit, Visit)
     search.add(result_of(visit, {P99: logistic(38.0)}))

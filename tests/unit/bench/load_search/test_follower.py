@@ -60,7 +60,6 @@ def test_a_visit_shows_its_stage_what_is_known_and_the_time_left() -> None:
     assert lines[0] == "  visit 10, at 36.2/s: measuring, 12 of 60 s"
     assert lines[1] == "  in flight 34, ttft:p99<500ms: held so far"
     sure = search.sure_of(36.2)
-    assert sure is not None
     assert lines[2] == f"  known: between {known.low:.3g} and {known.high:.3g}/s, {sure:.0%} sure of >= 36.2/s"
     assert (
         lines[3]

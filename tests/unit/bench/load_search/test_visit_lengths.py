@@ -138,7 +138,7 @@ def test_a_budget_that_is_spent_ends_a_search_with_the_answer_that_the_last_visi
 
 def test_a_search_ends_at_the_lowest_load_only_where_it_is_sure_that_it_broke() -> None:
     unsure = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.0105)), least=1.0)
-    assert (unsure.sure_of(1.0) or 0) > 0.05
+    assert unsure.sure_of(1.0) > 0.05
     assert asked(unsure).load == 1.0
     sure = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.3)), least=1.0)
     assert sure.next() is Ending.NOTHING_HOLDS
@@ -289,13 +289,13 @@ def test_the_highest_sure_load_held_its_own_visit_and_the_lowest_that_is_not_hel
     lucky = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0), *broke), made_visit(11, 41.0, requests=50))
     known = lucky.known()
     assert known is not None
-    assert (lucky.sure_of(41.0) or 1) < 0.05
+    assert lucky.sure_of(41.0) < 0.05
     assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
     held = [("visit", 35.0, 0.0)] * 4
     unlucky = made_search(*in_turn(*SCOUTS, *held, *broke), made_visit(14, 35.5, 0.012, requests=500))
     known = unlucky.known()
     assert known is not None
-    assert (unlucky.sure_of(35.5) or 0) > 0.95
+    assert unlucky.sure_of(35.5) > 0.95
     assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bench.documents import load_curves
 from bench.documents.charts import Chart, Line
 from bench.documents.document import Banner, Findings, Table
 from bench.documents.sweep_document import repeats_document
 from bench.documents.sweep_words import progress_line, sentences
-from bench.load_sweep.points import RunNumbers
-from bench.results.sweep import RepeatsContent
+from bench.results.sweep import RepeatsContent, SweepRun
 from bench.results.sweep import SweepNumber as Number
 from tests.support.results import filled
 from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content, made_run, typed
@@ -84,7 +83,7 @@ def test_of_several_sweeps_each_has_a_tone_and_its_interval_is_hidden() -> None:
     assert list(lines(charts[1])) == list(drawn)  # The median alone.
 
 
-def without_tokens(run: RunNumbers) -> RunNumbers:
+def without_tokens(run: SweepRun) -> SweepRun:
     return replace(
         run, numbers={**run.numbers, "output_tokens_per_s": Number(None), "requests_per_s": Number(run.load)}
     )
@@ -152,8 +151,7 @@ def test_a_sweep_says_what_is_missing_and_what_to_do() -> None:
     swept = typed(content(LADDER[:2], ended="64 users could not be measured: gone"))
     assert sentences(swept) == [
         "Not complete (64 users could not be measured: gone): 2 of 2 runs.",
-        "No knee: it needs four usable points over three loads, and loads at which the throughput stops growing in "
-        "proportion: sweep further up.",
+        "No knee: it needs 4 usable runs over 3 loads, and has 2 over 2: sweep more loads.",
     ]
 
 

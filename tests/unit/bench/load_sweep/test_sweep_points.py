@@ -5,31 +5,31 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 import bench.report
 from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import config_sha256, exit_of
 from bench.load_sweep.points import (
-    RunNumbers,
+    USABLE,
     kept_up,
     knee_of,
     numbers_of,
     points_of,
     together,
 )
-from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, content_of
+from bench.load_sweep.sweep_file import NO_CEILING, SweepFacts, content_of
 from bench.load_sweep.visits import Loads, parse
 from bench.loads import LoadName
 from bench.results.base import to_plain
 from bench.results.summary import RunSummary
-from bench.results.sweep import NUMBERS, OF_JOBS, RunStatus, SweepContent
+from bench.results.sweep import NUMBERS, OF_JOBS, RunStatus, SweepContent, SweepRun
 from bench.results.sweep import SweepNumber as Number
 from bench.statistics.between_runs import spread
 from tests.support import scipy_stats as stats
@@ -41,7 +41,7 @@ from tests.support.results import filled
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
 
 
-def made_run(load: float, repeat: int = 1, status: RunStatus = "VALID", **changed: Number) -> RunNumbers:
+def made_run(load: float, repeat: int = 1, status: RunStatus = "VALID", **changed: Number) -> SweepRun:
     """A run on the saturation curve with a ceiling of 1,000 tokens/s and N1/2 = 20."""
     per_s = 1000 * load / (load + 20)
     tpot = 1000 * load / per_s
@@ -51,21 +51,21 @@ def made_run(load: float, repeat: int = 1, status: RunStatus = "VALID", **change
         "goodput": Number(0.5),
         "error_rate": Number(0.0),
     }
-    reasons = () if status == "VALID" else ("the client was busy",)
+    reasons = [] if status == "VALID" else ["the client was busy"]
     named = {re.sub("_p(?=[0-9])", ":p", name): number for name, number in changed.items()}
-    return RunNumbers(
+    return SweepRun(
         name=f"concurrency-{load:g}-{repeat}",
         load=load,
         repeat=repeat,
         status=status,
         reasons=reasons,
         numbers={**numbers, **named},
+        kept_up=None,
+        usable=status in USABLE,
     )
 
 
-def content(
-    runs: list[RunNumbers], *, gpus: int | None = 2, ended: str | None = None, name: str = "a"
-) -> dict[str, Any]:
+def content(runs: list[SweepRun], *, gpus: int | None = 2, ended: str | None = None, name: str = "a") -> dict[str, Any]:
     loads = Loads("concurrency", tuple(sorted({run.load for run in runs})) or (1.0,), 1)
     facts = SweepFacts(date="2026-11-25", version="0.1", host={"name": "h"}, command=("python",), model="m", loads=loads,
                        config={"url": "http://h", "name": name}, gpus=gpus)  # fmt: skip
@@ -200,7 +200,7 @@ def test_a_point_is_of_its_usable_runs_and_has_the_worst_status() -> None:
     ]
     (point,) = points_of(runs, None)
     assert (point.load, point.runs, point.usable_runs, point.status) == (4, 4, 2, "FAILED")
-    assert point.reasons == ("the client was busy",)
+    assert point.reasons == ["the client was busy"]
     assert point.numbers["requests_per_s"].value == pytest.approx(4.0)
     assert (point.per_user, point.per_gpu, point.place) == (None, None, None)
     (point,) = points_of(runs[1:3], 4)
@@ -265,7 +265,7 @@ def test_a_run_that_was_not_measured_counts_only_where_there_is_no_other() -> No
     bad = made_run(8, 2, "INVALID", ttft_p50=Number(9_999.0))
     mixed, alone = points_of([made_run(8), bad], None)[0], points_of([bad], None)[0]
     assert (mixed.status, mixed.runs, mixed.usable_runs, mixed.numbers["ttft:p50"].value) == ("INVALID", 2, 1, 1.0)
-    assert (alone.usable, alone.reasons, alone.numbers["ttft:p50"].value) == (False, ("the client was busy",), 9_999.0)
+    assert (alone.usable, alone.reasons, alone.numbers["ttft:p50"].value) == (False, ["the client was busy"], 9_999.0)
     suspect = points_of([made_run(8, 1, "SUSPECT")], None)[0]
     assert (suspect.status, suspect.usable) == ("SUSPECT", True)
 
@@ -277,12 +277,8 @@ def test_the_knee_is_that_of_the_closed_form() -> None:
     # A run that was not measured would move it by far, and does not.
     off = made_run(512, 1, "INVALID", output_tokens_per_s=Number(10.0))
     assert knee_of([*LADDER, off]) == knee
-    assert knee_of([*LADDER, RunNumbers(**{**vars_of(off), "status": "VALID"})]) != knee
+    assert knee_of([*LADDER, replace(off, status="VALID", usable=True)]) != knee
     assert knee_of(LADDER[:2]) is None
-
-
-def vars_of(run: RunNumbers) -> dict[str, Any]:
-    return {name: getattr(run, name) for name in ("name", "load", "repeat", "status", "reasons", "numbers")}
 
 
 def test_each_gpu_has_its_part_of_the_throughput_and_each_user_the_inverse_of_tpot() -> None:
@@ -306,7 +302,12 @@ def test_a_sweep_is_kept_as_the_schema_says() -> None:
     for runs in (LADDER, [], [made_run(4, 1, "FAILED")]):
         jsonschema.validate(content(runs), SCHEMA)
     assert content(LADDER)["knee"]["half_at"] == pytest.approx(20)
-    assert content(LADDER[:2])["no_knee"] == NO_KNEE
+    missing = "no knee: it needs 4 usable runs over 3 loads, and has {}: sweep more loads"
+    assert content(LADDER[:2])["no_knee"] == missing.format("2 over 2")
+    assert content([*LADDER[:2], *LADDER[:2]])["no_knee"] == missing.format("4 over 2")
+    # Twice the users, twice the tokens: no ceiling is in sight.
+    proportional = [made_run(load, output_tokens_per_s=Number(100.0 * load)) for load in (1, 2, 4, 8)]
+    assert content(proportional)["no_knee"] == NO_CEILING
 
 
 def test_another_configuration_is_another_sweep() -> None:
@@ -473,10 +474,7 @@ def test_a_sweep_over_sessions_shows_their_jobs() -> None:
         jobs["job_s"]["p90"],
         jobs["rates"]["ci95"]["jobs_per_hour"][0],
     )
-    runs = [
-        RunNumbers(name=f"sessions-{n}-1", load=n, repeat=1, status="VALID", reasons=(), numbers=found)
-        for n in (1, 2, 4, 8)
-    ]
+    runs = [replace(made_run(n), name=f"sessions-{n}-1", numbers=found) for n in (1, 2, 4, 8)]
     swept = content(runs) | {"kind": "sessions", "unit": "sessions"}
     jsonschema.validate(swept, SCHEMA)
     printed = sweep_text(swept)

@@ -314,12 +314,21 @@ def test_too_few_values_say_how_long_a_run_would_do() -> None:
 
 
 def test_no_interval_of_a_result_goes_below_zero() -> None:
-    values = [0.0, 0.0, 0.0, 40.0] * 10
-    low, high = known(of_rates({"x": 10.0}, {"x": values}).ci95["x"])
-    assert low >= 0.0
+    low, high = known(of_requests([0.0, 0.0, 0.0, 40.0] * 10, [1.0] * 40, 10.0).ci95["mean"])
+    assert low == 0.0
     assert high > 10.0
-    rates = of_rates({"x": 1.0}, {"x": [1.0, 30.0] * 40})
-    assert (rates.ci95["x"] or [1])[0] == 0.0
+
+
+def test_a_rate_whose_interval_would_reach_zero_has_none_and_says_how_long_a_run_would_do() -> None:
+    """A wave of prompts in the first of 64 steps; a wave of replies that ended with the last, broken one; no reply."""
+    wave, nothing = [10.0, *[0.0] * 63], [0.0] * 64
+    found = of_rates({"in": 10 / 6.4, "out": 10 / 6.4, "ok": 0.0}, {"in": wave, "out": nothing, "ok": nothing}, 0.1)
+    assert found.ci95 == {"in": None, "out": None, "ok": [0.0, 0.0]}
+    assert found.too_few.keys() == {"in", "out"}
+    assert (found.too_few["out"].needed, found.too_few["out"].run_s) == (10, 64)
+    longer = known(found.too_few["in"].run_s)
+    waves = ([10.0, *[0.0] * 63] * math.ceil(longer / 6.4))[: round(longer / 0.1)]
+    assert of_rates({"in": 10 / 6.4}, {"in": waves}, 0.1).ci95["in"] is not None
     assert (of_rates({}, {}).ci95, of_rates({}, {}).too_few) == ({}, {})
 
 

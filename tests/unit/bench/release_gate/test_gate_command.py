@@ -128,6 +128,14 @@ def test_more_errors_than_the_baseline_fail(tmp_path: Path, baseline: Path) -> N
     assert gate(side, "--baseline", baseline) == 1
 
 
+def test_three_failed_requests_of_one_run_fail_no_gate_and_sixty_do(
+    baseline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for failed, verdict in ((3, "not shown"), (60, "failed")):
+        run = made_run(tmp_path / f"{failed}", at=20, requests=240, failed=failed)
+        assert verdicts(judged(capsys, run, "--baseline", baseline)[1])["error_rate"] == verdict
+
+
 def test_update_leaves_the_baseline_alone_where_something_failed(
     tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

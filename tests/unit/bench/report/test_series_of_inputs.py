@@ -17,13 +17,13 @@ from bench.documents import load_curves, sweep_words
 from bench.errors import UsageError
 from bench.load_search import goals, visit_numbers
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_summary
-from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
+from bench.load_sweep.points import knee_of, numbers_of, points_of
 from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads
 from bench.records import RequestRecord
 from bench.results.base import to_plain
 from bench.results.summary import RunSummary
-from bench.results.sweep import SweepContent
+from bench.results.sweep import SweepContent, SweepRun
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import sweep_page, sweep_text
@@ -55,13 +55,15 @@ SUMMARIES = {users: made_summary(replies(users), inputs_are="texts", endpoint="e
 @pytest.fixture(scope="module")
 def sweep() -> dict[str, Any]:
     runs = [
-        RunNumbers(
+        SweepRun(
             name=f"concurrency-{users}-1",
             load=users,
             repeat=1,
             status="VALID",
-            reasons=(),
+            reasons=[],
             numbers=numbers_of(filled(RunSummary, summary)),
+            kept_up=None,
+            usable=True,
         )
         for users, summary in SUMMARIES.items()
     ]
@@ -99,7 +101,16 @@ def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
 def test_a_sweep_of_any_http_service_is_of_requests_alone(sweep: dict[str, Any]) -> None:
     made = {users: filled(RunSummary, of_requests(users)) for users in USERS}
     runs = [
-        RunNumbers(name=f"{users}", load=users, repeat=1, status="VALID", reasons=(), numbers=numbers_of(made[users]))
+        SweepRun(
+            name=f"{users}",
+            load=users,
+            repeat=1,
+            status="VALID",
+            reasons=[],
+            numbers=numbers_of(made[users]),
+            kept_up=None,
+            usable=True,
+        )
         for users in USERS
     ]
     facts = SweepFacts(date="2026-01-01T00:00:00", version="0", host={}, command=("sweep",), config={"url": "http://h"},
@@ -146,7 +157,18 @@ def test_tasks_side_by_side_call_a_rate_by_what_they_send(endpoints: list[str], 
 
 def test_a_sweep_of_generated_text_has_no_inputs() -> None:
     summary = filled(RunSummary, made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)]))
-    runs = [RunNumbers(name="r", load=1, repeat=1, status="VALID", reasons=(), numbers=numbers_of(summary))]
+    runs = [
+        SweepRun(
+            name="r",
+            load=1,
+            repeat=1,
+            status="VALID",
+            reasons=[],
+            numbers=numbers_of(summary),
+            kept_up=None,
+            usable=True,
+        )
+    ]
     assert "inputs_per_s" not in points_of(runs, None)[0].numbers
     assert knee_of(runs) is None
 

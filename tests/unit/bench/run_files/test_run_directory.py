@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import NoReturn
 from unittest.mock import Mock
@@ -21,6 +23,7 @@ from bench.records import to_line
 from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_series_held, series_held
 from tests.support.made_records import made_record
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -60,6 +63,50 @@ def test_a_look_whether_a_directory_is_held_does_not_hold_it(tmp_path: Path) -> 
     with series_held(tmp_path):
         assert is_series_held(tmp_path)
     assert not is_series_held(tmp_path / "gone")
+
+
+@POSIX
+def test_a_run_that_begins_while_another_process_looks_is_held(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, looks, in_the_way = fcntl.flock, threading.Event(), threading.Event()
+
+    def flock(fd: int, how: int) -> None:
+        try:
+            real(fd, how)
+        except BlockingIOError:
+            in_the_way.set()
+            raise
+        if threading.current_thread() is looker and not looks.is_set():
+            looks.set()
+            assert in_the_way.wait(PATIENCE_S)
+
+    (directory.path / "live.jsonl").touch()
+    seen: list[bool] = []
+    looker = threading.Thread(target=lambda: seen.append(directory.is_held))
+    monkeypatch.setattr("fcntl.flock", flock)
+    looker.start()
+    assert looks.wait(PATIENCE_S)
+    with directory.held():
+        looker.join()
+        assert (seen, directory.is_held) == ([False], True)
+
+
+@POSIX
+def test_two_that_look_at_once_do_not_take_each_other_for_the_run(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory.path / "live.jsonl").touch()
+    real, inner = fcntl.flock, list[bool]()
+
+    def flock(fd: int, how: int) -> None:
+        real(fd, how)
+        if not inner:
+            inner.append(True)
+            inner[0] = directory.is_held
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    assert (directory.is_held, inner) == (False, [False])
 
 
 @POSIX

@@ -14,7 +14,9 @@ from bench.statistics.between_runs import (
     SPREAD_UNKNOWN,
     Answer,
     Difference,
+    RunShare,
     batches,
+    error_by_chance,
     few_candidates,
     no_events,
     one_run_each,
@@ -23,6 +25,7 @@ from bench.statistics.between_runs import (
 )
 from bench.statistics.multiple import benjamini_hochberg, holm
 from tests.support import scipy_stats as stats
+from tests.support.comparison_reach import error_alarms
 
 A = [100.0, 104.0, 98.0, 101.0, 103.0]
 B = [112.0, 109.0, 111.0, 108.0, 115.0]
@@ -118,6 +121,36 @@ def test_a_single_candidate_is_held_against_the_spread_of_the_baseline() -> None
 def test_runs_that_agree_exactly_differ_where_they_differ() -> None:
     assert welch([5.0, 5.0], [5.0, 5.0]).answer() is Answer.SAME
     assert welch([5.0, 5.0], [6.0, 6.0]).answer() is Answer.DIFFERS
+
+
+def test_error_rates_that_agree_by_chance_show_no_more_than_their_requests() -> None:
+    none, some = [RunShare(0.0, 100)] * 2, [RunShare(0.01, 100, 1.0)] * 2
+    least = error_by_chance(none, some)
+    assert least == pytest.approx(math.sqrt(1 / 202 * 201 / 202 / 202 + 3 / 202 * 199 / 202 / 202))
+    a, b = [run.share for run in none], [run.share for run in some]
+    assert welch(a, b, ratio=False).p < 1e-9
+    assert welch(a, b, ratio=False, least_error=least).p == pytest.approx(2 * stats.norm.sf(0.01 / least), rel=0.01)
+    assert welch(a, [0.2, 0.2], ratio=False, least_error=error_by_chance(none, [RunShare(0.2, 100, 1.0)] * 2)).p < 1e-6
+
+
+def test_failures_that_come_together_are_fewer() -> None:
+    none = [RunShare(0.0, 1_000)] * 3
+    apart, together = ([RunShare(0.05, 1_000, act)] * 3 for act in (1.0, 25.0))
+    assert error_by_chance(none, together) > 4 * error_by_chance(none, apart)
+
+
+def test_an_error_that_is_partly_known_has_more_degrees_of_freedom() -> None:
+    a, b = [0.0, 0.01, 0.0, 0.01], [0.02, 0.03, 0.02, 0.03]
+    alone = welch(a, b, ratio=False)
+    error = (alone.high - alone.low) / 2 / stats.t.ppf(0.975, alone.degrees)
+    assert welch(a, b, ratio=False, least_error=error / 2) == alone
+    assert welch(a, b, ratio=False, least_error=1.1 * error).degrees == pytest.approx(1.1**4 * alone.degrees)
+
+
+@pytest.mark.parametrize(("runs_a", "runs_b"), [(2, 2), (3, 2), (5, 1)])
+@pytest.mark.parametrize("rate", [0.002, 0.01])
+def test_a_side_that_fails_by_chance_rarely_differs_from_itself(runs_a: int, runs_b: int, rate: float) -> None:
+    assert error_alarms(range(500), (runs_a, runs_b), n=100, rate=rate) <= 10
 
 
 @pytest.mark.parametrize(
