@@ -214,13 +214,13 @@ class TimerfdClock:
             self._fd = -1
 
 
-def realtime_offset_ns(brackets: int = 200) -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of many brackets: good to some 20 ns.
+def realtime_offset_ns() -> int:
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of 200 brackets: good to some 20 ns.
 
     Slewing moves both clocks alike, so the offset holds until CLOCK_REALTIME is stepped (`StepWatch` tells).
     """
     tightest, offset = None, 0
-    for _ in range(brackets):
+    for _ in range(200):
         before, real, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
         if tightest is None or after - before < tightest:
             tightest, offset = after - before, real - (before + after) // 2

@@ -30,7 +30,7 @@ _LEVELS = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999"
 class Distribution:
     """Values of one kind; they may be negative."""
 
-    __slots__ = ("_counts", "_cumulative", "_exact", "_ordered", "_squares", "_sum", "_values", "max", "min", "n")
+    __slots__ = ("_counts", "_cumulative", "_exact", "_ordered", "_sum", "_values", "max", "min", "n")
 
     def __init__(self, exact: int = EXACT) -> None:
         self._exact = exact
@@ -39,7 +39,6 @@ class Distribution:
         self._ordered: array[float] | None = None
         self._cumulative: list[int] = []
         self._sum = 0.0
-        self._squares = 0.0
         self.n = 0
         self.min = math.inf
         self.max = -math.inf
@@ -53,7 +52,6 @@ class Distribution:
         self.n += len(new)
         self.min, self.max = min(self.min, min(new)), max(self.max, max(new))
         self._sum += math.fsum(new)
-        self._squares += math.fsum(x * x for x in new)
         if self._counts is not None:
             self._counts.update(_bins(new))
             return
@@ -75,19 +73,11 @@ class Distribution:
         self.n += other.n
         self.min, self.max = min(self.min, other.min), max(self.max, other.max)
         self._sum += other._sum
-        self._squares += other._squares
 
     @property
     def mean(self) -> float:
         """The mean. Raises ZeroDivisionError where there are no values."""
         return self._sum / self.n
-
-    @property
-    def std(self) -> float | None:
-        """The standard deviation of a sample; None of fewer than two values."""
-        if self.n < 2:
-            return None
-        return math.sqrt(max(self._squares - self._sum * self._sum / self.n, 0.0) / (self.n - 1))
 
     def at_rank(self, rank: int) -> float:
         """The value at a rank, 0 for the least."""

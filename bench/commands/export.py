@@ -21,7 +21,9 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="python -m bench export",
         description=f"{COMMANDS['export'].summary.capitalize()}.",
-        epilog=f"formats:\n{formats}\n\nmlflow and wandb need their packages: pip install mlflow-skinny, pip install wandb",
+        epilog="examples:\n  python -m bench export runs/ci --format llm-d --out report.yaml\n"
+        "  python -m bench export runs/ci --format mlflow --project nightly\n\n"
+        f"formats:\n{formats}\n\nmlflow and wandb need their packages: pip install mlflow-skinny, pip install wandb",
     )
     parser.add_argument("run", metavar="DIR", help="the run directory")
     parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="the form to write")

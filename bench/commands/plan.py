@@ -136,7 +136,7 @@ def _asked(given: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
     least, most = _replicas(given.replicas, problems)
     draws = _number("--draws", given.draws or _USUAL_DRAWS, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
     price = None if given.price is None else _number("--price", given.price, problems, least=0.0, most=1e9)
-    cold = None if given.cold_start is None else _seconds("--cold-start", given.cold_start, problems)
+    cold = None if given.cold_start is None else _cold_start_s(given.cold_start, problems)
     return Asked(
         least, most, int(draws), price, cold, ["python", "-m", "bench", "plan", *argv],
         utc_now().isoformat(timespec="seconds"), _settings(given),
@@ -207,10 +207,10 @@ def _number(flag: str, text: str, problems: list[str], *, least: float, most: fl
     return value
 
 
-def _seconds(flag: str, text: str, problems: list[str]) -> float:
+def _cold_start_s(text: str, problems: list[str]) -> float:
     match = _SECONDS.fullmatch(text.strip())
     if match is None:
-        problems.append(f"{flag} {text}: write a time like 90s or 2m")
+        problems.append(f"--cold-start {text}: write a time like 90s or 2m")
         return 0.0
     return float(match[1]) * _UNITS[match[2]]
 

@@ -36,12 +36,24 @@ from bench.scale.cluster.collect import collect
 from bench.tuning import measure as tune_measure
 from bench.tuning import tune_file
 
+EXAMPLES = """\
+examples:
+  python -m bench report runs/ci --details
+  python -m bench report runs/ci --format csv > numbers.csv
+  python -m bench report runs/ci --requests csv        # one row per request, in runs/ci/requests.csv
+  python -m bench report runs/old runs/new --out both.html          # two sweeps
+"""
+
+_OF_SERIES = (SWEEP, SETTINGS, QUALITY, tune_file.TUNE)
+"""Files that a run has not."""
+
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench report",
         description="Rebuilds the summary and the page of a run, search, sweep, race or quality test, and prints the result. "
         "Puts several sweeps on one page.",
+        epilog=EXAMPLES,
     )
     parser.add_argument(
         "run",
@@ -86,10 +98,12 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(list(argv))
     paths = [Path(run) for run in given.run]
     of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
-    if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):
+    if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in _OF_SERIES)):
         raise UsageError(
             "--format csv, --format markdown, --requests, --shards and --server-chart work with one run: name its directory"
         )
+    if given.out is not None and len(paths) == 1:
+        raise UsageError("--out is for the page of several sweeps: the page of one result is in its directory")
     if len(paths) == 1 and (paths[0] / QUALITY).is_file():
         return _quality(paths[0], given.format)
     if len(paths) == 1 and (paths[0] / tune_file.TUNE).is_file():
@@ -109,8 +123,6 @@ def main(argv: Sequence[str]) -> int:
             "only sweeps can share a page: name one run or search, or the directories of sweeps "
             f"(without {SWEEP}: {', '.join(others)})"
         )
-    if given.out is not None:
-        raise UsageError("--out is for the page of several sweeps: the page of a run or a search is in its directory")
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
     if given.shards:

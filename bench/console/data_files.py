@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ PREVIEW_ROWS, PREVIEW_CHARS = 5, 400
 _PREVIEW_BYTES = 64 * 1024
 _PIECE = 1024 * 1024
 
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+"""First bytes of a ZIP, and of one without files."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 ENDINGS = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".pem", ".yaml", ".yml")
 
@@ -94,7 +97,7 @@ class DataFiles:
         if path.stat().st_size > MOST_UPLOADED:
             raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_UPLOADED)))
         with path.open("rb") as file:
-            packed = file.read(4) == b"PK\x03\x04" and not name.endswith(".parquet")
+            packed = file.read(4) in _ZIP and not name.endswith(".parquet")
         if not packed and rows == AS_IT_IS:
             return self._moved([(clean_name(name), path)])
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +113,11 @@ class DataFiles:
                 unpacked.append((clean_name(each), Path(aside, f"{number}")))
                 with unpacked[-1][1].open("wb") as out:
                     out.writelines(iter(partial(content.read, _PIECE), b""))
+            names = [each for each, _ in unpacked]
+            if twice := [each for each in names if names.count(each) > 1]:
+                raise ConsoleError(
+                    tr("the ZIP has several files called %(name)s: give them other names", name=twice[0])
+                )
             return self._moved(unpacked)
 
     def _moved(self, files: list[tuple[str, Path]]) -> list[str]:
@@ -128,7 +136,12 @@ class DataFiles:
 
 def clean_name(name: str) -> str:
     """The name under which a file is kept. Raises ConsoleError for a name that leaves nothing, or ends like other files."""
-    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name.replace("\\", "/")).name).strip("-.")[-100:]
+    given = Path(name.replace("\\", "/")).name
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-.")[-100:]
+    if f".{clean}" in ENDINGS and not given.startswith(
+        f".{clean}"
+    ):  # A name in another alphabet, of which this is left.
+        clean = f"data-{zlib.crc32(given.encode(errors='replace')):08x}.{clean}"
     if _NAME.fullmatch(clean) is None:
         raise ConsoleError(tr("%(name)s is not a valid file name", name=repr(name)))
     if not clean.endswith(ENDINGS):
@@ -186,6 +199,10 @@ def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MOST_FILES:
                 raise TooLarge(tr("the ZIP has more than %(n)s files", n=MOST_FILES))
+            if not members:
+                raise ConsoleError(tr("the ZIP has no file"))
+            if links := [member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)]:
+                raise ConsoleError(tr("the ZIP has a link, %(name)s: pack the file itself", name=repr(links[0])))
             if (unpacked := sum(member.file_size for member in members)) > MOST_UPLOADED:
                 raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
             ensure_room(folder, tr("the unpacked ZIP"), unpacked)

@@ -19,7 +19,7 @@ import orjson
 from bench.clock import utc_now
 from bench.console.data_files import MOST_UPLOADED, DataFiles, clean_name, ensure_room
 from bench.console.data_rows import Rows
-from bench.console.errors import Conflict, ConsoleError, NotFound, TooLarge
+from bench.console.errors import Conflict, ConsoleError, DiskProblem, NotFound, TooLarge
 from bench.console.language import tr
 from bench.console.people import USER
 from bench.rng import secret_token
@@ -191,7 +191,13 @@ class Uploads:
                     sha256=sha256 or "none",
                 )
             )
-        names = self._files.take(upload.name, path / _DATA, Rows(upload.whole, upload.base64))
+        try:
+            names = self._files.take(upload.name, path / _DATA, Rows(upload.whole, upload.base64))
+        except (DiskProblem, TooLarge):  # There may be room once the user has removed something.
+            raise
+        except ConsoleError:
+            self.remove(upload.id)
+            raise
         self.remove(upload.id)
         return names
 

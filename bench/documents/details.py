@@ -50,12 +50,12 @@ def joined(values: Mapping[str, object]) -> list[Fact]:
     return rows
 
 
-def _of(values: Statistics | Spread | LoopLag | None, *names: str, unit: str = "") -> str:
-    """Some statistics of a distribution in one line."""
+def _of(values: Statistics | Spread | LoopLag | None, *names: str) -> str:
+    """Some statistics of a distribution of ms in one line."""
     if values is None or not values.n:
         return NOTHING
     titles = {"p50": "median", "p99": "P99", "max": "max", "mean": "average"}
-    return " · ".join(f"{titles[name]} {number(getattr(values, name))}{unit}" for name in names)
+    return " · ".join(f"{titles[name]} {number(getattr(values, name))} ms" for name in names)
 
 
 def counts(summary: RunSummary) -> list[Fact]:
@@ -102,7 +102,7 @@ def counts(summary: RunSummary) -> list[Fact]:
         rows.append(
             Fact(
                 "Time until failure",
-                _of(failures, "p50", "max", unit=" ms"),
+                _of(failures, "p50", "max"),
                 "No latency includes it.",
             )
         )
@@ -113,10 +113,10 @@ def counts(summary: RunSummary) -> list[Fact]:
     return rows
 
 
-def sent_rate(summary: RunSummary, unit: str = "requests/s") -> str:
+def sent_rate(summary: RunSummary) -> str:
     """The rate of the sends; why there is none, if there were several."""
     achieved_rps, sent = summary.load.achieved_rps, summary.counts.sent
-    return f"{number(achieved_rps)} {unit}" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
+    return f"{number(achieved_rps)} requests/s" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
 
 
 def load(summary: RunSummary) -> list[Fact]:
@@ -180,9 +180,9 @@ def client(summary: RunSummary) -> list[Fact]:
     clocks = ", ".join(f"{name} {n:,}" for name, n in asdict(row.clock).items() if n)
     bounds = row.stamp_bounds
     rows = [
-        Fact("Send lateness", _of(row.send_lateness_ms, "p50", "p99", "max", unit=" ms"),
+        Fact("Send lateness", _of(row.send_lateness_ms, "p50", "p99", "max"),
              "How late the client sent requests, by its own fault."),
-        Fact("Loop lag", _of(row.loop_lag_ms, "p99", "max", unit=" ms"), "How late the client's event loop ran."),
+        Fact("Loop lag", _of(row.loop_lag_ms, "p99", "max"), "How late the client's event loop ran."),
         Fact("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
         *([Fact("Chunks that shared a read", share(row.coalesced.share),
                   f"{bounds.wide:,} token chunks have a time known only within wide bounds.")]
@@ -207,7 +207,7 @@ def client(summary: RunSummary) -> list[Fact]:
     if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:
-        found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max', unit=' ms')}"
+        found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max')}"
         rows.append(Fact("New connections", found, "No latency includes their set-up."))
     return rows
 
@@ -222,7 +222,7 @@ def calibration(certificate: LedgerCalibration | KnownCalibration) -> list[Fact]
     if isinstance(certificate, LedgerCalibration):
         meaning = "The mock's time of a write minus the planned time."
         lags.append((certificate.mock.done_minus_planned_ms, "The mock's own accuracy", meaning))
-    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row.n]
+    rows = [Fact(name, _of(row, "p50", "p99", "max"), meaning) for row, name, meaning in lags if row.n]
     for sums in certificate.agreement if isinstance(certificate, LedgerCalibration) else ():
         same = sums.here == sums.there
         value = f"{sums.here:,}" if same else f"{sums.here:,} here, {sums.there:,} there"

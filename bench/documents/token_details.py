@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from bench.documents import prefix_cache
 from bench.documents.details import requests_text
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, number, share
 
 if TYPE_CHECKING:
+    from bench.results.server import PrefixCache
     from bench.results.summary import RunSummary
     from bench.results.tokens import InputCounts, MediaCounts, Tokens
 
@@ -50,7 +50,11 @@ def tokens(summary: RunSummary) -> list[Fact]:
         text = f"{number(cached.tokens)} · {share(cached.share)} of the prompt tokens"
         rows.append(Fact("Cached input tokens", text, "Taken from the server's cache, as its replies say."))
     if (cache := summary.prefix_cache) is not None:
-        rows.append(Fact("Prefix cache", prefix_cache.shares(cache), prefix_cache.MEANING))
+        meaning = (
+            "Planned: the share that prompts have in common. By replies: as each reply says. "
+            "Measured: by the server's metrics."
+        )
+        rows.append(Fact("Prefix cache", _shares(cache), meaning))
     unknown = row.chunks.requests_with_unknown_tokens_a_chunk
     if unknown:
         rows.append(Fact("Tokens of chunks unknown", requests_text(unknown), "Their ITL has one sample per chunk gap."))
@@ -67,6 +71,20 @@ _BY = {
         "The server counts no tokens: --tokenizer counts them exactly.",
     ),
 }
+
+
+def _shares(cache: PrefixCache) -> str:
+    """The shares of the prompt tokens that are known; and how far what was counted is off the plan, in points."""
+    said, off = cache.said_share, cache.off_share
+    parts = [f"planned {share(cache.planned_share)}"]
+    parts += [] if said is None else [f"by replies {share(said)}"]
+    if cache.measured_share is not None or said is None:
+        parts.append(f"measured {share(cache.measured_share)}")
+    told = f"{' · '.join(parts)} of the prompt tokens"
+    if off is None or cache.rounding_share is None:
+        return told
+    rounding = f", of which rounding to blocks may be {100 * cache.rounding_share:.2f}"
+    return f"{told} · {100 * off:+.2f} points off the plan{rounding}"
 
 
 def _uncounted(row: Tokens) -> list[Fact]:

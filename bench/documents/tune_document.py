@@ -88,7 +88,7 @@ def _banner(content: TuneContent) -> Banner:
     best = content.arms[content.best]
     head = "Best" if content.ended not in (None, "interrupted") else "Best so far"
     alike = len(content.not_told_apart)
-    also = f"; {_count(alike, 'arm')} cannot be told from it" if alike else ""
+    also = f"; {alike} arm{'' if alike == 1 else 's'} cannot be told from it" if alike else ""
     return Banner(f"{head}: {best.name}", f": {value_of(content, best.value)}{_gain(content)}{also}", "good")
 
 
@@ -331,7 +331,3 @@ def _decimals(value: float) -> int:
 
 def _ends(change: TuneChange) -> str:
     return f"{_signed(change.low)} to {_signed(change.high)}"
-
-
-def _count(many: int, what: str) -> str:
-    return f"{many} {what}{'' if many == 1 else 's'}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
@@ -208,12 +208,6 @@ class Snapshot:
         if self._cumulative is None:
             return self.n - position
         return self.n - (self._cumulative[position - 1] if position else 0)
-
-    def share_below(self, limit: float) -> float:
-        """Share of the values under the limit."""
-        position = bisect_left(self._values, limit)
-        below = position if self._cumulative is None else (self._cumulative[position - 1] if position else 0)
-        return below / self.n
 
     def describe(self, scale: float = 1.0) -> Statistics:
         """The statistics of `quantile.describe`, each value times the scale."""

@@ -52,7 +52,7 @@ class SectionView:
 def render(document: Document) -> str:
     """The page of a document."""
     sections = [_section(section) for section in document.sections if section.blocks]
-    return page("document.html.j2", document=document, sections=sections)
+    return page(document=document, sections=sections)
 
 
 def _section(section: Section) -> SectionView:

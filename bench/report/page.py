@@ -23,8 +23,8 @@ STYLES = ("report.css", "chart.css", "paper.css")
 SCRIPTS = ("words.js", "chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
 
-def page(template: str, **values: object) -> str:
-    """A page from a template, with the style sheet and the script that all pages share."""
+def page(**values: object) -> str:
+    """A page from its template, with the style sheet and the script that all pages share."""
     script = "".join(map(_script, SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file),
@@ -32,7 +32,7 @@ def page(template: str, **values: object) -> str:
     environment.globals["tr"] = _in_english
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(
+    return environment.get_template("document.html.j2").render(
         css="".join(map(_template_file, STYLES)), script=script, script_hash=digest, **values
     )
 

@@ -230,7 +230,9 @@ class RunDirectory:
             raise UsageError(f"{path} is not a run directory: {why}")
         for name in (MANIFEST, REQUESTS):
             if not (path / name).is_file():
-                raise UsageError(f"{path} is not a run directory: it has no {name}")
+                inner = min(path.glob(f"*/{MANIFEST}"), default=None)
+                more = "" if inner is None else f". It holds runs: name one of them, such as {inner.parent}"
+                raise UsageError(f"{path} is not a run directory: it has no {name}{more}")
         return cls(path)
 
     def discard(self) -> None:

@@ -30,16 +30,9 @@ class End:
             raise self.error
 
 
-def in_order(
-    steps: Sequence[S], why_it_ends: Callable[[Sequence[R]], str | None] = lambda results: None
-) -> Callable[[Sequence[R]], S | End]:
-    """The decision of a series whose steps are listed. `why_it_ends` looks at the results so far after each of them."""
-
-    def decide(results: Sequence[R]) -> S | End:
-        why = why_it_ends(results) if results else None
-        return End(why) if why is not None or len(results) == len(steps) else steps[len(results)]
-
-    return decide
+def in_order(steps: Sequence[S]) -> Callable[[Sequence[object]], S | End]:
+    """The decision of a series whose steps are listed."""
+    return lambda results: End() if len(results) == len(steps) else steps[len(results)]
 
 
 def drive(

@@ -231,9 +231,9 @@ class _PageSeries:
         """All levels over time."""
         return self._levels.values()
 
-    def counter(self, role: Role, part: str = "") -> Counter | None:
+    def counter(self, role: Role) -> Counter | None:
         """The role's counter over time."""
-        return next((c for rank in self._ranks(role) if (c := self._counters.get((role, rank, part)))), None)
+        return next((c for rank in self._ranks(role) if (c := self._counters.get((role, rank, "")))), None)
 
     def buckets(self, role: Role) -> dict[str, Counter]:
         """The parts of the role's histogram."""

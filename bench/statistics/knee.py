@@ -45,10 +45,6 @@ class Knee:
         """The concurrency with 90% of the ceiling."""
         return 9 * self.half_at
 
-    def throughput(self, load: float) -> float:
-        """The fitted throughput at a concurrency."""
-        return self.ceiling * load / (load + self.half_at)
-
     @property
     def warning(self) -> str | None:
         """What to say where the curve does not describe the points."""

@@ -231,6 +231,6 @@ def _least(holds: Callable[[int], bool], begin: int) -> int | None:
     return high
 
 
-def none_seen(n: int, level: float = 0.95) -> float:
-    """The rate that n answers without an event exclude, one-sided."""
-    return float(1 - (1 - level) ** (1 / n))
+def none_seen(n: int) -> float:
+    """The rate that n answers without an event exclude with 95%, one-sided."""
+    return float(1 - 0.05 ** (1 / n))

@@ -73,16 +73,16 @@ class Cut:
     settled: bool
 
 
-def mser(values: Values, batch: int = BATCH) -> Cut:
+def mser(values: Values) -> Cut:
     """The cut of MSER-5; nothing of a series shorter than two batches."""
     x = np.asarray(values, dtype=np.float64)
-    n = len(x) // batch
+    n = len(x) // BATCH
     if n < 2:
         return Cut(0, True)
     # A series that hardly varies around a large mean would lose its variance to rounding.
-    means = x[: n * batch].reshape(n, batch).mean(axis=1) - x.mean()
+    means = x[: n * BATCH].reshape(n, BATCH).mean(axis=1) - x.mean()
     kept = np.arange(n, 0, -1)
     totals, squares = np.cumsum(means[::-1])[::-1], np.cumsum(means[::-1] ** 2)[::-1]
     errors = np.maximum(squares - totals**2 / kept, 0.0) / kept.astype(np.float64) ** 2
     best = int(np.argmin(errors[: n // 2 + 1]))
-    return Cut(best * batch, best < n // 2)
+    return Cut(best * BATCH, best < n // 2)

@@ -41,10 +41,6 @@ class Shares:
         """The name that the request, or session, with this number gets."""
         return self.names[self.place(seed, number)[0]]
 
-    def share(self, name: str) -> float | None:
-        """The planned share of a name; None of one that is not drawn."""
-        return self.weights[self.names.index(name)] / math.fsum(self.weights) if name in self.names else None
-
 
 @lru_cache(maxsize=64)
 def _block(names: tuple[str, ...], weights: tuple[float, ...], seed: int, block: int) -> list[tuple[int, int]]:

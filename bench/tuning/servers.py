@@ -168,7 +168,7 @@ def clear_cache(spec: ServerSpec, server: Server) -> None:
         raise TargetError(f"server.clear_cache: {how} ended with status {ran.returncode}: {ran.stderr.strip()[-200:]}")
 
 
-def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
+def last_lines(log: Path) -> list[str]:
     """The last lines of a file that are not empty, without the line of the command."""
     try:
         with log.open("rb") as file:
@@ -178,4 +178,4 @@ def last_lines(log: Path, count: int = LAST_LINES) -> list[str]:
     except OSError:
         return []
     lines = [line.rstrip() for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return lines[-count:]
+    return lines[-LAST_LINES:]

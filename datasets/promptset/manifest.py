@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from promptset.output_formats import Line, RequestFacts
     from promptset.tokenizer import Tokenizer
 
-_BARS = 40
+_BARS, _BINS = 40, 12
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -109,10 +109,10 @@ def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:
     }
 
 
-def histogram(ordered: Sequence[int], bins: int = 12) -> list[str]:
+def histogram(ordered: Sequence[int]) -> list[str]:
     """Bars of text over bins of equal width; `ordered` is sorted and not empty."""
     low, high = ordered[0], ordered[-1]
-    width = max(1, ceil((high - low + 1) / bins))
+    width = max(1, ceil((high - low + 1) / _BINS))
     edges = list(range(low, high + 1, width))
     below = [bisect_right(ordered, edge - 1) for edge in [*edges, high + 1]]
     counts = [after - before for before, after in pairwise(below)]

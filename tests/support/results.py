@@ -20,35 +20,43 @@ R = TypeVar("R", bound=msgspec.Struct)
 def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: Any) -> R:
     """A result with these values, parts as results or as dicts; all others are null where they may be, else empty."""
     given = {**(values or {}), **more}
-    declared = _declared(kind)
+    declared, fields = _declared(kind)
     if declared.tag_field in given and given[declared.tag_field] == declared.tag:
         del given[declared.tag_field]
-    unknown = (
-        given.keys() - {field.name for field in declared.fields} - {field.encode_name for field in declared.fields}
-    )
-    assert not unknown, f"{kind.__name__} has no {unknown}"
     made = {}
-    for field in declared.fields:
+    for field in fields:
         for name in (field.name, field.encode_name):
             if name in given:
-                made[field.name] = _made(field.type, given[name])
+                made[field.name] = _made(field.type, given.pop(name))
         if field.name not in made and field.required:
             made[field.name] = _empty(field.type)
+    assert not given, f"{kind.__name__} has no {given.keys()}"
     return kind(**made)
 
 
 @functools.cache
-def _declared(kind: type[msgspec.Struct]) -> inspect.StructType:
+def _declared(kind: type[msgspec.Struct]) -> tuple[inspect.StructType, tuple[inspect.Field, ...]]:
+    """The type and its fields, the same objects each time."""
     declared = inspect.type_info(kind)
     assert isinstance(declared, inspect.StructType)
-    return declared
+    return declared, declared.fields
+
+
+_KNOWN: dict[int, list[inspect.Type]] = {}
+"""The choices of the types that `_declared` keeps."""
 
 
 def _choices(declared: inspect.Type) -> list[inspect.Type]:
+    if id(declared) not in _KNOWN:
+        _KNOWN[id(declared)] = _chosen(declared)
+    return _KNOWN[id(declared)]
+
+
+def _chosen(declared: inspect.Type) -> list[inspect.Type]:
     while isinstance(declared, inspect.Metadata):
         declared = declared.type
     return (
-        [one for each in declared.types for one in _choices(each)]
+        [one for each in declared.types for one in _chosen(each)]
         if isinstance(declared, inspect.UnionType)
         else [declared]
     )

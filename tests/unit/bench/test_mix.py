@@ -52,11 +52,12 @@ def test_every_block_of_a_hundred_has_each_class_as_often_as_its_share_says(seed
 
 
 def test_neighbours_are_as_those_of_independent_draws_nearly_are() -> None:
-    shares = Shares(("a", "b", "c"), (20, 60, 20))
+    planned = {"a": 0.2, "b": 0.6, "c": 0.2}
+    shares = Shares(tuple(planned), (20, 60, 20))
     drawn = [shares.of(3, number) for number in range(20_000)]
     pairs = Counter(pairwise(drawn))
     for first, second in ("aa", "ab", "bb", "ac", "ca"):
-        expected = (shares.share(first) or 0) * (shares.share(second) or 0) * 20_000
+        expected = planned[first] * planned[second] * 20_000
         assert pairs[first, second] == pytest.approx(expected, rel=0.12), (first, second)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from bench import cli
 from bench.config import resolve
+from bench.errors import Exit
 from bench.metrics.request_rows import request_rows
 from bench.records import Outcome, RequestRecord, to_line
 from bench.report.metric_table import inert
@@ -92,3 +93,20 @@ def test_no_text_of_a_server_is_a_formula_of_a_spreadsheet(text: str, cell: str,
         (row,) = csv.DictReader(file)
     assert (row["error"], row["outcome"]) == (cell, "reset")
     assert inert({"metric": text, "mean": -1.5, "max": None}) == {"metric": cell, "mean": -1.5, "max": None}
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "search.yaml", "quality.json", "tune.json"])
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--out", "page.html"], "--out is for the page of several sweeps"),
+        (["--requests", "csv"], "work with one run"),
+        (["--format", "csv"], "work with one run"),
+    ],
+)
+def test_no_flag_that_a_series_does_not_know_is_passed_over(
+    name: str, flags: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).touch()
+    assert cli.main(["report", str(tmp_path), *flags]) == Exit.USAGE
+    assert why in capsys.readouterr().err

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy
 import pytest
 
 from bench.accuracy import plots
@@ -115,22 +114,12 @@ def test_a_distribution_may_be_infinite_and_is_folded_beyond_its_limit_alone() -
     held.add([4.4])
     assert held.quantile(1 / 3) == pytest.approx(2.2, rel=2**-15)
     assert held.quantile(1 / 3) != 2.2
-    assert (held.std, held.count_below(1.0), held.count_below(3.0)) == (
-        pytest.approx(numpy.std([1.1, 2.2, 3.3, 4.4], ddof=1)),
-        0,
-        2,
-    )
-    assert Distribution().std is None
-    one = Distribution()
-    one.add([2.0])
-    assert one.std is None
-    one.add([2.0])
-    assert one.std == 0.0
+    assert (held.count_below(1.0), held.count_below(3.0)) == (0, 2)
     a, b = Distribution(exact=2), Distribution(exact=9)
     a.add([1.0, 2.0, 3.0])
     b.add([10.0])
     b.add_all(a)
-    assert (b.n, b.min, b.max, b.mean, b.std) == (4, 1.0, 10.0, 4.0, pytest.approx(numpy.std([1, 2, 3, 10], ddof=1)))
+    assert (b.n, b.min, b.max, b.mean) == (4, 1.0, 10.0, 4.0)
     assert b.quantile(0.5) == pytest.approx(2.5, rel=2**-14)
 
 

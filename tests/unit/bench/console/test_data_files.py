@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import stat
 import zipfile
 from pathlib import Path
 
@@ -100,6 +101,37 @@ def test_there_are_only_so_many_files(tmp_path: Path, monkeypatch: pytest.Monkey
     files.add("a.txt", b"2")
     with pytest.raises(TooLarge, match="remove some"):
         files.add("c.txt", b"1")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("\u6570\u636e.jsonl", "data-0712958e.jsonl"),
+        ("\U0001f600 \u05e9\u05dc\u05d5\u05dd.csv", "data-c5738046.csv"),
+        ("\u6570\u636e 2024.jsonl", "2024.jsonl"),
+        ("a" * 300 + ".jsonl", "a" * 94 + ".jsonl"),
+    ],
+)
+def test_a_name_in_any_alphabet_is_kept_under_a_plain_one(name: str, kept: str, tmp_path: Path) -> None:
+    assert DataFiles(tmp_path).add(name, b"x") == [kept]
+
+
+def test_a_zip_with_a_link_with_nothing_or_with_a_name_twice_is_refused_whole(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("b.jsonl")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.jsonl", b"x")
+        archive.writestr(link, "/etc/passwd")
+    files = DataFiles(tmp_path)
+    for content, why in (
+        (packed.getvalue(), "has a link, 'b.jsonl'"),
+        (zipped(), "the ZIP has no file"),
+        (zipped(**{"a/x__jsonl": b"1", "b/x__jsonl": b"2"}), "several files called x.jsonl"),
+    ):
+        with pytest.raises(ConsoleError, match=why):
+            files.add("z.zip", content)
+    assert files.listed() == []
 
 
 @pytest.mark.parametrize(("name", "content"), [("run.sh", b"x"), ("z.zip", b"PK\x03\x04 no zip"), (".jsonl", b"x")])

@@ -157,6 +157,16 @@ def test_a_zip_is_unpacked_at_the_end_and_a_name_of_no_upload_leads_nowhere(tmp_
             ours.remove(name)
 
 
+def test_what_can_never_be_kept_is_no_upload_to_go_on_with(tmp_path: Path) -> None:
+    ours, files = uploads_in(tmp_path)
+    content = b"PK\x03\x04 no zip"
+    upload = ours.begin("z.zip", len(content), AS_IT_IS)
+    asyncio.run(ours.receive(upload.id, None, pieces(content)))
+    with pytest.raises(ConsoleError, match="the ZIP cannot be read"):
+        asyncio.run(ours.finish(upload.id, hashlib.sha256(content).hexdigest()))
+    assert (ours.listed(), files.listed()) == ([], [])
+
+
 def test_bodies_in_base64_become_rows_of_json(tmp_path: Path) -> None:
     body = base64.encodebytes(b'{"messages": [{"role": "user", "content": "a long question that wraps its line"}]}')
     row = b'{"messages":[{"role":"user","content":"a long question that wraps its line"}]}\n'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -52,6 +53,13 @@ def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirect
     assert directory.has_records
     (directory.path / "requests.jsonl").unlink()
     assert not directory.has_records, "no file, no record"
+
+
+def test_a_folder_of_runs_is_refused_with_the_name_of_a_run(directory: RunDirectory) -> None:
+    with pytest.raises(
+        UsageError, match=re.escape(f"it has no run.yaml. It holds runs: name one of them, such as {directory.path}")
+    ):
+        RunDirectory.open(directory.path.parent)
 
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")

@@ -30,14 +30,6 @@ def test_every_step_is_made_in_turn() -> None:
     assert drive(in_order(()), tenfold) == ([], End())
 
 
-def test_it_ends_where_the_results_say_so() -> None:
-    def enough(results: Sequence[int]) -> str | None:
-        return "enough" if sum(results) >= 30 else None
-
-    assert drive(in_order((1, 2, 3), enough), tenfold) == ([10, 20], End("enough"))
-    assert drive(in_order((1, 2), enough), tenfold) == ([10, 20], End("enough"))
-
-
 def test_the_next_step_is_decided_from_the_results_so_far() -> None:
     def doubled(results: Sequence[int]) -> int | End:
         return End("far enough") if results and results[-1] >= 100 else sum(results) or 1

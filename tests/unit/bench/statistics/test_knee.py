@@ -24,7 +24,7 @@ def test_an_exact_curve_is_found_exactly(ceiling: float, half_at: float) -> None
     assert found is not None
     assert (found.ceiling, found.half_at) == pytest.approx((ceiling, half_at), rel=1e-6)
     assert found.warning is None
-    assert found.throughput(found.ninety_percent_at) == pytest.approx(0.9 * found.ceiling)
+    assert found.ninety_percent_at == pytest.approx(9 * half_at, rel=1e-6)
 
 
 def test_the_knee_does_not_depend_on_how_far_the_sweep_went() -> None:
