@@ -357,6 +357,8 @@ def test_chunks_of_a_stream_whose_tokens_are_not_known_are_counted() -> None:
     whole = made_record(chunks_ms=(), n=3, tokens=None)
     assert tally(*unknown, whole).tokens().chunks.requests_with_unknown_tokens_a_chunk == 2
     assert tally(whole).stalls() == Stalls(requests=0, stalls=0, max_ms=None)
+    stalled = [made_record(k, chunks_ms=[*range(50, 60), 400 + k]) for k in range(2)]
+    assert tally(*stalled).stalls() == Stalls(requests=2, stalls=2, max_ms=342)
     kinds = tally(made_record(kinds="ctt")).tokens().kinds
     assert (kinds.content.chunks, kinds.reasoning.chunks) == (1, 2)
 
