@@ -112,8 +112,6 @@ class LogHistogram:
 
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
-        if not other.count and (other._exact is not None or self._exact is None):
-            return
         self.count += other.count
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)
@@ -153,14 +151,13 @@ class LogHistogram:
             Counter(counted(bins_of_array(np.frombuffer(other._exact)))) if other._exact is not None else other._bins
         )
         self._bins -= taken
-        low, high = min(self._bins, default=None), max(self._bins, default=None)
-        if low is None or high is None:
+        if not self._bins:
             self.min, self.max = math.inf, -math.inf
             return
         if other.min == self.min:
-            self.min = _middle(low)
+            self.min = _middle(min(self._bins))
         if other.max == self.max:
-            self.max = _middle(high)
+            self.max = _middle(max(self._bins))
 
     def snapshot(self) -> Snapshot:
         """The distribution as it stands, in order, for reading."""

@@ -62,7 +62,7 @@ class WorkerSamples:
                     values.append(lag[name])
         elif lag:
             self._lag.extend([value * 1e6 for value in lag])
-            if self._lag.exact and self._lag.count > EXACT_LIMIT:
+            if self._lag.count > EXACT_LIMIT:
                 self._lag.fold()
 
     def windows(self) -> dict[int, tuple[int, int]]:

@@ -288,10 +288,10 @@ def _littles_law(spans: Spans, samples: WorkerSamples) -> LittlesLaw:
     any more; the means are summed over the workers. (From the records alone Little's law is an identity and proves nothing.)
     """
     dispatcher = samples.in_flight_mean()
-    records = None
+    records = difference = None
     if dispatcher is not None:
         records = fsum(spans.mean(start, end, worker) for worker, (start, end) in samples.windows().items())
-    difference = None if records is None or not dispatcher else records / dispatcher - 1
+        difference = records / dispatcher - 1 if dispatcher else None
     sent = samples.sent()
     return LittlesLaw(
         dispatcher_mean=dispatcher,

@@ -137,16 +137,13 @@ class TokenTimes:
         return self._new_slice(key) if piece is None else piece
 
     def _fold_if_many(self, piece: _Slice) -> None:
-        if not self._folded and self._held > self._exact_limit:
-            self._folded = True
+        self._folded = self._folded or self._held > self._exact_limit
         if self._folded:
             for part in piece.parts():
                 part.fold()
 
     def _new_slice(self, key: int) -> _Slice:
-        piece = self._slices[key] = _Slice()
-        if len(self._slices) <= MAX_SLICES:
-            return piece
+        self._slices[key] = _Slice()
         at_ns = key * self._width_ns
         while len(self._slices) > MAX_SLICES:
             self._width_ns *= 2
@@ -160,7 +157,7 @@ class TokenTimes:
         return self._slices[at_ns // self._width_ns]
 
     def _hash(self, index: int) -> bytes:
-        return blake2b(index.to_bytes(8, "big", signed=True), digest_size=8, key=self._key).digest()
+        return blake2b(index.to_bytes(8, "big"), digest_size=8, key=self._key).digest()
 
     def _sampled_up_to(self) -> bytes:
         """The greatest hash that a request may have to come into the sample."""
@@ -168,8 +165,6 @@ class TokenTimes:
 
     def _choose(self, index: int, sent_ns: int, gaps: array[float], itl: array[float]) -> None:
         rank = -int.from_bytes(self._hash(index), "big")
-        if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:
-            return
         self._chosen += 1
         entry = (rank, index, self._chosen, SampledRequest(sent_ns, gaps, itl))
         if len(self._sample) < SAMPLED_REQUESTS:

@@ -84,6 +84,7 @@ def test_the_sentence_says_how_far_to_trust_results() -> None:
 def test_a_busy_machine_is_mentioned(disturbed: bool) -> None:
     text = render(result(streams=climb((5000.0, None), ended=NO_MORE, disturbed=disturbed)))
     assert ("Other programs kept the machine busy" in text) is disturbed
+    assert "Trust one worker of this machine up to" in text
 
 
 def test_a_long_reason_is_broken_and_no_line_is_too_wide() -> None:

@@ -117,6 +117,8 @@ def test_an_invalid_sign_speaks_too() -> None:
 
 
 def test_wide_bounds_do_not_count_where_a_reply_is_one_read() -> None:
+    late = judge_step(RATE, 10, summary(), verdict("wide_stamps", "send_lateness"), "the mock", 0.2)
+    assert late.cause == CLIENT_SIGNS["send_lateness"]
     assert judge_step(RATE, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause is None
     assert (
         judge_step(STREAMS, 10, summary(), verdict("wide_stamps"), "the mock", 0.2).cause == CLIENT_SIGNS["wide_stamps"]

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
-from bench.metrics.job_numbers import JobNumbers
+from bench.metrics.job_numbers import JobNumbers, _rates
 from bench.metrics.jobs import JobEnd
+from bench.results.numbers import Metric
+from tests.support.results import filled
 
 S = 1_000_000_000
 
@@ -27,4 +29,18 @@ def test_ends_of_jobs_are_counted_from_the_first_send(span: tuple[float, float] 
         *(job(8, end) for end in JobEnd if end not in (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)),
     ]
     jobs = [job(7), *left_out, job(9, JobEnd.BEGUN_BEFORE)]
-    assert JobNumbers._ended_s(numbers, jobs, span) == pytest.approx(seconds)
+    assert JobNumbers._ended_s(numbers, jobs, span) == seconds
+
+
+def test_jobs_an_hour_have_an_interval_of_what_ended_in_each_second() -> None:
+    seconds = filled(Metric, n=400, mean=2.0, ci95={"mean": [1.5, 3.0]})
+    # Two a second, the first two at once; what ended behind the last whole second is in none.
+    rates = _rates([*(k // 2 for k in range(400)), 200.5], seconds, 200.9, 4)
+    assert rates.jobs_per_hour == pytest.approx(401 * 3600 / 200.9)
+    assert rates.ci95["jobs_per_hour"] == pytest.approx([401 * 3600 / 200.9] * 2)
+    assert rates.ci95["jobs_per_hour_per_gpu"] == pytest.approx([401 * 900 / 200.9] * 2)
+    assert (rates.jobs_per_hour_per_user, rates.ci95["jobs_per_hour_per_user"]) == (1800, [1200, 2400])
+    # An end in the first second is one as others: a run in which a job more ended then is less even.
+    uneven = _rates([0.0, *(k // 2 for k in range(400))], seconds, 200.0, None).ci95["jobs_per_hour"]
+    assert uneven is not None
+    assert uneven[0] < 7_200 < uneven[1]

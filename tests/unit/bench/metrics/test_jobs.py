@@ -16,7 +16,7 @@ from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from tests.support.changed import replace
-from tests.support.made_jobs import made_step, two_agents
+from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import table_of
 
@@ -59,6 +59,26 @@ def test_waits_at_a_cap_are_neither_in_the_model_nor_in_tools() -> None:
     record = made_step(0, 0, 100, turn=0)
     job = _only([replace(record, intended_ns=record.intended_ns - 40 * MS)])
     assert (job.seconds, job.model_ns, job.other_ns) == (0.14, 100 * MS, 40 * MS)
+
+
+def test_only_what_lies_in_a_job_is_its_time_in_tools() -> None:
+    """The pause ahead of its first step does not, and a step that was not sent was never in the model."""
+    tool = _only([made_step(0, 0, 100, turn=0, pause="tool", pause_ms=50)])
+    assert (tool.model_ns, tool.tools_ns, tool.human_ns) == (100 * MS, 0, 0)
+    unsent = made_step(1, 100, 100, turn=1, sent_ns=None, outcome=Outcome.DROPPED, pause="tool", pause_ns=None)
+    assert (_only([made_step(0, 0, 100, turn=0), unsent]).model_ns) == 100 * MS
+    step = step_of(unsent)
+    assert step is not None
+    assert step.pause_ns == 0
+
+
+def test_a_job_is_whole_if_its_last_step_ended_in_the_run() -> None:
+    for last, whole in (("run", True), ("warmup", False)):
+        first = "warmup" if whole else "run"
+        steps = [
+            made_step(k, 0, 100 * (k + 1), turn=k, job_steps=2, phase=phase) for k, phase in enumerate((first, last))
+        ]
+        assert _only(steps).whole is whole
 
 
 @pytest.mark.parametrize(
@@ -108,7 +128,8 @@ def test_a_job_that_the_run_entered_in_the_middle_is_left_out() -> None:
 
 
 def test_requests_that_belong_to_no_job_are_passed_over() -> None:
-    assert jobs_of([made_record(), replace(two_agents()[0], job_step=None)]) == []
+    first = two_agents()[0]
+    assert jobs_of([made_record(), replace(first, job_step=None), replace(first, job=None)]) == []
     assert "jobs" not in _summarize([made_record()])
 
 

@@ -13,7 +13,8 @@ from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.load import Readiness, Spans, _littles_law, dispersion, most_at_once, overlap_ns, rate
+from bench.metrics.load import Readiness, Spans, _at_once, _littles_law, dispersion, most_at_once, overlap_ns, rate
+from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.series import Steps, intervals
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
@@ -254,8 +255,30 @@ def test_the_mean_in_flight_is_from_the_first_send_to_the_last_end() -> None:
     assert load["achieved_rps"] == pytest.approx(2 / 0.6)
     assert made_summary([made_record(0, chunks_ms=(0,), end_ns=START_NS)])["load"]["concurrency_mean"] is None
     # Open for 2 ms after a latency of 1 ms; a reply without a latency is in no share.
-    open_for = [made_record(k, chunks_ms=(k,), end_ns=START_NS + 3 * MS) for k in range(2)]
+    open_for = [made_record(k, sent_ms=100, chunks_ms=(k,), end_ns=START_NS + 103 * MS) for k in range(2)]
     assert made_summary(open_for)["load"]["late_ends"] == {"mean_ms": 2, "share": 2}
+
+
+@pytest.mark.parametrize(
+    ("facts", "intended", "sent", "in_flight", "at_once"),
+    [
+        ({"open_loop": True}, [0, S], 2, 2, False),
+        ({"open_loop": True}, [5, 5], 2, 1, True),
+        ({"concurrency": 3}, [], 3, 1, True),
+        ({"concurrency": 3}, [], 4, 1, False),
+        ({"concurrency": 3}, [], 4, 4, True),
+        ({"concurrency": 3, "ramp_s": 1.0}, [], 3, 1, False),
+        ({"concurrency": 3, "segments": (PlannedLoad(3, 3, 0, S),)}, [], 3, 1, False),
+        ({"concurrency": 3, "mode": "sessions"}, [], 3, 1, False),
+        ({}, [], 1, 0, False),
+        ({}, [], 1, 1, True),
+    ],
+)
+def test_sends_that_wait_for_nothing_have_no_rate(
+    facts: dict[str, Any], intended: list[float], sent: int, in_flight: int, at_once: bool
+) -> None:
+    known = {"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts
+    assert _at_once(RunFacts(**known), intended, sent, in_flight) is at_once
 
 
 def test_one_sample_alone_says_nothing_of_what_was_in_flight() -> None:
@@ -314,6 +337,10 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
     assert (law.dispatcher_mean, law.records_mean) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
     assert law.difference == pytest.approx(-1 / 5)
     assert (law.dispatched, law.records) == (2, 2)
+    idle = WorkerSamples()
+    idle.add(said(0, 0, 0))
+    idle.add(said(0, 8, 0, sent=0))
+    assert (_littles_law(Spans(), idle).dispatcher_mean, _littles_law(Spans(), idle).difference) == (0, None)
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,39 @@ def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
 
 def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busiest() -> None:
     found = described(samples(*({"worker": 0, "cpu": x, "run_queue_share": 0.5} for x in (0.9, 0.2, 0.4, 0.1)),
-                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.0))), 0, 1.0)  # fmt: skip
+                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.9))), 0, 1.0)  # fmt: skip
     cpu = found["cpu"]
-    assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(3.51 / 7), 0.4, 1.0)
+    assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(4.41 / 7), 0.9, 1.0)
     assert cpu["seconds_over_90"] == pytest.approx(2 / 3)
-    assert found["run_queue"]["mean"] == pytest.approx(1.91 / 3)
+    assert found["run_queue"]["mean"] == pytest.approx(2.81 / 3)
     assert (found["run_queue"]["p99"], found["run_queue"]["max"]) == (pytest.approx(0.9982), 1.0)
     assert found["workers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("pauses", "longest_ms", "worker"),
+    [
+        ([(None, 0, 30)], 30, 0),
+        ([(5, 0, 10), (1, 0, 30)], 30, 1),
+        ([(2, 0, 30), (1, 5, 35)], 30, 1),
+        ([(1, -20, -10), (2, -20, 0)], 0, None),
+        ([(1, -20, 10)], 10, 1),
+    ],
+)
+def test_the_longest_pause_is_that_of_the_run_and_of_the_first_of_equal_workers(
+    pauses: list[tuple[int | None, int, int]], longest_ms: float, worker: int | None
+) -> None:
+    rows: list[dict[str, Any]] = [
+        ({} if number is None else {"worker": number}) | {"pause_ns": (START_NS + begin * MS, START_NS + end * MS)}
+        for number, begin, end in pauses
+    ]
+    found = samples(*rows).longest_pause(START_NS, 1.0)
+    assert found is not None
+    assert (found.longest_ms, found.worker, found.share_of_run) == (
+        longest_ms,
+        worker,
+        pytest.approx(longest_ms / 1_000),
+    )
 
 
 def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
@@ -112,7 +138,11 @@ def test_values_are_taken_out_of_a_histogram_as_they_came_in() -> None:
     assert (whole.count, whole.total, whole.min, whole.max) == (2, 8, 3, 5)
     assert whole.snapshot().quantile(0.5) == 4
     whole.remove(LogHistogram())
-    assert whole.count == 2
+    whole.remove(folded())
+    assert (whole.count, whole.exact) == (2, True)
+    wide = folded(1_000, 2_000, 4_000)
+    wide.remove(folded(4_000))
+    assert (wide.min, wide.max) == (1_000, pytest.approx(2_000, rel=0.001))
     whole.remove(folded(3, 5, fold=False))
     assert (whole.count, whole.min, whole.max) == (0, math.inf, -math.inf)
     for fold_all, fold_out in ((True, False), (False, True), (True, True)):
@@ -124,6 +154,16 @@ def test_values_are_taken_out_of_a_histogram_as_they_came_in() -> None:
         assert left.max == pytest.approx(2_000, rel=0.001)
         left.remove(folded(2_000))
         assert (left.count, left.min, left.max) == (0, math.inf, -math.inf)
+
+
+@pytest.mark.parametrize(("fold", "fold_other"), [(False, False), (False, True), (True, False), (True, True)])
+def test_histograms_are_merged_with_their_sums(fold: bool, fold_other: bool) -> None:
+    found = folded(1_000, 2_000, fold=fold)
+    for other in (folded(4_000, fold=fold_other), folded(fold=fold_other)):
+        found.merge(other)
+        assert (found.count, found.total, found.total_of_squares) == (3, 7_000, 21_000_000)
+        assert (found.min, found.max, found.exact) == (1_000, 4_000, not (fold or fold_other))
+        assert found.snapshot().quantile(0.5) == pytest.approx(2_000, rel=0.001)
 
 
 def test_arrays_are_added_as_values_are_folded_or_not() -> None:
@@ -222,6 +262,13 @@ def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
     assert found.rate_difference == pytest.approx(-0.2)
     assert found.span_difference_ms == pytest.approx(10.0)
     assert found.dispersion_ratio is None
+    unplanned = plan_against_sent([], sent)
+    assert (unplanned.planned_rps, unplanned.rate_difference, unplanned.span_difference_ms) == (None, None, None)
+    even = [float(k) for k in range(101)]
+    # A hundred at once, where the plan has no dispersion at all: as above, and each with 0.01 more.
+    at_once = plan_against_sent(even, [0.0] * 100).dispersion_ratio
+    assert at_once == pytest.approx(((90**2 + 9 * 100) / 9 / 10 + 0.01) / 0.01)
+    assert (plan_against_sent(even, even).dispersion_ratio, plan_against_sent(even, []).dispersion_ratio) == (1, None)
     none = plan_against_sent(plan, [])
     assert (none.rate_difference, none.span_difference_ms, none.sent_rps) == (None, None, None)
 
@@ -310,6 +357,8 @@ def test_chunks_of_a_stream_whose_tokens_are_not_known_are_counted() -> None:
     whole = made_record(chunks_ms=(), n=3, tokens=None)
     assert tally(*unknown, whole).tokens().chunks.requests_with_unknown_tokens_a_chunk == 2
     assert tally(whole).stalls() == Stalls(requests=0, stalls=0, max_ms=None)
+    stalled = [made_record(k, chunks_ms=[*range(50, 60), 400 + k]) for k in range(2)]
+    assert tally(*stalled).stalls() == Stalls(requests=2, stalls=2, max_ms=342)
     kinds = tally(made_record(kinds="ctt")).tokens().kinds
     assert (kinds.content.chunks, kinds.reasoning.chunks) == (1, 2)
 

@@ -32,12 +32,13 @@ def numbers(
 
 
 def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_worse_end() -> None:
-    open_ = {"p50": 0.0, "p90": 20.0, "ci95": {}, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.5]}}
+    open_ = {"p50": 0.0, "p90": 20.0, "ci95": {"p50": [0.0, 1.0]}, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.5]}}
     speed = {"p50": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None]}}
     whole = numbers({"itl_ms": open_, "tps": speed})
     texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200"]
     rows = evaluate(parse(texts), whole).objectives
     assert [row.held for row in rows] == [False, True, True, True, False]
+    assert {row.shown for row in rows} == {"not shown"}
     assert [row.between for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
     assert [formatting.objective_value(row) for row in rows] == [
         "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s"
@@ -59,6 +60,9 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
         ("goodput>=95%", "goodput", None, ">=", 0.95, "share"),
         ("Goodput > 0.5", "goodput", None, ">", 0.5, "share"),
         ("output_tokens_per_s>1000", "output_tokens_per_s", None, ">", 1000, "1/s"),
+        ("wer:mean<5%", "wer", "mean", "<", 0.05, ""),
+        ("rtf<0.5", "rtf", "p99", "<", 0.5, ""),
+        ("jobs_per_hour>5/h", "jobs_per_hour", None, ">", 5, "1/h"),
     ],
 )
 def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str, limit: float, unit: str) -> None:
@@ -75,7 +79,11 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
         ("ttft:p98<5ms", "no statistic is called 'p98'"),
         ("ttft:p99<5kg", "'kg' is not a unit of time"),
         ("ttft:p99<1.2.3ms", "'1.2.3' is not a number"),
-        ("tps:p50>5ms", "takes no 'ms'"),
+        ("tps:p50>5ms", "tps is in tokens/s and takes no 'ms'"),
+        ("tps:p50>5%", "tps is in tokens/s and takes no '%'"),
+        ("rtf<5x", "rtf has no unit and takes no 'x'"),
+        ("jobs_per_hour>5ms", "jobs_per_hour is a number per hour and takes no 'ms'"),
+        ("p99<5ms", "p99 of which number. Write for example ttft:p99<500ms"),
         ("error_rate:p99<1%", "takes no statistic"),
         ("error_rate<1ms", "use 1% or 0.01"),
         ("requests_per_s>5ms", "takes no 'ms'"),
@@ -92,11 +100,18 @@ def test_a_wrong_objective_is_explained(text: str, sentence: str) -> None:
         parse_one(text)
 
 
+def test_goodput_keeps_the_limits_on_latencies_alone() -> None:
+    latency, errors, goodput, answers = map(parse_one, ("ttft<1s", "error_rate<1%", "goodput>90%", "accuracy>80%"))
+    assert with_limits([goodput], [errors, latency])[0].limits == (latency,)
+    assert [one.of_answers for one in (latency, errors, goodput, answers)] == [False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("text", "right"),
     [
         ("ttft:p99>500ms", "ttft:p99<500ms"),
         ("e2el{class=a}:p90 >= 3 s", "e2el{class=a}:p90 <= 3 s"),
+        ("ttft{class=a>b}:p99>500ms", "ttft{class=a>b}:p99<500ms"),
         ("job:p90>60s", "job:p90<60s"),
         ("wer:mean>5%", "wer:mean<5%"),
         ("error_rate>1%", "error_rate<1%"),
@@ -247,7 +262,14 @@ def test_an_objective_without_a_value_did_not_hold() -> None:
 def test_without_a_request_nothing_is_said_of_objectives() -> None:
     slo = evaluate(parse(["ttft<1s", "error_rate<1%", "requests_per_s>1"]), numbers(_latency(None)))
     assert (slo.held, {row.shown for row in slo.objectives}) == (None, {"not shown"})
+    rates = {"requests_per_s": 9, "ci95": {}}
+    assert evaluate(parse(["ttft<1s", "requests_per_s>1"]), numbers(_latency(None), rates)).held is False
+
+
+def test_an_objective_of_a_part_without_a_request_did_not_hold() -> None:
+    (row,) = evaluate(parse(["ttft{class=a}<1s"]), numbers(_latency(5), error_rate=0.0)).objectives
+    assert (row.value, row.held, row.shown, row.between) == (None, False, "not shown", None)
 
 
 def test_no_objectives_hold_nothing() -> None:
-    assert evaluate((), numbers()) == Slo(held=None, objectives=[])
+    assert evaluate((), numbers(error_rate=0.0)) == evaluate((), numbers()) == Slo(held=None, objectives=[])

@@ -17,6 +17,7 @@ from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from tests.support import slow_metrics as per_request
 from tests.support.changed import replace
+from tests.support.made_jobs import two_agents
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import table_of
 
@@ -410,3 +411,48 @@ def test_hidden_reasoning_arrives_with_the_first_chunk_and_is_in_every_rate(toke
     assert result["series"]["output_tokens"] == [41, 0, 1, 0, 1]
     assert result["tokens"]["output"] == 43
     assert result["latency"]["tpot_ms"]["p50"] == pytest.approx(2_000)
+
+
+def test_every_part_of_a_summary_is_made_of_the_records_that_it_is_about() -> None:
+    rows = [
+        *(made_record(10 + k, phase="warmup", end_ns=START_NS + end * MS) for k, end in enumerate((90, 80))),
+        *two_agents(session_turns=4),
+        made_record(4, sent_ms=100, media_bytes=7, server_queue_ms=2.0, model="m", target="b", bytes_received=30),
+        made_record(5, sent_ms=100, chunks_ms=(50,), outcome=Outcome.CANCELLED, bytes_received=0),
+        made_record(
+            6,
+            sent_ms=100,
+            chunks_ms=(),
+            bytes_received=50,
+            end_ns=START_NS + 1_250 * MS,
+            n=2,
+            attempts=2,
+            resent_ns=START_NS + 120 * MS,
+        ),
+        made_record(7, sent_ms=100, chunks_ms=(9,), intended_ns=START_NS, bytes_received=10, cached_tokens_planned=4),
+    ]
+    summary = Summary(_facts(open_loop=False, replicas="reply", model="m", models=("m", "n"), inputs_are="texts"))
+    summary.add(table_of(*rows[:2]))
+    summary.add(table_of(*rows[2:], made_record(8, sent_ms=100, chunks_ms=(), inputs=3, usage_contradiction="no")))
+    found = summary.close()
+    counts, none = found.counts, Summary(_facts()).close().counts
+    assert (counts.warmup.requests, counts.sent, counts.cancelled, counts.retried_late) == (2, 9, 1, 1)
+    assert (none.cancelled, none.retried_late, none.sent) == (None, None, 0)
+    assert found.jobs is not None
+    assert found.sessions is not None
+    assert (found.jobs.job_s.n, found.sessions.held) == (1, 1)
+    assert (found.media and found.media.requests, found.cancelled and found.cancelled.requests) == (1, 1)
+    assert found.server_requests is not None
+    assert (found.inputs and found.inputs.total, found.tokens.contradicted.requests) == (3, 1)
+    assert found.load.ready_not_sent is not None
+    assert {part.name: part.sent for part in found.per_target or ()} == {"(not named)": 8, "b": 1}
+    assert {part.name: part.sent for part in found.models or ()} == {"m": 9}
+    # A body comes with its chunks; one that was no stream at its end.
+    assert found.series.bytes_in[1] == 50 + 200
+    assert sum(found.series.bytes_in) == sum(record.bytes_received for record in rows[2:])
+    assert summary.page_data().requests is not None
+    assert summary.cache_plan.against(0.5) is not None
+    chat = Summary(_facts())
+    chat.add(table_of(*rows))
+    assert chat.close().compat["vllm"].output_tokens == chat.close().tokens.output > 0
+    assert chat.close().load.ready_not_sent is None

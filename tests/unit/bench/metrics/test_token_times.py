@@ -57,11 +57,18 @@ def test_two_requests_of_one_number_are_both_in_the_sample() -> None:
     assert [[*one.gaps] for one in times.sample()] == [[5.0], [7.0]]
 
 
+def test_a_sample_has_the_gaps_and_the_itl_of_each_request_alone() -> None:
+    times = TokenTimes(0)
+    fill(times, request_of_gaps(0, 0, [4, 6], tokens=(1, 2, 1)), request_of_gaps(1, 9, [8], tokens=(1, 2)))
+    assert [([*one.gaps], [*one.itl]) for one in times.sample()] == [([4, 6], [2, 2, 6]), ([8], [4, 4])]
+
+
 def test_a_border_cuts_by_the_time_of_sending() -> None:
     times = TokenTimes(0)
     fill(times, *(request_of_gaps(second, second * S, [second + 1]) for second in range(1_000)))
     border = times.slice_start_ns(600.5 * S)
     assert 600.5 * S <= border <= 620 * S
+    assert [request.sent_ns for request in times.sample(998 * S)] == [998 * S, 999 * S]
     gaps = times.gaps(border)
     assert gaps.count == sum(second * S >= border for second in range(1_000))
     assert gaps.min == -(-border // S) + 1
@@ -71,6 +78,11 @@ def test_slices_stay_few() -> None:
     times = TokenTimes(0)
     fill(times, *(request_of_gaps(index, index * index * 1_000, [5]) for index in range(3_000)))
     assert len(times._slices) <= MAX_SLICES
+    finest = TokenTimes(-1)
+    fill(finest, *(request_of_gaps(index, index * 1_000_000, [5]) for index in range(MAX_SLICES)))
+    assert finest.slice_start_ns(1) == 1_000_000
+    fill(finest, request_of_gaps(MAX_SLICES, MAX_SLICES * 1_000_000, [5]))
+    assert finest.slice_start_ns(1) == 2_000_000
     assert times.gaps().count == 3_000
 
 
