@@ -140,7 +140,8 @@ def compare(
     def known(number: Number) -> bool:
         return all(number.of(run.summary) is not None for side in sides for run in side.runs)
 
-    decided = numbers.primary(known)
+    # Where no request succeeded, only the error rate is known.
+    decided = [number for number in numbers.primary(known) if known(number)]
     others = numbers.explored(known, decided)
     values = _Values(values_of)
     drafts = [(b, _compare_all(sides[0], b, decided, others, margin, values)) for b in sides[1:]]

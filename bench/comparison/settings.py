@@ -81,8 +81,13 @@ def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def workload_of(run: MeasuredRun) -> dict[str, object]:
-    """What must be equal: the settings of the load, and the model."""
-    return {"model": run.manifest.model, **must_be_equal(run.settings)}
+    """What must be equal: the settings of the load, the model, and what `set-load` changed."""
+    return {"model": run.manifest.model, **must_be_equal(run.settings), "set_load": _changes(run)}
+
+
+def _changes(run: MeasuredRun) -> list[str] | None:
+    """The loads that somebody set while the run sent its load; None if nobody did."""
+    return [f"{change.to:g} from {change.at_s:.0f} s" for change in run.summary.changes] or None
 
 
 def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variation]:

@@ -319,6 +319,24 @@ def test_what_is_allowed_is_one_of_the_settings_that_must_be_equal() -> None:
         compared(side("A", (0, 2)), side("B", (1, 3)), allow=("colour", "rate", "url"))
 
 
+CHANGED = {"changes": [{"at_s": 11.5, "from": 10.0, "to": 30.0, "by": "set-load"}]}
+
+
+def test_a_run_whose_load_was_set_while_it_ran_sent_another_load() -> None:
+    as_planned, changed = side("A", (0, 2)), side("B", (1, 3), **CHANGED)
+    with pytest.raises(UsageError, match=r"differ in set_load \(not set against 30 from 12 s\)"):
+        compared(as_planned, changed)
+    assert compared(as_planned, changed, allow=("set_load",)).variations[0].name == "set_load"
+    assert compared(side("A", (0, 2), **CHANGED), changed).variations == ()
+
+
+def test_of_runs_without_a_success_only_errors_are_compared() -> None:
+    latency = {"ttft_ms": row(0), "tpot_ms": row(0)}
+    nothing = side("A", (0, 2), latency=latency, throughput={}, counts={"succeeded": 0, "failed": 60})
+    (found,) = [one for one in compared(nothing, side("B", (1, 3))).versus[0].numbers if one.primary]
+    assert found.number is ERRORS
+
+
 def test_primary_numbers_are_marked() -> None:
     found = compared(side("A", (0, 2)), side("B", (1, 3))).versus[0].numbers
     decided = {number.name for number in numbers.primary(lambda number: number.metric != "inputs_per_s")}
