@@ -319,7 +319,7 @@ def test_what_is_allowed_is_one_of_the_settings_that_must_be_equal() -> None:
         compared(side("A", (0, 2)), side("B", (1, 3)), allow=("colour", "rate", "url"))
 
 
-CHANGED = {"changes": [{"at_s": 11.5, "from": 10.0, "to": 30.0, "by": "set-load"}]}
+CHANGED: dict[str, Any] = {"changes": [{"at_s": 11.5, "from": 10.0, "to": 30.0, "by": "set-load"}]}
 
 
 def test_a_run_whose_load_was_set_while_it_ran_sent_another_load() -> None:

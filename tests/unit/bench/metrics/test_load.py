@@ -277,7 +277,13 @@ def test_the_mean_in_flight_is_from_the_first_send_to_the_last_end() -> None:
 def test_sends_that_wait_for_nothing_have_no_rate(
     facts: dict[str, Any], intended: list[float], sent: int, in_flight: int, at_once: bool
 ) -> None:
-    known = {"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts
+    known: dict[str, Any] = {
+        "mode": "concurrency",
+        "open_loop": False,
+        "endpoint": "chat",
+        "start_ns": START_NS,
+        "seed": 0,
+    } | facts
     assert _at_once(RunFacts(**known), intended, sent, in_flight) is at_once
 
 
