@@ -18,6 +18,7 @@ SURE = 0.9
 """The share of the draws in which the planned replicas hold."""
 _MORE_TRAFFIC = tuple(1.05**power for power in range(29))
 """Multiples of the day's traffic, up to about 4."""
+MOST_TRAFFIC = _MORE_TRAFFIC[-1]
 _AIM = 0.75
 """The share of the saturated throughput at which the search begins."""
 Search = Generator[int, bool, int]

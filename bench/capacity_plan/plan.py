@@ -66,7 +66,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),
         headroom=None if room is None else short(room[0]),
-        headroom_interval=None if room is None else _interval(room),
+        headroom_interval=None if room is None or room[0] >= decide.MOST_TRAFFIC else _interval(room),
         at_peak=_objectives(stretches, answers),
         hours=_hours(hours, broken, scaled),
         breaks_first_s=firsts[0],

@@ -84,7 +84,9 @@ def _answers(content: PlanContent) -> Facts:
         ends = "at least this" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({ends})"))
     fewer = "these" if content.replicas is None else "one fewer"
-    if content.breaks_first_s is None:
+    if content.replicas == 1:
+        pass  # There is no plan with fewer.
+    elif content.breaks_first_s is None:
         perhaps = [clock(hour.start_s) for hour in content.hours if hour.breaks == "perhaps"]
         rows.append(Fact(f"Breaks first with {fewer}", f"perhaps {perhaps[0]}, or none" if perhaps else "no hour"))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +111,10 @@ def test_every_file_is_in_a_group_and_every_group_has_files_and_tests(script: Mo
 
 
 def test_every_equivalent_mutant_is_one_of_its_file_and_has_a_reason(script: ModuleType) -> None:
-    listed = yaml.safe_load(script.EQUIVALENT.read_text(encoding="utf-8"))
+    text = script.EQUIVALENT.read_text(encoding="utf-8")
+    listed = yaml.safe_load(text)
+    # YAML takes the last of two sections with one name, without a word.
+    assert sorted(re.findall(r"^([^\s#].*):$", text, re.MULTILINE)) == sorted(listed)
     for file, ones in listed.items():
         known = {(mutant.statement, mutant.change) for mutant in script.mutants_of(file, (ROOT / file).read_text())}
         for one in ones:

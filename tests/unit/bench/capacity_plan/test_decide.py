@@ -92,6 +92,15 @@ def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     assert plan.breaks_first_s == 50_400
 
 
+def test_a_plan_of_one_replica_says_nothing_of_fewer_and_what_was_tried_at_most(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO, hours=[Hour(0, 3_600, 0.01)])
+    plan = planned(found, asked(most=2))
+    assert (plan.replicas, plan.headroom, plan.headroom_interval) == (1, pytest.approx(1.05**28, rel=1e-3), None)
+    told = " ".join(text.render(plan_document(plan)).split())
+    assert "3.92 times this (at least this)" in told
+    assert "one fewer" not in told
+
+
 def planned_of_peak(folder: Path, **of: Any) -> PlanContent:
     found, _ = stretches(folder, "tpot:p99<45ms", draws=5, hours=HOURS[2:3], **of)
     return planned(found, asked(draws=5, most=4))
