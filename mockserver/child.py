@@ -11,7 +11,9 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 from mockserver.cli import main
 from mockserver.workers.processes import woken_by_parents_end
@@ -55,6 +57,8 @@ def run(words: list[str]) -> int:
     scratch = None
     if words[:1] == ["--scratch"]:
         scratch, words = words[1], words[2:]
+        # The parent has tried this place. Asked itself, tempfile tries it with a file, which would stay if we ended right then.
+        tempfile.tempdir = str(Path(scratch).parent)
     woken_by_parents_end()
     parent = Parent(scratch)
     try:

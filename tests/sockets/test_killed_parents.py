@@ -101,6 +101,16 @@ def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tm
             os.kill(number, signal.SIGKILL)
 
 
+def test_a_mock_as_a_child_does_not_try_the_place_of_its_parents_folder_with_a_file(tmp_path: Path) -> None:
+    # Between the file and its end the parent may be killed, and the mock with it.
+    told = "from mockserver import child; child.main = lambda words: print(child.tempfile.tempdir, flush=True)"
+    ran = f"{told}; child.run(['--scratch', {str(tmp_path / 'scratch')!r}])"
+    words = [sys.executable, "-c", ran]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as mock:
+        assert mock.stdout is not None
+        assert mock.stdout.readline().strip() == str(tmp_path)
+
+
 def test_a_mock_as_a_child_leaves_the_folder_of_a_living_parent_alone(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mockserver.child", "--scratch", str(tmp_path), "--port", "0"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
