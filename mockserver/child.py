@@ -57,7 +57,7 @@ def run(words: list[str]) -> int:
     scratch = None
     if words[:1] == ["--scratch"]:
         scratch, words = words[1], words[2:]
-        # The parent has tried this place. Asked itself, tempfile tries it with a file, which would stay if we ended right then.
+        # The parent has tried this place. tempfile tries it with a file, which would stay if we ended right then.
         tempfile.tempdir = str(Path(scratch).parent)
     woken_by_parents_end()
     parent = Parent(scratch)
