@@ -86,7 +86,7 @@ def workload_of(run: MeasuredRun) -> dict[str, object]:
 
 
 def _changes(run: MeasuredRun) -> list[str] | None:
-    """The loads that somebody set while the run sent its load; None if nobody did."""
+    """The loads that `set-load` set during the run; None if there are none."""
     return [f"{change.to:g} from {change.at_s:.0f} s" for change in run.summary.changes] or None
 
 

@@ -138,9 +138,8 @@ def clean_name(name: str) -> str:
     """The name under which a file is kept. Raises ConsoleError for a name that leaves nothing, or ends like other files."""
     given = Path(name.replace("\\", "/")).name
     clean = re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-.")[-100:]
-    if f".{clean}" in ENDINGS and not given.startswith(
-        f".{clean}"
-    ):  # A name in another alphabet, of which this is left.
+    # Of a name in another alphabet, only the ending is left.
+    if (ending := f".{clean}") in ENDINGS and not given.startswith(ending):
         clean = f"data-{zlib.crc32(given.encode(errors='replace')):08x}.{clean}"
     if _NAME.fullmatch(clean) is None:
         raise ConsoleError(tr("%(name)s is not a valid file name", name=repr(name)))

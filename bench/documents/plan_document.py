@@ -83,16 +83,9 @@ def _answers(content: PlanContent) -> Facts:
         low, high = content.headroom_interval or (None, None)
         ends = "at least this" if low is None or high is None else f"{low:.2f} to {high:.2f}"
         rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({ends})"))
-    fewer = "these" if content.replicas is None else "one fewer"
-    if content.replicas == 1:
-        pass  # There is no plan with fewer.
-    elif content.breaks_first_s is None:
-        perhaps = [clock(hour.start_s) for hour in content.hours if hour.breaks == "perhaps"]
-        rows.append(Fact(f"Breaks first with {fewer}", f"perhaps {perhaps[0]}, or none" if perhaps else "no hour"))
-    else:
-        low, high = content.breaks_first_interval or (content.breaks_first_s, content.breaks_first_s)
-        span = "" if low == high else f" ({clock(low)} to {clock(high)})"
-        rows.append(Fact(f"Breaks first with {fewer}", clock(content.breaks_first_s) + span))
+    if content.replicas != 1:
+        fewer = "these" if content.replicas is None else "one fewer"
+        rows.append(Fact(f"Breaks first with {fewer}", _breaks_first(content)))
     if content.lost is not None:
         low, high = content.lost.interval
         lost = f"{content.lost.requests_lost:.0f} requests fail ({low:.0f} to {high:.0f})"
@@ -100,6 +93,14 @@ def _answers(content: PlanContent) -> Facts:
         rows.append(Fact("A replica dies", f"{lost}; {holds}"))
     rows += _costs(content)
     return Facts("What it says", tuple(rows), level=Level.FIRST)
+
+
+def _breaks_first(content: PlanContent) -> str:
+    if content.breaks_first_s is None:
+        perhaps = [clock(hour.start_s) for hour in content.hours if hour.breaks == "perhaps"]
+        return f"perhaps {perhaps[0]}, or none" if perhaps else "no hour"
+    low, high = content.breaks_first_interval or (content.breaks_first_s, content.breaks_first_s)
+    return clock(content.breaks_first_s) + ("" if low == high else f" ({clock(low)} to {clock(high)})")
 
 
 def _surely(content: PlanContent) -> str:

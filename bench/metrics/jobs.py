@@ -108,6 +108,8 @@ class Job:
 
 def steps_of(table: RecordTable) -> Iterator[tuple[RequestRecord, Step]]:
     """The requests that are steps of jobs, each with its step."""
+    if all(job is None for job in table.column("job")):
+        return  # Most runs have none, and need not compute what follows for each of their requests.
     n, answered = output_tokens(table).tolist(), answered_ns(table).tolist()
     for row, record in enumerate(table.records):
         if record.session_number is not None and record.job is not None and record.job_step is not None:

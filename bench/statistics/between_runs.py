@@ -31,7 +31,7 @@ MARGIN = 0.05
 """A change below this is the same, however sure it is."""
 BATCHES = 10
 _KNOWN_DEGREES = 10_000.0
-"""Of an error that no run tells."""
+"""Degrees of freedom of an error that follows from chance alone, and not from how runs spread."""
 LEAST_IN_BATCH = 5.0
 """A batch must be so many times as long as its values' dependence (`act`), or batches are not independent either."""
 

@@ -10,11 +10,10 @@ Means: with D = 2 act(values), e = n / D, s their standard deviation and t Stude
     mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
 
 A rate is the mean of what came in each second, or in each of the 64 steps of a shorter run (`bench/metrics/scope.py`); it
-has no interval if that reaches 0. A run
-that holds few waves of the server underestimates act, the more so where its mean happens to be far off, so e' is well below
-e for small e and equal to it for large ones. A higher bound on e in place of e' makes it worse: it picks the runs whose act
-came out too small. (docs/dev/simulations.md has the figures, and those of moving blocks of max(n^(1/3), 2 act) neighbours,
-which held in 74 to 89%.)
+has no interval if that reaches 0. A run that holds few waves of the server underestimates act, the more so where its mean
+happens to be far off, so e' is well below e for small e and equal to it for large ones. A higher bound on e in place of e'
+makes it worse: it picks the runs whose act came out too small. (docs/dev/simulations.md has the figures, and those of moving
+blocks of max(n^(1/3), 2 act) neighbours, which held in 74 to 89%.)
 
 Values that come in groups, such as the gaps between a request's tokens: the request is what varies. With m_i tokens of
 request i, z_i of them at or under the estimate q, the share p = sum z / sum m has the residuals e_i = z_i - p m_i and the

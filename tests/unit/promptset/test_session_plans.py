@@ -179,7 +179,7 @@ def test_sub_agents_begin_together_and_are_joined() -> None:
         ("step", 1060, 1000, (0, 2, 4), 0),
     ]
     assert [t.agent for t in plan.turns] == [None, "agent-1", "agent-1", "agent-2", "agent-2", None]
-    # Whoever waits for agents waits for no person.
+    # A turn that waits for agents has no pause of a person.
     assert [(t.pause, t.pause_s, t.job) for t in plan.turns] == [
         (None, 0.0, 0), (None, 0.0, 0), ("tool", 5.0, 0), (None, 0.0, 0), ("tool", 5.0, 0), ("tool", 5.0, 0),
     ]  # fmt: skip
