@@ -79,17 +79,17 @@ def tried(kept: Kept, mutants: Sequence[Mutant], processes: int) -> Iterator[End
         covered = kept.read()
         anew = []
         for one in answer:
-            noticed |= {one.failed} - {None}
+            noticed.add(one.failed or "")
             if one.outcome == COLD:
                 tests = covered.of(one.of)
                 anew.append(Trial(one.of, partial(run_anew, one.of, tests), covered.cost(tests)))
             else:
                 yield one
         for end in ended(anew, processes, session.folder):
-            noticed |= {end.failed} - {None}
+            noticed.add(end.failed or "")
             yield end
-        if noticed:
-            (end,) = ended([Trial(None, partial(run_anew, None, sorted(noticed)))], 1, session.folder)
+        if of := sorted(noticed - {""}):
+            (end,) = ended([Trial(None, partial(run_anew, None, of))], 1, session.folder)
             if end.outcome != SURVIVED:
                 raise SystemExit(f"error: a test that noticed changes fails with the code as it is, too:\n{end.output}")
 

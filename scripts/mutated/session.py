@@ -88,7 +88,7 @@ class Session:
             yield Ended(end.of, COLD) if again else end
 
 
-def _run(items: Sequence[pytest.Item], around: Around = nullcontext) -> int:
+def _run(items: Sequence[pytest.Item], around: Around = lambda _: nullcontext()) -> int:
     for item, following in zip(items, [*items[1:], None], strict=True):
         with around(item):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

@@ -141,7 +141,7 @@ def import_changed(mutant: Mutant) -> None:
     def get_code(self: SourceFileLoader, name: str) -> CodeType | None:
         return compiled(mutant) if name == changed else of_file(self, name)
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    SourceFileLoader.get_code = get_code  # type: ignore[assignment, method-assign]
 
 
 def compiled(mutant: Mutant, changed: bool = True) -> CodeType:
