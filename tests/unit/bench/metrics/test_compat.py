@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.metrics.compat import TOOLS, Readings
+from bench.metrics.compat import TOOLS, Readings, tool_numbers
 from bench.metrics.compat.readings import OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
@@ -260,3 +260,17 @@ def test_aiperf_divides_the_time_after_the_first_token_by_the_tokens_after_it() 
     record = made_record(chunks_ms=(50.0, 80.0, 110.0), output_tokens=4, output_tokens_counted=4)
     found = made_summary([record])["compat"]["aiperf"]
     assert (found["tpot_ms"]["p50"], found["itl_ms"]["p50"]) == (20.0, 20.0)  # 60 ms, 3 tokens.
+
+
+@pytest.mark.parametrize(
+    ("tool", "tpot", "itl"),
+    [
+        ("guidellm", "e2el_ms", "tpot_ms"),  # From sending to the last token, and from the first to the last.
+        ("llmperf", "tpot_ms", "e2el_ms"),
+        ("vllm", "tpot_ms", "itl_ms"),
+    ],
+)
+def test_a_number_of_a_tool_is_as_open_as_ours_of_the_same_stamps(tool: str, tpot: str, itl: str) -> None:
+    assert [tool_numbers._same_times(TOOLS[tool], name) for name in ("ttft_ms", "tpot_ms", "itl_ms")] == [
+        "ttft_ms", tpot, itl
+    ]  # fmt: skip
