@@ -209,6 +209,7 @@ def test_a_module_that_is_imported_late():
     from late import SIZE
     assert SIZE == int(Path("six").read_text())
 """,
+    "test_slow.py": "import pytest\n\n@pytest.mark.slow\ndef test_elsewhere():\n    pass\n",
     "pytest.ini": "[pytest]\npythonpath = .\nmarkers = slow\n  processes\n",
     "six": "6",
 }
@@ -224,7 +225,7 @@ from mutated.trial import warm
 warm()
 sources = ["shape.py", "late.py"]
 mutants = [mutant for path in sys.argv[1:] for mutant in mutants_of(path, Path(path).read_text())]
-kept = Kept(sources, ["test_shape.py"])
+kept = Kept(sources, ["test_shape.py", "test_slow.py"])
 print(json.dumps([len(kept.missing()), [[one.of.path, one.of.line, one.outcome] for one in tried(kept, mutants, 2)]]))
 """
 
@@ -242,7 +243,7 @@ def test_each_kind_of_change_is_noticed_where_a_test_looks_and_only_there(script
             [sys.executable, "-c", TRY_ALL, *files], cwd=tmp_path, env=environment, capture_output=True, text=True
         )
 
-    for files, measured in ((["shape.py", "late.py"], 1), (["late.py"], 0)):
+    for files, measured in ((["shape.py", "late.py"], 2), (["late.py"], 0)):
         ran = tries(*files)
         assert ran.returncode == 0, ran.stderr
         missing, outcomes = json.loads(ran.stdout)
