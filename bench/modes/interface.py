@@ -111,7 +111,6 @@ class Numbering:
     tracing: Tracing | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
-        """The requests of these samples, with these numbers."""
         supply = Supply(
             samples,
             encode,
