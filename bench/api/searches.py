@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import resolve
 from bench.load_search.driver import Follower
