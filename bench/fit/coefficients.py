@@ -117,8 +117,8 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True, by_prompt: bool
         )
     if float(np.median(rows.time_us / rows.steps)) < LEAST_GAP_US:
         raise ValueError(
-            "most steps take less than 0.1 ms, so their cost cannot be seen (does a proxy hold replies back?): --engine sampled "
-            "keeps the times as they are"
+            "most steps take less than 0.1 ms, so their cost cannot be seen (perhaps a proxy holds replies back): --engine "
+            "sampled keeps the times as they are"
         )
     linear = _fitted(rows, (), rng, weighted=weighted, by_prompt=by_prompt)
     worst = worst_bin(linear.residuals)
