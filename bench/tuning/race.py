@@ -4,7 +4,7 @@ The state is the list of turns and nothing else. So a race resumes from its file
 virtual time and real servers (docs/dev/simulations.md has what it reaches).
 
 1. Rounds: every arm that is left gets a turn, in one order and then in the reverse (ABBA over any two arms). Each
-   later pair of rounds has an order of its own.
+   pair of rounds begins with another arm.
 2. After each pair of rounds: an arm leaves as *worse* if the leader exceeds it beyond doubt, at a level that is corrected for
    all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. A steady drift cancels
    over a pair. An arm that reaches less than half of the leader leaves after any round, the default not after the first. It
@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
-from bench.rng import stream
 from bench.statistics.racing import Gap, Noise, gap, level, noise
 
 ALPHA = 0.05
@@ -31,7 +30,6 @@ MARGIN = 0.03
 FINALISTS = 3
 MOST_ROUNDS = 30
 FAR_BEHIND = 0.5
-_PAIR = 2
 FAILURES = 2
 """So many turns without a value make an arm a failed one: a single one may be an accident."""
 _LATE = 1.05
@@ -196,13 +194,11 @@ class Race:
         return max(0.0, self.settings.budget_s - self.seconds)
 
     def _order(self, number: int) -> list[int]:
-        """There and back: what drifts steadily weighs on all arms alike over two rounds. Each pair of rounds has an order of
-        its own, so that what comes and goes in time with the pairs does not weigh on the same arms each time."""
-        order = [*range(self.settings.arms)]
-        if number > _PAIR:
-            stream((number - 1) // _PAIR, "race-order").shuffle(order)
-        order = [arm for arm in order if arm in self._alive]
-        return order if number % _PAIR else order[::-1]
+        """There and back: what drifts steadily weighs on all arms alike over two rounds. Each pair of rounds begins with
+        another arm, so that what comes and goes in time with the pairs does not weigh on the same arms each time."""
+        first = (number - 1) // 2
+        order = sorted(self._alive, key=lambda arm: (arm - first) % self.settings.arms)
+        return order if number % 2 else order[::-1]
 
     def _turn_s(self, arm: int) -> float:
         took = [turn.seconds for turn in self.turns if turn.arm == arm and turn.seconds > 0]
