@@ -131,9 +131,9 @@ class TaskFolder:
             task = self._read(self.path / name, queue, starting, new if may_read else None)
             if task.active and task.kind not in series.READERS:
                 task = replace(task, sparkline=_sparkline(self.path / name / LIVE, _RECENT))
-            known = {"marks": marks.get(name), "start_at": queue.get(name), "by": starters.get(name)}
-            known = {key: value for key, value in known.items() if value is not None}
-            found.append(replace(task, **known) if known else task)
+            if name in marks or name in queue or name in starters:
+                task = replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name))
+            found.append(task)
         self._keep(new)
         return sorted(found, key=_when, reverse=True)
 

@@ -1,4 +1,4 @@
-"""A list that something moves in: its rows are taken anew, all rows when the list has changed, and what was done there stays."""
+"""A list that something moves in: its rows are taken anew, all when the list has changed, and what was done there stays."""
 
 from __future__ import annotations
 
