@@ -47,6 +47,14 @@ def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]
     return {key: latency[key]["bounds"][stat] for key in FIRST_METRICS if stat in latency[key]["bounds"]}
 
 
+def test_bounds_stay_open_whatever_is_added_later() -> None:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    for bound in ((30, None, None), (None, None, None), (40, None, None)):
+        summary.add(table_of(made_record(chunk_bound_ns=at(*bound))))
+    # First tokens at 50 ms, of which two came at 30 and 40 at the earliest.
+    assert to_plain(summary.close())["latency"]["ttft_ms"]["bounds"]["mean"] == [40, 50]
+
+
 def test_exact_stamps_leave_nothing_open() -> None:
     latency = summarized(made_record(), made_record(1, chunk_bound_ns=(None, None, None)))["latency"]
     assert all(row["bounds"] == {} for row in latency.values())

@@ -215,6 +215,13 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
         assert base.snapshot().describe().max == 3e6
 
 
+@pytest.mark.parametrize("gaps", [100_000, 100_001])
+def test_more_than_a_hundred_thousand_other_gaps_are_held_in_bins(gaps: int) -> None:
+    other = OtherGaps()
+    other.add(np.arange(gaps), np.arange(0))
+    assert other.over(LogHistogram()).exact is (gaps == 100_000)
+
+
 def _summary(records: list[RequestRecord]) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(*records))
