@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bench.documents import other_tools
 from bench.documents.formatting import statistic
-from bench.metrics.bounds import meaningless
+from bench.metrics.bounds import WORTH_SAYING_MS, meaningless, worth_saying
 from bench.metrics.facts import RunFacts
 from bench.metrics.loose_gaps import LooseGaps, loose_gaps
+from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import first_open_ms, last_open_ms, output_open_ms
 from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
@@ -142,6 +143,9 @@ def test_itl_shares_what_is_open_by_tokens() -> None:
 
 def test_little_that_is_open_is_not_worth_saying() -> None:
     assert bounds(made_record(chunk_bound_ns=at(49.95, None, None))) == {}
+    least, most = describe([0.0]), describe([WORTH_SAYING_MS])
+    assert worth_saying(most, least, most, unit="ms") == {}
+    assert worth_saying(most, least, most, unit="").keys() >= {"mean", "p50"}
     # 0.4 ms: over 1% of a gap of 10 ms, under 1% of a TTFT of 50.
     assert bounds(made_record(chunk_bound_ns=at(49.6, None, None))).keys() == {
         "tpot_ms",
