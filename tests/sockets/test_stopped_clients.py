@@ -79,11 +79,12 @@ def sends_again(tmp_path: Path, workers: int = 1) -> None:
 
 
 @timing(
-    tries=10,
-    why="the longest pause of a process that nobody stops: none beside 25 busy processes, in six runs; 100 ms are too much",
+    tries=15,
+    why="the longest pause of a process that nobody stops: none beside 25 busy processes, in six runs; 100 ms are too much. "
+    "scripts/test-steadiness stops half of all loads of a second, so a try may fail there: 4 of 5 did with loads of 2 s",
 )
 def test_a_run_that_nobody_stops_is_not_called_stopped(mock: str, tmp_path: Path) -> None:
-    with process(words(mock, tmp_path, "--concurrency", "4", "--duration", "2s")) as running:
+    with process(words(mock, tmp_path, "--concurrency", "4", "--duration", "1s")) as running:
         running.communicate(timeout=PATIENCE_S)
     told = summary(tmp_path)
     assert told["instrument"]["pause"]["share_of_run"] < 0.5
