@@ -72,11 +72,9 @@ class ImageFrames(ReplyFrames):
         return [Event(b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", **_ERROR}), "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'event: image_generation.partial_image\ndata: {"type":"image_gener\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """All images, or their addresses."""
         if self._by_url:
             data = [{"url": f"https://images.invalid/{self._id}-{number}.png"} for number in range(self._images)]
         else:

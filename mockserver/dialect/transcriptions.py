@@ -47,7 +47,6 @@ class TranscriptFrames(ReplyFrames):
         return [Event(_event(type="transcript.text.delta", delta=piece.text), "c" if piece.text else "o")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A piece without text."""
         return [Event(_event(type="transcript.text.delta", delta=""), "o")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -60,11 +59,9 @@ class TranscriptFrames(ReplyFrames):
         return [Event(_event(type="error", error=error), "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'data: {"type":"transcript.text.delta","del\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The text and the usage."""
         (choice,) = choices
         return orjson.dumps({"text": choice.text_of("text"), **_usage(usage)})
 
