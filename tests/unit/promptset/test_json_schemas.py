@@ -11,7 +11,8 @@ from promptset.json_schemas import accepts
 
 def test_a_schema_accepts_what_fits_it() -> None:
     schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/n"}}, "$defs": {"n": {"type": "integer"}}}
-    assert [accepts(schema, value) for value in ({"a": 1}, {"a": "1"}, {}, [])] == [True, False, True, False]
+    values: list[object] = [{"a": 1}, {"a": "1"}, {}, []]
+    assert [accepts(schema, value) for value in values] == [True, False, True, False]
 
 
 @pytest.mark.parametrize(
