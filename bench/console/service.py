@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -95,9 +95,10 @@ class Console:
 
     # Tasks. What starts and stops them is in `queue`.
 
-    def tasks(self, *, whole: bool = False) -> list[Task]:
-        """All tasks, the latest first. Unless `whole` is set, directories that were never read may still be `BEING_READ`."""
-        return self.queue.tasks(whole=whole)
+    def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
+        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may still be
+        `BEING_READ`."""
+        return self.queue.tasks(whole=whole, only=only)
 
     def task(self, name: str) -> Task:
         """One task. Raises NotFound."""

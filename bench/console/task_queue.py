@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,11 +31,16 @@ class TaskQueue:
         self._store = store
         self._history = history
 
-    def tasks(self, *, whole: bool = False) -> list[Task]:
-        """All tasks, the latest first. Unless `whole` is set, directories that were never read may still be `BEING_READ`."""
+    def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
+        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may still be
+        `BEING_READ`."""
         most_new = None if whole else READ_AT_ONCE
-        found = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new)
+        found = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new, only=only)
         return [self._completed(task) for task in found]
+
+    def mark(self) -> str:
+        """Changes when a task comes, goes, starts or moves in the queue."""
+        return f"{self._folder.mark()} {self._runner.current} {' '.join(self._runner.queue)}"
 
     def task(self, name: str) -> Task:
         """One task. Raises NotFound."""

@@ -10,7 +10,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -101,20 +101,39 @@ class TaskFolder:
             return sorted(found, reverse=True)
         return []
 
+    def _existing(self, names: Collection[str]) -> Iterator[str]:
+        for name in names:
+            with suppress(NotFound):
+                yield self.directory(name).name
+
+    def mark(self) -> str:
+        """Changes when a directory comes or goes."""
+        with suppress(OSError):
+            return str(self.path.stat().st_mtime_ns)
+        return ""
+
     def tasks(
-        self, queue: Mapping[str, str | None], starting: Collection[str], *, most_new: int | None = None
+        self,
+        queue: Mapping[str, str | None],
+        starting: Collection[str],
+        *,
+        most_new: int | None = None,
+        only: Collection[str] = (),
     ) -> list[Task]:
-        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started. `most_new`: of
-        finished directories that were never read, only so many are; the others are `BEING_READ`."""
+        """All tasks, the latest first, or those of `only` that exist. `queue`: those that wait; `starting`: those whose
+        program was started. `most_new`: of finished directories that were never read, only so many are; the others are
+        `BEING_READ`."""
         marks, starters = self._store.marks(), self._store.starters()
         new: list[tuple[str, str, bytes]] = []
         found = []
-        for name in self.names():
+        for name in self._existing(only) if only else self.names():
             may_read = most_new is None or len(new) < most_new
             task = self._read(self.path / name, queue, starting, new if may_read else None)
             if task.active and task.kind not in series.READERS:
                 task = replace(task, sparkline=_sparkline(self.path / name / LIVE, _RECENT))
-            found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name)))
+            if name in marks or name in queue or name in starters:
+                task = replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name))
+            found.append(task)
         self._keep(new)
         return sorted(found, key=_when, reverse=True)
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
 """Intervals are drawn up to a change by half."""
+_SIDES_NAMED, _BESIDE = 12, 4
+"""Bars that have room for the name of their side, each; and sides that have room in half of a page."""
 TONES: dict[str, Tone] = {
     "worse": "bad",
     "better": "good",
@@ -76,7 +78,6 @@ def _banner(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Banne
 
 
 def _tone(rows: Sequence[ComparedNumber]) -> Tone:
-    """The tone of the answer."""
     worse = [row.worse for row in rows if row.primary]
     if True in worse:
         return "bad"
@@ -155,7 +156,7 @@ def _variations(content: ComparisonResult) -> Iterator[Block]:
         *(Column(side.name, left=True, wrap=True) for side in content.sides),
     )
     cells = tuple(Row((Cell(row.name, meaning=row.group), *text_cells(*row.values))) for row in rows)
-    yield Table("What differs", columns, cells, half=True)
+    yield Table("What differs", columns, cells, half=len(content.sides) <= _BESIDE)
 
 
 def _sides(sides: Sequence[ComparedSide]) -> Iterator[Block]:
@@ -199,7 +200,7 @@ def _by_load(versus: SideAgainstSide, rows: Sequence[ComparedNumber]) -> Chart:
         x=x,
         x_span=(-0.5, len(rows) - 0.5),
         x_names=loads,
-        ticks=tuple((at, load.partition(" ")[0]) for at, load in zip(x, loads, strict=True)) if len(rows) <= 16 else (),
+        ticks=tuple((at, load.partition(" ")[0]) for at, load in zip(x, loads, strict=True)),
         step=0,
         panels=(Panel(comparison.UNITS.get(rows[0].unit, rows[0].unit), lines),),
     )
@@ -226,7 +227,7 @@ def _by_run(versus: SideAgainstSide, row: ComparedNumber, sides: Mapping[str, Co
         x=x,
         x_span=(0.4, len(runs) + 0.6),
         x_names=[f"{side}, run {at + 1}" for _, at, side, _ in runs],
-        ticks=tuple((at, side) for at, (_, _, side, _) in zip(x, runs, strict=True)) if len(runs) <= 24 else (),
+        ticks=tuple((at, run[2] if len(runs) <= _SIDES_NAMED else str(at)) for at, run in zip(x, runs, strict=True)),
         step=0,
         panels=(Panel(comparison.UNITS.get(row.unit, row.unit), lines),),
     )

@@ -42,7 +42,7 @@ VERDICTS: dict[str, tuple[Tone, str]] = {
     "FAILED": ("bad", "The target failed: these numbers cover only the requests that it answered."),
 }
 """The tone of each verdict, and what it means."""
-ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN = 4, 160, 6
+ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN, _MISSED_SHOWN = 4, 160, 6, 12
 
 
 def first_screen(summary: RunSummary) -> Sequence[Block]:
@@ -137,14 +137,15 @@ def _objectives(summary: RunSummary) -> list[Block]:
     if not rows:
         return []
     shown = rows[: _objectives_shown(rows)]
-    left = len(rows) - len(shown)
-    notes = (f"{left} more held",) if left else ()
+    left = [bool(row.held) for row in rows[len(shown) :]]
+    more = ", ".join(f"{n} more {word}" for word, n in (("missed", left.count(False)), ("held", left.count(True))) if n)
+    notes = (more,) if more else ()
     level = Level.BRIEF if summary.slo.held is False else Level.FIRST
     return [objective_table("Objectives", shown, summary, level=level, notes=notes)]
 
 
 def _objectives_shown(rows: Sequence[ObjectiveResult]) -> int:
-    return max(sum(not row.held for row in rows), _OBJECTIVES_SHOWN)
+    return max(min(sum(not row.held for row in rows), _MISSED_SHOWN), _OBJECTIVES_SHOWN)
 
 
 def left_out(summary: RunSummary) -> Iterator[Table]:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from bench.documents.charts import FEW, Chart, Line, Panel, round_step
 from bench.documents.formatting import si
@@ -18,6 +19,9 @@ from bench.report import heat_map
 
 WIDTH, HEIGHT = 10_000, 1_000
 _GRID_LINES = 4
+_GLYPH, _SPACE, _EDGE = 2.8, 2.5, 106
+"""Percent of the narrowest chart (240 px): what a digit under its axis takes, the least distance between two texts, and where
+the card ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,14 @@ def x_place(chart: Chart, at: float) -> float:
 
 
 def x_ticks(chart: Chart) -> tuple[Tick, ...]:
-    """The ticks of the x axis."""
-    return tuple(Tick(_short(x_place(chart, at)), text) for at, text in chart.ticks)
+    """The ticks of the x axis: every k-th, with the least k at which no two texts touch."""
+    places = ((min(x_place(chart, at), _EDGE - len(text) / 2 * _GLYPH), text) for at, text in chart.ticks)
+    ticks = tuple(Tick(_short(at), text) for at, text in places)
+    return next((ticks[::k] for k in range(1, len(ticks)) if _have_room(ticks[::k])), ticks[:1])
+
+
+def _have_room(ticks: Sequence[Tick]) -> bool:
+    return all((len(a.text) + len(b.text)) / 2 * _GLYPH + _SPACE <= abs(b.at - a.at) for a, b in pairwise(ticks))
 
 
 def _x(chart: Chart, at: float) -> int:

@@ -110,24 +110,47 @@ document.addEventListener("toggle", (event) => {
 
 const list = document.querySelector("#choice table");
 if (list) {
-  // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
+  // While something runs or waits, its rows are taken anew every two seconds, and all rows when the list has changed, or has not
+  // been read for half a minute; what is ticked stays ticked.
   const moving = ".state:is(.being-read, .queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
+  const idOf = (row) => row.querySelector("input").value;
+  const MOST_ROWS = 20, WHOLE_EVERY = 15;
+  let looks = 0;
   setInterval(async () => {
     if (document.hidden || !list.querySelector(moving) || list.querySelector(":popover-open")) return;
-    const focused = document.activeElement?.closest?.("#choice tr")?.querySelector("input")?.value;
-    const reply = await fetch(location.href).catch(() => null);
-    if (!reply?.ok) return connectionLost(reply);
+    const some = rows().filter((row) => row.querySelector(moving)).map(idOf);
+    looks += 1;
+    if (looks % WHOLE_EVERY === 0 || some.length > MOST_ROWS || list.querySelector(".being-read") || !(await renewed(some))) await renewed([]);
+  }, 2000);
+
+  // Take these rows anew, or all. Returns whether the rows that were asked for still go on in the same list.
+  async function renewed(some) {
+    const address = new URL(location.href);
+    for (const id of some) address.searchParams.append("only", id);
+    const reply = await fetch(address).catch(() => null);
+    if (!reply?.ok) return connectionLost(reply), true;
     connectionFound();
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const fresh = page.querySelectorAll("#choice tbody");
-    if (!fresh.length || list.querySelector(":popover-open")) return;
+    const table = page.querySelector("#choice table"), fresh = page.querySelectorAll("#choice tbody");
+    if (list.querySelector(":popover-open")) return true;
+    if (!fresh.length) return some.length === 0;
     const ticked = new Set([...list.querySelectorAll(":checked")].map((box) => box.value));
-    list.querySelectorAll("tbody").forEach((old) => old.remove());
-    list.append(...[...fresh].map((body) => document.adoptNode(body)));
+    const focused = document.activeElement?.closest?.("#choice tr:has(th)");
+    if (some.length) {
+      const moved = [...table.querySelectorAll(`tbody tr:has(${moving})`)];
+      if (table.dataset.mark !== list.dataset.mark || moved.length !== some.length) return false;
+      const old = new Map(rows().map((row) => [idOf(row), row]));
+      for (const row of moved) old.get(idOf(row)).replaceWith(document.adoptNode(row));
+    } else {
+      list.dataset.mark = table.dataset.mark;
+      list.querySelectorAll("tbody").forEach((old) => old.remove());
+      list.append(...[...fresh].map((body) => document.adoptNode(body)));
+    }
     toOwnZone();
     for (const box of list.querySelectorAll("input")) box.checked = ticked.has(box.value);
-    if (focused) rows().find((row) => row.querySelector("input").value === focused)?.querySelector("th a").focus();
-  }, 2000);
+    if (focused && !focused.isConnected) rows().find((row) => idOf(row) === idOf(focused))?.querySelector("th a").focus();
+    return true;
+  }
 
   const filters = document.querySelector("form.filters");
   for (const choice of filters.querySelectorAll("select")) choice.addEventListener("change", () => filters.requestSubmit());

@@ -271,3 +271,16 @@ def test_of_directories_that_were_never_read_only_so_many_are_and_what_waits_or_
     assert states(None) == {"a": "ended", "b": "ended", "c": "ended", "d": "ended"}
     assert states(0) == states(None)
     store.close()
+
+
+def test_some_tasks_are_read_alone_and_a_list_says_when_it_has_others(tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    made_run(tmp_path, "b")
+    store = store_at(tmp_path)
+    folder = TaskFolder(tmp_path, store)
+    assert [task.id for task in folder.tasks({}, (), only=["b", "../b", "none", ".console"])] == ["b"]
+    before = folder.mark()
+    assert folder.mark() == before
+    made_run(tmp_path, "c")
+    assert folder.mark() != before
+    store.close()

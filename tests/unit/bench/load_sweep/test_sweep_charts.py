@@ -148,7 +148,9 @@ def test_a_line_says_what_a_run_found(changed: dict[str, Any], line: str) -> Non
 
 
 def test_a_line_of_long_numbers_fits_on_a_narrow_terminal() -> None:
-    long = {f"{name}_{stat}": Number(123.456) for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p99")}
+    long: dict[str, Any] = {
+        f"{name}_{stat}": Number(123.456) for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p99")
+    }
     numbers = made_run(8, output_tokens_per_s=Number(12_345.6), **long).numbers
     assert len(progress_line("VALID", numbers, None)) <= 80
 

@@ -44,6 +44,8 @@ def test_a_first_screen_has_24_lines_at_80_columns() -> None:
         assert max(map(len, lines)) <= 80
     summary = many(objectives=objectives)
     assert "2 more held" in first_lines(summary)
+    missed = many(objectives=parse([f"ttft:p99<{limit}ms" for limit in range(1, 41)] + ["ttft:p99<90ms"] * 9))
+    assert "28 more missed, 9 more held" in first_lines(missed)
     for objective in objectives:
         assert str(objective.text) in run_text(summary)
         assert str(objective.text).replace("<", "&lt;") in run_page(summary)

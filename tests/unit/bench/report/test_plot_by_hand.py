@@ -95,6 +95,10 @@ def test_a_panel_has_its_windows_its_marks_and_its_ticks() -> None:
     assert (found.top, found.bottom) == (3.0, 0.0)
     assert found.y_ticks == (Tick(100.0, "0"), Tick(66.67, "1"), Tick(33.33, "2"), Tick(0.0, "3"))
     assert plot.x_ticks(chart) == (Tick(25.0, "one"), Tick(100.0, "four"))
+    long = chart_of(line, ticks=tuple((at / 4, f"{at},000,000") for at in range(17)))
+    assert [tick.text for tick in plot.x_ticks(long)] == ["0,000,000", "6,000,000", "12,000,000"]
+    at_end = chart_of(line, ticks=((4.0, "1,000,000"),))  # Its text ends where the card does.
+    assert plot.x_ticks(at_end) == (Tick(93.4, "1,000,000"),)
     assert 'aria-label="Ti&lt;tle"' in drawn(chart_of(hidden)).svg
 
 
