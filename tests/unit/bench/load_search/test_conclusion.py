@@ -7,7 +7,7 @@ import pytest
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal
-from bench.load_search.visits import Result
+from bench.load_search.visits import Result, Visit
 from bench.statistics.capacity import Mean
 from bench.statistics.capacity_fit import Flat
 from tests.support.made_visits import ERRORS, MEAN, P99, in_turn, made_search, made_visit
@@ -23,6 +23,23 @@ def test_up_to_needs_a_visit_that_held_and_one_that_broke() -> None:
     assert found.known is not None
     assert 35 < found.known.low < 38 < found.known.estimate < found.known.high < 40
     assert (found.at_least, found.below, found.flat, found.change) == (None, None, None, None)
+
+
+def test_a_share_of_failures_that_rises_slowly_has_its_capacity() -> None:
+    # A server that sheds load: from 20/s on, 0.5% more for each further request a second. 5% fail at 30/s.
+    shed = Goal("error_rate<5%", 0.05)
+    search = made_search(goals=(shed,), start=2.0)
+    while isinstance(visit := search.next(), Visit):
+        requests = round(visit.load * visit.measure_s)
+        share = min(max(visit.load - 20, 0.0) / 200, 1.0)
+        search.add(
+            made_visit(
+                visit.n, visit.load, share, goal=shed, requests=requests, phase=visit.phase, act={shed.text: 1.0}
+            )
+        )
+    found = conclude(search)
+    assert found.known is not None
+    assert found.known.low < 30 < found.known.high < 1.2 * found.known.low
 
 
 def test_two_visits_that_held_below_a_scout_that_broke_are_a_bracket() -> None:
