@@ -12,6 +12,7 @@ import pytest
 from bench import cli
 from bench.commands import output
 from bench.errors import Exit
+from tests.support.terminal_output import written
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
 PROGRAM = """
@@ -47,6 +48,27 @@ def test_a_locale_without_our_signs_gets_plain_ones() -> None:
     stream.write("1.0–2.0 ± 3 · läufe/\udcfc\n")
     stream.flush()
     assert raw.getvalue() == b"1.0-2.0 +- 3 | l?ufe/\xfc\n"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("locale", "shown"),
+    [
+        ({"LANG": "C"}, "50.0-50.1 =- \u6a21\u578b"),
+        ({}, "50.0-50.1 =- \u6a21\u578b"),
+        ({"LC_ALL": "C.UTF-8"}, "50.0\u201350.1 \u2501\u2500 \u6a21\u578b"),
+    ],
+    ids=["C", "none", "UTF-8"],
+)
+def test_a_terminal_of_the_locale_c_gets_plain_signs_and_names_as_they_are(locale: dict[str, str], shown: str) -> None:
+    text = "50.0\\u201350.1 \\u2501\\u2500 \\u6a21\\u578b"
+    program = f"import sys; from bench import cli; cli._help = lambda: '{text}'; sys.argv[1:] = ['-h']; cli.command()"
+    left_out = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
+    env = {name: value for name, value in os.environ.items() if name not in left_out} | locale
+    leader, follower = os.openpty()
+    done = subprocess.run([sys.executable, "-c", program], env=env, stdout=follower, stderr=follower, check=False)
+    os.close(follower)
+    assert (done.returncode, written(leader)) == (0, f"{shown}\r\n")
 
 
 @pytest.mark.processes
