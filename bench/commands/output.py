@@ -140,7 +140,14 @@ def print_result(result: Result, form: str, *, quiet: bool, details: bool = Fals
 
 def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
     """Print what came of a search. Returns its exit status."""
-    sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+    if form == "json" or quiet or not sys.stdout.isatty():
+        sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+    else:
+        from bench.documents.document import Level
+        from bench.report import text
+
+        text.show(found.document, Level.USUAL)
+        print(f"\npage: {found.page}")
     return found.exit
 
 

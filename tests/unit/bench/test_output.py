@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from bench import cli
 from bench.commands import output
+from bench.documents.document import Banner, Document
 from bench.errors import Exit
+from bench.load_search.render import Rendered
 from tests.support.terminal_output import written
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
@@ -19,6 +22,7 @@ PROGRAM = """
 import sys
 from types import SimpleNamespace
 from bench.commands import output
+from bench.documents.document import Banner, Document
 from bench.errors import Exit
 result = SimpleNamespace(
     summary={"many": ["words"] * 100_000},
@@ -186,3 +190,21 @@ def test_another_error_of_the_system_is_a_defect(
     monkeypatch.setattr("bench.commands.run.main", refuse)
     assert cli.main(["run"]) == Exit.DEFECT
     assert "this is a defect of Trueload" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "quiet"), [("text", False), ("text", True), ("json", False)])
+def test_a_search_is_as_wide_as_its_terminal(form: str, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    document = Document("t", (Banner("holds 20/s", ", " + "as was asked for " * 9, "good"),), ())
+    found = Rendered(document=document, page=Path("a/search.html"), brief="brief\n", json="{}\n", exit=Exit.GOOD)
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert output.print_search(found, form, quiet=quiet) is Exit.GOOD
+    lines = re.sub("\x1b\\[[0-9;]*m", "", written(leader)).splitlines()
+    if quiet or form == "json":
+        assert lines == ["brief" if quiet else "{}"]
+    else:
+        assert (lines[0][:12], lines[-1]) == ("holds 20/s, ", "page: a/search.html")
+        assert 40 < max(map(len, lines)) <= 50
+        assert "\npage: a/search.html\n" in found.text
