@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
 from bench.results.base import rounded, to_bytes
-from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
+from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration, Plots
 from bench.results.run import FoundWarmup, RunOrigin, SentTexts
 from bench.results.server import PrefixCache, Server
 from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
@@ -59,9 +59,6 @@ from bench.verdict import headline, judge
 from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
-
-if TYPE_CHECKING:
-    from bench.accuracy.certificate import Certificate as MadeCertificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +91,14 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     measured = _read(directory)
     run, numbers = measured.run, measured.numbers
     certificate = _certificate(measured)
-    own = None if certificate is None else certificate.calibration()
-    calibration = own or _calibrated_earlier(measured)
+    calibration = _calibrated_earlier(measured) if certificate is None else certificate[0]
     cached_share = numbers.tokens.cached.share
     cache = prefix_cache.use(run.manifest.prefix_cache, measured.server, measured.summary.cache_plan, cached_share)
     evidence = _evidence(measured, calibration, cache)
     verdict = judge(evidence, run.config.limits)
     whole = _whole(measured, evidence, verdict, cache)
-    if certificate is not None and own is not None:
-        _write_certificate(measured, certificate, own, whole, verdict)
+    if certificate is not None:
+        _write_certificate(measured, *certificate, whole, verdict)
     page = _page_data(measured, server_charts)
     directory.write(SUMMARY, to_bytes(whole))
     directory.write(REPORT, html.render(run_document(whole, page)).encode())
@@ -246,7 +242,7 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
 
 
 def _write_certificate(
-    measured: _Measured, made: MadeCertificate, calibration: LedgerCalibration, whole: RunSummary, verdict: Verdict
+    measured: _Measured, calibration: LedgerCalibration, plots: Plots, whole: RunSummary, verdict: Verdict
 ) -> None:
     """Write certificate.json and its page."""
     from bench.documents.certificate_document import certificate_document
@@ -262,7 +258,7 @@ def _write_certificate(
         run=whole.run,
         from_="ledger",
         **{name: getattr(calibration, name) for name in calibration.__struct_fields__},
-        plots=made.plots,
+        plots=plots,
     )
     directory = measured.directory
     directory.write(CERTIFICATE, to_bytes(certificate))
@@ -328,7 +324,7 @@ def _sharing_known(run: StoredRun, numbers: SummaryNumbers) -> bool:
     return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 
 
-def _certificate(measured: _Measured) -> MadeCertificate | None:
+def _certificate(measured: _Measured) -> tuple[LedgerCalibration, Plots] | None:
     """The errors of the numbers against the mock's ledger. Returns None without a ledger."""
     directory, run = measured.directory, measured.run
     mock = directory.mock()

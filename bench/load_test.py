@@ -205,7 +205,6 @@ def _begin(run: RunContext, command: Sequence[str]) -> tuple[Manifest, int]:
 
 
 async def _connect(run: RunContext, opened: AsyncExitStack) -> tuple[Tokenizer | None, Transport]:
-    """Load the tokenizer and open the transport."""
     with run.observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(run.config)
     transport = transport_of(run.config, tokenizer, run.clock)

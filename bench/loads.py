@@ -23,7 +23,6 @@ class LoadKind:
     whole: bool
 
     def settings(self, load: float) -> dict[str, Any]:
-        """The settings of a run at this load."""
         return {
             "mode": self.name,
             "rate": None if self.whole else load,

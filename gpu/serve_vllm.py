@@ -191,7 +191,6 @@ class Server:
         return status
 
     def last_lines(self, count: int) -> list[str]:
-        """The last lines of its log."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
 
 

@@ -66,7 +66,6 @@ class TokenCount:
         self._waiting: list[Callable[[], None]] = []
 
     def settle(self, tokens: int | None, chain: Chain = NO_CHAIN) -> None:
-        """Set the count."""
         self.tokens = tokens
         self.chain = chain
         self.known = True
@@ -82,7 +81,6 @@ class TokenCount:
             self._waiting.append(call)
 
     async def wait(self) -> int | None:
-        """Wait for the count."""
         if not self.known:
             known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self.when_known(lambda: None if known.done() else known.set_result(None))

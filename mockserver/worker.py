@@ -45,7 +45,6 @@ class RequestHandler:
         self.plain = PlainRequests(intake, self._generation)
 
     async def generate(self, request: Request, endpoint: Endpoint, handled_ns: int) -> Response:
-        """Handle a request for text."""
         serve = partial(self._generation.serve, endpoint)
         return await self._intake.handle(request, handled_ns, serve, endpoint.refused)
 
@@ -182,7 +181,6 @@ class Worker:
         return await self._intake.counter.in_thread(work)
 
     async def generate(self, request: Request, endpoint: Endpoint) -> Response:
-        """Handle a request for text."""
         handled_ns = now_ns()
         self.sync()
         return await self._handler.generate(request, endpoint, handled_ns)

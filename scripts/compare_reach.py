@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.comparison_reach import alarms, changes_found, error_alarms, gate_alarms
+from tests.support.comparison_reach import alarms, alarms_between_modes, changes_found, error_alarms, gate_alarms
 from tests.support.statistics_claims import LOADS
 
 CHOSEN = [
@@ -41,6 +41,11 @@ def main() -> None:
             for runs in ((5, 5), (3, 3), (2, 2), (5, 1))
         ]
         print(f"{rate:.1%} {change:+.0%}" + "".join(f"{n / 1_000:>8.1%}" for n in found), flush=True)
+    print(
+        "\nA p50 between two modes, 400 requests a run: how many of 1,000 comparisons say that it differs from itself"
+    )
+    for runs in ((2, 2), (3, 2), (3, 3), (5, 5)):
+        print(f"{runs[0]} + {runs[1]} runs {alarms_between_modes(range(1_000), runs) / 1_000:>8.1%}", flush=True)
     print("\nA gate with 5 + 5 runs: how many of 5,000 fail")
     for spread, change in ((0.05, 0.0), (0.02, 0.0), (0.05, 0.2), (0.02, 0.1)):
         failed = gate_alarms(range(5_000), spread=spread, change=change)

@@ -8,17 +8,19 @@ import os
 import random
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
 from mutated.changes import Mutant, mutants_of
-from mutated.covered import ROOT, Covered, measured
+from mutated.covered import Kept
 from mutated.groups import GROUPS
-from mutated.trial import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, Trial, begin, warm
+from mutated.session import Session
+from mutated.trial import COLD, KILLED, NOT_RUN, SURVIVED, TIMED_OUT, Ended, Trial, ended, run_anew, warm
 
+ROOT = Path(__file__).parents[1]
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.yaml"
 
 
@@ -40,29 +42,56 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="another seed is another sample (default 1)")
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N")
-    parser.add_argument("--coverage", action="store_true", help="only which lines and branches the tests run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every mutant and its outcome")
     args = parser.parse_args(words)
     os.chdir(ROOT)
     warm()
     results: dict[str, list[Result]] = {}
+    known = _equivalents()
     for name, files in _asked(args.group):
-        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-            print(f"== {name}: coverage", file=sys.stderr, flush=True)
-            covered = measured(_files(GROUPS[name].files), _files(GROUPS[name].tests), Path(folder))
-            print(_coverage(name, covered), flush=True)
-            if not args.coverage:
-                chosen = _sample(files, args.sample, args.seed)
-                print(f"== {name}: {len(chosen)} mutants", file=sys.stderr, flush=True)
-                results[name] = list(_tried(chosen, covered, args.processes, Path(folder)))
-    if results:
-        print("\n".join(_table(results)))
+        kept = Kept(_files(GROUPS[name].files), _test_files(GROUPS[name].tests))
+        chosen = _sample(files, args.sample, args.seed)
+        print(f"== {name}: {len(kept.missing())} files of tests to measure, {len(chosen)} mutants", file=sys.stderr)
+        results[name] = []
+        for one in tried(kept, chosen, args.processes):
+            why = known.get((one.of.path, one.of.statement, one.of.change))
+            result = Result(one.of, one.outcome, why if one.outcome in (SURVIVED, NOT_RUN) else None)
+            results[name].append(result)
+            if unnoticed(result):
+                print(_line(result), flush=True)
+    print("\n".join(_table(results)))
     if args.json is not None:
         rows = [
             {**vars(r.mutant), "outcome": r.outcome, "why": r.why_equivalent} for rs in results.values() for r in rs
         ]
         args.json.write_text(json.dumps(rows, indent=1))
     return int(any(unnoticed(result) for rs in results.values() for result in rs))
+
+
+def tried(kept: Kept, mutants: Sequence[Mutant], processes: int) -> Iterator[Ended]:
+    """Each mutant with its outcome. Raises SystemExit if a test that noticed one fails with the code as it is, too."""
+    noticed: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        session = Session(kept, mutants, processes, Path(name))
+        (end,) = ended([Trial(None, session.run)], 1, session.folder)
+        if (answer := session.answer()) is None:
+            raise SystemExit(f"error: the tests could not be run with the code as it is:\n{end.output}")
+        covered = kept.read()
+        anew = []
+        for one in answer:
+            noticed.add(one.failed or "")
+            if one.outcome == COLD:
+                tests = covered.of(one.of)
+                anew.append(Trial(one.of, partial(run_anew, one.of, tests), covered.cost(tests)))
+            else:
+                yield one
+        for end in ended(anew, processes, session.folder):
+            noticed.add(end.failed or "")
+            yield end
+        if of := sorted(noticed - {""}):
+            (end,) = ended([Trial(None, partial(run_anew, None, of))], 1, session.folder)
+            if end.outcome != SURVIVED:
+                raise SystemExit(f"error: a test that noticed changes fails with the code as it is, too:\n{end.output}")
 
 
 def _asked(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -78,40 +107,13 @@ def _files(patterns: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _test_files(patterns: Sequence[str]) -> list[str]:
+    return _files([each for one in patterns for each in ([f"{one}/**/test_*.py"] if (ROOT / one).is_dir() else [one])])
+
+
 def _sample(files: Sequence[str], size: int, seed: int) -> list[Mutant]:
     every = [mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))]
     return every if size == 0 or size >= len(every) else random.Random(seed).sample(every, size)
-
-
-def _tried(chosen: Sequence[Mutant], covered: Covered, processes: int, folder: Path) -> Iterator[Result]:
-    known = _equivalents()
-    running: list[Trial] = []
-    waiting = list(chosen)
-    checked = False
-    while waiting or running:
-        while waiting and len(running) < processes:
-            mutant = waiting.pop()
-            tests = covered.of(mutant.path, mutant.first, mutant.line)
-            if not tests:
-                result = Result(mutant, NOT_RUN, known.get((mutant.path, mutant.statement, mutant.change)))
-                if unnoticed(result):
-                    print(_line(result), flush=True)
-                yield result
-                continue
-            seconds = sum(covered.seconds.get(test, 0.0) for test in tests)
-            if not checked and begin(None, tests, seconds, folder / "unchanged.log").outcome(wait=True) != SURVIVED:
-                raise SystemExit(f"error: with the code as it is:\n{(folder / 'unchanged.log').read_text()[-2000:]}")
-            checked = True
-            running.append(begin(mutant, tests, seconds, folder / f"{mutant.index}-{len(waiting)}.log"))
-        for trial in list(running):
-            if (outcome := trial.outcome()) is not None:
-                running.remove(trial)
-                why = known.get((trial.mutant.path, trial.mutant.statement, trial.mutant.change))
-                result = Result(trial.mutant, outcome, why if outcome == SURVIVED else None)
-                if unnoticed(result):
-                    print(_line(result), flush=True)
-                yield result
-        time.sleep(0.02)
 
 
 def unnoticed(result: Result) -> bool:
@@ -125,15 +127,6 @@ def _equivalents() -> dict[tuple[str, str, str], str]:
         (file, " ".join(one["line"].split()), " ".join(one["mutant"].split())): one["why"]
         for file, ones in listed.items() for one in ones
     }  # fmt: skip
-
-
-def _coverage(name: str, covered: Covered) -> str:
-    statements, run, ways, taken = (sum(column) for column in zip(*covered.lines.values(), strict=True))
-    rows = [f"{name}: {100 * (run + taken) / (statements + ways):.1f}% of statements and branches are run"]
-    for file, (n, has, b, took) in covered.lines.items():
-        if has + took < n + b:
-            rows.append(f"  {file}: {has} of {n} statements, {took} of {b} branches")
-    return "\n".join(rows)
 
 
 def _line(result: Result) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
-from bench.accuracy.number_error import NumberError
-from bench.results.certificate import CauseRow
+from bench.results.certificate import CauseRow, NumberRow
 
 Stats = Mapping[str, float]
 
@@ -51,22 +50,7 @@ class MetricComparison:
     """The shift of all stamps from one moment on; None where there is no such shift."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cause:
-    """The likely cause of a metric's error. `size` is the error in the metric's unit, of the statistic `stat`."""
-
-    metric: str
-    stat: str
-    size: float
-    unit: str
-    sentence: str
-
-    def result(self) -> CauseRow:
-        """As it stands in a certificate."""
-        return CauseRow(metric=self.metric, stat=self.stat, size=self.size, unit=self.unit, cause=self.sentence)
-
-
-def cause_of(metric: str, comparison: MetricComparison) -> Cause | None:
+def cause_of(metric: str, comparison: MetricComparison) -> CauseRow | None:
     """The likely cause of a metric's error; None where the error lies within the accuracy of the stamps."""
     if not comparison.true:
         return None
@@ -76,7 +60,7 @@ def cause_of(metric: str, comparison: MetricComparison) -> Cause | None:
         return None
     stat = max(noticed or errors, key=lambda s: abs(errors[s]))
     sentence = next((said for pattern in PATTERNS if (said := pattern(comparison, errors)) is not None), UNKNOWN)
-    return Cause(metric=metric, stat=stat, size=errors[stat], unit=comparison.unit, sentence=sentence)
+    return CauseRow(metric=metric, stat=stat, size=errors[stat], unit=comparison.unit, cause=sentence)
 
 
 UNKNOWN = "no known mistake gives this number"
@@ -217,16 +201,16 @@ RATE_NOTICED = 0.002
 """A smaller share has no cause worth naming: it comes from the ends of the span."""
 
 
-def rate_cause(rate: NumberError, others: Mapping[str, float]) -> Cause | None:
+def rate_cause(rate: NumberRow, others: Mapping[str, float]) -> CauseRow | None:
     """The likely cause of a wrong rate; `others`: the rate that each mistake gives."""
     if not rate.true or abs(rate.error) < RATE_NOTICED * rate.true:
         return None
     fits = [m for m, value in others.items() if abs(rate.measured - value) <= CLOSE_SHARE * abs(rate.error)]
     sentence = fits[0] if fits else UNKNOWN
-    return Cause(metric=rate.metric, stat=rate.stat, size=rate.error, unit=rate.unit, sentence=sentence)
+    return CauseRow(metric=rate.metric, stat=rate.stat, size=rate.error, unit=rate.unit, cause=sentence)
 
 
-def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[Cause]:
+def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[CauseRow]:
     """Outcomes that the client confused, and how often. Keys: outcome here, outcome there, the fault that struck."""
     causes = []
     for (here, there, fault), n in confused.items():
@@ -239,7 +223,7 @@ def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[Cau
             sentence = f"good replies that came with the fault {fault} are counted as {here}"
         else:
             sentence = f"{there} is counted as {here}"
-        causes.append(Cause(metric="requests", stat="number", size=float(n), unit="requests", sentence=sentence))
+        causes.append(CauseRow(metric="requests", stat="number", size=float(n), unit="requests", cause=sentence))
     return causes
 
 

@@ -10,20 +10,28 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from bench.accuracy import plots
-from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
-from bench.accuracy.certificate import Certificate
+from bench.accuracy.causes import MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.jobs import JobTruth
 from bench.accuracy.join import HTTP, Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
-from bench.accuracy.number_error import NumberError
+from bench.accuracy.number_error import number_error
 from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT
 from bench.records import RequestRecord
-from bench.results.certificate import METRICS, Spread, TargetErrors
+from bench.results.certificate import (
+    METRICS,
+    CauseRow,
+    LedgerCalibration,
+    MockAccuracy,
+    NumberRow,
+    Plots,
+    Spread,
+    TargetErrors,
+)
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
@@ -55,8 +63,8 @@ def certify(
     truth: Mapping[str, Any] | None = None,
     planned: Iterator[int] | None = None,
     endpoint: str = "chat",
-) -> Certificate | None:
-    """How wrong the numbers of a summary are. Returns None if the run has no ledger.
+) -> tuple[LedgerCalibration, Plots] | None:
+    """How wrong the numbers of a summary are, and the data of the plots. Returns None if the run has no ledger.
 
     `measured` computes the metrics that have one value per request. `start_ns`: the zero of the summary's times.
     `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: when each
@@ -79,23 +87,25 @@ def certify(
         *_causes_of_chunks(joining),
         *causes_of_outcomes(joining.confused()),
     ]
-    return Certificate(
+    calibration = LedgerCalibration(
         clock="shared" if shared_clock else "other",
-        metrics=(*_metrics(summary.latency, pairs, endpoint), *job_errors),
-        throughput=tuple(throughput),
+        metrics=[*_metrics(summary.latency, pairs, endpoint), *job_errors],
+        throughput=throughput,
         observation_lag_ms=_spread(pairs.lag),
         way_in_ms=_spread(pairs.way_in),
         network_ms=None if shared_clock else _network(pairs),
-        mock_lateness_ms=_spread(pairs.mock_error),
-        closed_form=tuple(against_closed_form(truth, pairs.mock, pairs.mock_series)),
+        mock=MockAccuracy(
+            done_minus_planned_ms=_spread(pairs.mock_error),
+            closed_form=list(against_closed_form(truth, pairs.mock, pairs.mock_series)),
+        ),
         counts=joining.counts(),
-        agreement=tuple(joining.agreement()),
-        problems=(*problems, *([] if slip is None else [slip.problem])),
-        causes=(*causes, *([] if slip is None else [slip.cause])),
-        worst=tuple(pairs.worst()),
-        per_target=of_target,
-        plots=plots.build(pairs, summary.latency, summary.throughput.duration_s),
+        agreement=list(joining.agreement()),
+        problems=[*problems, *([] if slip is None else [slip.problem])],
+        causes=[*causes, *([] if slip is None else [slip.cause])],
+        worst=list(pairs.worst()),
+        per_target=of_target or UNSET,
     )
+    return calibration, plots.build(pairs, summary.latency, summary.throughput.duration_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +166,18 @@ def _units(endpoint: str) -> dict[str, str]:
     return METRICS if endpoint == HTTP else {metric: unit for metric, unit in METRICS.items() if metric != "ttfb_ms"}
 
 
-def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[NumberError]:
-    rows: list[NumberError] = []
+def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[NumberRow]:
+    rows: list[NumberRow] = []
     for metric, unit in _units(endpoint).items():
         found, true = latency.get(metric), pairs.true[metric].stats()
         if found is None:
             continue
         allowed = _allowed(metric, found, pairs)
         rows += [
-            NumberError(
-                metric=metric,
-                stat=stat,
-                unit=unit,
+            number_error(
+                metric,
+                stat,
+                unit,
                 measured=value,
                 true=true[stat],
                 spread=true["p99"] - true["p50"],
@@ -181,7 +191,7 @@ def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[Num
 
 def _of_targets(
     summary: SummaryNumbers, of_replica: Mapping[str, PairStatistics], endpoint: str
-) -> tuple[tuple[TargetErrors, ...], list[str]]:
+) -> tuple[list[TargetErrors], list[str]]:
     """The errors of each replica's numbers, and a sentence for each number of values that differs."""
     parts = {part.name: part for part in summary.per_target or ()}
     rows, problems = [], []
@@ -193,9 +203,9 @@ def _of_targets(
         if part.succeeded != pairs.served:
             problems.append(f"replica {name}: {part.succeeded} requests succeeded, and {pairs.served} in the ledger")
         problems += [f"replica {name}: {problem}" for problem in _numbers_of_values(part.latency, pairs, endpoint)]
-        metrics = [row.result() for row in _metrics(part.latency, pairs, endpoint)]
+        metrics = _metrics(part.latency, pairs, endpoint)
         rows.append(TargetErrors(name=name, requests=pairs.served, metrics=metrics))
-    return tuple(rows), problems
+    return rows, problems
 
 
 def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:
@@ -222,7 +232,7 @@ def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tup
     }
 
 
-def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberError]:
+def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberRow]:
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -234,7 +244,7 @@ def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberError]:
         "inputs_per_s": pairs.inputs,
     }
     return [
-        NumberError(metric=name, stat="mean", unit="1/s", measured=value, true=amounts[name] / span_s)
+        number_error(name, "mean", "1/s", measured=value, true=amounts[name] / span_s)
         for name in THROUGHPUT
         if (value := getattr(found, name)) not in (None, UNSET)
     ]
@@ -258,7 +268,7 @@ def _numbers_of_values(latency: Latency, pairs: PairStatistics, endpoint: str) -
     return problems
 
 
-def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[Cause]:
+def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[CauseRow]:
     counts = summary.counts
     extra = {"failed requests": counts.failed, "warm-up requests": counts.warmup.requests}
     workers = sorted({worker for _, worker in pairs.of_worker})
@@ -293,11 +303,11 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[Cause]:
         if (cause := cause_of(metric, comparison)) is not None:
             found.append(cause)
     if early.n:
-        found.append(Cause(metric="ttft_ms", stat="max", size=early.max, unit="ms", sentence=CONNECT))
+        found.append(CauseRow(metric="ttft_ms", stat="max", size=early.max, unit="ms", cause=CONNECT))
     return found
 
 
-def _causes_of_rates(rates: Sequence[NumberError], pairs: PairStatistics) -> list[Cause]:
+def _causes_of_rates(rates: Sequence[NumberRow], pairs: PairStatistics) -> list[CauseRow]:
     """Rates that count requests outside their span of time."""
     span_s = pairs.span_s
     if span_s is None:
@@ -329,7 +339,7 @@ def _averaged(stats: list[dict[str, float]]) -> Stats:
     return {s: sum(one[s] for one in stats) / len(stats) for s in shared}
 
 
-def _causes_of_chunks(joining: Join) -> list[Cause]:
+def _causes_of_chunks(joining: Join) -> list[CauseRow]:
     """Chunks that only one side has: how many per request, in how many requests."""
     off = joining.chunks_off()
     if not off:
@@ -341,7 +351,7 @@ def _causes_of_chunks(joining: Join) -> list[Cause]:
         what, why = "the client reports chunks that the mock never wrote", "events are split in the middle"
     size = float(sum(n * times for n, times in off.items()))
     sentence = f"{what} in {sum(off.values())} requests, mostly {abs(usual)} in each: {why}"
-    return [Cause(metric="chunks", stat="number", size=size, unit="chunks", sentence=sentence)]
+    return [CauseRow(metric="chunks", stat="number", size=size, unit="chunks", cause=sentence)]
 
 
 def _spread(values: Distribution) -> Spread:

@@ -44,7 +44,6 @@ class Distribution:
         self.max = -math.inf
 
     def add(self, values: Iterable[float]) -> None:
-        """Add values."""
         new = array("d", values)
         if not new:
             return

@@ -14,13 +14,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.accuracy.causes import Cause, MetricComparison, cause_of
+from bench.accuracy.causes import MetricComparison, cause_of
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
-from bench.accuracy.number_error import NumberError
+from bench.accuracy.number_error import number_error
 from bench.accuracy.truth import TEXT, sent_on_ledger_clock_ns
 from bench.clock import NS_PER_MS
 from bench.records import Outcome
+from bench.results.certificate import CauseRow, NumberRow
 from bench.results.sessions import Jobs
 
 METRIC = "job_ms"
@@ -89,7 +90,7 @@ class JobTruth:
             )
         )
 
-    def compared(self, jobs: Jobs | None) -> tuple[list[NumberError], list[str], list[Cause]]:
+    def compared(self, jobs: Jobs | None) -> tuple[list[NumberRow], list[str], list[CauseRow]]:
         """The errors of job seconds, what disagrees, and why. `jobs`: that of the summary; None where it has none."""
         n, found = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
         true, others, extra = Distribution(), defaultdict[str, Distribution](Distribution), Counter[str]()
@@ -140,12 +141,12 @@ def in_ms(jobs: Jobs) -> dict[str, float]:
     return {stat: 1000 * value for stat in STATS if (value := jobs.job_s.of(stat)) is not None}
 
 
-def _rows(found: Mapping[str, float], true: Mapping[str, float]) -> list[NumberError]:
+def _rows(found: Mapping[str, float], true: Mapping[str, float]) -> list[NumberRow]:
     return [
-        NumberError(
-            metric=METRIC,
-            stat=stat,
-            unit="ms",
+        number_error(
+            METRIC,
+            stat,
+            "ms",
             measured=found[stat],
             true=true[stat],
             spread=true["p99"] - true["p50"],

@@ -29,7 +29,6 @@ class LoadKind:
     def of(
         cls, *, open_loop: bool, transport: str, stream: bool, tls: bool, workers: int, endpoint: str = "chat"
     ) -> LoadKind:
-        """The kind of a load, from its configuration."""
         return cls(
             loop="open loop" if open_loop else "closed loop",
             transport=transport,
@@ -72,5 +71,4 @@ class LoadShape(LoadKind):
         return ShapeOfLoad(**asdict(self))
 
     def is_of(self, kind: LoadKind) -> bool:
-        """Whether this load is of a kind."""
         return all(getattr(self, field.name) == getattr(kind, field.name) for field in fields(LoadKind))

@@ -285,7 +285,6 @@ class ChecksResult:
 
     @property
     def holds(self) -> bool:
-        """Whether every check holds."""
         return all(check.holds for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from bench.accuracy.causes import Cause
 from bench.clock import NS_PER_MS
 from bench.records import RequestRecord
+from bench.results.certificate import CauseRow
 
 SAME_IN_EACH_WORKER = "every worker draws the same arrivals, from one seed, so that they come in bursts"
 GATED = "the cap on concurrency sets the rate: a request becomes due when another one ends"
@@ -32,7 +32,7 @@ class Slip:
     """Arrivals that were not due as planned: a sentence, and the likely cause."""
 
     problem: str
-    cause: Cause
+    cause: CauseRow
 
 
 class PlannedArrivals:
@@ -62,7 +62,7 @@ class PlannedArrivals:
         many = f"{len(off):,} of {len(seen):,} arrivals"
         problem = f"{many} were not due when the drawn plan says, up to {worst_ms:+,.3f} ms off"
         sentence = self._cause(seen, known)
-        return Slip(problem, Cause(metric="arrivals", stat="max", size=worst_ms, unit="ms", sentence=sentence))
+        return Slip(problem, CauseRow(metric="arrivals", stat="max", size=worst_ms, unit="ms", cause=sentence))
 
     def _cause(self, seen: list[tuple[int, int, int, int]], late_ns: list[int]) -> str:
         workers = Counter(due for due, _ in {(due, worker) for _, due, _, worker in seen})

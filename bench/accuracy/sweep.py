@@ -95,7 +95,6 @@ class SweepRow:
 
     @classmethod
     def of(cls, point: LoadPoint, certificate: Certificate, directory: str) -> SweepRow:
-        """The row of a point, from its certificate.json."""
         errors: dict[str, dict[str, float]] = {}
         for row in certificate.metrics:
             if row.unit == "ms" and row.stat in ("p50", "p90", "p99"):

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from promptset.probes.own_rows import schema_problem
+from promptset import json_schemas
 
 if TYPE_CHECKING:
     from promptset.answers import Answer
-    from promptset.probes.values import Grader, Probe, Schema
+    from promptset.probes.values import Grader, Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def schema(probe: Probe, answer: Answer) -> Grade:
     read, value = json_of(answer.content)
     if not read:
         return WRONG
-    return Grade(probe.schema is None or fits(value, probe.schema), orjson.dumps(value).decode())
+    return Grade(probe.schema is None or json_schemas.accepts(probe.schema, value), orjson.dumps(value).decode())
 
 
 def tool_call(probe: Probe, answer: Answer) -> Grade:
@@ -143,7 +143,7 @@ def valid_call(probe: Probe, answer: Answer) -> bool:
         if not read or call.name not in offered:
             return False
         parameters = offered[call.name]
-        if parameters is not None and not fits(arguments, parameters):
+        if parameters is not None and not json_schemas.accepts(parameters, arguments):
             return False
     return bool(answer.tool_calls)
 
@@ -155,23 +155,6 @@ def json_of(text: str) -> tuple[bool, object]:
         return True, orjson.loads(text.strip() if fenced is None else fenced[1])
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         return False, None
-
-
-def fits(value: object, wanted: Schema) -> bool:
-    """Whether a JSON schema accepts a value. A schema that is itself wrong accepts nothing. Nothing is fetched for one."""
-    import jsonschema  # Large, and needed only where answers are graded.
-    from jsonschema_specifications import REGISTRY
-    from referencing.exceptions import Unresolvable
-
-    try:
-        kind = jsonschema.validators.validator_for(wanted)
-        return bool(kind(wanted, registry=REGISTRY).is_valid(value))  # type: ignore[arg-type]
-    except (Unresolvable, RecursionError):
-        return False
-    except Exception:  # A wrong schema can raise anything, and checking each first would take five times as long.
-        if schema_problem(wanted) is None:
-            raise
-        return False
 
 
 def _folded(text: str, probe: Probe) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bench.answers import graders, traits
 from bench.answers.probe_set import KeptAnswer
+from promptset.json_schemas import accepts
 from promptset.probes import Probe
 
 OfAnswer = Callable[[Probe, KeptAnswer], bool | None]
@@ -38,7 +39,7 @@ def _valid_json(probe: Probe, kept: KeptAnswer) -> bool | None:
     if probe.schema is None and probe.grader not in ("json_equal", "schema"):
         return None
     read, value = graders.json_of(kept.answer.content)
-    return read and (probe.schema is None or graders.fits(value, probe.schema))
+    return read and (probe.schema is None or accepts(probe.schema, value))
 
 
 def _valid_call(probe: Probe, kept: KeptAnswer) -> bool | None:

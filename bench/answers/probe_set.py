@@ -94,7 +94,6 @@ class KeptAnswers:
         return sum(kept.probe is not None for kept in self.answers)
 
     def by_probe(self) -> dict[int, list[KeptAnswer]]:
-        """The answers to each probe."""
         found: dict[int, list[KeptAnswer]] = {}
         for kept in self.answers:
             if kept.probe is not None:

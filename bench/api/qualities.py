@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from bench import load_test
@@ -13,7 +12,6 @@ from bench.config import RunConfig, resolve
 from bench.observer import Observer
 from bench.series.runs import RunSeries
 from bench.statistics.paired_shares import MARGIN
-from bench.terminal import Terminal
 
 
 def quality(
@@ -42,9 +40,8 @@ def quality(
 
     made = plan(settings, own, resolved, strict=strict)
     folder = load_test.default_directory(made.loaded.name) if made.loaded.out is None else Path(made.loaded.out)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def work(watched: Observer) -> QualityResult:
         return measure(made, RunSeries(folder, command=("bench.quality",), observer=watched), resume=resume)
 
-    return beside_loops(work, follower)
+    return beside_loops(work, observer)

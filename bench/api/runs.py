@@ -136,12 +136,11 @@ def run(
     Raises UsageError with every problem at once, TargetError if the target cannot be measured.
     """
     whole = configuration(config, **settings)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def measure(watched: Observer) -> evaluate.Result:
         return load_test.run(whole, command=("bench.run",), observer=watched, changeable=True)
 
-    result = beside_loops(measure, follower)
+    result = beside_loops(measure, observer)
     return result_of(result)
 
 
@@ -200,9 +199,10 @@ def _interval(bounds: Sequence[float] | None) -> tuple[float, float] | None:
     return None if bounds is None else (bounds[0], bounds[1])
 
 
-def beside_loops(work: Callable[[Observer], T], observer: Observer) -> T:
+def beside_loops(work: Callable[[Observer], T], given: Observer | None) -> T:
     """Do work that runs an event loop of its own, also where one runs in this thread already, as in a notebook: then in
-    another thread. Ctrl-C there ends the load as it does elsewhere."""
+    another thread. Ctrl-C there ends the load as it does elsewhere. Without an observer, only errors are printed."""
+    observer = Terminal(sys.stderr, quiet=True) if given is None else given
     try:
         asyncio.get_running_loop()
     except RuntimeError:

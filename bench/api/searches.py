@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import resolve
 from bench.load_search.driver import Follower
@@ -14,7 +12,6 @@ from bench.load_search.whole import result_of as search_result
 from bench.loads import LoadName
 from bench.observer import Observer
 from bench.series.runs import RunSeries
-from bench.terminal import Terminal
 
 
 def search(
@@ -45,7 +42,6 @@ def search(
     made = plan({**whole, **settings}, own, lambda amount: resolve({**whole, **amount}))
     command = ("bench.search",)
     directory, found = new_directory(made.base, command), made.search
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def work(watched: Observer) -> SearchResult:
         runs = RunSeries(directory.path, command=command, observer=watched)
@@ -54,4 +50,4 @@ def search(
             raise ended.error
         return search_result(directory, found, ended, rendered)
 
-    return beside_loops(work, follower)
+    return beside_loops(work, observer)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from bench.load_sweep.measure import SweepResult
 from bench.load_sweep.options import SET_BY_LOADS, plan
 from bench.observer import Observer
 from bench.series.runs import RunSeries
-from bench.terminal import Terminal
 
 
 def sweep(
@@ -44,10 +42,9 @@ def sweep(
     made = plan(settings, own, config_at)
     base = made.base
     folder = load_test.default_directory(base.name) if base.out is None else Path(base.out)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def work(watched: Observer) -> SweepResult:
         runs = RunSeries(folder, command=("bench.sweep",), observer=watched)
         return load_sweep.sweep(config_at, made.loads, runs, given=given, gpus=made.gpus, resume=resume)
 
-    return beside_loops(work, follower)
+    return beside_loops(work, observer)

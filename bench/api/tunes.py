@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from bench.api.runs import beside_loops
 from bench.config import RunConfig, resolve
 from bench.observer import Observer
 from bench.series.runs import RunSeries
-from bench.terminal import Terminal
 from bench.tuning.measure import TuneResult
 from bench.tuning.measure import tune as race
 from bench.tuning.spec import read, spec_of
@@ -36,10 +34,9 @@ def tune(
 
     whole = spec_of(spec if isinstance(spec, Mapping) else read(Path(spec)), resolved, budget=budget)
     folder = load_test.default_directory("tune") if out is None else Path(out)
-    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def work(watched: Observer) -> TuneResult:
         series = RunSeries(folder, command=("bench.tune",), observer=watched)
         return race(whole, series, resolved, watched, resume=resume)
 
-    return beside_loops(work, follower)
+    return beside_loops(work, observer)

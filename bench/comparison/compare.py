@@ -33,7 +33,9 @@ from bench.statistics.between_runs import (
     NOT_INTERLEAVED,
     Answer,
     Difference,
+    RunInterval,
     error_by_chance,
+    error_within_runs,
     few_candidates,
     no_events,
     paired,
@@ -242,10 +244,20 @@ def _difference(
     if method is Method.PAIRS:
         return paired(of_a, of_b, ratio=ratio, least_error=least), None
     if method is Method.RUNS:
-        return welch(of_a, of_b, ratio=ratio, least_error=least), None
+        few = ratio and min(len(of_a), len(of_b)) < LEAST_PAIRS
+        within = error_within_runs(*(_intervals(number, side) for side in sides)) if few else 0.0
+        return welch(of_a, of_b, ratio=ratio, least_error=least, within=within), None
     if len(of_b) == 1:
         return few_candidates(of_a, of_b, ratio=ratio, least_error=least), None
     return few_candidates(of_b, of_a, ratio=ratio, least_error=least).reversed(), None
+
+
+def _intervals(number: Number, side: Side) -> list[RunInterval]:
+    """The number of each run with its interval, as far as it has one."""
+    found = ((number.of(run.summary), number.ci95(run.summary)) for run in side.runs)
+    return [
+        RunInterval(value, *ends) for value, ends in found if value is not None and ends is not None and ends[0] > 0
+    ]
 
 
 def _of_one_run_each(

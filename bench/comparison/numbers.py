@@ -6,7 +6,7 @@ more chance of a false alarm (bench/statistics/multiple.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,10 @@ class Number:
             value: float | None = None if summary.goodput is None else summary.goodput.share
             return value
         return number_of(summary, self.metric, self.stat).value
+
+    def ci95(self, summary: RunSummary) -> Sequence[float] | None:
+        """The 95% interval of its value in a run; None where the run has none."""
+        return None if self.metric == "goodput" else number_of(summary, self.metric, self.stat).ci95
 
 
 def _latency(metric: str, stat: str) -> Number:

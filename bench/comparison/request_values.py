@@ -33,7 +33,6 @@ class RequestValues:
         return n / dependence(values).d if len(values) >= LEAST_VALUES else min(1.0, float(n))
 
     def failures(self) -> RunShare:
-        """The share that failed."""
         n = len(self.failed)
         share = fmean(self.failed) if n else 0.0
         return RunShare(share, n, act(self.failed) if 0 < share < 1 and n >= LEAST_VALUES else None)

@@ -27,7 +27,7 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import NOTHING, number, signed
 from bench.documents.sweep_document import STATUS_TONES
-from bench.metrics.catalog import TITLES
+from bench.results.metric_titles import TITLES
 
 if TYPE_CHECKING:
     from bench.accuracy.sweep import Sweep, SweepRow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.documents.formatting import age, signed
-from bench.metrics.catalog import TITLES
+from bench.results.metric_titles import TITLES
 
 if TYPE_CHECKING:
     from bench.results.certificate import CauseRow, KnownCalibration

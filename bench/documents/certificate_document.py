@@ -33,8 +33,9 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.metrics.catalog import METRICS, OF_FEW, TITLES, Metric
+from bench.metrics.catalog import METRICS, OF_FEW, Metric
 from bench.results.certificate import METRICS as WITH_TRUTH
+from bench.results.metric_titles import TITLES
 
 if TYPE_CHECKING:
     from bench.results.certificate import (

@@ -78,7 +78,6 @@ def _banner(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Banne
 
 
 def _tone(rows: Sequence[ComparedNumber]) -> Tone:
-    """The tone of the answer."""
     worse = [row.worse for row in rows if row.primary]
     if True in worse:
         return "bad"

@@ -25,6 +25,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number
+from bench.results.metric_titles import TITLES
 from bench.results.profile import (
     FittedCoefficient,
     FittedLimit,
@@ -36,7 +37,6 @@ from bench.results.profile import (
     Unknown,
 )
 
-TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
                 "b4": "a prompt", "a0": "a request", "a1": "a prompt token", "w0": "an idle server"}  # fmt: skip
 SOURCES = {

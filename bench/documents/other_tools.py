@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.documents import formatting
 from bench.documents.details import counts_tokens, has_tokens
 from bench.metrics.catalog import METRICS
+from bench.results.metric_titles import TITLES
 from bench.results.numbers import Metric
 
 if TYPE_CHECKING:
@@ -67,17 +68,13 @@ def rows(summary: RunSummary) -> list[ToolRow]:
     )
     found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
     for tool in summary.compat.values():
-        why = [f"No {_title(key)}: {reason}." for key, reason in tool.missing.items()]
+        why = [f"No {TITLES[key]}: {reason}." for key, reason in tool.missing.items()]
         printed = _Numbers(
             {key: getattr(tool, key) for key in keys},
             (tool.output_tokens, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,),
         )
         found.append(ToolRow(tool.title, tool.version, _cells(printed, ours), (*tool.differences, *why)))
     return found
-
-
-def _title(key: str) -> str:
-    return next(metric.title for metric in METRICS.values() if metric.key == key)
 
 
 def _cells(tool: _Numbers, ours: _Numbers) -> tuple[ToolCell, ...]:

@@ -70,20 +70,13 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,
     "responses_per_s": time_charts.responses_per_s,
     "inputs_per_s": time_charts.inputs_per_s,
-    "in_flight": time_charts.in_flight,
-    "errors": time_charts.errors,
-    "traffic": time_charts.traffic,
-    "server_requests": server_charts.requests,
-    "server_memory": server_charts.memory,
-    "server_tokens": server_charts.tokens,
-    "gpu": server_charts.gpu,
-    "response_time_intervals": distribution_charts.response_time_intervals,
-    "response_time_quantiles": distribution_charts.response_time_quantiles,
-    "status_codes": distribution_charts.status_codes,
+    **{name: CHARTS[name] for name in ("in_flight", "errors", "traffic", "server_requests", "server_memory",
+                                       "server_tokens", "gpu", "response_time_intervals", "response_time_quantiles",
+                                       "status_codes")},
     "e2el_by_inputs": request_charts.e2el_by_inputs,
     "e2el_by_input_tokens": request_charts.e2el_by_input_tokens,
     "timeline": request_charts.timeline,
-}
+}  # fmt: skip
 """Those of a run whose replies are no generated text."""
 
 

@@ -122,7 +122,6 @@ def _table(
     half: bool = False,
     wrap: bool = False,
 ) -> Table:
-    """A table of texts."""
     columns = tuple(Column(head, wrap=wrap and not k) for k, head in enumerate(heads))
     return Table(title, columns, tuple(Row(text_cells(*row)) for row in rows), notes=notes, half=half)
 

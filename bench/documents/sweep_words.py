@@ -45,12 +45,12 @@ def delivered_by(content: SweepContent) -> str:
 
 
 def progress_line(status: str, numbers: Mapping[str, SweepNumber], are: str | None) -> str:
-    """One line about a run that has just ended."""
+    """One line about a run that has just ended, which fits on a narrow terminal."""
     parts = [f"{number(numbers[delivered(numbers)].value)} {unit_of(delivered(numbers), are)}"]
-    for name in ("ttft", "tpot", "e2el") if delivered(numbers) == OUTPUT else ("e2el",):
+    for name in ("ttft", "tpot") if delivered(numbers) == OUTPUT else ("e2el",):
         p50, p99 = (number(numbers[f"{name}:{stat}"].value) for stat in ("p50", "p99"))
-        parts.append(f"{name.upper()} p50 {p50} p99 {p99} ms")
-    return f"  {status}: {', '.join(parts)}"
+        parts.append(f"{name.upper()} p50 {p50} p99 {p99}")
+    return f"  {status}: {', '.join(parts)} ms"
 
 
 FELL_BEHIND = (

@@ -46,7 +46,6 @@ class Finder:
         return self._end is not None or self.finish is not None
 
     def texts_in(self, document: Event) -> tuple[str, str]:
-        """The text, and the reasoning."""
         text = "" if self.text is None else self.text.text_in(document)
         return text, "" if self.reasoning is None else self.reasoning.text_in(document)
 

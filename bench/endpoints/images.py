@@ -40,7 +40,6 @@ class Images(InputsEndpoint):
     spoken_by = "a server that makes images"
 
     def fields(self, sample: Sample) -> dict[str, Any]:
-        """The prompt."""
         return {"prompt": sample.prompt}
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
@@ -130,7 +129,6 @@ class ImageReader:
         return IMAGE_KIND
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """The parsed response."""
         tokens, wrong = input_tokens(self._last)
         return ParsedReply(
             chunk_kind="".join(self._kinds),

@@ -37,7 +37,6 @@ class JsonPath:
         return next((value for value in self.values(document) if value is not None), None)
 
     def text_in(self, document: Json) -> str:
-        """The texts at the path, joined."""
         return "".join(value for value in self.values(document) if isinstance(value, str))
 
 

@@ -38,7 +38,6 @@ class ResponsesMessages:
     is_last = staticmethod(is_last)
 
     def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
-        """The message of a body."""
         own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
         metadata = b"" if "metadata" in own else b'"metadata":%b,' % orjson.dumps(ids)
         return [b'{"type":"response.create",%b%b' % (metadata, body[1:])]

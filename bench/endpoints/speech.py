@@ -113,7 +113,6 @@ class Sound:
         """Bytes of audio that the header promises, and that have not come."""
 
     def take(self, piece: bytes) -> int:
-        """The bytes of audio in a piece."""
         size = len(piece) if self._head is None else self._behind_head(self._head + piece)
         if self._left is not None:
             size = min(size, self._left)
@@ -205,7 +204,6 @@ class AudioStream(TypedStream):
         """No event is looked for by its text."""
 
     def _take_audio(self, given: object) -> None:
-        """The audio of an event."""
         size = 0
         try:
             size = self._sound.take(base64.b64decode(given, validate=True) if isinstance(given, str) else b"")

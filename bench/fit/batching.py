@@ -91,7 +91,7 @@ def fit_batching(
     if kind == "single" and costs_besides_tokens(seen, steps, budget.value or surely):
         steps = fitted(budget.value, surely, by_prompt=True)
     variation = variation_of(rows_by_run(budget.value), steps)
-    front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us)
+    front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us())
     seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, stated.get("kv_blocks"))
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
     limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from bench.fit import robust
 from bench.fit.decode_cost import DecodeCost, knots_for
-from bench.fit.steps import Rows, StepTable
+from bench.fit.steps import LEAST_GAP_US, Rows, StepTable
 from bench.rng import Random
 
 Array = npt.NDArray[np.float64]
@@ -115,9 +115,10 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True, by_prompt: bool
             f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
             "have several tokens each"
         )
-    if float(np.median(rows.time_us)) <= 0:
+    if float(np.median(rows.time_us / rows.steps)) < LEAST_GAP_US:
         raise ValueError(
-            "most steps take no time, so there is no cost of a step to find: --engine sampled keeps the times as they are"
+            "most steps take less than 0.1 ms, so their cost cannot be seen (perhaps a proxy holds replies back): --engine "
+            "sampled keeps the times as they are"
         )
     linear = _fitted(rows, (), rng, weighted=weighted, by_prompt=by_prompt)
     worst = worst_bin(linear.residuals)

@@ -22,7 +22,8 @@ Array = npt.NDArray[np.float64]
 
 SURELY_ONE_STEP = 512
 """Tokens that nearly every server computes in one step: where its budget is not known, more may have taken several."""
-_LEAST_GAP_US = 100.0
+LEAST_GAP_US = 100.0
+"""Arrivals that are closer always belong to one step."""
 _GAP_SHARES = (0.3, 0.45, 0.65, 0.9, 1.3, 2.0)
 _AS_GOOD, _ENOUGH_CHUNKS = 0.02, 20_000
 
@@ -77,11 +78,11 @@ def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
     """
     gaps = [np.diff(stream.arrivals_us) for stream in streams]
     all_gaps = np.concatenate(gaps) if gaps else np.zeros(0)
-    apart = all_gaps[all_gaps > _LEAST_GAP_US]
+    apart = all_gaps[all_gaps > LEAST_GAP_US]
     if not len(apart):
-        return _LEAST_GAP_US
+        return LEAST_GAP_US
     most = float(np.quantile(apart, 0.1))
-    choices = [max(_LEAST_GAP_US, share * most) for share in (_GAP_SHARES if every_step else _GAP_SHARES[:1])]
+    choices = [max(LEAST_GAP_US, share * most) for share in (_GAP_SHARES if every_step else _GAP_SHARES[:1])]
     some = _first_chunks(streams)
     follows = [_following(some, clusters_of(some, gap_us)) for gap_us in choices]
     return next(gap for gap, share in zip(choices, follows, strict=True) if share >= max(follows) - _AS_GOOD)

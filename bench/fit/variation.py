@@ -8,7 +8,7 @@ step (power 1) or times of their own (power 0) is measured: short and long steps
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +52,13 @@ class Variation:
     mean_error: float = 0.0
     """How far the mean of a step may be off (95%), as a share: steps that stay slow for long are few independent ones."""
 
-    def usual_us(self, cost_us: float) -> float:
-        """What most steps take beyond this cost: a robust mean of the first level's deviations."""
+    def usual_us(self) -> Callable[[float], float]:
+        """What most steps take beyond their cost, by this cost: from a robust mean of the first level's deviations, which
+        takes as long as a small fit."""
         shares = np.array(self.levels[0].shares)
         shift = 1.0 + float(np.quantile(np.abs(shares), 0.9))
-        center = float(robust.fit(np.ones((len(shares), 1)), shares + shift).x[0]) - shift
-        return center * self.at_us * float((max(cost_us, 1e-9) / self.at_us) ** self.power)
+        at_us = (float(robust.fit(np.ones((len(shares), 1)), shares + shift).x[0]) - shift) * self.at_us
+        return lambda cost_us: at_us * float((max(cost_us, 1e-9) / self.at_us) ** self.power)
 
 
 def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:

@@ -197,7 +197,6 @@ class ProcessFeed:
         return BenchError(f"{what}: its error is above")
 
     def close(self) -> None:
-        """End the process."""
         if self._watch is not None:
             self._watch.cancel()
         self._stop()

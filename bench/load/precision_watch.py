@@ -7,14 +7,12 @@ continues to its cap, and a note in the report mentions it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.process import child_process
-from bench.process.event_loop import add_message_reader, next_message
+from bench.process.companion import Companion
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +33,9 @@ class PrecisionWatch:
 
     def __init__(self, task: PrecisionTask) -> None:
         """Starts the process, which gets ready in the background."""
-        self.process, ours = child_process.start("bench.load.precision_program")
-        self._connection = Connection(ours.detach())
+        self._companion = Companion("bench.load.precision_program")
+        self.process = self._companion.process
         self._task = task
-        self._reading = False
         self.last: Look | None = None
         """What it saw last."""
         self.died: str | None = None
@@ -47,42 +44,33 @@ class PrecisionWatch:
     async def ready(self) -> None:
         """Wait until it has imported what it needs, or has died."""
         try:
-            self._connection.send(self._task)
-            await next_message(self._connection, object)
+            await self._companion.ask(self._task, object)
         except (EOFError, OSError):
             self._bury()
 
     def begin(self, tell: Callable[[Look], None]) -> None:
         """Tell every look from now on."""
         if self.died is None:
-            self._reading = True
-            add_message_reader(self._connection, self._read, tell)
+            self._companion.listen(self._read, tell)
 
     def _read(self, tell: Callable[[Look], None]) -> None:
         try:
-            look: Look = self._connection.recv()
+            look: Look = self._companion.connection.recv()
         except (EOFError, OSError):
-            self._stop()
+            self._companion.stop()
             if self.last is None or not self.last.enough:
                 self._bury()
             return
         self.last = look
         if look.enough:
-            self._stop()
+            self._companion.stop()
         tell(look)
 
     def _bury(self) -> None:
         self.died = child_process.death(self.process.wait())
 
-    def _stop(self) -> None:
-        if self._reading:
-            self._reading = False
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-
     def close(self) -> None:
-        self._stop()
-        self._connection.close()
-        child_process.end([self.process], 0.0)  # It has nothing to save, and may be stopped.
+        self._companion.close()
 
     def why(self, stop_reason: str) -> str:
         """Why the run ended when it did, in a sentence."""

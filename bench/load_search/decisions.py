@@ -125,7 +125,6 @@ class Search:
 
     @property
     def posteriors(self) -> dict[str, Posterior]:
-        """The posterior of each objective."""
         return self.estimates.posteriors
 
     @property

@@ -73,7 +73,6 @@ class SweepResult:
 
     @property
     def page(self) -> Path:
-        """The page of the sweep."""
         return self.path / PAGE
 
     @property
@@ -191,7 +190,6 @@ class _Plan:
         return sha256
 
     def next(self, measured: Sequence[_Measured]) -> _Step | End:
-        """The next visit."""
         if len(measured) == len(self.visits):
             return End()
         visit = self.visits[len(measured)]

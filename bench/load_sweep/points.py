@@ -12,10 +12,20 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from bench.results.status import Status
-from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, RunStatus, SweepPoint, SweepRun
+from bench.results.sweep import (
+    INPUTS,
+    LATENCIES,
+    RATES,
+    SHARES,
+    ParetoPlace,
+    RepeatedRun,
+    RunStatus,
+    SweepPoint,
+    SweepRun,
+)
 from bench.results.sweep import SweepNumber as Number
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
@@ -28,20 +38,23 @@ USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
 
 
-def run_of(name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> SweepRun:
+def repeated_run(name: str, summary: RunSummary) -> RepeatedRun:
     """A run, from its summary.json."""
     status: RunStatus = Status(summary.verdict.status).value
-    return SweepRun(
+    return RepeatedRun(
         name=name,
-        load=load,
-        repeat=repeat,
         status=status,
         reasons=list(summary.verdict.reasons),
-        numbers=numbers_of(summary),
-        kept_up=kept_up(summary) if open_loop else None,
         usable=status in USABLE,
+        numbers=numbers_of(summary),
         inputs_are=None if summary.inputs is None else summary.inputs.are,
     )
+
+
+def run_of(name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> SweepRun:
+    """The same, of a sweep."""
+    up = kept_up(summary) if open_loop else None
+    return SweepRun(**asdict(repeated_run(name, summary)), load=load, repeat=repeat, kept_up=up)
 
 
 def numbers_of(summary: RunSummary) -> dict[str, Number]:
@@ -96,7 +109,7 @@ def _with(value: float | None, ends: Sequence[float] | None) -> Number:
     return Number(value) if ends is None else Number(value, ends[0], ends[1])
 
 
-def together(runs: Sequence[SweepRun]) -> dict[str, Number]:
+def together(runs: Sequence[RepeatedRun]) -> dict[str, Number]:
     """The numbers of runs of one configuration."""
     if len(runs) == 1:
         return dict(runs[0].numbers)

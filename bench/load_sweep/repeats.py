@@ -9,8 +9,8 @@ from pathlib import Path
 from bench.config import RunConfig
 from bench.documents import sweep_words
 from bench.errors import PRECEDENCE, Exit
-from bench.load_sweep.points import run_of, together
-from bench.results.sweep import REPEATS_SCHEMA, RepeatedRun, RepeatsContent, SweepRun
+from bench.load_sweep.points import repeated_run, together
+from bench.results.sweep import REPEATS_SCHEMA, RepeatedRun, RepeatsContent
 from bench.secrets import public_command
 from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive, in_order
@@ -32,18 +32,18 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
     """Run N times, each with a seed of its own. After Ctrl-C, what is done."""
     statuses = {Exit.GOOD}
 
-    def measure(number: int) -> SweepRun:
+    def measure(number: int) -> RepeatedRun:
         series.say(f"run {number} of {repeats}")
         result = unless_interrupted(series.run(f"run-{number}", config if number == 1 else _again(config, number)))
         statuses.add(result.exit)
-        return run_of(f"run-{number}", 0.0, number, result.summary, open_loop=False)
+        return repeated_run(f"run-{number}", result.summary)
 
-    def content(runs: Sequence[SweepRun], end: End | None) -> RepeatsContent:
+    def content(runs: Sequence[RepeatedRun], end: End | None) -> RepeatsContent:
         return content_of(
             config, runs, repeats, public_command(series.command), INTERRUPTED if end is None else end.why
         )
 
-    def write(runs: Sequence[SweepRun], end: End | None) -> None:
+    def write(runs: Sequence[RepeatedRun], end: End | None) -> None:
         if runs:
             files.write(series.path, REPEATS, content(runs, end))
 
@@ -65,7 +65,7 @@ def _again(config: RunConfig, number: int) -> RunConfig:
 
 
 def content_of(
-    config: RunConfig, runs: Sequence[SweepRun], repeats: int, command: Sequence[str], ended: str | None
+    config: RunConfig, runs: Sequence[RepeatedRun], repeats: int, command: Sequence[str], ended: str | None
 ) -> RepeatsContent:
     """The content of repeats.json."""
     usable = [run for run in runs if run.usable]
@@ -76,6 +76,6 @@ def content_of(
         config=config.public(),
         repeats=repeats,
         ended=ended,
-        runs=[RepeatedRun(**{name: getattr(run, name) for name in RepeatedRun.__struct_fields__}) for run in runs],
+        runs=runs,
         numbers=together(usable or runs) if runs else {},
     )

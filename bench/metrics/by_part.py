@@ -51,7 +51,6 @@ class ByPart:
 
     @property
     def summaries(self) -> Mapping[str, Summary]:
-        """The summary of each part."""
         return self._summaries
 
     def numbers(self, over: tuple[float, float] | None) -> Iterator[PartNumbers]:

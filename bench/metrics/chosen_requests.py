@@ -88,7 +88,6 @@ class _Rows:
         self.index = table.ints("index")
 
     def row(self, row: int) -> ShownRequest:
-        """Of the request in a row."""
 
         def seconds(at_ns: int | None) -> float | None:
             return None if at_ns is None else (at_ns - self._start_ns) / NS_PER_S

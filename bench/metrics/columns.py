@@ -117,7 +117,6 @@ class Columns:
                 columns[key] = in_order(column, order)
 
     def failed_rows(self) -> dict[Outcome, Ints]:
-        """The rows of the failed requests, by outcome."""
         outcomes = view(self.outcome)
         return {
             outcome: (outcomes == number).nonzero()[0]

@@ -126,7 +126,6 @@ class LogHistogram:
             self._exact.extend(other._exact)
 
     def copy(self) -> LogHistogram:
-        """An independent copy."""
         made = LogHistogram()
         made.count, made.min, made.max = self.count, self.min, self.max
         made.total, made.total_of_squares = self.total, self.total_of_squares

@@ -56,7 +56,6 @@ class KindTally:
         )
 
     def tool_calls(self) -> ToolCalls:
-        """The replies that call tools."""
         count = self._count
         return ToolCalls(
             judged=count["judged"],

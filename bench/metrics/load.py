@@ -114,7 +114,6 @@ class Readiness:
 
     @property
     def user_ns(self) -> int:
-        """The users' time."""
         return self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
 
     def describe(self) -> ReadyNotSent | None:

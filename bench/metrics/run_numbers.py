@@ -68,7 +68,6 @@ class Numbers:
         )
 
     def number(self, metric: str, stat: str | None) -> RunNumber:
-        """The number with this name."""
         if metric in JOB_NUMBERS:
             if self.jobs is None:
                 return NO_NUMBER

@@ -111,7 +111,6 @@ class Numbering:
     tracing: Tracing | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
-        """The requests of these samples, with these numbers."""
         supply = Supply(
             samples,
             encode,
@@ -250,8 +249,8 @@ class UsersMode(Mode):
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """By time this is a guess: a request a second for each user."""
-        if share.length.total is not None:
-            return Expected(share.length.total, exact=True)
+        if share.total is not None:
+            return Expected(share.total, exact=True)
         lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
         seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
         return Expected(round(self._users_of(share) * seconds) + share.warmup_requests, exact=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -162,17 +162,7 @@ class Rate(OpenLoopMode):
                 dealt = deal(drawn, workers, self.cap, length.ends_ns, until_ns=until_ns, most=most)
                 return [_ended_by_worker(share, length) for share in dealt] if length.finds_warmup else dealt
             # Nothing to deal out: arrivals are drawn as they come due.
-            return [
-                WorkerShare(
-                    requests=length.requests,
-                    duration_ns=length.duration_ns,
-                    warmup_requests=length.warmup_requests,
-                    warmup_ns=length.warmup_ns,
-                    finds_warmup=length.finds_warmup,
-                    cap=self.cap,
-                    ends_ns=length.ends_ns,
-                )
-            ]
+            return [WorkerShare(**asdict(length), cap=self.cap)]
 
         return LoadPlan(
             at_once=at_once if length.total is None else min(at_once, length.total),
@@ -185,12 +175,12 @@ class Rate(OpenLoopMode):
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """By time too this is known, where the end of the warm-up is: the arrivals are counted."""
-        if share.length.total is not None:
-            return Expected(share.length.total, exact=True)
+        if share.total is not None:
+            return Expected(share.total, exact=True)
         if share.finds_warmup:  # A guess: it takes a few seconds, and may take longer.
             seconds = (share.duration_ns or 0) / NS_PER_S + BUSIEST_S
             return Expected(min(round(self.rate * seconds / share.workers), most), exact=False)
-        return Expected(len(draw(islice(self.offsets(), most + 1), share.length).offsets_ns), exact=True)
+        return Expected(len(draw(islice(self.offsets(), most + 1), share).offsets_ns), exact=True)
 
 
 def _ended_by_worker(share: WorkerShare, length: RunLength) -> WorkerShare:

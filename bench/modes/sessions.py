@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ from bench.modes.session_problems import (
     problems_of_http_sessions,
     problems_of_sessions,
 )
-from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
+from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, divide, part
 from bench.rng import stream
 from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
@@ -240,26 +240,16 @@ class Sessions(UsersMode):
         if workers > 1 and length.duration_ns is not None:
             first_ns = 0 if self.schedule is None else next(self.schedule.offsets())  # A recording begins at once.
             ends_ns = max(length.warmup_ns, first_ns) + length.duration_ns
-        total, warmup = length.total, length.warmup_requests
-        return [
-            WorkerShare(
-                worker=k,
-                workers=workers,
-                requests=None if total is None else part(total, k, workers) - part(warmup, k, workers),
-                duration_ns=length.duration_ns if ends_ns is None else None,
-                warmup_requests=part(warmup, k, workers),
-                warmup_ns=length.warmup_ns,
-                ends_ns=ends_ns,
-            )
-            for k in range(workers)
-        ]
+        duration_ns = length.duration_ns if ends_ns is None else None
+        until = replace(length, duration_ns=duration_ns, ends_ns=ends_ns, finds_warmup=False)
+        return [replace(share, users=None) for share in divide(0, workers, until)]
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """Where a rate decides, a guess: how many turns a session has, its data says."""
         if not self.open_loop:
             return UsersMode.expected(self, share, most)
-        if share.length.total is not None:
-            return Expected(share.length.total, exact=False)
+        if share.total is not None:
+            return Expected(share.total, exact=False)
         lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
         seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
         rate = 1.0 if self.schedule is None else self.schedule.rate  # Of a recording a guess, too.

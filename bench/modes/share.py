@@ -40,39 +40,22 @@ class RunLength:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerShare:
-    """The part of one worker. `offsets_ns` (closed loop: None) are its arrivals, the first `warmup_requests` warm-up.
+class WorkerShare(RunLength):
+    """The part of one worker, and when it ends. `offsets_ns` (closed loop: None) are its arrivals, of which the first
+    `warmup_requests` are warm-up.
 
     Requests and samples are numbered `worker`, `worker` + `workers`, and so on: no two workers send the same.
     """
 
     worker: int = 0
     workers: int = 1
-    requests: int | None
-    duration_ns: int | None
-    warmup_requests: int
-    warmup_ns: int
-    finds_warmup: bool = False
     users: int | None = None
     cap: int | None = None
     offsets_ns: array[int] | None = None
-    ends_ns: int | None = None
     until_ns: int | None = None
     """Where a time cut the arrivals that were dealt out: up to here there are others, should the rate rise."""
     most_arrivals: int | None = None
     """Of these others with those that were dealt out; None: no number limits them."""
-
-    @property
-    def length(self) -> RunLength:
-        """When this worker's part ends."""
-        return RunLength(
-            requests=self.requests,
-            duration_ns=self.duration_ns,
-            warmup_requests=self.warmup_requests,
-            warmup_ns=self.warmup_ns,
-            finds_warmup=self.finds_warmup,
-            ends_ns=self.ends_ns,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +128,6 @@ def deal(
             requests=len(planned[k::workers]) - len(range(k, warmup, workers)),
             duration_ns=None,  # It has been cut already.
             warmup_requests=len(range(k, warmup, workers)),
-            warmup_ns=0,
             cap=None if cap is None else part(cap, k, workers),
             offsets_ns=array("q", islice(planned, k, None, workers)),
             ends_ns=ends_ns,

@@ -97,7 +97,7 @@ class Trace(OpenLoopMode):
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
         """Every row of the share."""
-        total = share.length.total
+        total = share.total
         return Expected(0 if total is None else total, exact=True)
 
 

@@ -102,7 +102,6 @@ class RecordTable:
         return RecordTable([self.records[row] for row in np.flatnonzero(rows).tolist()])
 
     def column(self, name: str) -> list[Any]:
-        """A field of every record."""
         if name not in self._columns:
             self._columns[name] = list(map(attrgetter(name), self.records))
         return self._columns[name]
@@ -172,12 +171,10 @@ class RecordTable:
 
     @cached_property
     def chunk_row(self) -> Ints:
-        """The row of each chunk."""
         return np.repeat(np.arange(len(self)), self.sizes)
 
     @cached_property
     def chunk_ns(self) -> Ints:
-        """The arrivals of all chunks."""
         return np.fromiter(chain.from_iterable(self.column("chunk_ns")), np.int64, int(self.sizes.sum()))
 
     @cached_property
@@ -231,12 +228,10 @@ class RecordTable:
 
     @cached_property
     def image_chunks(self) -> ChunksOfKinds:
-        """The chunks that bear images."""
         return ChunksOfKinds(self, _IS_IMAGE)
 
     @cached_property
     def audio_chunks(self) -> ChunksOfKinds:
-        """The chunks that bear audio."""
         return ChunksOfKinds(self, _IS_AUDIO)
 
     @cached_property
@@ -246,7 +241,6 @@ class RecordTable:
 
     @cached_property
     def chunk_audio_bytes(self) -> Ints:
-        """The bytes of audio of all chunks."""
         return self._of_chunks("chunk_audio_bytes")[1]
 
 

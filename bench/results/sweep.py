@@ -37,22 +37,27 @@ class SweepNumber(Result, frozen=True, omit_defaults=False):
 SweepNumbers = Annotated[Mapping[str, SweepNumber], every_key(*NUMBERS, optional=(INPUTS, *OF_JOBS))]
 
 
-class SweepRun(Result, frozen=True, kw_only=True):
-    """One run of a sweep."""
+class RepeatedRun(Result, frozen=True, kw_only=True):
+    """One of the runs."""
 
     name: str
     """Its directory."""
-    load: Number
-    repeat: Positive
     status: RunStatus
     reasons: Sequence[str]
-    numbers: SweepNumbers
-    kept_up: bool | None
-    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
     usable: bool
     """Whether its numbers are of the load that was asked for."""
+    numbers: SweepNumbers
     inputs_are: str | None = None
     """What requests are made of, where replies are no generated text: `texts`, `images`."""
+
+
+class SweepRun(RepeatedRun, frozen=True, kw_only=True):
+    """One run of a sweep."""
+
+    load: Number
+    repeat: Positive
+    kept_up: bool | None
+    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
 
 
 class ParetoPlace(Result, frozen=True, kw_only=True):
@@ -119,19 +124,6 @@ class SweepContent(Result, frozen=True, kw_only=True):
     points: Sequence[SweepPoint]
     knee: FittedKnee | None
     no_knee: str | None
-
-
-class RepeatedRun(Result, frozen=True, kw_only=True):
-    """One of the runs."""
-
-    name: str
-    """Its directory."""
-    status: RunStatus
-    reasons: Sequence[str]
-    usable: bool
-    numbers: SweepNumbers
-    inputs_are: str | None = None
-    """What requests are made of, where replies are no generated text."""
 
 
 class RepeatsContent(Result, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
 from bench.process import child_process
-from bench.process.event_loop import add_message_reader
+from bench.process.event_loop import add_message_reader, next_message
 from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
 
@@ -34,9 +34,8 @@ class WorkerProcess:
 
     async def ready(self) -> None:
         """Wait until it is ready. Raises what it refused with, or BenchError where it died."""
-        await _readable(self.connection)
         try:
-            message: Ready | Refused = self.connection.recv()
+            message = await next_message(self.connection, object)
         except (EOFError, OSError):
             status = self.process.wait()
             what = f"{self.heard.name} {child_process.death(status)} while it got ready"
@@ -45,6 +44,7 @@ class WorkerProcess:
             raise BenchError(f"{what}: its error is above") from None
         if isinstance(message, Refused):
             raise message.error
+        assert isinstance(message, Ready)
         self.heard.stocked = message.stocked
 
     def send(self, message: object) -> None:
@@ -63,17 +63,6 @@ class WorkerProcess:
                 self.heard.is_dead(child_process.death(self.process.wait()))
             return False
         return self.heard.hear(message, progress)
-
-
-async def _readable(connection: Connection) -> None:
-    """Wait until there is something to read."""
-    loop = asyncio.get_running_loop()
-    readable: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(connection.fileno(), lambda: None if readable.done() else readable.set_result(None))
-    try:
-        await readable
-    finally:
-        loop.remove_reader(connection.fileno())
 
 
 class WorkerProcesses(Together):

@@ -40,7 +40,6 @@ class RealTime:
     """The time of a series that measures a real server."""
 
     def now_ns(self) -> int:
-        """The instant now."""
         return clock.now_ns()
 
     def wait(self, seconds: float) -> None:

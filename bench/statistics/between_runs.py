@@ -11,7 +11,8 @@ run share its server, its machine and its hour, so tests over pooled requests ra
 
 Shares (error rate, goodput) have zeros and are compared as they are: their change is a difference, not a ratio. Few runs
 often have equal error rates (two runs without a failure), so their spread says too little: the error of the difference is at
-least that of so many requests that fail by chance (`error_by_chance`).
+least that of so many requests that fail by chance (`error_by_chance`). Two runs on a side also agree by chance in a quantile
+that lies between two modes: their difference must lie beyond the error within runs too (`error_within_runs`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from enum import StrEnum
 from math import fsum
 from statistics import fmean, variance
 
-from bench.statistics.student import t_quantile, two_sided
+from bench.statistics.student import NORMAL_QUANTILE, t_quantile, two_sided
 
 ALPHA = 0.05
 POWER = 0.8
@@ -106,6 +107,20 @@ class RunShare:
     act: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RunInterval:
+    """A number of a run, more than 0, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Its standard error on the log scale, by the side that is further away."""
+        return max(math.log(self.high / self.value), math.log(self.value / self.low)) / NORMAL_QUANTILE
+
+
 def events_act(runs: Sequence[RunShare]) -> float | None:
     """How far events depend on each other, over the runs that tell; None if none does."""
     telling = [(run.n, run.act) for run in runs if run.act is not None]
@@ -121,6 +136,11 @@ def error_by_chance(a: Sequence[RunShare], b: Sequence[RunShare]) -> float:
     return _error_of_shares(share_a, n_a, share_b, n_b)
 
 
+def error_within_runs(a: Sequence[RunInterval], b: Sequence[RunInterval]) -> float:
+    """The error of the difference of two means over runs, on the log scale, if runs vary by their requests alone."""
+    return math.sqrt(fsum((run.error / len(side)) ** 2 for side in (a, b) for run in side))
+
+
 def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_error: float = 0.0) -> Difference:
     """Runs made in turn, as pairs. `least_error`: the error is at least so large. Raises ValueError for fewer than two pairs,
     or sides of unequal length."""
@@ -132,9 +152,11 @@ def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_
 
 
 def welch(
-    a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True, least_error: float = 0.0
-) -> Difference:
-    """Runs that exist, at least two a side; `least_error` as in `paired`. Raises ValueError for fewer."""
+    a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True, least_error: float = 0.0,
+    within: float = 0.0,
+) -> Difference:  # fmt: skip
+    """Runs that exist, at least two a side; `least_error` as in `paired`. With an error `within` runs, what is shown must lie
+    beyond that too. Raises ValueError for fewer."""
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"Welch's t needs two runs a side: there are {len(a)} and {len(b)}")
     x, y = _scaled(a, ratio), _scaled(b, ratio)
@@ -142,7 +164,12 @@ def welch(
     both = of_a + of_b
     degrees = both**2 / (of_a**2 / (len(x) - 1) + of_b**2 / (len(y) - 1)) if both > 0 else len(x) + len(y) - 2.0
     warnings = () if interleaved else (NOT_INTERLEAVED,)
-    return _difference(fmean(y) - fmean(x), math.sqrt(both), degrees, ratio, warnings, least_error)
+    d = fmean(y) - fmean(x)
+    between = _difference(d, math.sqrt(both), degrees, ratio, warnings, least_error)
+    if not within:
+        return between
+    inside = _difference(d, within, _KNOWN_DEGREES, ratio, warnings)
+    return replace(max(between, inside, key=lambda one: one.high - one.low), p=max(between.p, inside.p))
 
 
 def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:

@@ -38,14 +38,12 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.statistics.autocorrelation import LEAST_VALUES, Dependence, Floats, Values, act, dependence
-from bench.statistics.student import t_quantile
+from bench.statistics.student import NORMAL_QUANTILE, t_quantile
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
-NORMAL_QUANTILE = 1.959963984540054
-"""The normal quantile of order 97.5%."""
 LEAST_FOR_MEAN = 10
 """Independent values from which on a mean has an interval."""
 LEAST_FOR_SHARE = 20

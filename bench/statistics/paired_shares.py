@@ -31,8 +31,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from bench.statistics.intervals import NORMAL_QUANTILE, TAIL, Interval
-from bench.statistics.student import incomplete_beta
+from bench.statistics.intervals import TAIL, Interval
+from bench.statistics.student import NORMAL_QUANTILE, incomplete_beta
 
 ALPHA = 0.01
 """Level of the tests, after Holm's correction for all that are made."""

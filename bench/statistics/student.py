@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+NORMAL_QUANTILE = 1.959963984540054
+"""The normal quantile of order 97.5%."""
 _TINY = 1e-300
 _STEPS = 300
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from bench.endpoints import urls
-from bench.process import child_process
-from bench.process.event_loop import add_message_reader
+from bench.process.companion import Companion
 from bench.target.amdsmi_page import AMDSMI
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
@@ -66,10 +64,9 @@ class Scraper:
     """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
 
     def __init__(self, task: ScrapeTask) -> None:
-        self.process, ours = child_process.start(PROGRAM)
-        self._connection = Connection(ours.detach())
+        self._companion = Companion(PROGRAM)
+        self.process = self._companion.process
         self._task = task
-        self._reading = False
         self._last = asyncio.Event()
         self.now: ServerNow | None = None
         """What it saw last."""
@@ -77,31 +74,21 @@ class Scraper:
 
     async def begin(self) -> tuple[str, ...]:
         """Wait for the scrape before the load. Returns what the report must say: which page that was asked for is none."""
-        readable = asyncio.Event()
-        self._listen(readable.set)
         try:
-            self._connection.send(self._task)
-            await readable.wait()
-            first: FirstScrape = self._connection.recv()
+            first = await self._companion.ask(self._task, FirstScrape)
         except (EOFError, OSError):
             self.died = True
             return ()
-        finally:
-            self._stop()
         if first.goes_on:
-            self._listen(self._read)
+            self._companion.listen(self._read)
         return first.problems
-
-    def _listen(self, call: Callable[[], None]) -> None:
-        self._reading = True
-        add_message_reader(self._connection, call)
 
     def _read(self) -> None:
         try:
-            said = self._connection.recv()
+            said = self._companion.connection.recv()
         except (EOFError, OSError):
             self.died = not self._last.is_set()
-            self._stop()
+            self._companion.stop()
             self._last.set()
             return
         if said is None:
@@ -111,20 +98,12 @@ class Scraper:
 
     async def finish(self) -> None:
         """The load is over: have the last scrape made, and wait for it."""
-        if self._reading:
+        if self._companion.reading:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
-                self._connection.send(None)
+                self._companion.connection.send(None)
                 await asyncio.wait_for(self._last.wait(), LAST_WITHIN_S)
         self.close()
 
-    def _stop(self) -> None:
-        if self._reading:
-            self._reading = False
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
-
     def close(self) -> None:
         """End the process, even while `begin` waits. Closing again does nothing."""
-        # A loop that was still to watch a closed descriptor would end this process (libuv aborts).
-        self._stop()
-        self._connection.close()
-        child_process.end([self.process], 0.0)  # It has nothing to save, and may be stopped.
+        self._companion.close()

@@ -7,15 +7,13 @@ import contextlib
 import subprocess
 from collections.abc import Mapping
 from importlib.util import find_spec
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.machine import identity
-from bench.process import child_process
-from bench.process.event_loop import next_message
+from bench.process.companion import Companion
 from bench.telemetry.task import DIED, Exported, Ready, Subject, TelemetryTask
 
 if TYPE_CHECKING:
@@ -81,16 +79,14 @@ class Telemetry:
                 "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
             )
         self._task = task
-        self._process, ours = child_process.start(PROGRAM)
-        self._connection = Connection(ours.detach())
+        self._companion = Companion(PROGRAM)
         self.page: str | None = None
         """The URL of the page, once the process is ready."""
 
     async def ready(self) -> tuple[str, ...]:
         """Wait until it can begin. Returns notes for the report. Raises UsageError with every problem."""
         try:
-            self._connection.send(self._task)
-            answer = await next_message(self._connection, Ready)
+            answer = await self._companion.ask(self._task, Ready)
         except (EOFError, OSError):
             raise UsageError(
                 "the process that exports metrics did not start: leave out --otlp and --metrics-port"
@@ -104,14 +100,13 @@ class Telemetry:
         """The load begins soon."""
         subject = subject_of(config, run_id, model, identity.versions().get("trueload", ""))
         with contextlib.suppress(OSError):
-            self._connection.send(subject)
+            self._companion.connection.send(subject)
 
     async def finish(self) -> tuple[str, ...]:
         """The load is over: wait for the last export. Returns notes for the report."""
         try:
-            self._connection.send(None)
             exported = await asyncio.wait_for(
-                next_message(self._connection, Exported), 2 * self._task.finish_within_s + _PATIENCE_S
+                self._companion.ask(None, Exported), 2 * self._task.finish_within_s + _PATIENCE_S
             )
         except TimeoutError:  # An OSError too: it comes first.
             return Exported(unfinished=True).notes()
@@ -122,14 +117,13 @@ class Telemetry:
     @property
     def lingers(self) -> bool:
         """Whether the page waits for one more reader."""
-        return self.page is not None and self._task.linger_s > 0 and self._process.poll() is None
+        return self.page is not None and self._task.linger_s > 0 and self._companion.process.poll() is None
 
     def linger(self) -> None:
         """Wait until the page was read once more, or for its time."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(self._task.linger_s + _PATIENCE_S)
+            self._companion.process.wait(self._task.linger_s + _PATIENCE_S)
 
     def close(self) -> None:
         """End the process. Closing again does nothing."""
-        self._connection.close()
-        child_process.end([self._process], 0.0)  # It has nothing to save.
+        self._companion.close()

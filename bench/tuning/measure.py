@@ -34,7 +34,6 @@ class TuneResult:
 
     @property
     def page(self) -> Path:
-        """The page of the race."""
         return self.path / PAGE
 
     @property

@@ -3,7 +3,8 @@
 The state is the list of turns and nothing else. So a race resumes from its file, and the same object drives a simulation in
 virtual time and real servers (docs/dev/simulations.md has what it reaches).
 
-1. Rounds: every arm that is left gets a turn, in one order and then in the reverse (ABBA over any two arms).
+1. Rounds: every arm that is left gets a turn, in one order and then in the reverse (ABBA over any two arms). Each
+   pair of rounds begins with another arm.
 2. After each pair of rounds: an arm leaves as *worse* if the leader exceeds it beyond doubt, at a level that is corrected for
    all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. A steady drift cancels
    over a pair. An arm that reaches less than half of the leader leaves after any round, the default not after the first. It
@@ -193,8 +194,11 @@ class Race:
         return max(0.0, self.settings.budget_s - self.seconds)
 
     def _order(self, number: int) -> list[int]:
-        """There and back: what drifts steadily weighs on all arms alike over two rounds."""
-        return list(self._alive) if number % 2 else list(reversed(self._alive))
+        """There and back: what drifts steadily weighs on all arms alike over two rounds. Each pair of rounds begins with
+        another arm, so that what comes and goes in time with the pairs does not weigh on the same arms each time."""
+        first = (number - 1) // 2
+        order = sorted(self._alive, key=lambda arm: (arm - first) % self.settings.arms)
+        return order if number % 2 else order[::-1]
 
     def _turn_s(self, arm: int) -> float:
         took = [turn.seconds for turn in self.turns if turn.arm == arm and turn.seconds > 0]

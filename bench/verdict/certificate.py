@@ -5,10 +5,10 @@ from __future__ import annotations
 from msgspec import UNSET
 
 from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration, NumberRow
+from bench.results.metric_titles import in_sentence
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
-from bench.verdict.metric_titles import TITLES
 
 
 def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -64,7 +64,7 @@ def _of_earlier(found: KnownCalibration, limits: Limits) -> list[Finding]:
 
 
 def _named(row: NumberRow | KnownErrorRow) -> str:
-    return f"{'median' if row.stat == 'p50' else row.stat} of {TITLES[row.metric]}"
+    return f"{'median' if row.stat == 'p50' else row.stat} of {in_sentence(row.metric)}"
 
 
 def _problems(found: LedgerCalibration | KnownCalibration, when: str, status: Status) -> list[Finding]:

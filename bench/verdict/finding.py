@@ -34,7 +34,6 @@ class Verdict:
 
     @property
     def signs(self) -> list[str]:
-        """The sign of each reason."""
         return [f.sign for f in self._bad()]
 
     def _bad(self) -> list[Finding]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from bench.results.metric_titles import in_sentence
 from bench.results.summary import TargetNumbers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
-from bench.verdict.metric_titles import TITLES
 
 CHANCE = 0.002
 """A difference between replicas counts if equal ones show as much less often, all replicas together."""
@@ -61,7 +61,7 @@ def replica_slower(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         low, high = worst.ci95
         yield (
             worst.change,
-            f"replica {part.name} is {worst.change:.0%} slower than the others ({TITLES[worst.metric]}; "
+            f"replica {part.name} is {worst.change:.0%} slower than the others ({in_sentence(worst.metric)}; "
             f"95%: {low:.0%} to {high:.0%}): the latencies of the run mix both",
         )
 

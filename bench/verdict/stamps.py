@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import product
 
+from bench.results.metric_titles import in_sentence
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, badness, milder
 from bench.verdict.limits import Limits
-from bench.verdict.metric_titles import TITLES
 
 
 def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -50,7 +50,7 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99
         width_ms = greatest - least
         share = width_ms / value if value > 0 else float(width_ms > 0)
-        name, what = TITLES[key], "average" if stat == "mean" else stat
+        name, what = in_sentence(key), "average" if stat == "mean" else stat
         sentence = (
             f"{what} of {name} is only known to lie between {least:.2f} and {greatest:.2f} ms: tokens shared reads"
         )

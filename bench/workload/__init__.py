@@ -369,7 +369,6 @@ class Supply:
         )
 
     def take(self, phase: Phase) -> Request:
-        """The next request, for this phase."""
         request = self.stock.take()
         return request if phase == "run" else replace(request, phase=phase)
 

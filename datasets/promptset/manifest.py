@@ -41,7 +41,6 @@ class FileSummary:
     _shares: bool = False
 
     def add(self, line: Line) -> None:
-        """Add a written line."""
         self.rows += 1
         self.bytes += len(line.content)
         self._digest.update(line.content)

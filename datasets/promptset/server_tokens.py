@@ -90,11 +90,9 @@ class ServerTokenizer(Tokenizer):
         self.fingerprint = hashlib.sha256(orjson.dumps(ids)).hexdigest()[:12]
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """The ids of `text`."""
         return self._ids(self._dialect.text(text, add_special_tokens))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`."""
         return str(self._ask("detokenize", {"tokens": list(ids)}).get(self._dialect.decoded, ""))
 
     def count_batch(self, texts: Sequence[str]) -> list[int]:
@@ -201,7 +199,6 @@ class _Server:
             raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 
     def close(self) -> None:
-        """Close all connections."""
         for client in self._clients.values():
             client.close()
 

@@ -128,7 +128,6 @@ class LocalTokenizer(Tokenizer):
         return ChatTemplate(self._template, self._special_tokens, self.name)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """The ids of `text`."""
         return self._backend.encode(text, add_special_tokens)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -48,7 +48,6 @@ class _AnyFrames(ReplyFrames):
         return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        """The end of the document."""
         return [Event(b'"}', "o")]
 
     def failure(self) -> Sequence[Event]:

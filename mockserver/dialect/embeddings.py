@@ -44,7 +44,6 @@ class EmbeddingParams:
         return [[given] for given in self.given]
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
-        """The vectors."""
         return partial(embedding_body, await embedding_data(self, seed), identity)
 
 

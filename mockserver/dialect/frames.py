@@ -129,7 +129,6 @@ class SaidChoice:
     logprobs: tuple[TokenLogprob, ...] | None = None
 
     def text_of(self, kind: BlockKind) -> str:
-        """The text of all blocks of this kind."""
         return "".join(block.text for block in self.blocks if block.kind == kind)
 
 

@@ -69,7 +69,6 @@ class ImageFrames(ReplyFrames):
         return [self._event("completed", **({} if usage is None else {"usage": _usage(usage)}))]
 
     def failure(self) -> list[Event]:
-        """An event with the error."""
         return [Event(b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", **_ERROR}), "o")]
 
     def broken(self) -> Event:

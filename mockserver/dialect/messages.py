@@ -171,7 +171,6 @@ class MessagesFrames(ReplyFrames):
         return [*self._stop(), _event("o" if usage is None else "u", delta), _event("o", {"type": "message_stop"})]
 
     def failure(self) -> list[Event]:
-        """An `error` event."""
         return [_event("o", _error("overloaded_error", "Overloaded (planned fault)."))]
 
     def broken(self) -> Event:
@@ -180,7 +179,6 @@ class MessagesFrames(ReplyFrames):
         return Event(named_event(b"content_block_delta", data), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The message."""
         said = choices[0]
         content = [self._block(index, block) for index, block in enumerate(said.blocks) if block.text or block.call]
         rest: dict[str, Any] = {

@@ -148,7 +148,6 @@ class ChatFrames(_OpenAIFrames):
         return [self._chunk("o", choice, {"delta": {}}, end, usage)]
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The messages of all choices."""
         return self._whole([self._choice(i, said) for i, said in enumerate(choices)], usage)
 
     def _choice(self, index: int, said: SaidChoice) -> dict[str, Any]:
@@ -200,7 +199,6 @@ class CompletionFrames(_OpenAIFrames):
         return [self._chunk("o", choice, {"text": ""}, end, usage)]
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The texts of all choices."""
         rows = []
         for i, said in enumerate(choices):
             text, logprobs = said.text_of("text"), None

@@ -70,7 +70,6 @@ class RealtimeTalk:
         return [self._event("session.created", session=self._session)]
 
     def take(self, message: bytes) -> Ask | Sequence[bytes]:
-        """A message of the client."""
         row: object = None
         try:
             row = orjson.loads(message)

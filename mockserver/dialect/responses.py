@@ -245,7 +245,6 @@ class ResponsesFrames(ReplyFrames):
         return Event(self._frame(b"response.output_text.delta", data), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The response."""
         said = choices[0]
         output: list[Row] = []
         for block in said.blocks:

@@ -185,7 +185,6 @@ def _tool_choice(row: Row, tools: list[Row]) -> ToolChoice:
 
 
 def _add_item(messages: list[Row], item: object, where: str) -> None:
-    """Add an item of the input to the messages."""
     if not isinstance(item, dict):
         refuse(f"{where} must be an object.", "input")
     kind = item.get("type", "message")

@@ -84,7 +84,6 @@ class SpeechFrames(ReplyFrames):
         return [Event(_event(type="speech.audio.done", **counts), "u" if counts else "o")]
 
     def failure(self) -> list[Event]:
-        """An event with the error."""
         error = {"message": PLANNED_FAILURE, "type": "server_error", "code": None, "param": None}
         return [Event(_event(type="error", error=error), "o")]
 

@@ -58,7 +58,6 @@ class TgiFrames(ReplyFrames):
         return [Event(_event(fields), "c" if text else "o" if usage is None else "u")]
 
     def failure(self) -> list[Event]:
-        """An event with the error."""
         return [Event(b"data:" + _ERROR + b"\n\n", "o")]
 
     def broken(self) -> Event:

@@ -43,7 +43,6 @@ class TranscriptFrames(ReplyFrames):
         self._texts: list[str] = []
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A piece of text."""
         self._texts.append(piece.text)
         return [Event(_event(type="transcript.text.delta", delta=piece.text), "c" if piece.text else "o")]
 
@@ -57,7 +56,6 @@ class TranscriptFrames(ReplyFrames):
         return [Event(_event(**said), "o" if usage is None else "u")]
 
     def failure(self) -> list[Event]:
-        """An event with the error."""
         error = {"message": PLANNED_FAILURE, "type": "server_error", "code": None, "param": None}
         return [Event(_event(type="error", error=error), "o")]
 

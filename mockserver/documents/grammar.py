@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mockserver.rng import Random
+from promptset import json_schemas
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -79,13 +80,8 @@ def _closed(schema: object) -> object:
 
 def check_schema(schema: dict[str, Any]) -> None:
     """Raises Impossible if the schema is invalid, or has no grammar."""
-    import jsonschema
-
-    try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except jsonschema.SchemaError as e:
-        where = "".join(f"/{step}" for step in e.absolute_path)
-        raise Impossible(f"The schema is not a JSON schema: {where}: {e.message}.") from e
+    if (wrong := json_schemas.problem(schema)) is not None:
+        raise Impossible(f"The schema is not a JSON schema: {wrong}.")
     _matcher(_key(schema))
 
 
@@ -96,24 +92,12 @@ def _key(schema: dict[str, Any]) -> bytes:
         raise Impossible(f"The schema cannot be used: {e}.") from e
 
 
-def is_valid(schema: dict[str, Any], document: object) -> bool:
-    """Whether jsonschema accepts the document. Nothing is fetched for it."""
-    import jsonschema
-    from jsonschema_specifications import REGISTRY
-
-    try:
-        kind = jsonschema.validators.validator_for(schema)
-        return bool(kind(schema, registry=REGISTRY).is_valid(document))  # type: ignore[arg-type]
-    except Exception:  # An unresolvable reference, an impossible pattern: then nothing is known to be valid.
-        return False
-
-
 def make_document(schema: dict[str, Any], words: Words, rng: Random, *, rich: bool) -> str:
     """A document that satisfies the schema. `rich`: with optional members and several entries; else as short as choices
     allow. Raises Impossible."""
     for _ in range(_TRIES):
         text = _Walk(_matcher(_key(schema)).deep_copy(), words, rng, rich).run()
-        if is_valid(schema, orjson.loads(text)):
+        if json_schemas.accepts(schema, orjson.loads(text)):
             return text
     raise Impossible("The mock found no document that satisfies the schema.")
 

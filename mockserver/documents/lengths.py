@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import orjson
 
-from mockserver.documents.grammar import Impossible, Words, is_valid, make_document
+from mockserver.documents.grammar import Impossible, Words, make_document
 from mockserver.rng import Random
+from promptset.json_schemas import accepts
 from promptset.tokens import Tokenizer
 
 _ADJUSTMENTS = 6
@@ -71,7 +72,7 @@ class DocumentMaker:
         # The last strings first: that looks most like an answer that goes on.
         for place in [*_strings(document)][: -_STRINGS_TRIED - 1 : -1]:
             told = place.read()
-            if not is_valid(schema, place.write(document, f"{told} more")):
+            if not accepts(schema, place.write(document, f"{told} more")):
                 place.write(document, told)
                 continue
             added = tokens - self.count(text)
@@ -79,7 +80,7 @@ class DocumentMaker:
                 more = self._words(added, rng)
                 longer = orjson.dumps(place.write(document, f"{told} {more}" if told else more)).decode()
                 miss = tokens - self.count(longer)
-                if miss == 0 and is_valid(schema, orjson.loads(longer)):
+                if miss == 0 and accepts(schema, orjson.loads(longer)):
                     return longer
                 added = max(1, added + miss)
             place.write(document, told)

@@ -111,7 +111,6 @@ class ArrivingRequest:
             self._start(self._limits.head_s if self.in_head else self._limits.body_s)
 
     def begin(self) -> None:
-        """A head begins."""
         self.in_head = self.in_message = True
         self.body_bytes = 0
         self._other = -self._now  # What came before it in the read is not its own.
@@ -124,7 +123,6 @@ class ArrivingRequest:
         return size > self._limits.head_bytes
 
     def end_head(self) -> None:
-        """The head is complete."""
         self.in_head = False
         self._other = -self._now
         self.stop()
@@ -137,7 +135,6 @@ class ArrivingRequest:
             self.is_large = True
 
     def end(self) -> None:
-        """The request has arrived."""
         self.in_message = False
         self.stop()
 

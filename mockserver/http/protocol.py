@@ -221,7 +221,6 @@ class MockProtocol(asyncio.Protocol):
             self._state.tasks.discard(exchange)
 
     def on_complete(self, exchange: Exchange) -> None:
-        """A response is complete."""
         self._forget(exchange)
         self._release_memory()
         self._state.total_requests += 1
@@ -262,7 +261,6 @@ class MockProtocol(asyncio.Protocol):
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
         if self._is_read_paused:
             self._is_read_paused = False
             self.transport.resume_reading()

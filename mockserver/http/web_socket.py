@@ -242,7 +242,6 @@ class WebSocket:
     # The connection of a response.
 
     def frame(self, message: bytes) -> bytes:
-        """The bytes of a text message."""
         self._talk.on_sent(message)
         return self._socket.send(TextMessage(message.decode()))
 

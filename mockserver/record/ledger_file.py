@@ -77,7 +77,6 @@ class LedgerFile:
         return len(self._unwritten)
 
     def state(self) -> dict[str, Any]:
-        """The state of the file, for `/truth`."""
         return {"unwritten": self.unwritten, "lost": self.lost, "error": self.error}
 
     def append(self, lines: Sequence[bytes] = ()) -> None:

@@ -30,7 +30,6 @@ class ReplyStyle:
 
     @classmethod
     def of(cls, config: MockConfig) -> ReplyStyle:
-        """The style of a configuration."""
         reasons = config.reasoning_tokens is not None
         return cls(reasons, config.reasoning_field, config.finish, frozenset(config.reply_details))
 
@@ -47,7 +46,6 @@ class ReplyStyle:
         self, params: RequestParams, choices: tuple[Choice, ...], endpoint: Endpoint, reply_id: str, created: int,
         model: str, input_count: TokenCount,
     ) -> Content:  # fmt: skip
-        """The content of a reply of these choices."""
         reasons = self.reasons and endpoint.is_chat
         identity = ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons, self.details)
         frames = endpoint.frames(identity, params)

@@ -91,7 +91,6 @@ class Reply:
             writer.content.input_count.when_known(self._send_rest)
 
     def tokens_of(self, choice: int) -> int:
-        """The tokens of a choice so far."""
         return self.writer.tokens_of(choice)
 
     def has_ended(self, choice: int) -> bool:

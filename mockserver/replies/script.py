@@ -94,14 +94,12 @@ class TextScript:
     """After the last token. None until the tokens of the prompt are counted, if usage needs them."""
 
     def lines(self) -> Iterator[Line]:
-        """Every line."""
         for token, due_ns in enumerate(accumulate(self.gaps_ns, initial=self.due_ns)):
             for line in self.lines_of(token):
                 yield line._replace(due_ns=due_ns)
         yield from self.end_lines()
 
     def lines_of(self, token: int) -> list[Line]:
-        """The lines of a token."""
         if 0 < token < len(self.texts) - 1:
             return [Line(Act.EVENT, self.before + orjson.dumps(self.texts[token]) + self.after, _TOKEN)]
         return [_line(Act.EVENT, event, 0) for event in (self.last if token else self.first)]

@@ -82,7 +82,6 @@ class ScriptWriter(ABC):
         """The first bytes of a stream were sent."""
 
     def tokens_of(self, choice: int) -> int:
-        """The tokens of a choice so far."""
         return self._given[choice]
 
     def has_ended(self, choice: int) -> bool:

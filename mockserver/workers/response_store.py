@@ -116,7 +116,6 @@ class ResponseStore:
             return self._forget(_digest(response_id))
 
     def clear(self) -> None:
-        """Forget all."""
         with self._lock:
             for slot in range(min(self._most, self._words[_NEXT])):
                 self._words[self._digests + slot] = 0

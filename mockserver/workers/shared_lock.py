@@ -18,7 +18,6 @@ class SharedLock:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the lock)
 
     def __enter__(self) -> None:
-        """Hold it."""
         if sys.platform != "win32" and not self._alone:  # On Windows the process is the only one.
             fcntl.lockf(self._file, fcntl.LOCK_EX)
 

@@ -37,12 +37,14 @@ CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 NEVER_MATTER = ("strict",)
 """Arguments that only guard against mistakes: those of `zip`."""
 LEFT_ALONE = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of a file: the `index`th of its changes, on a line of the statement that begins on the line `first`."""
+    """A change of a file: the `index`th of its changes, on a line of the statement that begins on the line `first`.
+    `inside` a function, it takes effect when the function is called, else when the file is imported."""
 
     path: str
     index: int
@@ -51,11 +53,17 @@ class Mutant:
     before: str
     after: str
     statement: str
+    inside: bool
 
     @property
     def change(self) -> str:
         """How lists name it."""
         return f"{self.before} -> {self.after}"
+
+    @property
+    def lines(self) -> range:
+        """From the head of the statement to the changed part."""
+        return range(self.first, self.line + 1)
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ class _Change:
     place: int | None
     new: ast.AST
     statement: ast.stmt
+    inside: bool
 
     @property
     def old(self) -> ast.AST:
@@ -86,8 +95,8 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
     for index, change in enumerate(_changes(ast.parse(source))):
         first = change.statement.lineno
         line = getattr(change.old, "lineno", first)
-        before, after = _short(change.old), _short(change.new)
-        found.append(Mutant(path, index, first, line, before, after, " ".join(lines[line - 1].split())))
+        before, after, text = _short(change.old), _short(change.new), " ".join(lines[line - 1].split())
+        found.append(Mutant(path, index, first, line, before, after, text, change.inside))
     return found
 
 
@@ -107,10 +116,10 @@ def _short(node: ast.AST) -> str:
 
 
 def _changes(tree: ast.Module) -> Iterator[_Change]:
-    yield from _within(tree, tree.body[0] if tree.body else ast.Pass(lineno=1))
+    yield from _within(tree, tree.body[0] if tree.body else ast.Pass(lineno=1), False)
 
 
-def _within(node: ast.AST, statement: ast.stmt) -> Iterator[_Change]:
+def _within(node: ast.AST, statement: ast.stmt, inside: bool) -> Iterator[_Change]:
     for name, value in ast.iter_fields(node):
         if name in NOT_CODE or (isinstance(node, ast.ClassDef) and name == "keywords"):
             continue
@@ -118,9 +127,10 @@ def _within(node: ast.AST, statement: ast.stmt) -> Iterator[_Change]:
             if not isinstance(child, ast.AST) or isinstance(child, LEFT_ALONE) or _has_no_effect(child):
                 continue
             around = child if isinstance(child, ast.stmt) else statement
+            body = inside or (name == "body" and isinstance(node, FUNCTIONS))
             for new in _instead_of(child):
-                yield _Change(node, name, place, ast.copy_location(new, child), around)
-            yield from _within(child, around)
+                yield _Change(node, name, place, ast.copy_location(new, child), around, body)
+            yield from _within(child, around, body)
 
 
 def _has_no_effect(node: ast.AST) -> bool:

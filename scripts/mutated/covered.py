@@ -1,40 +1,43 @@
-"""Which tests run which line, measured once with the code as it is; also the plugin of pytest that tells them apart."""
+"""Which tests run which line. It is measured once for each file of tests, and kept in a cache outside the tree."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import coverage
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ONLY = "not processes and not slow"
+from mutated.changes import Mutant
+
 MOST_SECONDS = 20.0
 """Processor time of the tests that a mutant is tried with, at most."""
+KEPT_S = 14 * 86400
+Around = Callable[[pytest.Item], AbstractContextManager[None]]
+"""What is done before and after each case of a test."""
+SHARED = ("tests/conftest.py", "tests/*/conftest.py", "tests/support/*.py")
 
 
 @dataclass(frozen=True)
 class Covered:
-    """`tests[file][line]`: the test functions that run a line; `seconds[test]`: the processor time of all its cases."""
+    """`tests[file][line]`: the test functions that run a line, "" if it runs before any; `seconds[test]`: the processor time
+    of all its cases."""
 
-    tests: dict[str, dict[int, list[str]]]
+    tests: dict[str, dict[int, set[str]]]
     seconds: dict[str, float]
-    lines: dict[str, tuple[int, int, int, int]]
-    """Of a file: statements, of which run, ways out of branches, of which taken."""
 
-    def of(self, path: str, first: int, last: int) -> list[str]:
-        """The tests that run one of these lines: of the nearest file, then the cheapest; at most MOST_SECONDS of them."""
-        lines, stem = self.tests.get(path, {}), Path(path).stem
-        found = {test for line in range(first, last + 1) for test in lines.get(line, ()) if test}
-        if not found and any("" in lines.get(line, ()) for line in range(first, last + 1)):
+    def of(self, mutant: Mutant) -> list[str]:
+        """The tests that run its lines: of the nearest file, then the cheapest; at most MOST_SECONDS of them."""
+        lines, stem = self.tests.get(mutant.path, {}), Path(mutant.path).stem
+        found = {test for line in mutant.lines for test in lines.get(line, ()) if test}
+        if not found and self.before_tests(mutant):
             # It runs when the module is imported: whoever uses the module may notice.
             found = {test for tests in lines.values() for test in tests if test}
             # So may tests that are named after it: what makes a value of its classes is no line of its text.
@@ -49,60 +52,83 @@ class Covered:
                 chosen[test.partition("::")[0]].append(test)
         return [test for tests in chosen.values() for test in tests]
 
+    def cost(self, tests: Sequence[str]) -> float:
+        """Their processor time, in seconds."""
+        return sum(self.seconds.get(test, 0.0) for test in tests)
 
-def measured(sources: Sequence[str], tests: Sequence[str], folder: Path) -> Covered:
-    """Run the tests once, under coverage. Raises SystemExit where one fails: nothing could be learnt from mutants then."""
-    data = folder / "coverage"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "MUTANTS_SECONDS": str(folder / "seconds.json")}
-    ran = subprocess.run(
-        [
-            sys.executable, "-m", "coverage", "run", "--branch", "--rcfile=/dev/null", f"--data-file={data}",
-            f"--include={','.join(sources)}",
-            "-m", "pytest", "-n", "0", "-q", "-m", ONLY, "-p", "no:cacheprovider", "-p", "mutated.covered", *tests,
-        ],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if ran.returncode:
-        raise SystemExit(f"error: the tests fail with the code as it is:\n{ran.stdout[-3000:]}{ran.stderr[-1000:]}")
-    read = coverage.CoverageData(str(data))
-    read.read()
-    analysis = coverage.Coverage(data_file=str(data), config_file=False, branch=True)
-    analysis.load()
-    found: dict[str, dict[int, list[str]]] = {}
-    lines = {}
-    for source in sources:
-        path = str(ROOT / source)
-        found[source] = read.contexts_by_lineno(path)
-        numbers = analysis._analyze(path).numbers
-        lines[source] = (
-            numbers.n_statements,
-            numbers.n_statements - numbers.n_missing,
-            numbers.n_branches,
-            numbers.n_branches - numbers.n_missing_branches,
-        )
-    return Covered(found, json.loads((folder / "seconds.json").read_text()), lines)
+    def before_tests(self, mutant: Mutant) -> bool:
+        """Whether one of its lines runs when the code or the tests are imported."""
+        return any("" in self.tests.get(mutant.path, {}).get(line, ()) for line in mutant.lines)
 
 
-_SECONDS: dict[str, float] = defaultdict(float)
+class Kept:
+    """What is known of files of tests: each has a file in the cache, named after its text and that of the sources."""
 
+    def __init__(self, sources: Sequence[str], tests: Sequence[str]) -> None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trueload-mutants"
+        cache.mkdir(parents=True, exist_ok=True)
+        for old in cache.iterdir():
+            if old.stat().st_mtime < time.time() - KEPT_S:
+                old.unlink(missing_ok=True)
+        self.sources = sources
+        shared = [*sources, *(str(path) for pattern in SHARED for path in sorted(Path().glob(pattern)))]
+        texts = {path: hashlib.sha256(path.encode() + Path(path).read_bytes()).digest() for path in [*shared, *tests]}
+        common = b"".join(texts[path] for path in shared)
+        self.files = {test: cache / hashlib.sha256(common + texts[test]).hexdigest() for test in tests}
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """What runs from here on is run by this test."""
-    test = item.nodeid.partition("[")[0]
-    current = coverage.Coverage.current()
-    if current is not None:
-        current.switch_context(test)
-    began = time.process_time()
-    try:
-        return (yield)
-    finally:
-        _SECONDS[test] += time.process_time() - began
-        if current is not None:
+    def begin(self) -> None:
+        """Before the code is imported: from here on what runs is known, if a file has to be measured."""
+        if self.missing():
+            paths = [str(Path(source).resolve()) for source in self.sources]
+            coverage.Coverage(data_file=None, config_file=False, include=paths).start()
+
+    def end(self) -> None:
+        """What runs from here on is of no interest."""
+        if (current := coverage.Coverage.current()) is not None:
+            current.stop()
+
+    def missing(self) -> list[str]:
+        """The files of tests that have to be measured."""
+        return [test for test, file in self.files.items() if not file.exists()]
+
+    def read(self) -> Covered:
+        """All of it."""
+        covered = Covered({}, {})
+        for file in self.files.values():
+            seconds, tests = json.loads(file.read_text())
+            os.utime(file)
+            covered.seconds.update(seconds)
+            for source, lines in tests.items():
+                of = covered.tests.setdefault(source, {})
+                for line, names in lines.items():
+                    of.setdefault(int(line), set()).update(names)
+        return covered
+
+    def measure(self, test_file: str, run: Callable[[Around], int]) -> int:
+        """Run the tests of a file under the coverage that was begun before the code was imported, and keep what they ran."""
+        current = coverage.Coverage.current()
+        assert current is not None
+        seconds: dict[str, float] = defaultdict(float)
+
+        @contextmanager
+        def around(item: pytest.Item) -> Iterator[None]:
+            current.switch_context(function_of(item))
+            began = time.process_time()
+            yield
+            seconds[function_of(item)] += time.process_time() - began
             current.switch_context("")
 
+        if failed := run(around):
+            return failed
+        data = current.get_data()
+        paths = {source: str(Path(source).resolve()) for source in self.sources}
+        tests = {source: data.contexts_by_lineno(path) for source, path in paths.items()}
+        unfinished = self.files[test_file].with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps([seconds, tests]))
+        unfinished.rename(self.files[test_file])
+        return 0
 
-def pytest_sessionfinish() -> None:
-    """Write down how long each test took."""
-    if where := os.environ.get("MUTANTS_SECONDS"):
-        Path(where).write_text(json.dumps(_SECONDS))
+
+def function_of(item: pytest.Item) -> str:
+    """The test of which this is a case."""
+    return item.nodeid.partition("[")[0]

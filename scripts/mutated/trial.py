@@ -1,28 +1,56 @@
-"""Trying a mutant: a fork imports the changed module in place of the file and runs tests. No file is written."""
+"""Trials: forks in which tests are run, with the code as it is or with a change of it. No file of the tree is written."""
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
+import importlib
 import os
 import resource
+import shutil
 import signal
 import sys
-import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from itertools import islice
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
+from typing import Any
 
 import pytest
 
 from mutated.changes import Mutant, mutated
-from mutated.covered import ONLY, ROOT
 
-KILLED, TIMED_OUT, SURVIVED, NOT_RUN = "killed", "timed out", "survived", "not run"
+KILLED, TIMED_OUT, SURVIVED, NOT_RUN, COLD = "killed", "timed out", "survived", "not run", "cold"
+STATUS_COLD = 77
+"""What a trial returns if its change must be there before the code is imported."""
 WALL_FACTOR = 20
 """Of the processor time that a trial may take: the machine may be busy."""
+MOST_BYTES = 6 << 30
+FLAGS = [
+    "-n", "0", "-x", "-q", "-m", "not processes and not slow", "-p", "no:cacheprovider", "--hypothesis-seed=0",
+    "--timeout=0", "--capture=sys", "--assert=plain", "--tb=short",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Of a mutant or a file of tests. `run` returns the status of the fork; without `seconds` it has no limits."""
+
+    of: Any
+    run: Callable[[], int]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a trial: `failed` is the test that failed first, `output` the end of what was printed."""
+
+    of: Any
+    outcome: str
+    failed: str | None = None
+    output: str = ""
 
 
 def warm() -> None:
@@ -34,87 +62,90 @@ def warm() -> None:
     assert not ours, f"a fork would find these unchanged: {ours}"
 
 
-def module_of(path: str) -> str:
-    """The name under which a file is imported."""
-    parts = Path(path).with_suffix("").parts
-    parts = parts[1:] if parts[0] == "datasets" else parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[Ended]:
+    """The trials in the order in which they end, `processes` of them at a time."""
+    waiting, running = iter(trials), dict[int, Trial]()
+    while True:
+        running |= {_forked(trial, folder): trial for trial in islice(waiting, processes - len(running))}
+        if not running:
+            return
+        pid, status = os.wait()
+        with suppress(ProcessLookupError):  # What the tests started and left behind.
+            os.killpg(pid, signal.SIGKILL)
+        own = folder / str(pid)
+        failed = (own / "failed").read_text() if (own / "failed").exists() else None
+        output = (own / "output").read_text(errors="replace")[-4000:]
+        shutil.rmtree(own, ignore_errors=True)
+        yield Ended(running.pop(pid).of, _outcome(status), failed, output)
 
 
-class _Changed(importlib.machinery.SourceFileLoader):
-    def __init__(self, name: str, path: str, index: int) -> None:
-        super().__init__(name, path)
-        self._index = index
-
-    def get_code(self, fullname: str) -> CodeType:
-        tree = mutated(Path(self.path).read_text(encoding="utf-8"), self._index)
-        return compile(tree, self.path, "exec")
+def _outcome(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        late = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM)
+        return TIMED_OUT if late else KILLED
+    return {0: SURVIVED, STATUS_COLD: COLD}.get(os.WEXITSTATUS(status), KILLED)
 
 
-class _InFront:
-    """Finds the changed module, in front of pytest's own finder too: that reads packages with plugins itself."""
-
-    def __init__(self, mutant: Mutant) -> None:
-        self._name, self._mutant = module_of(mutant.path), mutant
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_configure(self) -> None:
-        sys.meta_path.insert(0, self)
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if name != self._name:
-            return None
-        file = str(ROOT / self._mutant.path)
-        return importlib.util.spec_from_file_location(name, file, loader=_Changed(name, file, self._mutant.index))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A fork that tries a mutant."""
-
-    mutant: Mutant
-    pid: int
-    deadline: float
-    log: Path
-
-    def outcome(self, wait: bool = False) -> str | None:
-        """What became of the mutant; None while its tests run."""
-        ended, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
-        if not ended:
-            if time.monotonic() < self.deadline:
-                return None
-            os.killpg(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            return TIMED_OUT
-        if os.WIFSIGNALED(status):
-            return TIMED_OUT if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) else KILLED
-        return SURVIVED if os.WEXITSTATUS(status) == 0 else KILLED
-
-
-def begin(mutant: Mutant | None, tests: Sequence[str], seconds: float, log: Path) -> Trial:
-    """Fork, and run the tests there until one fails. Without a mutant the code is as it is."""
-    limit_s = round(10 + 5 * seconds)
+def _forked(trial: Trial, folder: Path) -> int:
     sys.stdout.flush()
-    pid = os.fork()
-    if pid:
-        return Trial(mutant or Mutant("", 0, 0, 0, "", "", ""), pid, time.monotonic() + WALL_FACTOR * limit_s, log)
+    if pid := os.fork():
+        return pid
     try:
         os.setsid()
-        output = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+        own = folder / str(os.getpid())
+        own.mkdir()
+        os.environ |= {"PYTEST_DEBUG_TEMPROOT": str(own), "TOKENIZERS_PARALLELISM": "false"}
+        output = os.open(own / "output", os.O_CREAT | os.O_WRONLY)
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
-        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        changed = [] if mutant is None else [_InFront(mutant)]
-        sys.meta_path[:0] = changed
-        flags = ["-n", "0", "-x", "-q", "-m", ONLY, "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=line"]
-        flags += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # xdist is imported already.
-        status = int(pytest.main([*flags, "--timeout=0", *tests], changed))
+        if trial.seconds is not None:
+            limit_s = round(10 + 5 * trial.seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
+            resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+            signal.alarm(WALL_FACTOR * limit_s)
+        status = trial.run()
         sys.stdout.flush()
         os._exit(status)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(70)
+
+
+class Noticed:
+    """A plugin of pytest that writes down which test failed first."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test that is tried again has not failed yet."""
+        if report.failed:
+            print(report.nodeid, report.longreprtext, flush=True)
+            Path(os.environ["PYTEST_DEBUG_TEMPROOT"], "failed").write_text(report.nodeid)
+
+
+def run_anew(mutant: Mutant | None, tests: Sequence[str]) -> int:
+    """Run tests in a process that has not imported the code yet, and imports the mutant instead."""
+    if mutant is not None:
+        import_changed(mutant)
+    return int(pytest.main([*FLAGS, *tests], [Noticed()]))
+
+
+def module_of(path: str) -> str:
+    """The name under which a file is imported."""
+    return path.removeprefix("datasets/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def import_changed(mutant: Mutant) -> None:
+    """Have the changed module imported in place of the file."""
+    of_file, changed = SourceFileLoader.get_code, module_of(mutant.path)
+
+    def get_code(self: SourceFileLoader, name: str) -> CodeType | None:
+        return compiled(mutant) if name == changed else of_file(self, name)
+
+    SourceFileLoader.get_code = get_code  # type: ignore[assignment, method-assign]
+
+
+def compiled(mutant: Mutant, changed: bool = True) -> CodeType:
+    """The code of its module, with its change or without."""
+    path = Path(mutant.path).resolve()
+    source = path.read_text(encoding="utf-8")
+    return compile(mutated(source, mutant.index) if changed else source, str(path), "exec", dont_inherit=True)

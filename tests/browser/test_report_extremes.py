@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -46,7 +46,7 @@ def run_of_huge_values(path: Path) -> Path:
     chance = random.Random(1)
     firsts = [180_000 * chance.lognormvariate(0, 0.3) for _ in range(60)]
     slow = [[first + 400.0 * k for k in range(5)] for first in firsts]
-    huge = {"tokens": None, "n": 1_000_000, "input_tokens": 1_000_000, "bytes_sent": 4 * 10**9}
+    huge: dict[str, Any] = {"tokens": None, "n": 1_000_000, "input_tokens": 1_000_000, "bytes_sent": 4 * 10**9}
     records = [made_record(i, sent_ms=5_000.0 * i, chunks_ms=chunks, **huge) for i, chunks in enumerate(slow)]
     return write_run(path, records, settings={"rate": 0.2, "slo": ["ttft:p99<1000000ms"]}, model=NAME)
 

@@ -7,19 +7,18 @@ a busy machine too.
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.calm import calm_but_for
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.record_rows import written_rows
 from tests.support.run_process import summary, wait_for
 from tests.support.stopped import go_on, stop
 from tests.support.timing import timing
@@ -42,7 +41,7 @@ def words(url: str, tmp_path: Path, *more: str) -> list[str]:
 def under_way(url: str, tmp_path: Path, workers: int, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A load without an end, of which every worker has written records. Ctrl-C ends it behind the block."""
     with process(words(url, tmp_path, "--duration", "600s", "--workers", str(workers), *more)) as running:
-        wait_for(lambda: running.poll() is not None or all(map(written, files(tmp_path, workers))))
+        wait_for(lambda: running.poll() is not None or all(map(written_rows, files(tmp_path, workers))))
         yield running
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=PATIENCE_S)
@@ -53,15 +52,9 @@ def files(tmp_path: Path, workers: int) -> list[Path]:
     return [tmp_path / "run" / name for name in names]
 
 
-def written(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file."""
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
-
-
 def lasted_s(tmp_path: Path, workers: int = 1) -> float:
     """For how long there has been load."""
-    began_ns: int = min(row["sent_ns"] for path in files(tmp_path, workers) for row in written(path))
+    began_ns: int = min(row["sent_ns"] for path in files(tmp_path, workers) for row in written_rows(path))
     return (time.monotonic_ns() - began_ns) / 1e9
 
 
@@ -75,7 +68,9 @@ def stop_for(pid: int, seconds: float) -> None:
 def sends_again(tmp_path: Path, workers: int = 1) -> None:
     """Wait until every worker has written a request that it sent from now on: the pause is over for its users too."""
     now_ns = time.monotonic_ns()
-    wait_for(lambda: all(any(row["sent_ns"] > now_ns for row in written(path)) for path in files(tmp_path, workers)))
+    wait_for(
+        lambda: all(any(row["sent_ns"] > now_ns for row in written_rows(path)) for path in files(tmp_path, workers))
+    )
 
 
 @timing(

@@ -212,8 +212,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.child_process", "bench.process.event_loop",
-         "bench.proxy", "bench.records", "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.companion", "bench.proxy", "bench.records",
+         "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset({"bench.proxy"}),
@@ -233,7 +233,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.telemetry.task": frozenset(),
     "bench.telemetry.exporting": frozenset(
         {"bench.config", "bench.endpoints.choice", "bench.errors", "bench.machine.identity",
-         "bench.process.child_process", "bench.process.event_loop", "bench.telemetry"}
+         "bench.process.companion", "bench.telemetry"}
     ),
     "bench.config": frozenset(
         {"bench.accuracy.load_shape", "bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog",
@@ -264,7 +264,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
-         "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
+         "bench.modes", "bench.process.child_process", "bench.process.companion", "bench.process.interpreter",
          "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.growing_file",
          "bench.run_files.load_change", "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport",
          "bench.workload", "promptset"}

@@ -13,6 +13,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.help_text": frozenset(),
     "promptset.depth": frozenset(),
     "promptset.header_values": frozenset(),
+    "promptset.json_schemas": frozenset(),
     "promptset.whole_file": frozenset(),
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
@@ -97,7 +98,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     # Questions with known answers; who solves one reads its text alone.
     "promptset.probes": frozenset(
-        {"promptset.chat", "promptset.errors", "promptset.loaders.containers", "promptset.rng", "promptset.tools"}
+        {"promptset.chat", "promptset.errors", "promptset.json_schemas", "promptset.loaders.containers", "promptset.rng",
+         "promptset.tools"}
     ),
     "promptset.sessions": frozenset(
         {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",

@@ -78,7 +78,7 @@ def certified(
         summary = summary | {"latency": latency}
     found = certify(directory, filled(SummaryNumbers, summary), measured, start_ns=START_NS, **more)
     assert found is not None
-    return to_plain(found.calibration()) | {"plots": to_plain(found.plots)}
+    return to_plain(found[0]) | {"plots": to_plain(found[1])}
 
 
 def judged(rows: dict[str, Any]) -> Verdict:

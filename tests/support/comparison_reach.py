@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.comparison.compare import Comparison, Method, compare
+from bench.comparison.compare import LEAST_PAIRS, Comparison, Method, compare
 from bench.comparison.numbers import ERRORS, OUTPUT, SHARE_MARGIN, TPOT, TTFT
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun, Side
@@ -25,14 +25,18 @@ from bench.results.baseline import BaselineRun
 from bench.results.summary import RunSummary
 from bench.statistics.between_runs import (
     ALPHA,
+    MARGIN,
     Answer,
+    RunInterval,
     RunShare,
     error_by_chance,
+    error_within_runs,
     few_candidates,
     paired,
     welch,
 )
 from bench.statistics.gate import Verdict
+from bench.statistics.intervals import Interval, quantile_intervals
 from tests.support.results import filled, origin
 from tests.support.statistics_claims import WARM_S, Load
 
@@ -149,6 +153,26 @@ def error_alarms(comparisons: range, runs: tuple[int, int], *, n: int, rate: flo
         found = test(*shares, ratio=False, least_error=error_by_chance(a, b))
         alarms += found.answer(SHARE_MARGIN, 4 * found.p) is Answer.DIFFERS
     return alarms
+
+
+def alarms_between_modes(comparisons: range, runs: tuple[int, int]) -> int:
+    """How many comparisons of a server with itself say that its p50 differs, which lies between two modes: half of the 400
+    requests of a run take 10 ms, half 20."""
+    alarms = 0
+    for comparison in comparisons:
+        rng = np.random.default_rng([comparison, 31])
+        sides = [[_between_modes(rng) for _ in range(many)] for many in runs]
+        a, b = ([run.value for run in side] for side in sides)
+        found = welch(a, b, within=error_within_runs(*sides) if min(runs) < LEAST_PAIRS else 0.0)
+        alarms += found.answer(MARGIN, 4 * found.p) is Answer.DIFFERS
+    return alarms
+
+
+def _between_modes(rng: np.random.Generator) -> RunInterval:
+    values = np.where(rng.random(400) < 0.5, 10.0, 20.0) * np.exp(rng.normal(0, 0.02, 400))
+    interval = quantile_intervals(values, {"p50": 0.5})["p50"]
+    assert isinstance(interval, Interval)
+    return RunInterval(float(np.quantile(values, 0.5)), interval.low, interval.high)
 
 
 def gate_alarms(gates: range, *, spread: float, change: float = 0.0, runs: int = 5, baseline: int = 5) -> int:

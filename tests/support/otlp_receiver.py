@@ -34,7 +34,7 @@ def plain(attributes: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """What has arrived. `open`: while it is not set, an export waits for its answer."""
+    """What has arrived. `open`: while it is not set, an export waits for its answer. `asked`: an export is there."""
 
     def __init__(self) -> None:
         self.metrics: list[ExportMetricsServiceRequest] = []
@@ -42,6 +42,7 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.open = threading.Event()
         self.open.set()
+        self.asked = threading.Event()
         self.status = 200
         self.url = ""
 
@@ -88,6 +89,7 @@ def otlp_receiver(port: int = 0) -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
+            collector.asked.set()
             collector.open.wait()
             answer = b""
             if collector.status == 200:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from bench.records import from_line
 def record_rows(path: Path) -> list[dict[str, Any]]:
     """A dict of every field for each line of a requests.jsonl, in its order."""
     return [row_of(line) for line in path.read_bytes().splitlines()]
+
+
+def written_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file to which a run still writes, as they are there."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
 
 def row_of(line: bytes) -> dict[str, Any]:

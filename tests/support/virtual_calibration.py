@@ -358,8 +358,8 @@ def calibrated(
     certificate = certify(directory, typed, measured, start_ns=start_ns,
                         truth=truth, planned=(START + offset_ns for offset_ns in planned(seed)))  # fmt: skip
     assert certificate is not None
-    calibration = certificate.calibration()
-    found = to_plain(calibration) | {"plots": to_plain(certificate.plots)}
+    calibration, plots = certificate
+    found = to_plain(calibration) | {"plots": to_plain(plots)}
     verdict = judge(RunEvidence(summary=typed, open_loop=True, exact_lengths=False, calibration=calibration), Limits())
     told = filled(RunSummary, {**numbers, "verdict": {"status": verdict.status, "reasons": verdict.reasons}})
     return Calibrated(found, verdict, exit_status(told), numbers)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -77,15 +81,17 @@ def test_a_mutant_differs_from_the_file_in_its_change_alone(script: ModuleType) 
 
 
 def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: ModuleType) -> None:
-    tests = {7: ["tests/test_b.py::test_x", "tests/test_a.py::test_y", "tests/test_a.py::test_z"], 9: [""]}
+    Covered = importlib.import_module("mutated.covered").Covered
+    tests = {7: {"tests/test_b.py::test_x", "tests/test_a.py::test_y", "tests/test_a.py::test_z"}, 9: {""}}
     seconds = {"tests/test_b.py::test_x": 1.0, "tests/test_a.py::test_y": 12.0, "tests/test_a.py::test_z": 7.5}
-    covered = script.Covered({"bench/a.py": tests}, seconds, {})
-    assert covered.of("bench/a.py", 6, 8) == ["tests/test_a.py::test_z", "tests/test_a.py::test_y"]
-    assert covered.of("bench/a.py", 1, 6) == []
+    (mutant, *_) = script.mutants_of("bench/a.py", SOURCE)
+    covered = Covered({"bench/a.py": tests}, seconds)
+    assert covered.of(replace(mutant, first=6, line=8)) == ["tests/test_a.py::test_z", "tests/test_a.py::test_y"]
+    assert covered.of(replace(mutant, first=1, line=6)) == []
     # What runs when the module is imported may be noticed by each test that uses the module, or has its name.
-    assert len(covered.of("bench/a.py", 9, 9)) == 2
-    named = script.Covered({"bench/facts.py": {9: [""]}}, seconds | {"tests/test_facts.py::test_v": 1.0}, {})
-    assert named.of("bench/facts.py", 9, 9) == ["tests/test_facts.py::test_v"]
+    assert len(covered.of(replace(mutant, first=9, line=9))) == 2
+    named = Covered({"bench/facts.py": {9: {""}}}, seconds | {"tests/test_facts.py::test_v": 1.0})
+    assert named.of(replace(mutant, path="bench/facts.py", first=9, line=9)) == ["tests/test_facts.py::test_v"]
 
 
 def test_the_table_counts_those_that_a_test_could_notice(script: ModuleType) -> None:
@@ -121,3 +127,128 @@ def test_every_equivalent_mutant_is_one_of_its_file_and_has_a_reason(script: Mod
             assert one.keys() == {"line", "mutant", "why"}
             assert (" ".join(one["line"].split()), " ".join(one["mutant"].split())) in known, (file, one)
             assert one["why"]
+
+
+PLANTED = {
+    "shape.py": """
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass
+class Box:
+    width: int = 2  # killed
+    height: int = 3  # survived
+
+    def area(self):
+        return self.width * self.height  # killed
+
+    @property
+    def edge(self):
+        return self.width + self.height  # killed
+
+    @staticmethod
+    def sides():
+        return 4  # survived
+
+
+def grown(by=1):  # killed
+    def grow(value):
+        return value + by  # killed
+    return grow
+
+
+def both(a, b):
+    return lambda: a and b  # killed
+
+
+def early(value):
+    return value + 2  # killed
+
+
+@cache
+def double(value):
+    return value * 2  # killed
+
+
+def steps(end):
+    for each in range(end):
+        yield each + 5  # killed
+
+
+async def later(value):
+    return value - 1  # killed
+
+
+def unused(value):
+    return value + 1  # not run
+
+
+ADD, EARLY = grown(), early(3)  # killed
+BOTH = both("a", "b"), both("", "b")
+SEVEN, EIGHT = (lambda: 7), (lambda: 8)  # killed
+ODD = [2 * n + 1 for n in range(3)]  # killed
+""",
+    "late.py": "SIZE = 6  # killed",
+    "test_shape.py": """
+import asyncio
+from pathlib import Path
+
+import shape
+
+def test_boxes():
+    assert (shape.Box(height=1).width, shape.Box(2, 3).area(), shape.Box(2, 3).edge) == (2, 6, 5)
+    shape.Box.sides()
+
+def test_functions():
+    assert (shape.ADD(1), [both() for both in shape.BOTH], shape.EARLY, shape.double(3)) == (2, ["b", ""], 5, 6)
+    assert (list(shape.steps(2)), asyncio.run(shape.later(3))) == ([5, 6], 2)
+    assert (shape.SEVEN(), shape.EIGHT(), shape.ODD) == (7, 8, [1, 3, 5])
+
+def test_a_module_that_is_imported_late():
+    from late import SIZE
+    assert SIZE == int(Path("six").read_text())
+""",
+    "pytest.ini": "[pytest]\npythonpath = .\nmarkers = slow\n  processes\n",
+    "six": "6",
+}
+TRY_ALL = """
+import json
+import sys
+from pathlib import Path
+from mutants import tried
+from mutated.changes import mutants_of
+from mutated.covered import Kept
+from mutated.trial import warm
+
+warm()
+sources = ["shape.py", "late.py"]
+mutants = [mutant for path in sys.argv[1:] for mutant in mutants_of(path, Path(path).read_text())]
+kept = Kept(sources, ["test_shape.py"])
+print(json.dumps([len(kept.missing()), [[one.of.path, one.of.line, one.outcome] for one in tried(kept, mutants, 2)]]))
+"""
+
+
+@pytest.mark.processes
+def test_each_kind_of_change_is_noticed_where_a_test_looks_and_only_there(script: ModuleType, tmp_path: Path) -> None:
+    for name, text in PLANTED.items():
+        (tmp_path / name).write_text(text)
+    words = {(name, n): line.split("  # ")[1] for name in ("shape.py", "late.py")
+             for n, line in enumerate(PLANTED[name].splitlines(), 1) if "  # " in line}  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def tries(*files: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", TRY_ALL, *files], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+
+    for files, measured in ((["shape.py", "late.py"], 1), (["late.py"], 0)):
+        ran = tries(*files)
+        assert ran.returncode == 0, ran.stderr
+        missing, outcomes = json.loads(ran.stdout)
+        assert missing == measured
+        assert {(name, line) for name, line, _ in outcomes} == {place for place in words if place[0] in files}
+        assert [one for one in outcomes if one[2] != words[one[0], one[1]]] == []
+    # A test that fails with the code as it is notices nothing.
+    (tmp_path / "six").write_text("8")
+    assert "a test that noticed changes fails with the code as it is, too" in tries("late.py").stderr

@@ -47,7 +47,6 @@ class Settings(
 
     @property
     def traffic(self) -> TrafficMix | None:
-        """The classes of --mix."""
         return mix_of(self.mix)
 
     @property

@@ -56,7 +56,6 @@ class AgentSessions(Iterator[Session]):
         return Floor(system=known.head + LEAST_TOKENS, user=behind + LEAST_TOKENS, added=known.turn + LEAST_TOKENS)
 
     def plan_at(self, index: int) -> SessionPlan:
-        """The lengths of the session with this index."""
         return plan_session(self.recipe, self.seed, index, self.floor)
 
     def session_at(self, index: int) -> Session:

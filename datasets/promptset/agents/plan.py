@@ -70,7 +70,6 @@ class SessionPlan:
 
     @property
     def main(self) -> tuple[PlannedTurn, ...]:
-        """The turns of the main agent."""
         return tuple(turn for turn in self.turns if turn.agent is None)
 
 

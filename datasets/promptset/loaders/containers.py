@@ -190,7 +190,6 @@ class Lines(_OfBytes):
                 yield Entry(number, start, start + len(line), self._row(line))
 
     def value(self, start: int, end: int) -> object:
-        """The line."""
         return self._row(self._bytes(start, end))
 
     def _row(self, line: bytes) -> object:
@@ -233,7 +232,6 @@ class Csv(_OfBytes):
             raise SpecError(f"{self._path}, line {first}: not CSV: {e}") from e
 
     def value(self, start: int, end: int) -> object:
-        """The record."""
         text = self._bytes(start, end).decode(errors="surrogateescape")
         return self._row(next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter)))
 

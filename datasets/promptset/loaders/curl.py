@@ -140,7 +140,6 @@ class _Request:
         self._headers.append((name.strip(), content.strip()))
 
     def whole(self) -> tuple[str, str, Pairs, bytes]:
-        """The request."""
         if len(self.url) != 1:
             raise ValueError(
                 "it names no URL" if not self.url else f"it names {len(self.url)} URLs: write a command for each"

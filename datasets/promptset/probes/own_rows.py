@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from promptset import json_schemas
 from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.probes.values import (
@@ -15,7 +16,6 @@ from promptset.probes.values import (
     Pattern,
     Probe,
     Row,
-    Schema,
     to_json,
     user,
 )
@@ -46,7 +46,7 @@ def own_row(probe_id: str, name: str, row: Row) -> Probe:
     schema, most = row.get("schema"), row.get("max_tokens", _MOST_TOKENS)
     if schema is not None and not isinstance(schema, dict):
         problems.append("schema must be an object, a JSON schema")
-    elif schema is not None and (wrong := schema_problem(schema)) is not None:
+    elif schema is not None and (wrong := json_schemas.problem(schema)) is not None:
         problems.append(f"schema is not a JSON schema: {wrong}")
     if not isinstance(most, int) or isinstance(most, bool) or most < 1:
         problems.append("max_tokens must be a whole number from 1")
@@ -126,25 +126,12 @@ def _messages_problems(messages: object) -> list[str]:
     ]
 
 
-def schema_problem(schema: Schema) -> str | None:
-    """What is wrong with a JSON schema, or None."""
-    import jsonschema  # Large, and needed only for such rows.
-
-    if not isinstance(schema.get("$schema", ""), str):
-        return "$schema must be a text"
-    try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except jsonschema.SchemaError as e:
-        return f"at {e.json_path}, {e.message}"
-    return None
-
-
 def _parameters_problems(tools: Sequence[Tool]) -> Iterator[str]:
     for number, tool in enumerate(tools, 1):
         parameters = tool["function"].get("parameters")
         if parameters is not None and not isinstance(parameters, dict):
             yield f"the parameters of tool {number} must be an object, a JSON schema"
-        elif parameters is not None and (wrong := schema_problem(parameters)) is not None:
+        elif parameters is not None and (wrong := json_schemas.problem(parameters)) is not None:
             yield f"the parameters of tool {number} are not a JSON schema: {wrong}"
 
 

@@ -198,7 +198,6 @@ class SessionText:
         return sum(length for _, length in path) >= tokens - self._layout.tail
 
     def _text(self, covered: Sequence[_Place], *, first: bool) -> str:
-        """The text of a message."""
         bank = self._layout.bank
         texts = [self._first] if first else []
         for key, tokens in _chunks(covered):

@@ -88,28 +88,28 @@ def test_a_command_ends_well_in_a_locale_that_is_not_utf_8() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("words", "status", "stderr_too"),
     [
-        (["bench", "--help"], 0),
-        (["bench", "run", "--help-all"], 0),
-        (["bench", "--version"], 0),
-        (["bench", "run", "--rate", "x"], 2),
-        (["bench", "dataset", "--count", "1000000"], 0),
-        (["mockserver", "--help"], 0),
-        (["mockserver", "--version"], 0),
-        (["mockserver", "--preset", "list"], 0),
-        (["mockserver", "--print-completion", "bash"], 0),
-        (["mockserver", "--ttft", "x"], 2),
+        ("bench --help", 0, False),
+        ("bench run --help-all", 0, True),
+        ("bench --version", 0, False),
+        ("bench run --rate x", 2, True),
+        ("bench dataset --count 1000000", 0, False),
+        ("mockserver --help", 0, False),
+        ("mockserver --version", 0, True),
+        ("mockserver --preset list", 0, False),
+        ("mockserver --print-completion bash", 0, False),
+        ("mockserver --ttft x", 2, True),
     ],
 )
-@pytest.mark.parametrize("closed", ["stdout", "stdout and stderr"])
 def test_a_command_whose_reader_has_gone_ends_quietly_with_its_own_status(
-    words: list[str], status: int, closed: str
+    words: str, status: int, stderr_too: bool
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    stderr = writer if "stderr" in closed else subprocess.PIPE
-    done = subprocess.run([sys.executable, "-m", *words], stdout=writer, stderr=stderr, text=True, check=False)
+    stderr = writer if stderr_too else subprocess.PIPE
+    command = [sys.executable, "-m", *words.split()]
+    done = subprocess.run(command, stdout=writer, stderr=stderr, text=True, check=False)
     os.close(writer)
     assert done.returncode == status
     assert status or not done.stderr

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench.metrics import catalog
-from bench.results.certificate import METRICS
-from bench.verdict import metric_titles as verdict_titles
+from bench.results.metric_titles import in_sentence
 from bench.verdict.classes import of_class
 from bench.verdict.finding import Finding, Status, Verdict, badness, milder, worst
 from bench.verdict.limits import Band, Limits
@@ -318,9 +316,9 @@ def test_an_error_that_two_metrics_share_is_said_once() -> None:
     ]
 
 
-def test_every_metric_of_a_calibration_has_the_title_of_the_catalog() -> None:
-    for key in (*METRICS, "job_ms"):
-        assert verdict_titles.TITLES[key].casefold() == catalog.TITLES[key].casefold()
+def test_a_title_begins_small_within_a_sentence_unless_it_is_an_abbreviation() -> None:
+    titles = [in_sentence(key) for key in ("e2el_ms", "ttft_from_intended_ms", "chunk_gap_ms", "job_ms")]
+    assert titles == ["E2EL", "TTFT from due", "chunk gap", "job"]
 
 
 def test_an_error_without_a_share_and_statistics_of_no_band_are_no_sign() -> None:

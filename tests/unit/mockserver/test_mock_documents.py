@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import cache
 from typing import Any
-from unittest.mock import Mock
 
 import jsonschema
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockserver import rng
-from mockserver.documents.grammar import Impossible, check_schema, is_valid
+from mockserver.documents.grammar import Impossible, check_schema
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.documents.script import pieces_of
 from promptset.text import TokenText
@@ -126,7 +125,7 @@ def test_members_that_the_schema_does_not_name_are_left_out() -> None:
     ("schema", "says"),
     [
         ({"type": "animal"}, "not a JSON schema"),
-        ({"type": "object", "properties": {"a": {"type": "animal"}}}, "/properties/a/type"),
+        ({"type": "object", "properties": {"a": {"type": "animal"}}}, r"at \$\.properties\.a\.type"),
         ({"$ref": "#/$defs/missing"}, "cannot be used"),
         ({"type": "object", "properties": {"a": False}, "required": ["a"]}, "nsatisfiable"),
     ],
@@ -149,9 +148,3 @@ def test_the_pieces_of_a_text_are_the_text_one_per_token(text: str) -> None:
     pieces = pieces_of(tokenizer, text)
     assert "".join(pieces) == text
     assert len(pieces) == tokenizer.count_plain([text])[0]
-
-
-def test_no_address_of_a_schema_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", fetched := Mock(side_effect=OSError))
-    assert not is_valid({"$ref": "http://127.0.0.1:9/schema"}, {})
-    fetched.assert_not_called()

@@ -21,7 +21,8 @@ from bench.accuracy.causes import (
     too_many,
     whole_ms,
 )
-from bench.accuracy.number_error import NumberError
+from bench.accuracy.number_error import number_error
+from bench.results.certificate import NumberRow
 
 TRUE = {"mean": 50.0, "p50": 50.0, "p90": 54.0, "p99": 60.0, "max": 70.0}
 
@@ -169,8 +170,8 @@ def test_a_clock_that_was_set_shows_as_one_step(lags: list[float | None], step: 
 
 
 def test_a_rate_is_noticed_from_two_thousandths_on_and_explained_by_a_tenth() -> None:
-    def of_rate(measured: float, true: float = 100.0) -> NumberError:
-        return NumberError(metric="requests_per_s", stat="mean", unit="1/s", measured=measured, true=true)
+    def of_rate(measured: float, true: float = 100.0) -> NumberRow:
+        return number_error("requests_per_s", "mean", "1/s", measured=measured, true=true)
 
     assert rate_cause(of_rate(100.19), {}) is None
     assert rate_cause(of_rate(5.0, 0.0), {}) is None
@@ -179,16 +180,16 @@ def test_a_rate_is_noticed_from_two_thousandths_on_and_explained_by_a_tenth() ->
     assert just.size == 2.0
     unknown = rate_cause(of_rate(110.0), {"a": 108.9})
     assert unknown is not None
-    assert (unknown.sentence, unknown.size) == ("no known mistake gives this number", pytest.approx(10.0))
+    assert (unknown.cause, unknown.size) == ("no known mistake gives this number", pytest.approx(10.0))
     named = rate_cause(of_rate(110.0), {"b": 109.1, "c": 110.0})
     assert named is not None
-    assert named.sentence == "b"
+    assert named.cause == "b"
 
 
 def test_confused_outcomes_are_told_in_words() -> None:
     confused = {("ok", "stream_error", ""): 2, ("ok", "truncated", "truncate"): 1, ("malformed", "ok", "u2028"): 3,
                 ("reset", "ok", "gzip"): 4, ("reset", "ok", ""): 5, ("reset", "truncated", "x"): 6}  # fmt: skip
-    assert [(cause.sentence, cause.size) for cause in causes_of_outcomes(confused)] == [
+    assert [(cause.cause, cause.size) for cause in causes_of_outcomes(confused)] == [
         ("an error inside a 200 stream is counted as a success", 2.0),
         ("a reply that ended as truncated is counted as a success", 1.0),
         ("events are cut at U+2028, which ends no line: such replies are counted as malformed", 3.0),

@@ -51,11 +51,11 @@ CASES: list[tuple[str, MetricComparison, str]] = [
 def test_a_pattern_names_its_cause(what: str, comparison: MetricComparison, sentence: str) -> None:
     found = cause_of("ttft_ms", comparison)
     assert found is not None
-    assert found.sentence == sentence
+    assert found.cause == sentence
     errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.true}
     assert abs(found.size) == max(map(abs, errors.values()))
     assert found.size == errors[found.stat]
-    assert to_plain(found.result()) == {
+    assert to_plain(found) == {
         "metric": "ttft_ms",
         "stat": found.stat,
         "size": found.size,
@@ -94,4 +94,4 @@ def test_a_speed_is_wrong_where_its_time_per_token_is() -> None:
     )
     found = cause_of("tps", comparison)
     assert found is not None
-    assert found.sentence == "all quantiles are 1.1 times the truth"
+    assert found.cause == "all quantiles are 1.1 times the truth"

@@ -56,7 +56,7 @@ def test_a_statistic_is_compared_where_both_sides_have_it() -> None:
         ("ttft_ms", "mean", "ms", 21.0, 20.0), ("ttft_ms", "p50", "ms", 22.0, 20.0),
     ]  # fmt: skip
     # From the median to the 99th percentile: 20 to 29.8.
-    assert [row.spread for row in rows] == [pytest.approx(9.8)] * 2
+    assert [row.share_of_spread for row in rows] == [pytest.approx(1 / 9.8), pytest.approx(2 / 9.8)]
     assert [row.allowed for row in rows] == [None, None]
     assert _metrics({"ttft_ms": filled(Metric)}, pairs, "chat") == _metrics({}, pairs, "chat") == []
 
@@ -117,7 +117,7 @@ def test_rates_that_count_what_no_rate_may_are_told_by_their_size(counted: str, 
         "total_tokens_per_s": 580.0,
     }
     causes = _causes_of_rates(_throughput(filled(Throughput, wrong), pairs), pairs)
-    assert [(cause.metric, cause.sentence) for cause in causes] == [(name, sentence) for name in wrong]
+    assert [(cause.metric, cause.cause) for cause in causes] == [(name, sentence) for name in wrong]
     right = {
         "requests_per_s": 50.0,
         "output_tokens_per_s": 300.0,

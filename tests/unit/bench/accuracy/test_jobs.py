@@ -67,7 +67,7 @@ def _certified(
         directory, filled(RunSummary, change(summary_of(RECORDS))), measured, start_ns=START_NS, shared_clock=shared
     )
     assert found is not None
-    return to_plain(found.calibration()) | {"plots": to_plain(found.plots)}
+    return to_plain(found[0]) | {"plots": to_plain(found[1])}
 
 
 def _of_jobs(certificate: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -148,7 +148,7 @@ def test_a_job_that_the_run_entered_in_its_middle_is_known_among_the_values() ->
     assert {row.stat: row.error for row in rows} == dict.fromkeys(set(STATS) - {"p999"}, pytest.approx(0.0, abs=1e-6))
     assert problems == ["job_ms: 3 values measured, and 2 in the ledger"]
     (cause,) = causes
-    assert cause.sentence.startswith(f"{BEGUN_BEFORE} are included: there are 1 values too many")
+    assert cause.cause.startswith(f"{BEGUN_BEFORE} are included: there are 1 values too many")
     assert JobTruth(shared_clock=True).compared(None) == ([], [], [])
 
 
@@ -168,7 +168,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
     def caused(mean_ms: float, n: int = 1) -> str:
         reported = filled(Jobs, job_s={"n": n, **dict.fromkeys(STATS, mean_ms / 1000), "p999": None})
         (cause,) = truth.compared(reported)[2]
-        return cause.sentence
+        return cause.cause
 
     human = sum(pause for _, _, pause, kind in steps if kind == "human") / MS
     tools = sum(pause for _, _, pause, kind in steps if kind == "tool") / MS
@@ -205,9 +205,7 @@ def test_a_job_of_steps_that_were_not_served_is_left_out(change: dict[str, Any],
         reported = filled(Jobs, job_s={"n": n, **dict.fromkeys(STATS, seconds / 1e9), "p999": None})
         _, problems, causes = truth.compared(reported)
         assert len(problems) == n - 1
-        assert (
-            any(cause in found.sentence for found in causes) if cause else not [c for c in causes if CUT in c.sentence]
-        )
+        assert any(cause in found.cause for found in causes) if cause else not [c for c in causes if CUT in c.cause]
 
 
 def test_what_is_no_step_of_a_job_is_passed_over() -> None:
@@ -232,4 +230,4 @@ def test_stamps_that_are_late_give_the_job_seconds_that_are_reported_by_their_la
     rows, problems, (cause,) = truth.compared(reported)
     assert problems == []
     assert [row.error for row in rows] == [pytest.approx(80 + LAG_NS / MS)] * len(rows)
-    assert cause.sentence == "the time stamps are late: all quantiles are shifted by +80.002 ms"
+    assert cause.cause == "the time stamps are late: all quantiles are shifted by +80.002 ms"

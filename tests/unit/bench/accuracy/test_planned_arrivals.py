@@ -66,7 +66,7 @@ def test_an_arrival_that_the_schedule_does_not_have_is_a_slip_of_no_known_length
 
 def cause(found: Slip | None) -> str:
     assert found is not None
-    return found.cause.sentence
+    return found.cause.cause
 
 
 def test_a_delay_that_grows_from_arrival_to_arrival_adds_up() -> None:

@@ -114,7 +114,7 @@ def test_a_job_of_one_step_took_from_when_it_was_due_to_its_last_token() -> None
     assert (problems, causes) == ([], [])
     assert {row.stat for row in rows} == {"mean", "p50", "p75", "p90", "p95", "p99", "max"}
     for row in rows:
-        assert (row.measured, row.true, row.spread) == (90.0, pytest.approx(90 - LAG_MS), 0.0)
+        assert (row.measured, row.true, row.share_of_spread) == (90.0, pytest.approx(90 - LAG_MS), None)
 
 
 def test_a_job_one_of_whose_steps_the_client_cut_was_cut_whatever_the_mock_says_of_it() -> None:
@@ -125,7 +125,7 @@ def test_a_job_one_of_whose_steps_the_client_cut_was_cut_whatever_the_mock_says_
         truth.add(Pair(record, made_line(record, fault="reset")))
         _, problems, causes = truth.compared(reported([0.070, 0.070]))
         assert problems == ["job_ms: 2 values measured, and 1 in the ledger"]
-        assert [one.sentence.split(" are included")[0] for one in causes] == [why]
+        assert [one.cause.split(" are included")[0] for one in causes] == [why]
 
 
 # ---- Causes --------------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_a_delay_of_a_nanosecond_is_one() -> None:
         arrivals.add(made_record(index, intended_ns=due, end_ns=due + 9_990_000))
     found = arrivals.slip()
     assert found is not None
-    assert (found.cause.sentence, found.problem.split(",")[0]) == (
+    assert (found.cause.cause, found.problem.split(",")[0]) == (
         GATED,
         "19 of 20 arrivals were not due when the drawn plan says",
     )

@@ -76,13 +76,13 @@ def test_a_definition_that_lacks_a_statistic_is_compared_by_the_others() -> None
     )
     found = cause_of("ttft_ms", of)
     assert found is not None
-    assert found.sentence == "it"
+    assert found.cause == "it"
     less = replace(
         of, measured={stat: value for stat, value in measured.items() if stat != "p90"}, mistaken={"it": measured}
     )
     also = cause_of("ttft_ms", less)
     assert also is not None
-    assert also.sentence == "it"
+    assert also.cause == "it"
     assert math.isclose(abs(also.size), 7.3, rel_tol=0.01)
 
 

@@ -11,8 +11,8 @@ import pytest
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.metric_titles import in_sentence
 from bench.verdict.finding import Status
-from bench.verdict.metric_titles import TITLES
 from tests.support import slow_metrics
 from tests.support.certified_run import LATENCY, LINES, RECORDS, N, certified, judged, latency_of
 from tests.support.changed import replace
@@ -84,7 +84,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
     found = judged(rows)
     assert found.status is not Status.VALID
     assert found.reasons
-    assert all(f" of {TITLES[metric]} reads " in reason for reason in found.reasons)
+    assert all(f" of {in_sentence(metric)} reads " in reason for reason in found.reasons)
     (named,) = rows["causes"]
     assert (named["metric"], named["unit"]) == (metric, "ms")
     assert named["cause"].startswith(cause)

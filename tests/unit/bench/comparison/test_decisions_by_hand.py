@@ -341,3 +341,19 @@ def test_primary_numbers_are_marked() -> None:
     found = compared(side("A", (0, 2)), side("B", (1, 3))).versus[0].numbers
     decided = {number.name for number in numbers.primary(lambda number: number.metric != "inputs_per_s")}
     assert {one.number.name for one in found if one.primary} == decided - {"e2el:p90"}
+
+
+@pytest.mark.parametrize(
+    ("wide", "runs", "answer"),
+    [(2.0, 2, Answer.NOT_SHOWN), (1.02, 2, Answer.DIFFERS), (2.0, 4, Answer.DIFFERS)],
+)
+def test_a_side_of_two_runs_differs_only_beyond_the_intervals_of_its_runs(
+    wide: float, runs: int, answer: Answer
+) -> None:
+    # 10 ms in each run of A, 20 ms in each of B: where the median lies between two modes, chance does that too.
+    def of(name: str, tpot: float, ends: tuple[float, float]) -> Side:
+        rows = (row(60, {"p50": ends}, p50=tpot + 0.01 * k) for k in range(runs))
+        return Side(name, Path(name), tuple(run_at(k, name, latency={"tpot_ms": it}) for k, it in enumerate(rows)))
+
+    a, b = of("A", 10.0, (9.9, 10.1 * wide)), of("B", 20.0, (20.1 / wide, 20.2))
+    assert compared(a, b).versus[0].of(TPOT.name).answer is answer

@@ -87,9 +87,13 @@ def test_fifty_rows_are_needed_and_some_time() -> None:
     with pytest.raises(ValueError, match="49 steps were seen from end to end, and 50 are needed"):
         fit(rows_of(**varied(49)))
     some = rows_of(**varied(60))
-    with pytest.raises(ValueError, match="most steps take no time"):
+    with pytest.raises(ValueError, match="most steps take less than"):
         fit(replace(some, time_us=np.zeros(60)))
     assert fit(replace(some, time_us=np.where(np.arange(60) < 29, 0.0, some.time_us))).rows == 60
+    # Three steps a row, each of 99 us: what is closer than 100 us belongs to one step.
+    with pytest.raises(ValueError, match="most steps take less than"):
+        fit(replace(some, time_us=np.full(60, 297.0), steps=np.full(60, 3.0)))
+    assert fit(replace(some, time_us=np.full(60, 300.0), steps=np.full(60, 3.0))).rows == 60
 
 
 def noise(n: int, size_us: float) -> Array:

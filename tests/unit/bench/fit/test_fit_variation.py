@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from random import Random
 
 import numpy as np
@@ -11,7 +12,7 @@ from bench.fit.batching import fit_batching
 from bench.fit.coefficients import fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.steps import Rows
-from bench.fit.variation import MOST_KEPT, variation_of
+from bench.fit.variation import MOST_KEPT, Variation, VariationLevel, variation_of
 from tests.support.step_families import FAMILIES
 from tests.support.step_server import StepServer, closed_loop
 
@@ -48,6 +49,18 @@ def test_pauses_that_do_not_grow_with_the_step_have_power_0() -> None:
     found = variation_of([seen], fit_steps(seen, Random(1)))
     assert found is not None
     assert found.power < 0.15
+
+
+def test_what_most_steps_take_beyond_their_cost_is_fitted_once_for_all_requests() -> None:
+    # A fast server that nobody else uses finds tens of thousands of requests idle: a fit for each takes an hour.
+    shares = (0.1,) * 90 + (2.0,) * 10
+    usual_us = Variation(0.5, 4_000.0, 50.0, (VariationLevel(1.0, shares),), 100).usual_us()
+    called = set[str]()
+    sys.setprofile(lambda frame, event, of: called.add(frame.f_code.co_filename))
+    found = [usual_us(cost_us) for cost_us in (1_000.0, 4_000.0, 16_000.0)]
+    sys.setprofile(None)
+    assert found == pytest.approx([200, 400, 800])
+    assert not any(name.endswith("robust.py") for name in called)
 
 
 def test_a_long_recording_is_kept_in_stretches() -> None:

@@ -137,14 +137,22 @@ def test_a_pareto_plot_has_a_frontier_and_what_is_behind_it() -> None:
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
-        ({}, "  VALID: 285.7 tokens/s, TTFT p50 1 p99 1 ms, TPOT p50 28 p99 1 ms, E2EL p50 1 p99 1 ms"),
+        ({}, "  VALID: 285.7 tokens/s, TTFT p50 1 p99 1, TPOT p50 28 p99 1 ms"),
         ({"output_tokens_per_s": Number(None)}, "  VALID: 1 requests/s, E2EL p50 1 p99 1 ms"),
         ({"output_tokens_per_s": Number(None), "requests_per_s": Number(None)},
-         "  VALID: – tokens/s, TTFT p50 1 p99 1 ms, TPOT p50 28 p99 1 ms, E2EL p50 1 p99 1 ms"),
+         "  VALID: – tokens/s, TTFT p50 1 p99 1, TPOT p50 28 p99 1 ms"),
     ],
 )  # fmt: skip
 def test_a_line_says_what_a_run_found(changed: dict[str, Any], line: str) -> None:
     assert progress_line("VALID", made_run(8, **changed).numbers, None) == line
+
+
+def test_a_line_of_long_numbers_fits_on_a_narrow_terminal() -> None:
+    long: dict[str, Any] = {
+        f"{name}_{stat}": Number(123.456) for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p99")
+    }
+    numbers = made_run(8, output_tokens_per_s=Number(12_345.6), **long).numbers
+    assert len(progress_line("VALID", numbers, None)) <= 80
 
 
 def test_a_sweep_says_what_is_missing_and_what_to_do() -> None:

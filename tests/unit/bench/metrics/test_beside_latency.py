@@ -21,7 +21,7 @@ from bench.metrics.session_counts import FAR_NS, SessionCounts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.base import rounded
+from bench.results.base import rounded, to_plain
 from bench.results.numbers import Metric
 from bench.results.sessions import CancelledRequests, Jobs
 from bench.results.summary import ClassNumbers, ModelNumbers, PartNumbers, SummaryNumbers
@@ -74,6 +74,10 @@ def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
     assert (described.are, described.total, described.dimensions) == ("texts", 16, {"256": 1, "1024": 2})
     assert list(described.dimensions) == ["256", "1024"]
     assert (per_request.n, per_request.mean, per_request.p50, per_request.max) == (4, 4.0, 3.5, 8)
+    # How many bytes a text has follows from its tokens; an image or any other body has nothing else.
+    assert ["bytes_sent" in to_plain(found.describe(are)) for are in ("texts", "documents", "images", "requests")] == [
+        False, False, True, True
+    ]  # fmt: skip
 
 
 def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, PartNumbers]:

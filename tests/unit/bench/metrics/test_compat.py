@@ -125,6 +125,8 @@ def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
     }  # fmt: skip
     assert printed["llmperf"]["e2el_ms"]["p50"] == 50
     assert printed["guidellm"]["e2el_ms"]["p50"] == 47
+    one_chunk = printed_by_tools([made_record(chunks_ms=(40,), kinds="c", n=1, end_ns=START_NS + 50 * MS)])
+    assert (one_chunk["llmperf"]["e2el_ms"]["p50"], one_chunk["vllm"]["ttft_ms"]["p50"]) == (50, 40)
 
 
 def test_a_whole_reply_has_an_end_and_nothing_else() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.metrics.compat import TOOLS, OurNumbers, Readings, numbers_of_tools
+from bench.metrics.compat import TOOLS, OurNumbers, Readings, numbers_of_inputs, numbers_of_tools
 from bench.metrics.histogram import LogHistogram
 from bench.results.base import to_plain
 from bench.results.numbers import Metric
@@ -53,3 +53,23 @@ def test_definitions_for_responses_are_those_of_each_tool() -> None:
         "aiperf": 90, "guidellm": 100, "evalscope": 100, "vllm_python": 90
     }  # fmt: skip
     assert found["vllm_python"]["itl_ms"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("inputs_are", "senders"),
+    [
+        ("texts", {"aiperf", "genai_bench", "sglang", "vllm_python"}),
+        ("documents", {"aiperf", "vllm_python"}),
+        ("images", set()),
+    ],
+)
+def test_of_inputs_a_tool_prints_the_time_to_the_end_if_it_can_send_them(inputs_are: str, senders: set[str]) -> None:
+    end_to_end = filled(Metric, n=3, mean=1.5, p50=1.0, p99=2.0)
+    found = to_plain(numbers_of_inputs(inputs_are, 2.5, end_to_end))
+    assert {
+        key for key, row in found.items() if row["e2el_ms"] == {"n": 3, "mean": 1.5, "p50": 1.0, "p99": 2.0}
+    } == senders
+    assert {key for key, row in found.items() if row["requests_per_s"] == 2.5} == senders
+    assert {row["missing"].get("e2el_ms") for row in found.values()} <= {None, f"it sends no requests of {inputs_are}"}
+    none = to_plain(numbers_of_inputs(inputs_are, 2.5, filled(Metric, n=0)))
+    assert {key for key, row in none.items() if row["missing"]["e2el_ms"] == "no request gave a value"} == senders

@@ -102,7 +102,7 @@ def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
     # Good ones ended at 600, 1,400 and 1,500, bad ones at 1,250 and 1,300; first tokens came at 500, 1,050 and 1,100.
     assert of(600, 1_500).throughput().requests_per_s == pytest.approx(3 / 0.9)
     assert (of(600, 1_500).goodput().share, of(600, 1_500).goodput().requests_per_s) == (3 / 5, pytest.approx(3 / 0.9))
-    assert (of(600, 600).goodput().share, of(600, 600).duration_s) == (None, None)
+    assert (of(600, 600).goodput().share, of(600, 600).duration_s, of(600, 1_500).duration_s) == (None, None, 0.9)
     assert of(500, 1_100).throughput().input_tokens_per_s == pytest.approx(201 / 0.6)
 
 

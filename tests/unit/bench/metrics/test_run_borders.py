@@ -115,6 +115,11 @@ def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
     assert found.goodput == Goodput(requests_per_s=10, output_tokens_per_s=None, share=1)
     assert found.inputs is not None
     assert found.inputs.total == 120
+    lone = Summary(facts)
+    reply = made_record(0, chunks_ms=(), n=0, inputs=3, input_tokens=30, end_ns=START_NS + 3_000 * MS)
+    lone.add(table_of(reply))
+    # One reply at the end of 3 s, where ten independent values are needed: a run of 30 s.
+    assert to_plain(lone.close().throughput.too_few["inputs_per_s"]) == {"independent": 1.0, "needed": 10, "run_s": 30}
 
 
 def test_requests_that_are_made_of_themselves_have_no_rate_of_tokens() -> None:

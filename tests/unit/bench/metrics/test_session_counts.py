@@ -83,7 +83,7 @@ def test_a_session_that_began_in_the_warm_up_is_known_whole_and_one_that_ended_t
 
 def test_a_run_without_sessions_has_none() -> None:
     counts = SessionCounts()
-    counts.add(table_of(made_record(0)))
+    counts.add(table_of(made_record(0), made_record(1, session_number=3), made_record(2, session_turns=2)))
     assert counts.describe(3.0) is None
 
 

@@ -87,6 +87,11 @@ def test_the_error_rate_of_the_others_is_of_what_they_answered_and_failed() -> N
     assert [part.others_error_rate for part in parts] == pytest.approx([failed / 600, 0.0, failed / 600])
 
 
+def test_replicas_of_which_one_gave_no_first_token_are_compared_by_whole_replies() -> None:
+    parts = summed(records(lambda index, name: {"chunks_ms": ()} if name == "c" else {})).per_target or ()
+    assert {row.metric for part in parts for row in part.slower} == {"e2el_ms"}
+
+
 def test_the_chances_are_corrected_for_all_that_is_compared() -> None:
     summary = summed(records())
     ps = [row.p for part in summary.per_target or () for row in part.slower]

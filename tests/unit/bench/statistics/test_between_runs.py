@@ -14,9 +14,11 @@ from bench.statistics.between_runs import (
     SPREAD_UNKNOWN,
     Answer,
     Difference,
+    RunInterval,
     RunShare,
     batches,
     error_by_chance,
+    error_within_runs,
     few_candidates,
     no_events,
     one_run_each,
@@ -25,7 +27,7 @@ from bench.statistics.between_runs import (
 )
 from bench.statistics.multiple import benjamini_hochberg, holm
 from tests.support import scipy_stats as stats
-from tests.support.comparison_reach import error_alarms
+from tests.support.comparison_reach import alarms_between_modes, error_alarms
 
 A = [100.0, 104.0, 98.0, 101.0, 103.0]
 B = [112.0, 109.0, 111.0, 108.0, 115.0]
@@ -201,3 +203,18 @@ def test_pairs_made_in_turn_do_not_take_a_drift_for_a_difference() -> None:
         one_after_the_other += welch(list(drift[:5]), list(drift[5:])).p < 0.05
     assert in_turn <= 15
     assert one_after_the_other > 200
+
+
+def test_the_error_within_runs_is_that_of_their_intervals_on_the_further_side() -> None:
+    middle, low = RunInterval(100.0, 90.0, 111.0), RunInterval(100.0, 100.0, 200.0)
+    assert middle.error == pytest.approx(math.log(100 / 90) / 1.96, rel=1e-4)
+    assert low.error == pytest.approx(math.log(2) / 1.96, rel=1e-4)
+    of_both = math.sqrt(middle.error**2 / 4 + low.error**2 / 4 + low.error**2)
+    assert error_within_runs([middle, low], [low]) == pytest.approx(of_both)
+    assert error_within_runs([middle], []) == pytest.approx(middle.error)
+    assert error_within_runs([], []) == 0
+
+
+@pytest.mark.parametrize("runs", [(2, 2), (3, 2)])
+def test_medians_between_two_modes_differ_by_chance_in_few_comparisons(runs: tuple[int, int]) -> None:
+    assert alarms_between_modes(range(200), runs) <= 10
