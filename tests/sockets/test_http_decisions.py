@@ -140,11 +140,7 @@ def grown_mb(steps: Sequence[Step], transport: str, **target: Any) -> tuple[Requ
 
 
 @pytest.mark.parametrize("framed", [True, False], ids=["chunked", "until the end"])
-@pytest.mark.parametrize(
-    "piece",
-    [b"data: " + b"x" * 60_000, b"data: x\n" * 500, b"x" * 1_000, b"event: x\n" * 500],
-    ids=["one line", "many lines", "no field", "another field"],
-)
+@pytest.mark.parametrize("piece", [b"data: " + b"x" * 60_000, b"event: x\n" * 500], ids=["one line", "many lines"])
 def test_an_event_without_end_is_given_up_at_its_limit(transport: str, piece: bytes, framed: bool) -> None:
     steps = endless(piece, 60_000_000, *([CHUNKED] if framed else []), framed=framed)
     record, grown = grown_mb(steps, transport, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
@@ -171,7 +167,7 @@ def test_the_total_timeout_holds_while_bytes_flow(transport: str, framed: bool) 
     size = 5_000_000_000
     steps = endless(event, size, *([CHUNKED] if framed else []), framed=framed)
     with LiteralServer(in_turn(steps)) as server:
-        records = ask(transport, server.url, requests=2, timeout_total_ns=400 * MS)
+        records = ask(transport, server.url, requests=2, timeout_total_ns=200 * MS)
     for record in records:
         assert record.outcome is Outcome.TIMEOUT_TOTAL
         assert record.bytes_received < size / 2

@@ -70,15 +70,6 @@ def test_a_run_is_copied_when_it_ends_and_read_from_there(tmp_path: Path, store:
     status, out, err = bench(store, tmp_path, "report", "s3://results/nightly/one", "--format", "json")
     assert status == 0, err
     assert json.loads(out) == json.loads(written["summary.json"])
-    status, out, err = bench(store, tmp_path, "gate", "s3://results/nightly/one", "--slo", "error_rate<100%")
-    assert (status, "s3://" in err) == (Exit.GOOD, False), err
-    assert "1 held" in out
-    # A second run at another key: both are read to be compared.
-    assert bench(store, tmp_path, *words, "--out", "s3://results/nightly/two")[0] == 0
-    sides = ("s3://results/nightly/one", "s3://results/nightly/two")
-    status, out, err = bench(store, tmp_path, "compare", *sides, "--format", "json")
-    assert status in (Exit.GOOD, Exit.INVALID), err
-    assert [Path(side["path"]).name for side in json.loads(out)["sides"]] == ["one", "two"]
 
 
 @pytest.mark.usefixtures("work_folder")
@@ -110,22 +101,10 @@ def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
 ) -> None:
     # The store goes away while the run goes on: what is listed before it is not what is written after it.
     with s3_server(tmp_path / "log") as other:
-        words = [
-            sys.executable,
-            "-m",
-            "bench",
-            "run",
-            "--url",
-            mock,
-            *SMALL,
-            "--config",
-            "calm.yaml",
-            "--duration",
-            "1h",
-        ]
+        load = ("--url", mock, *SMALL, "--config", "calm.yaml", "--duration", "1h")
         environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": other.url, "AWS_MAX_ATTEMPTS": "1"}
         running = subprocess.Popen(
-            [*words, "--out", "s3://results/lost"],
+            [sys.executable, "-m", "bench", "run", *load, "--out", "s3://results/lost"],
             cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         wait_for(lambda: any(file.stat().st_size for file in (tmp_path).glob("runs/*/requests.jsonl")))
@@ -148,8 +127,6 @@ def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
     ("words", "sentence"),
     [
         (("--out", "s3://nowhere/a"), "s3://nowhere/a: there is no such bucket, or nothing at this key"),
-        (("--out", "s3://results/a/../b"), "s3://results/a/../b: a key has no . and no .. in it"),
-        (("--out", "s3://id:pw@results/a"), "the address of an object store has no user and password"),
         (("--out=s3://",), "s3:// names no bucket"),
         (
             ("--dataset", "s3://results/no/data"),

@@ -16,8 +16,8 @@ import pytest
 from bench.errors import Exit
 from tests.support.mock_process import READY, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import NEW_INTERPRETERS, ROOT, popen, run_to_end
-from tests.support.run_process import process, wait_for
+from tests.support.ready_made import ROOT, popen, run_to_end
+from tests.support.run_process import SMALL, process, wait_for
 from tests.support.worker_processes import shard_lines, worker_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each is a new interpreter")
@@ -117,23 +117,12 @@ def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> Non
     assert (tmp_path / "out").read_text().startswith("before\n2 error: 'nonsense' is not a command")
 
 
-@pytest.mark.parametrize("new", [False, True], ids=["copies", "new interpreters"])
-def test_what_a_copy_starts_is_a_copy_that_tells_its_command(new: bool, tmp_path: Path) -> None:
-    environment = os.environ | (NEW_INTERPRETERS if new else {}) | {"TRUELOAD_MARK": "of this one"}
-    small = (
-        "--input-tokens",
-        "16",
-        "--output-tokens",
-        "3",
-        "--duration",
-        "600s",
-        "--concurrency",
-        "2",
-        "--workers",
-        "2",
-    )
+def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> None:
+    # That those of NEW_INTERPRETERS tell their environment is seen in tests/sockets/test_workers.py.
+    environment = os.environ | {"TRUELOAD_MARK": "of this one"}
     with mock_process() as mock:
-        words = ("run", "--url", mock.url, "--out", str(tmp_path / "run"), *small, "--server-metrics", "off")
+        load = ("--duration", "600s", "--concurrency", "2", "--workers", "2", "--server-metrics", "off")
+        words = ("run", "--url", mock.url, "--out", str(tmp_path / "run"), *SMALL, *load)
         with process(words, env=environment, start_new_session=True) as running:
             wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 1)
             workers = worker_processes(running.pid)
@@ -141,7 +130,7 @@ def test_what_a_copy_starts_is_a_copy_that_tells_its_command(new: bool, tmp_path
             os.killpg(running.pid, signal.SIGINT)
             _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
-    assert marks == [new, new]
+    assert marks == [False, False]
     # Nobody is left: neither the workers, nor the process of which they were copies.
     wait_for(lambda: not [path for path in Path("/proc").glob("[0-9]*") if session_of(path) == running.pid])
 

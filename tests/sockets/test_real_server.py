@@ -29,7 +29,7 @@ pytest.importorskip("gguf", reason="the extra `real` is not installed")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 40, 100, 32
+REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 24, 100, 16
 BUSY = re.compile(
     "waited for a processor|stood still|bottleneck|the client was busy|event loop was late|came several in one read|"
     "tokens shared reads|Little's law is [01]\\.|sent again .* kept them for over 10 ms"
@@ -67,21 +67,10 @@ def test_nothing_but_a_busy_machine_is_wrong_with_the_run(measured: tuple[int, d
 
 
 def test_a_run_with_the_default_lengths_succeeds(server: str, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        "--url",
-        server,
-        "--requests",
-        "10",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    ran = run_to_end(command)
+    words = ["run", "--url", server, "--requests", "3", "--out", str(tmp_path / "run")]
+    ran = run_to_end([sys.executable, "-m", "bench", *words])
     counts = json.loads((tmp_path / "run" / "summary.json").read_text())["counts"]
-    assert (counts["succeeded"], counts["failed"]) == (10, 0), ran.stdout
+    assert (counts["succeeded"], counts["failed"]) == (3, 0), ran.stdout
 
 
 def test_the_summary_keeps_its_schema(measured: tuple[int, dict[str, Any], Any]) -> None:
@@ -113,11 +102,17 @@ def test_token_counts_are_those_asked_for_and_those_of_the_text(measured: tuple[
 @pytest.mark.parametrize("metric", ["ttft_ms", "tpot_ms", "e2el_ms", "tps", "ttft_from_intended_ms", "ttfo_ms"])
 def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: tuple[int, dict[str, Any], Any]) -> None:
     numbers = measured[1]["latency"][metric]
-    assert numbers["n"] == REQUESTS
+    # A client that stood still may have read a whole reply at once: little was seen of its speed then, or nothing.
+    at_once = 0
+    for record in measured[2]:
+        tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
+        at_once += tokens[0] == tokens[-1]
+    assert REQUESTS - (at_once if metric == "tps" else 0) <= numbers["n"] <= REQUESTS
     order = [numbers[stat] for stat in ("min", "p50", "p75", "p90", "p95", "p99", "p999", "max")]
     assert order == sorted(order)
-    assert 0 < numbers["min"] <= numbers["mean"] <= numbers["max"]
-    if (interval := numbers["ci95"]["p50"]) is not None:  # Forty requests may be worth too few.
+    assert numbers["min"] > 0 or (metric == "tpot_ms" and at_once)
+    assert numbers["min"] <= numbers["mean"] <= numbers["max"]
+    if (interval := numbers["ci95"]["p50"]) is not None:  # So few requests may be worth too few.
         assert interval[0] <= numbers["p50"] <= interval[1]
 
 
@@ -126,7 +121,7 @@ def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[
     for record in measured[2]:
         tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
         ttft, e2el = tokens[0] - record["sent_ns"], tokens[-1] - record["sent_ns"]
-        assert 0 < ttft < e2el <= record["end_ns"] - record["sent_ns"]
+        assert 0 < ttft <= e2el <= record["end_ns"] - record["sent_ns"]
         assert record["intended_ns"] <= record["sent_ns"] < record["first_byte_ns"] <= tokens[0]
         assert tokens == sorted(tokens)
 

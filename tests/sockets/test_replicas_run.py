@@ -144,24 +144,6 @@ def test_a_sweep_sends_every_load_to_all_of_them(workers: int, tmp_path: Path) -
         assert [part["sent"] for part in per_target(run.parent).values()] == [6, 6]
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
-def test_a_search_visits_all_of_them_with_every_load(workers: int, tmp_path: Path) -> None:
-    out = tmp_path / "search"
-    with MockServer(replicas=2, ttft="5ms", tpot="1ms") as mock:
-        load = ["--slo", "ttft:p90<30s", "--start", "10", "--max", "20", "--budget", "40s"]
-        ran = bench("search", *load, "--workers", str(workers), urls=mock.urls, out=out)
-    assert ran.returncode in (0, 1, 3), ran.stderr
-    visits = [out / visit["run_dir"] for visit in json.loads((out / "search.json").read_text())["visits"]]
-    assert visits
-    for visit in visits:
-        parts = per_target(visit)
-        assert [*parts] == [*mock.urls]
-        sent = [part["sent"] for part in parts.values()]
-        assert sum(sent) == json.loads((visit / "summary.json").read_text())["counts"]["sent"]
-        # Each worker sends to one after the other.
-        assert abs(sent[0] - sent[1]) <= workers
-
-
 @pytest.mark.parametrize("transport", ["wire", "httpx"])
 def test_behind_a_router_the_reply_says_who_answered(transport: str, tmp_path: Path) -> None:
     turns = itertools.cycle(["x-served-by: pod-a", "X-Served-By: pod-b", "x-served-by: pod-a"])

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bench import cli
-from bench.endpoints.interface import BodyOptions
-from bench.errors import Exit, TargetError
-from bench.target.probe import AskedServer, probe
+from bench.errors import Exit
 from bench.transport import TRANSPORTS
-from promptset.samples import Sample
 from tests.support.literal_replies import (
     DONE,
     GOOD,
@@ -26,14 +20,12 @@ from tests.support.literal_replies import (
     completion,
     content,
     error,
-    frames,
     models,
     stream,
     whole,
 )
-from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
+from tests.support.literal_server import Hang, LiteralServer, Received, Step, in_turn
 from tests.support.mock_process import mock_process
-from tests.support.open_transport import Client, read_of
 from tests.support.run_process import finished, flags, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -54,10 +46,6 @@ def needs_key(request: Received) -> Sequence[Step]:
     return whole("401 Unauthorized", {"error": "Unauthorized"})
 
 
-def no_such_path(request: Received) -> Sequence[Step]:
-    return whole("404 Not Found", {"detail": "Not Found"})
-
-
 def no_such_model(request: Received) -> Sequence[Step]:
     name = json.loads(request.body)["model"] if request.body else None
     return whole("404 Not Found", error(f"The model `{name}` does not exist.", "NotFoundError", 404))
@@ -65,45 +53,19 @@ def no_such_model(request: Received) -> Sequence[Step]:
 
 GIVEN = in_turn(stream(*GOOD))
 PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], tuple[str, ...]]] = {
-    "a wrong path": (no_such_path, (), ("is not there (status 404", "check the path")),
     "a wrong model": (api(no_such_model, "real-model"), ("--model", "dream"), ("no model 'dream'", "real-model")),
-    "no key": (needs_key, (), ("the server needs a key (status 401", "give it with --api-key or OPENAI_API_KEY")),
-    "a wrong key": (
-        needs_key,
-        ("--api-key", "sk-wrong"),
-        (
-            "the server refuses this key (status 401",
-            "check --api-key, OPENAI_API_KEY and --header",
-        ),
-    ),
-    "not streaming": (
-        api(in_turn(whole("200 OK", completion("hello", 2)))),
-        (),
-        ("does not stream", "--no-stream"),
-    ),
+    "a wrong key": (needs_key, ("--api-key", "sk-wrong"), ("the server refuses this key (status 401", "--api-key")),
+    "not streaming": (api(in_turn(whole("200 OK", completion("hello", 2)))), (), ("does not stream", "--no-stream")),
     "several models": (api(GIVEN, "first", "second"), (), ("several models", "first, second", "--model")),
-    "no text in any chunk": (api(in_turn(stream(content(""), "[DONE]"))), (), ("no chunk has text",)),
     "a web page": (
         api(in_turn(whole("200 OK", b"<html><title>Welcome</title></html>"))),
         (),
-        ("not what an OpenAI-compatible server", "HTML page", "Welcome", "Are the port and the path those of its API?"),
+        ("not what an OpenAI-compatible server", "HTML page", "Welcome"),
     ),
     "a redirect": (api(in_turn(whole("307 Moved", b"", "location: http://x/"))), (), ("redirects to http://x/",)),
-    "broken": (
-        api(in_turn(whole("500 Internal Server Error", error("CUDA error")))),
-        (),
-        ("the server failed (status 500: CUDA error): its log may say why",),
-    ),
-    "not ready": (api(in_turn(whole("503 Busy", error("loading")))), (), ("not taking requests", "loading")),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
-    "an https port": (
-        api(in_turn(whole("400 Bad Request", b"The plain HTTP request was sent to HTTPS port"))),
-        (),
-        ("wants TLS", "with https:// instead of http://"),
-    ),
-    "a server that hangs up": (api(in_turn([Close()])), (), ("closed the connection", "http:// URL")),
-    "an error in the stream": (api(in_turn(stream(error("no memory")))), (), ("inside the stream", "no memory")),
 }
+"""What the sentence of each outcome is: tests/unit/bench/test_probe_sentences.py."""
 
 
 @pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
@@ -139,64 +101,6 @@ def test_tls_problems_say_what_to_do(
     plain = flags(mock.replace("http://", "https://"), tmp_path, "--transport", transport, out="plain")
     assert cli.main(plain) == Exit.TARGET
     assert "does not speak TLS: give its URL with http:// instead of https://" in capfd.readouterr().err
-
-
-class UntilRead:
-    """A clock of which each deadline has come when the client has read so many writes of the server."""
-
-    name = "until read"
-
-    def __init__(self, server: LiteralServer, writes: int) -> None:
-        self._server, self._writes = server, writes
-        self.deadlines: list[int] = []
-
-    def now_ns(self) -> int:
-        return 5
-
-    def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Any:
-        async def then() -> None:
-            await read_of(self._server, self._writes)
-            call()
-
-        self.deadlines.append(deadline_ns)
-        return asyncio.ensure_future(then())
-
-    def next_ns(self) -> int | None:
-        return None
-
-    def close(self) -> None: ...
-
-
-@pytest.mark.parametrize(
-    ("steps", "how_far"),
-    [
-        ([], "it took the connection and the request, and sent no byte"),
-        ([Send(b"HTTP/1.1 200 OK\r\nserver: x")], "it sent the beginning of a response, and no whole head"),
-        (stream()[:1], "it sent the head of a response (status 200), and no body"),
-        (stream(*GOOD)[:3], f"it sent {len(b''.join(frames(*GOOD[:2])))} bytes in 2 events (status 200), and no end"),
-    ],
-    ids=["no byte", "half a head", "a head and no body", "half a stream"],
-)
-def test_a_probe_whose_time_is_over_says_how_far_it_came(
-    steps: list[Step], how_far: str, act: Callable[..., Any]
-) -> None:
-    async def give_up(client: Client) -> None:
-        clock = UntilRead(server, len(steps))
-        options, samples = BodyOptions(endpoint="chat", model="m"), [Sample(prompt="x", output_tokens=4)]
-        with pytest.raises(TargetError, match=re.escape(f"http://x did not answer the probe in time: {how_far}. Is")):
-            await probe(
-                client.transport,
-                clock,
-                options,
-                run_id="r",
-                server=AskedServer("http://x", ["m"]),
-                samples=samples,
-                timeout_s=3,
-            )
-        assert clock.deadlines == [3_000_000_005]
-
-    with LiteralServer(in_turn([*steps, Hang()])) as server:
-        act(server, give_up)
 
 
 def test_a_ca_file_that_is_none_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

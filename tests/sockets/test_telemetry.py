@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -23,10 +22,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import bench
 from bench import cli, manifest
-from bench.errors import Exit, UsageError
+from bench.errors import Exit
 from bench.observer import Observer
 from bench.run_files.run_directory import RunDirectory
-from bench.telemetry import task
 from bench.telemetry.declared import METRICS
 from bench.workload.tracing import ids_of
 from tests.support.literal_replies import GOOD, api, stream
@@ -234,54 +232,6 @@ def test_a_collector_that_is_not_there_ends_no_run(mock: MockProcess, tmp_path: 
     assert "40 of 40 spans were not exported" in notes(tmp_path / "run")
 
 
-def test_a_collector_that_refuses_is_told_with_its_status(
-    mock: MockProcess, collector: Collector, tmp_path: Path
-) -> None:
-    collector.status = 401
-    run(mock.url, tmp_path / "run", "--otlp", collector.url)
-    assert "exports failed" in notes(tmp_path / "run")
-    assert "401" in notes(tmp_path / "run")
-
-
-def test_a_collector_that_does_not_answer_ends_no_run(
-    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(task, "FINISH_WITHIN_S", 0.5)
-    collector.open.clear()
-    records = run(mock.url, tmp_path / "run", "--otlp", collector.url, "--trace-share", "100%")
-    assert all(record["outcome"] == "ok" for record in records)
-    assert "the last export was not done 0.5 s after the load" in notes(tmp_path / "run")
-
-
-def test_a_port_in_use_is_told_before_anything_is_sent(mock: MockProcess, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
-        with pytest.raises(
-            UsageError, match=rf"--metrics-port {port}: 127.0.0.1:{port} cannot be opened \(Address already"
-        ):
-            bench.run(url=mock.url, out=str(tmp_path / "run"), metrics_port=port)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_protocol_that_is_not_spoken_is_told_before_anything_is_sent(
-    mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    with pytest.raises(UsageError, match="OTEL_EXPORTER_OTLP_PROTOCOL=grpc: --otlp speaks http/protobuf alone"):
-        bench.run(url=mock.url, out=str(tmp_path / "run"), otlp="http://127.0.0.1:4318")
-
-
-def test_a_disabled_sdk_exports_nothing_and_the_report_has_a_note(
-    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
-    run(mock.url, tmp_path / "run", "--otlp", collector.url)
-    assert not collector.metrics
-    assert "OTEL_SDK_DISABLED is set" in notes(tmp_path / "run")
-
-
 ITS_MODULES = """
 import sys
 from bench import cli
@@ -365,31 +315,3 @@ def test_a_load_goes_on_beside_a_collector_that_never_answers(
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=PATIENCE_S)
     assert "the last export was not done" in notes(tmp_path / "run"), err
-
-
-WITHOUT_SDK = """
-import sys
-sys.modules["opentelemetry.exporter"] = None
-from bench import cli, manifest
-sys.exit(cli.main(sys.argv[1:]))
-"""
-
-
-def test_a_missing_package_is_told_in_one_sentence(mock: MockProcess, tmp_path: Path) -> None:
-    words = ["run", "--url", mock.url, "--out", str(tmp_path / "run"), "--otlp", "http://127.0.0.1:4318"]
-    ended = subprocess.run([sys.executable, "-c", WITHOUT_SDK, *words], capture_output=True, text=True, env=os.environ)
-    assert ended.returncode == Exit.USAGE
-    assert (
-        "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
-        in ended.stderr
-    )
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_process_that_exports_may_die(
-    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bench.telemetry.exporting.PROGRAM", "tests.support.dying_exporter")
-    records = run(mock.url, tmp_path / "run", "--otlp", collector.url)
-    assert len(records) == 40
-    assert "the process that exports metrics and spans died" in notes(tmp_path / "run")

@@ -151,7 +151,8 @@ def test_a_duration_ends_both_workers_and_fewer_arrivals_than_workers_are_no_tro
 def test_no_secret_is_on_the_command_line_of_a_worker(mock: str, tmp_path: Path) -> None:
     key, header = "sk-key-a1b2c3", "tenant-d4e5f6"
     more = ("--api-key", key, "--header", f"X-Tenant: {header}", "--duration", "600s", "--concurrency", "2")
-    with process(flags(mock, tmp_path, *more), env=os.environ | NEW_INTERPRETERS) as running:
+    environment = os.environ | NEW_INTERPRETERS | {"TRUELOAD_MARK": "it is told"}
+    with process(flags(mock, tmp_path, *more), env=environment) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 1)
         workers = worker_processes(running.pid)
         shown = [
@@ -162,6 +163,7 @@ def test_no_secret_is_on_the_command_line_of_a_worker(mock: str, tmp_path: Path)
     assert len(shown) == 2
     for text in shown:
         assert PROGRAM in text
+        assert b"TRUELOAD_MARK=it is told" in text
         assert key.encode() not in text
         assert header.encode() not in text
 

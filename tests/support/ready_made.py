@@ -29,6 +29,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
@@ -94,6 +95,7 @@ STARTERS = (
     "bench.console.runner",
     "bench.process.child_process",
     "bench.process.mock_process",
+    "mockserver.api",
 )
 """Modules that start such programs."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
@@ -103,7 +105,8 @@ NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 """The number of the system call."""
 _UNBUFFERED = "PYTHONUNBUFFERED"
-"""The one variable of the interpreter's own that a copy can follow."""
+_WITHOUT_WARNINGS = ("PYTHONWARNINGS", "ignore")
+"""What of the interpreter's own variables a copy can follow."""
 _WITHOUT_THREADS = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
 """Threads would not be copied."""
 _ENVIRONMENT = dict(os.environ)
@@ -140,7 +143,8 @@ def run_to_end(
 
 def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
     beginnings = ("PYTHON", "COVERAGE", "LC_", "LANG", "LD_")
-    return {name: value for name, value in environment.items() if name.startswith(beginnings) and name != _UNBUFFERED}
+    own = {name: value for name, value in environment.items() if name.startswith(beginnings) and name != _UNBUFFERED}
+    return dict(own.items() - {_WITHOUT_WARNINGS})
 
 
 class _Copied(subprocess.Popen[Any]):
@@ -256,6 +260,8 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(told["folder"])
     os.environ.update(told["environment"])
+    if _WITHOUT_WARNINGS in os.environ.items():
+        warnings.simplefilter("ignore")
     _open_streams()
     module, *words = told["words"]
     sys.path[0] = told["folder"]

