@@ -11,6 +11,7 @@ from bench.documents import (
     certificate_document,
     comparison,
     details,
+    parts_table,
     quality_document,
     request_tables,
     sweep_document,
@@ -50,6 +51,7 @@ from bench.results.comparison import ComparedNumber, ComparisonResult
 from bench.results.gate import GateObjective, GateResult
 from bench.results.profile import Profile, Replay
 from bench.results.quality import QualityMeasure
+from bench.results.summary import JudgedClass, RunSummary
 from bench.results.sweep import NUMBERS, RepeatsContent, SweepContent
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
@@ -462,3 +464,33 @@ def test_the_verdict_on_an_objective_is_text_and_stands_to_the_left() -> None:
     found = blocks(gate_document(filled(GateResult, objectives=[row], counts=counts)))
     (table,) = (block for block in found if isinstance(block, Table) and block.title == "Objectives")
     assert [column.left for column in table.columns] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("reasons", "words"), [(["a", "b", "c"], [": b; c."]), ([], ["."]), (["a"], [])])
+def test_a_class_names_the_reasons_that_the_run_does_not_have(reasons: list[str], words: list[str]) -> None:
+    part = filled(JudgedClass, name="chat", verdict={"status": "SUSPECT", "reasons": reasons})
+    notes = parts_table._notes(part, filled(RunSummary, verdict={"status": "SUSPECT", "reasons": ["a"]}))
+    assert list(notes) == [f"Class chat is SUSPECT{word}" for word in words]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"decision": "not shown", "probes_to_show": 400}, "about 400"),
+        ({"decision": "not shown", "probes_to_show": None}, "over 10,000,000"),
+        ({"decision": "not shown", "probes_to_show": 400, "blamed_on_time": True}, ""),
+        ({"decision": "changed", "probes_to_show": 400}, ""),
+    ],
+)
+def test_more_probes_are_named_where_they_would_show_something(fields: dict[str, Any], words: str) -> None:
+    assert quality_document._to_show(filled(QualityMeasure, **fields)) == words
+
+
+@pytest.mark.parametrize(
+    ("since_s", "words"),
+    [(None, "it never answered, then 3 requests lost"), (2.0, "last answer at 2 s, then 3 requests lost")],
+)
+def test_a_target_that_is_gone_has_its_last_answer_if_it_gave_one(since_s: float | None, words: str) -> None:
+    summary = golden_summary()
+    summary["counts"]["target_gone"] = {"since_s": since_s, "requests": 3}
+    assert [f.value for f in details.counts(typed_summary(summary)) if f.name == "Target gone"] == [words]
