@@ -488,7 +488,7 @@ def test_more_probes_are_named_where_they_would_show_something(fields: dict[str,
 
 @pytest.mark.parametrize(
     ("since_s", "words"),
-    [(None, "it never answered, then 3 requests lost"), (2.0, "last answer at 2 s, then 3 requests lost")],
+    [(None, "it never answered, then 3 requests lost"), (2.0, "last answer at 2.0 s, then 3 requests lost")],
 )
 def test_a_target_that_is_gone_has_its_last_answer_if_it_gave_one(since_s: float | None, words: str) -> None:
     summary = golden_summary()
