@@ -76,6 +76,7 @@ def test_every_problem_of_a_sweep_is_said() -> None:
         "--gpus two: give a whole number of at least 1",
         "--url is wrong",
     ]
-    with pytest.raises(UsageError) as raised:
-        plan(URL, {"loads": "rate=5", "repeats": "101"}, resolved)
-    assert list(raised.value.problems) == ["--repeats 101: give 1 to 100"]
+    for repeats, problem in (("0", "give a whole number of at least 1"), ("101", "give 1 to 100")):
+        with pytest.raises(UsageError) as raised:
+            plan(URL, {"loads": "rate=5", "repeats": repeats}, resolved)
+        assert list(raised.value.problems) == [f"--repeats {repeats}: {problem}"]

@@ -354,6 +354,10 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     # Without a latency the series is looked at from its begin: it rose in its first three seconds, and not after them.
     unknown = in_flight([0.0, 50.0, 100.0, 100.0, 100.0, 100.0, 0.0, 0.0])
     assert kept_up(filled(RunSummary, series=unknown.series, latency={"e2el_ms": {"p90": None}})) is False
+    # A third of the time in which requests were sent, however long they took to drain.
+    rising, sent = [10.0 * k * k for k in range(12)], [10] * 12
+    drained = {"t_s": list(range(42)), "in_flight": rising + [9.0] * 30, "sent": sent + [0] * 30}
+    assert kept_up(filled(RunSummary, series=drained, latency={"e2el_ms": {"p90": 60_000.0}})) is False
     # A third needs a second: of six, two are the drain and one is not whole.
     assert kept_up(in_flight([1.0] * 5, e2el_ms=0.0)) is None
     assert kept_up(in_flight([1.0] * 6, e2el_ms=0.0)) is True
