@@ -21,12 +21,17 @@ PLAIN_AFTER_S = 1.0
 _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 
 
+def can_move(stream: TextIO) -> bool:
+    """Whether it is a terminal whose lines can be drawn over."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Notices:
     """Writes to a stream; to none where it is None. Called with a line, it says that line."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._terminal = stream is not None and stream.isatty()
+        self._terminal = stream is not None and can_move(stream)
         self._spinner = _PLAIN_SPINNER
         if stream is not None and "utf" in (getattr(stream, "encoding", None) or "").lower():
             self._spinner = _SPINNER
