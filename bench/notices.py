@@ -72,20 +72,21 @@ class Notices:
                 if over.is_set():
                     return
                 if self._terminal:
-                    self._draw(f"{self._spinner[turn % len(self._spinner)]} {text} ({passed_s:.0f} s)")
+                    self._draw(f"{self._spinner[turn % len(self._spinner)]} {text}", f" ({passed_s:.0f} s)")
                     wait_s = TURN_EVERY_S
                 else:
                     self._write(f"{text} ({passed_s:.0f} s)\n")
                     wait_s = LINE_EVERY_S
             turn += 1
 
-    def _draw(self, line: str) -> None:
+    def _draw(self, line: str, passed: str) -> None:
+        """A line that is too long is cut before the time that has passed."""
         assert self._stream is not None
         try:
             width = os.get_terminal_size(self._stream.fileno()).columns or 80
         except OSError:
             width = 80
-        self._write(f"\r\x1b[K{line[: width - 1]}")
+        self._write(f"\r\x1b[K{line[: width - 1 - len(passed)]}{passed}")
         self._drawn = True
 
     def _erase(self) -> None:
