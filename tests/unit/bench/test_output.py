@@ -181,15 +181,18 @@ def test_what_the_machine_refuses_is_no_defect_of_ours(
     assert "Traceback" not in said
 
 
-def test_another_error_of_the_system_is_a_defect(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [OSError(errno.EBADF, "Bad file descriptor"), ZeroDivisionError("planted")])
+def test_another_error_is_a_defect(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(argv: list[str]) -> int:
-        raise OSError(errno.EBADF, "Bad file descriptor")
+        raise error
 
     monkeypatch.setattr("bench.commands.run.main", refuse)
-    assert cli.main(["run"]) == Exit.DEFECT
-    assert "this is a defect of Trueload" in capsys.readouterr().err
+    assert cli.main(["run"]) == Exit.DEFECT == 70
+    said = capsys.readouterr().err
+    assert str(error) in said
+    assert "this is a defect of Trueload" in said
 
 
 @pytest.mark.parametrize(("form", "quiet"), [("text", False), ("text", True), ("json", False)])
