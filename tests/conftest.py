@@ -14,7 +14,7 @@ from xdist.workermanage import WorkerController
 
 from tests.support.any_order import shuffled
 from tests.support.heavy import function_of, listed
-from tests.support.in_parallel import Units, place_of, processors
+from tests.support.in_parallel import Units, place_of, processors, tell_less
 from tests.support.last_lines import Ended, both
 from tests.support.learned import give, take
 from tests.support.timing import failed_tries, forget_the_last_try, last_words, passed_again
@@ -70,6 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if hasattr(config, "workerinput"):
+        tell_less(config)
     missing = [arg for arg in config.args if not Path(arg.partition("::")[0]).exists()]
     if missing:
         raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}")

@@ -130,19 +130,6 @@ def test_when_every_request_fails_the_report_is_whole_and_the_exit_4(tmp_path: P
     assert [r["error"] for r in records(tmp_path)] == ["it broke"] * 5
 
 
-def test_a_defect_of_ours_exits_70_with_a_hint(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    def broken(argv: Sequence[str]) -> int:
-        raise ZeroDivisionError("planted")
-
-    monkeypatch.setattr("bench.commands.run.main", broken)
-    assert cli.main(["run"]) == Exit.DEFECT == 70
-    said = capfd.readouterr().err
-    assert "ZeroDivisionError: planted" in said
-    assert "this is a defect of Trueload" in said
-
-
 @pytest.mark.parametrize("tail", ["/", "/v1", "/v1/chat/completions"])
 def test_the_url_may_end_where_it_likes(mock: str, tmp_path: Path, tail: str) -> None:
     assert cli.main(flags(mock + tail, tmp_path, "--requests", "1", "--quiet")) == Exit.GOOD

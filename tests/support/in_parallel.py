@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from xdist.report import report_collection_diff
@@ -108,6 +109,21 @@ def _rank_where_computing_is_first(unit: str) -> tuple[bool, int]:
     return not unit.startswith(COMPUTING), _rank(unit)
 
 
+def tell_less(config: pytest.Config) -> None:
+    """Have a process of pytest-xdist tell of each test how it ended. That it began, that what it needs was set up and taken
+    down, and that all is over are four messages more, which cost more than most tests."""
+    (sender,) = (plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "sendevent"))
+    send = sender.sendevent
+
+    def tell(name: str, **event: Any) -> None:
+        report = event.get("data", {})
+        around = name == "testreport" and report["when"] != "call" and report["outcome"] == "passed"
+        if name not in ("logstart", "logfinish") and not (around and report["duration"] < 1):  # Of --durations.
+            send(name, **event)
+
+    sender.sendevent = tell
+
+
 class Units:
     """Hands out unit after unit: a scheduler of pytest-xdist (`xdist.scheduler.protocol.Scheduling`).
 
@@ -116,6 +132,7 @@ class Units:
     """
 
     def __init__(self, config: pytest.Config) -> None:
+        self.config = config  # pytest-rerunfailures asks it whether to try again the test in which a process ended.
         self._processes = len(parse_tx_spec_config(config))
         self._collected: dict[WorkerController, list[str]] = {}
         self._given: dict[WorkerController, list[int]] = {}

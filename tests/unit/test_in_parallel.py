@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from tests.support.in_parallel import (
     TEXTS,
     UNITS,
     Units,
+    tell_less,
     unit_of,
 )
 
@@ -173,3 +174,25 @@ def test_a_process_that_finds_other_tests_ends_the_run() -> None:
     units, _ = shared_out(ids_in("unit/test_a", "unit/test_b"), 1)
     with pytest.raises(RuntimeError, match="Different tests were collected"):
         join(units, Node("gw1"), ids_in("unit/test_a"))
+
+
+def test_a_process_tells_how_a_test_ended_and_what_failed_or_was_slow_around_it() -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def sendevent(name: str, **event: Any) -> None:
+        told.append((name, event.get("data", {}).get("when")))
+
+    sender = SimpleNamespace(sendevent=sendevent)
+    tell_less(cast("pytest.Config", SimpleNamespace(pluginmanager=SimpleNamespace(get_plugins=lambda: [ROOT, sender]))))
+    for when, outcome, duration in (
+        ("setup", "passed", 0.1), ("setup", "passed", 2.0), ("call", "passed", 0.1), ("teardown", "failed", 0.1)
+    ):  # fmt: skip
+        sender.sendevent("testreport", data={"when": when, "outcome": outcome, "duration": duration})
+    for name in ("logstart", "logfinish", "workerfinished"):
+        sender.sendevent(name)
+    assert told == [
+        ("testreport", "setup"),
+        ("testreport", "call"),
+        ("testreport", "teardown"),
+        ("workerfinished", None),
+    ]

@@ -93,7 +93,7 @@ def test_a_median_above_every_load_that_was_tried_is_no_capacity() -> None:
     ]
     search = made_search(*visits, goals=(goal,), most=40.0)
     assert search.bracketed
-    assert search.posteriors[goal.text].estimate > 40.0
+    assert search.estimates.posteriors[goal.text].estimate > 40.0
     assert conclude(search) == Conclusion(Kind.NONE)
 
 
@@ -152,8 +152,8 @@ def test_the_objective_that_changed_most_is_named() -> None:
         means = [{MEAN.text: Mean(30.0, step * (n - 3.5), 0.03)} for n in range(8)]
         visits = [made_visit(n + 1, *CHANGES[n], means=means[n]) for n in range(8)]
         search = made_search(*visits, goals=(P99, MEAN))
-        assert set(search.drifts) == {P99.text, MEAN.text}
-        assert conclude(search).change == (most.text, min(search.drifts.values()))
+        assert set(search.estimates.drifts) == {P99.text, MEAN.text}
+        assert conclude(search).change == (most.text, min(search.estimates.drifts.values()))
 
 
 def test_without_a_visit_that_counts_nothing_is_concluded() -> None:
@@ -183,8 +183,8 @@ def test_a_load_is_as_sure_as_the_objective_that_is_least_sure() -> None:
     both = {P99.text: 0, ERRORS.text: 1_200}
     search = made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, violations=both), goals=(P99, ERRORS))
     sure = search.sure_of(35.0)
-    assert sure == search.posteriors[ERRORS.text].holds(35.0)
-    assert sure < search.posteriors[P99.text].holds(35.0)
+    assert sure == search.estimates.posteriors[ERRORS.text].holds(35.0)
+    assert sure < search.estimates.posteriors[P99.text].holds(35.0)
 
 
 def shown(search: Search, load: float) -> bool:
@@ -274,7 +274,7 @@ def test_no_load_is_named_above_the_limit_or_above_what_was_tried(most: float) -
     rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     lost = [made_visit(5, 90.0, verdict="INVALID"), made_visit(6, 80.0, verdict="FAILED")]
     search = made_search(*rows, *lost, most=most)
-    assert search.posteriors[P99.text].high > 41.0
+    assert search.estimates.posteriors[P99.text].high > 41.0
     known = conclude(search).known
     assert known is not None
     assert 36.0 < known.low <= known.estimate <= known.high == 41.0
