@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
                 closed_pipe.survive()
             never_too_narrow(sys.stdout)
+            never_too_narrow(sys.stderr)
         status = _dispatch(words)
         sys.stdout.flush()
     except UsageError as e:

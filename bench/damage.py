@@ -8,7 +8,7 @@ damaged, and how. If no file is, the error is a defect of ours and stays what it
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
+from pydantic import ValidationError
 
 from bench.config.renamed import renewed
-from bench.config.stored_values import wrong_values
+from bench.config.run_config import SECRETS
+from bench.config.sentences import sentences
+from bench.config.settings import Settings
 from bench.errors import BenchError, RecordError, UsageError
 from bench.records import checked, from_line
 from bench.run_files.run_directory import LEDGER, MANIFEST, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
@@ -36,6 +39,10 @@ OF_WRONG_VALUES = (
     ValueError,
 )
 """What a computation raises where a value is missing, of another kind, or far too large. Any other error is ours."""
+_OF_FILES = frozenset(
+    {"body", "body_template", "ca_file", "client_cert", "client_key", "dataset", "mix", "tokenizer", "tools"}
+)
+"""Files of then, which may be gone, and need not be there."""
 _SHOWN = 10
 _MOST_MEASURED = 1e12
 """A share of a processor, or a time in ms (30 years of them)."""
@@ -198,3 +205,17 @@ def _wrong_ledger_line(row: dict[str, Any], where: str) -> Iterator[str]:
     for name in ("chunk_kind", "chunk_tokens"):
         if len(row[name]) != len(row["write_ns"]):
             yield f"{where} {name} has {len(row[name])} entries, and write_ns has {len(row['write_ns'])}"
+
+
+def wrong_values(config: Mapping[str, object], where: str) -> Iterator[str]:
+    """A sentence for each setting that could not have been given. `where` begins it. `slo` is left to RunConfig: 0.1.0
+    allowed limits that are refused today."""
+    unchecked = SECRETS | _OF_FILES | {"slo"} | (frozenset() if config.get("api") is None else {"endpoint"})
+    for name in [name for name in config if name in Settings.model_fields and name not in unchecked]:
+        if config[name] is None and Settings.model_fields[name].default is None:
+            continue  # It was not given.
+        try:
+            Settings.model_validate({"url": "http://unknown", name: config[name]})
+        except ValidationError as e:
+            for error in e.errors():
+                yield from sentences(error, lambda key: f"{where} {key}")

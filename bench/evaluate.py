@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from bench import accuracy, manifest
 from bench.accuracy import coverage
 from bench.accuracy import jobs as accuracy_of_jobs
-from bench.accuracy.load_shape import LoadShape
 from bench.clock import NS_PER_MS
 from bench.config import RunConfig
 from bench.damage import explained
@@ -29,7 +28,15 @@ from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
 from bench.results.base import rounded, to_bytes
-from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration, Plots
+from bench.results.certificate import (
+    SCHEMA,
+    Certificate,
+    CertifiedVerdict,
+    KnownCalibration,
+    LedgerCalibration,
+    LoadShape,
+    Plots,
+)
 from bench.results.run import FoundWarmup, RunOrigin, SentTexts
 from bench.results.server import PrefixCache, Server
 from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
@@ -126,7 +133,7 @@ class _Measured:
 
     @property
     def shape(self) -> LoadShape:
-        return LoadShape.measured(self.numbers, self.run.config.kind_for(self.run.manifest.workers))
+        return self.run.config.kind_for(self.run.manifest.workers).measured(self.numbers)
 
     @property
     def version(self) -> str:
@@ -252,7 +259,7 @@ def _write_certificate(
         schema=SCHEMA,
         date=measured.ended,
         version=measured.version,
-        shape=measured.shape.result(),
+        shape=measured.shape,
         verdict=CertifiedVerdict(status=verdict.status, reasons=verdict.reasons),
         accuracy=verdict.of("calibration"),
         run=whole.run,

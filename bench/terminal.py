@@ -74,10 +74,10 @@ class Terminal(Observer):
             return
         if self.is_terminal:
             lines = self.lines(numbers, unicode=self._writer.unicode)
-            width = self._writer.columns - 1
+            drawn = [part for line in lines for part in self._fitted(line, self._writer.columns - 1)]
             erase = self._erase()
-            self._lines_drawn = len(lines)
-            self._writer.write(erase + "\n".join(self._coloured(line[:width]) for line in lines) + "\n")
+            self._lines_drawn = len(drawn)
+            self._writer.write(erase + "\n".join(drawn) + "\n")
         else:
             told = (line.strip().lstrip("━─#-").strip() for line in self.lines(numbers, unicode=False))
             self._writer.write(" | ".join(told) + "\n")
@@ -106,9 +106,16 @@ class Terminal(Observer):
             with suppress(OSError, ValueError):
                 os.write(self._stream.fileno(), b"the load is over: making the report (Ctrl-C again gives it up)\n")
 
-    def _coloured(self, line: str) -> str:
+    def _fitted(self, line: str, width: int) -> list[str]:
+        """A line in its colour, broken where the terminal is narrower."""
         bad = line.startswith("  errors") or line.endswith("missed so far")
-        return f"\x1b[31m{line}\x1b[0m" if bad and self._colour else line
+        parts = []
+        while len(line) > width:
+            at = line.rfind(" ", width // 2, width + 1)
+            at = width if at < 0 else at
+            parts.append(line[:at].rstrip())
+            line = f"    {line[at:].lstrip()}" if width > 20 else ""
+        return [f"\x1b[31m{part}\x1b[0m" if bad and self._colour else part for part in (*parts, line)]
 
     def wipe(self) -> None:
         """Take the lines of the load away, where they were drawn."""
@@ -256,6 +263,10 @@ class _Writer:
         self._texts: Queue[str | None] = Queue(maxsize=16)
         self._fd = stream.fileno()
         self.unicode = "utf" in (stream.encoding or "").lower()
+        self._encoding, self._errors = (
+            stream.encoding or "utf-8",
+            "replace" if self.unicode else stream.errors or "replace",
+        )
         self._thread = threading.Thread(target=self._run, name="live", daemon=True)
         self._thread.start()
 
@@ -281,7 +292,7 @@ class _Writer:
     def _run(self) -> None:
         while (text := self._texts.get()) is not None:
             try:
-                os.write(self._fd, text.encode())
+                os.write(self._fd, text.encode(self._encoding, self._errors))
             except OSError:
                 return
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 from bench import ceiling
 from bench.accuracy import coverage
+from bench.accuracy.load_shape import LoadKind
 from bench.machine import machine_cache
 from fuzz import scratch
 from fuzz.target import Target
@@ -22,7 +24,8 @@ def read(data: bytes) -> None:
     certificates = coverage.in_entry(machine_cache.read_entry(path, HOST))
     for one in certificates:
         one.to_json()
-        coverage.for_run(certificates, one.shape, one.version)
+        kind = LoadKind(**{field.name: getattr(one.shape, field.name) for field in fields(LoadKind)})
+        assert one in coverage.for_run(certificates, kind, one.version)
         coverage.closest(certificates, one.shape, one.version)
     machine_cache.write_entry(path, HOST, {"certificates": []})
     assert machine_cache.read_entry(path, HOST) == {"certificates": []}

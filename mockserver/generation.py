@@ -15,7 +15,7 @@ from mockserver.clock import utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.media import MediaCosts, check_media, without_media
+from mockserver.dialect.media import MediaCosts, check_media
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.grammar import Impossible
 from mockserver.documents.lengths import DocumentMaker
@@ -35,6 +35,7 @@ from mockserver.settings import ConfigVersion
 from mockserver.state.conversations import with_history
 from mockserver.tokencount import TokenCount, known_count, total_count
 from promptset.errors import SpecError
+from promptset.media import without_media
 
 _SEEN_PIECES = 10_000
 """More than the text has that replies are cut from."""

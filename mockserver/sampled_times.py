@@ -19,6 +19,7 @@ from pathlib import Path
 
 from mockserver.clock import NS_PER_MS, NS_PER_US
 from mockserver.rng import Random
+from mockserver.steps.variation import is_number
 from promptset.whole_file import read_text
 
 _KEYS = ("ttft_ms", "ttft_per_input_token_us", "gap_ms", "between", "follows", "load")
@@ -101,7 +102,7 @@ def sampled_times_of(row: object, text: str) -> SampledTimes:
         if key in row and not _rises(row[key]):
             problems.append(f"{key}: write two or more times in ms that do not fall, 0 or more")
     for key, least, most in (("ttft_per_input_token_us", 0.0, 1e9), ("between", 0.0, 1.0), ("follows", -1.0, 1.0)):
-        if key in row and not (_is_number(row[key]) and least <= row[key] <= most):
+        if key in row and not (is_number(row[key]) and least <= row[key] <= most):
             problems.append(f"{key}={row[key]!r}: write a number from {least:g} to {most:g}")
     if "load" in row and not _is_load(row["load"]):
         problems.append(
@@ -120,12 +121,8 @@ def sampled_times_of(row: object, text: str) -> SampledTimes:
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _rises(values: object) -> bool:
-    if not isinstance(values, list) or len(values) < 2 or not all(map(_is_number, values)):
+    if not isinstance(values, list) or len(values) < 2 or not all(map(is_number, values)):
         return False
     return values[0] >= 0 and values == sorted(values)
 
@@ -133,7 +130,7 @@ def _rises(values: object) -> bool:
 def _is_load(points: object) -> bool:
     if not isinstance(points, list) or not points:
         return False
-    if not all(isinstance(point, list) and len(point) == 3 and all(map(_is_number, point)) for point in points):
+    if not all(isinstance(point, list) and len(point) == 3 and all(map(is_number, point)) for point in points):
         return False
     users = [point[0] for point in points]
     return users == sorted(set(users)) and all(point[1] > 0 and point[2] > 0 for point in points)

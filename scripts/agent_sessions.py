@@ -23,9 +23,9 @@ from pathlib import Path
 from promptset import recipes
 from promptset.agents.made import agent_sessions
 from promptset.agents.plan import plan_session
-from promptset.agents.table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, SHARES, table_of
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
+from tests.support.session_table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, SHARES, table_of
 
 PARTS = ("table", "exact", "making", "load")
 WITHIN = 0.10

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.accuracy.load_shape import LoadKind
 from bench.results.base import to_plain
-from bench.results.certificate import Certificate, KnownCalibration, KnownErrorRow, Spread
+from bench.results.certificate import Certificate, KnownCalibration, KnownErrorRow, LoadShape, Spread
 
 MAX_LOAD_RATIO = 1.1
 """A certificate covers loads up to this many times its own."""
@@ -76,7 +76,9 @@ class CertificateBrief:
 
     @classmethod
     def from_json(cls, value: object) -> CertificateBrief:
-        """As the cache keeps it. Raises ValueError where it has another form."""
+        """As the cache keeps it. Raises ValueError where it has another form. A shape without an endpoint is of chats."""
+        if isinstance(value, dict) and isinstance(value.get("shape"), dict):
+            value = value | {"shape": {"endpoint": "chat"} | value["shape"]}
         brief = msgspec.convert(value, cls)
         if any((getattr(brief.shape, key) or 0.0) < 0 for key in SIZE):
             raise ValueError("certificate.shape: no load is less than none")
@@ -100,7 +102,7 @@ class CertificateBrief:
         return KnownCalibration(
             date=self.date,
             version=self.version,
-            shape=self.shape.result(),
+            shape=self.shape,
             observation_lag_ms=self.observation_lag_ms,
             way_in_ms=self.way_in_ms,
             problems=list(self.problems),
@@ -152,7 +154,7 @@ def _amount(value: float | None) -> str:
 
 def for_run(certificates: Iterable[CertificateBrief], kind: LoadKind, version: str) -> list[CertificateBrief]:
     """The certificates that may cover a run of this kind and version, before the run begins."""
-    return [c for c in certificates if c.version == version and c.shape.is_of(kind)]
+    return [c for c in certificates if c.version == version and kind.has(c.shape)]
 
 
 def closest(certificates: Iterable[CertificateBrief], shape: LoadShape, version: str) -> CertificateBrief | None:

@@ -74,24 +74,41 @@ def finish(config: RunConfig, result: Result) -> int:
     return print_result(result, config.format, quiet=config.quiet, details=config.details)
 
 
-_PLAIN = {"–": "-", "−": "-", "±": "+-", "×": "x", "·": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "µ": "u"}
+_PLAIN = {
+    "–": "-", "−": "-", "—": "-", "±": "+-", "×": "x", "·": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "µ": "u",
+    "“": '"', "”": '"', "’": "'", "»": ">", "«": "<", "─": "-", "━": "=", "│": "|", "├": "|", "└": "`", "°": "",
+}  # fmt: skip
 """What is printed for our signs where the locale cannot write them."""
 
 
 def never_too_narrow(stream: TextIO) -> None:
     """Let a stream take every text: in a locale that is not UTF-8, the signs that it lacks become plain ones, and other
-    letters `?`. Bytes of a path that were no text stay what they are."""
+    letters `?`. On a terminal of the locale C our signs are plain too; other letters stay UTF-8. Bytes of a path that were no
+    text stay what they are."""
+    ascii_only = stream.isatty() and _is_locale_c()
 
     def plain(error: UnicodeError) -> tuple[bytes, int]:
         assert isinstance(error, UnicodeEncodeError)
         letters = error.object[error.start : error.end]
         return b"".join(
-            bytes([ord(c) - 0xDC00]) if "\udc80" <= c <= "\udcff" else _PLAIN.get(c, "?").encode() for c in letters
+            bytes([ord(c) - 0xDC00])
+            if "\udc80" <= c <= "\udcff"
+            else _PLAIN.get(c, c if ascii_only else "?").encode(errors="replace")
+            for c in letters
         ), error.end
 
-    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-        codecs.register_error("trueload-plain", plain)
-        stream.reconfigure(errors="trueload-plain")
+    if isinstance(stream, io.TextIOWrapper) and (ascii_only or stream.errors in ("strict", "surrogateescape")):
+        errors = "trueload-ascii" if ascii_only else "trueload-plain"
+        codecs.register_error(errors, plain)
+        stream.reconfigure(encoding="ascii" if ascii_only else None, errors=errors)
+
+
+def _is_locale_c() -> bool:
+    """Whether the environment asks for the locale C, or for none. Python writes UTF-8 then too, and sets LC_CTYPE."""
+    if not sys.flags.utf8_mode or "PYTHONUTF8" in os.environ:
+        return False
+    named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    return next((name for name in named if name not in ("", "C.UTF-8")), "C") in ("C", "POSIX")
 
 
 def _forget_output() -> None:
@@ -123,7 +140,14 @@ def print_result(result: Result, form: str, *, quiet: bool, details: bool = Fals
 
 def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
     """Print what came of a search. Returns its exit status."""
-    sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+    if form == "json" or quiet or not sys.stdout.isatty():
+        sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
+    else:
+        from bench.documents.document import Level
+        from bench.report import text
+
+        text.show(found.document, Level.USUAL)
+        print(f"\npage: {found.page}")
     return found.exit
 
 

@@ -89,10 +89,10 @@ class RunConfig(Settings):
         """Of what kind the load is with so many workers, for the certificates that may speak for it."""
         from bench.accuracy.load_shape import LoadKind  # Only now: few runs have a certificate.
 
-        return LoadKind.of(
-            open_loop=self.load.open_loop,
+        return LoadKind(
+            loop="open loop" if self.load.open_loop else "closed loop",
             transport=self.transport,
-            stream=self.stream,
+            stream="streamed" if self.stream else "whole",
             tls=self.url.startswith("https:"),
             workers=workers,
             endpoint=self.endpoint,

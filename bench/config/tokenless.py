@@ -10,7 +10,7 @@ from bench.endpoints.choice import endpoint_of, name_of
 from bench.endpoints.inputs import FIELDS_OF_TEXT, InputsEndpoint
 from bench.metrics import objectives, precision
 from bench.metrics.catalog import OF_FEW
-from bench.modes.interface import DEFAULT_BATCH_INPUTS
+from bench.modes.interface import DEFAULT_BATCH_INPUTS, flag
 
 _OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "store_texts")
 """Settings about generated text."""
@@ -37,14 +37,14 @@ def problems(settings: Settings, given: Collection[str]) -> list[str]:
     name = name_of(settings)
     if name == HTTP:
         return _of_http(settings, given)
-    foreign = [f"{_flag(key)} is for --endpoint http, and the endpoint is {name}" for key in OF_HTTP if key in given]
+    foreign = [f"{flag(key)} is for --endpoint http, and the endpoint is {name}" for key in OF_HTTP if key in given]
     return foreign + _of_api(name, settings, given)
 
 
 def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
     """What does not go with requests of any HTTP service."""
     found = [
-        f"{_flag(key)} is about prompts or models, and --endpoint http has neither: leave it out"
+        f"{flag(key)} is about prompts or models, and --endpoint http has neither: leave it out"
         for key in OF_PROMPTS
         if key in given and getattr(settings, key) is not None
     ]
@@ -71,7 +71,7 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
 def _of_audio(name: str, settings: Settings, given: Collection[str]) -> list[str]:
     """What does not go with audio clips."""
     found = [
-        f"{_flag(key)} is about prompts, and --endpoint {name} sends audio clips: leave it out"
+        f"{flag(key)} is about prompts, and --endpoint {name} sends audio clips: leave it out"
         for key in _NOT_OF_AUDIO
         if key in given and getattr(settings, key) not in (None, False)
     ]
@@ -110,7 +110,7 @@ def _of_text(name: str, settings: Settings, given: Collection[str]) -> list[str]
     if endpoint.generates:
         return _of_inputs(name, settings, given)
     found = []
-    wrong = [_flag(key) for key in _OF_TEXT if key in given and getattr(settings, key) not in (None, False)]
+    wrong = [flag(key) for key in _OF_TEXT if key in given and getattr(settings, key) not in (None, False)]
     if wrong:
         words = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
         verb, them = ("are", "them") if len(wrong) > 1 else ("is", "it")
@@ -161,7 +161,3 @@ def _of_inputs(name: str, settings: Settings, given: Collection[str]) -> list[st
 def _batching() -> str:
     *others, last = (name for name, endpoint in ENDPOINTS.items() if endpoint.inputs_are in DEFAULT_BATCH_INPUTS)
     return f"{', '.join(others)} and {last}"
-
-
-def _flag(key: str) -> str:
-    return f"--{key.replace('_', '-')}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.documents.formatting import interval, number, share
+from bench.results.sweep import LATENCIES
 from bench.results.tokens import input_rate
 
 if TYPE_CHECKING:
@@ -140,15 +141,7 @@ TITLES = {
     "output_tokens_per_s": "Output tokens/s",
     "inputs_per_s": "Inputs/s",
     "requests_per_s": "Requests/s",
-    "ttft:p50": "TTFT p50 (ms)",
-    "ttft:p90": "TTFT p90 (ms)",
-    "ttft:p99": "TTFT p99 (ms)",
-    "tpot:p50": "TPOT p50 (ms)",
-    "tpot:p90": "TPOT p90 (ms)",
-    "tpot:p99": "TPOT p99 (ms)",
-    "e2el:p50": "E2EL p50 (ms)",
-    "e2el:p90": "E2EL p90 (ms)",
-    "e2el:p99": "E2EL p99 (ms)",
+    **{name: f"{name.partition(':')[0].upper()} {name.partition(':')[2]} (ms)" for name in LATENCIES},
     "job:p50": "Job p50 (s)",
     "job:p90": "Job p90 (s)",
     "jobs_per_hour": "Jobs/hour",

@@ -43,7 +43,6 @@ class Images(InputsEndpoint):
         return {"prompt": sample.prompt}
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
-        """As many images as `n` says, which is 1 by default."""
         n = body.get("n")
         return InputBatch(n, n) if type(n) is int and n > 0 else InputBatch(1, 1)
 

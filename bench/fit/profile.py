@@ -6,9 +6,12 @@ import math
 import shlex
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from bench.fit.batching import BatchingFit, unexplained_a_token
 from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, StepDraw, worst_bin
 from bench.fit.limits import Limit
+from bench.fit.prompt_cost import alike
 from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
 from bench.fit.variation import Variation
@@ -277,6 +280,11 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         why = "too few prompts, or too short ones, were computed beside streams that were under way"
         rows.append(
             row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
+        )
+    elif alike(np.array([stream.fresh_tokens for run in runs for stream in run.streams if stream.sure], np.float64)):
+        why = "prompts are too alike in length to tell what each costs besides its tokens: b1 holds for such prompts"
+        rows.append(
+            row("b4", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )
     if not found["b3"].told:
         why = "contexts are too alike, or too short, to tell their cost"

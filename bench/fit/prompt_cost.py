@@ -11,11 +11,17 @@ import numpy as np
 from bench.fit import robust
 from bench.fit.coefficients import StepFit
 from bench.fit.limits import Seen
+from bench.fit.robust import Array
 
 _LEAST_STEPS = 50
 _LEAST_SPREAD = 0.1
 _SURE, _NOTABLE = 4.0, 0.05
 """So many standard errors above 0, and so large a share of what a prompt costs in the middle."""
+
+
+def alike(prompts: Array) -> bool:
+    """Whether prompts are of too similar a length to tell what each costs besides its tokens."""
+    return float(np.std(prompts)) < _LEAST_SPREAD * float(np.mean(prompts))
 
 
 def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
@@ -30,7 +36,7 @@ def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
         prefill += table.prefill[one].tolist()
         left += (table.end_us - table.begin_us - fit.without_prompts_us(table))[one].tolist()
     tokens, us = np.array(prefill), np.array(left)
-    if len(tokens) < _LEAST_STEPS or float(np.std(tokens)) < _LEAST_SPREAD * float(np.mean(tokens)):
+    if len(tokens) < _LEAST_STEPS or alike(tokens):
         return False
     usual = float(np.median(us))
     if usual <= 0:

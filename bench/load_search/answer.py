@@ -261,7 +261,7 @@ def _scouted(search: Search) -> str:
 
 def hinted(search: Search) -> str:
     """What scouts hint at; empty if there are none."""
-    kind, hints = search.settings.load_kind, search.hints
+    kind, hints = search.settings.load_kind, search.estimates.hints
     broke = [result.load for result in hints if search.broke(result)]
     calm = [result.load for result in hints if not search.broke(result)]
     parts = [f"nothing clearly broke up to {load_text(max(calm), kind)}"] if calm else []
@@ -290,7 +290,7 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     if known.failed is not None:
         load, sure = known.failed
         lines.append(f"not held: {load_text(load, kind)} ({percent(1 - sure)} sure)")
-    fit = search.fits.get(known.binding)
+    fit = search.estimates.fits.get(known.binding)
     if fit is not None and fit.spread > SCATTERS:
         lines.append(f"visits scatter {fit.spread:.1f} times as much as chance explains: the interval allows for it")
     return [*lines, *short]

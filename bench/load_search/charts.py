@@ -43,7 +43,7 @@ def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
 def posterior(search: Search, known: Known) -> Chart:
     """How probable each capacity is, and how sure it is that a load is held."""
     kind = search.settings.load_kind
-    found = search.posteriors
+    found = search.estimates.posteriors
     capacities = next(iter(found.values())).grid
     # Where nothing more is to be seen, nothing is drawn.
     wide = (known.high / known.low) ** 1.5

@@ -60,11 +60,11 @@ def conclude(search: Search) -> Conclusion:
         return Conclusion(Kind.NONE)
     held = max((result.load for result, kept in judged if kept), default=None)
     broken = min((result.load for result, kept in judged if not kept), default=None)
-    for text, fit in search.fits.items():
+    for text, fit in search.estimates.fits.items():
         if fit.flat is not None:
             return Conclusion(Kind.NO_LOAD_HELD, below=fit.flat.low, flat=(text, fit.flat))
-    if search.drifts:
-        return Conclusion(Kind.CHANGED, change=max(search.drifts.items(), key=lambda entry: abs(entry[1])))
+    if search.estimates.drifts:
+        return Conclusion(Kind.CHANGED, change=max(search.estimates.drifts.items(), key=lambda entry: abs(entry[1])))
     if held is None:
         assert broken is not None
         if search.sure_of(broken) > UNSURE:

@@ -23,8 +23,6 @@ from bench.load_search.estimates import Estimates
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Phase, Result, Visit, jobs_per_s, pause_s, times
 from bench.loads import KINDS
-from bench.statistics.capacity import Posterior
-from bench.statistics.capacity_fit import Fit
 from bench.statistics.keeps_up import GROWN, InFlight
 
 SPREAD = 0.03
@@ -119,25 +117,6 @@ class Search:
         return self.estimates.judged
 
     @property
-    def hints(self) -> list[Result]:
-        """Scouts and FAILED visits that say where to look."""
-        return self.estimates.hints
-
-    @property
-    def posteriors(self) -> dict[str, Posterior]:
-        return self.estimates.posteriors
-
-    @property
-    def fits(self) -> dict[str, Fit]:
-        """How well one edge explains the visits, for each objective on a share."""
-        return self.estimates.fits
-
-    @property
-    def drifts(self) -> dict[str, float]:
-        """By objective, how far its edge moved, if it is shown to have moved."""
-        return self.estimates.drifts
-
-    @property
     def seconds(self) -> float:
         """What was spent of the budget."""
         return math.fsum(result.seconds for result in self.results)
@@ -184,7 +163,7 @@ class Search:
     def _scout(self, load: float) -> Visit | Ending:
         """The scout, or a visit where the budget has room for one of the two: a scout is only a hint."""
         scout = self._visit("scout", load)
-        hints = self.hints
+        hints = self.estimates.hints
         kept = [result.load for result in hints if not evidence.hint_fails(self.settings.goals, result)]
         if kept and not self.visits:
             visit = self._fitted(self._visit("visit", max(kept)))
@@ -234,7 +213,7 @@ class Search:
 
     def sure_of(self, load: float) -> float:
         """How sure it is that every objective holds at a load. Before the first visit it says nothing of the server."""
-        return min(posterior.holds(load) for posterior in self.posteriors.values())
+        return min(posterior.holds(load) for posterior in self.estimates.posteriors.values())
 
     def time_left_s(self) -> float:
         """How much longer it will take: visits make the interval narrower as the root of their time."""
@@ -272,7 +251,7 @@ class Search:
 
     def _next_scout(self) -> float | None:
         """The load to scout next; None when the domain is known."""
-        settings, hints = self.settings, self.hints
+        settings, hints = self.settings, self.estimates.hints
         if not any(evidence.hints(self.results)):
             return self._rounded(settings.start)
         if not all(held for _, held in self.judged):
@@ -290,7 +269,9 @@ class Search:
     def scout_broke(self) -> bool:
         """Whether a scout broke an objective clearly. It breaks less than a visit would, so that this much is sure."""
         goals = self.settings.goals
-        hints = [result for result in self.hints if evidence.counts(result) and result.requests >= _LEAST_OF_SCOUT]
+        hints = [
+            result for result in self.estimates.hints if evidence.counts(result) and result.requests >= _LEAST_OF_SCOUT
+        ]
         return any(evidence.hint_fails(goals, result) for result in hints)
 
     @property
@@ -317,7 +298,7 @@ class Search:
             return Ending.NOTHING_HOLDS
         if self.sure_of_most:
             return Ending.NEVER_FAILS
-        if any(fit.flat is not None for fit in self.fits.values()) and len(visits) >= LEAST_VISITS:
+        if any(fit.flat is not None for fit in self.estimates.fits.values()) and len(visits) >= LEAST_VISITS:
             return Ending.NOTHING_HOLDS
         if self.bracketed and len(visits) >= LEAST_VISITS and posterior.width <= settings.precision:
             return Ending.PRECISION

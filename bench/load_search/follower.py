@@ -156,7 +156,6 @@ class SearchTerminal(Terminal, Follower):
         return progress_lines(self._now, numbers)
 
     def visit_begins(self, search: Search, visit: Visit) -> None:
-        """Say what is tried."""
         self._now = situation(search, visit, self._require)
         if not self.is_terminal:
             took = f"{_seconds(visit.settle_s)} to settle, {_seconds(visit.measure_s)} to measure"
@@ -181,7 +180,6 @@ class SearchTerminal(Terminal, Follower):
         self._wait.enter_context(self.waiting("reading what it brought back"))
 
     def visit_ended(self, search: Search, result: Result) -> None:
-        """Say what came of it."""
         self._wait.close()
         for line in ended_lines(search, result, self._require):
             self.say(line)

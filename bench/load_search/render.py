@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from bench.documents.document import Level
+from bench.documents.document import Document, Level
 from bench.errors import BenchError, Exit, UsageError
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer
@@ -22,10 +22,16 @@ from bench.report import html, text
 class Rendered:
     """What can be printed of a search, and the exit status that it stands for."""
 
-    text: str
+    document: Document
+    page: Path
     brief: str
     json: str
     exit: Exit
+
+    @property
+    def text(self) -> str:
+        whole = text.render(self.document, Level.USUAL, width=text.NARROW)
+        return f"{whole}\npage: {self.page}\n"
 
 
 def render(
@@ -40,9 +46,9 @@ def render(
     found = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
     document = search_document(found, search, numbers, _settings(directory))
     directory.write_page(html.render(document))
-    whole = text.render(document, Level.USUAL, width=text.NARROW)
     return Rendered(
-        text=f"{whole}\npage: {directory.path / PAGE}\n",
+        document=document,
+        page=directory.path / PAGE,
         brief=textwrap.fill(found.headline, text.NARROW) + "\n",
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
         exit=found.exit,

@@ -42,12 +42,10 @@ class Concurrency(UsersMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """DEFAULT_USERS users, and the default length."""
         return {**default_length(settings), **default_users(settings)}
 
     @classmethod
     def of(cls, settings: Settings) -> Concurrency:
-        """The load of complete settings."""
         if settings.segments:
             return cls(
                 users=round(most(settings.segments)),
@@ -63,7 +61,6 @@ class Concurrency(UsersMode):
         return divided_changes(self.segments, share) if self.segments else UsersMode.user_changes(self, share)
 
     def load_at(self, since_start_ns: int) -> float:
-        """Users."""
         if self.segments:
             return round(level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns))
         return coming_in_by(self.users, self.ramp_ns, since_start_ns)

@@ -233,7 +233,6 @@ class UsersMode(Mode):
 
     @property
     def open_loop(self) -> bool:
-        """Responses decide."""
         return False
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
@@ -258,7 +257,6 @@ class UsersMode(Mode):
     def worker_load(
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
-        """A closed loop of the share's users."""
         supply = numbering.supply(source, encode)
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
@@ -278,7 +276,6 @@ class OpenLoopMode(Mode):
 
     @property
     def open_loop(self) -> bool:
-        """A schedule decides."""
         return True
 
     @abstractmethod
@@ -288,7 +285,6 @@ class OpenLoopMode(Mode):
     def worker_load(
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
-        """An open loop over the share's arrivals."""
         supply = numbering.supply(source, encode)
         offsets = self.arrivals_of(share)
         return WorkerLoad(

@@ -80,12 +80,10 @@ class Rate(OpenLoopMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """The default length and arrivals."""
         return {**default_length(settings), **default_arrivals(settings)}
 
     @classmethod
     def of(cls, settings: Settings) -> Rate:
-        """The load of complete settings. Raises UsageError without a rate."""
         segments = settings.segments
         rate = most(segments) if segments else settings.rate
         if rate is None:
@@ -141,7 +139,6 @@ class Rate(OpenLoopMode):
         return arrivals_with(self.offsets(), self.rate, changes) if changes else self.offsets()
 
     def load_at(self, since_start_ns: int) -> float:
-        """Requests per second."""
         if not self.segments:
             return self.rate
         return level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns)

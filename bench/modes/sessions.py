@@ -96,7 +96,6 @@ class Sessions(UsersMode):
 
     @property
     def load_unit(self) -> str | None:
-        """The same, of this load."""
         if self.recorded_speed is not None:
             return None
         return self.load_units[0] if self.schedule is None else self.load_units[1]
@@ -136,7 +135,6 @@ class Sessions(UsersMode):
 
     @classmethod
     def of(cls, settings: Settings) -> Sessions:
-        """The load of complete settings."""
         users = DEFAULT_USERS if settings.concurrency is None else settings.concurrency
         return cls(
             users=users if settings.rate is None and settings.sessions_begin != "recorded" else 0,

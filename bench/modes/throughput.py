@@ -43,7 +43,6 @@ class Throughput(UsersMode):
 
     @classmethod
     def of(cls, settings: Settings) -> Throughput:
-        """The load of complete settings. Raises UsageError where nothing says how much it is."""
         users = settings.requests if settings.max_concurrency is None else settings.max_concurrency
         if users is None:
             raise UsageError(_HOW_MUCH)

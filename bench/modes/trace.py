@@ -52,7 +52,6 @@ class Trace(OpenLoopMode):
 
     @classmethod
     def of(cls, settings: Settings) -> Trace:
-        """The load of complete settings."""
         return cls(
             speed=settings.trace_speed,
             cap=settings.max_concurrency,

@@ -1,4 +1,4 @@
-"""A document for a terminal: 80 to 120 columns wide, plain if the output is none, without colour if NO_COLOR is set."""
+"""A document for a terminal: up to 120 columns wide, plain if the output is none, without colour if NO_COLOR is set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from bench.documents.document import (
     shown,
 )
 
-NARROW, WIDE = 80, 120
+NARROW, WIDE, NARROWEST = 80, 120, 40
 _STYLES: dict[Tone, str] = {"": "", "good": "green", "warn": "yellow", "bad": "red", "quiet": "dim", "apart": "cyan"}
 
 
@@ -52,7 +52,7 @@ def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = 
     """Print the document to a file (standard output): in colour on a terminal, and `width` columns wide elsewhere."""
     console = Console(file=file)
     if console.is_terminal:
-        console.width = min(max(console.width, NARROW), WIDE)
+        console.width = min(max(console.width, NARROWEST), WIDE)
         console.print(_page(document, level, console.width))
     else:
         # A file or pipe gets a fixed width, whatever the terminal.

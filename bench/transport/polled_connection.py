@@ -194,9 +194,7 @@ class PolledConnection(Connection):
 
     @property
     def put_by(self) -> int:
-        """Reads that are not parsed yet."""
         return len(self._put_by)
 
     def _holds_reads(self) -> bool:
-        """Whether something was read and not looked at."""
         return bool(self._put_by)

@@ -92,7 +92,6 @@ class ReceivedConnection(Connection):
 
     @property
     def put_by(self) -> int:
-        """Reads that are not parsed yet."""
         return 0 if self._stream is None else self._stream.put_by
 
     def _holds_reads(self) -> bool:

@@ -150,21 +150,22 @@ def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int |
         first = tokenizer.encode_chat([system, *_chat(bank, [16], [], None, stream(1, "later"))])
     except SpecError:
         return None, 0
-    return (adds, head) if head >= 0 and _common(first, later) >= head + 32 else (None, 0)
+    return (adds, head) if head >= 0 and common(first, later) >= head + 32 else (None, 0)
 
 
 def _head(tokenizer: Tokenizer, bank: SentenceBank, before: list[Message]) -> int:
     """Tokens that prompts have in common whatever the user says behind `before`."""
     texts = [bank.text(16, stream(number, "head")) for number in range(8)]
     prompts = [tokenizer.encode_chat([*before, {"role": "user", "content": text}]) for text in texts]
-    return min(_common(prompts[0], other) for other in prompts[1:])
+    return min(common(prompts[0], other) for other in prompts[1:])
 
 
 def _lost(tokenizer: Tokenizer, bank: SentenceBank) -> int:
     chat = _chat(bank, [16, 16], [16], None, stream(0, "lost"))
     before, after = tokenizer.encode_chat(chat[:1]), tokenizer.encode_chat(chat)
-    return len(before) - _common(before, after)
+    return len(before) - common(before, after)
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids two prompts share from their beginning on."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

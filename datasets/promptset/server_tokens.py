@@ -108,7 +108,6 @@ class ServerTokenizer(Tokenizer):
         return list(self._threads.map(lambda messages: len(self._chat_ids(messages, tools)), chats))
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
-        """The ids of the rendered messages."""
         return self._chat_ids(messages, tools)
 
     def _chat_ids(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[int]:

@@ -131,7 +131,6 @@ class LocalTokenizer(Tokenizer):
         return self._backend.encode(text, add_special_tokens)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens included."""
         return self._backend.decode(ids)
 
     def count_batch(self, texts: Sequence[str]) -> list[int]:
@@ -159,13 +158,11 @@ class LocalTokenizer(Tokenizer):
         return self._backend.token_strings(ids)
 
     def vocabulary(self) -> list[str]:
-        """The text of each token that is not special, by id."""
         return self._backend.vocabulary()
 
     def render_chat(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
     ) -> str:
-        """The rendered messages. Raises SpecError if there is no template."""
         if self._template is None:
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"

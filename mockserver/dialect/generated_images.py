@@ -6,8 +6,13 @@ after a TPOT.
 
 from __future__ import annotations
 
+import base64
 import re
+import struct
+import zlib
 from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import shake_256
 from typing import Any
 
 import orjson
@@ -16,7 +21,6 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.png import encoded_png
 from mockserver.dialect.refusals import error_body, refuse
 
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
@@ -72,11 +76,9 @@ class ImageFrames(ReplyFrames):
         return [Event(b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", **_ERROR}), "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'event: image_generation.partial_image\ndata: {"type":"image_gener\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """All images, or their addresses."""
         if self._by_url:
             data = [{"url": f"https://images.invalid/{self._id}-{number}.png"} for number in range(self._images)]
         else:
@@ -140,3 +142,22 @@ def parse(row: dict[str, Any]) -> RequestParams:
 GENERATED_IMAGES = Endpoint(
     path="/v1/images/generations", id_prefix="img-", parse=parse, frames=ImageFrames, is_chat=False
 )
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG of 8-bit grey noise, the same for each size: it does not compress, and so is as large as a picture."""
+    noise = shake_256(f"{width}x{height}".encode()).digest(width * height)
+    rows = b"".join(b"\0" + noise[start : start + width] for start in range(0, len(noise), width))
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(rows, 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in parts)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+@lru_cache(maxsize=8)
+def encoded_png(width: int, height: int) -> str:
+    """The same in Base64. A size is made once: a megabyte takes 10 ms, in which nothing else is sent."""
+    return base64.b64encode(png(width, height)).decode()

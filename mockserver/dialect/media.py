@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from mockserver.dialect.refusals import refuse
+from promptset.media import kind_of, media_in
 
-_KINDS = {
-    "image_url": "images", "input_image": "images", "image": "images", "input_audio": "audio", "audio_url": "audio",
-    "video_url": "videos",
-}  # fmt: skip
 _FORMATS = {"wav": (b"RIFF",), "mp3": (b"ID3", b"\xff")}
 """Formats of `input_audio`, and how their files begin."""
 _LOOKED_AT = 8
@@ -23,46 +19,22 @@ _LOOKED_AT = 8
 class MediaCosts:
     """The input tokens of an image, an audio clip and a video."""
 
-    images: int
+    image: int
     audio: int
-    videos: int
+    video: int
 
     def of(self, messages: list[dict[str, Any]]) -> int:
         """The tokens of everything in messages that is no text."""
-        return sum(getattr(self, kind) for kind, _ in _media_in(messages))
-
-
-def without_media(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with their text alone."""
-    kept: list[dict[str, Any]] = []
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, list):
-            parts = [part for part in content if _kind_of(part) is None]
-            message = message if len(parts) == len(content) else {**message, "content": parts if parts else ""}
-        kept.append(message)
-    return kept
+        return sum(getattr(self, str(kind_of(part))) for part in media_in(messages))
 
 
 def check_media(messages: list[dict[str, Any]]) -> None:
     """Raises Refusal (400) for an audio clip or a video that no server could read. Images pass as they are."""
-    for kind, part in _media_in(messages):
+    for part in media_in(messages):
         if part["type"] == "input_audio":
             _check_audio(part.get("input_audio"))
-        elif kind != "images":
+        elif part["type"] in ("audio_url", "video_url"):
             _check_url(part["type"], part.get(part["type"]))
-
-
-def _media_in(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for message in messages:
-        content = message.get("content")
-        for part in content if isinstance(content, list) else ():
-            if (kind := _kind_of(part)) is not None:
-                yield kind, part
-
-
-def _kind_of(part: object) -> str | None:
-    return _KINDS.get(str(part.get("type"))) if isinstance(part, dict) else None
 
 
 def _check_audio(given: object) -> None:

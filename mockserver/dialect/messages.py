@@ -154,7 +154,6 @@ class MessagesFrames(ReplyFrames):
         return events
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A delta without text, in the block of the piece."""
         _, name, field = _DELTAS[piece.kind]
         return [*self._start(piece), self._delta("o", name, field, "")]
 
@@ -174,7 +173,6 @@ class MessagesFrames(ReplyFrames):
         return [_event("o", _error("overloaded_error", "Overloaded (planned fault)."))]
 
     def broken(self) -> Event:
-        """A delta that breaks off."""
         data = b'{"type":"content_block_delta","delta":{"type":"text_delta","te'
         return Event(named_event(b"content_block_delta", data), "o")
 
@@ -199,7 +197,6 @@ class MessagesFrames(ReplyFrames):
         return {"type": "text", "text": block.text}
 
     def failure_body(self) -> bytes:
-        """An error object."""
         return error_body(500, "Internal server error (planned fault).")
 
 

@@ -53,7 +53,6 @@ class OllamaFrames(ReplyFrames):
         return [Event(self._before + orjson.dumps(piece.text) + self._after, "c" if piece.text else "o")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A line with empty text."""
         return [Event(self._before + b'""' + self._after, "o")]
 
     def _end(self, end: FinishReason, usage: UsageCounts | None) -> dict[str, Any]:
@@ -70,15 +69,12 @@ class OllamaFrames(ReplyFrames):
         return [Event(_line(self._head + b"," + orjson.dumps(fields)[1:]), "o" if usage is None else "u")]
 
     def failure(self) -> list[Event]:
-        """A line with the error."""
         return [Event(_line(_ERROR), "o")]
 
     def broken(self) -> Event:
-        """A line that breaks off."""
         return Event(_line(self._before + b'"te'), "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The last line with the whole text."""
         (choice,) = choices
         said = self._said(choice.text_of("text"))
         if thought := choice.text_of("reasoning"):

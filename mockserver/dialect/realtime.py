@@ -339,7 +339,6 @@ class RealtimeFrames(ReplyFrames):
         return [*events, *(self._stop() if piece.last else ())]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A delta without text."""
         return [*self._start(), self._delta("", "o")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -363,18 +362,15 @@ class RealtimeFrames(ReplyFrames):
         }
 
     def failure(self) -> list[Event]:
-        """A response that failed."""
         error = {"type": "server_error", "code": "server_error", "message": PLANNED_FAILURE}
         return [
             self._event("response.done", response=self._response("failed", None, {"type": "failed", "error": error}))
         ]
 
     def broken(self) -> Event:
-        """A delta that breaks off."""
         return Event(b'{"type":"response.output_audio.delta","event_id":"event_broken","del', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """Every response comes as it is made."""
         raise AssertionError("Realtime always streams")
 
     def failure_body(self) -> bytes:

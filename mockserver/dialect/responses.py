@@ -210,7 +210,6 @@ class ResponsesFrames(ReplyFrames):
         return events
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A delta without text, in the item of the piece."""
         events = self._start(piece)
         assert self._item is not None
         return [*events, self._delta(self._item, "o", "")]
@@ -232,14 +231,12 @@ class ResponsesFrames(ReplyFrames):
         return [*events, self._event(name, "o" if usage is None else "u", response=response, **beside)]
 
     def failure(self) -> list[Event]:
-        """An `error` event and `response.failed`."""
         error = {"code": "server_error", "message": PLANNED_FAILURE}
         said = self._event("error", "o", **error, param=None)
         response = self._response("failed", self._output, None, error=error)
         return [said, self._event("response.failed", "o", response=response)]
 
     def broken(self) -> Event:
-        """A delta that breaks off."""
         self._number += 1
         data = b'{"type":"response.output_text.delta","sequence_number":%d,"del' % (self._number - 1)
         return Event(self._frame(b"response.output_text.delta", data), "o")
@@ -258,7 +255,6 @@ class ResponsesFrames(ReplyFrames):
         return orjson.dumps(response)
 
     def failure_body(self) -> bytes:
-        """An error object."""
         return error_body(500, PLANNED_FAILURE)
 
 

@@ -88,11 +88,9 @@ class SpeechFrames(ReplyFrames):
         return [Event(_event(type="error", error=error), "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'data: {"type":"speech.audio.delta","au\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """Every reply comes as it is made."""
         raise AssertionError("speech is always a stream")
 
     def failure_body(self) -> bytes:

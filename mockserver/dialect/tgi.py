@@ -47,7 +47,6 @@ class TgiFrames(ReplyFrames):
         return [Event(_event(self._token(piece.text)), "c" if piece.text else "o")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A token without text."""
         return [Event(_event(self._token("")), "o")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -61,11 +60,9 @@ class TgiFrames(ReplyFrames):
         return [Event(b"data:" + _ERROR + b"\n\n", "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'data:{"index":1,"token":{"id":1,"te\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The text and its details."""
         (choice,) = choices
         return orjson.dumps({"generated_text": choice.text_of("text"), "details": _details(choice.end, usage)})
 

@@ -7,6 +7,7 @@ an event that has the whole text and the usage; there is no `[DONE]`.
 from __future__ import annotations
 
 import io
+import re
 import wave
 import zlib
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from starlette.requests import Request
 
 from mockserver.clock import NS_PER_S
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.forms import parse_form
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
@@ -26,6 +26,9 @@ from mockserver.dialect.refusals import error_body, refuse
 _TOKEN_MS = 40
 _IDS = 1_000
 """Different tokens of a sound."""
+_BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
+_NAME = re.compile(rb'[; ]name="([^"]*)"', re.IGNORECASE)
+_FILE_NAME = re.compile(rb'[; ]filename="([^"]*)"', re.IGNORECASE)
 _NOT_HERE = frozenset({"role_early", "role_with_token", "role_absent", "usage_twice"})
 
 
@@ -47,7 +50,6 @@ class TranscriptFrames(ReplyFrames):
         return [Event(_event(type="transcript.text.delta", delta=piece.text), "c" if piece.text else "o")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A piece without text."""
         return [Event(_event(type="transcript.text.delta", delta=""), "o")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -60,11 +62,9 @@ class TranscriptFrames(ReplyFrames):
         return [Event(_event(type="error", error=error), "o")]
 
     def broken(self) -> Event:
-        """An event that breaks off."""
         return Event(b'data: {"type":"transcript.text.delta","del\n\n', "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The text and the usage."""
         (choice,) = choices
         return orjson.dumps({"text": choice.text_of("text"), **_usage(usage)})
 
@@ -87,9 +87,27 @@ def _usage(usage: UsageCounts | None) -> dict[str, Any]:
 
 
 def _decode(request: Request, body: bytes) -> dict[str, Any]:
-    """The fields of a form, with the file as `file`. Raises Refusal (400)."""
-    form = parse_form(request.headers.get("content-type", ""), body)
-    return {**form.fields, "file": form.file}
+    """The fields of a form as texts, with the file as `file`; of a field that comes several times, the last. Raises Refusal
+    (400) if the body is not such a form."""
+    kind = request.headers.get("content-type", "")
+    boundary = _BOUNDARY.search(kind)
+    if "multipart/form-data" not in kind.lower() or boundary is None:
+        refuse("The request must be multipart/form-data with a boundary.")
+    border = b"--" + boundary[1].encode()
+    if not body.startswith(border) or body.rstrip(b"\r\n")[-len(border) - 2 :] != border + b"--":
+        refuse("The form does not begin and end with its boundary.")
+    fields: dict[str, str] = {}
+    file = None
+    for part in body[: body.rindex(border)].split(b"\r\n" + border):
+        head, _, content = part.removeprefix(border).partition(b"\r\n\r\n")
+        name = _NAME.search(head)
+        if name is None:
+            continue
+        if _FILE_NAME.search(head) is not None:
+            file = content
+        else:
+            fields[name[1].decode("utf-8", "replace")] = content.decode("utf-8", "replace")
+    return {**fields, "file": file}
 
 
 def _parse(row: dict[str, Any]) -> RequestParams:

@@ -17,13 +17,14 @@ from starlette.routing import Route
 
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.body import MAX_BODY_FLAG, read_body
-from mockserver.dialect.media import MediaCosts, without_media
+from mockserver.dialect.media import MediaCosts
 from mockserver.dialect.messages import refused, require_either_key
 from mockserver.dialect.messages_request import parse_prompt
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.routes import JSON, route
 from mockserver.worker import Worker
 from promptset.errors import SpecError
+from promptset.media import without_media
 from promptset.tokens import Tokenizer
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mockserver.dialect.media import without_media
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.script import Scripted
 from mockserver.engine.chain import Chain
 from promptset.errors import SpecError
+from promptset.media import without_media
 from promptset.tokens import Tokenizer
 
 

@@ -88,7 +88,7 @@ def variation_of(row: object) -> tuple[StepVariation | None, list[str]]:
     ]
     problems += [f"variation: {key} is missing" for key in _KEYS if key not in row]
     for key, least, most in (("power", 0.0, 1.0), ("at_us", 1e-3, 1e12), ("block", 1.0, 1e9)):
-        if key in row and not (_is_number(row[key]) and least <= row[key] <= most):
+        if key in row and not (is_number(row[key]) and least <= row[key] <= most):
             problems.append(f"variation: {key}={row[key]!r}: write a number from {least:g} to {most:g}")
     if "levels" in row and not _are_levels(row["levels"]):
         problems.append('variation: levels: write objects like {"decodes": 4, "shares": [0, 0.1]}, with rising decodes')
@@ -98,7 +98,8 @@ def variation_of(row: object) -> tuple[StepVariation | None, list[str]]:
     return StepVariation(float(row["power"]), float(row["at_us"]), float(row["block"]), levels), []
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value of a file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -106,9 +107,9 @@ def _are_levels(levels: object) -> bool:
     if not isinstance(levels, list) or not levels:
         return False
     for level in levels:
-        if not isinstance(level, dict) or level.keys() != {"decodes", "shares"} or not _is_number(level["decodes"]):
+        if not isinstance(level, dict) or level.keys() != {"decodes", "shares"} or not is_number(level["decodes"]):
             return False
-        if not isinstance(level["shares"], list) or not level["shares"] or not all(map(_is_number, level["shares"])):
+        if not isinstance(level["shares"], list) or not level["shares"] or not all(map(is_number, level["shares"])):
             return False
     decodes = [level["decodes"] for level in levels]
     return decodes[0] >= 0 and decodes == sorted(set(decodes))

@@ -102,10 +102,16 @@ def test_token_counts_are_those_asked_for_and_those_of_the_text(measured: tuple[
 @pytest.mark.parametrize("metric", ["ttft_ms", "tpot_ms", "e2el_ms", "tps", "ttft_from_intended_ms", "ttfo_ms"])
 def test_every_metric_of_a_request_is_there_and_ordered(metric: str, measured: tuple[int, dict[str, Any], Any]) -> None:
     numbers = measured[1]["latency"][metric]
-    assert numbers["n"] == REQUESTS
+    # A client that stood still may have read a whole reply at once: little was seen of its speed then, or nothing.
+    at_once = 0
+    for record in measured[2]:
+        tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
+        at_once += tokens[0] == tokens[-1]
+    assert REQUESTS - (at_once if metric == "tps" else 0) <= numbers["n"] <= REQUESTS
     order = [numbers[stat] for stat in ("min", "p50", "p75", "p90", "p95", "p99", "p999", "max")]
     assert order == sorted(order)
-    assert 0 < numbers["min"] <= numbers["mean"] <= numbers["max"]
+    assert numbers["min"] > 0 or (metric == "tpot_ms" and at_once)
+    assert numbers["min"] <= numbers["mean"] <= numbers["max"]
     if (interval := numbers["ci95"]["p50"]) is not None:  # So few requests may be worth too few.
         assert interval[0] <= numbers["p50"] <= interval[1]
 
@@ -115,7 +121,7 @@ def test_the_latencies_of_each_request_fit_each_other(measured: tuple[int, dict[
     for record in measured[2]:
         tokens = [at for at, kind in zip(record["chunk_ns"], record["chunk_kind"], strict=True) if kind == "c"]
         ttft, e2el = tokens[0] - record["sent_ns"], tokens[-1] - record["sent_ns"]
-        assert 0 < ttft < e2el <= record["end_ns"] - record["sent_ns"]
+        assert 0 < ttft <= e2el <= record["end_ns"] - record["sent_ns"]
         assert record["intended_ns"] <= record["sent_ns"] < record["first_byte_ns"] <= tokens[0]
         assert tokens == sorted(tokens)
 

@@ -162,14 +162,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_sweep.points", "bench.loads",
          "bench.observer", "bench.series.runs", "bench.tuning"}
     ),
-    "bench.tuning.answers": frozenset(
-        {"bench.answers", "bench.run_files.run_directory", "bench.statistics", "bench.tuning", "promptset.probes"}
-    ),
     "bench.tuning.tune_file": frozenset(
         {"bench.errors", "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.shape",
          "bench.secrets", "bench.series.files", "bench.tuning"}
     ),
-    "bench.tuning.measure": frozenset({"bench.errors", "bench.observer", "bench.series", "bench.tuning"}),
+    "bench.tuning.measure": frozenset(
+        {"bench.answers", "bench.errors", "bench.observer", "bench.run_files.run_directory", "bench.series",
+         "bench.statistics", "bench.tuning", "promptset.probes"}
+    ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),

@@ -12,7 +12,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.steps": frozenset({"mockserver.rng"}),
     "mockserver.steps.scaling": frozenset({"mockserver.faults"}),
     "mockserver.step_cost": frozenset({"mockserver.steps.variation", "promptset.whole_file"}),
-    "mockserver.sampled_times": frozenset({"mockserver.rng", "promptset.whole_file"}),
+    "mockserver.sampled_times": frozenset({"mockserver.rng", "mockserver.steps.variation", "promptset.whole_file"}),
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
     "mockserver.profiles": frozenset(

@@ -111,7 +111,6 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.agents": frozenset(),
     "promptset.agents.recipe": frozenset({"promptset.distributions", "promptset.errors"}),
     "promptset.agents.plan": frozenset({"promptset.agents.recipe", "promptset.distributions", "promptset.rng"}),
-    "promptset.agents.table": frozenset({"promptset.agents.plan"}),
     "promptset.agents.made": frozenset(
         {"promptset.agents.plan", "promptset.agents.recipe", "promptset.chat", "promptset.chat_sum", "promptset.errors",
          "promptset.rng", "promptset.sentences", "promptset.sessions", "promptset.tokenizer"}

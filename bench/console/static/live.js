@@ -320,6 +320,7 @@ const VALUES = {
     const place = byId("steps");
     if (!place) return;
     byId("headline").textContent = now.headline ?? tr("Nothing is known yet.");
+    if (now.headline !== null) byId("headline").lang = "en";
     if (byId("all-done") && now.share_done !== null) byId("all-done").value = now.share_done;
     place.hidden = now.steps.length === 0;
     place.querySelector("tbody").replaceChildren(...now.steps.map((step) => {

@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from promptset.agents.plan import Floor, PlannedTurn, SessionPlan, plan_session
-from promptset.chat_sum import ChatSum, NotASum, chat_sum
+from promptset.chat_sum import ChatSum, NotASum, chat_sum, common
 from promptset.errors import SpecError
 from promptset.rng import Random, text_stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank, sentence_bank
@@ -149,7 +149,7 @@ class _Texts:
             ids = self._tokenizer.encode_chat([*history, {"role": "user", "content": text}])
             if len(ids) == planned.input_tokens:
                 earlier = self._ids if planned.kind != "first" or planned.agent is not None else []
-                cached = max((_common(ids, other) for other in earlier), default=planned.cached_tokens)
+                cached = max((common(ids, other) for other in earlier), default=planned.cached_tokens)
                 self._ids.append(ids)
                 return text, cached
             own = max(LEAST_TOKENS, own + planned.input_tokens - len(ids))
@@ -157,7 +157,3 @@ class _Texts:
             f"{self._tokenizer.name}: no text makes a prompt of exactly {planned.input_tokens} tokens: its chat "
             "template changes earlier messages"
         )
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

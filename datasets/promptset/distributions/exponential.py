@@ -17,7 +17,6 @@ class Exponential(ContinuousLaw):
     scale: float
 
     def draw(self, rng: Random) -> float:
-        """One value."""
         return -self.scale * math.log(1.0 - rng.random())
 
     def cdf(self, x: float) -> float:

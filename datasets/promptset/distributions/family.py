@@ -53,11 +53,9 @@ class ContinuousLaw(Law):
         """E[X; X <= x]."""
 
     def mass(self, low: float, high: float) -> float:
-        """P(low <= X <= high)."""
         return self.cdf(high) - self.cdf(low)
 
     def partial_mean(self, low: float, high: float) -> float:
-        """E[X; low <= X <= high]."""
         return self.mean_below(high) - self.mean_below(low)
 
 

@@ -19,7 +19,6 @@ class Uniform(ContinuousLaw):
     high: float
 
     def draw(self, rng: Random) -> float:
-        """One value."""
         return self.low + (self.high - self.low) * rng.random()
 
     def cdf(self, x: float) -> float:

@@ -15,8 +15,7 @@ from bench.comparison.compare import compare
 from bench.comparison.request_values import read_values
 from bench.comparison.sides import read_sides
 from bench.config import resolve
-from bench.config.stored_values import wrong_values
-from bench.damage import explained, problems_of
+from bench.damage import explained, problems_of, wrong_values
 from bench.errors import RecordError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.read import read_runs

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,17 @@ import pytest
 
 from bench import cli
 from bench.commands import output
+from bench.documents.document import Banner, Document
 from bench.errors import Exit
+from bench.load_search.render import Rendered
+from tests.support.terminal_output import written
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
 PROGRAM = """
 import sys
 from types import SimpleNamespace
 from bench.commands import output
+from bench.documents.document import Banner, Document
 from bench.errors import Exit
 result = SimpleNamespace(
     summary={"many": ["words"] * 100_000},
@@ -47,6 +52,27 @@ def test_a_locale_without_our_signs_gets_plain_ones() -> None:
     stream.write("1.0–2.0 ± 3 · läufe/\udcfc\n")
     stream.flush()
     assert raw.getvalue() == b"1.0-2.0 +- 3 | l?ufe/\xfc\n"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("locale", "shown"),
+    [
+        ({"LANG": "C"}, "50.0-50.1 =- \u6a21\u578b"),
+        ({}, "50.0-50.1 =- \u6a21\u578b"),
+        ({"LC_ALL": "C.UTF-8"}, "50.0\u201350.1 \u2501\u2500 \u6a21\u578b"),
+    ],
+    ids=["C", "none", "UTF-8"],
+)
+def test_a_terminal_of_the_locale_c_gets_plain_signs_and_names_as_they_are(locale: dict[str, str], shown: str) -> None:
+    text = "50.0\\u201350.1 \\u2501\\u2500 \\u6a21\\u578b"
+    program = f"import sys; from bench import cli; cli._help = lambda: '{text}'; sys.argv[1:] = ['-h']; cli.command()"
+    left_out = ("LANG", "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE")
+    env = {name: value for name, value in os.environ.items() if name not in left_out} | locale
+    leader, follower = os.openpty()
+    done = subprocess.run([sys.executable, "-c", program], env=env, stdout=follower, stderr=follower, check=False)
+    os.close(follower)
+    assert (done.returncode, written(leader)) == (0, f"{shown}\r\n")
 
 
 @pytest.mark.processes
@@ -167,3 +193,21 @@ def test_another_error_is_a_defect(
     said = capsys.readouterr().err
     assert str(error) in said
     assert "this is a defect of Trueload" in said
+
+
+@pytest.mark.parametrize(("form", "quiet"), [("text", False), ("text", True), ("json", False)])
+def test_a_search_is_as_wide_as_its_terminal(form: str, quiet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    document = Document("t", (Banner("holds 20/s", ", " + "as was asked for " * 9, "good"),), ())
+    found = Rendered(document=document, page=Path("a/search.html"), brief="brief\n", json="{}\n", exit=Exit.GOOD)
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert output.print_search(found, form, quiet=quiet) is Exit.GOOD
+    lines = re.sub("\x1b\\[[0-9;]*m", "", written(leader)).splitlines()
+    if quiet or form == "json":
+        assert lines == ["brief" if quiet else "{}"]
+    else:
+        assert (lines[0][:12], lines[-1]) == ("holds 20/s, ", "page: a/search.html")
+        assert 40 < max(map(len, lines)) <= 50
+        assert "\npage: a/search.html\n" in found.text

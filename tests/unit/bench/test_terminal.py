@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import re
 import signal
+import struct
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -290,6 +294,23 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
     assert said.count("failed 0 (0.0%)") == 3
     assert said.count("\x1b[3A\x1b[J") == 2
     assert "a word that stays" in said
+
+
+def test_a_narrow_terminal_breaks_lines_and_cuts_none() -> None:
+    leader, follower = os.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    with os.fdopen(follower, "w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            with following(Terminal(stream)):
+                await sleep_until(LoopClock(), START_NS + NS_PER_S)
+
+        run_virtual(main)
+    said = written(leader)
+    plain = re.sub("\x1b\\[[0-9]*[AJm]", "", said)
+    assert max(map(len, plain.splitlines())) < 40
+    assert " ".join(plain.split()).count("failed 0 (0.0%)") == 3
+    assert said.count("\x1b[5A\x1b[J") == 2
 
 
 @pytest.mark.parametrize(("name", "order"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])

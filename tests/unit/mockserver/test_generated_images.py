@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from mockserver.dialect.frames import FinishReason, Piece, ReplyIdentity, UsageCounts
-from mockserver.dialect.generated_images import ImageFrames, parse
-from mockserver.dialect.png import encoded_png, png
+from mockserver.dialect.generated_images import ImageFrames, encoded_png, parse, png
 from mockserver.dialect.refusals import Refusal
 
 STOP = FinishReason("stop", None)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mockserver.dialect.media import MediaCosts, check_media, without_media
+from mockserver.dialect.media import MediaCosts, check_media
 from mockserver.dialect.refusals import Refusal
+from promptset.media import without_media
 
 WAV = {"type": "input_audio", "input_audio": {"data": "UklGRiQAAABXQVZF", "format": "wav"}}
 MP3 = {"type": "input_audio", "input_audio": {"data": "SUQzBAAAAAAAAA==", "format": "mp3"}}
@@ -23,7 +24,7 @@ def said(*parts: object) -> list[dict[str, Any]]:
 
 
 def test_each_kind_has_its_price_and_texts_have_none() -> None:
-    costs = MediaCosts(images=1, audio=10, videos=100)
+    costs = MediaCosts(image=1, audio=10, video=100)
     messages = said(TEXT, WAV, MP3, VIDEO, ADDRESS, IMAGE)
     check_media(messages)
     assert costs.of(messages) == 221

@@ -16,7 +16,6 @@ from promptset.agents import made as making
 from promptset.agents.made import agent_sessions
 from promptset.agents.plan import Floor, plan_session
 from promptset.agents.recipe import AgentRecipe
-from promptset.agents.table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
 from promptset.chat_sum import NotASum, chat_sum
 from promptset.cli import main
 from promptset.errors import SpecError
@@ -24,6 +23,7 @@ from promptset.sessions import Session, load_sessions
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.session_table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
 
 WITHIN = 0.10
 SMALL = "like: coding-agent\nturns: uniform:4..9\ncontext_limit: 3000\nfirst_context: uniform:200..900\n"

@@ -11,9 +11,9 @@ import pytest
 from promptset import recipes
 from promptset.agents.plan import PlannedTurn, SessionPlan, plan_session
 from promptset.agents.recipe import AgentRecipe, SubAgents, _share, is_of_sessions, read_recipe
-from promptset.agents.table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
 from promptset.distributions import parse
 from promptset.errors import SpecError
+from tests.support.session_table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
 from tests.unit.promptset.test_session_plans import recipe, tokens
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from promptset.agents.made import AgentSessions, _common, agent_sessions
+from promptset.agents.made import AgentSessions, agent_sessions
 from promptset.agents.plan import Floor
 from promptset.agents.recipe import SubAgents
-from promptset.chat_sum import chat_sum
+from promptset.chat_sum import chat_sum, common
 from promptset.errors import SpecError
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
@@ -60,7 +60,7 @@ def test_the_floor_of_a_template_is_what_its_shortest_texts_take() -> None:
     ("one", "other", "same"), [([1, 2, 3], [1, 2, 4], 2), ([1, 2], [1, 2, 3], 2), ([], [1], 0), ([2], [1], 0)]
 )
 def test_what_two_prompts_have_in_common(one: list[int], other: list[int], same: int) -> None:
-    assert _common(one, other) == _common(other, one) == same
+    assert common(one, other) == common(other, one) == same
 
 
 FORGETS = (
@@ -89,7 +89,7 @@ def test_prompts_that_are_counted_whole_have_their_tokens_and_say_what_a_cache_h
         session = made.session_at(index)
         ids = [counting.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
         assert [len(one) for one in ids] == [turn.input_tokens for turn in session.turns] == [400, 300, 374, 474]
-        earlier = [max((_common(one, other) for other in ids[:number]), default=0) for number, one in enumerate(ids)]
+        earlier = [max((common(one, other) for other in ids[:number]), default=0) for number, one in enumerate(ids)]
         found = [turn.cached_tokens for turn in session.turns]
         assert found[1:] == earlier[1:]
         assert found[0] == (150 if shared and index else 0)

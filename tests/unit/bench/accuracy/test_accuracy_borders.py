@@ -7,7 +7,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from bench.accuracy import plots
@@ -26,7 +25,6 @@ from bench.accuracy.known_mistakes import (
     mistaken_values,
 )
 from bench.accuracy.ledger import Ledger
-from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import CHECKS, Observation, bursts, expectations, near, slow_reader
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
@@ -383,11 +381,3 @@ def test_lags_are_counted_between_borders_that_rise() -> None:
     ]  # fmt: skip
     borders = [begin for begin, _, _ in rows[1:]]
     assert borders == sorted(borders)
-
-
-def test_a_shape_without_a_field_is_none_but_for_the_endpoint() -> None:
-    shape = {"loop": "closed loop", "transport": "wire", "workers": 1, "stream": "streamed", "tls": False, "clock": "kernel",
-             "streams": 1, "requests_per_s": 1.0, "chunks_per_s": 1.0}  # fmt: skip
-    assert msgspec.convert(shape, LoadShape).endpoint == "chat"
-    with pytest.raises(msgspec.ValidationError, match="workers"):
-        msgspec.convert({name: value for name, value in shape.items() if name != "workers"}, LoadShape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,9 +10,10 @@ import pytest
 
 from bench.accuracy import coverage
 from bench.accuracy.coverage import CertificateBrief
-from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.accuracy.load_shape import LoadKind
+from bench.config import resolve
 from bench.results.base import to_plain
-from bench.results.certificate import Certificate
+from bench.results.certificate import Certificate, LoadShape
 from bench.results.summary import RunSummary
 from tests.support.results import filled
 
@@ -133,7 +134,7 @@ def test_a_kept_certificate_is_read_as_it_was_written() -> None:
 
 
 def test_only_certificates_of_its_kind_and_version_may_cover_a_run() -> None:
-    kind = LoadKind.of(open_loop=False, transport="wire", stream=True, tls=False, workers=1)
+    kind = LoadKind(loop="closed loop", transport="wire", stream="streamed", tls=False, workers=1, endpoint="chat")
     assert coverage.for_run([brief(), brief(version="9"), sized(2)], kind, "0.1.0") == [
         brief(),
         sized(2),
@@ -141,17 +142,23 @@ def test_only_certificates_of_its_kind_and_version_may_cover_a_run() -> None:
     assert coverage.for_run([brief()], replace(kind, workers=2), "0.1.0") == []
 
 
-@pytest.mark.parametrize(("open_loop", "loop"), [(True, "open loop"), (False, "closed loop")])
-def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) -> None:
+@pytest.mark.parametrize(
+    ("load", "kind"),
+    [({"rate": 5, "stream": False}, {"loop": "open loop", "stream": "whole"}),
+     ({"concurrency": 2}, {"loop": "closed loop", "stream": "streamed"})],
+)  # fmt: skip
+def test_the_shape_of_a_load_comes_from_its_configuration_and_its_summary(
+    load: dict[str, Any], kind: dict[str, str]
+) -> None:
     summary = {
         "load": {"concurrency_max": 12, "achieved_rps": 3.0},
         "throughput": {"duration_s": 10.0},
         "instrument": {"clock": {"kernel": 90, "user": 10, "mixed": 0}},
         "tokens": {"chunks": {"with_tokens": 600}},
     }
-    kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2, endpoint="messages")
-    assert asdict(LoadShape.measured(filled(RunSummary, summary), kind)) == {
-        "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True,
+    config = resolve({"url": "https://h", "endpoint": "messages", "transport": "wire", **load})
+    assert to_plain(config.kind_for(2).measured(filled(RunSummary, summary))) == {
+        **kind, "transport": "wire", "workers": 2, "tls": True,
         "endpoint": "messages", "clock": "kernel", "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip
 
@@ -165,7 +172,7 @@ def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured(
 
 def test_a_certificate_of_before_endpoints_is_of_chats() -> None:
     older = {name: value for name, value in SHAPE.items() if name != "endpoint"}
-    assert msgspec.convert(older, LoadShape) == shape()
+    assert brief(shape=older) == brief()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from bench.accuracy.causes import MetricComparison, cause_of
 from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.join import expected_outcome
-from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import Observation, doubled
 from bench.accuracy.pair_statistics import PairStatistics, _with
 from bench.records import Outcome
+from bench.results.certificate import LoadShape
 from bench.results.summary import RunSummary
 from tests.support.changed import replace
 from tests.support.results import filled

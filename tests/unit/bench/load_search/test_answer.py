@@ -57,9 +57,9 @@ def test_visits_that_scatter_are_told_of() -> None:
     shares = (0.0, 0.05, 0.0, 0.06, 0.001, 0.04)
     rows = [("visit", load, share) for load, share in zip((30.0, 31.0) * 3, shares, strict=True)]
     search = made_search(*in_turn(*CALM, *rows, act={P99.text: 10.0}))
-    assert search.fits[P99.text].spread > 2
+    assert search.estimates.fits[P99.text].spread > 2
     (line,) = [line for line in told(search).lines if "scatter" in line]
-    spread = f"{search.fits[P99.text].spread:.1f}"
+    spread = f"{search.estimates.fits[P99.text].spread:.1f}"
     assert line == f"visits scatter {spread} times as much as chance explains: the interval allows for it"
     assert not [line for line in told(BRACKET).lines if "scatter" in line]
 

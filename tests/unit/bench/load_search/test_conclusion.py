@@ -7,7 +7,7 @@ import pytest
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal
-from bench.load_search.visits import Result
+from bench.load_search.visits import Result, Visit
 from bench.statistics.capacity import Mean
 from bench.statistics.capacity_fit import Flat
 from tests.support.made_visits import ERRORS, MEAN, P99, in_turn, made_search, made_visit
@@ -23,6 +23,23 @@ def test_up_to_needs_a_visit_that_held_and_one_that_broke() -> None:
     assert found.known is not None
     assert 35 < found.known.low < 38 < found.known.estimate < found.known.high < 40
     assert (found.at_least, found.below, found.flat, found.change) == (None, None, None, None)
+
+
+def test_a_share_of_failures_that_rises_slowly_has_its_capacity() -> None:
+    # A server that sheds load: from 20/s on, 0.5% more for each further request a second. 5% fail at 30/s.
+    shed = Goal("error_rate<5%", 0.05)
+    search = made_search(goals=(shed,), start=2.0)
+    while isinstance(visit := search.next(), Visit):
+        requests = round(visit.load * visit.measure_s)
+        share = min(max(visit.load - 20, 0.0) / 200, 1.0)
+        search.add(
+            made_visit(
+                visit.n, visit.load, share, goal=shed, requests=requests, phase=visit.phase, act={shed.text: 1.0}
+            )
+        )
+    found = conclude(search)
+    assert found.known is not None
+    assert found.known.low < 30 < found.known.high < 1.2 * found.known.low
 
 
 def test_two_visits_that_held_below_a_scout_that_broke_are_a_bracket() -> None:
@@ -76,7 +93,7 @@ def test_a_median_above_every_load_that_was_tried_is_no_capacity() -> None:
     ]
     search = made_search(*visits, goals=(goal,), most=40.0)
     assert search.bracketed
-    assert search.posteriors[goal.text].estimate > 40.0
+    assert search.estimates.posteriors[goal.text].estimate > 40.0
     assert conclude(search) == Conclusion(Kind.NONE)
 
 
@@ -135,8 +152,8 @@ def test_the_objective_that_changed_most_is_named() -> None:
         means = [{MEAN.text: Mean(30.0, step * (n - 3.5), 0.03)} for n in range(8)]
         visits = [made_visit(n + 1, *CHANGES[n], means=means[n]) for n in range(8)]
         search = made_search(*visits, goals=(P99, MEAN))
-        assert set(search.drifts) == {P99.text, MEAN.text}
-        assert conclude(search).change == (most.text, min(search.drifts.values()))
+        assert set(search.estimates.drifts) == {P99.text, MEAN.text}
+        assert conclude(search).change == (most.text, min(search.estimates.drifts.values()))
 
 
 def test_without_a_visit_that_counts_nothing_is_concluded() -> None:
@@ -166,8 +183,8 @@ def test_a_load_is_as_sure_as_the_objective_that_is_least_sure() -> None:
     both = {P99.text: 0, ERRORS.text: 1_200}
     search = made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, violations=both), goals=(P99, ERRORS))
     sure = search.sure_of(35.0)
-    assert sure == search.posteriors[ERRORS.text].holds(35.0)
-    assert sure < search.posteriors[P99.text].holds(35.0)
+    assert sure == search.estimates.posteriors[ERRORS.text].holds(35.0)
+    assert sure < search.estimates.posteriors[P99.text].holds(35.0)
 
 
 def shown(search: Search, load: float) -> bool:
@@ -257,7 +274,7 @@ def test_no_load_is_named_above_the_limit_or_above_what_was_tried(most: float) -
     rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     lost = [made_visit(5, 90.0, verdict="INVALID"), made_visit(6, 80.0, verdict="FAILED")]
     search = made_search(*rows, *lost, most=most)
-    assert search.posteriors[P99.text].high > 41.0
+    assert search.estimates.posteriors[P99.text].high > 41.0
     known = conclude(search).known
     assert known is not None
     assert 36.0 < known.low <= known.estimate <= known.high == 41.0

@@ -198,7 +198,7 @@ def test_a_visit_whose_requests_in_flight_grow_is_made_again_twice_as_long() -> 
     again = search.next()
     assert isinstance(again, Visit)
     assert (again.phase, again.load, again.measure_s) == ("again", step.load, 2 * step.measure_s)
-    assert KEEPS_UP not in search.posteriors
+    assert KEEPS_UP not in search.estimates.posteriors
     search.add(result_of(again, {TPOT: logistic(90.0, 0.1)}, kept_up=False))
     known = search.known()
     assert known is not None

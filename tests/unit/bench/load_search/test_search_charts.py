@@ -42,7 +42,7 @@ def test_no_load_is_drawn_above_what_was_tried() -> None:
     """The posterior reaches beyond the scout that broke at 41/s."""
     rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 40.0, 0.012))
     search = made_search(*rows)
-    assert search.posteriors[P99.text].high > 41.0
+    assert search.estimates.posteriors[P99.text].high > 41.0
     known = conclude(search).known
     assert known is not None
     chart = charts.posterior(search, known)
@@ -190,16 +190,16 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
     ]  # fmt: skip
     # All that is drawn lies within half an interval beyond its ends, and below the highest load that was tried.
     wide = (known.high / known.low) ** 1.5
-    grid = search.posteriors[P99.text].grid
+    grid = search.estimates.posteriors[P99.text].grid
     highest = max(result.load for result in search.results)
     shown = [load for load in grid if known.low / wide <= load <= min(known.high * wide, highest)]
     assert [10**x for x in chart.x] == pytest.approx(shown)
     assert chart.x_span == (chart.x[0], chart.x[-1])
     assert list(chart.panels[0].lines[1].values) == pytest.approx(
-        [100 * float(search.posteriors[P99.text].mass[int(np.argmin(abs(grid - load)))]) for load in shown]
+        [100 * float(search.estimates.posteriors[P99.text].mass[int(np.argmin(abs(grid - load)))]) for load in shown]
     )
     # The chance that the capacity is at a load or above it.
-    mass = search.posteriors[P99.text].mass
+    mass = search.estimates.posteriors[P99.text].mass
     at = [int(np.argmin(abs(grid - load))) for load in shown]
     assert list(chart.panels[1].lines[1].values) == pytest.approx([100 * float(mass[place:].sum()) for place in at])
 

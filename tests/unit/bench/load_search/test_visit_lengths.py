@@ -167,10 +167,10 @@ def test_a_search_that_is_resumed_with_a_lower_limit_than_its_scouts_held_visits
 def test_a_scout_that_failed_where_a_visit_held_is_no_hint_any_more() -> None:
     wrong = [("scout", 4.0, 0.0), ("scout", 8.0, 0.9)]
     before = made_search(*in_turn(*wrong, ("visit", 5.0, 0.0)))
-    assert [result.load for result in before.hints] == [4.0, 8.0]
+    assert [result.load for result in before.estimates.hints] == [4.0, 8.0]
     assert before.scout_broke
     after = made_search(*in_turn(*wrong, ("visit", 5.0, 0.0), ("visit", 8.0, 0.0)))
-    assert [result.load for result in after.hints] == [4.0]
+    assert [result.load for result in after.estimates.hints] == [4.0]
     assert not after.scout_broke
     # From there on the search doubles again.
     step = asked(after)
@@ -179,14 +179,14 @@ def test_a_scout_that_failed_where_a_visit_held_is_no_hint_any_more() -> None:
 
 def test_a_visit_that_broke_leaves_the_scouts_their_say() -> None:
     search = made_search(*in_turn(("scout", 4.0, 0.0), ("scout", 8.0, 0.9), ("visit", 9.0, 0.9)))
-    assert [result.load for result in search.hints] == [4.0, 8.0]
+    assert [result.load for result in search.estimates.hints] == [4.0, 8.0]
     # Visits find their own way once one of them broke.
     assert asked(search).phase == "visit"
 
 
 def test_a_failed_visit_is_a_hint_and_breaks_nothing() -> None:
     search = made_search(made_visit(1, 4.0, phase="scout"), made_visit(2, 8.0, 1.0, phase="scout", verdict="FAILED"))
-    assert [result.load for result in search.hints] == [4.0, 8.0]
+    assert [result.load for result in search.estimates.hints] == [4.0, 8.0]
     assert not search.scout_broke
     assert asked(search).load < 8.0
 
@@ -251,7 +251,7 @@ def test_a_bracket_needs_a_visit_that_held_and_two_visits() -> None:
 
 def test_before_a_visit_shows_its_dependence_d_is_twice_the_last_scouted_load() -> None:
     def estimate(*rows: tuple[str, float, float]) -> Posterior:
-        return made_search(*in_turn(*rows, act={})).posteriors[P99.text]
+        return made_search(*in_turn(*rows, act={})).estimates.posteriors[P99.text]
 
     visits = [("visit", 35.0, 0.002), ("visit", 40.0, 0.02)]
     domain = Domain(32 / 1.6, 1.2 * 64)
@@ -358,5 +358,5 @@ def test_a_load_that_held_is_tried_again_once_three_visits_since_then_have_broke
 def test_a_scout_of_thirty_requests_shows_what_breaks(requests: int, broke: bool) -> None:
     scouts = [made_visit(1, 16.0, phase="scout"), made_visit(2, 32.0, 0.9, phase="scout", requests=requests)]
     search = made_search(*scouts)
-    assert [result.load for result in search.hints] == [16.0, 32.0]
+    assert [result.load for result in search.estimates.hints] == [16.0, 32.0]
     assert search.scout_broke is broke

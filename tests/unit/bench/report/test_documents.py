@@ -209,3 +209,9 @@ def test_a_section_without_blocks_is_not_on_a_page() -> None:
     page = html.render(Document("t", (), (Section("Here", (Paragraph("p"),)), Section("Gone", ()))))
     assert "Here" in page
     assert "Gone" not in page
+
+
+def test_a_column_without_a_title_has_no_header() -> None:
+    page = html.render(document(Table("numbers", (Column(""), Column("v")), (Row((Cell("a"), Cell("1"))),))))
+    head = page.partition("<thead>")[2].partition("</thead>")[0]
+    assert head == '<tr><td class=""></td><th scope="col" class="">v</th></tr>'

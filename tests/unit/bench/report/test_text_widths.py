@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import pytest
 
+from bench.documents.document import Level
+from bench.documents.run_document import run_document
+from bench.report import text
 from tests.support.golden_run import golden_summary
-from tests.support.rendered import run_text
+from tests.support.rendered import run_text, typed_summary
+from tests.support.terminal_output import written
 
 
 @pytest.mark.parametrize("width", [80, 90, 100, 110, 120])
@@ -27,3 +32,14 @@ def test_no_number_is_broken_over_two_lines(width: int) -> None:
     assert lines[first + 2][:1].isalpha()  # The next metric, and no rest of a number.
     assert "Median" in lines[first - 1]
     assert "P99" in lines[first - 1]
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_terminal_gets_no_line_wider_than_itself(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+        text.show(run_document(typed_summary(golden_summary())), Level.FIRST, stream)
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line).rstrip() for line in written(leader).splitlines()]
+    assert max(map(len, lines)) <= min(columns, text.WIDE)
+    assert any(line.startswith("TTFT (ms)") and len(line.split()) > 3 for line in lines)

@@ -11,7 +11,7 @@ import pytest
 from bench.answers.probe_set import write_probes
 from bench.results.tune import TuneLoad, TuneTurn
 from bench.run_files.run_directory import RunDirectory
-from bench.tuning.answers import worse_than_default
+from bench.tuning.measure import worse_than_default
 from promptset.probes import Probe, make_probes, parse_probes
 
 Answer = Callable[[Probe, int], str]
