@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import yaml
-from mutated.changes import Mutant, mutants_of
+from mutated.changes import Mutant, mutants_of, source_of
 from mutated.covered import Kept
 from mutated.groups import GROUPS
 from mutated.session import Session
@@ -112,7 +112,7 @@ def _test_files(patterns: Sequence[str]) -> list[str]:
 
 
 def _sample(files: Sequence[str], size: int, seed: int) -> list[Mutant]:
-    every = [mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))]
+    every = [mutant for file in files for mutant in mutants_of(file, source_of(file))]
     return every if size == 0 or size >= len(every) else random.Random(seed).sample(every, size)
 
 

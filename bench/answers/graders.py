@@ -59,7 +59,7 @@ def number(probe: Probe, answer: Answer) -> Grade:
     """The number after the last `####`, else in the last `\\boxed{}`, else the last number of the answer."""
     text = answer.content
     if "####" in text:
-        candidates = _NUMBER.findall(text.rpartition("####")[2])[:1]
+        candidates = _NUMBER.findall(text.rpartition("####")[2])
     elif (boxed := re.findall(r"\\boxed\{([^{}]*)\}", text)) != []:
         candidates = _NUMBER.findall(boxed[-1])[-1:]
     else:

@@ -229,8 +229,6 @@ def cdf(key: str, curve: ReplayedCurve) -> Chart:
 
 def share_below(quantiles: Sequence[float], value: float) -> float:
     """The share of values that are at most this, from quantiles at even shares: straight lines between them."""
-    if value >= quantiles[-1]:
-        return 1.0
     for place, (low, high) in enumerate(pairwise(quantiles)):
         if value < high:
             inside = (value - low) / (high - low) if value > low else 0.0

@@ -140,9 +140,8 @@ def _area(
         begin_ns = begins[i] if i < len(begins) else end_ns
         ended_ns = ends[j] if j < len(ends) else end_ns
         then_ns = min(begin_ns, ended_ns, end_ns)
-        if then_ns > now_ns:
-            total += max(0, sign * (n - users)) * (then_ns - now_ns)
-            now_ns = then_ns
+        total += max(0, sign * (n - users)) * (then_ns - now_ns)
+        now_ns = then_ns
         if then_ns >= end_ns:
             return total
         if ended_ns <= begin_ns:

@@ -9,6 +9,8 @@ import ast
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -86,6 +88,12 @@ class _Change:
             setattr(self.holder, self.field, self.new)
         else:
             getattr(self.holder, self.field)[self.place] = self.new
+
+
+@cache
+def source_of(path: str) -> str:
+    """The text of a file as it was when it was first asked for: forks change that one, whatever is edited meanwhile."""
+    return Path(path).read_text(encoding="utf-8")
 
 
 def mutants_of(path: str, source: str) -> list[Mutant]:

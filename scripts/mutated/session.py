@@ -70,7 +70,7 @@ class Session:
         ]
         for end in ended(measured, self.processes, self.folder):
             if end.outcome != SURVIVED:
-                raise SystemExit(f"{end.of}: {end.output}")
+                pytest.exit(f"{end.of}: {end.output}", 1)
         self.kept.end()
         (self.folder / "answer").write_bytes(pickle.dumps(list(self._tried(tests, self.kept.read()))))
         return True
@@ -89,7 +89,7 @@ class Session:
 
 
 def _run(items: Sequence[pytest.Item], around: Around = lambda _: nullcontext()) -> int:
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip(items, [*items[1:], None], strict=False):
         with around(item):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if item.session.shouldfail:

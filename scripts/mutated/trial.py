@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from mutated.changes import Mutant, mutated
+from mutated.changes import Mutant, mutated, source_of
 
 KILLED, TIMED_OUT, SURVIVED, NOT_RUN, COLD = "killed", "timed out", "survived", "not run", "cold"
 STATUS_COLD = 77
@@ -146,6 +146,6 @@ def import_changed(mutant: Mutant) -> None:
 
 def compiled(mutant: Mutant, changed: bool = True) -> CodeType:
     """The code of its module, with its change or without."""
-    path = Path(mutant.path).resolve()
-    source = path.read_text(encoding="utf-8")
-    return compile(mutated(source, mutant.index) if changed else source, str(path), "exec", dont_inherit=True)
+    source = source_of(mutant.path)
+    tree = mutated(source, mutant.index) if changed else source
+    return compile(tree, str(Path(mutant.path).resolve()), "exec", dont_inherit=True)

@@ -121,10 +121,16 @@ def test_a_directory_and_a_file_are_copied_whole(store: Store, folder: Path) -> 
 
 
 def test_what_is_fetched_replaces_what_is_there(store: Store, folder: Path, tmp_path: Path) -> None:
-    store.files = {"b/k/a.json": b"new", "b/k/x/y/c.json": b"c", "b/kk": b"another", "b/one.json": b"1234"}
+    store.files = {
+        "b/k/a.json": b"new",
+        "b/k/x/y/c.json": b"c",
+        "b/k/x/y/d.json": b"d",
+        "b/kk": b"another",
+        "b/one.json": b"1234",
+    }
     transfer.get("s3://b/k", folder)
     assert {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()} == {
-        "a.json": b"new", "x/y/c.json": b"c",
+        "a.json": b"new", "x/y/c.json": b"c", "x/y/d.json": b"d",
     }  # fmt: skip
     place = tmp_path / "new" / "one.json"
     transfer.get("s3://b/one.json", place, 4)
@@ -259,6 +265,13 @@ def test_what_a_command_adds_to_is_copied_back(
     assert (copies[1:] == [("put", str(place), "s3://b/k")]) is back
 
 
+def test_results_are_copied_though_what_was_to_be_added_to_is_not_there(copies: list[tuple[str, ...]]) -> None:
+    line = Placed("run", ["--resume", "s3://b/k", "--out", "s3://b/new"])
+    Path(line.words[3]).mkdir(parents=True)
+    line.finish(Exit.GOOD)
+    assert copies[2:] == [("put", line.words[3], "s3://b/new")]
+
+
 def test_results_are_written_here_and_copied_at_the_end(
     copies: list[tuple[str, ...]], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +337,7 @@ def test_the_last_line_of_the_program_is_the_error(
 ) -> None:
     def run(line: list[str], **how: Any) -> Any:
         assert line == [sys.executable, "-m", "bench.stores.transfer", "get", "s3://b/k", "x"]
+        assert not how["check"]
         return SimpleNamespace(returncode=status, stdout=" done\n", stderr=err)
 
     monkeypatch.setattr("bench.stores.words.subprocess.run", run)

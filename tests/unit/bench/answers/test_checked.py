@@ -81,11 +81,13 @@ def test_probes_that_failed_and_those_of_the_warm_up_are_no_answers(tmp_path: Pa
     empty = made_record(201, probe=41, outcome=Outcome.NO_TOKENS, chunks_ms=(), answer=StoredAnswer())
     warm = made_record(202, probe=42, phase="warmup", answer=StoredAnswer(content="wrong"))
     cut = made_record(203, probe=43, outcome=Outcome.INTERRUPTED, answer=StoredAnswer(content="wro"))
-    directory = _run(tmp_path / "run", [*good, refused, empty, warm, cut])
+    directory = _run(tmp_path / "run", [warm, *good, refused, empty, cut])
     checked = checked_answers(directory)
     assert checked is not None
     assert (checked.answers, checked.failed) == (41, 1)
     assert read_answers(directory, 40).why == "http_error: no tools here"
+    silent = _run(tmp_path / "silent", [*good, made_record(200, probe=40, outcome=Outcome.RESET, chunks_ms=())])
+    assert read_answers(silent, 40).why == "reset"
     not_empty = checked.of("not_empty")
     assert not_empty is not None
     assert not_empty.bad == 1

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from bench.answers.compared import Rules, ThreePhases, compare
 from bench.answers.cross_talk import cross_talk
-from bench.answers.examples import examples
+from bench.answers.examples import examples, question_of
 from bench.answers.probe_set import KeptAnswer, KeptAnswers
 from bench.results.quality import QualityMeasure
 from promptset.answers import Answer
@@ -251,6 +252,16 @@ def test_a_code_in_an_ordinary_answer_is_cross_talk_too() -> None:
     talk = cross_talk(probes, {"alone": answered(probes), "loaded": loaded, "back": answered(probes)})
     assert talk is not None
     assert (talk.found, talk.first[0].probe, talk.answers) == (1, None, 6)
+
+
+def test_what_is_shown_of_long_answers_and_of_many_foreign_codes_is_limited() -> None:
+    probes = _set("canary=30")
+    talk = cross_talk(probes, {"loaded": answered(probes, 1, lambda probe, _: f"{probes[0].code} " + "x" * 3_000)})
+    assert talk is not None
+    assert (talk.found, len(talk.first), len(talk.first[0].answer)) == (29, 20, 2_000)
+    (example, *_) = examples(_three(probes, lambda *_: "y" * 3_000))
+    assert (len(example.loaded), example.wanted) == (2_000, example.alone)
+    assert question_of(replace(probes[0], messages=({"content": "a" * 300 + "b" * 300},))) == "b" * 300
 
 
 def test_none_seen_says_which_rate_is_excluded() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bench.documents import other_tools
 from bench.documents.formatting import statistic
-from bench.metrics.bounds import meaningless
+from bench.metrics.bounds import WORTH_SAYING_MS, meaningless, worth_saying
 from bench.metrics.facts import RunFacts
 from bench.metrics.loose_gaps import LooseGaps, loose_gaps
+from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import first_open_ms, last_open_ms, output_open_ms
 from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
@@ -45,6 +46,14 @@ def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]
     """What is open of the first metrics; test_whatever_happened_lies_between_the_bounds checks all of them."""
     latency = summarized(*records)["latency"]
     return {key: latency[key]["bounds"][stat] for key in FIRST_METRICS if stat in latency[key]["bounds"]}
+
+
+def test_bounds_stay_open_whatever_is_added_later() -> None:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    for bound in ((30, None, None), (None, None, None), (40, None, None)):
+        summary.add(table_of(made_record(chunk_bound_ns=at(*bound))))
+    # First tokens at 50 ms, of which two came at 30 and 40 at the earliest.
+    assert to_plain(summary.close())["latency"]["ttft_ms"]["bounds"]["mean"] == [40, 50]
 
 
 def test_exact_stamps_leave_nothing_open() -> None:
@@ -134,6 +143,9 @@ def test_itl_shares_what_is_open_by_tokens() -> None:
 
 def test_little_that_is_open_is_not_worth_saying() -> None:
     assert bounds(made_record(chunk_bound_ns=at(49.95, None, None))) == {}
+    least, most = describe([0.0]), describe([WORTH_SAYING_MS])
+    assert worth_saying(most, least, most, unit="ms") == {}
+    assert worth_saying(most, least, most, unit="").keys() >= {"mean", "p50"}
     # 0.4 ms: over 1% of a gap of 10 ms, under 1% of a TTFT of 50.
     assert bounds(made_record(chunk_bound_ns=at(49.6, None, None))).keys() == {
         "tpot_ms",

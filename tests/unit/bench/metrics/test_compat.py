@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.metrics.compat import TOOLS, Readings
+from bench.metrics.compat import TOOLS, Readings, tool_numbers
 from bench.metrics.compat.readings import OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
@@ -215,6 +215,13 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
         assert base.snapshot().describe().max == 3e6
 
 
+@pytest.mark.parametrize("gaps", [100_000, 100_001])
+def test_more_than_a_hundred_thousand_other_gaps_are_held_in_bins(gaps: int) -> None:
+    other = OtherGaps()
+    other.add(np.arange(gaps), np.arange(0))
+    assert other.over(LogHistogram()).exact is (gaps == 100_000)
+
+
 def _summary(records: list[RequestRecord]) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(*records))
@@ -260,3 +267,17 @@ def test_aiperf_divides_the_time_after_the_first_token_by_the_tokens_after_it() 
     record = made_record(chunks_ms=(50.0, 80.0, 110.0), output_tokens=4, output_tokens_counted=4)
     found = made_summary([record])["compat"]["aiperf"]
     assert (found["tpot_ms"]["p50"], found["itl_ms"]["p50"]) == (20.0, 20.0)  # 60 ms, 3 tokens.
+
+
+@pytest.mark.parametrize(
+    ("tool", "tpot", "itl"),
+    [
+        ("guidellm", "e2el_ms", "tpot_ms"),  # From sending to the last token, and from the first to the last.
+        ("llmperf", "tpot_ms", "e2el_ms"),
+        ("vllm", "tpot_ms", "itl_ms"),
+    ],
+)
+def test_a_number_of_a_tool_is_as_open_as_ours_of_the_same_stamps(tool: str, tpot: str, itl: str) -> None:
+    assert [tool_numbers._same_times(TOOLS[tool], name) for name in ("ttft_ms", "tpot_ms", "itl_ms")] == [
+        "ttft_ms", tpot, itl
+    ]  # fmt: skip

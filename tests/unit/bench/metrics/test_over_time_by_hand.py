@@ -330,7 +330,7 @@ def test_a_rate_whose_interval_would_reach_zero_has_none_and_says_how_long_a_run
     longer = known(found.too_few["in"].run_s)
     waves = ([10.0, *[0.0] * 63] * math.ceil(longer / 6.4))[: round(longer / 0.1)]
     assert of_rates({"in": 10 / 6.4}, {"in": waves}, 0.1).ci95["in"] is not None
-    assert (of_rates({}, {}).ci95, of_rates({}, {}).too_few) == ({}, {})
+    assert of_rates({}, {}) == Sureness(0.0, {}, {})
 
 
 def test_groups_are_each_one_piece_of_evidence() -> None:

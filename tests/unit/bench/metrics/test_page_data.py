@@ -36,6 +36,11 @@ def _page_data(records: list[RequestRecord]) -> PageData:
     return summary.page_data()
 
 
+def test_the_quantiles_of_the_gaps_of_a_second_are_within_one_percent() -> None:
+    itl = _page_data([made_record(gap, chunks_ms=(10, 10 + gap)) for gap in range(1, 102)]).itl_ms
+    assert [of[0] for of in (itl.p50, itl.p90, itl.p99)] == pytest.approx([51, 91, 100], rel=0.02)
+
+
 def test_every_value_lies_in_its_bin_and_within_one_percent_of_its_representative() -> None:
     chance = random.Random(1)
     for value in [1.0, 2.0, 1e9, *(10 ** chance.uniform(0, 12) for _ in range(2_000))]:

@@ -67,6 +67,17 @@ def test_stalls_by_hand(
     assert (found["ttfa"], found["rtf"]) == (50, pytest.approx(times_ms[-1] / sum(lengths_ms)))
 
 
+def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
+    """The first of three chunks of 100 ms came at 30 to 50 ms: the player waits 20 ms in all, or never."""
+    bounds = tuple(START_NS + ms * MS for ms in (30, 150, 250))
+    table = RecordTable([spoken([50, 150, 250], [100, 100, 100], after_ms=0, chunk_bound_ns=bounds)])
+    stalls = REQUEST_METRICS["playback_stalls"]
+    assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[0], [2]]
+    late = RecordTable([spoken([50, 250], [100, 100], chunk_bound_ns=tuple(START_NS + ms * MS for ms in (50, 230)))])
+    rtf = REQUEST_METRICS["rtf"]  # 230 to 250 ms for 200 ms of audio.
+    assert [ends.tolist() for ends in rtf.bounds(late, rtf.of(late))] == [[pytest.approx(1.15)], [pytest.approx(1.25)]]
+
+
 SHAPES = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 300), st.integers(0, 80)), min_size=1, max_size=9)
 
 

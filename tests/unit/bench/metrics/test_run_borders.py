@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from bench.metrics.facts import RunFacts
 from bench.metrics.job_numbers import FreshTokens, JobNumbers, TtftBins
 from bench.metrics.jobs import GatheredJobs
@@ -128,6 +130,19 @@ def test_requests_that_are_made_of_themselves_have_no_rate_of_tokens() -> None:
     )
     rates = found["throughput"]
     assert (rates["inputs_per_s"], rates["input_tokens_per_s"]) == (rates["requests_per_s"], None)
+
+
+@pytest.mark.parametrize(
+    ("objective", "limits"),
+    [("error_rate<1%", (True, False)), ("goodput>=95% e2el:p99<1s", (False, True)), ("e2el:p99<1s", (False, False))],
+)
+def test_the_interval_of_a_share_is_asked_for_by_an_objective_that_speaks_of_it(
+    objective: str, limits: tuple[bool, bool]
+) -> None:
+    facts = RunFacts(
+        mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1, objectives=parse(objective.split())
+    )
+    assert (facts.limits_errors, facts.limits_goodput) == limits
 
 
 def test_a_run_of_nothing_has_no_rates() -> None:

@@ -47,6 +47,11 @@ def test_a_cold_start_is_bounded_by_the_last_refused_and_the_first_answered() ->
     assert (found.good, found.refused) == ([0, 0, 2, 0, 1], [1, 1, 1, 0, 0])
 
 
+def test_seconds_are_counted_from_that_of_the_first_request() -> None:
+    found = scaling(refused(3_200), good(4_000), good(5_900))
+    assert (found.t_s, found.good, found.refused) == ([3, 4, 5], [0, 1, 1], [1, 0, 0])
+
+
 @pytest.mark.parametrize("status", [429, 502, 503, 504, 529, 500])
 def test_a_server_that_starts_refuses_with_these_statuses(status: int) -> None:
     (time,) = scaling(refused(0, status), good(100)).times

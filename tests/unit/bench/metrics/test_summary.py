@@ -450,6 +450,8 @@ def test_every_part_of_a_summary_is_made_of_the_records_that_it_is_about() -> No
     # A body comes with its chunks; one that was no stream at its end.
     assert found.series.bytes_in[1] == 50 + 200
     assert sum(found.series.bytes_in) == sum(record.bytes_received for record in rows[2:])
+    byte = _summarize([made_record(chunks_ms=(), bytes_received=1, end_ns=START_NS + 90 * MS)])
+    assert byte["series"]["bytes_in"] == [1]
     assert summary.page_data().requests is not None
     assert summary.cache_plan.against(0.5) is not None
     chat = Summary(_facts())

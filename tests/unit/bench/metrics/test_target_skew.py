@@ -92,6 +92,13 @@ def test_replicas_of_which_one_gave_no_first_token_are_compared_by_whole_replies
     assert {row.metric for part in parts for row in part.slower} == {"e2el_ms"}
 
 
+def test_a_replica_that_never_answered_is_gone_from_the_start() -> None:
+    unreachable = records(lambda index, name: {"outcome": Outcome.CONNECT_ERROR} if name == "b" else {})
+    part = (summed(unreachable).per_target or ())[1]
+    assert part.gone is not None
+    assert (part.gone.requests, part.gone.since_s) == (300, None)
+
+
 def test_the_chances_are_corrected_for_all_that_is_compared() -> None:
     summary = summed(records())
     ps = [row.p for part in summary.per_target or () for row in part.slower]

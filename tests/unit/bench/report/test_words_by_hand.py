@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from bench.documents import comparison, sweep_document, sweep_words
+from bench.documents import (
+    certificate_charts,
+    certificate_document,
+    comparison,
+    details,
+    parts_table,
+    quality_document,
+    request_tables,
+    sweep_document,
+    sweep_words,
+    time_charts,
+)  # fmt: skip
 from bench.documents.calibration_words import cause_sentence
 from bench.documents.charts import Cells, Chart, Line, Panel
 from bench.documents.comparison_document import comparison_document as document_of
@@ -24,19 +35,23 @@ from bench.documents.document import (
     Table,
     TwoTexts,
 )
-from bench.documents.fit_document import fit_document
-from bench.documents.formatting import number
+from bench.documents.fit_document import _tile, fit_document
+from bench.documents.formatting import NOTHING, number
 from bench.documents.gate_document import gate_document, objective_interval
 from bench.documents.load_curves import build as load_charts
 from bench.documents.run_document import run_document
 from bench.documents.sweep_document import repeats_document
+from bench.metrics.chosen_requests import ShownRequest
 from bench.metrics.objectives import parse
+from bench.metrics.page_data import PageData
 from bench.records import Outcome
 from bench.report import metric_table, page, plot, text
-from bench.results.certificate import CauseRow
+from bench.results.certificate import CauseRow, NumberRow, TrueAndMeasured
 from bench.results.comparison import ComparedNumber, ComparisonResult
 from bench.results.gate import GateObjective, GateResult
-from bench.results.profile import Profile
+from bench.results.profile import Profile, Replay
+from bench.results.quality import QualityMeasure
+from bench.results.summary import JudgedClass, RunSummary
 from bench.results.sweep import NUMBERS, RepeatsContent, SweepContent
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
@@ -354,3 +369,128 @@ def test_a_run_of_segments_has_their_table() -> None:
         ("5–10", ""),
         ("1", "bad"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("span_s", "ticks"), [(3, "0 1 2 3"), (6, "0 1 2 3 4 5 6"), (7, "0 2 4 6"), (60, "0 10 20 30 40 50 60")]
+)
+def test_an_axis_of_time_has_whole_seconds_and_at_most_six_parts(span_s: float, ticks: str) -> None:
+    assert " ".join(name.removesuffix(" s") for _, name in time_charts.time_ticks(0, span_s)) == ticks
+
+
+def test_an_axis_of_true_and_measured_times_has_at_most_four_parts() -> None:
+    chart = certificate_charts._qq(filled(TrueAndMeasured, true=[0.0, 24.0], measured=[0.0, 24.0]), "ttft_ms", "TTFT")
+    assert [name for _, name in chart.ticks] == ["10", "20"]
+
+
+def test_a_step_of_the_load_is_marked_where_it_begins_and_a_ramp_is_not() -> None:
+    steps = [(0.0, 5.0, 5.0), (4.0, 10.0, 10.0), (8.0, 10.0, 20.0)]
+    summary = golden_summary() | {
+        "segments": [SEGMENT | {"start_s": at, "first": first, "last": last} for at, first, last in steps]
+    }
+    unit = {"rate": "requests/s"}.get(summary["load"]["mode"], "users")
+    assert time_charts.marks(typed_summary(summary)) == ((4.0, f"10 {unit} from 4.0 s on"),)
+
+
+def test_the_scheduling_priority_is_told_where_there_is_one() -> None:
+    def facts(priority: Any) -> list[str]:
+        summary = golden_summary()
+        summary["run"]["priority"] = priority
+        return [fact.value for fact in details.client(typed_summary(summary)) if fact.name == "Scheduling priority"]
+
+    assert (facts("real-time"), facts(None)) == (["real-time"], [])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "heads"),
+    [
+        (True, ["Sent", "E2EL ms", "TTFT ms", "TPOT ms", "Prompt tokens", "Output tokens"]),
+        (False, ["Sent", "E2EL ms", "Inputs", "Input tokens"]),
+        (None, ["Sent", "E2EL ms"]),
+    ],
+)
+def test_a_slow_request_shows_what_is_counted(tokens: bool | None, heads: list[str]) -> None:
+    page = filled(PageData, requests={"slowest": [filled(ShownRequest)]})
+    (row,) = request_tables.slowest(page, tokens=tokens)
+    assert [head for head, _ in row.cells] == heads
+
+
+@pytest.mark.parametrize(
+    ("title", "fall", "interval", "words"),
+    [
+        ("right answers", 0.2, (0.1, 0.3), "right answers fall by 20 points (10 to 30)"),
+        ("right answers", -0.2, (-0.3, -0.1), "right answers rise by 20 points (10 to 30)"),
+        ("valid JSON", 0.0, (-0.01, 0.01), "valid JSON falls by 0 points (-1 to 1)"),
+    ],
+)
+def test_answers_fall_or_rise_by_points(title: str, fall: float, interval: tuple[float, float], words: str) -> None:
+    assert quality_document._by_how_much(filled(QualityMeasure, title=title, fall=fall, interval=interval)) == words
+
+
+def test_a_held_out_number_without_a_difference_has_none_in_its_tile() -> None:
+    row = {"number": "ttft_ms", "quantile": "p50", "measured": 50.0, "replayed": 51.0}
+    for numbers, value in (([row | {"off": 0.02}], "+2.0%"), ([row | {"off": None}], NOTHING), ([], NOTHING)):
+        assert _tile(filled(Replay, name="r", numbers=numbers), "ttft_ms").value == value
+
+
+def test_errors_are_the_same_if_each_statistic_is() -> None:
+    row, other = (filled(NumberRow, measured=measured, true=5.0) for measured in (6.0, 7.0))
+    same = certificate_document._same
+    assert same({"p50": row}, {"p50": row, "p99": other})
+    assert [same({"p50": row}, of) for of in ({"p50": other}, {"p99": row}, None)] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "words"), [(["u"], "u"), (["u", "v"], "u and 1 more"), (["u", "v", "w"], "u and 2 more")]
+)
+def test_a_run_against_several_addresses_names_the_first(addresses: list[str], words: str) -> None:
+    summary = golden_summary()
+    summary["run"] |= {"url": "u", "started": ""}
+    summary["run"]["config"]["targets"] = addresses
+    assert run_document(typed_summary(summary)).about == words
+
+
+def test_each_of_several_sweeps_has_its_table_of_loads() -> None:
+    def titles(*names: str) -> list[str]:
+        found = blocks(sweep_document.sweep_document([sweep(name) for name in names]))
+        return [b.title for b in found if isinstance(b, Table) and b.title.startswith("Every load")]
+
+    assert (titles("a"), titles("a", "b")) == (["Every load"], ["Every load of a", "Every load of b"])
+
+
+def test_the_verdict_on_an_objective_is_text_and_stands_to_the_left() -> None:
+    row = {"name": "ttft:p90<1s", "unit": "ms", "value": 7.0, "verdict": "held"}
+    counts = {"failed": 0, "held": 1, "not shown": 0}
+    found = blocks(gate_document(filled(GateResult, objectives=[row], counts=counts)))
+    (table,) = (block for block in found if isinstance(block, Table) and block.title == "Objectives")
+    assert [column.left for column in table.columns] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("reasons", "words"), [(["a", "b", "c"], [": b; c."]), ([], ["."]), (["a"], [])])
+def test_a_class_names_the_reasons_that_the_run_does_not_have(reasons: list[str], words: list[str]) -> None:
+    part = filled(JudgedClass, name="chat", verdict={"status": "SUSPECT", "reasons": reasons})
+    notes = parts_table._notes(part, filled(RunSummary, verdict={"status": "SUSPECT", "reasons": ["a"]}))
+    assert list(notes) == [f"Class chat is SUSPECT{word}" for word in words]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"decision": "not shown", "probes_to_show": 400}, "about 400"),
+        ({"decision": "not shown", "probes_to_show": None}, "over 10,000,000"),
+        ({"decision": "not shown", "probes_to_show": 400, "blamed_on_time": True}, ""),
+        ({"decision": "changed", "probes_to_show": 400}, ""),
+    ],
+)
+def test_more_probes_are_named_where_they_would_show_something(fields: dict[str, Any], words: str) -> None:
+    assert quality_document._to_show(filled(QualityMeasure, **fields)) == words
+
+
+@pytest.mark.parametrize(
+    ("since_s", "words"),
+    [(None, "it never answered, then 3 requests lost"), (2.0, "last answer at 2.0 s, then 3 requests lost")],
+)
+def test_a_target_that_is_gone_has_its_last_answer_if_it_gave_one(since_s: float | None, words: str) -> None:
+    summary = golden_summary()
+    summary["counts"]["target_gone"] = {"since_s": since_s, "requests": 3}
+    assert [f.value for f in details.counts(typed_summary(summary)) if f.name == "Target gone"] == [words]
