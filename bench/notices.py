@@ -21,12 +21,17 @@ PLAIN_AFTER_S = 1.0
 _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 
 
+def can_move(stream: TextIO) -> bool:
+    """Whether it is a terminal whose lines can be drawn over."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Notices:
     """Writes to a stream; to none where it is None. Called with a line, it says that line."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._terminal = stream is not None and stream.isatty()
+        self._terminal = stream is not None and can_move(stream)
         self._spinner = _PLAIN_SPINNER
         if stream is not None and "utf" in (getattr(stream, "encoding", None) or "").lower():
             self._spinner = _SPINNER
@@ -67,20 +72,21 @@ class Notices:
                 if over.is_set():
                     return
                 if self._terminal:
-                    self._draw(f"{self._spinner[turn % len(self._spinner)]} {text} ({passed_s:.0f} s)")
+                    self._draw(f"{self._spinner[turn % len(self._spinner)]} {text}", f" ({passed_s:.0f} s)")
                     wait_s = TURN_EVERY_S
                 else:
                     self._write(f"{text} ({passed_s:.0f} s)\n")
                     wait_s = LINE_EVERY_S
             turn += 1
 
-    def _draw(self, line: str) -> None:
+    def _draw(self, line: str, passed: str) -> None:
+        """A line that is too long is cut before the time that has passed."""
         assert self._stream is not None
         try:
             width = os.get_terminal_size(self._stream.fileno()).columns or 80
         except OSError:
             width = 80
-        self._write(f"\r\x1b[K{line[: width - 1]}")
+        self._write(f"\r\x1b[K{line[: width - 1 - len(passed)]}{passed}")
         self._drawn = True
 
     def _erase(self) -> None:

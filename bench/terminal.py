@@ -17,7 +17,7 @@ from typing import TextIO
 
 from bench.load.live import LiveNumbers, LiveReplica, RecentLatency
 from bench.load.worker_health import WorkerHealth, slowest_first
-from bench.notices import SILENT, Notices
+from bench.notices import SILENT, Notices, can_move
 from bench.observer import Cadence, Control, Observer
 from bench.process.stop_signals import StopSignals
 
@@ -36,7 +36,7 @@ class Terminal(Observer):
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
         self._quiet = quiet
-        self.is_terminal = stream.isatty()
+        self.is_terminal = can_move(stream)
         self._colour = self.is_terminal and "NO_COLOR" not in os.environ
         self._notices = SILENT if quiet else Notices(stream)
         self._writer: _Writer | None = None

@@ -76,7 +76,12 @@ def _banner(content: PlanContent) -> Banner:
 def _answers(content: PlanContent) -> Facts:
     rows = []
     if content.interval is not None:
-        rows.append(Fact("Replicas needed", _range(content, *content.interval), _surely(content)))
+        needed = (
+            "no number is enough"
+            if content.replicas is None and content.broken_alone
+            else _range(content, *content.interval)
+        )
+        rows.append(Fact("Replicas needed", needed, _surely(content)))
     if content.search is not None:
         rows += _of_search(content, content.search)
     if content.headroom is not None:
@@ -172,20 +177,22 @@ def _day(content: PlanContent) -> Iterator[Block]:
     )
     scaled = content.autoscaling is not None
     fewer = "These break it" if content.replicas is None else "One fewer breaks it"
-    columns = (Column("From"), Column("Requests/s"), *((Column("Replicas"),) if scaled else ()), Column(fewer))
+    breaks = content.replicas != 1  # There is no fewer than one.
+    titles = ("From", "Requests/s", *(("Replicas",) if scaled else ()), *((fewer,) if breaks else ()))
+    columns = tuple(map(Column, titles))
     rows = tuple(
         Row(
             text_cells(
                 clock(hour.start_s),
                 number(hour.rate),
                 *((str(hour.replicas),) if scaled else ()),
-                NOTHING if hour.breaks == "no" else hour.breaks,
+                *((NOTHING if hour.breaks == "no" else hour.breaks,) if breaks else ()),
             )
         )
         for hour in content.hours
     )
     of = "some of the draws" if content.search is None else "a part of the search's interval"
-    yield Table("Hours", columns, rows, notes=(f"Perhaps: in {of}.",))
+    yield Table("Hours", columns, rows, notes=(f"Perhaps: in {of}.",) if breaks else ())
 
 
 def clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from shutil import get_terminal_size
 from typing import IO
 
 from rich.console import Console, Group, RenderableType
@@ -51,12 +52,17 @@ def render_plain(page: RenderableType, width: int) -> str:
 def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = None, *, width: int = 100) -> None:
     """Print the document to a file (standard output): in colour on a terminal, and `width` columns wide elsewhere."""
     console = Console(file=file)
-    if console.is_terminal:
-        console.width = min(max(console.width, NARROWEST), WIDE)
-        console.print(_page(document, level, console.width))
-    else:
+    if not console.is_terminal:
         # A file or pipe gets a fixed width, whatever the terminal.
         console.file.write(render(document, level, width=width))
+        return
+    columns = min(max(get_terminal_size().columns, NARROWEST), WIDE)
+    page = _page(document, level, columns)
+    if console.is_dumb_terminal:  # For rich it has 80 columns.
+        console.file.write(render_plain(page, columns))
+    else:
+        console.width = columns
+        console.print(page)
 
 
 def _plain(text: str, style: str = "") -> Text:

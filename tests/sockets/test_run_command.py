@@ -337,7 +337,7 @@ def on_a_terminal(
     so far."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
-    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LC_ALL": "C.UTF-8", **environment}
     seen: list[bytes] = []
 
     def read() -> None:

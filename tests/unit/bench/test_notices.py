@@ -72,6 +72,8 @@ def test_on_a_terminal_the_line_moves_and_is_wiped() -> None:
     assert "\r\x1b[Ka line that stays\n" in text
     assert text.endswith("\r\x1b[K") or text.endswith("a line that stays\n")
     assert max(len(part) for part in text.replace("\n", "").split("\r\x1b[K")) == 79
+    # The time that has passed is the last of it, however long the line.
+    assert re.search(r"w \(\d+ s\)\r", text) is not None
 
 
 def test_a_short_wait_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -296,6 +296,21 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
     assert "a word that stays" in said
 
 
+def test_a_terminal_without_movement_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            with following(Terminal(stream)):
+                await sleep_until(LoopClock(), START_NS + 12 * NS_PER_S)
+
+        run_virtual(main)
+    said = written(leader)
+    assert "\x1b" not in said
+    assert said.count("failed 0 (0.0%)") == 3
+
+
 def test_a_narrow_terminal_breaks_lines_and_cuts_none() -> None:
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))

@@ -164,7 +164,7 @@ def test_the_token_of_readers_looks_and_changes_nothing(monkeypatch: pytest.Monk
     value = cookie.partition(";")[0].encode()
     (full,) = asked(query=b"token=" + TOKEN.encode()).header(b"set-cookie")
     assert cookie != full
-    for reader in (bearer, {b"cookie": value}):
+    for reader in (bearer, {b"cookie": value}, {b"cookie": value, b"authorization": b"Bearer wrong"}):
         assert [asked(method, headers=reader).status for method in ("GET", "HEAD")] == [299, 299]
         for method in ("POST", "PATCH", "DELETE"):
             reply = asked(method, headers=reader | {b"x-csrf-token": keys.csrf.encode()})
@@ -232,6 +232,11 @@ def test_a_body_is_passed_on_whole_and_once() -> None:
         {"type": "http.request", "body": b"one two", "more_body": False},
         {"type": "http.disconnect"},
     ]
+
+
+def test_only_the_api_is_refused_a_body_that_is_not_json() -> None:
+    broken = BEARER | {b"content-type": b"application/json"}
+    assert [asked("POST", path, headers=broken, pieces=[b"{"]).status for path in ("/api/tasks", "/new")] == [422, 299]
 
 
 def test_a_body_without_fields_and_one_that_breaks_off_are_read_to_their_end() -> None:

@@ -25,6 +25,7 @@ from bench.rng import secret_token
         "letmein12345",
         "------------",
         "test-test-test-1",
+        "acegacegaceg",
     ],
 )
 def test_trivial_tokens_are_refused(token: str) -> None:
@@ -33,7 +34,7 @@ def test_trivial_tokens_are_refused(token: str) -> None:
 
 @pytest.mark.parametrize(
     "token",
-    ["choose-a-long-one", "a-token-of-the-test", "correct horse", "3f9c1d0b7a2e", "Tr0ub4dor&3-lab"],
+    ["choose-a-long-one", "a-token-of-the-test", "correct horse", "3f9c1d0b7a2e", "Tr0ub4dor&3-lab", "acegiacegiac"],
 )
 def test_other_tokens_are_taken(token: str) -> None:
     assert token_problem(token) is None

@@ -34,9 +34,10 @@ def test_no_number_is_broken_over_two_lines(width: int) -> None:
     assert "P99" in lines[first - 1]
 
 
-@pytest.mark.parametrize("columns", [60, 200])
-def test_a_terminal_gets_no_line_wider_than_itself(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("columns", "kind"), [(60, "xterm"), (60, "dumb"), (200, "xterm")])
+def test_a_terminal_gets_no_line_wider_than_itself(columns: int, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", kind)
     leader, follower = os.openpty()
     with os.fdopen(follower, "w") as stream:
         text.show(run_document(typed_summary(golden_summary())), Level.FIRST, stream)
