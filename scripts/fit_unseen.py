@@ -5,7 +5,7 @@ fitted from loads of 1, 4 and 16 users and one rate. Then the mock's engine and 
 half of the servers a prompt costs something besides its tokens.
 
 The last lines say how many numbers miss, and how many miss where the server is compared with itself, with other random draws:
-the noise floor.
+the noise floor. `--intervals N` instead counts how many intervals of the coefficients of N more servers hold the truth.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.step_families import FAMILIES
-from tests.support.unseen_loads import WITHIN, by_chance, cases, compared
+from tests.support.unseen_loads import WITHIN, by_chance, cases, compared, intervals_held
 
 
 def main() -> int:
@@ -26,7 +26,12 @@ def main() -> int:
     parser.add_argument("--servers", type=int, default=50)
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load that is fitted")
+    parser.add_argument("--intervals", type=int, default=0, metavar="N")
     given = parser.parse_args()
+    if given.intervals:
+        held = intervals_held(given.intervals)
+        print(f"of {given.intervals} 95% intervals hold the truth: " + ", ".join(f"{k} {n}" for k, n in held.items()))
+        return 0
     with tempfile.TemporaryDirectory(prefix="fit-unseen-") as folder:
         return shown(given, Path(folder))
 

@@ -169,7 +169,7 @@ def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[TablePo
 
 
 def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
-    """A bootstrap over blocks of steps that follow each other, at the weights of the fit: (resamples, columns)."""
+    """A bootstrap over blocks of steps that follow each other, at the weights of the fit, stretched: (resamples, columns)."""
     edges = np.linspace(0, len(y), min(_BLOCKS, len(y) // 4) + 1).astype(int)
     weighted = a * found.weights[:, None]
     grams = np.array([a[i:j].T @ weighted[i:j] for i, j in pairwise(edges)])
@@ -178,7 +178,7 @@ def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
     for _ in range(_RESAMPLES):
         picked = rng.choices(range(len(grams)), k=len(grams))
         drawn.append(robust.nonnegative(grams[picked].sum(axis=0), targets[picked].sum(axis=0)))
-    return np.array(drawn)
+    return np.maximum(found.x + found.stretch * (np.array(drawn) - found.x), 0.0)
 
 
 def _bounds(drawn: Array, values: Array) -> tuple[Array, Array]:

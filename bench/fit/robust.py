@@ -20,6 +20,7 @@ _MAD = 1.4826
 """The standard deviation of a normal distribution over its median absolute deviation."""
 _HUBER_ROUNDS, _BISQUARE_ROUNDS = 40, 20
 _STILL = 1e-9
+_MOST_STRETCH = 2.0
 
 
 def nonnegative(gram: Array, target: Array) -> Array:
@@ -67,6 +68,9 @@ class Robust:
     residuals: Array
     scale: float
     """Of the residuals, as a standard deviation, at the median size of y."""
+    stretch: float = 1.0
+    """What a resample at these weights moves x by, times this, is what a new sample would: its weights would be others.
+    E(weight) / E(the derivative of weight x residual), 1.21 if the errors are normal (Maronna, Martin and Yohai 2006)."""
 
 
 def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
@@ -79,6 +83,7 @@ def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
     if not robust:
         residuals = y - a @ x
         return Robust(x, np.ones_like(y), residuals, float(np.std(residuals)))
+    stretch = 1.0
     middle = float(np.median(y))
     for turn in range(_HUBER_ROUNDS + _BISQUARE_ROUNDS):
         fitted = a @ x
@@ -89,10 +94,14 @@ def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
         if turn < _HUBER_ROUNDS:
             kept = np.minimum(1.0, HUBER / np.maximum(size, 1e-12))
         else:
-            kept = np.where(size < BISQUARE, (1 - (size / BISQUARE) ** 2) ** 2, 0.0)
+            inside = np.maximum(1 - (size / BISQUARE) ** 2, 0.0)
+            kept = inside**2
+            slope = float(np.average(inside * (5 * inside - 4), weights=spread**-2))
+            mean = float(np.average(kept, weights=spread**-2))
+            stretch = mean / max(slope, mean / _MOST_STRETCH)
         weights = kept / spread**2
         weighted = a * weights[:, None]
         before, x = x, nonnegative(a.T @ weighted, weighted.T @ y)
         if turn > _HUBER_ROUNDS and float(np.abs(x - before).max()) <= _STILL * float(np.abs(x).max()):
             break
-    return Robust(x, weights, y - a @ x, scale)
+    return Robust(x, weights, y - a @ x, scale, stretch)

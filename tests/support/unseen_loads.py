@@ -51,6 +51,18 @@ def cases(servers: int, fit_s: float = 60.0) -> Iterator[Case]:
         yield Case(name, server, seed, fit_s)
 
 
+def intervals_held(servers: int) -> dict[str, int]:
+    """Of how many servers with even steps, seen for 10 s at each load, the interval of a coefficient holds the truth."""
+    held = dict.fromkeys(("b0", "b1", "b2", "b3"), 0)
+    for seed in range(servers):
+        server = StepServer(b3=0.5 * (seed % 2))
+        runs = _fitted_runs(Case("even", server, 1_000 + seed, fit_s=10.0))
+        found = fit_batching(runs, stream(seed, "fit")).steps.coefficients
+        for name in held:
+            held[name] += found[name].low <= getattr(server, name) <= found[name].high
+    return held
+
+
 def numbers(rows: Iterable[tuple[float, float, float, int]]) -> dict[str, float]:
     """What a load saw, without its first tenth: ms, and tokens a second. A row: sent, first and last token (us), tokens."""
     sent_us, first_us, last_us, tokens = np.array([*rows], dtype=np.float64).T

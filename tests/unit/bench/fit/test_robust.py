@@ -122,3 +122,14 @@ def test_many_outliers_on_one_side_do_not_draw_the_fit_away() -> None:
     y = a @ np.array([500.0, 10.0]) + np.random.default_rng(1).normal(0, 3, 200)
     y[np.arange(200) % 4 == 1] += 400
     assert robust.fit(a, y).x == pytest.approx([500, 10], rel=0.02)
+
+
+def test_a_resample_at_fixed_weights_is_stretched_as_far_as_weights_move() -> None:
+    # Tukey's weights of normal errors: E(w) = 0.915 and E(w + u w') = 0.757 at 4.685 standard deviations.
+    normal = 1000 + np.random.default_rng(5).normal(0, 10, 20_000)
+    assert robust.fit(np.ones((20_000, 1)), normal).stretch == pytest.approx(0.915 / 0.757, rel=0.01)
+    assert robust.fit(np.ones((9, 1)), np.full(9, 250.0)).stretch == 1
+    # Where half of the values lie so that a move to them takes their weight away, the formula has no end.
+    near, far = np.linspace(999, 1001, 52), np.repeat([995.7, 1004.3], 24)
+    assert robust.fit(np.ones((100, 1)), np.concatenate((near, far))).stretch == 2
+    assert robust.fit(np.ones((9, 1)), np.arange(9.0), robust=False).stretch == 1
