@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.metrics.arrivals import FINEST_NS, Arrivals
@@ -136,11 +136,13 @@ def test_of_equal_requests_those_with_the_lowest_index_are_chosen_however_they_c
     st.integers(1, 90),
     st.integers(0, 12),
 )
+@example([(3, 4), (3, 5)], 9, 0, 10, 2)  # A slot ends a ns before a step does.
 def test_the_amounts_of_steps_are_those_between_their_ends(
     came: list[tuple[int, int]], width: int, start: int, step: int, steps: int
 ) -> None:
     whole, each = Arrivals(width), Arrivals(width)
-    whole.add(ints(*(at for at, _ in came)), ints(*(amount for _, amount in came)))
+    for some in (came[: len(came) // 2], came[len(came) // 2 :]):
+        whole.add(ints(*(at for at, _ in some)), ints(*(amount for _, amount in some)))
     for at, amount in came:
         each.add(ints(*[at] * amount))
     assert whole.slots == each.slots
@@ -155,6 +157,7 @@ def test_the_amounts_of_steps_are_those_between_their_ends(
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 60), min_size=1, max_size=8), st.integers(0, 50)), max_size=6))
+@example([([5, 6], 10), ([7, 8], 30)])
 def test_a_spread_amount_is_at_each_of_its_times_in_turn(rows: list[tuple[list[int], int]]) -> None:
     at_once, by_hand = Arrivals(10), dict[int, int]()
     times = [sorted(of) for of, _ in rows]
