@@ -64,7 +64,7 @@ def _stalls(table: RecordTable, first_ns: Ints, at_ns: Ints) -> tuple[Floats, Fl
         needed_ns = after_ns[row] + np.concatenate(([0.0], played_ns[:-1]))
         latest_ns = np.maximum.accumulate(np.maximum(0.0, at_ns[own] - first_ns[row] - needed_ns))
         waited_ms[row] = latest_ns[-1] / NS_PER_MS
-        pauses[row] = np.count_nonzero(np.diff(latest_ns, prepend=0.0) > _LEAST_PAUSE_NS)
+        pauses[row] = np.count_nonzero(np.diff(latest_ns) > _LEAST_PAUSE_NS)
     return waited_ms, pauses
 
 

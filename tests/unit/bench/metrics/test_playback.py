@@ -76,6 +76,10 @@ def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
     table = RecordTable([spoken([50, 150, 250], [100, 100, 100], after_ms=0, chunk_bound_ns=bounds)])
     stalls = REQUEST_METRICS["playback_stalls"]
     assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[0], [2]]
+    alone = RecordTable([spoken([50], [100], chunk_bound_ns=(START_NS + 30 * MS,))])
+    for name, ends in {"ttfa": [[30], [50]], "playback_stall": [[0], [20]]}.items():
+        metric = REQUEST_METRICS[name]
+        assert [each.tolist() for each in metric.bounds(alone, metric.of(alone))] == ends
     late = RecordTable([spoken([50, 250], [100, 100], chunk_bound_ns=tuple(START_NS + ms * MS for ms in (50, 230)))])
     rtf = REQUEST_METRICS["rtf"]  # 230 to 250 ms for 200 ms of audio.
     assert [ends.tolist() for ends in rtf.bounds(late, rtf.of(late))] == [[pytest.approx(1.15)], [pytest.approx(1.25)]]
@@ -121,11 +125,11 @@ def test_a_reply_without_audio_among_others_with_it_has_no_first_audio_and_waits
 
 
 def test_a_pause_of_less_than_a_millisecond_is_one_for_certain() -> None:
-    # The second is late by 20 ms, 0.5 ms at the least.
-    record = spoken([50, 170], [100, 100], chunk_bound_ns=(None, START_NS + round(150.5 * MS)))
-    stalls = REQUEST_METRICS["playback_stalls"]
-    table = RecordTable([record])
-    assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[1], [1]]
+    # The second is late by 20 ms, and by 0.5 ms, 0 or not at all at the least.
+    for bound_ms, least in ((150.5, 1), (150, 0), (140, 0)):
+        table = RecordTable([spoken([50, 170], [100, 100], chunk_bound_ns=(None, START_NS + round(bound_ms * MS)))])
+        stalls = REQUEST_METRICS["playback_stalls"]
+        assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[least], [1]]
 
 
 SHAPES = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 300), st.integers(0, 80)), min_size=1, max_size=9)
