@@ -98,6 +98,8 @@ def test_columns_have_what_happened_since_the_start_of_the_run() -> None:
     assert list(columns.status) == [200, 200, 0, 200, 200, -1, 0, 200]
     assert {outcome: rows.tolist() for outcome, rows in columns.failed_rows().items()} == {Outcome.RESET: [1]}
     assert happened([1.0, NONE, 2.0]) == [1.0, 2.0]
+    # All stamps are exact.
+    assert (columns.bounded, columns.least, columns.greatest) == (False, {}, {})
 
 
 # ---- Requests of a page ----------------------------------------------------------------------------------------------
