@@ -260,7 +260,10 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
     late = [500.0 + k for k in range(101)]
     assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
-    # Slots begin half a gap before an arrival.
+    assert dispersion(late, late) == 0.0
+    # Slots begin half a gap before an arrival: none of these two leaves its own.
+    for k, by in ((9, 0.49), (10, -0.49)):
+        assert dispersion([at + by if at == k else at for at in plan], plan) == 0.0
     assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
 
 
