@@ -129,6 +129,27 @@ def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
     assert (one_chunk["llmperf"]["e2el_ms"]["p50"], one_chunk["vllm"]["ttft_ms"]["p50"]) == (50, 40)
 
 
+def test_content_is_a_mark_beside_other_chunks_and_at_the_ends_of_its_reply() -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(40, 50, 70, 75), kinds="cocc")])["vllm"]
+    assert (printed["itl_ms"]["n"], printed["itl_ms"]["p50"], printed["itl_ms"]["p99"]) == (3, 10, pytest.approx(19.8))
+    printed = printed_by_tools([made_record(k, chunks_ms=range(40, 41 + k % 2)) for k in (1, 2, 3)])["vllm"]
+    assert (printed["ttft_ms"]["n"], printed["e2el_ms"]["n"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("tool", "kinds", "end_ms"),
+    [
+        ("vllm_python", "coo", 40),  # What comes after the last text is no output.
+        ("genai_bench", "cuu", 50),
+        ("genai_bench", "uco", 40),
+        ("genai_bench", "ccc", 60),  # Without usage: the last event.
+    ],
+)
+def test_a_reply_ends_at_the_mark_of_the_tool(tool: str, kinds: str, end_ms: int) -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(40, 50, 60), kinds=kinds)])
+    assert printed[tool]["e2el_ms"]["p50"] == end_ms
+
+
 def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
     for name, row in printed_by_tools([made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)]).items():
         assert row["e2el_ms"]["p50"] == 80
