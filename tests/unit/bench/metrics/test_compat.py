@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.metrics.compat import TOOLS, Readings, tool_numbers
-from bench.metrics.compat.readings import OtherGaps
+from bench.metrics.compat.readings import NEVER, OffsetColumn, OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
@@ -274,6 +275,16 @@ def test_marks_that_never_differ_hold_nothing() -> None:
         readings.add(table_of(_like_vllm(index)))
     held = {mark for mark, column in (*readings._first.items(), *readings._last.items()) if not column.same}
     assert held == {"data", "usage", "event", "end"}
+
+
+def test_a_column_of_distances_is_set_table_by_table() -> None:
+    column, base = OffsetColumn(), array("q", [10, 20, 30, 40, NEVER, 60, 70])
+    column.set(0, ints(0, 0))
+    assert column.same
+    column.set(2, ints(0, 5, 0))
+    column.set(5, ints(NEVER))
+    assert column.over(base).tolist() == [10, 20, 30, 45, NEVER, NEVER, 70]
+    assert list(base) == [10, 20, 30, 40, NEVER, 60, 70]
 
 
 def test_a_count_of_tokens_is_named_only_if_it_differs_from_ours() -> None:
