@@ -260,7 +260,10 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
     late = [500.0 + k for k in range(101)]
     assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
-    # Slots begin half a gap before an arrival.
+    assert dispersion(late, late) == 0.0
+    # Slots begin half a gap before an arrival: none of these two leaves its own.
+    for k, by in ((9, 0.49), (10, -0.49)):
+        assert dispersion([at + by if at == k else at for at in plan], plan) == 0.0
     assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
 
 
@@ -472,6 +475,7 @@ def test_replies_in_doubt_and_over_their_limit_are_counted() -> None:
     ).tokens()
     assert to_plain(found.doubted) == {"judged": 4, "requests": 2, "share": 0.5, "first": "earlier"}
     assert to_plain(found.over_limit) == {"judged": 3, "requests": 2, "share": pytest.approx(2 / 3)}
+    assert to_plain(found.asked_against_got.output) == {"compared": 3, "differ": 2, "share": pytest.approx(2 / 3)}
     assert found.counted_by.limit == 1
     none = RecordTally().tokens()
     assert to_plain(none.doubted) == {"judged": 0, "requests": 0, "share": None, "first": None}
@@ -488,15 +492,19 @@ def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> No
     assert [judged(inputs=2, input_tokens=None, **wrong), judged(input_tokens=None)] == [2, 0]
 
 
-def test_errors_are_told_by_how_often_they_came() -> None:
-    def failed(error: str | None, status: int | None = 500) -> RequestRecord:
-        return made_record(0, outcome=Outcome.HTTP_ERROR, status=status, error=error, chunks_ms=())
+def failed(error: str | None, status: int | None = 500) -> RequestRecord:
+    return made_record(0, outcome=Outcome.HTTP_ERROR, status=status, error=error, chunks_ms=())
 
+
+def test_errors_are_told_by_how_often_they_came() -> None:
     found = tally(*[failed("b")] * 2, *[failed("a")] * 2, failed(None, None), failed("x" * 600), failed("c"))
     rows = [(row.error, row.status, row.n) for row in found.errors()]
     assert rows[:2] == [("a", 500, 2), ("b", 500, 2)]
     assert (None, None, 1) in rows
     assert ("x" * 500, 500, 1) in rows
+
+
+def test_errors_beyond_a_thousand_texts_are_counted_together() -> None:
     many = tally(*(failed(f"id {i:04}") for i in range(1_002)), failed("id 0000"))
     assert len(many.errors()) == 50
     assert to_plain(many.errors()[0]) == {"outcome": "http_error", "status": 500, "error": "(other messages)", "n": 2}

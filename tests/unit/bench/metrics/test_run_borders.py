@@ -17,6 +17,7 @@ from bench.metrics.window import Window, describe_window
 from bench.results.base import to_plain
 from bench.results.numbers import Goodput, Statistics
 from bench.results.series import Series
+from bench.statistics.intervals import TooFew
 from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
@@ -179,8 +180,9 @@ def test_how_well_a_number_is_known_is_said_in_words() -> None:
     known = Known("TTFT p99", 0.05, 0.05)
     assert known.reached
     assert not Known("x", 0.05, 0.0501).reached
-    assert not Known("x", 0.05, None).reached
-    assert str(Known("x", 0.05, None, 12.4, 368)) == "x has too few independent values (12 of 368)"
+    few = Known("x", 0.05, TooFew(12.4, 368, 999))
+    assert not few.reached
+    assert str(few) == "x has too few independent values (12 of 368)"
     assert str(Known("x", 0.05, math.inf)) == "x has an interval without a bound"
     assert str(known) == "TTFT p99 is known to ±5.0%"
     assert str(Look(60.4, (known,), True)) == "TTFT p99 is known to ±5.0% after 60 s; asked for 5%"
