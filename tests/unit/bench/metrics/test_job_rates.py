@@ -46,6 +46,8 @@ def test_jobs_an_hour_have_an_interval_of_what_ended_in_each_second() -> None:
     each = [3600.0 * sum(k <= at < k + 1 for at in ended_s) for k in range(200)]
     rate = len(ended_s) * 3600 / 200.75
     assert _rates(ended_s, seconds, 200.75, 4).ci95["jobs_per_hour"] == of_rates({"": rate}, {"": each}).ci95[""]
+    # A job that ended behind the last whole second alone says nothing of how even the seconds are.
+    assert _rates([200.5], seconds, 200.75, None).ci95["jobs_per_hour"] is None
     # An end in the first second is one as others: a run in which a job more ended then is less even.
     uneven = _rates([0.0, *(k // 2 for k in range(400))], seconds, 200.0, None).ci95["jobs_per_hour"]
     assert uneven is not None
