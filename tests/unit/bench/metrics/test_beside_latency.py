@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from bench.metrics.arrays import grouped, in_order, per_bin, sum_of_squares
+from bench.metrics.arrays import ascending, grouped, in_order, per_bin, sum_of_squares
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.by_part import OTHERS, ByPart, of_objectives
 from bench.metrics.cancelled import Cancelled
@@ -228,7 +228,8 @@ def test_a_quantile_of_no_values_does_not_exist() -> None:
 def test_arrays_are_summed_grouped_and_ordered_as_lists_would_be() -> None:
     numbers, values = np.array([2, 0, 2, 5]), np.array([1.0, 2.0, 0.5, 4.0])
     assert per_bin(numbers, values, 7) == [2.0, 0.0, 1.5, 0.0, 0.0, 4.0, 0.0]
-    assert per_bin(numbers[:0], values[:0], 3) == [0.0, 0.0, 0.0]
+    assert str(per_bin(numbers[:0], values[:0], 3)) == "[0.0, 0.0, 0.0]"
+    assert ascending(np.array([3.0, math.nan, 1.0])).tolist() == [1.0, 3.0]
     assert grouped(numbers, values) == {0: [2.0], 2: [0.5, 1.0], 5: [4.0]}
     assert grouped(numbers[:0], values[:0]) == {}
     assert list(in_order(bytearray([0, 1, 1]), np.array([1, 0, 2]))) == [1, 0, 1]
