@@ -19,8 +19,6 @@ class Cancelled:
         """Records; of no other outcome is anything kept."""
         has_sent, sent_ns = table.known("sent_ns")
         rows = (table.outcome == CANCELLED) & has_sent
-        if not rows.any():
-            return
         chunks = table.token_chunks.counts[rows]
         self._after_ms += ((table.ints("end_ns") - sent_ns)[rows] / NS_PER_MS).tolist()
         self._answered += int((chunks > 0).sum())

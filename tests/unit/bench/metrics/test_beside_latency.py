@@ -62,7 +62,7 @@ def test_without_such_requests_or_without_their_sending_nothing_is_said() -> Non
     sent = made_record(3, outcome=Outcome.CANCELLED, chunks_ms=(1,))
     found = cancelled(sent, duration_s=None)
     assert found is not None
-    assert found.token_chunks_per_s is None
+    assert (found.with_tokens, found.token_chunks, found.token_chunks_per_s) == (1, 1, None)
 
 
 def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
@@ -74,6 +74,7 @@ def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
     assert (described.are, described.total, described.dimensions) == ("texts", 16, {"256": 1, "1024": 2})
     assert list(described.dimensions) == ["256", "1024"]
     assert (per_request.n, per_request.mean, per_request.p50, per_request.max) == (4, 4.0, 3.5, 8)
+    assert to_plain(found.describe("images"))["bytes_sent"] == to_plain(describe([500] * 4))
     # How many bytes a text has follows from its tokens; an image or any other body has nothing else.
     assert ["bytes_sent" in to_plain(found.describe(are)) for are in ("texts", "documents", "images", "requests")] == [
         False, False, True, True

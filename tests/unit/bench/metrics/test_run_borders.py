@@ -148,6 +148,7 @@ def test_the_interval_of_a_share_is_asked_for_by_an_objective_that_speaks_of_it(
     facts = RunFacts(
         mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1, objectives=parse(objective.split())
     )
+    assert (facts.ended_early, facts.open_end) == (False, False), "a run comes to its planned end unless it is told"
     assert (facts.limits_errors, facts.limits_goodput, facts.has_latency_objectives) == limits
 
 
