@@ -33,6 +33,10 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
         ((50, 70, 90, 95), (45, 60, None, None), ([20, 20], [10, 20], [25, 30]), (40, 45)),
         # Apart from each other: the exact gap between them belongs to neither.
         ((50, 60, 70, 80, 90), (45, None, None, None, 85), ([10, 10], [10, 5], [15, 10]), (15, 25)),
+        # An exact stamp between two open ones parts them: a read of two that took 30, and then one chunk at 82 to 85.
+        ((50, 80, 80, 85, 95), (None, 60, None, 82, None), ([30, 0, 5, 10], [15, 0, 2, 10], [30, 15, 5, 13]), (45, 45)),
+        # A read of three after a poll at 70: 20 of the 30 are certain of the first, and the others share 10.
+        ((50, 80, 80, 80), (None, 70, 70, None), ([30, 0, 0], [20, 0, 0], [30, 10, 5]), (30, 30)),
     ],
 )
 def test_each_gap_is_as_long_as_its_two_stamps_allow(
