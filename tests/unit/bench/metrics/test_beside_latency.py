@@ -208,6 +208,10 @@ def test_a_session_begins_before_the_pause_of_its_first_turn_and_ends_with_its_l
     assert begins == {0: 70 * MS, 1: 200 * MS, 2: 300 * MS, 4: 500 * MS}
     # Worker 1 began its last at 300 ms; one whose first turn waits 30 ms may be missing.
     assert until == 270 * MS
+    assert FAR_NS > START_NS + 10**18, "later than any run ends"
+    prompt = SessionCounts()
+    prompt.add(table_of(session(0, 1, session_turns_before=1), session(1, 0, sent_ms=200)))
+    assert prompt.begins(START_NS) == ({1: 200 * MS}, 200 * MS)
     assert SessionCounts().begins(START_NS) == ({}, 0.0)
     assert SessionCounts().spans() == []
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from array import array
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.metrics.compat import TOOLS, Readings, tool_numbers
-from bench.metrics.compat.readings import OtherGaps
+from bench.metrics.compat.readings import NEVER, OffsetColumn, OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
@@ -127,6 +128,27 @@ def test_a_reply_without_text_gives_what_its_chunks_give() -> None:
     assert printed["guidellm"]["e2el_ms"]["p50"] == 47
     one_chunk = printed_by_tools([made_record(chunks_ms=(40,), kinds="c", n=1, end_ns=START_NS + 50 * MS)])
     assert (one_chunk["llmperf"]["e2el_ms"]["p50"], one_chunk["vllm"]["ttft_ms"]["p50"]) == (50, 40)
+
+
+def test_content_is_a_mark_beside_other_chunks_and_at_the_ends_of_its_reply() -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(40, 50, 70, 75), kinds="cocc")])["vllm"]
+    assert (printed["itl_ms"]["n"], printed["itl_ms"]["p50"], printed["itl_ms"]["p99"]) == (3, 10, pytest.approx(19.8))
+    printed = printed_by_tools([made_record(k, chunks_ms=range(40, 41 + k % 2)) for k in (1, 2, 3)])["vllm"]
+    assert (printed["ttft_ms"]["n"], printed["e2el_ms"]["n"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("tool", "kinds", "end_ms"),
+    [
+        ("vllm_python", "coo", 40),  # What comes after the last text is no output.
+        ("genai_bench", "cuu", 50),
+        ("genai_bench", "uco", 40),
+        ("genai_bench", "ccc", 60),  # Without usage: the last event.
+    ],
+)
+def test_a_reply_ends_at_the_mark_of_the_tool(tool: str, kinds: str, end_ms: int) -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(40, 50, 60), kinds=kinds)])
+    assert printed[tool]["e2el_ms"]["p50"] == end_ms
 
 
 def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
@@ -253,6 +275,16 @@ def test_marks_that_never_differ_hold_nothing() -> None:
         readings.add(table_of(_like_vllm(index)))
     held = {mark for mark, column in (*readings._first.items(), *readings._last.items()) if not column.same}
     assert held == {"data", "usage", "event", "end"}
+
+
+def test_a_column_of_distances_is_set_table_by_table() -> None:
+    column, base = OffsetColumn(), array("q", [10, 20, 30, 40, NEVER, 60, 70])
+    column.set(0, ints(0, 0))
+    assert column.same
+    column.set(2, ints(0, 5, 0))
+    column.set(5, ints(NEVER))
+    assert column.over(base).tolist() == [10, 20, 30, 45, NEVER, NEVER, 70]
+    assert list(base) == [10, 20, 30, 40, NEVER, 60, 70]
 
 
 def test_a_count_of_tokens_is_named_only_if_it_differs_from_ours() -> None:

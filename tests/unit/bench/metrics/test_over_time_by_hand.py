@@ -173,6 +173,9 @@ def test_intervals_have_round_borders_and_the_last_is_open() -> None:
     assert [row.n for row in rows] == [10] * 10 + [1]
     assert (rows[-1].to_ms, rows[-1].share) == (None, pytest.approx(1 / 101))
     assert [(row.from_ms, row.n) for row in intervals([5.0])] == [(pytest.approx(5.0), 1)]
+    # The width is that of their range, wherever it begins.
+    late = intervals([1_000.0 + k for k in range(100)])
+    assert [(row.from_ms, row.n) for row in late] == [(1_000 + 10 * k, 10) for k in range(10)]
 
 
 # ---- What servers say ----------------------------------------------------------------------------------------------

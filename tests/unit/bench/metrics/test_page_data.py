@@ -83,6 +83,16 @@ def test_histograms_do_not_depend_on_the_order_and_widen_with_the_run() -> None:
     assert at_once.per_step(0, forth.width_ns, 303) == found
 
 
+def test_a_run_of_up_to_400_s_keeps_its_seconds_and_values_add_up_in_them() -> None:
+    for seconds, width_s in ((400, 1), (401, 2)):
+        histograms = StepHistograms()
+        for _ in range(3):
+            histograms.extend(NS_PER_S * np.arange(seconds), np.full(seconds, 1e6))
+        assert histograms.width_ns == width_s * NS_PER_S
+        steps = histograms.per_step(0, histograms.width_ns, 200)
+        assert [list(counts.values()) for counts in steps[:199]] == [[3 * width_s]] * 199
+
+
 def test_a_value_stands_in_the_second_in_which_it_came() -> None:
     slow = made_record(0, sent_ms=100, chunks_ms=(1_000, 1_750, 2_500, 3_250))
     found = _page_data([slow])

@@ -135,15 +135,20 @@ def test_requests_that_are_made_of_themselves_have_no_rate_of_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "limits"),
-    [("error_rate<1%", (True, False)), ("goodput>=95% e2el:p99<1s", (False, True)), ("e2el:p99<1s", (False, False))],
+    [
+        ("error_rate<1%", (True, False, False)),
+        ("error_rate<1% goodput>=95% e2el:p99<1s", (True, True, True)),
+        ("goodput>=95% e2el:p99<1s", (False, True, True)),
+        ("e2el:p99<1s", (False, False, True)),
+    ],
 )
 def test_the_interval_of_a_share_is_asked_for_by_an_objective_that_speaks_of_it(
-    objective: str, limits: tuple[bool, bool]
+    objective: str, limits: tuple[bool, bool, bool]
 ) -> None:
     facts = RunFacts(
         mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1, objectives=parse(objective.split())
     )
-    assert (facts.limits_errors, facts.limits_goodput) == limits
+    assert (facts.limits_errors, facts.limits_goodput, facts.has_latency_objectives) == limits
 
 
 def test_a_run_of_nothing_has_no_rates() -> None:

@@ -53,6 +53,8 @@ def test_each_step_has_numbers_of_its_own_once_it_has_settled() -> None:
     assert [s["throughput"]["output_tokens_per_s"] for s in (low, high)] == pytest.approx([20, 40], rel=0.01)
     # Little: 5/s of 0.1 s, and 10/s of 0.4 s.
     assert [s["concurrency_mean"] for s in (low, high)] == pytest.approx([0.5, 4.0], rel=0.01)
+    assert [s["plan"]["planned_rps"] for s in (low, high)] == pytest.approx([5, 10])
+    assert [s["plan"] for s in summarize(two_steps(), open_loop=False)["segments"]] == [None, None]
 
 
 def test_a_slow_server_settles_for_longer_and_never_for_more_than_half_of_the_step() -> None:

@@ -41,7 +41,7 @@ def test_the_servers_ttft_is_queue_and_prefill_and_what_the_client_has_more_is_o
     means = {name: found[f"{name}_ms"]["mean"] for name in ("queue", "prefill", "decode", "ttft", "outside")}
     assert means == pytest.approx({"queue": 10, "prefill": 25, "decode": 50, "ttft": 35, "outside": 4})
     assert (found["outside_ms"]["min"], found["outside_ms"]["max"]) == pytest.approx((3, 5))
-    assert found["drafts"] is None
+    assert (found["drafts"], found["cached"]) == (None, None)
 
 
 def test_who_says_no_queue_has_a_prefill_and_a_reply_in_one_piece_no_ttft_to_compare() -> None:
@@ -74,6 +74,16 @@ def test_a_server_that_counts_no_steps_has_a_rate_alone() -> None:
     found = described(drafted(0, None, 12, 9, None))["drafts"]
     assert (found["acceptance_rate"], found["steps"], found["tokens_per_step"]) == (0.75, None, None)
     assert (found["positions"], found["steps_by_tokens"]) == ([], [])
+
+
+def test_steps_are_of_the_replies_that_tell_their_drafts_too() -> None:
+    said = ServerRequests()
+    said.add(table_of(drafted(0, 4, 8, 5, (3, 2)), made_record(1, draft_steps=9)))
+    said.add(table_of(drafted(2, None, 2, 1, None)))
+    found = said.describe()
+    assert found is not None
+    assert found.drafts is not None
+    assert (found.drafts.replies, found.drafts.steps, found.drafts.tokens_per_step) == (2, 4, 1 + 5 / 4)
 
 
 def test_no_drafts_at_all_have_no_rate() -> None:

@@ -70,7 +70,7 @@ def test_what_the_end_of_the_run_cut_off_is_unfinished_and_not_counted_as_unsent
 
 
 def test_turns_before_a_beginning_in_the_middle_are_missed_by_nobody() -> None:
-    whole = [turn(0, number, session_turns_before=2) for number in (2, 3)]
+    whole = [turn(0, number, session_turns_before=1) for number in (1, 2, 3)]
     failed = [turn(1, 2, session_turns_before=2, outcome=Outcome.RESET)]
     assert counted(*whole, *failed) == numbers(held=2, whole=1, failed=1, begun_in_middle=2, turns_not_sent=1)
 
