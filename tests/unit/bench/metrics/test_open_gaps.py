@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from bench.metrics.loose_gaps import loose_gaps
 from bench.metrics.token_gaps import TokenGaps
-from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import pauses_of, sums_of, table_of
 
@@ -77,46 +75,16 @@ def test_tokens_of_a_chunk_share_what_is_open_of_their_gap(
     assert sums_of(found.itl) == tuple(ms * MS for ms in sums)
 
 
-OPEN = at(None, 52, None)
-RECORDS = [
-    made_record(0),
-    made_record(1, chunk_bound_ns=at(None, None, 64)),
-    made_record(2, chunk_bound_ns=at(45, None, None)),
-    made_record(3, tokens=(1, 2, 4)),
-    made_record(4, tokens=(1, 2, 4), chunk_bound_ns=OPEN),
-    made_record(5, tokens=(1, 0, 2), chunk_bound_ns=OPEN),
-    made_record(6, tokens=(1, 3, 0), chunk_bound_ns=OPEN),
-    made_record(7, tokens=(2, 0, 0), chunk_bound_ns=OPEN),
-    made_record(8, chunk_bound_ns=OPEN, outcome=Outcome.RESET),
-    made_record(9, chunks_ms=(50,), chunk_bound_ns=at(40)),
-    made_record(10, chunks_ms=(50, 70), tokens=(1, 2), chunk_bound_ns=at(None, 60)),
-    made_record(11, chunks_ms=()),
-    # All in one read, and two reads of two.
-    made_record(12, chunks_ms=(70, 70, 70), chunk_bound_ns=at(20, 20, None)),
-    made_record(13, chunks_ms=(50, 80, 80, 90, 90), chunk_bound_ns=at(None, 60, None, 85, None)),
-]
-
-
-@pytest.mark.parametrize("records", [RECORDS, RECORDS[::-1], RECORDS[1:3], RECORDS[3:6], RECORDS[8:11]])
-def test_each_request_of_a_table_has_the_gaps_that_it_has_alone(records: Sequence[RequestRecord]) -> None:
-    table = table_of(*records)
+def test_the_open_end_of_a_reply_and_the_open_beginning_of_the_next_are_apart() -> None:
+    table = table_of(
+        made_record(0, chunk_bound_ns=at(None, None, 64)), made_record(1, chunk_bound_ns=at(45, None, None))
+    )
     found = loose_gaps(table, TokenGaps(table))
     assert found is not None
-    for row, record in enumerate(records):
-        alone = loose_gaps(table_of(record), TokenGaps(table_of(record)))
-        for name in ("gaps", "itl"):
-            values, least, least_sum, most, most_sum = getattr(found, name).of_rows(np.arange(len(table)) == row)
-            mine = None if alone is None else getattr(alone, name)
-            assert (values.tolist(), least.tolist(), most.tolist()) == (
-                ([], [], []) if mine is None else pauses_of(mine)
-            )
-            assert (least_sum, most_sum) == ((0, 0) if mine is None else sums_of(mine))
+    assert pauses_of(found.gaps) == tuple([ms * MS for ms in column] for column in ([10, 10], [4, 10], [10, 15]))
+    assert sums_of(found.gaps) == (14 * MS, 25 * MS)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [RECORDS[0], RECORDS[8], RECORDS[9], RECORDS[11]],
-    ids=["exact", "failed", "one chunk", "no chunk"],
-)
-def test_a_reply_without_an_open_gap_has_none(record: RequestRecord) -> None:
-    assert loose_gaps(table_of(record), TokenGaps(table_of(record))) is None
+def test_one_open_chunk_alone_has_no_gap() -> None:
+    table = table_of(made_record(chunks_ms=(50,), chunk_bound_ns=at(40)))
+    assert loose_gaps(table, TokenGaps(table)) is None
