@@ -40,19 +40,14 @@ def quantile(ordered: Sequence[float], p: float) -> float:
     return low if low == high or position == below else low + (high - low) * (position - below)
 
 
-def _squares(values: Sequence[float], mean: float) -> float:
-    """The sum of the squares of what they differ from the mean."""
-    with np.errstate(invalid="ignore"):  # A value may be infinite here too.
-        off = np.asarray(values) - mean
-    return math.fsum(off * off)
-
-
 def describe(ordered: Sequence[float]) -> Statistics:
     """n, mean, std (of a sample, n - 1), min, max and quantiles of values in ascending order; None if undefined."""
     n = len(ordered)
     if not n:
         return NO_VALUES
     mean = math.fsum(ordered) / n
-    std = math.sqrt(_squares(ordered, mean) / (n - 1)) if n > 1 else None
+    with np.errstate(invalid="ignore"):  # A value may be infinite here too.
+        off = np.asarray(ordered) - mean
+    std = math.sqrt(math.fsum(off * off) / (n - 1)) if n > 1 else None
     quantiles = {name: quantile(ordered, p) for name, p in QUANTILES.items()}
     return Statistics(n=n, mean=mean, std=std, min=ordered[0], max=ordered[-1], **quantiles)

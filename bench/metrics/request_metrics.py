@@ -263,5 +263,5 @@ def tps_bounds(table: RecordTable, values: Floats) -> Bounds:
     """The inverse of the bounds of TPOT; infinite if TPOT may be 0."""
     least, greatest = tpot_bounds(table, tpot_ms(table))
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = 1000 / greatest, np.where(least > 0, 1000 / least, np.inf)
+        low, high = 1000 / greatest, 1000 / least
     return np.where(np.isnan(values), np.nan, low), np.where(np.isnan(values), np.nan, high)

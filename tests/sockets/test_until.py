@@ -20,6 +20,7 @@ from bench.errors import Exit
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.records import RequestRecord, to_line
+from bench.statistics.intervals import TooFew
 from tests.support.calm import CALM
 from tests.support.changed import replace
 from tests.support.literal_replies import GOOD, api, stream
@@ -131,7 +132,9 @@ def test_few_independent_values_are_told_and_are_not_enough(tmp_path: Path) -> N
             watch.close()
 
     (look,) = asyncio.run(main())
-    assert look.known[0].needed == 368
+    reach = look.known[0].reach
+    assert isinstance(reach, TooFew)
+    assert reach.needed == 368
     assert str(look).startswith("ttft:p99 has too few independent values (")
 
 

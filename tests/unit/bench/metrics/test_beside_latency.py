@@ -21,8 +21,9 @@ from bench.metrics.session_counts import FAR_NS, SessionCounts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.answers import CheckedAnswers
 from bench.results.base import rounded, to_plain
-from bench.results.numbers import Metric
+from bench.results.numbers import Goodput, Metric
 from bench.results.sessions import CancelledRequests, Jobs
 from bench.results.summary import ClassNumbers, ModelNumbers, PartNumbers, SummaryNumbers
 from tests.support.made_records import MS, START_NS, made_record
@@ -138,6 +139,11 @@ VALUES: dict[str, Any] = {
 }
 RUN = filled(SummaryNumbers, VALUES, counts={"succeeded": 30, "failed": 10})
 JOBS = structs.replace(RUN, jobs=filled(Jobs, job_s=ROW, rates={"jobs_per_hour": 60.0}))
+JUDGED = structs.replace(
+    RUN,
+    goodput=filled(Goodput, share=0.9),
+    answers=filled(CheckedAnswers, shares=[{"name": "accuracy", "share": 0.8, "interval": [0.7, 0.9]}]),
+)
 PART = filled(ModelNumbers, VALUES, error_rate=0.2, error_rate_ci95=[0.1, 0.3])
 
 
@@ -155,6 +161,11 @@ PART = filled(ModelNumbers, VALUES, error_rate=0.2, error_rate_ci95=[0.1, 0.3])
         (JOBS, "job", "p99", RunNumber(9.0, None, ROW)),
         (JOBS, "jobs_per_hour", None, RunNumber(60.0)),
         (JOBS, "jobs_per_hour_per_gpu", None, NO_NUMBER),
+        (RUN, "goodput", None, NO_NUMBER),
+        (JUDGED, "goodput", None, RunNumber(0.9)),
+        (RUN, "accuracy", None, NO_NUMBER),
+        (JUDGED, "accuracy", None, RunNumber(0.8, [0.7, 0.9])),
+        (JUDGED, "consistency", None, NO_NUMBER),
     ],
 )
 def test_a_number_is_found_by_its_name(

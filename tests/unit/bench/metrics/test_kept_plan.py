@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bench.metrics.catalog import request_values
+from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
-from bench.metrics.kept_plan import KeptPlan, _arrivals_off
+from bench.metrics.kept_plan import KeptPlan, _arrivals_off, describe
 from bench.metrics.planned_load import ChangedLoad, parts_between
 from bench.metrics.summary import Summary
 from bench.modes.rate import Rate
@@ -180,7 +183,7 @@ def test_users_who_did_not_go_are_too_many() -> None:
     found = judged(closed(people(stay=3)), open_loop=False, changes=FROM_4, first=4)
     assert off(found) == (20, pytest.approx(0.5, abs=0.01))
     # The part ends at 40 s, the last request began before: every 70 ms from 0 on.
-    assert found["load"]["off_plan"]["end_s"] == pytest.approx(39.97)
+    assert (found["load"]["off_plan"]["of"], found["load"]["off_plan"]["end_s"]) == ("users", pytest.approx(39.97))
 
 
 def test_users_who_come_late_are_missed_meanwhile() -> None:
@@ -205,6 +208,16 @@ def test_the_end_of_the_load_is_nobodys_fault() -> None:
     # Worker 1 has sent its share of the requests at 5 s; what worker 0 does until 40 s says nothing of users of both.
     users = [User(0, END, 0), User(0, 5 * S, 1)]
     assert off(judged(closed(users), open_loop=False, changes=(), first=2))[1] == 0
+
+
+@pytest.mark.parametrize(("begins", "share"), [({0: 0, 1: S}, 0.0), ({0: 0, 1: S + 1}, 0.5), ({}, None)])
+def test_sessions_of_an_open_loop_are_held_against_the_arrivals(begins: dict[int, int], share: float | None) -> None:
+    columns, table = Columns(START_NS), table_of(record(0, 0, S))
+    columns.add(table, request_values(table), table.ok)
+    plan = KeptPlan(parts=parts_between(1, (), END), arrivals=lambda: iter([0, S]), whole=True, of_sessions=True)
+    sessions: Any = SimpleNamespace(begins=lambda start_ns: (begins, END))
+    found = describe(plan, columns, [], START_NS, sessions)
+    assert (None if found is None else (found.of, found.share)) == (None if share is None else ("arrivals", share))
 
 
 def test_nothing_is_said_of_users_while_a_worker_has_begun_nothing() -> None:

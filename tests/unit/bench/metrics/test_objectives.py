@@ -33,15 +33,15 @@ def numbers(
 
 def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_worse_end() -> None:
     open_ = {"p50": 0.0, "p90": 20.0, "ci95": {"p50": [0.0, 1.0]}, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.5]}}
-    speed = {"p50": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None]}}
+    speed = {"p50": 100.0, "p90": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None], "p90": [40.0, None]}}
     whole = numbers({"itl_ms": open_, "tps": speed})
-    texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200"]
+    texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200", "tps:p90>90"]
     rows = evaluate(parse(texts), whole).objectives
-    assert [row.held for row in rows] == [False, True, True, True, False]
+    assert [row.held for row in rows] == [False, True, True, True, False, False]
     assert {row.shown for row in rows} == {"not shown"}
-    assert [row.between for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
+    assert [row.between for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None], [40.0, None]]
     assert [formatting.objective_value(row) for row in rows] == [
-        "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s"
+        "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s", "over 40 tokens/s"
     ]  # fmt: skip
 
 
@@ -58,7 +58,6 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
         ("error_rate<1%", "error_rate", None, "<", 0.01, "share"),
         ("error_rate<0.01", "error_rate", None, "<", 0.01, "share"),
         ("goodput>=95%", "goodput", None, ">=", 0.95, "share"),
-        ("goodput>=100%", "goodput", None, ">=", 1.0, "share"),
         ("Goodput > 0.5", "goodput", None, ">", 0.5, "share"),
         ("output_tokens_per_s>1000", "output_tokens_per_s", None, ">", 1000, "1/s"),
         ("wer:mean<5%", "wer", "mean", "<", 0.05, ""),
@@ -90,7 +89,6 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
         ("requests_per_s>5ms", "takes no 'ms'"),
         ("ttft:p99<500", "ttft needs a unit: write 500ms, 500s or 500us"),
         ("error_rate<5", "5 without a unit is 500% of all requests: write 5%"),
-        ("error_rate<1", "1 without a unit is 100% of all requests: write 1%"),
         ("error_rate<101%", "101% is more than all requests"),
         ("goodput>=95", "95 without a unit is 9500% of all requests: write 95%"),
         ("goodput>=5/s", "'/s' is not a unit of goodput; use 95% or 0.95"),
@@ -177,12 +175,6 @@ def test_a_token_metric_is_held_against_the_requests_own_tokens(stat: str, value
     record = made_record(chunks_ms=(50, 60, 80))
     assert meets_all(record, parse([f"itl:{stat}<={value}ms"]))
     assert not meets_all(record, parse([f"itl:{stat}<{value}ms"]))
-
-
-def test_each_request_is_held_against_its_own_gaps() -> None:
-    rows = [made_record(index, chunks_ms=(50, 50 + gap, 50 + 2 * gap)) for index, gap in enumerate((10, 30, 20, 40))]
-    table = table_of(made_record(9, chunks_ms=(50,)), *rows)
-    assert meet_all(table, parse(["itl:max<25ms"])).tolist() == [True, True, False, True, False]
 
 
 def test_a_metric_that_a_request_does_not_have_breaks_no_limit() -> None:

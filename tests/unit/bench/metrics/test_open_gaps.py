@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 
 from bench.metrics.loose_gaps import loose_gaps
 from bench.metrics.token_gaps import TokenGaps
-from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import pauses_of, sums_of, table_of
 
@@ -33,6 +31,10 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
         ((50, 70, 90, 95), (45, 60, None, None), ([20, 20], [10, 20], [25, 30]), (40, 45)),
         # Apart from each other: the exact gap between them belongs to neither.
         ((50, 60, 70, 80, 90), (45, None, None, None, 85), ([10, 10], [10, 5], [15, 10]), (15, 25)),
+        # An exact stamp between two open ones parts them: a read of two that took 30, and then one chunk at 82 to 85.
+        ((50, 80, 80, 85, 95), (None, 60, None, 82, None), ([30, 0, 5, 10], [15, 0, 2, 10], [30, 15, 5, 13]), (45, 45)),
+        # A read of three after a poll at 70: 20 of the 30 are certain of the first, and the others share 10.
+        ((50, 80, 80, 80), (None, 70, 70, None), ([30, 0, 0], [20, 0, 0], [30, 10, 5]), (30, 30)),
     ],
 )
 def test_each_gap_is_as_long_as_its_two_stamps_allow(
@@ -73,46 +75,16 @@ def test_tokens_of_a_chunk_share_what_is_open_of_their_gap(
     assert sums_of(found.itl) == tuple(ms * MS for ms in sums)
 
 
-OPEN = at(None, 52, None)
-RECORDS = [
-    made_record(0),
-    made_record(1, chunk_bound_ns=at(None, None, 64)),
-    made_record(2, chunk_bound_ns=at(45, None, None)),
-    made_record(3, tokens=(1, 2, 4)),
-    made_record(4, tokens=(1, 2, 4), chunk_bound_ns=OPEN),
-    made_record(5, tokens=(1, 0, 2), chunk_bound_ns=OPEN),
-    made_record(6, tokens=(1, 3, 0), chunk_bound_ns=OPEN),
-    made_record(7, tokens=(2, 0, 0), chunk_bound_ns=OPEN),
-    made_record(8, chunk_bound_ns=OPEN, outcome=Outcome.RESET),
-    made_record(9, chunks_ms=(50,), chunk_bound_ns=at(40)),
-    made_record(10, chunks_ms=(50, 70), tokens=(1, 2), chunk_bound_ns=at(None, 60)),
-    made_record(11, chunks_ms=()),
-    # All in one read, and two reads of two.
-    made_record(12, chunks_ms=(70, 70, 70), chunk_bound_ns=at(20, 20, None)),
-    made_record(13, chunks_ms=(50, 80, 80, 90, 90), chunk_bound_ns=at(None, 60, None, 85, None)),
-]
-
-
-@pytest.mark.parametrize("records", [RECORDS, RECORDS[::-1], RECORDS[1:3], RECORDS[3:6], RECORDS[8:11]])
-def test_each_request_of_a_table_has_the_gaps_that_it_has_alone(records: Sequence[RequestRecord]) -> None:
-    table = table_of(*records)
+def test_the_open_end_of_a_reply_and_the_open_beginning_of_the_next_are_apart() -> None:
+    table = table_of(
+        made_record(0, chunk_bound_ns=at(None, None, 64)), made_record(1, chunk_bound_ns=at(45, None, None))
+    )
     found = loose_gaps(table, TokenGaps(table))
     assert found is not None
-    for row, record in enumerate(records):
-        alone = loose_gaps(table_of(record), TokenGaps(table_of(record)))
-        for name in ("gaps", "itl"):
-            values, least, least_sum, most, most_sum = getattr(found, name).of_rows(np.arange(len(table)) == row)
-            mine = None if alone is None else getattr(alone, name)
-            assert (values.tolist(), least.tolist(), most.tolist()) == (
-                ([], [], []) if mine is None else pauses_of(mine)
-            )
-            assert (least_sum, most_sum) == ((0, 0) if mine is None else sums_of(mine))
+    assert pauses_of(found.gaps) == tuple([ms * MS for ms in column] for column in ([10, 10], [4, 10], [10, 15]))
+    assert sums_of(found.gaps) == (14 * MS, 25 * MS)
 
 
-@pytest.mark.parametrize(
-    "record",
-    [RECORDS[0], RECORDS[8], RECORDS[9], RECORDS[11]],
-    ids=["exact", "failed", "one chunk", "no chunk"],
-)
-def test_a_reply_without_an_open_gap_has_none(record: RequestRecord) -> None:
-    assert loose_gaps(table_of(record), TokenGaps(table_of(record))) is None
+def test_one_open_chunk_alone_has_no_gap() -> None:
+    table = table_of(made_record(chunks_ms=(50,), chunk_bound_ns=at(40)))
+    assert loose_gaps(table, TokenGaps(table)) is None

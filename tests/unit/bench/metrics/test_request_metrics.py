@@ -58,6 +58,13 @@ def test_tool_call_arguments_are_text() -> None:
 
 def test_reasoning_alone_has_no_first_output() -> None:
     assert value_of(m.ttfo_ms, made_record(kinds="ttt")) is None
+    assert value_of(m.ttfo_ms, made_record(chunks_ms=(50,), kinds="t")) is None
+
+
+def test_an_image_that_may_have_come_earlier_than_its_stamp_opens_ttfi_downwards() -> None:
+    record = made_record(chunks_ms=(40, 60), kinds="ii", chunk_bound_ns=(START_NS + 30 * MS, None))
+    table = table_of(record)
+    assert [ends.tolist() for ends in m.first_image_bounds(table, m.ttfi_ms(table))] == [[30], [40]]
 
 
 def test_latency_ends_with_the_last_text_and_not_with_usage_or_done() -> None:
@@ -203,6 +210,7 @@ def test_hidden_reasoning_came_before_the_first_chunk_and_takes_no_time_after_it
         ({**HIDDEN, "kinds": "tcc"}, 0),  # It was sent.
         ({"n": 3, "reasoning_tokens": 40}, 0),  # The server does not count it as output.
         ({"n": 40, "reasoning_tokens": 40}, 0),
+        ({"n": 40, "reasoning_tokens": 40, "tokens": (0, 0, 0)}, 0),  # It leaves no token for the text that came.
         ({"n": 48, "reasoning_tokens": 40, "tokens": (46, 1, 1)}, 0),  # The first chunk has it, by the usage on each.
         ({"n": 48, "reasoning_tokens": 40, "tokens": (6, 1, 1)}, 40),
         # More chunks than the answer has tokens: the reasoning is among them, as content.

@@ -88,3 +88,5 @@ def test_arrivals_are_wrong_where_they_are_not_due_as_planned_or_missing(whole: 
     assert early == pytest.approx([1 / 4, 0.0])
     behind = [off.share for off in _arrivals_off(plan, iter(range(0, 100, 10)), {3: 30.0, 5: 50.0}, until_ns=0)]
     assert behind == [0.0, 0.0]
+    # No arrival is due in the second part, so it is not judged.
+    assert [off.share for off in _arrivals_off(plan, iter([0, 10]), {0: 0.0, 1: 10.0})] == [0.0]
