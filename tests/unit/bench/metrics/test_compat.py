@@ -78,6 +78,20 @@ TOKENS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"output_tokens_from": "chunks", "output_tokens": 3, "output_tokens_counted": None, "chunk_tokens": None},
         {"vllm": 6, "vllm_python": 3, "aiperf": 3, "guidellm": 3, "sglang": 6, "genai_bench": 3, "llmperf": 3},
     ),
+    "without usage, in one piece": (
+        {"output_tokens_from": "tokenizer", "output_tokens": 4, "chunk_ns": (), "chunk_kind": "", "chunk_tokens": ()},
+        {"vllm": 4, "guidellm": 4, "sglang": 6},
+    ),
+    "without usage, in one chunk": (
+        {
+            "output_tokens_from": "tokenizer",
+            "output_tokens": 4,
+            "chunk_ns": (START_NS + 50 * MS,),
+            "chunk_kind": "c",
+            "chunk_tokens": (4,),
+        },
+        {"vllm": 1, "guidellm": 1, "sglang": 6},
+    ),
     "without usage, nothing asked": (
         {
             "output_tokens_from": "chunks",
@@ -100,8 +114,37 @@ def test_output_tokens_come_from_where_the_tool_takes_them(name: str) -> None:
 def test_a_count_that_no_record_has_is_said_and_another_stands_in() -> None:
     printed = printed_by_tools([replace(ALL, output_tokens_counted=None), ALL])
     assert printed["aiperf"]["output_tokens"] == 5 + 4
-    assert any("1 of 2 requests have no count" in sentence for sentence in printed["aiperf"]["differences"])
+    assert any(
+        sentence.startswith("Output tokens: 1 of 2 requests have no count")
+        for sentence in printed["aiperf"]["differences"]
+    )
     assert not any("no count" in sentence for sentence in printed["vllm"]["differences"])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "tokens", "gaps_ms"),
+    [("cc", (2, 2), [0, 15, 0]), ("tcc", (1, 1, 1), [5]), ("ccc", (1, 1, 1), [15, 5]), ("cf", (1, 1), [])],
+)
+def test_each_token_of_content_comes_with_its_chunk(kinds: str, tokens: tuple[int, ...], gaps_ms: list[float]) -> None:
+    record = made_record(chunks_ms=(50, 65, 70)[: len(kinds)], kinds=kinds, tokens=tokens)
+    itl = printed_by_tools([record])["inference_perf"]["itl_ms"]
+    assert (None if itl is None else (itl["n"], itl["mean"])) == (
+        (len(gaps_ms), pytest.approx(sum(gaps_ms) / len(gaps_ms))) if gaps_ms else None
+    )
+
+
+def test_a_count_by_usage_is_read_beside_others() -> None:
+    printed = printed_by_tools([ALL, replace(ALL, output_tokens_from="tokenizer", output_tokens=4)])
+    assert {tool: printed[tool]["output_tokens"] for tool in ("vllm", "guidellm", "genai_bench")} == {
+        "vllm": 5 + 6, "guidellm": 5 + 3, "genai_bench": 5 + 4,
+    }  # fmt: skip
+
+
+def test_what_records_cannot_tell_is_counted_table_by_table() -> None:
+    readings = Readings()
+    for index, chunks_ms in enumerate(((), (50,), (50, 60))):
+        readings.add(table_of(made_record(index, chunks_ms=chunks_ms, tokens=None, n=2)))
+    assert readings.without == {"counted": 3, "counted content": 3, "retokenised": 2}
 
 
 def test_gaps_that_depend_on_unknown_tokens_are_not_told() -> None:
