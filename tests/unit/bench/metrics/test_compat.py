@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.metrics.compat import TOOLS, Readings, tool_numbers
+from bench.metrics.compat import TOOLS, OurNumbers, Readings, tool_numbers
 from bench.metrics.compat.readings import NEVER, OffsetColumn, OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.numbers import Metric
 from tests.support.changed import replace
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.results import filled
 from tests.support.tables import ints, table_of
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
@@ -202,10 +204,21 @@ def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
         assert row["ttft_ms"] is None
         assert row["missing"]["ttft_ms"] == "no request gave a value"
         assert not {TOOLS[name].differs.get(key) for key in row["missing"]} & {*row["differences"]}
+        assert TOOLS[name].differs["output_tokens"] in row["differences"]
+        assert (tool_numbers._RANKS in row["differences"]) is (name in ("guidellm", "evalscope"))
         if name == "guidellm":  # It falls back to the end of the response.
             assert row["tpot_ms"]["p50"] == pytest.approx(80 / 7)
         else:
             assert row["tpot_ms"] is None
+
+
+def test_what_equals_our_own_numbers_needs_no_sentence() -> None:
+    whole = made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)
+    same = {key: filled(Metric) for key in ("ttft_ms", "tpot_ms", "itl_ms")}
+    for ours_ms, differs in ((80.0, False), (80.07, False), (80.1, True)):
+        ours = OurNumbers(same | {"e2el_ms": filled(Metric, mean=ours_ms, p50=ours_ms, p99=ours_ms)}, 7)
+        said = printed_by_tools([whole], ours=ours)["evalscope"]["differences"]
+        assert said == ([TOOLS["evalscope"].differs["e2el_ms"], tool_numbers._RANKS] if differs else [])
 
 
 def test_failures_count_nowhere() -> None:
