@@ -215,10 +215,15 @@ def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
 def test_what_equals_our_own_numbers_needs_no_sentence() -> None:
     whole = made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)
     same = {key: filled(Metric) for key in ("ttft_ms", "tpot_ms", "itl_ms")}
-    for ours_ms, differs in ((80.0, False), (80.07, False), (80.1, True)):
+    for ours_ms, differs in ((80.0, False), (80.07, False), (80.1, True), (None, True)):
         ours = OurNumbers(same | {"e2el_ms": filled(Metric, mean=ours_ms, p50=ours_ms, p99=ours_ms)}, 7)
         said = printed_by_tools([whole], ours=ours)["evalscope"]["differences"]
         assert said == ([TOOLS["evalscope"].differs["e2el_ms"], tool_numbers._RANKS] if differs else [])
+
+
+def test_a_reply_of_two_tokens_has_the_time_of_one() -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(50, 65))])
+    assert (printed["vllm"]["tpot_ms"]["p50"], printed["guidellm"]["itl_ms"]["p50"]) == (15, 15)
 
 
 def test_failures_count_nowhere() -> None:
