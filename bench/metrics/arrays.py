@@ -70,7 +70,7 @@ def grouped(numbers: Ints, values: Floats) -> dict[int, list[float]]:
 
 def sum_of_squares(values: Ints) -> int:
     """Exact, of whole numbers from 0."""
-    if len(values) and int(values.max()) >> 40:
+    if values.max(initial=0) >> 40:
         return sum(value * value for value in values.tolist())
     high, low = values >> 20, values & 0xFFFFF
     total = 0

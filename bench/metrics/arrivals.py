@@ -55,13 +55,10 @@ class Arrivals:
         is_last[ends - 1] = True
         last = np.flatnonzero(is_last)
         row = np.searchsorted(ends, last, side="right")
-        given = [amount * up_to // n for amount, up_to, n in zip(
-            amounts[row].tolist(), (last + 1 - starts[row]).tolist(), (ends - starts)[row].tolist(), strict=True
-        )]  # fmt: skip
-        before, now_row = 0, -1
-        for slot, in_row, total in zip(slots[last].tolist(), row.tolist(), given, strict=True):
-            self.slots[slot] += total - (before if in_row == now_row else 0)
-            before, now_row = total, in_row
+        begins, ends_at = np.append(0, last[:-1] + 1) - starts[row], last + 1 - starts[row]
+        columns = (slots[last], amounts[row], (ends - starts)[row], begins, ends_at)
+        for slot, amount, n, begin, end in zip(*(column.tolist() for column in columns), strict=True):
+            self.slots[slot] += amount * end // n - amount * begin // n
         self._widen()
 
     def _widen(self) -> None:
@@ -77,9 +74,8 @@ class Arrivals:
         total = 0.0
         for slot, amount in self.slots.items():
             begin = slot * self.width_ns
-            inside = min(begin + self.width_ns, end_ns) - max(begin, start_ns)
-            if inside > 0:
-                total += amount * (inside / self.width_ns)
+            inside = max(min(begin + self.width_ns, end_ns) - max(begin, start_ns), 0)
+            total += amount * (inside / self.width_ns)
         return total
 
     def per_step(self, start_ns: int, step_ns: int, steps: int) -> list[float]:

@@ -42,8 +42,6 @@ def ttfa_ms(table: RecordTable) -> Floats:
 
 def ttfa_bounds(table: RecordTable, values: Floats) -> Bounds:
     """The first chunk of audio at its earliest, to the value itself."""
-    if not (table.has_audio and table.bounded):
-        return values, values
     chunks = table.audio_chunks
     return values - (chunks.first(chunks.ns) - chunks.first(chunks.earliest)) / NS_PER_MS, values
 
@@ -82,8 +80,6 @@ def playback_stall_ms(table: RecordTable) -> Floats:
 
 def playback_stall_bounds(table: RecordTable, values: Floats) -> Bounds:
     """All chunks but the first at their earliest, to the first at its earliest."""
-    if not (table.has_audio and table.bounded):
-        return values, values
     chunks = table.audio_chunks
     least, _ = _stalls(table, chunks.first(chunks.ns), chunks.earliest)
     greatest, _ = _stalls(table, chunks.first(chunks.earliest), chunks.ns)
@@ -97,13 +93,10 @@ def playback_stalls(table: RecordTable) -> Floats:
 
 def playback_stalls_bounds(table: RecordTable, values: Floats) -> Bounds:
     """From one pause if there is any for certain, to one before each chunk but the first if there may be any."""
-    if not (table.has_audio and table.bounded):
-        return values, values
     least_ms, greatest_ms = playback_stall_bounds(table, playback_stall_ms(table))
-    most = np.where(greatest_ms > 0, np.maximum(values, table.audio_chunks.counts - 1), 0.0)
+    least, greatest = np.minimum(values, least_ms > 0), np.maximum(values, table.audio_chunks.counts - 1)
     exact = least_ms == greatest_ms
-    least = np.where(exact, values, np.minimum(values, least_ms > 0))
-    return np.where(np.isnan(values), np.nan, least), np.where(np.isnan(values), np.nan, np.where(exact, values, most))
+    return np.where(exact, values, least), np.where(exact, values, greatest)
 
 
 def rtf(table: RecordTable) -> Floats:

@@ -67,17 +67,17 @@ class _Least:
         """The requests in some rows of a table, with the key of each."""
         self.count += len(rows)
         index = requests.index[rows]
-        for at in np.lexsort((index, keys))[: self._most].tolist():
+        for at in np.lexsort((index, keys)).tolist():
             key, number = keys[at].item(), int(index[at])
             if len(self._heap) < self._most:
-                heapq.heappush(self._heap, (-key, -number, -next(self._order), requests.row(int(rows[at]))))
+                heapq.heappush(self._heap, (-key, -number, next(self._order), requests.row(int(rows[at]))))
             elif (-key, -number) > self._heap[0][:2]:
-                heapq.heapreplace(self._heap, (-key, -number, -next(self._order), requests.row(int(rows[at]))))
+                heapq.heapreplace(self._heap, (-key, -number, next(self._order), requests.row(int(rows[at]))))
             else:
                 return  # The others are greater still.
 
     def rows(self) -> list[ShownRequest]:
-        return [row for *_, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
+        return [row for *_, row in sorted(self._heap, reverse=True)]
 
 
 class _Rows:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,7 +95,7 @@ def _arrivals_off(
             break
         if index < first:
             continue
-        part = max(bisect_left(borders, planned_ns + 1) - 1, 0)
+        part = max(bisect_right(borders, planned_ns) - 1, 0)
         seen = rows.get(index)
         due[part] += 1
         wrong[part] += (plan.whole and planned_ns <= until_ns) if seen is None else seen != planned_ns

@@ -53,8 +53,6 @@ class LooseGaps:
 
 def loose_gaps(table: RecordTable, of: TokenGaps) -> LooseGaps | None:
     """What is open of the successful requests of a table; None if every stamp of their text is exact."""
-    if not table.bounded:
-        return None
     gaps = _gaps(table)
     if gaps is None:
         return None

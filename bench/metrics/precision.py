@@ -59,25 +59,21 @@ class PrecisionGoal:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How well a number is known: `reach` is half the width of its interval over its value.
-
-    Without an interval, `reach` is None: there are only `independent` values of the `needed` ones.
-    """
+    """How well a number is known: `reach` is half the width of its interval over its value, or why it has no interval."""
 
     name: str
     share: float
-    reach: float | None
-    independent: float = 0.0
-    needed: int = 0
+    reach: float | TooFew
 
     @property
     def reached(self) -> bool:
         """Whether it is known as well as was asked for."""
-        return self.reach is not None and self.reach <= self.share
+        return not isinstance(self.reach, TooFew) and self.reach <= self.share
 
     def __str__(self) -> str:
-        if self.reach is None:
-            return f"{self.name} has too few independent values ({self.independent:.0f} of {self.needed})"
+        if isinstance(self.reach, TooFew):
+            few = self.reach
+            return f"{self.name} has too few independent values ({few.effective:.0f} of {few.needed})"
         if math.isinf(self.reach):
             return f"{self.name} has an interval without a bound"
         return f"{self.name} is known to ±{percent(self.reach)}"
@@ -183,19 +179,14 @@ class Judge:
 
 def known_to(goal: PrecisionGoal, values: Sequence[float]) -> Known:
     """How well the goal's number is known from values in send order: by the interval that a report gives."""
-    if goal.stat == "mean":
-        value = math.fsum(values) / len(values) if values else 0.0
-        found = mean_interval(values)
-    else:
-        ordered = sorted(values)
-        value = quantile(ordered, QUANTILES[goal.stat]) if ordered else 0.0
-        found = quantile_interval(ordered, QUANTILES[goal.stat], dependence(values))
+    ordered, p = sorted(values), QUANTILES.get(goal.stat)
+    found = mean_interval(values) if p is None else quantile_interval(ordered, p, dependence(values))
     if isinstance(found, TooFew):
-        return Known(goal.name, goal.share, None, found.effective, found.needed)
+        return Known(goal.name, goal.share, found)
+    value = math.fsum(values) / len(values) if p is None else quantile(ordered, p)
     half = (found.high - max(0.0, found.low)) / 2
-    # Values that are all zero are known exactly; an interval around zero, or up to an infinite speed, has no share.
-    reach = 0.0 if half == 0 else half / value if value > 0 else math.inf
-    return Known(goal.name, goal.share, reach if math.isfinite(reach) else math.inf)
+    # Values that are all zero are known exactly; an interval around zero has no share.
+    return Known(goal.name, goal.share, 0.0 if half == 0 else half / value if value > 0 else math.inf)
 
 
 def percent(share: float) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import chain
 
 import numpy as np
 
@@ -17,9 +16,6 @@ from bench.results.numbers import Statistics
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The quantiles of every metric, by the name they are reported under."""
-
-_MANY = 10_000
-"""From so many values on numpy, which then is there, is quicker."""
 
 STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
 NO_VALUES = Statistics(n=0, **dict.fromkeys(STATISTICS))
@@ -46,14 +42,9 @@ def quantile(ordered: Sequence[float], p: float) -> float:
 
 def _squares(values: Sequence[float], mean: float) -> float:
     """The sum of the squares of what they differ from the mean."""
-    if len(values) < _MANY:
-        return math.fsum((x - mean) ** 2 for x in values)
-
     with np.errstate(invalid="ignore"):  # A value may be infinite here too.
         off = np.asarray(values) - mean
-        squares = np.square(off, out=off)
-    # A piece at a time: as objects they take four times as much memory.
-    return math.fsum(chain.from_iterable(squares[at : at + _MANY].tolist() for at in range(0, len(squares), _MANY)))
+    return math.fsum(off * off)
 
 
 def describe(ordered: Sequence[float]) -> Statistics:

@@ -84,9 +84,8 @@ def first_output(table: RecordTable) -> Ints:
     chunks = table.token_chunks
     at = np.full(len(table), -1, dtype=np.int64)
     is_output = table.chunk_kind[chunks.at] != ord("t")
-    rows, where = chunks.row[is_output], chunks.at[is_output]
-    first = np.append(True, np.diff(rows) > 0) if len(rows) else np.zeros(0, dtype=np.bool_)
-    at[rows[first]] = where[first]
+    rows, first = np.unique(chunks.row[is_output], return_index=True)
+    at[rows] = chunks.at[is_output][first]
     return at
 
 
@@ -169,40 +168,32 @@ def tps(table: RecordTable) -> Floats:
         return np.where((tpot >= 0) & (longest_ms > 0), 1000 / longest_ms, np.nan)
 
 
-def _open_ms(table: RecordTable, latest_ns: Ints, earliest_ns: Ints) -> Floats:
+def _open_ms(latest_ns: Ints, earliest_ns: Ints) -> Floats:
     widths: Floats = np.maximum(0, latest_ns - earliest_ns) / NS_PER_MS
     return widths
 
 
 def first_open_ms(table: RecordTable) -> Floats:
     """How much earlier than its stamp the first token chunk can have arrived; 0 where the stamp is exact."""
-    if not table.bounded:
-        return np.zeros(len(table))
     chunks = table.token_chunks
-    return _open_ms(table, chunks.first(chunks.ns), chunks.first(chunks.earliest))
+    return _open_ms(chunks.first(chunks.ns), chunks.first(chunks.earliest))
 
 
 def last_token_open_ms(table: RecordTable) -> Floats:
     """The same for the last token chunk."""
-    if not table.bounded:
-        return np.zeros(len(table))
     chunks = table.token_chunks
-    return _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
+    return _open_ms(chunks.last(chunks.ns), chunks.last(chunks.earliest))
 
 
 def last_open_ms(table: RecordTable) -> Floats:
     """The same for the last chunk of text, image or audio."""
-    if not table.bounded:
-        return np.zeros(len(table))
-    return _open_ms(table, _last_ns(table), _last_ns(table, earliest=True))
+    return _open_ms(_last_ns(table), _last_ns(table, earliest=True))
 
 
 def image_open_ms(table: RecordTable) -> Floats:
     """The same for the first image."""
-    if not table.bounded:
-        return np.zeros(len(table))
     images = table.image_chunks
-    return _open_ms(table, images.first(images.ns), images.first(images.earliest))
+    return _open_ms(images.first(images.ns), images.first(images.earliest))
 
 
 def output_open_ms(table: RecordTable) -> Floats:
@@ -212,7 +203,7 @@ def output_open_ms(table: RecordTable) -> Floats:
     at = first_output(table)
     is_bound, bounds = table.chunk_bounds
     latest = table.chunk_ns[at]
-    return np.where((at >= 0) & is_bound[at], _open_ms(table, latest, bounds[at]), 0.0)
+    return np.where((at >= 0) & is_bound[at], _open_ms(latest, bounds[at]), 0.0)
 
 
 def send_lateness_ms(table: RecordTable) -> Floats:

@@ -51,7 +51,7 @@ class _Rows(NamedTuple):
 class ScalingTally:
     """Folds records; `close` gives the block of summary.json."""
 
-    def __init__(self, objectives: Sequence[Objective], start_ns: int, *, by_target: bool = False) -> None:
+    def __init__(self, objectives: Sequence[Objective], start_ns: int, *, by_target: bool) -> None:
         """`by_target`: the run loads several addresses."""
         self._objectives, self._start_ns, self._by_target = objectives, start_ns, by_target
         self._rows: list[_Rows] = []

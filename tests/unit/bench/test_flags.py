@@ -272,6 +272,13 @@ def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, caps
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+@pytest.mark.parametrize("wanted", ["action", "action, name"])
+def test_an_action_that_is_missing_has_an_example(wanted: str) -> None:
+    """Versions of Python differ in whether they name arguments behind it that may be missing, too."""
+    with pytest.raises(UsageError, match=r"^name an action, for example ls \(see p --help\)$"):
+        Parser(prog="p").error(f"the following arguments are required: {wanted}")
+
+
 @pytest.mark.parametrize(
     "said",
     [

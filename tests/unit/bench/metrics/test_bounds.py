@@ -19,7 +19,7 @@ from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
 from bench.results.base import to_plain
-from bench.results.numbers import FIRST_METRICS, Metric
+from bench.results.numbers import FIRST_METRICS, Metric, Statistics
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.rendered import run_page, run_text, typed_summary
@@ -153,6 +153,49 @@ def test_little_that_is_open_is_not_worth_saying() -> None:
         "itl_ms",
         "chunk_gap_ms",
     }
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "in_ms", "in_others"),
+    [
+        # Over 1% of the value, and of times over 0.1 ms.
+        (100.0, 99.0, 100.0, False, False),
+        (100.0, 98.5, 100.0, True, True),
+        (1.0, 0.95, 1.0, False, True),
+        (8.0, 8.0, 8.125, True, True),
+        (10.0, 9.9375, 10.0, False, False),
+        (0.0, 0.0, 0.1, False, True),
+        (None, 1.0, 5.0, False, False),
+        (5.0, None, 5.0, False, False),
+        (5.0, 1.0, None, False, False),
+    ],
+)
+def test_what_is_open_counts_beyond_a_hundredth_of_the_number_and_a_tenth_of_a_millisecond(
+    value: float | None, least: float | None, most: float | None, in_ms: bool, in_others: bool
+) -> None:
+    # A statistic that is not known says nothing of those behind it.
+    of = [filled(Statistics, mean=mean, max=top) for mean, top in ((value, 50.0), (least, 20.0), (most, 80.0))]
+    for unit, said in (("ms", in_ms), ("s", in_others)):
+        assert worth_saying(*of, unit=unit) == ({"mean": [least, most]} if said else {}) | {"max": [20.0, 80.0]}
+
+
+@pytest.mark.parametrize(
+    ("found", "value", "is_meaningless"),
+    [
+        ([1.0, 3.0], 2.0, False),
+        ([1.0, 3.5], 2.0, True),
+        ([1.0, None], 2.0, True),
+        ([None, 1.0], 2.0, True),
+        ([1.0, 9.0], None, False),
+        (None, 2.0, False),
+        (None, None, False),
+    ],
+)
+def test_a_number_whose_bounds_are_further_apart_than_it_is_large_is_none(
+    found: list[float | None] | None, value: float | None, is_meaningless: bool
+) -> None:
+    bounds = {} if found is None else {"p50": found}
+    assert meaningless(filled(Metric, p50=value, bounds=bounds), "p50") is is_meaningless
 
 
 def test_a_few_open_values_open_the_tail_and_not_the_median() -> None:

@@ -66,9 +66,10 @@ def test_counters_that_saw_prompts_without_a_plan_are_not_compared_with_it(unpla
     found = plan(request(100, 50), unplanned).against(0.6)
     assert found is not None
     assert (found["planned_share"], found["counted_by"], found["off_share"]) == (0.5, None, None)
-    in_two_tables = plan(request(100, 50))
-    in_two_tables.add(table_of(made_record(1, **unplanned)))
-    assert in_two_tables.against(0.6) == found
+    for first, second in ((request(100, 50), unplanned), (unplanned, request(100, 50))):
+        in_two_tables = plan(first)
+        in_two_tables.add(table_of(made_record(1, **second)))
+        assert in_two_tables.against(0.6) == found
 
 
 def test_the_tokens_that_were_asked_stand_for_those_that_no_reply_says() -> None:
@@ -93,6 +94,7 @@ def test_failed_requests_and_warm_up_alone_have_no_plan() -> None:
 
 
 def test_prompts_of_no_tokens_have_no_share() -> None:
-    assert plan(request(0, 0, 0)).against(None) == {
-        "planned_share": None, "said_share": None, "counted_by": None, "off_share": None, "rounding_share": 0.0,
-    }  # fmt: skip
+    for said, measured_share in ((0, None), (None, 0.5)):
+        assert plan(request(0, 0, said)).against(measured_share) == {
+            "planned_share": None, "said_share": None, "counted_by": None, "off_share": None, "rounding_share": 0.0,
+        }  # fmt: skip

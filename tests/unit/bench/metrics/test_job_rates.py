@@ -9,6 +9,7 @@ import pytest
 
 from bench.metrics.job_numbers import JobNumbers, _rates
 from bench.metrics.jobs import JobEnd
+from bench.metrics.sureness import of_rates
 from bench.results.numbers import Metric
 from tests.support.results import filled
 
@@ -40,6 +41,11 @@ def test_jobs_an_hour_have_an_interval_of_what_ended_in_each_second() -> None:
     assert rates.ci95["jobs_per_hour"] == pytest.approx([401 * 3600 / 200.9] * 2)
     assert rates.ci95["jobs_per_hour_per_gpu"] == pytest.approx([401 * 900 / 200.9] * 2)
     assert (rates.jobs_per_hour_per_user, rates.ci95["jobs_per_hour_per_user"]) == (1800, [1200, 2400])
+    # Each second has its own ends, from the first send to the last whole second.
+    ended_s = [-0.5, 0.0, 0.0, 0.9, *(x / 4 for x in range(40, 700, 3)), 199.5, 200.0, 200.5]
+    each = [3600.0 * sum(k <= at < k + 1 for at in ended_s) for k in range(200)]
+    rate = len(ended_s) * 3600 / 200.75
+    assert _rates(ended_s, seconds, 200.75, 4).ci95["jobs_per_hour"] == of_rates({"": rate}, {"": each}).ci95[""]
     # An end in the first second is one as others: a run in which a job more ended then is less even.
     uneven = _rates([0.0, *(k // 2 for k in range(400))], seconds, 200.0, None).ci95["jobs_per_hour"]
     assert uneven is not None

@@ -129,7 +129,8 @@ def test_a_job_that_the_run_entered_in_the_middle_is_left_out() -> None:
 
 def test_requests_that_belong_to_no_job_are_passed_over() -> None:
     first = two_agents()[0]
-    assert jobs_of([made_record(), replace(first, job_step=None), replace(first, job=None)]) == []
+    nameless = [replace(first, **{name: None}) for name in ("job_step", "job", "session_number")]
+    assert jobs_of([made_record(), *nameless]) == []
     assert "jobs" not in _summarize([made_record()])
 
 

@@ -171,13 +171,16 @@ def test_users_who_came_and_went_as_they_were_told_are_on_the_plan() -> None:
 
 
 def test_users_who_did_not_come_in_one_worker_are_missed() -> None:
-    start_s, share = off(judged(closed(people(second=3)), open_loop=False, changes=FROM_4, first=4))
-    assert (start_s, share) == (10, pytest.approx(0.3))
+    found = judged(closed(people(second=3)), open_loop=False, changes=FROM_4, first=4)
+    assert off(found) == (10, pytest.approx(0.3))
+    assert found["load"]["off_plan"]["end_s"] == 20
 
 
 def test_users_who_did_not_go_are_too_many() -> None:
-    start_s, share = off(judged(closed(people(stay=3)), open_loop=False, changes=FROM_4, first=4))
-    assert (start_s, share) == (20, pytest.approx(0.5, abs=0.01))
+    found = judged(closed(people(stay=3)), open_loop=False, changes=FROM_4, first=4)
+    assert off(found) == (20, pytest.approx(0.5, abs=0.01))
+    # The part ends at 40 s, the last request began before: every 70 ms from 0 on.
+    assert found["load"]["off_plan"]["end_s"] == pytest.approx(39.97)
 
 
 def test_users_who_come_late_are_missed_meanwhile() -> None:
@@ -202,6 +205,12 @@ def test_the_end_of_the_load_is_nobodys_fault() -> None:
     # Worker 1 has sent its share of the requests at 5 s; what worker 0 does until 40 s says nothing of users of both.
     users = [User(0, END, 0), User(0, 5 * S, 1)]
     assert off(judged(closed(users), open_loop=False, changes=(), first=2))[1] == 0
+
+
+def test_nothing_is_said_of_users_while_a_worker_has_begun_nothing() -> None:
+    unsent = record(1, 0, S, 1)
+    late = replace(unsent, sent_ns=None, eligible_ns=None)
+    assert judged([record(0, 0, S), late], open_loop=False)["load"]["off_plan"] is None
 
 
 def test_a_run_that_could_not_be_changed_or_sent_nothing_is_not_judged() -> None:

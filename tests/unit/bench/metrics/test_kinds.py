@@ -15,10 +15,17 @@ from tests.support.tables import ints, table_of
 
 
 def tally(*rows: tuple[dict[str, Any], int]) -> dict[str, Any]:
-    found = KindTally()
-    for fields, n in rows:
-        found.add(table_of(made_record(**fields)), ints(n))
-    return {"kinds": to_plain(found.kinds()), "tool_calls": to_plain(found.tool_calls())}
+    """Of a table for each reply, in either order, and of one table of all."""
+    records, n = [made_record(**fields) for fields, _ in rows], [n for _, n in rows]
+    each = [(table_of(record), ints(own)) for record, own in zip(records, n, strict=True)]
+    found = []
+    for tables in (each, each[::-1], [(table_of(*records), ints(*n))]):
+        folded = KindTally()
+        for table, tokens in tables:
+            folded.add(table, tokens)
+        found.append({"kinds": to_plain(folded.kinds()), "tool_calls": to_plain(folded.tool_calls())})
+    assert found[0] == found[1] == found[2]
+    return found[0]
 
 
 def kinds(letters: str, tokens: tuple[int, ...] | None = None, **fields: Any) -> dict[str, Any]:
@@ -33,10 +40,12 @@ def test_tokens_go_to_the_kind_of_their_chunk() -> None:
     assert found["content"] == {"chunks": 1, "tokens": 3}
     assert found["tool_calls"] == {"chunks": 1, "tokens": 4}
     assert found["requests_with_unknown_tokens"] == 0
+    both = tally((kinds("tc", (1, 2)), 3), (kinds("tcc", (4, 8, 16)), 28), (kinds("c"), 32))["kinds"]
+    assert (both["reasoning"], both["content"]) == ({"chunks": 2, "tokens": 5}, {"chunks": 4, "tokens": 58})
 
 
 def test_a_reply_of_one_kind_needs_no_tokens_a_chunk() -> None:
-    found = tally((kinds("ff"), 9), (kinds("ccc"), 5), (kinds("tc"), 7))["kinds"]
+    found = tally((kinds("ff"), 9), (kinds("tc"), 7), (kinds("ccc"), 5))["kinds"]
     assert (found["tool_calls"], found["content"]) == ({"chunks": 2, "tokens": 9}, {"chunks": 4, "tokens": 5})
     assert found["reasoning"] == {"chunks": 1, "tokens": 0}
     assert found["requests_with_unknown_tokens"] == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.metrics.histogram import LogHistogram, counted
-from bench.metrics.instrument import EXACT_LIMIT, WorkerSamples
+from bench.metrics.instrument import WorkerSamples
 from bench.metrics.load import Readiness, Spans, dispersion, most_at_once, plan_against_sent
 from bench.metrics.request_metrics import output_tokens, time_until_failure_ms
 from bench.metrics.step_histograms import StepHistograms
@@ -97,12 +97,13 @@ def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
         "max": 9.0,
         "of": "the worst second",
     }
-    many = samples({"loop_lag_ms": [1.0] * EXACT_LIMIT}, {"loop_lag_ms": [1.001]})
+    assert known(samples({"loop_lag_ms": {"p99": 5.0}}).loop_lag_ms()).p50 is None
+    many = samples({"loop_lag_ms": [1.0] * 200_000}, {"loop_lag_ms": [0.5]})
     found = many.loop_lag_ms()
     assert found is not None
-    assert (found.n, found.max) == (EXACT_LIMIT + 1, 1.001)
-    assert found.p50 == pytest.approx(1.0, rel=0.001)
-    most = samples({"loop_lag_ms": [1.0, 1.001] * (EXACT_LIMIT // 2)}).loop_lag_ms()
+    # The middle of the bin from 999,424 to 1,000,448 ns.
+    assert (found.n, found.p50, found.max) == (200_001, pytest.approx(0.999936, rel=1e-9), 1.0)
+    most = samples({"loop_lag_ms": [1.0, 1.001] * 100_000}).loop_lag_ms()
     assert most is not None
     assert most.p50 == pytest.approx(1.0005, rel=1e-9), "so many are held exactly"
 
@@ -116,6 +117,13 @@ def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
     assert samples(said(1, 0), said(3, 5, 5)).windows() == {0: (S, 3 * S)}
     assert samples(said(1, 0), said(3, 5, 5)).in_flight_mean() == 2.0
     assert samples(said(1, 0), said(3, 5, 4)).windows() == {}
+    assert samples(said(1, 5, 5), said(1, 5, 5)).windows() == {}
+    # From the first to the last, whatever is between them.
+    for between in (1, 2, 3):
+        three = samples(said(1, 0), said(between, 0), said(3, 5, 5))
+        assert (three.windows(), three.in_flight_mean()) == ({0: (S, 3 * S)}, 2.0)
+    two = samples(said(1, 0), said(3, 5, 5), said(1, 0, worker=1), said(2, 4, 4, worker=1))
+    assert (two.in_flight_mean(), two.sent()) == (4.0, 9)
     # A worker that does not say how many it sent has a window; then the sum is not known.
     silent = samples(said(1, 0), said(3, 5, 5), said(1, None, worker=1), said(2, None, worker=1))
     assert (set(silent.windows()), silent.sent()) == ({0, 1}, None)
@@ -201,6 +209,7 @@ def test_ranks_and_counts_of_a_histogram_exact_and_folded() -> None:
     many.fold()
     assert many.snapshot().quantile(0.5) == pytest.approx(499.5, rel=0.001)
     assert folded(0.0, 0.0, 5.0).snapshot().quantile(0.5) == 0.0
+    assert [folded(*of).snapshot().describe().std for of in ((5,), (5, 5, 5), (4, 6))] == [None, 0.0, math.sqrt(2)]
     assert counted(np.array([3, 3, 9])) == {3: 2, 9: 1}
     assert counted(np.array([3, 3 + 2**15])) == counted(np.array([3 + 2**15, 3])) == {3: 1, 32_771: 1}
     assert counted(np.array([3, 2**40, 2**40])) == {3: 1, 2**40: 2}
@@ -251,7 +260,10 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
     # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
     late = [500.0 + k for k in range(101)]
     assert dispersion([500.0] * 100, late) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
-    # Slots begin half a gap before an arrival.
+    assert dispersion(late, late) == 0.0
+    # Slots begin half a gap before an arrival: none of these two leaves its own.
+    for k, by in ((9, 0.49), (10, -0.49)):
+        assert dispersion([at + by if at == k else at for at in plan], plan) == 0.0
     assert dispersion([at - 0.4 for at in plan], plan) == dispersion([at + 0.4 for at in plan], plan) == 0.0
 
 

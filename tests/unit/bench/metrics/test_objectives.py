@@ -58,6 +58,7 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
         ("error_rate<1%", "error_rate", None, "<", 0.01, "share"),
         ("error_rate<0.01", "error_rate", None, "<", 0.01, "share"),
         ("goodput>=95%", "goodput", None, ">=", 0.95, "share"),
+        ("goodput>=100%", "goodput", None, ">=", 1.0, "share"),
         ("Goodput > 0.5", "goodput", None, ">", 0.5, "share"),
         ("output_tokens_per_s>1000", "output_tokens_per_s", None, ">", 1000, "1/s"),
         ("wer:mean<5%", "wer", "mean", "<", 0.05, ""),
@@ -89,6 +90,7 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
         ("requests_per_s>5ms", "takes no 'ms'"),
         ("ttft:p99<500", "ttft needs a unit: write 500ms, 500s or 500us"),
         ("error_rate<5", "5 without a unit is 500% of all requests: write 5%"),
+        ("error_rate<1", "1 without a unit is 100% of all requests: write 1%"),
         ("error_rate<101%", "101% is more than all requests"),
         ("goodput>=95", "95 without a unit is 9500% of all requests: write 95%"),
         ("goodput>=5/s", "'/s' is not a unit of goodput; use 95% or 0.95"),
@@ -175,6 +177,12 @@ def test_a_token_metric_is_held_against_the_requests_own_tokens(stat: str, value
     record = made_record(chunks_ms=(50, 60, 80))
     assert meets_all(record, parse([f"itl:{stat}<={value}ms"]))
     assert not meets_all(record, parse([f"itl:{stat}<{value}ms"]))
+
+
+def test_each_request_is_held_against_its_own_gaps() -> None:
+    rows = [made_record(index, chunks_ms=(50, 50 + gap, 50 + 2 * gap)) for index, gap in enumerate((10, 30, 20, 40))]
+    table = table_of(made_record(9, chunks_ms=(50,)), *rows)
+    assert meet_all(table, parse(["itl:max<25ms"])).tolist() == [True, True, False, True, False]
 
 
 def test_a_metric_that_a_request_does_not_have_breaks_no_limit() -> None:

@@ -27,6 +27,7 @@ from bench.metrics.window import Window
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
 from bench.results.summary import Change
+from bench.statistics.intervals import TooFew
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.results import known
 from tests.support.tables import ints, table_of
@@ -277,14 +278,13 @@ def test_a_number_is_known_to_half_its_interval() -> None:
     mean = PrecisionGoal("ttft", "mean", 0.1)
     alternating = [9.0, 11.0] * 50
     known = known_to(mean, alternating)
-    assert known.reach is not None
     # Worth 50 values, 41.7 certain ones: 2.091 standard errors of 1.005 / sqrt(41.7), with 19.8 degrees of freedom.
     assert known.reach == pytest.approx(2.0872 * 1.00504 / math.sqrt(2500 / 60) / 10, rel=1e-3)
     assert known_to(mean, [0.0] * 100).reach == 0.0
-    few = known_to(PrecisionGoal("ttft", "p99", 0.1), [1.0] * 30)
-    assert (few.reach, few.needed) == (None, 368)
-    nothing = known_to(mean, [])
-    assert (nothing.reach, nothing.independent) == (None, 0.0)
+    few, nothing = known_to(PrecisionGoal("ttft", "p99", 0.1), [1.0] * 30), known_to(mean, [])
+    assert isinstance(few.reach, TooFew)
+    assert isinstance(nothing.reach, TooFew)
+    assert (few.reach.needed, nothing.reach.effective) == (368, 0.0)
     around_zero = known_to(mean, [-1.0, 1.0] * 50)
     assert around_zero.reach == math.inf
 

@@ -38,7 +38,7 @@ def _page_data(records: list[RequestRecord]) -> PageData:
 
 def test_the_quantiles_of_the_gaps_of_a_second_are_within_one_percent() -> None:
     itl = _page_data([made_record(gap, chunks_ms=(10, 10 + gap)) for gap in range(1, 102)]).itl_ms
-    assert [of[0] for of in (itl.p50, itl.p90, itl.p99)] == pytest.approx([51, 91, 100], rel=0.02)
+    assert [of[0] for of in (itl.p50, itl.p90, itl.p99, itl.mean)] == pytest.approx([51, 91, 100, 51], rel=0.02)
 
 
 def test_every_value_lies_in_its_bin_and_within_one_percent_of_its_representative() -> None:
@@ -98,12 +98,14 @@ def test_a_value_stands_in_the_second_in_which_it_came() -> None:
     at = {metric: [sum(counts.values()) for counts in steps] for metric, steps in found.histograms.items()}
     assert at == {"itl_ms": [0, 2, 1], "ttft_ms": [1, 0, 0], "tpot_ms": [0, 0, 1], "e2el_ms": [0, 0, 1]}
     assert found.itl_ms.p50[1] == pytest.approx(750, rel=RELATIVE_ERROR)
-    assert found.itl_ms.p50[0] is None
+    assert (found.itl_ms.p50[0], found.itl_ms.mean[0]) == (None, None)
 
 
 def test_the_tokens_of_one_chunk_share_its_time_and_its_gap() -> None:
     record = made_record(0, chunks_ms=(100, 400, 1_200), tokens=(1, 3, 2), n=6)
-    (first, second) = _page_data([record]).histograms["itl_ms"]
+    found = _page_data([record])
+    assert found.itl_ms.mean == [pytest.approx(100, rel=RELATIVE_ERROR), pytest.approx(400, rel=RELATIVE_ERROR)]
+    (first, second) = found.histograms["itl_ms"]
     assert list(first.values()) == [3]
     assert [representative(number) / NS_PER_MS for number in first] == [pytest.approx(100, rel=RELATIVE_ERROR)]
     assert list(second.values()) == [2]

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 
 from bench.accuracy.join import Pair
 from bench.accuracy.truth import stamped_values, true_values
+from bench.clock import NS_PER_S
 from bench.metrics import audio_metrics
 from bench.metrics.catalog import REQUEST_METRICS
-from bench.records import RequestRecord, checked
+from bench.records import Outcome, RequestRecord, checked
 from bench.records.record_table import RecordTable
+from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.tables import value_of
 
 RATE = 48_000
 SENT_MS = 100
@@ -76,6 +79,53 @@ def test_there_is_a_pause_before_each_chunk_but_the_first_at_most() -> None:
     late = RecordTable([spoken([50, 250], [100, 100], chunk_bound_ns=tuple(START_NS + ms * MS for ms in (50, 230)))])
     rtf = REQUEST_METRICS["rtf"]  # 230 to 250 ms for 200 ms of audio.
     assert [ends.tolist() for ends in rtf.bounds(late, rtf.of(late))] == [[pytest.approx(1.15)], [pytest.approx(1.25)]]
+
+
+def test_a_pause_is_longer_than_a_nanosecond_and_the_rounding_of_a_length_is_none() -> None:
+    for late_ns, stalls in ((0, 0), (1, 0), (2, 1), (3, 1)):
+        # A byte plays for a ns: two of 10, the second after 10 and so many more.
+        at = (START_NS + 50, START_NS + 60 + late_ns)
+        record = replace(spoken([1, 2], [0, 0]), chunk_ns=at, chunk_audio_bytes=(10, 10), audio_bytes_per_s=NS_PER_S)
+        found = values_of(record)
+        assert (found["playback_stall"], found["playback_stalls"]) == (pytest.approx(late_ns / MS), stalls)
+
+
+@pytest.mark.parametrize(
+    ("fields", "length_s"),
+    [
+        ({"audio_bytes_per_s": 1, "audio_bytes": 1}, 1.0),
+        ({"audio_bytes_per_s": 2, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 1.5),
+        ({"audio_bytes_per_s": 2, "audio_bytes": 0, "audio_sent_ns": 1}, 1e-9),
+        ({"audio_bytes_per_s": 0, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 7.0),
+        ({"audio_bytes_per_s": None, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 7.0),
+        ({"audio_bytes_per_s": 0, "audio_bytes": 3, "audio_sent_ns": 0}, None),
+        ({"audio_bytes_per_s": 0, "audio_bytes": 3}, None),
+        ({"audio_bytes_per_s": 2, "audio_bytes": 3, "outcome": Outcome.RESET}, None),
+    ],
+)
+def test_the_length_of_audio_is_that_of_what_was_received_else_of_what_was_sent(
+    fields: dict[str, Any], length_s: float | None
+) -> None:
+    assert value_of(audio_metrics.audio_s, made_record(**fields)) == length_s
+
+
+def test_a_reply_without_audio_among_others_with_it_has_no_first_audio_and_waits_for_none() -> None:
+    silent = replace(spoken([50], [10]), chunk_kind="c", chunk_audio_bytes=(0,))
+    still = replace(spoken([50], [10]), audio_bytes_per_s=0)
+    slow = replace(spoken([50, 3_050], [2_000, 1_000]), chunk_audio_bytes=(2, 1), audio_bytes_per_s=1)
+    table = RecordTable([silent, spoken([50], [10]), still, slow])
+    for name, values in {
+        "ttfa": [None, 50, 50, 50], "playback_stall": [None, 0, None, 1_000], "playback_stalls": [None, 0, None, 1],
+    }.items():  # fmt: skip
+        assert [x if x == x else None for x in REQUEST_METRICS[name].of(table).tolist()] == values
+
+
+def test_a_pause_of_less_than_a_millisecond_is_one_for_certain() -> None:
+    # The second is late by 20 ms, 0.5 ms at the least.
+    record = spoken([50, 170], [100, 100], chunk_bound_ns=(None, START_NS + round(150.5 * MS)))
+    stalls = REQUEST_METRICS["playback_stalls"]
+    table = RecordTable([record])
+    assert [ends.tolist() for ends in stalls.bounds(table, stalls.of(table))] == [[1], [1]]
 
 
 SHAPES = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 300), st.integers(0, 80)), min_size=1, max_size=9)

@@ -14,6 +14,7 @@ from bench.errors import UsageError
 from bench.metrics.precision import Judge, Known, Look, PrecisionGoal, known_to, look_times, parse_one
 from bench.metrics.sureness import of_requests
 from bench.records import Outcome, RequestRecord
+from bench.statistics.intervals import Interval, TooFew, mean_interval
 from tests.support.made_records import START_NS, made_record
 from tests.support.results import known
 from tests.support.tables import table_of
@@ -137,6 +138,21 @@ def test_a_look_that_fails_between_two_begins_again() -> None:
     assert [watching.look(100).enough, watching.look(122).enough] == [False, True]
 
 
+def test_every_goal_must_be_reached() -> None:
+    watching = Judge([parse_one("ttft:p50=10%"), parse_one("ttft:p90=0.1%")])
+    watching.add(table_of(*ended(100.0 + i % 30 for i in range(400))))
+    assert [one.reached for one in watching.look(60).known] == [True, False]
+    assert not watching.look(80).enough
+
+
+def test_no_time_is_below_zero_though_the_interval_of_a_mean_may_begin_there() -> None:
+    values = [0.0] * 30 + [31.0]
+    found = mean_interval(values)
+    assert isinstance(found, Interval)
+    assert found.low < 0
+    assert known_to(parse_one("ttft:mean=10%"), values).reach == pytest.approx(found.high / 2)  # The mean is 1.
+
+
 def test_the_interval_is_the_one_of_the_report() -> None:
     draw = Random(5)
     values = [draw.lognormvariate(3, 0.4) for _ in range(900)]
@@ -155,18 +171,19 @@ def test_the_interval_is_the_one_of_the_report() -> None:
 def test_too_few_independent_values_never_end_a_run() -> None:
     # Alike to a thousandth, but p90 takes 36 independent values, and a mean 10.
     values = [100.0 + 0.01 * (i % 3) for i in range(30)]
-    assert judge("ttft:p90=50%", ended(values)).look(60).known == (Known("ttft:p90", 0.5, None, 20.0, 36),)
+    (few,) = judge("ttft:p90=50%", ended(values)).look(60).known
+    assert str(few) == "ttft:p90 has too few independent values (20 of 36)"
     slow = [100.0 + i for i in range(200)]
     known = judge("ttft:mean=90%", ended(slow)).look(60).known[0]
-    assert known.reach is None
-    assert known.independent < known.needed == 10
-    assert str(known) == f"ttft:mean has too few independent values ({known.independent:.0f} of 10)"
+    assert isinstance(known.reach, TooFew)
+    assert known.reach.effective < known.reach.needed == 10
+    assert not known.reached
 
 
 def test_no_request_gives_too_few_values_and_no_time() -> None:
     nothing = judge("ttft:p90=10%", [])
     assert nothing.run_s(START_NS) == 0
-    assert nothing.look(60).known[0].reach is None
+    assert str(nothing.look(60).known[0]) == "ttft:p90 has too few independent values (0 of 36)"
 
 
 def test_the_warm_up_and_failed_requests_do_not_count() -> None:

@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
-from bench.metrics.quantile import QUANTILES, describe, quantile
+from bench.metrics.quantile import QUANTILES, describe, lower_quantiles, quantile
 from bench.results.base import to_plain
 
+INF = float("inf")
 DURATIONS = st.lists(st.integers(0, 10**12), min_size=1, max_size=300)
 
 
@@ -26,6 +27,33 @@ def test_the_p99_of_a_hundred_values_is_not_their_maximum() -> None:
 def test_no_values_have_no_quantile() -> None:
     with pytest.raises(ValueError, match="no values"):
         quantile([], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "p", "expected"),
+    [
+        ([1.0, INF], 0.0, 1.0),
+        ([1.0, INF], 0.5, INF),
+        ([INF, INF], 0.5, INF),
+        ([1.0, 2.0, INF], 0.5, 2.0),
+        ([1.0, 2.0, INF], 1.0, INF),
+    ],
+)
+def test_values_without_a_bound_leave_the_quantiles_below_them_alone(
+    values: list[float], p: float, expected: float
+) -> None:
+    assert quantile(values, p) == expected
+
+
+def test_lower_quantiles_come_from_the_highest_down() -> None:
+    assert lower_quantiles("p95") == ["p90", "p75", "p50"]
+    assert lower_quantiles("p50") == []
+
+
+def test_the_spread_of_many_values_is_exact() -> None:
+    # Of as many 1s as 3s, each is 1 from the mean.
+    n = 20_000
+    assert describe([1.0] * n + [3.0] * n).std == (2 * n / (2 * n - 1)) ** 0.5
 
 
 def test_statistics_are_those_of_numpy() -> None:

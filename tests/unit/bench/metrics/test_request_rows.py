@@ -52,6 +52,9 @@ def test_a_row_has_times_from_the_start_of_the_run_and_none_for_what_did_not_hap
     )
     assert [never[name] for name in nothing] == [None] * len(nothing)
     assert (never["output_tokens"], never["token_chunks"], never["inputs"]) == (None, 0, 3)
+    (once,) = request_rows(table_of(made_record(chunks_ms=(40,), draft_steps=5, acceptance=(3,))), START_NS)
+    assert (once["first_token_s"], once["draft_steps"]) == (0.04, 5)
+    assert "acceptance" not in once
 
 
 def test_users_who_all_left_before_the_end_of_a_part_are_missing_until_then() -> None:
@@ -65,6 +68,12 @@ def test_users_who_all_left_before_the_end_of_a_part_are_missing_until_then() ->
     # A request that began in one part and ends in the next is in flight in both.
     over = list(_users_off(parts, [([0, 12 * S, 20 * S], [12 * S, 20 * S, 21 * S])], 0))
     assert [off.share for off in over] == pytest.approx([0.0, 0.0])
+    # So is one that began before the first part.
+    before = list(_users_off(parts, [([-S, 3 * S, 20 * S], [3 * S, 20 * S, 21 * S])], 0))
+    assert [off.share for off in before] == pytest.approx([0.0, 0.0])
+    # The last request began with the second part: nothing is known of it.
+    (first,) = _users_off(parts, [([0, 10 * S], [10 * S, 11 * S])], 0)
+    assert first.share == 0.0
 
 
 @pytest.mark.parametrize(("whole", "share"), [(True, [2 / 4, 1 / 2]), (False, [1 / 4, 0.0])])

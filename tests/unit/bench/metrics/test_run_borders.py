@@ -17,6 +17,7 @@ from bench.metrics.window import Window, describe_window
 from bench.results.base import to_plain
 from bench.results.numbers import Goodput, Statistics
 from bench.results.series import Series
+from bench.statistics.intervals import TooFew
 from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
@@ -134,15 +135,20 @@ def test_requests_that_are_made_of_themselves_have_no_rate_of_tokens() -> None:
 
 @pytest.mark.parametrize(
     ("objective", "limits"),
-    [("error_rate<1%", (True, False)), ("goodput>=95% e2el:p99<1s", (False, True)), ("e2el:p99<1s", (False, False))],
+    [
+        ("error_rate<1%", (True, False, False)),
+        ("error_rate<1% goodput>=95% e2el:p99<1s", (True, True, True)),
+        ("goodput>=95% e2el:p99<1s", (False, True, True)),
+        ("e2el:p99<1s", (False, False, True)),
+    ],
 )
 def test_the_interval_of_a_share_is_asked_for_by_an_objective_that_speaks_of_it(
-    objective: str, limits: tuple[bool, bool]
+    objective: str, limits: tuple[bool, bool, bool]
 ) -> None:
     facts = RunFacts(
         mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1, objectives=parse(objective.split())
     )
-    assert (facts.limits_errors, facts.limits_goodput) == limits
+    assert (facts.limits_errors, facts.limits_goodput, facts.has_latency_objectives) == limits
 
 
 def test_a_run_of_nothing_has_no_rates() -> None:
@@ -174,8 +180,9 @@ def test_how_well_a_number_is_known_is_said_in_words() -> None:
     known = Known("TTFT p99", 0.05, 0.05)
     assert known.reached
     assert not Known("x", 0.05, 0.0501).reached
-    assert not Known("x", 0.05, None).reached
-    assert str(Known("x", 0.05, None, 12.4, 368)) == "x has too few independent values (12 of 368)"
+    few = Known("x", 0.05, TooFew(12.4, 368, 999))
+    assert not few.reached
+    assert str(few) == "x has too few independent values (12 of 368)"
     assert str(Known("x", 0.05, math.inf)) == "x has an interval without a bound"
     assert str(known) == "TTFT p99 is known to ±5.0%"
     assert str(Look(60.4, (known,), True)) == "TTFT p99 is known to ±5.0% after 60 s; asked for 5%"

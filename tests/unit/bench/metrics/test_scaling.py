@@ -108,4 +108,20 @@ def test_without_objectives_no_answer_is_slow_and_who_left_is_not_lost() -> None
     left = made_record(sent_ms=10, chunks_ms=(), outcome=Outcome.CANCELLED)
     found = scaling(good(0, 9_000.0), left, slo=())
     assert (found.times, found.lost, found.good, found.limits) == ([], 0, [1], [])
-    assert scaling().t_s == []
+    nothing = Scaling(limits=[], times=[], lost_s=0, lost=0, t_s=[], good=[], slow=[], refused=[], failed=[])
+    assert scaling(slo=()) == scaling(left, slo=()) == nothing
+    assert scaling(slo=("ttft:p90<100ms", "error_rate<1%")).limits == ["ttft:p90<100ms"]
+
+
+def test_times_are_in_the_order_of_their_starts_whichever_address_answered_first() -> None:
+    found = scaling(
+        good(0, target="a"), refused(100, target="b"), refused(300, target="a"), good(400, target="a"),
+        good(900, target="b"), by_target=True,
+    )  # fmt: skip
+    assert [(time.target, time.start_s, time.end_s) for time in found.times] == [("b", 0.1, 0.95), ("a", 0.3, 0.45)]
+    assert found.lost_s == pytest.approx(0.85)  # That of "a" lies in that of "b".
+
+
+def test_an_answer_to_a_request_of_the_same_moment_as_the_last_refusal_shows_that_a_server_was_ready() -> None:
+    (time,) = scaling(refused(1000), good(1000)).times
+    assert (time.not_ready_s, time.ready_s) == (1.0, 1.05)
