@@ -146,7 +146,7 @@ def test_what_records_cannot_tell_is_counted_table_by_table() -> None:
     readings = Readings()
     for index, chunks_ms in enumerate(((), (50,), (50, 60))):
         readings.add(table_of(made_record(index, chunks_ms=chunks_ms, tokens=None, n=2)))
-    assert readings.without == {"counted": 3, "counted content": 3, "retokenised": 2}
+    assert +readings.without == {"counted": 3, "counted content": 3, "retokenised": 2}
 
 
 def test_gaps_that_depend_on_unknown_tokens_are_not_told() -> None:
