@@ -79,21 +79,19 @@ class _Drafts:
 
     def __init__(self) -> None:
         self._replies = self._tokens = self._accepted = 0
-        self._counted_replies = self._steps = self._accepted_of_steps = 0
-        self._position_steps = 0
+        self._steps = self._accepted_of_steps = self._position_steps = 0
+        self._tell_steps = False
         self._at: list[int] = []
 
     def add(self, table: RecordTable) -> None:
         (said, drafts), (judged, accepted) = table.known("draft_tokens"), table.known("accepted_tokens")
         rows = said & judged
-        if not rows.any():
-            return
         self._replies += int(rows.sum())
         self._tokens += int(drafts[rows].sum())
         self._accepted += int(accepted[rows].sum())
         counted, steps = table.known("draft_steps")
         rows &= counted
-        self._counted_replies += int(rows.sum())
+        self._tell_steps |= bool(rows.any())
         self._steps += int(steps[rows].sum())
         self._accepted_of_steps += int(accepted[rows].sum())
         acceptance = table.column("acceptance")
@@ -106,7 +104,7 @@ class _Drafts:
         """Returns None if no reply reports it."""
         if not self._replies:
             return None
-        steps = self._steps if self._counted_replies else None
+        steps = self._steps if self._tell_steps else None
         return SaidDrafts(
             replies=self._replies,
             steps=steps,

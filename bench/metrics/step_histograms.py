@@ -8,8 +8,10 @@ in width when there are more than 400 of them.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
+from itertools import accumulate
 
 import numpy as np
 
@@ -25,25 +27,23 @@ PER_OCTAVE = 40
 BORDERS = tuple(math.ceil(FINE_PER_OCTAVE * (2 ** (k / PER_OCTAVE) - 1)) for k in range(PER_OCTAVE + 1))
 """Where the bins of an octave begin, in fine bins; the last one is the end of the octave."""
 
-_BIN_OF_FINE = tuple(sum(border <= fine for border in BORDERS) - 1 for fine in range(FINE_PER_OCTAVE))
-_BIN_OF_FINES = np.array(_BIN_OF_FINE)
+_BIN_OF_FINE = np.searchsorted(BORDERS, np.arange(FINE_PER_OCTAVE), side="right") - 1
 _MOST_BINS = 256 * PER_OCTAVE
 """A float32 has 256 octaves, the sign left out."""
 _BIAS = 127
 """Of the exponent of a float32."""
 
 
-def bin_of(fine: int) -> int:
-    """The bin that a bin of `histogram` lies in."""
-    octave, within = divmod(fine, FINE_PER_OCTAVE)
-    return octave * PER_OCTAVE + _BIN_OF_FINE[within]
+def bins_of(fine: Ints) -> Ints:
+    """The bins that bins of `histogram` lie in."""
+    octaves, within = np.divmod(fine, FINE_PER_OCTAVE)
+    bins: Ints = octaves * PER_OCTAVE + _BIN_OF_FINE[within]
+    return bins
 
 
 def coarse(fine: Mapping[int, int]) -> dict[int, int]:
     """Counts by bin of `histogram` as counts by bin, ascending."""
-    numbers = np.fromiter(fine, np.int64, len(fine))
-    octaves, within = np.divmod(numbers, FINE_PER_OCTAVE)
-    found, places = np.unique(octaves * PER_OCTAVE + _BIN_OF_FINES[within], return_inverse=True)
+    found, places = np.unique(bins_of(np.fromiter(fine, np.int64, len(fine))), return_inverse=True)
     counts = np.bincount(places, np.fromiter(fine.values(), np.float64, len(fine)), len(found))
     return dict(zip(found.tolist(), counts.astype(np.int64).tolist(), strict=True))
 
@@ -63,18 +63,10 @@ def representative(number: int) -> float:
 def quantile(counts: Mapping[int, int], p: float) -> float:
     """The quantile of order p, by the definition of `quantile.quantile`, within RELATIVE_ERROR."""
     ordered = sorted(counts)
-    position = (sum(counts.values()) - 1) * p
+    ends = [*accumulate(counts[number] for number in ordered)]
+    position = (ends[-1] - 1) * p
     below = math.floor(position)
-
-    def at(rank: int) -> float:
-        seen = 0
-        for number in ordered:
-            seen += counts[number]
-            if rank < seen:
-                return representative(number)
-        return representative(ordered[-1])
-
-    low, high = at(below), at(math.ceil(position))
+    low, high = (representative(ordered[bisect_right(ends, rank)]) for rank in (below, math.ceil(position)))
     return low + (high - low) * (position - below)
 
 
@@ -89,8 +81,7 @@ class StepHistograms:
         """Add values with their times, in any order."""
         if not len(times_ns):
             return
-        fine = bins_of_array(values)
-        bins = fine // FINE_PER_OCTAVE * PER_OCTAVE + np.array(_BIN_OF_FINE)[fine % FINE_PER_OCTAVE]
+        bins = bins_of(bins_of_array(values))
         steps = times_ns // self.width_ns
         first = int(steps.min())
         for key, n in counted((steps - first) * _MOST_BINS + bins).items():

@@ -68,7 +68,7 @@ class TokenGaps:
     def _closing(self) -> Ints:
         """The token chunks at which a pause can end or begin: the first of a reply, and each with tokens of its own."""
         chunks = self._chunks
-        begins = np.append(True, np.diff(chunks.row) > 0) if len(chunks.row) else np.zeros(0, dtype=np.bool_)
+        begins = np.diff(chunks.row, prepend=-1) > 0
         rows = self._table.ok & ~self.is_itl
         return np.flatnonzero(rows[chunks.row] & (begins | (chunks.tokens > 0)))
 

@@ -68,7 +68,6 @@ class TokenTimes:
     def __init__(self, seed: int, exact_limit: int = EXACT_LIMIT) -> None:
         self._exact_limit = exact_limit
         self._held = 0
-        self._folded = False
         self._slices: dict[int, _Slice] = {}
         self._width_ns = _FIRST_WIDTH_NS
         self._key = seed.to_bytes(16, "big", signed=True)
@@ -137,8 +136,7 @@ class TokenTimes:
         return self._new_slice(key) if piece is None else piece
 
     def _fold_if_many(self, piece: _Slice) -> None:
-        self._folded = self._folded or self._held > self._exact_limit
-        if self._folded:
+        if self._held > self._exact_limit:
             for part in piece.parts():
                 part.fold()
 
@@ -205,7 +203,7 @@ class TokenTimes:
 
     def _merged(self, from_ns: int | None, *parts: int) -> LogHistogram:
         result = LogHistogram()
-        if self._folded:
+        if self._held > self._exact_limit:
             result.fold()
         for key, piece in self._slices.items():
             if from_ns is None or key * self._width_ns >= from_ns:

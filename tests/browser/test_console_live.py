@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from bench.metrics.histogram import bins_of_array
-from bench.metrics.step_histograms import bin_of
+from bench.metrics.step_histograms import bins_of
 from bench.run_files.run_directory import LIVE, RunDirectory
 from tests.support.console_walk import opened
 from tests.support.made_tasks import made_run
@@ -33,8 +33,8 @@ VALUES = """key => CHARTS.find(chart => chart.figure.id === `chart-${key}`).data
 
 
 def times(ms: float) -> dict[str, Any]:
-    (fine,) = bins_of_array(np.array([ms * 1e6]))
-    return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [bin_of(int(fine)), 10]}
+    (number,) = bins_of(bins_of_array(np.array([ms * 1e6]))).tolist()
+    return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [number, 10]}
 
 
 def line(second: int, **changes: Any) -> bytes:

@@ -33,7 +33,7 @@ class Marks:
     def __init__(self, table: RecordTable) -> None:
         content = table.chunk_kind == ord("c")
         row = table.chunk_row
-        beside = content[1:] & content[:-1] & (row[1:] == row[:-1])
+        beside = content[1:] & content[:-1] & (np.diff(row) == 0)
         inner = np.append(beside, False) & np.append(False, beside) if len(row) else content
         self._rows = len(table)
         self._at = np.flatnonzero(~inner)
@@ -41,7 +41,7 @@ class Marks:
         self._kind = table.chunk_kind[self._at]
         self._ns = table.chunk_ns[self._at]
         self._sizes = table.sizes
-        self._last_of_row = np.append(np.diff(self._row) > 0, True) if len(self._row) else np.zeros(0, dtype=np.bool_)
+        self._last_of_row = np.diff(self._row, append=len(table)) > 0
 
     def _is(self, letters: str) -> Mask:
         among = np.zeros(256, dtype=np.bool_)
@@ -98,14 +98,14 @@ class Marks:
         return self._lengths(of_kind, of_tokens), self._lengths(of_tokens, of_kind)
 
     def _next(self, marked: Mask) -> Ints:
-        """The marked chunk behind each marked chunk of a response; -1 for the last one, and for others."""
-        at, behind = np.flatnonzero(marked), np.full(len(self._at), -1, dtype=np.int64)
+        """The marked chunk behind each marked chunk of a response; 0 for the last one, and for others."""
+        at, behind = np.flatnonzero(marked), np.zeros(len(self._at), dtype=np.int64)
         within = self._row[at[:-1]] == self._row[at[1:]]
         behind[at[:-1][within]] = at[1:][within]
         return behind
 
     def _lengths(self, behind: Ints, other: Ints) -> Ints:
         """The gaps to the chunks behind that are not behind them in the other order."""
-        begin = np.flatnonzero((behind >= 0) & (behind != other))
+        begin = np.flatnonzero((behind > 0) & (behind != other))
         lengths: Ints = self._ns[behind[begin]] - self._ns[begin]
         return lengths

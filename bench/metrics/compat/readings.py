@@ -71,7 +71,7 @@ class OtherGaps:
         """Add the gaps that only this kind has (`more`), and the gaps between tokens that it lacks (`less`)."""
         for part, gaps in ((self._more, more), (self._less, less)):
             part.extend(gaps)
-            if part.exact and part.count > _HELD_EXACTLY:
+            if part.count > _HELD_EXACTLY:
                 part.fold()
 
     def over(self, between_tokens: LogHistogram) -> LogHistogram:
@@ -105,10 +105,8 @@ class Readings:
     def add(self, table: RecordTable) -> None:
         """Records, in any order; failed and unsent requests are passed over."""
         table = table.where(table.ok & table.has("sent_ns"))
-        row, n = self.requests, len(table)
-        if not n:
-            return
-        self.requests += n
+        row = self.requests
+        self.requests += len(table)
         end_ns = table.ints("end_ns") - table.ints("sent_ns")
         sent_ns, chunks, marks = table.ints("sent_ns"), table.token_chunks, Marks(table)
         streamed, has_text = table.sizes > 0, chunks.counts > 0
@@ -147,8 +145,6 @@ class Readings:
         has_content = np.where(all_content, has_count, table.has_chunk_tokens)
         self._put("counted", row, has_count, counted - n)
         self._put("counted content", row, has_content, np.where(all_content, counted, content.astype(np.int64)) - n)
-        if sources["usage"].all():
-            return
         streamed, by_usage = table.sizes > 0, sources["usage"]
         has_asked, asked = table.known("output_tokens_asked")
         counts: tuple[tuple[Tokens, Mask, Ints], ...] = (

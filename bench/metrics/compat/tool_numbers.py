@@ -65,7 +65,7 @@ class ToolNumbers:
             "ttft_ms": self._ttft(tool),
             "e2el_ms": self._e2el(tool),
             "tpot_ms": None if tool.tpot is None else self._per_token(tool.tpot, tool),
-            "itl_ms": self._itl(tool),
+            "itl_ms": None if tool.itl is None else self._itl(tool.itl, tool),
         }
         missing = {name: _NOT_PRINTED for name in values if getattr(tool, name.removesuffix("_ms")) is None}
         without = self._readings.without
@@ -74,8 +74,8 @@ class ToolNumbers:
         for name, found in values.items():
             if found is not None and not found["n"]:
                 missing.setdefault(name, _NONE)
-        differences = self._differences(tool, values, n, missing, ours)
         told = {name: None if name in missing else found for name, found in values.items()}
+        differences = self._differences(tool, told, n, ours)
         for name, found in told.items():
             if found is not None:
                 told[name], unknown = _as_known(found, ours.latency[_same_times(tool, name)])
@@ -92,28 +92,21 @@ class ToolNumbers:
             differences=differences,
         )
 
-    def _differences(
-        self,
-        tool: Tool,
-        values: Mapping[str, Numbers | None],
-        n: int,
-        missing: Mapping[str, str],
-        ours: OurNumbers,
-    ) -> list[str]:
+    def _differences(self, tool: Tool, told: Mapping[str, Numbers | None], n: int, ours: OurNumbers) -> list[str]:
         """A sentence for each number that differs from ours in this run because it is another kind of number."""
         said = []
         for name, sentence in tool.differs.items():
-            found = values.get(name)
+            found = told.get(name)
             if name == "output_tokens":
                 differs = _differ(n, ours.output_tokens)
-            elif found is None or name in missing:
+            elif found is None:
                 continue
             else:
                 differs = any(_differ(found[stat], ours.latency[name].of(stat)) for stat in STATS)
             if differs:
                 said.append(sentence)
         if tool.quantiles == "rank" and any(
-            found is not None and _differ(found["p99"], ours.latency[name].p99) for name, found in values.items()
+            found is not None and _differ(found["p99"], ours.latency[name].p99) for name, found in told.items()
         ):
             said.append(_RANKS)
         if self._readings.without[tool.tokens]:
@@ -158,13 +151,13 @@ class ToolNumbers:
             self._known[key] = compute()
         return self._known[key]
 
-    def _itl(self, tool: Tool) -> Numbers | None:
-        if tool.itl is None or isinstance(tool.itl, PerToken):
-            return None if tool.itl is None else self._per_token(tool.itl, tool)
-        if tool.itl not in self._gaps:
-            histogram = self._readings.gaps(tool.itl, self._between_tokens)
-            self._gaps[tool.itl] = histogram, histogram.snapshot()
-        histogram, snapshot = self._gaps[tool.itl]
+    def _itl(self, rule: PerToken | Gaps, tool: Tool) -> Numbers:
+        if isinstance(rule, PerToken):
+            return self._per_token(rule, tool)
+        if rule not in self._gaps:
+            histogram = self._readings.gaps(rule, self._between_tokens)
+            self._gaps[rule] = histogram, histogram.snapshot()
+        histogram, snapshot = self._gaps[rule]
         if not snapshot.n:
             return _nothing()
         found = {
@@ -191,7 +184,7 @@ def _same_times(tool: Tool, name: str) -> str:
 
 def _as_known(found: Numbers, ours: Metric) -> tuple[Numbers, list[str]]:
     """The numbers without those that the stamps do not tell, and the names of these."""
-    unknown = [stat for stat in STATS if found[stat] is not None and meaningless(ours, stat)]
+    unknown = [stat for stat in STATS if meaningless(ours, stat)]
     return found | dict.fromkeys(unknown), unknown
 
 

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.metrics.compat import TOOLS, Readings, tool_numbers
+from bench.metrics.compat import TOOLS, OurNumbers, Readings, tool_numbers
 from bench.metrics.compat.readings import NEVER, OffsetColumn, OtherGaps
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.numbers import Metric
 from tests.support.changed import replace
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.results import filled
 from tests.support.tables import ints, table_of
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
@@ -78,6 +80,20 @@ TOKENS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
         {"output_tokens_from": "chunks", "output_tokens": 3, "output_tokens_counted": None, "chunk_tokens": None},
         {"vllm": 6, "vllm_python": 3, "aiperf": 3, "guidellm": 3, "sglang": 6, "genai_bench": 3, "llmperf": 3},
     ),
+    "without usage, in one piece": (
+        {"output_tokens_from": "tokenizer", "output_tokens": 4, "chunk_ns": (), "chunk_kind": "", "chunk_tokens": ()},
+        {"vllm": 4, "guidellm": 4, "sglang": 6},
+    ),
+    "without usage, in one chunk": (
+        {
+            "output_tokens_from": "tokenizer",
+            "output_tokens": 4,
+            "chunk_ns": (START_NS + 50 * MS,),
+            "chunk_kind": "c",
+            "chunk_tokens": (4,),
+        },
+        {"vllm": 1, "guidellm": 1, "sglang": 6},
+    ),
     "without usage, nothing asked": (
         {
             "output_tokens_from": "chunks",
@@ -100,15 +116,45 @@ def test_output_tokens_come_from_where_the_tool_takes_them(name: str) -> None:
 def test_a_count_that_no_record_has_is_said_and_another_stands_in() -> None:
     printed = printed_by_tools([replace(ALL, output_tokens_counted=None), ALL])
     assert printed["aiperf"]["output_tokens"] == 5 + 4
-    assert any("1 of 2 requests have no count" in sentence for sentence in printed["aiperf"]["differences"])
+    assert any(
+        sentence.startswith("Output tokens: 1 of 2 requests have no count")
+        for sentence in printed["aiperf"]["differences"]
+    )
     assert not any("no count" in sentence for sentence in printed["vllm"]["differences"])
 
 
+@pytest.mark.parametrize(
+    ("kinds", "tokens", "gaps_ms"),
+    [("cc", (2, 2), [0, 15, 0]), ("tcc", (1, 1, 1), [5]), ("ccc", (1, 1, 1), [15, 5]), ("cf", (1, 1), [])],
+)
+def test_each_token_of_content_comes_with_its_chunk(kinds: str, tokens: tuple[int, ...], gaps_ms: list[float]) -> None:
+    record = made_record(chunks_ms=(50, 65, 70)[: len(kinds)], kinds=kinds, tokens=tokens)
+    itl = printed_by_tools([record])["inference_perf"]["itl_ms"]
+    assert (None if itl is None else (itl["n"], itl["mean"])) == (
+        (len(gaps_ms), pytest.approx(sum(gaps_ms) / len(gaps_ms))) if gaps_ms else None
+    )
+
+
+def test_a_count_by_usage_is_read_beside_others() -> None:
+    printed = printed_by_tools([ALL, replace(ALL, output_tokens_from="tokenizer", output_tokens=4)])
+    assert {tool: printed[tool]["output_tokens"] for tool in ("vllm", "guidellm", "genai_bench")} == {
+        "vllm": 5 + 6, "guidellm": 5 + 3, "genai_bench": 5 + 4,
+    }  # fmt: skip
+
+
+def test_what_records_cannot_tell_is_counted_table_by_table() -> None:
+    readings = Readings()
+    for index, chunks_ms in enumerate(((), (50,), (50, 60))):
+        readings.add(table_of(made_record(index, chunks_ms=chunks_ms, tokens=None, n=2)))
+    assert +readings.without == {"counted": 3, "counted content": 3, "retokenised": 2}
+
+
 def test_gaps_that_depend_on_unknown_tokens_are_not_told() -> None:
-    printed = printed_by_tools([replace(ALL, chunk_tokens=None), ALL])["inference_perf"]
-    assert printed["itl_ms"] is None
-    assert printed["missing"]["itl_ms"].startswith("1 of 2 requests")
-    assert printed["ttft_ms"]["p50"] == 60
+    printed = printed_by_tools([replace(ALL, chunk_tokens=None), ALL])
+    missing = {tool: row["missing"].get("itl_ms", "") for tool, row in printed.items() if row["itl_ms"] is None}
+    assert missing.keys() == {"inference_perf", "genai_bench"}
+    assert missing["inference_perf"].startswith("1 of 2 requests")
+    assert printed["inference_perf"]["ttft_ms"]["p50"] == 60
 
 
 def test_tool_calls_start_the_clock_of_some_tools_only() -> None:
@@ -157,10 +203,27 @@ def test_a_whole_reply_has_an_end_and_nothing_else() -> None:
         assert row["output_tokens"] == 7
         assert row["ttft_ms"] is None
         assert row["missing"]["ttft_ms"] == "no request gave a value"
+        assert not {TOOLS[name].differs.get(key) for key in row["missing"]} & {*row["differences"]}
+        assert TOOLS[name].differs["output_tokens"] in row["differences"]
+        assert (tool_numbers._RANKS in row["differences"]) is (name in ("guidellm", "evalscope"))
         if name == "guidellm":  # It falls back to the end of the response.
             assert row["tpot_ms"]["p50"] == pytest.approx(80 / 7)
         else:
             assert row["tpot_ms"] is None
+
+
+def test_what_equals_our_own_numbers_needs_no_sentence() -> None:
+    whole = made_record(chunks_ms=(), n=7, end_ns=START_NS + 80 * MS)
+    same = {key: filled(Metric) for key in ("ttft_ms", "tpot_ms", "itl_ms")}
+    for ours_ms, differs in ((80.0, False), (80.07, False), (80.1, True), (None, True)):
+        ours = OurNumbers(same | {"e2el_ms": filled(Metric, mean=ours_ms, p50=ours_ms, p99=ours_ms)}, 7)
+        said = printed_by_tools([whole], ours=ours)["evalscope"]["differences"]
+        assert said == ([TOOLS["evalscope"].differs["e2el_ms"], tool_numbers._RANKS] if differs else [])
+
+
+def test_a_reply_of_two_tokens_has_the_time_of_one() -> None:
+    printed = printed_by_tools([made_record(chunks_ms=(50, 65))])
+    assert (printed["vllm"]["tpot_ms"]["p50"], printed["guidellm"]["itl_ms"]["p50"]) == (15, 15)
 
 
 def test_failures_count_nowhere() -> None:

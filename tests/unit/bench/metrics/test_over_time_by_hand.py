@@ -19,7 +19,7 @@ from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, 
 from bench.metrics.scope import RunData, Scope
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
-from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
+from bench.metrics.step_histograms import RELATIVE_ERROR, bins_of, lower_border, representative
 from bench.metrics.sureness import Sureness, of_error_rate, of_groups, of_rates, of_requests, shown
 from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
@@ -362,7 +362,7 @@ def test_an_error_rate_where_nothing_failed_rests_on_the_dependence_of_the_laten
 
 @pytest.mark.parametrize("value", [1.0, 1.4999, 1.5, 777.0, 1_048_575.0, 3.7e9])
 def test_what_stands_for_a_bin_of_a_step_is_within_a_hundredth_of_what_it_holds(value: float) -> None:
-    (bin_number,) = (bin_of(fine) for fine in bins_of_array(np.array([value])).tolist())
+    (bin_number,) = bins_of(bins_of_array(np.array([value]))).tolist()
     assert representative(bin_number) == pytest.approx(value, rel=0.01)
     assert lower_border(bin_number) <= value < lower_border(bin_number + 1)
     assert RELATIVE_ERROR == 0.01

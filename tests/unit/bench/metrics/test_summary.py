@@ -62,9 +62,17 @@ def test_a_run_is_the_sum_of_its_requests() -> None:
     assert result["throughput"]["requests_per_s"] == pytest.approx(60 / span)
     assert result["throughput"]["output_tokens_per_s"] == pytest.approx(60 * 12 / span)
     assert result["throughput"]["input_tokens_per_s"] == pytest.approx(60 * 100 / span)
+    assert result["throughput"]["total_tokens_per_s"] == pytest.approx(60 * 112 / span)
     assert sum(result["series"]["output_tokens"]) == 60 * 12
     assert sum(result["series"]["bytes_in"]) == 60 * 12 * 200
     assert sum(result["series"]["bytes_out"]) == 60 * 500
+
+
+def test_the_interval_of_a_mean_lies_around_it_also_of_tokens() -> None:
+    for key in ("e2el_ms", "itl_ms", "chunk_gap_ms"):
+        found = _summarize(_load(300))["latency"][key]
+        low, high = found["ci95"]["mean"]
+        assert 0.9 * found["mean"] < low < found["mean"] < high < 1.1 * found["mean"]
 
 
 @settings(max_examples=6)
