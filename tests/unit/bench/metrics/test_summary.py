@@ -115,6 +115,15 @@ def test_a_window_waits_for_the_end_of_warm_up() -> None:
     assert result["steady"]["latency"]["itl_ms"]["n"] == 2 * result["steady"]["latency"]["ttft_ms"]["n"]
 
 
+def test_a_window_waits_for_the_last_of_the_warm_up_whatever_came_first() -> None:
+    warm = [made_record(500 + k, sent_ms=-100, chunks_ms=(end,), phase="warmup") for k, end in enumerate((200, 900))]
+    for order in (warm, warm[::-1]):
+        summary = Summary(_facts())
+        for record in (*order, *(made_record(i, sent_ms=i * 10.0) for i in range(300))):
+            summary.add(table_of(record))
+        assert 0.8 <= to_plain(summary.close())["window"]["start_s"] < 0.85
+
+
 def test_steady_rates_are_of_what_arrived_inside() -> None:
     # One request every 10 ms with three tokens, 50, 60 and 70 ms after it: 100 requests and 300 tokens a second.
     result = _summarize([made_record(i, sent_ms=i * 10.0) for i in range(1_000)], ramp_s=2.0)
