@@ -124,8 +124,14 @@ def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: i
         "failed": failed,
         "again": sorted(set(re.findall(r"^(passed at the .*)$", text, re.M))),
         "minutes": round((time.monotonic() - began) / 60, 1),
-        "said": text[text.find("= FAILURES =") :][:20_000] if failed else "",
+        "said": said(text) if failed else "",
     }
+
+
+def said(text: str) -> str:
+    """What failed and why, of the output of pytest: headings, lines and explanations. What else was printed stays out."""
+    failures = text[max(text.find("= FAILURES ="), 0) :]
+    return "\n".join(re.findall(r"^(?:_{3,} .*|[>E] .*|tests/\S+:\d+: .*)$", failures, re.M))[:4_000]
 
 
 def commit() -> str:

@@ -21,6 +21,7 @@ _MAD = 1.4826
 _HUBER_ROUNDS, _BISQUARE_ROUNDS = 40, 20
 _STILL = 1e-9
 _MOST_STRETCH = 2.0
+"""Where errors lie in two heaps, the formula of `Robust.stretch` has no end."""
 
 
 def nonnegative(gram: Array, target: Array) -> Array:
@@ -83,7 +84,6 @@ def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
     if not robust:
         residuals = y - a @ x
         return Robust(x, np.ones_like(y), residuals, float(np.std(residuals)))
-    stretch = 1.0
     middle = float(np.median(y))
     for turn in range(_HUBER_ROUNDS + _BISQUARE_ROUNDS):
         fitted = a @ x
@@ -96,12 +96,10 @@ def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
         else:
             inside = np.maximum(1 - (size / BISQUARE) ** 2, 0.0)
             kept = inside**2
-            slope = float(np.average(inside * (5 * inside - 4), weights=spread**-2))
-            mean = float(np.average(kept, weights=spread**-2))
-            stretch = mean / max(slope, mean / _MOST_STRETCH)
         weights = kept / spread**2
         weighted = a * weights[:, None]
         before, x = x, nonnegative(a.T @ weighted, weighted.T @ y)
         if turn > _HUBER_ROUNDS and float(np.abs(x - before).max()) <= _STILL * float(np.abs(x).max()):
             break
-    return Robust(x, weights, y - a @ x, scale, stretch)
+    mean, slope = (float(np.average(of, weights=spread**-2)) for of in (kept, inside * (5 * inside - 4)))
+    return Robust(x, weights, y - a @ x, scale, mean / max(slope, mean / _MOST_STRETCH))
