@@ -62,7 +62,7 @@ class Number:
         return number_of(summary, self.metric, self.stat).value
 
     def ci95(self, summary: RunSummary) -> Sequence[float] | None:
-        """The 95% interval of its value in a run; None where the run has none."""
+        """The 95% interval of its value in a run; None if the run has none."""
         return None if self.metric == "goodput" else number_of(summary, self.metric, self.stat).ci95
 
 

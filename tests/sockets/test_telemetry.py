@@ -300,7 +300,7 @@ def test_a_traced_request_differs_by_one_header(tmp_path: Path, collector: Colle
 def test_a_load_goes_on_beside_a_collector_that_never_answers(
     mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever waits for an export waits longer than this test does.
+    # A load that waited for its export would wait for a day.
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "86400")
     collector.open.clear()
     words = ["--rate", "50", "--duration", "600s", "--input-tokens", "16", "--output-tokens", "6", "--quiet"]

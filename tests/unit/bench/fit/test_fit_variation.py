@@ -52,7 +52,7 @@ def test_pauses_that_do_not_grow_with_the_step_have_power_0() -> None:
 
 
 def test_what_most_steps_take_beyond_their_cost_is_fitted_once_for_all_requests() -> None:
-    # A fast server that nobody else uses finds tens of thousands of requests idle: a fit for each takes an hour.
+    # Tens of thousands of requests find a fast server idle: a fit for each would take an hour.
     shares = (0.1,) * 90 + (2.0,) * 10
     usual_us = Variation(0.5, 4_000.0, 50.0, (VariationLevel(1.0, shares),), 100).usual_us()
     called = set[str]()

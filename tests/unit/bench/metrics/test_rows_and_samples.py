@@ -279,7 +279,7 @@ def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_r
     (lost,) = found["failed"]
     assert (lost["sent_s"], lost["first_s"], lost["end_s"]) == (None, None, 0.001)
     assert (lost["input_tokens"], lost["inputs"]) == (7, 3)
-    # The tokens of a reply are those of its usage, else a token a chunk.
+    # A reply has the tokens of its usage; without usage, one a chunk.
     said = [chosen(made_record(0, output_tokens=tokens))["sample"][0]["output_tokens"] for tokens in (5, None)]
     assert said == [5, 3]
 
