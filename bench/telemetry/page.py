@@ -76,12 +76,16 @@ class _Silent(WSGIRequestHandler):
 class _Read:
     """A page on its way: `close` is called when it was sent."""
 
-    def __init__(self, content: Iterable[bytes], close: Callable[[], None]) -> None:
+    def __init__(self, content: Sequence[bytes], close: Callable[[], None]) -> None:
         self._content = content
         self.close = close
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._content)
+
+    def __len__(self) -> int:
+        """So that its length is sent too: a page that the end of the process cuts is no whole page to its reader."""
+        return len(self._content)
 
 
 class Page:
@@ -111,5 +115,5 @@ class Page:
 
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:  # noqa: ANN401 - WSGI's own
         at_end = self._over
-        content = make_wsgi_app(self._registry)(environ, start_response)
+        content: Sequence[bytes] = make_wsgi_app(self._registry)(environ, start_response)
         return _Read(content, self.read_at_end.set if at_end else lambda: None)

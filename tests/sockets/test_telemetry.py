@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -171,7 +172,7 @@ class Pages(Observer):
         try:
             while True:
                 self.texts.append(urlopen(Request(url, headers={"accept": self._accept})).read().decode())
-        except OSError:
+        except (OSError, IncompleteRead):  # The process ended: before its answer, or within it.
             return
 
     def end(self) -> None:

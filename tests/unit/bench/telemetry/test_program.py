@@ -278,7 +278,9 @@ def test_series_of_a_metric_are_one_family_with_every_label() -> None:
 def test_a_page_says_when_its_end_was_read(capfd: pytest.CaptureFixture[str]) -> None:
     def read() -> dict[str, Any]:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(page.url) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
+            text = answer.read()
+        assert answer.headers["content-length"] == str(len(text)), "A reader cannot tell a whole page from a cut one."
+        families = text_string_to_metric_families(text.decode())
         return {sample.name: sample for family in families for sample in family.samples}
 
     page = Page("127.0.0.1", 0)
