@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench import manifest
+from bench.clock import Clock
 from bench.errors import UsageError
 from bench.run_files.run_directory import CONTROL, RunDirectory
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
-    from bench.clock import Clock
     from bench.load.load_control import LoadControl
 
 MOST_BYTES = 4_096

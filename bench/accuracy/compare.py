@@ -32,10 +32,10 @@ from bench.results.certificate import (
     Spread,
     TargetErrors,
 )
+from bench.results.numbers import Latency, Metric, Throughput
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
-    from bench.results.numbers import Latency, Metric, Throughput
     from bench.results.summary import SummaryNumbers
 
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")

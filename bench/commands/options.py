@@ -7,22 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
-from bench.config import Settings, read_yaml, renamed, resolve, values
-from bench.config.flags import Parser, add_fields, parse
+from bench.config import RunConfig, Settings, read_yaml, renamed, resolve, values
+from bench.config.flags import Option, Parser, add_fields, parse
 from bench.endpoints import choice
 from bench.errors import UsageError
 from bench.modes.interface import flag
 from bench.run_files.writable import refuse_directory
 from bench.terminal import terminal
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
-    from bench.config.flags import Option
-
 
 USAGE = "%(prog)s [--FLAG VALUE]..."
 

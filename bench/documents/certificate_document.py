@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from msgspec import UNSET
 
@@ -35,19 +35,17 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.metrics.catalog import METRICS, OF_FEW, Metric
 from bench.results.certificate import METRICS as WITH_TRUTH
+from bench.results.certificate import (
+    Agreement,
+    Certificate,
+    Deviation,
+    KnownErrorRow,
+    LedgerCalibration,
+    NumberRow,
+    RequestError,
+    TargetErrors,
+)
 from bench.results.metric_titles import TITLES
-
-if TYPE_CHECKING:
-    from bench.results.certificate import (
-        Agreement,
-        Certificate,
-        Deviation,
-        KnownErrorRow,
-        LedgerCalibration,
-        NumberRow,
-        RequestError,
-        TargetErrors,
-    )
 
 _Row = TypeVar("_Row", "NumberRow", "KnownErrorRow", "Deviation")
 MEANINGS: dict[str, tuple[Tone, str]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import comparison
 from bench.documents.charts import Chart, Line, Panel
@@ -28,9 +27,7 @@ from bench.documents.document import (
     findings,
     text_cells,
 )
-
-if TYPE_CHECKING:
-    from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
+from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
 
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5

@@ -11,13 +11,12 @@ from msgspec.structs import asdict
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
 from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, OF_FEW, WHOLE_RESPONSE, Metric
-from bench.results.certificate import LedgerCalibration
+from bench.results.certificate import KnownCalibration, LedgerCalibration, Spread
+from bench.results.numbers import Statistics, Throughput
 from bench.results.status import Status
 
 if TYPE_CHECKING:
-    from bench.results.certificate import KnownCalibration, Spread
     from bench.results.load import LoopLag
-    from bench.results.numbers import Statistics, Throughput
     from bench.results.summary import ObjectiveResult, RunSummary
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import answers_section, details, formatting, remarks
 from bench.documents.details import has_tokens
@@ -25,14 +24,12 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
 from bench.metrics.catalog import METRICS
 from bench.results.certificate import KnownCalibration, LedgerCalibration
+from bench.results.numbers import TooFewValues
+from bench.results.run import RunOrigin
 from bench.results.status import Status
+from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 from bench.verdict import headline
 from bench.verdict.advice import advice_of
-
-if TYPE_CHECKING:
-    from bench.results.numbers import TooFewValues
-    from bench.results.run import RunOrigin
-    from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 
 TROUBLESHOOTING = "docs/troubleshooting.md"
 VERDICTS: dict[str, tuple[Tone, str]] = {

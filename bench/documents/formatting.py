@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.metrics import bounds
+from bench.results.numbers import Metric, TooFewValues
 
 if TYPE_CHECKING:
-    from bench.results.numbers import Metric, TooFewValues
     from bench.results.summary import ObjectiveResult
 
 NOTHING = "–"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bench.documents.comparison import change_text, interval_text, seen_text, title, value
 from bench.documents.document import (
@@ -23,9 +22,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import measured, number, share
-
-if TYPE_CHECKING:
-    from bench.results.gate import GateMetric, GateObjective, GateResult
+from bench.results.gate import GateMetric, GateObjective, GateResult
 
 TONES: dict[str, Tone] = {"failed": "bad", "held": "good", "not shown": "warn"}
 _NOT_HELD = ". Not shown is not held: it may be broken, and these runs cannot tell. --strict fails it"

@@ -10,10 +10,9 @@ from bench.documents import formatting
 from bench.documents.details import counts_tokens, has_tokens
 from bench.metrics.catalog import METRICS
 from bench.results.metric_titles import TITLES
-from bench.results.numbers import Metric
+from bench.results.numbers import Metric, Printed
 
 if TYPE_CHECKING:
-    from bench.results.numbers import Printed
     from bench.results.summary import RunSummary
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")

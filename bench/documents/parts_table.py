@@ -5,16 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
-from bench.results.summary import JudgedClass
+from bench.results.summary import JudgedClass, PartNumbers, RunSummary
 from bench.results.tokens import input_rate
-
-if TYPE_CHECKING:
-    from bench.results.summary import PartNumbers, RunSummary
 
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model"), "target": ("replicas", "Replica")}
 """Where the parts of each kind stand in a summary, and what the first head says."""

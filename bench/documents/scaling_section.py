@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -11,10 +10,8 @@ from bench.documents.charts import Chart, Line, Panel
 from bench.documents.document import Block, ChartBlock, Column, Level, Row, Section, Table, text_cells
 from bench.documents.formatting import NOTHING, number
 from bench.documents.time_charts import TIME_AXIS, marks, time_ticks
-
-if TYPE_CHECKING:
-    from bench.results.scaling import LostTime, Scaling
-    from bench.results.summary import RunSummary
+from bench.results.scaling import LostTime, Scaling
+from bench.results.summary import RunSummary
 
 _HEADS = ("From", "To", "Lost", "Requests lost", "Refused", "Slow", "Failed", "Not ready at", "Ready by")
 NOTE = (

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import NOTHING, number, statistic
 from bench.documents.parts_table import heads_of_inputs
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary, Segment
+from bench.results.summary import RunSummary, Segment
 
 _HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
 _HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")

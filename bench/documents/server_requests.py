@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, categories
 from bench.documents.document import Fact
 from bench.documents.formatting import number, share
 from bench.documents.time_charts import RunNumbers
-from bench.results.server import SAID_TIMES
-
-if TYPE_CHECKING:
-    from bench.results.server import SaidDrafts
-    from bench.results.summary import RunSummary
+from bench.results.server import SAID_TIMES, SaidDrafts
+from bench.results.summary import RunSummary
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import load_curves
 from bench.documents.document import (
@@ -44,9 +43,7 @@ from bench.documents.sweep_words import (
     unit_of,
     written,
 )
-
-if TYPE_CHECKING:
-    from bench.results.sweep import RepeatsContent, SweepContent, SweepNumber, SweepPoint
+from bench.results.sweep import RepeatsContent, SweepContent, SweepNumber, SweepPoint
 
 SHOWN = (
     "output_tokens_per_s", "requests_per_s", "ttft:p50", "ttft:p99", "tpot:p50", "tpot:p99", "e2el:p50", "e2el:p99",

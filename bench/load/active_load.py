@@ -23,7 +23,6 @@ from bench.process.priority import Priority, scheduler
 from bench.records import NO_FAILURE, RequestRecord, to_line
 
 if TYPE_CHECKING:
-    from bench.clock import Clock
     from bench.modes.interface import WorkerLoad
     from bench.run_files.run_directory import LineLog
     from bench.sources.interface import Source

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, Clock
+from bench.config import RunConfig
 from bench.config.values import MOST_RATE, MOST_USERS
 from bench.errors import UsageError
 from bench.machine import preflight
 from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
-    from bench.config import RunConfig
     from bench.load.crew import Crew
     from bench.load.live import LiveNumbers
     from bench.load.supervision import Interrupts

@@ -15,10 +15,10 @@ from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role
 from bench.server_metrics.run_window import window_of
+from bench.server_metrics.scrapes import Scrape
 
 if TYPE_CHECKING:
     from bench.results.summary import SummaryNumbers
-    from bench.server_metrics.scrapes import Scrape
 
 KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""

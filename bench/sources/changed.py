@@ -13,13 +13,13 @@ from bench.workload import Encoded, draft_of
 from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.sessions.packed import pack_session
+from promptset.sharing import SharingTally
 
 if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.traffic.shares import Shares
     from promptset.audio import AudioPlan
     from promptset.images import ImagePlan
-    from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
     from promptset.video import VideoPlan
 

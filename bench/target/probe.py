@@ -18,6 +18,7 @@ import orjson
 
 from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
+from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
 from bench.proxy import is_of_proxy
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
@@ -26,7 +27,6 @@ from bench.workload import Request, route_of
 from promptset.samples import Sample
 
 if TYPE_CHECKING:
-    from bench.endpoints.interface import BodyOptions, Endpoint
     from bench.transport.interface import Target, Transport
 
 

@@ -12,12 +12,11 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from bench.native import core
-from bench.transport.connection import WRITABLE, Address, Connection, Engine
+from bench.transport.connection import WRITABLE, Address, Connection, Engine, Job, Parser
 from bench.transport.head import ProtocolError
 
 if TYPE_CHECKING:
     from bench.native._core import Stream
-    from bench.transport.connection import Job, Parser
 
 _names = itertools.count(1)
 

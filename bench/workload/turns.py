@@ -30,12 +30,12 @@ from bench.workload.stock import Stock
 from bench.workload.tracing import Tracing
 from promptset.answers import Answer
 from promptset.samples import Sample
+from promptset.sessions import Session
 from promptset.sessions.packed import unpack_session
 
 if TYPE_CHECKING:
     from bench.rng import Random
     from promptset.chat import Message
-    from promptset.sessions import Session
 
 READY_BYTES = 64 * 1024 * 1024
 """Of bodies that are made before the sessions begin that they are the first of."""

@@ -21,13 +21,12 @@ import orjson
 from promptset.drafts import draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
-from promptset.rng import stream
+from promptset.rng import Random, stream
 from promptset.sums import adds_up
 from promptset.text import WordBank, without_leading_space, word_bank
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
-    from promptset.rng import Random
     from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20

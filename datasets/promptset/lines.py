@@ -21,11 +21,11 @@ from promptset.samples import Sample
 from promptset.sessions import SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.simulated import SimulatedPrompts, simulated_prompts
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 
 if TYPE_CHECKING:
     from promptset.chat import Tool
-    from promptset.tokenizer import Tokenizer
 
 CHUNK = 64
 """Rows per task."""

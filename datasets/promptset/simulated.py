@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from promptset.distributions import Distribution
 from promptset.drafts import units_of
 from promptset.errors import SpecError
 from promptset.kinds import PLAIN, Style
@@ -20,7 +21,6 @@ from promptset.sharing import Prefix
 
 if TYPE_CHECKING:
     from promptset.chat import Tool
-    from promptset.distributions import Distribution
     from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6

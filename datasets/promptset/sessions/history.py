@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from promptset.answers import Answer
+
 if TYPE_CHECKING:
-    from promptset.answers import Answer
     from promptset.chat import Message
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
+from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
 from promptset.loaders.recordings import format_of
 from promptset.samples import MOST_TOKENS
 from promptset.sessions.recorded_text import SALT_TOKENS, Seen, SessionText, layout_of
@@ -30,7 +31,6 @@ from promptset.sharing import BLOCK
 from promptset.sharing import Path as SharedPath
 
 if TYPE_CHECKING:
-    from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
     from promptset.tokenizer import Tokenizer
 
 _SHOWN = 20

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from promptset.chat_sum import chat_sum
 from promptset.clock import NS_PER_S
+from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
 from promptset.outline import PromptMaker
@@ -21,7 +22,6 @@ from promptset.text import TokenText, without_leading_space
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
-    from promptset.distributions import Distribution
     from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20

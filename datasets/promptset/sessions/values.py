@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from promptset.answers import Answer, ToolCall
 from promptset.errors import SpecError
+from promptset.samples import Sample
 from promptset.sessions.history import turn_messages, with_ids
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
-    from promptset.samples import Sample
 
 Pause = Literal["human", "tool"]
 """Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""
