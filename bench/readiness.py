@@ -17,10 +17,12 @@ from bench.endpoints.choice import endpoint_of, own_endpoint
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.load.components import target_of, transport_of
+from bench.observer import Observer
 from bench.process.event_loop import loop_factory
 from bench.proxy import is_of_proxy
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
+from bench.sources.interface import Source
 from bench.target.probe import (
     AskedServer,
     ModelList,
@@ -41,8 +43,6 @@ from promptset.samples import Sample
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.observer import Observer
-    from bench.sources.interface import Source
 
 _EVERY_NS = NS_PER_S
 _LEAST_S = 1.0

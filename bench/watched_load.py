@@ -26,12 +26,12 @@ from bench.machine.worker_place import WorkerPlace
 from bench.manifest import Manifest, Warmup
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
+from bench.observer import Observer
 from bench.run_files import shards
 from bench.run_files.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
-    from bench.observer import Observer
     from bench.target.scraper import Scraper
     from bench.telemetry.exporting import Telemetry
 

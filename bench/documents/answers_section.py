@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bench.documents.document import (
     Column,
@@ -17,10 +16,8 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import share
-
-if TYPE_CHECKING:
-    from bench.results.answers import CheckedAnswers, WrongAnswer
-    from bench.results.summary import RunSummary
+from bench.results.answers import CheckedAnswers, WrongAnswer
+from bench.results.summary import RunSummary
 
 FAULTS = {
     "right": "wrong", "accuracy": "wrong", "valid_json": "invalid JSON", "valid_call": "no valid tool call",

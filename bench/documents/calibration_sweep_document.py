@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from bench.accuracy.sweep import Sweep, SweepRow
 from bench.documents.charts import Chart, Line, Panel
 from bench.documents.charts import Tone as ChartTone
 from bench.documents.details import joined
@@ -28,9 +28,6 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, number, signed
 from bench.documents.sweep_document import STATUS_TONES
 from bench.results.metric_titles import TITLES
-
-if TYPE_CHECKING:
-    from bench.accuracy.sweep import Sweep, SweepRow
 
 KINDS = {
     "concurrency": ("streams at once", "Fixed concurrency: streams that start together"),

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from bench.accuracy.metamorphic import CheckResult, ChecksResult
 from bench.documents.document import Cell, Column, Document, Finding, Findings, Row, Section, Table
 from bench.documents.formatting import NOTHING, number
-
-if TYPE_CHECKING:
-    from bench.accuracy.metamorphic import CheckResult, ChecksResult
 
 
 def checks_document(result: ChecksResult) -> Document:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
@@ -12,12 +11,10 @@ from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
 from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, OF_FEW, WHOLE_RESPONSE, Metric
 from bench.results.certificate import KnownCalibration, LedgerCalibration, Spread
+from bench.results.load import LoopLag
 from bench.results.numbers import Statistics, Throughput
 from bench.results.status import Status
-
-if TYPE_CHECKING:
-    from bench.results.load import LoopLag
-    from bench.results.summary import ObjectiveResult, RunSummary
+from bench.results.summary import ObjectiveResult, RunSummary
 
 
 def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:

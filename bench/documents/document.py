@@ -10,10 +10,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from bench.documents.charts import Chart
+from bench.documents.charts import Chart
 
 
 class Level(IntEnum):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bench.metrics import bounds
 from bench.results.numbers import Metric, TooFewValues
-
-if TYPE_CHECKING:
-    from bench.results.summary import ObjectiveResult
+from bench.results.summary import ObjectiveResult
 
 NOTHING = "–"
 

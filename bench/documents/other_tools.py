@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents import formatting
 from bench.documents.details import counts_tokens, has_tokens
 from bench.metrics.catalog import METRICS
 from bench.results.metric_titles import TITLES
 from bench.results.numbers import Metric, Printed
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
+from bench.results.summary import RunSummary
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 

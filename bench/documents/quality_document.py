@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.answers_section import FAULTS
 from bench.documents.document import (
@@ -24,9 +23,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number, share
-
-if TYPE_CHECKING:
-    from bench.results.quality import QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
+from bench.results.quality import QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
 
 FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.md."
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import (
     answers_section,
@@ -51,14 +50,12 @@ from bench.documents.first_screen import banner, first_screen, left_out, sent_wo
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.catalog import METRICS
+from bench.metrics.page_data import PageData
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.load import SteadyWindow
 from bench.results.numbers import Latency, Metric, TooFewValues
 from bench.results.run import RunOrigin
 from bench.results.summary import RunSummary
-
-if TYPE_CHECKING:
-    from bench.metrics.page_data import PageData
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "Max"}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents import formatting
 from bench.documents.details import has_tokens
 from bench.documents.document import Fact
-
-if TYPE_CHECKING:
-    from bench.results.server import Server
-    from bench.results.summary import RunSummary
+from bench.results.server import Server
+from bench.results.summary import RunSummary
 
 _LEVELS = {
     "running": "Requests running",

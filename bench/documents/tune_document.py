@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Tone, round_step
 from bench.documents.document import (
@@ -25,9 +24,7 @@ from bench.documents.document import (
 )
 from bench.documents.document import Tone as WordTone
 from bench.documents.formatting import NOTHING, number
-
-if TYPE_CHECKING:
-    from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
+from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
 _PLACES = (

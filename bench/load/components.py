@@ -13,6 +13,7 @@ from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.proxy import Proxy
 from bench.secrets import redactor, secrets_of
+from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset.errors import SpecError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.config.run_config import RunClass
     from bench.modes.share import WorkerShare
-    from bench.sources.interface import Source
     from bench.sources.mixed import ClassSource
 
 

@@ -13,12 +13,12 @@ import socket
 import sys
 import traceback
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 import bench.config  # noqa: F401  # What assignments are made of: imported before one comes.
 from bench import endpoints
 from bench.config import RunConfig
 from bench.errors import BenchError, Exit
+from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
 from bench.process.interpreter import leave
@@ -26,9 +26,6 @@ from bench.process.priority import give_way
 from bench.workload import Encoded
 from promptset.errors import SpecError
 from promptset.samples import Sample
-
-if TYPE_CHECKING:
-    from bench.load.assignment import Assignment
 
 
 def main(descriptor: int) -> int:

@@ -20,6 +20,8 @@ from bench.machine import preflight
 from bench.modes.interface import Expected, Numbering
 from bench.modes.share import WorkerShare
 from bench.run_files.run_directory import LineLog, shard_names
+from bench.sources.interface import Source
+from bench.transport.interface import Transport
 from bench.workload import Encoded
 from promptset.errors import SpecError
 from promptset.samples import Sample
@@ -27,8 +29,6 @@ from promptset.tokens import SERVER
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.sources.interface import Source
-    from bench.transport.interface import Transport
 
 AHEAD = 5_000
 """The most requests kept ready, those of sessions included. Another process makes further ones during the load."""

@@ -26,6 +26,7 @@ from bench.schedule.segments import Segment, after_warmup
 from bench.sources.audio import AudioSpec
 from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
+from bench.sources.interface import Source, SourceSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
 from bench.workload.stock import Backlog
@@ -36,7 +37,6 @@ from promptset.samples import Sample
 
 if TYPE_CHECKING:
     from bench.modes.settings import Settings
-    from bench.sources.interface import Source, SourceSpec
 
 DEFAULT_REQUESTS = 100
 """Of sessions, recipes with times and files of rows, where no length is given."""

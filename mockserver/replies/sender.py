@@ -10,12 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mockserver import native
-
-if TYPE_CHECKING:
-    from mockserver.native._sender import Sender, Stream
+from mockserver.native._sender import Sender, Stream
 
 _LOG = logging.getLogger("mockserver")
 
