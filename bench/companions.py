@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.components import target_of
-from bench.load.feed import FeedProcess
 from bench.load.worker import feed_ahead
-from bench.observer import Observer
 from bench.run_files.run_directory import GPU, SERVER, RunDirectory
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import OFF, Scraper, pages_of
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.load.feed import FeedProcess
+    from bench.observer import Observer
     from bench.telemetry.exporting import Telemetry
 
 

@@ -20,21 +20,17 @@ import orjson
 from bench import ceiling, manifest
 from bench.clock import process_clock, utc_now
 from bench.companions import Companions, companions
-from bench.config import RunConfig
 from bench.config.addresses import places_of, resolved
 from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, target_of, tokenizer_of, transport_of
-from bench.load.crew import Crew
 from bench.load.run_notes import notes_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, TokenizerName
-from bench.modes.interface import LoadPlan
-from bench.modes.share import WorkerShare
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
@@ -45,16 +41,20 @@ from bench.run_files.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.sources.interface import Source
 from bench.supply import Supply
-from bench.target.probe import ProbeResult
-from bench.transport.interface import Transport
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
-from promptset.tokens import Tokenizer
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
     from bench.evaluate import Result
+    from bench.load.crew import Crew
+    from bench.modes.interface import LoadPlan
+    from bench.modes.share import WorkerShare
     from bench.scale.cluster.ray_cluster import RayCluster
+    from bench.sources.interface import Source
+    from bench.target.probe import ProbeResult
+    from bench.transport.interface import Transport
+    from promptset.tokens import Tokenizer
 
 
 def run(

@@ -12,12 +12,12 @@ from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.modes.interface import inputs_of, measures_of
-from bench.run_files.run_directory import RunDirectory
 from bench.schedule.changing import RateChange
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.manifest import StoredRun
+    from bench.run_files.run_directory import RunDirectory
 
 OPEN_END_NS = 2**62
 """Where a number of requests ends the load: its last part ends with the last of them."""

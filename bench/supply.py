@@ -9,15 +9,15 @@ from bench.answers.probe_set import write_probes
 from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.manifest import PromptTexts
-from bench.modes.interface import LoadPlan
 from bench.rng import fresh_salt
-from bench.sources.interface import Source
 from promptset.errors import SpecError
-from promptset.sharing import SharingTally
-from promptset.tokens import Tokenizer
 
 if TYPE_CHECKING:
+    from bench.modes.interface import LoadPlan
+    from bench.sources.interface import Source
     from bench.watched_load import RunContext
+    from promptset.sharing import SharingTally
+    from promptset.tokens import Tokenizer
 
 SHARING_PLANNED_OVER = 10_000
 """Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""

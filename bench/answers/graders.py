@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from promptset import json_schemas
-from promptset.answers import Answer
 
 if TYPE_CHECKING:
+    from promptset.answers import Answer
     from promptset.probes.values import Grader, Probe
 
 

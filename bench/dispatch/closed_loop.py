@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.dispatch.sending import Sending
 from bench.dispatch.users import Users
 
 if TYPE_CHECKING:
+    from bench.dispatch.sending import Sending
     from bench.records import RequestRecord
     from bench.workload import Supply
 

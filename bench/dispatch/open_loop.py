@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from bench.clock import Timer
 from bench.dispatch.interface import ChangingOffsets
-from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.dispatch.sending import Sending
     from bench.workload import Request, Supply
 
 AT_A_STRETCH_NS = 20_000_000

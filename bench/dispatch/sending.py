@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.clock import Clock
-from bench.dispatch.in_flight import InFlightCounter
-from bench.dispatch.stop import Stop
-
 if TYPE_CHECKING:
+    from bench.clock import Clock
+    from bench.dispatch.in_flight import InFlightCounter
+    from bench.dispatch.stop import Stop
     from bench.records import RequestRecord
     from bench.transport.interface import Transport
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.clock import Timer
 from bench.dispatch.interface import ChangingOffsets
-from bench.dispatch.sending import Sending
 from bench.dispatch.sessions import SessionsLoop
 
 if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.dispatch.sending import Sending
     from bench.workload.turns import Conversations
 
 

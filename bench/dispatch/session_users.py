@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from bench.dispatch.sending import Sending
 from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.users import Users
 
 if TYPE_CHECKING:
+    from bench.dispatch.sending import Sending
     from bench.workload.turns import Conversations
 
 

@@ -19,11 +19,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.clock import Timer
-from bench.dispatch.sending import Sending
 from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.dispatch.sending import Sending
     from bench.workload.turns import Conversation, Conversations
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench.clock import Clock
-
 if TYPE_CHECKING:
+    from bench.clock import Clock
     from bench.workload import Phase
 
 

@@ -13,7 +13,6 @@ from bench.documents.document import (
     Section,
     Table,
     TwoTexts,
-    text_cells,
 )
 from bench.documents.formatting import share
 from bench.results.answers import CheckedAnswers, WrongAnswer
@@ -45,13 +44,11 @@ def section(summary: RunSummary) -> Iterator[Section]:
     columns = (Column("Share of answers"), Column("Share"), Column("95% interval"), Column("Bad"), Column("Probes"))
     rows = tuple(
         Row(
-            text_cells(
-                row.title,
-                share(row.share),
-                f"{share(row.interval[0])} to {share(row.interval[1])}",
-                f"{row.bad:,} of {row.answers:,}",
-                f"{row.probes:,}",
-            )
+            row.title,
+            share(row.share),
+            f"{share(row.interval[0])} to {share(row.interval[1])}",
+            f"{row.bad:,} of {row.answers:,}",
+            f"{row.probes:,}",
         )
         for row in answers.shares
     )

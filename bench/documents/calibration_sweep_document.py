@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from bench.accuracy.sweep import Sweep, SweepRow
 from bench.documents.charts import Chart, Line, Panel
 from bench.documents.charts import Tone as ChartTone
 from bench.documents.details import joined
@@ -28,6 +28,9 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, number, signed
 from bench.documents.sweep_document import STATUS_TONES
 from bench.results.metric_titles import TITLES
+
+if TYPE_CHECKING:
+    from bench.accuracy.sweep import Sweep, SweepRow
 
 KINDS = {
     "concurrency": ("streams at once", "Fixed concurrency: streams that start together"),
@@ -101,13 +104,11 @@ def _row(row: SweepRow) -> Row:
     errors = (Cell(_worst(row, stats)) for _, stats in _QUANTILES)
     lag = f"{number(row.lag_ms['p50'])} / {number(row.lag_ms['p99'])}"
     return Row(
-        (
-            Cell(f"{row.asked:,g}", href=f"{row.directory}/certificate.html", meaning="; ".join(row.reasons[1:3])),
-            Cell(number(row.chunks_per_s)),
-            Cell(row.status, STATUS_TONES.get(row.status, "")),
-            *errors,
-            Cell(lag),
-        )
+        Cell(f"{row.asked:,g}", href=f"{row.directory}/certificate.html", meaning="; ".join(row.reasons[1:3])),
+        number(row.chunks_per_s),
+        Cell(row.status, STATUS_TONES.get(row.status, "")),
+        *errors,
+        lag,
     )
 
 

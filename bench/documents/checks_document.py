@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from bench.accuracy.metamorphic import CheckResult, ChecksResult
 from bench.documents.document import Cell, Column, Document, Finding, Findings, Row, Section, Table
 from bench.documents.formatting import NOTHING, number
+
+if TYPE_CHECKING:
+    from bench.accuracy.metamorphic import CheckResult, ChecksResult
 
 
 def checks_document(result: ChecksResult) -> Document:
@@ -19,8 +22,7 @@ def checks_document(result: ChecksResult) -> Document:
 
 def _check(check: CheckResult) -> Table:
     rows = tuple(
-        Row((Cell(row.what), Cell(_value(row.expected)), Cell(_value(row.seen)),
-             Cell("" if row.held else "DOES NOT HOLD", "bad")))
+        Row(row.what, _value(row.expected), _value(row.seen), Cell("" if row.held else "DOES NOT HOLD", "bad"))
         for row in check.rows
     )  # fmt: skip
     columns = (Column(""), Column("Expected"), Column("Seen"), Column("", left=True))

@@ -25,7 +25,6 @@ from bench.documents.document import (
     Table,
     Tone,
     findings,
-    text_cells,
 )
 from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
 
@@ -128,18 +127,14 @@ def _row(row: ComparedNumber, reach: float) -> Row:
     # The names of a sweep's numbers leave no room for a unit.
     name = row.title if ":" in row.title or not row.primary else comparison.title(row)
     return Row(
-        (
-            *text_cells(
-                name,
-                comparison.value(row, "a"),
-                comparison.value(row, "b"),
-                comparison.change_text(row),
-                comparison.interval_text(row),
-            ),
-            Cell("", drawn=drawn),
-            Cell(comparison.seen_text(row)),
-            Cell(answer, tone),
-        )
+        name,
+        comparison.value(row, "a"),
+        comparison.value(row, "b"),
+        comparison.change_text(row),
+        comparison.interval_text(row),
+        Cell("", drawn=drawn),
+        comparison.seen_text(row),
+        Cell(answer, tone),
     )
 
 
@@ -152,7 +147,7 @@ def _variations(content: ComparisonResult) -> Iterator[Block]:
         Column("What differs"),
         *(Column(side.name, left=True, wrap=True) for side in content.sides),
     )
-    cells = tuple(Row((Cell(row.name, meaning=row.group), *text_cells(*row.values))) for row in rows)
+    cells = tuple(Row(Cell(row.name, meaning=row.group), *row.values) for row in rows)
     yield Table("What differs", columns, cells, half=len(content.sides) <= _BESIDE)
 
 

@@ -19,7 +19,6 @@ from bench.documents.document import (
     Table,
     Tone,
     findings,
-    text_cells,
 )
 from bench.documents.formatting import measured, number, share
 from bench.results.gate import GateMetric, GateObjective, GateResult
@@ -70,13 +69,7 @@ def _objectives(content: GateResult) -> Iterator[Block]:
     if content.objectives:
         columns = (Column("Objective"), Column("Measured"), Column("95% interval"), Column("", left=True))
         rows = tuple(
-            Row(
-                (
-                    Cell(row.name, code=True),
-                    *text_cells(measured(row.value, row.unit), objective_interval(row)),
-                    _verdict(row),
-                )
-            )
+            Row(Cell(row.name, code=True), measured(row.value, row.unit), objective_interval(row), _verdict(row))
             for row in content.objectives
         )
         yield Table("Objectives", columns, rows, level=Level.FIRST)
@@ -91,11 +84,14 @@ def _metrics(content: GateResult) -> Iterator[Block]:
         )  # fmt: skip
         rows = tuple(
             Row(
-                (
-                    *text_cells(title(row), value(row, "a"), value(row, "b"), change_text(row), interval_text(row)),
-                    *text_cells(seen_text(row), allowed_text(row)),
-                    _verdict(row),
-                )
+                title(row),
+                value(row, "a"),
+                value(row, "b"),
+                change_text(row),
+                interval_text(row),
+                seen_text(row),
+                allowed_text(row),
+                _verdict(row),
             )
             for row in content.metrics
         )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.documents.formatting import NOTHING, number, seconds
-from bench.metrics.chosen_requests import ShownRequest
 
 if TYPE_CHECKING:
+    from bench.metrics.chosen_requests import ShownRequest
     from bench.metrics.page_data import PageData
 
 SHOWN = 20

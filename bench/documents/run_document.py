@@ -44,7 +44,6 @@ from bench.documents.document import (
     Section,
     Table,
     findings,
-    text_cells,
 )
 from bench.documents.first_screen import banner, first_screen, left_out, sent_words
 from bench.documents.period_data import period_data
@@ -119,7 +118,7 @@ def _table(
     wrap: bool = False,
 ) -> Table:
     columns = tuple(Column(head, wrap=wrap and not k) for k, head in enumerate(heads))
-    return Table(title, columns, tuple(Row(text_cells(*row)) for row in rows), notes=notes, half=half)
+    return Table(title, columns, tuple(Row(*row) for row in rows), notes=notes, half=half)
 
 
 def _span(window: SteadyWindow) -> str:
@@ -147,7 +146,7 @@ def _latency_table(title: str, summary: RunSummary, latency: Latency, *, meaning
                  hint="Independent values that these are worth")
         )  # fmt: skip
         head = Cell(metric.title, unit=metric.unit, meaning=metric.description if meanings else "")
-        rows.append(Row((head, *cells)))
+        rows.append(Row(head, *cells))
     columns = (
         Column("Metric"), *(Column(name, drop=_DROP.get(stat, 0)) for stat, name in STATS.items()), Column("Values")
     )  # fmt: skip
@@ -187,11 +186,9 @@ def _throughput(summary: RunSummary) -> Table:
     steady = "none" if summary.steady is None else _span(summary.window)
     rows = tuple(
         Row(
-            (
-                Cell(row.name, unit=row.unit),
-                _rate(row.whole, row.whole_ci, row.whole_missing),
-                _rate(row.steady, row.steady_ci, row.steady_missing),
-            )
+            Cell(row.name, unit=row.unit),
+            _rate(row.whole, row.whole_ci, row.whole_missing),
+            _rate(row.steady, row.steady_ci, row.steady_missing),
         )
         for row in details.throughput(summary)
     )
@@ -218,9 +215,7 @@ def _segments(summary: RunSummary) -> Iterator[Block]:
     cells = []
     for row in rows:
         *numbers, failed = row.cells
-        cells.append(
-            Row((Cell(row.load, meaning=row.time), *map(Cell, numbers), Cell(failed, "bad" if row.failed else "")))
-        )
+        cells.append(Row(Cell(row.load, meaning=row.time), *numbers, Cell(failed, "bad" if row.failed else "")))
     columns = (Column(segments_table.unit(summary)), *map(Column, segments_table.heads(summary)))
     yield Table("Segment by segment", columns, tuple(cells), notes=(segments_table.NOTE,))
     if changes := segments_table.changes(summary):
@@ -249,9 +244,7 @@ def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
 
 def _request_table(title: str, rows: Sequence[request_tables.RequestRow]) -> Table:
     columns = (Column("Request"), *(Column(name) for name, _ in rows[0].cells))
-    cells = tuple(
-        Row((Cell(row.id, code=True, meaning=row.error), *(Cell(value) for _, value in row.cells))) for row in rows
-    )
+    cells = tuple(Row(Cell(row.id, code=True, meaning=row.error), *(value for _, value in row.cells)) for row in rows)
     return Table(title, columns, cells, level=Level.PAGE)
 
 
@@ -284,7 +277,7 @@ def _replies(summary: RunSummary) -> Iterator[Section]:
     blocks: list[Block] = []
     if times:
         columns = (Column("ms"), *map(Column, server_requests.STATS.values()), Column("Replies"))
-        rows = tuple(Row((Cell(row.name, meaning=row.meaning), *text_cells(*row.cells, row.n))) for row in times)
+        rows = tuple(Row(Cell(row.name, meaning=row.meaning), *row.cells, row.n) for row in times)
         blocks.append(Table("Times that replies say", columns, rows, half=True))
     if facts:
         blocks.append(Facts("Cache and drafts", tuple(facts), half=True))
@@ -342,10 +335,8 @@ def _other_tools(summary: RunSummary) -> Iterator[Section]:
     heads = other_tools.columns(summary)
     cells = tuple(
         Row(
-            (
-                Cell(row.title, meaning=row.version),
-                *(Cell(cell.value, "apart" if cell.apart else "", cell.beside) for cell in row.cells),
-            )
+            Cell(row.title, meaning=row.version),
+            *(Cell(cell.value, "apart" if cell.apart else "", cell.beside) for cell in row.cells),
         )
         for row in rows
     )

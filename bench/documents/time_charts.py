@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from bench.documents import segments_table
 from bench.documents.charts import NONE, Chart, Line, Panel, Tone, round_step
 from bench.documents.formatting import number
-from bench.results.numbers import QuantilesOverTime
-from bench.results.series import Series
-from bench.results.summary import RunSummary
 
 if TYPE_CHECKING:
     from bench.metrics.page_data import PageData
+    from bench.results.numbers import QuantilesOverTime
+    from bench.results.series import Series
+    from bench.results.summary import RunSummary
 
 
 @dataclass(frozen=True, slots=True)

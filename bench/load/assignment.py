@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.dispatch.interface import NeverSent
-
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.dispatch.interface import NeverSent
     from bench.endpoints.interface import BodyOptions
     from bench.modes.share import WorkerShare
     from bench.process.priority import PriorityUse

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.endpoints.choice import endpoint_of
-from bench.endpoints.interface import Endpoint
 from bench.errors import UsageError
 from bench.proxy import Proxy
 from bench.secrets import redactor, secrets_of
-from bench.sources.interface import Source
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
 from promptset.errors import SpecError
@@ -23,7 +21,9 @@ from promptset.tokens import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.config.run_config import RunClass
+    from bench.endpoints.interface import Endpoint
     from bench.modes.share import WorkerShare
+    from bench.sources.interface import Source
     from bench.sources.mixed import ClassSource
 
 

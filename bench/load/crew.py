@@ -8,14 +8,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from bench.clock import NS_PER_MS
-from bench.load.assignment import WorkerReport
-from bench.load.worker_health import WorkerHealth
-from bench.machine.worker_place import WorkerPlace
 
 if TYPE_CHECKING:
+    from bench.load.assignment import WorkerReport
     from bench.load.progress_tally import ProgressTally
     from bench.load.replies_in_flight import Arrived, Counted
     from bench.load.sampling import ClientState
+    from bench.load.worker_health import WorkerHealth
+    from bench.machine.worker_place import WorkerPlace
     from bench.records import RequestRecord
 
 

@@ -17,12 +17,12 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, UsageError
-from bench.load.assignment import Assignment
 from bench.load.frames import Frames
 from bench.process import child_process
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.load.assignment import Assignment
     from bench.workload.stock import Backlog
 
 PROGRAM = "bench.load.feed_program"

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
 from bench.errors import BenchError
-from bench.load.assignment import Assignment
 from bench.load.feed import FeedProcess, ProcessFeed
 
 if TYPE_CHECKING:
+    from bench.load.assignment import Assignment
     from bench.modes.share import WorkerShare
     from bench.workload.stock import Backlog
 

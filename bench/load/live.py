@@ -16,12 +16,12 @@ from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, ReplicaTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
-from bench.metrics.histogram import LogHistogram
 from bench.metrics.step_histograms import coarse
 from bench.records import REQUESTS, Outcome, RequestRecord
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
+    from bench.metrics.histogram import LogHistogram
     from bench.metrics.objectives import Objective
 
 RECENT_NS = 10 * NS_PER_S

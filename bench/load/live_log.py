@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from bench.load.sampling import ClientState
 from bench.load.worker_health import MOST_LISTED, slowest_first
 from bench.metrics.catalog import METRICS
 from bench.run_files.load_change import LoadChange
@@ -24,6 +23,7 @@ from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
     from bench.load.live import LiveNumbers, Second
+    from bench.load.sampling import ClientState
     from bench.run_files.run_directory import LineLog
 
 EVERY_S = 1.0

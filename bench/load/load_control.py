@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, Clock
-from bench.config import RunConfig
 from bench.config.values import MOST_RATE, MOST_USERS
 from bench.errors import UsageError
-from bench.load.crew import Crew
-from bench.load.supervision import Interrupts
 from bench.machine import preflight
 from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
+    from bench.load.crew import Crew
     from bench.load.live import LiveNumbers
+    from bench.load.supervision import Interrupts
 
 MOST_CHANGES = 1_000
 """Each makes a segment of the report."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.proxy import Proxy
-from bench.sources.interface import Source
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.sources.interface import Source
 
 
 def notes_of(config: RunConfig, source: Source[object]) -> tuple[str, ...]:

@@ -8,27 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
-from bench.clock import Clock
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad, ReadyWorker
-from bench.load.assignment import Assignment
-from bench.load.crew import Followed
 from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
 from bench.modes.interface import Expected, Numbering
-from bench.modes.share import WorkerShare
 from bench.run_files.run_directory import LineLog, shard_names
-from bench.sources.interface import Source
-from bench.transport.interface import Transport
-from bench.workload import Encoded
 from promptset.errors import SpecError
-from promptset.samples import Sample
 from promptset.tokens import SERVER
 
 if TYPE_CHECKING:
+    from bench.clock import Clock
     from bench.config import RunConfig
+    from bench.load.assignment import Assignment
+    from bench.load.crew import Followed
+    from bench.modes.share import WorkerShare
+    from bench.sources.interface import Source
+    from bench.transport.interface import Transport
+    from bench.workload import Encoded
+    from promptset.samples import Sample
 
 AHEAD = 5_000
 """The most requests kept ready, those of sessions included. Another process makes further ones during the load."""

@@ -13,30 +13,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.clock import NS_PER_S
-from bench.dispatch import Sending
 from bench.dispatch.closed_loop import ClosedLoop
-from bench.dispatch.interface import Dispatcher
 from bench.dispatch.open_loop import OpenLoop
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.choice import endpoint_of, name_of
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
-from bench.schedule.changing import RateChange
 from bench.schedule.segments import Segment, after_warmup
 from bench.sources.audio import AudioSpec
 from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
-from bench.sources.interface import Source, SourceSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
-from bench.workload.stock import Backlog
 from bench.workload.tracing import Tracing
 from promptset import recipes
 from promptset.audio import DEFAULT as DEFAULT_AUDIO
-from promptset.samples import Sample
 
 if TYPE_CHECKING:
+    from bench.dispatch import Sending
+    from bench.dispatch.interface import Dispatcher
     from bench.modes.settings import Settings
+    from bench.schedule.changing import RateChange
+    from bench.sources.interface import Source, SourceSpec
+    from bench.workload.stock import Backlog
+    from promptset.samples import Sample
 
 DEFAULT_REQUESTS = 100
 """Of sessions, recipes with times and files of rows, where no length is given."""

@@ -27,10 +27,10 @@ from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.schedule.changing import arrivals as arrivals_with
 from bench.schedule.merged import merged
 from bench.schedule.segments import Segment, after_warmup, arrivals, level_at, most
-from bench.sources.interface import Source
 
 if TYPE_CHECKING:
     from bench.modes.settings import Settings
+    from bench.sources.interface import Source
 
 DEFAULT_ARRIVALS = "poisson"
 ARRIVALS_OF_BURSTS = SHAPED[0]

@@ -34,12 +34,12 @@ from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, divide, part
 from bench.rng import stream
 from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
-from bench.sources.interface import Source, SourceSpec
-from bench.workload import Encoded
-from promptset.samples import Sample
 
 if TYPE_CHECKING:
     from bench.modes.settings import Settings
+    from bench.sources.interface import Source, SourceSpec
+    from bench.workload import Encoded
+    from promptset.samples import Sample
 
 DEFAULT_TURNS = "4"
 DEFAULT_THINK_TIME = "0s"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bench.endpoints.settings import EndpointSettings
-from bench.schedule.segments import Segment
 
 if TYPE_CHECKING:
+    from bench.schedule.segments import Segment
     from bench.traffic.classes import TrafficMix
 
 

@@ -10,12 +10,12 @@ from bench.errors import UsageError
 from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, prompts_or_rows
 from bench.modes.share import BUSIEST_S, OpenLoopArrivals, RunLength, WorkerShare, deal, draw
 from bench.schedule import trace
-from bench.sources.interface import Source, SourceSpec
 from promptset import recipes
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.modes.settings import Settings
+    from bench.sources.interface import Source, SourceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.sources.sessions import SessionData, SessionSource
 from promptset import recipes
 from promptset.agents.made import agent_sessions
-from promptset.agents.recipe import AgentRecipe
 
 if TYPE_CHECKING:
+    from promptset.agents.recipe import AgentRecipe
     from promptset.tokens import Tokenizer
 
 

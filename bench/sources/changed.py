@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from bench.sources.in_order import InOrder
-from bench.sources.interface import Source
-from bench.traffic.shares import Shares
 from bench.workload import Encoded, draft_of
-from promptset.audio import AudioPlan
-from promptset.images import ImagePlan
 from promptset.samples import Sample
 from promptset.sessions import Session
 from promptset.sessions.packed import pack_session
-from promptset.sharing import SharingTally
-from promptset.video import VideoPlan
 
 if TYPE_CHECKING:
+    from bench.sources.interface import Source
+    from bench.traffic.shares import Shares
+    from promptset.audio import AudioPlan
+    from promptset.images import ImagePlan
+    from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
+    from promptset.video import VideoPlan
 
 Item = Sample | Session
 T = TypeVar("T", bound=Sample | Session)

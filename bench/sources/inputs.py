@@ -10,12 +10,12 @@ from bench.sources.simulated import PromptSource
 from promptset import distributions, recipes
 from promptset.batches import SimulatedBatches
 from promptset.kinds import Style
-from promptset.outline import Outline
 from promptset.samples import Sample
 from promptset.sharing import parse_prefix
 from promptset.simulated import simulated_prompts
 
 if TYPE_CHECKING:
+    from promptset.outline import Outline
     from promptset.tokens import Tokenizer
 
 

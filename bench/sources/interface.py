@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from promptset.samples import Sample
-
 if TYPE_CHECKING:
     from bench.workload import Encoded
+    from promptset.samples import Sample
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from bench.sources.changed import sent_as
 from bench.sources.in_order import SamplesInOrder
-from bench.sources.interface import Source
 from promptset.samples import Sample
 from promptset.sharing import SharingTally
 
 if TYPE_CHECKING:
+    from bench.sources.interface import Source
     from promptset.tokens import Tokenizer
 
 

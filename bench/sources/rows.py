@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, loaders
 from promptset.rng import stream
-from promptset.samples import Sample
 from promptset.sharing import SharingTally
 
 if TYPE_CHECKING:
+    from promptset.samples import Sample
     from promptset.tokens import Tokenizer
 
 

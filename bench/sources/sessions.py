@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.sources.in_order import InOrder
-from bench.workload import Encoded
 from bench.workload.mid_session import planned_times
 from promptset import distributions
 from promptset.errors import SpecError
@@ -20,6 +19,7 @@ from promptset.sharing import parse_prefix
 from promptset.tools import ignored_note, load_tools
 
 if TYPE_CHECKING:
+    from bench.workload import Encoded
     from promptset.tokens import Tokenizer
 
 MOST_WAYS = 20

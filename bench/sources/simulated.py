@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar
 from bench.sources.in_order import SamplesInOrder
 from promptset import distributions, recipes
 from promptset.kinds import Style
-from promptset.outline import Outline
 from promptset.samples import Sample
 from promptset.sharing import SharingTally, parse_prefix
 from promptset.sharing.scheme import BLOCK
@@ -18,6 +17,7 @@ from promptset.simulated import SimulatedPrompts, simulated_prompts
 from promptset.tools import ignored_note, load_tools
 
 if TYPE_CHECKING:
+    from promptset.outline import Outline
     from promptset.tokens import Tokenizer
 
 

@@ -15,22 +15,24 @@ import select
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from bench.clock import Timer, now_ns
+from bench.clock import now_ns
 from bench.records import Outcome
 from bench.transport.chunkwise_reads import is_loopback
-from bench.transport.exchange import Exchange, Undecodable
+from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
-from bench.transport.interface import OnEnd, OnRecord, Target
 from bench.transport.tls import TlsChannel
 from bench.transport.tunnel import Tunnel, TunnelRefused
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable, Mapping
 
+    from bench.clock import Timer
+    from bench.transport.exchange import Exchange
+    from bench.transport.interface import OnEnd, OnRecord, Target
     from bench.transport.websocket import ClientSocket
 
     Parser = ResponseParser | ClientSocket

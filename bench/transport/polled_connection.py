@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, now_ns
 from bench.transport.chunkwise_reads import (
@@ -20,8 +21,11 @@ from bench.transport.chunkwise_reads import (
     left_of_chunk,
     read_chunkwise,
 )
-from bench.transport.connection import Address, Connection, Engine, Job, Parser
+from bench.transport.connection import Address, Connection
 from bench.transport.head import ProtocolError
+
+if TYPE_CHECKING:
+    from bench.transport.connection import Engine, Job, Parser
 
 _STAMP = struct.Struct("qq")
 _CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size) if sys.platform != "win32" else 0

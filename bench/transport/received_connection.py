@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.native import core
-from bench.native._core import Stream
-from bench.transport.connection import WRITABLE, Address, Connection, Engine, Job, Parser
+from bench.transport.connection import WRITABLE, Address, Connection, Engine
 from bench.transport.head import ProtocolError
+
+if TYPE_CHECKING:
+    from bench.native._core import Stream
+    from bench.transport.connection import Job, Parser
 
 _names = itertools.count(1)
 

@@ -7,17 +7,21 @@ handshake over HTTP), how a request and its reply are framed (websocket.py), and
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench.clock import Clock, now_ns
 from bench.records import Outcome, RequestRecord
-from bench.transport.connection import READABLE, WRITABLE, Address, Connection, Job, Parser
+from bench.transport.connection import READABLE, WRITABLE, Address, Connection, Job
 from bench.transport.exchange import Undecodable
 from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
 from bench.transport.wire import WireTransport
 from bench.workload import Request, Route
+
+if TYPE_CHECKING:
+    from bench.transport.connection import Parser
 
 _READ_SIZE = 65_536
 

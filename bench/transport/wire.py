@@ -18,12 +18,12 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
 from bench.clock import NS_PER_MS, Clock, StepWatch, now_ns
 from bench.native import core, receivers
-from bench.native._core import Receiver, Stream
 from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection, Job
@@ -34,6 +34,9 @@ from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
 from bench.transport.work_queue import WorkQueue
 from bench.workload import Request, Route
+
+if TYPE_CHECKING:
+    from bench.native._core import Receiver, Stream
 
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""

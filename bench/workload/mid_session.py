@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
-from bench.rng import Random
 
 if TYPE_CHECKING:
+    from bench.rng import Random
     from promptset.sessions import Session
 
 ANSWER_NS_PER_TOKEN = 20_000_000

@@ -12,9 +12,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
-from bench.rng import Random
 from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace, route_of
 from bench.workload.kept_messages import Keeper, KeptMessage
 from bench.workload.mid_session import (
@@ -29,10 +29,13 @@ from bench.workload.mid_session import (
 from bench.workload.stock import Stock
 from bench.workload.tracing import Tracing
 from promptset.answers import Answer
-from promptset.chat import Message
 from promptset.samples import Sample
-from promptset.sessions import Session
 from promptset.sessions.packed import unpack_session
+
+if TYPE_CHECKING:
+    from bench.rng import Random
+    from promptset.chat import Message
+    from promptset.sessions import Session
 
 READY_BYTES = 64 * 1024 * 1024
 """Of bodies that are made before the sessions begin that they are the first of."""

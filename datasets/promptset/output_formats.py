@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from promptset.chat import Message
 from promptset.errors import SpecError
-from promptset.samples import Sample
-from promptset.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from promptset.chat import Message
+    from promptset.samples import Sample
     from promptset.sessions import Session
     from promptset.sharing import Path
+    from promptset.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from promptset.chat import Message, Tool
-
 if TYPE_CHECKING:
+    from promptset.chat import Message, Tool
     from promptset.sharing import Path
 
 MOST_TOKENS = 10_000_000

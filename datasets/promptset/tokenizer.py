@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from promptset import own_template
-from promptset.chat import Message, Tool
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
+    from promptset.chat import Message, Tool
     from promptset.chat_template import ChatTemplate
     from promptset.library import Library
 

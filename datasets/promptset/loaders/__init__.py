@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptset.samples import Sample
-from promptset.tokenizer import Tokenizer
-
 if TYPE_CHECKING:
     from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
+    from promptset.samples import Sample
+    from promptset.tokenizer import Tokenizer
 
 __all__ = ["FORMATS", "BadRows", "DataSet", "load", "parse_columns"]
 

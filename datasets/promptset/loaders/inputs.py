@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from promptset.samples import Sample
-
 if TYPE_CHECKING:
     from promptset.loaders.rows import ParsedRow
+    from promptset.samples import Sample
 
 _WANTED = {
     "texts": "texts to embed: give texts, input or prompt",

@@ -114,7 +114,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),
         ({"prefix": "tokens=x"}, "--prefix:"),
         ({"text": "jason"}, "--text: no text of the kind 'jason': did you mean json?"),
-        ({"repeat": "1"}, "--repeat"),
+        ({"repeated_text": "1"}, "--repeated-text"),
         ({"timeout": "0"}, "must be more than 0"),
         ({"seed": "-1"}, "--seed:"),
         ({"ramp_up": "-1s"}, "--ramp-up:"),
