@@ -8,15 +8,16 @@ import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from bench.documents.document import Document, Level
 from bench.errors import PRECEDENCE, Exit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.accuracy.sweep import Sweep
     from bench.config import RunConfig
+    from bench.documents.document import Document, Level
     from bench.evaluate import Result
     from bench.load_search.render import Rendered
     from bench.results.base import Result as FileContent

@@ -14,15 +14,17 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from pydantic import BaseModel
 
-from bench.config.other_tools import Answer
 from bench.errors import UsageError
 from bench.secrets import shown_url
 from promptset.dashed_values import with_values
 from promptset.help_text import HelpFormatter
+
+if TYPE_CHECKING:
+    from bench.config.other_tools import Answer
 
 GROUPS = {
     "target": "what to measure",

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from bench.accuracy.load_shape import LoadKind
 from bench.clock import NS_PER_S
 from bench.config.addresses import Balance, TargetAddress
 from bench.config.classes import settings_of
@@ -40,6 +39,9 @@ from bench.workload.tracing import Tracing
 from promptset.probes import Probe, make_probes, parse_probes
 from promptset.samples import Sample
 from promptset.tokens import SERVER
+
+if TYPE_CHECKING:
+    from bench.accuracy.load_shape import LoadKind
 
 SECRETS = {"api_key", "header"}
 """What a run directory keeps masked."""

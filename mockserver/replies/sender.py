@@ -10,10 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mockserver import native
-from mockserver.native._sender import Sender, Stream
+
+if TYPE_CHECKING:
+    from mockserver.native._sender import Sender, Stream
 
 _LOG = logging.getLogger("mockserver")
 

@@ -15,18 +15,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
 from mockserver.clock import now_ns
 from mockserver.dialect.frames import Event
 from mockserver.dialect.sse import LAST_CHUNK, chunk_around, http_chunk
-from mockserver.native._sender import Stream
 from mockserver.replies.reply import Reply, Timer
 from mockserver.replies.script import Act, LedgerChunk, Line, TextScript
 from mockserver.replies.sender import StreamSender
 from mockserver.replies.stream import ScriptWriter, StreamWriter
 from mockserver.replies.wire import DirectWire, Wire
+
+if TYPE_CHECKING:
+    from mockserver.native._sender import Stream
 
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}

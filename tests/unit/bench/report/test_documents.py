@@ -187,7 +187,7 @@ def test_marks_of_markdown_are_those_of_the_tone() -> None:
 
 
 def test_blocks_stand_side_by_side_in_cards_or_plain() -> None:
-    table = Table("t", (Column("k"),), (Row(*"v"),), half=True)
+    table = Table("t", (Column("k"),), (Row("v"),), half=True)
     lead, folded = replace(table, lead=True), Facts("f", (Fact("n", "v"),), folded=True)
     plain, toned = (Findings((Finding("a", "warn"), Finding("b", tone)), "t") for tone in ("", "bad"))
     chart = ChartBlock(Chart("k", "t", "m", "s", [], (0.0, 1.0), [], (), 1.0, ()))
