@@ -38,7 +38,7 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
     )
     with anyio.fail_after(PATIENCE_S):
         # By default its errors go where sys.stderr was at the import: that may be a test's own, which is no file.
-        async with Client(stdio_client(started, errlog=sys.__stderr__)) as client:
+        async with Client(stdio_client(started, errlog=sys.__stderr__ or sys.stderr)) as client:
             yield client
 
 
