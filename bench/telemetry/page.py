@@ -69,6 +69,10 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Silent(WSGIRequestHandler):
+    wbufsize = 1 << 20
+    """Status, headers and page leave in one write. Of a status alone, with which a process may end, a scraper would make an
+    empty page."""
+
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the terminal is the run's."""
 
@@ -84,7 +88,7 @@ class _Read:
         return iter(self._content)
 
     def __len__(self) -> int:
-        """So that its length is sent too: a page that the end of the process cuts is no whole page to its reader."""
+        """So that its length is sent too, and a scraper sees that a page was cut."""
         return len(self._content)
 
 

@@ -29,6 +29,7 @@ SMALL = {"concurrency": 2, "requests": 8, "input_tokens": 16, "output_tokens": 4
 async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client]:
     """A client of a server in a process of its own."""
     from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
+    from mcp.client.stdio import stdio_client
 
     environment = {**os.environ, "XDG_CACHE_HOME": str(runs.parent / "cache"), **env}
     environment.pop("PYTHONWARNINGS", None)
@@ -36,7 +37,8 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
         command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment
     )
     with anyio.fail_after(PATIENCE_S):
-        async with Client(started) as client:
+        # By default its errors go where sys.stderr was at the import: that may be a test's own, which is no file.
+        async with Client(stdio_client(started, errlog=sys.__stderr__ or sys.stderr)) as client:
             yield client
 
 
