@@ -35,7 +35,7 @@ class Data(BaseModel):
         "tokens to request for each reply",
         group="data",
         metavar="DIST",
-        otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
+        otherwise=f"{DEFAULT_OUTPUT_TOKENS}; with --dataset what its rows say, or else the server's own limit",
     )
     dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
         None,
