@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain([_LOST_OUTPUT])
         return Exit.USAGE
     except KeyboardInterrupt as e:
-        complain([str(e) or "interrupted before the load began: nothing was measured"])
+        complain([str(e) or "interrupted"])
         return Exit.INTERRUPTED
     except Exception as e:
         if isinstance(e, ModuleNotFoundError) and (e.name or "").partition(".")[0] not in ("", "bench"):

@@ -84,7 +84,8 @@ def _batches(number: Number, series: Sequence[float]) -> tuple[list[float] | Non
         return cut, ""
     needed = math.ceil(BATCHES * least)
     longer = math.ceil(needed / max(len(series), 1))
-    return None, f"has {len(series):,} values, and ten batches take {needed:,}: a run {longer} times as long would do"
+    values = "1 value" if len(series) == 1 else f"{len(series):,} values"
+    return None, f"has {values}, and ten batches take {needed:,}: a run {longer} times as long would do"
 
 
 def _least_values(stat: str | None) -> float:

@@ -33,8 +33,8 @@ MORE_RUNS = {
 }
 """How the spread between them becomes known."""
 MEANINGS_OF_TWO = {
-    "two differ": "these two differ by more than chance within a run, which need not come from a change of the setup",
-    "two agree": "these two are the same within the margin, which others of the same setups need not be",
+    "two differ": "they differ by more than chance within a run, but the setup need not be the cause",
+    "two agree": "they are the same within the margin, but other runs of these setups need not be",
     "not shown": "neither",
 }
 """Of one run, or search, on each side."""

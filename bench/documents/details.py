@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -315,6 +316,7 @@ def failures(summary: RunSummary) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
     if summary.verdict.status != Status.FAILED:
         return []
-    return [
-        f"{row.n:,} failed: {(row.error or row.outcome)[:_FAILURE_WIDTH]}" for row in summary.errors[:_FAILURES_SHOWN]
-    ]
+    by_text: Counter[str] = Counter()  # One text may come with several outcomes.
+    for row in summary.errors:
+        by_text[(row.error or row.outcome)[:_FAILURE_WIDTH]] += row.n
+    return [f"{n:,} failed: {text}" for text, n in by_text.most_common(_FAILURES_SHOWN)]

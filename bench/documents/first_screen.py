@@ -330,7 +330,7 @@ def _next(summary: RunSummary) -> list[Block]:
 
 def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
     if summary.slo.held is False:
-        text = "(same flags) finds the largest load that keeps them"
+        text = "(same flags) finds a load that keeps the objectives"
         yield Finding(text, command="python -m bench search")
 
 

@@ -462,7 +462,10 @@ def _http_problem(
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
         return f"the server has no model {options.model!r} (status {status}): it lists {', '.join(listed[:10])}"
     if not used_by(options).counts_tokens:
-        return f"{url} answers with status {status} ({said}): if that is a success, write --expect status={status}"
+        return (
+            f"{url} answers with status {status} ({said}): check the method and the body; "
+            f"if this status is a success, write --expect status={status}"
+        )
     if status in (404, 405):
         return (
             f"{url} is not there (status {status}: {said}): check the path; "

@@ -32,7 +32,7 @@ class Data(BaseModel):
         None,
         "tokens to request for each reply",
         metavar="DIST",
-        otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
+        otherwise=f"{DEFAULT_OUTPUT_TOKENS}; with --dataset what its rows say, or else the server's own limit",
     )
     dataset: Annotated[str | None, checked(values.data_set)] = option(
         None,

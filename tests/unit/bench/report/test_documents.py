@@ -117,7 +117,7 @@ def test_a_column_that_finds_no_room_is_left_out_and_named() -> None:
     page = document(Table("numbers", table().columns, (row,)))
     shown = text.render(page, Level.USUAL, width=80)
     assert "2222" not in shown
-    assert "Left out for want of room: second." in shown
+    assert "Left out for lack of room: second." in shown
     assert "2222" in text.render(page, Level.USUAL, width=120)
     assert "drawn" in html.render(page)
     assert "drawn" not in markdown.render(page)

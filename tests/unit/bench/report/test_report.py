@@ -274,7 +274,7 @@ def test_columns_are_left_out_before_a_number_is_broken_over_two_lines() -> None
         for i in range(400)
     ]
     shown = run_text(made_summary(wide), width=80)
-    table = shown[shown.index("Average") : shown.index("Left out for want of room")]
+    table = shown[shown.index("Average") : shown.index("Left out for lack of room")]
     assert "P95" not in table
     assert [line for line in table.splitlines() if line.startswith(" " * 10) and line.strip()] == []
 

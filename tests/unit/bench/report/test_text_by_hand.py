@@ -178,7 +178,7 @@ def test_columns_move_together_and_are_left_out_by_their_rank_until_80_columns_s
     apart = "  " if "  " in columns else " "
     assert lines[0] == "name" + "".join(f"{apart}{k:>{min(digits, 75)}}" for k in columns.split())
     assert lines[1].startswith("x   " + f"{apart}{'1' * min(digits, 75)}" * len(columns.split()))
-    note = [f"Left out for want of room: {left_out}."] if left_out else []
+    note = [f"Left out for lack of room: {left_out}."] if left_out else []
     assert lines[2 + (digits > 75) :] == note
 
 
