@@ -64,6 +64,16 @@ def test_visits_that_scatter_are_told_of() -> None:
     assert not [line for line in told(BRACKET).lines if "scatter" in line]
 
 
+def test_an_objective_that_every_request_breaks_at_any_load_is_named() -> None:
+    every = made_search(*in_turn(("scout", 1.0, 1.0), ("scout", 2.0, 1.0), ("visit", 0.5, 1.0)))
+    line = "every request broke ttft:p99<500ms, even at 0.5/s: the server may miss it without any load"
+    assert line in told(every).lines
+    spared = made_search(*in_turn(("scout", 1.0, 1.0), ("scout", 2.0, 1.0), ("visit", 0.5, 0.98)))
+    at_one_load = made_search(*in_turn(("scout", 2.0, 1.0)))
+    for search in (spared, at_one_load, BRACKET):
+        assert not [line for line in told(search).lines if line.startswith("every request")]
+
+
 def test_a_server_that_does_not_keep_up_is_what_binds() -> None:
     rows = [*in_turn(*CALM), made_visit(7, 30.0), made_visit(8, 40.0, kept_up=False)]
     search = made_search(*rows, made_visit(9, 40.0, phase="again", kept_up=False))
