@@ -53,6 +53,25 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
     page.close()
 
 
+def test_a_button_pressed_again_before_the_answer_does_nothing(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url)
+    page.goto(f"{page.url}new?kind=run")
+    page.evaluate(
+        "() => { window.kept = []; "
+        "addEventListener('submit', (event) => { kept.push(event.defaultPrevented); event.preventDefault(); }); }"
+    )
+    start = page.locator("form.task").get_by_role("button", name="Start", exact=True)
+    start.click()
+    start.click()
+    assert page.evaluate("kept") == [False, True]
+    # A reader who has broken off the answer may press it again.
+    page.evaluate("navigation.dispatchEvent(new Event('navigateerror'))")
+    start.click()
+    assert page.evaluate("kept") == [False, True, False]
+    assert complaints == []
+    page.close()
+
+
 def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     page, _ = opened(browser, url)
     page.get_by_role("link", name="New task").click()
