@@ -53,6 +53,25 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
     page.close()
 
 
+def test_a_button_pressed_again_before_the_answer_does_nothing(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url)
+    page.goto(f"{page.url}new?kind=run")
+    page.evaluate(
+        "() => { window.kept = []; "
+        "addEventListener('submit', (event) => { kept.push(event.defaultPrevented); event.preventDefault(); }); }"
+    )
+    start = page.locator("form.task").get_by_role("button", name="Start", exact=True)
+    start.click()
+    start.click()
+    assert page.evaluate("kept") == [False, True]
+    # A reader who has broken off the answer may press it again.
+    page.evaluate("navigation.dispatchEvent(new Event('navigateerror'))")
+    start.click()
+    assert page.evaluate("kept") == [False, True, False]
+    assert complaints == []
+    page.close()
+
+
 def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     page, _ = opened(browser, url)
     page.get_by_role("link", name="New task").click()
@@ -112,13 +131,17 @@ def test_pages_work_without_scripts(browser: Browser, url: str, tmp_path: Path) 
     page.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_every_width(scheme: str, browser: Browser, url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "zh-CN")])
+def test_every_page_fits_every_width(scheme: str, language: str, browser: Browser, url: str, tmp_path: Path) -> None:
     for n in range(3):
         made_run(tmp_path / "runs", f"20261125T15000{n}-run", ttft=50.0 + n)
-    page, complaints = opened(browser, url, color_scheme=scheme)
+    failed = tmp_path / "runs" / "20261125T150003-failed"
+    failed.mkdir()
+    (failed / "task.yaml").write_text("kind: run\nsettings: {url: 'http://h:1'}\n")
+    (failed / "console.log").write_text(f"error: http://127.0.0.1:8703/{'v1/chat/' * 9}completions is not there\n")
+    page, complaints = opened(browser, url, color_scheme=scheme, locale=language)
     paths = ["/", "/new", "/new?template=rate", "/targets", "/data", "/api", "/tasks/20261125T150000-run",
-             "/compare?task=20261125T150000-run&task=20261125T150001-run"]  # fmt: skip
+             "/tasks/20261125T150003-failed", "/compare?task=20261125T150000-run&task=20261125T150001-run"]  # fmt: skip
     base = page.url.rstrip("/")
     for path in paths:
         page.goto(base + path)

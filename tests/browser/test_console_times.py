@@ -60,6 +60,6 @@ def test_what_was_typed_is_there_in_the_other_language_and_after_the_way_back(br
     there()
     page.reload()
     there()
-    assert "secret-key" not in str(page.evaluate("history.state"))
+    assert "secret-key" not in str(page.evaluate("navigation.currentEntry.getState()"))
     assert complaints == []
     page.close()

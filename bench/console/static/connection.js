@@ -1,5 +1,5 @@
-// What every page does: it says that the console does not answer, asks for the token after the console was started anew, and
-// keeps what is typed while the language changes and on the way back.
+// What every page does: it says that the console does not answer, asks for the token after the console was started anew, sends
+// a form once, and keeps what is typed while the language changes and on the way back.
 "use strict";
 
 function bannerOfPage() {
@@ -58,6 +58,18 @@ function untouched(field) {
   return field.value === field.defaultValue && field.checked === field.defaultChecked;
 }
 
+// A button that is pressed again before the answer would make a second task. After an answer that was broken off it may be pressed again.
+if (globalThis.navigation) {
+  const pressed = new Set();
+  document.addEventListener("submit", (event) => {
+    if (event.defaultPrevented || !event.target.matches("[method=post]")) return;
+    if (pressed.has(event.submitter)) event.preventDefault();
+    pressed.add(event.submitter);
+  });
+  navigation.addEventListener("navigateerror", () => pressed.clear());
+  addEventListener("pageshow", () => pressed.clear());
+}
+
 // What was typed is there again in the other language, and after the way back, but for a field that was changed while this script came.
 // Secrets are not written down: their fields ask for them again.
 const TYPED = "typed";
@@ -77,11 +89,11 @@ const language = document.getElementById("language");
 language.hidden = false;
 language.addEventListener("click", () => sessionStorage.setItem(TYPED, JSON.stringify(typedNow())));
 addEventListener("beforeunload", () => {
-  if (document.querySelector(FIELDS)?.closest("form[method=post]")) history.replaceState(typedNow(), "");
+  if (document.querySelector(FIELDS)?.closest("form[method=post]")) globalThis.navigation?.updateCurrentEntry({ state: typedNow() });
 });
 
 function typedBefore() {
-  const { path, kept, open } = JSON.parse(sessionStorage.getItem(TYPED)) ?? history.state ?? {};
+  const { path, kept, open } = JSON.parse(sessionStorage.getItem(TYPED)) ?? globalThis.navigation?.currentEntry?.getState() ?? {};
   sessionStorage.removeItem(TYPED);
   const fields = [...document.querySelectorAll(FIELDS)];
   // Another page, or one that has other fields by now.
