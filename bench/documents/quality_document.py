@@ -242,7 +242,7 @@ def _kinds(content: QualityContent) -> Table:
         Column("Right answers"), Column("Probes"), Column("Alone"), Column("Under load"), Column("Answers under load"),
     )  # fmt: skip
     rows = tuple(
-        Row(text_cells(row.kind, str(row.probes), share(row.alone), share(row.loaded), str(row.loaded_answers)))
+        Row(text_cells(row.kind, f"{row.probes:,}", share(row.alone), share(row.loaded), f"{row.loaded_answers:,}"))
         for row in content.kinds
     )
     return Table("By kind of probe", columns, rows)
@@ -256,7 +256,7 @@ def _runs(content: QualityContent) -> Table:
         Row(
             (
                 Cell(_NAMES[row.phase], href=f"{row.name}/report.html"),
-                *text_cells(row.status, str(row.answers), str(row.failed)),
+                *text_cells(row.status, f"{row.answers:,}", f"{row.failed:,}"),
             )
         )
         for row in content.runs
