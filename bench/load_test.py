@@ -90,6 +90,8 @@ def run(
                 directory.discard()
             if not isinstance(e, KeyboardInterrupt) or not directory.has_records:
                 observer.run_ended()
+                if isinstance(e, KeyboardInterrupt):
+                    raise KeyboardInterrupt("interrupted before a request had ended: nothing was measured") from None
                 raise
             measured = abandoned(directory, config, observer)
         finally:

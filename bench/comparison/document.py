@@ -135,7 +135,7 @@ def _of_two_runs(answered: Sequence[ComparedNumber]) -> str:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
         return f"These two runs differ by more than chance within a run: {said}."
     reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
-    return f"No difference is shown between these two runs; these would have been found: {reach}."
+    return f"No difference is shown between these two runs. These changes would have been found: {reach}."
 
 
 def _no_error(row: ComparedNumber) -> bool:

@@ -120,7 +120,8 @@ def load_of(config: Mapping[str, Any], kind: str) -> str:
     if kind in FROM_A_TERMINAL:
         return ", ".join([SHOWN[kind].title.lower(), *map(str, config.values())])
     if kind == "quality":
-        return f"quality, {config.get('share', DEFAULT_SHARE)} probes"
+        share = config.get("share", DEFAULT_SHARE)  # A file of the command line has a number.
+        return f"quality, {share if isinstance(share, str) else f'{100 * share:g}%'} probes"
     if kind == "sweep":
         repeats = str(config.get("repeats") or "1")
         return f"sweep, {config.get('loads', '')}" + (f", {repeats} times" if repeats != "1" else "")

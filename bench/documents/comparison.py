@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bench.documents.formatting import NOTHING, number, share
-from bench.results.comparison import ComparedNumber
+from bench.results.comparison import ComparedNumber, ComparedSide, SideAgainstSide
 from bench.results.gate import GateMetric
-
-if TYPE_CHECKING:
-    from bench.results.comparison import ComparedSide, SideAgainstSide
 
 Row = ComparedNumber | GateMetric
 SHORT = {
@@ -36,8 +33,8 @@ MORE_RUNS = {
 }
 """How the spread between them becomes known."""
 MEANINGS_OF_TWO = {
-    "two differ": "these two differ by more than chance within a run, which need not come from a change of the setup",
-    "two agree": "these two are the same within the margin, which others of the same setups need not be",
+    "two differ": "they differ by more than chance within a run, but the setup need not be the cause",
+    "two agree": "they are the same within the margin, but other runs of these setups need not be",
     "not shown": "neither",
 }
 """Of one run, or search, on each side."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import comparison
 from bench.documents.charts import Chart, Line, Panel
@@ -26,11 +25,8 @@ from bench.documents.document import (
     Table,
     Tone,
     findings,
-    text_cells,
 )
-
-if TYPE_CHECKING:
-    from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
+from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
 
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
@@ -158,18 +154,14 @@ def _row(row: ComparedNumber, reach: float) -> Row:
     # The names of a sweep's numbers leave no room for a unit.
     name = row.title if ":" in row.title or not row.primary else comparison.title(row)
     return Row(
-        (
-            *text_cells(
-                name,
-                comparison.value(row, "a"),
-                comparison.value(row, "b"),
-                comparison.change_text(row),
-                comparison.interval_text(row),
-            ),
-            Cell("", drawn=drawn),
-            Cell(comparison.seen_text(row)),
-            Cell(answer, tone),
-        )
+        name,
+        comparison.value(row, "a"),
+        comparison.value(row, "b"),
+        comparison.change_text(row),
+        comparison.interval_text(row),
+        Cell("", drawn=drawn),
+        comparison.seen_text(row),
+        Cell(answer, tone),
     )
 
 
@@ -182,7 +174,7 @@ def _variations(content: ComparisonResult) -> Iterator[Block]:
         Column("What differs"),
         *(Column(side.name, left=True, wrap=True) for side in content.sides),
     )
-    cells = tuple(Row((Cell(row.name, meaning=row.group), *text_cells(*row.values))) for row in rows)
+    cells = tuple(Row(Cell(row.name, meaning=row.group), *row.values) for row in rows)
     yield Table("What differs", columns, cells, half=len(content.sides) <= _BESIDE)
 
 

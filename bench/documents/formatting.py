@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from bench.metrics import bounds
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Metric, TooFewValues
-    from bench.results.summary import ObjectiveResult
+from bench.results.numbers import Metric, TooFewValues
+from bench.results.summary import ObjectiveResult
 
 NOTHING = "–"
 

@@ -22,7 +22,6 @@ from bench.documents.document import (
     Table,
     command_block,
     findings,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, measured, number, share
 from bench.metrics.catalog import METRICS
@@ -155,14 +154,10 @@ def _unit(objective: str) -> str:
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
-            (
-                Cell(one.objective, code=True),
-                *text_cells(
-                    measured(one.value, _unit(one.objective)),
-                    NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
-                    share(one.holds),
-                ),
-            )
+            Cell(one.objective, code=True),
+            measured(one.value, _unit(one.objective)),
+            NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
+            share(one.holds),
         )
         for one in content.at_peak
     )
@@ -185,12 +180,10 @@ def _day(content: PlanContent) -> Iterator[Block]:
     columns = tuple(map(Column, titles))
     rows = tuple(
         Row(
-            text_cells(
-                clock(hour.start_s),
-                number(hour.rate),
-                *((str(hour.replicas),) if scaled else ()),
-                *((NOTHING if hour.breaks == "no" else hour.breaks,) if breaks else ()),
-            )
+            clock(hour.start_s),
+            number(hour.rate),
+            *((str(hour.replicas),) if scaled else ()),
+            *((NOTHING if hour.breaks == "no" else hour.breaks,) if breaks else ()),
         )
         for hour in content.hours
     )

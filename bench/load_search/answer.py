@@ -180,9 +180,11 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
         text, flat = found.flat
         span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
         what = _judged(search, text)
+        lighter = any(result.load < flat.low for result in search.results)
+        untold = " At lower loads too few were sent to tell." if lighter else ""
         return (
             f"No load held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
-            f"{flat.visits} visits from {span}."
+            f"{flat.visits} visits from {span}.{untold}"
         )
     assert found.below is not None
     (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
@@ -277,7 +279,7 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
     if known is None:
-        return short
+        return [*_beyond_reach(search), *short]
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
     goal = next((goal for goal in search.settings.goals if goal.text == known.binding), None)
@@ -294,6 +296,20 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     if fit is not None and fit.spread > SCATTERS:
         lines.append(f"visits scatter {fit.spread:.1f} times as much as chance explains: the interval allows for it")
     return [*lines, *short]
+
+
+def _beyond_reach(search: Search) -> list[str]:
+    """Names the objectives on latencies that every request of at least two loads broke: a lower load may not help."""
+    seen = [result for result in search.results if evidence.counts(result)]
+    loads = {result.load for result in seen}
+    if len(loads) < 2:
+        return []
+    lowest = load_text(min(loads), search.settings.load_kind)
+    return [
+        f"every request broke {goal.text}, even at {lowest}: the server may miss it without any load"
+        for goal in search.settings.goals
+        if goal.allowed is not None and all(result.share(goal.text) == 1.0 for result in seen)
+    ]
 
 
 def _required(search: Search, found: Conclusion, require: float) -> str:

@@ -113,7 +113,8 @@ def came_of(search: Search, result: Result) -> str:
     ]
     if result.kept_up is False:
         shares.append("requests pile up")
-    return f"{outcome(search, result)} ({', '.join(shares)}; {result.requests:,} requests)"
+    judged = "1 request" if result.requests == 1 else f"{result.requests:,} requests"
+    return f"{outcome(search, result)} ({', '.join(shares)}; {judged})"
 
 
 def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:

@@ -25,17 +25,15 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import describe
+from bench.metrics.sureness import Sureness
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
-from bench.records.record_table import CANCELLED
+from bench.records.record_table import CANCELLED, Floats, Ints
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
 
 if TYPE_CHECKING:
-    from bench.metrics.sureness import Sureness
-    from bench.records.record_table import Floats, Ints
-
     Amounts = tuple[Floats, Floats]
     """When something came, in ns from the start of the run, and how much of it."""
 

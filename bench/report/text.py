@@ -108,7 +108,7 @@ def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
     match block:
         case Table():
             grid, left_out = _table(block, columns)
-            notes = [f"Left out for want of room: {', '.join(left_out)}."] if left_out else []
+            notes = [f"Left out for lack of room: {', '.join(left_out)}."] if left_out else []
             return _group(_titled(block.title, level), grid, *_notes([*notes, *block.notes]))
         case Facts():
             found = _facts(block)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -18,17 +17,14 @@ import orjson
 
 from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
+from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
 from bench.proxy import is_of_proxy
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
+from bench.transport.interface import Target, Transport
 from bench.workload import Request, route_of
 from promptset.samples import Sample
-
-if TYPE_CHECKING:
-    from bench.endpoints.interface import BodyOptions, Endpoint
-    from bench.transport.interface import Target, Transport
-
 
 MORE_TIMES, MOST_TOKENS = 8, 2048
 """By how much the probe raises its limit where no token had text, and up to which limit."""
@@ -466,7 +462,10 @@ def _http_problem(
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
         return f"the server has no model {options.model!r} (status {status}): it lists {', '.join(listed[:10])}"
     if not used_by(options).counts_tokens:
-        return f"{url} answers with status {status} ({said}): if that is a success, write --expect status={status}"
+        return (
+            f"{url} answers with status {status} ({said}): check the method and the body; "
+            f"if this status is a success, write --expect status={status}"
+        )
     if status in (404, 405):
         return (
             f"{url} is not there (status {status}: {said}): check the path; "

@@ -32,6 +32,21 @@ sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False
 """
 
 
+class _Interrupted(io.StringIO):
+    """Ctrl-C comes while it is written to."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_a_result_is_printed_does_not_deny_the_measurement(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", _Interrupted())
+    assert cli.main(["--help"]) == Exit.INTERRUPTED
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
 def test_a_problem_that_quotes_a_long_value_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     output.complain(["--mix: " + "x" * 1_000_000, "--rate: -1"])
     said = capsys.readouterr().err

@@ -103,8 +103,8 @@ UNKNOWN = (
         ),
         (
             [row("these two agree"), row(None), row("not shown", name="ttft:p90", seen_from=0.2)],
-            "No difference is shown between these two runs; these would have been found: TPOT:P50 3.0%, TTFT:P90 20.0%. "
-            "Not compared: TPOT:P50.",
+            "No difference is shown between these two runs. These changes would have been found: TPOT:P50 3.0%, "
+            "TTFT:P90 20.0%. Not compared: TPOT:P50.",
         ),
     ],
 )

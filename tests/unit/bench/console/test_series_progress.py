@@ -80,6 +80,7 @@ def test_of_the_runs_inside_the_one_that_is_held_goes_on(tmp_path: Path) -> None
         ("search", {"load": "concurrency", "slo": "ttft:p99<1s"}, "search, users: ttft:p99<1s"),
         ("search", {"slo": ["ttft:p99<1s", "tpot:p50<9ms"]}, "search, requests/s: ttft:p99<1s, tpot:p50<9ms"),
         ("quality", {"share": "50%"}, "quality, 50% probes"),
+        ("quality", {"share": 0.05}, "quality, 5% probes"),
         ("quality", {}, "quality, 5% probes"),
         ("tune", {"goal": "held load"}, "tune, held load"),
     ],

@@ -107,6 +107,8 @@ def test_what_stays_of_a_visit() -> None:
     assert ended_lines(search, failed, None) == [
         f"visit 5: {failed.load:.3g}/s: FAILED, which says nothing about the load"
     ]
+    alone = ended_lines(search, replace(search.results[-1], requests=1), None)
+    assert alone[0].endswith("; 1 request)")
     calm = ended_lines(searched(3), searched(3).results[-1], None)
     assert calm[0].startswith("visit 3: 32/s did not clearly break (")
     piling = ended_lines(search, replace(search.results[-1], kept_up=False), None)

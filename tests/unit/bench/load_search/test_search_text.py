@@ -52,7 +52,7 @@ def test_visits_are_a_table_with_a_column_for_as_many_objectives_as_there_is_roo
     assert first.split() == ["1", "scout", "12.5/s", "1,000", "2%", "40", "/", "300", "VALID"]
     assert second.split() == ["2", "visit", "100/s", "4,000", "0%", "–", "/", "–", "INVALID"]
     assert first.index("VALID") == second.index("INVALID")
-    assert lines[lines.index(first) + 2] == f"Left out for want of room: {MEAN.text}, {TPOT.text}, {ERRORS.text}."
+    assert lines[lines.index(first) + 2] == f"Left out for lack of room: {MEAN.text}, {TPOT.text}, {ERRORS.text}."
     inputs = {1: VisitNumbers(latency={"e2el_ms": filled(Metric, {"p50": 50.0, "p99": 400.0})}, inputs_per_s=3.0)}
     assert "E2EL p50 / p99, ms" in "\n".join(shown(search, inputs))
 
