@@ -312,7 +312,8 @@ def _percent(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+,.{_decimals(value)}f}%"
+    decimals = _decimals(value)
+    return f"{round(100 * value, decimals) + 0.0:+,.{decimals}f}%"
 
 
 def _decimals(value: float) -> int:
