@@ -240,7 +240,7 @@ def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | Kn
 
 
 def _job_rows(summary: RunSummary) -> Iterator[Row]:
-    if summary.jobs is None:
+    if summary.jobs is None or summary.jobs.steps.max == 1:  # A job of one request has the numbers of that request.
         return
     job_s, rates = summary.jobs.job_s, summary.jobs.rates
     cells = (_of_jobs(job_s.of(stat), job_s.ci95.get(stat)) for stat in ("p50", "p99"))
