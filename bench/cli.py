@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from bench.commands import COMMANDS, FORMER_COMMANDS
+from bench.commands import COMMANDS
 from bench.commands.output import complain, never_too_narrow, output_is_lost, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
@@ -100,10 +100,6 @@ def _dispatch(words: list[str]) -> int:
         except PackageNotFoundError as e:
             raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD
-    if (renamed := FORMER_COMMANDS.get(words[0])) is not None:
-        note = f"the command {words[0]} is called {renamed} now; the next release does not know the old name"
-        print(f"note: {note}", file=sys.stderr)
-        words = [renamed, *words[1:]]
     if words[0] not in COMMANDS:
         raise UsageError(_about_command(words))
     command = import_module(COMMANDS[words[0]].module)

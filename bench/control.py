@@ -21,18 +21,16 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from bench import manifest
+from bench.clock import Clock
 from bench.errors import UsageError
+from bench.load.load_control import LoadControl
 from bench.run_files.run_directory import CONTROL, RunDirectory
 from bench.run_files.run_state import RunState
-
-if TYPE_CHECKING:
-    from bench.clock import Clock
-    from bench.load.load_control import LoadControl
 
 MOST_BYTES = 4_096
 ANSWER_WITHIN_S = 5.0

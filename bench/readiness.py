@@ -8,6 +8,7 @@ the wait, even a refusal: the probe comes next and has a sentence for whatever i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ from bench.endpoints.choice import endpoint_of, own_endpoint
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.load.components import target_of, transport_of
+from bench.observer import Observer
 from bench.process.event_loop import loop_factory
 from bench.proxy import is_of_proxy
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
+from bench.sources.interface import Source
 from bench.target.probe import (
     AskedServer,
     ModelList,
@@ -34,16 +37,12 @@ from bench.target.probe import (
     what_came,
 )
 from bench.target.server_limits import stated_limits
+from bench.transport.interface import Target, Transport
 from bench.transport.several import SeveralTargets
+from promptset.samples import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bench.config import RunConfig
-    from bench.observer import Observer
-    from bench.sources.interface import Source
-    from bench.transport.interface import Target, Transport
-    from promptset.samples import Sample
 
 _EVERY_NS = NS_PER_S
 _LEAST_S = 1.0

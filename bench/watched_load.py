@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bench import manifest
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, utc_now
+from bench.config import RunConfig
 from bench.dispatch.interface import NeverSent
 from bench.errors import UsageError
 from bench.load.crew import Crew, CrewReport, Order, Progress
@@ -20,20 +22,16 @@ from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
 from bench.load.warmup_finder import WarmupFinder
 from bench.machine import preflight
-from bench.manifest import Warmup
+from bench.machine.worker_place import WorkerPlace
+from bench.manifest import Manifest, Warmup
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
+from bench.observer import Observer
 from bench.run_files import shards
 from bench.run_files.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bench.config import RunConfig
-    from bench.machine.worker_place import WorkerPlace
-    from bench.manifest import Manifest
-    from bench.observer import Observer
     from bench.target.scraper import Scraper
     from bench.telemetry.exporting import Telemetry
 

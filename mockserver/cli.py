@@ -151,7 +151,6 @@ def _parser() -> _Parser:
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options
         )
-    parser.add_argument("--priority", dest="priority", help=argparse.SUPPRESS)
     return parser
 
 
@@ -184,7 +183,6 @@ _LOAD_TESTER_FLAGS = (
     "--input-tokens",
     "--out",
 )
-_RENAMED = "note: --priority is called --cpu-priority now; the next release does not know the old name"
 _OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-model-len", "--latency": "--ttft"}
 
 
@@ -226,8 +224,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if any(key != key.rstrip() for key in _keys_of(arguments)):
             print("mockserver: note: --api-key: white space after the key was removed", file=sys.stderr)
-        if any(word.partition("=")[0] == "--priority" for word in arguments):
-            print(f"mockserver: {_RENAMED}", file=sys.stderr)
         serve(config)
     except MockError as e:
         for line in str(e).splitlines():

@@ -309,11 +309,6 @@ class MockConfig(BaseModel):
         return self
 
 
-def renewed(given: Mapping[str, object]) -> dict[str, object]:
-    """Settings by today's names: `cpu_priority` was called `priority`, which is read for one more release."""
-    return {"cpu_priority" if name == "priority" else name: value for name, value in given.items()}
-
-
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """The configuration from a YAML file and flags (by field name, only those given).
 
@@ -321,9 +316,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
-    flags = renewed(flags)
-    start = {**_preset(path, from_file, flags, problems), **_profile(path, from_file, flags, problems)}
-    values = {**start, **from_file, **flags}
+    values: dict[str, Any] = {**_start(path, from_file, flags, problems), **from_file, **flags}
     try:
         config = MockConfig(**values)
     except ValidationError as e:
@@ -334,33 +327,18 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     return config
 
 
-def _preset(
+def _start(
     path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
-) -> Mapping[str, object]:
-    """The settings of the chosen preset. A flag overrides the file."""
-    name = flags.get("preset", from_file.get("preset"))
-    if name is None:
-        return {}
-    try:
-        return settings_of(name)
-    except ValueError as e:
-        where = "--preset" if "preset" in flags else f"{path}: preset"
-        problems.append(f"{where}: {e}")
-        return {}
-
-
-def _profile(
-    path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
-) -> Mapping[str, object]:
-    """The settings of the profile that was named. A flag overrides the file."""
-    name = flags.get("profile", from_file.get("profile"))
-    if name is None:
-        return {}
-    try:
-        return settings_of_profile(name)
-    except ValueError as e:
-        problems.append(f"{'--profile' if 'profile' in flags else f'{path}: profile'}: {e}")
-        return {}
+) -> dict[str, object]:
+    """The settings of the preset and the profile that were named. A flag overrides the file."""
+    found: dict[str, object] = {}
+    for key, read in (("preset", settings_of), ("profile", settings_of_profile)):
+        if (name := flags.get(key, from_file.get(key))) is not None:
+            try:
+                found |= read(name)
+            except ValueError as e:
+                problems.append(f"{f'--{key}' if key in flags else f'{path}: {key}'}: {e}")
+    return found
 
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
@@ -379,7 +357,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path}: must contain keys and values, for example `ttft: 50ms`")
         return {}
     known = {}
-    for key, value in renewed(rows).items():
+    for key, value in rows.items():
         if key in MockConfig.model_fields:
             known[key] = value
             continue

@@ -152,7 +152,7 @@ def _start(cell: cells.Cell, runs: int) -> str:
 def troubles(runs: int) -> None:
     """What searches (of 15 minutes, if not said) conclude about servers without a capacity, or that never break."""
     print("| server | searches | conclusions |")
-    for name in (*cells.TROUBLES, *cells.SHORT_STALLS):
+    for name in (*cells.TROUBLES, *cells.SHORT_STALLS, *cells.HARD_EDGES):
         print(KEPT.line(f"troubles {name} {runs}", lambda name=name: _trouble(name, runs)), flush=True)  # type: ignore[misc]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import UNSET
 
@@ -32,11 +32,9 @@ from bench.results.certificate import (
     Spread,
     TargetErrors,
 )
+from bench.results.numbers import Latency, Metric, Throughput
+from bench.results.summary import SummaryNumbers
 from bench.run_files.run_directory import LEDGER, RunDirectory
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Latency, Metric, Throughput
-    from bench.results.summary import SummaryNumbers
 
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
 
 from bench.results.certificate import LoadShape
-
-if TYPE_CHECKING:
-    from bench.results.summary import SummaryNumbers
+from bench.results.summary import SummaryNumbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.errors import UsageError
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
+from bench.results.summary import RunSummary
 
 SCHEMA = "trueload/full/1"
 TOKENS = 32

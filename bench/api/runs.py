@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
@@ -19,13 +19,11 @@ from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
 from bench.results.answers import ANSWER_SHARES
 from bench.results.base import to_plain
+from bench.results.summary import RunSummary
 from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
 from bench.verdict import headline
 from bench.verdict.finding import Status
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 T = TypeVar("T")
 

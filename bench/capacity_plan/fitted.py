@@ -58,6 +58,19 @@ class FittedServer:
             )
         return said
 
+    def when_full(self) -> list[str]:
+        """The same of an overloaded server, whose requests in flight only grow: they say how long the simulation was."""
+        limits, most = self.profile.limits, self.most_seen
+        if self.profile.engine == "sampled":
+            return [f"a profile of sampled times serves more than {most} requests like {most}: record a higher load"]
+        if limits is None:
+            return []
+        if limits.max_num_seqs.value is not None:
+            return self.beyond(limits.max_num_seqs.value, 0)
+        return [
+            f"max_num_seqs is not known, and a server that takes more at once may keep up{self._next('max_num_seqs')}"
+        ]
+
     def untold(self) -> list[str]:
         """Coefficients that the loads of the fit could not tell, and that decide."""
         found = self.profile.coefficients or {}

@@ -95,8 +95,11 @@ def _interval(values: Sequence[float]) -> list[float]:
 def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
     """Why the fit does not know what the plan rests on."""
     server = stretches.server
-    most = float(np.median([one.in_flight for one in answers]))
-    tokens = float(np.median([one.tokens for one in answers]))
+    steady = [one for one in answers if not one.overloaded]
+    if not steady:
+        return [*server.untold(), *server.when_full()]
+    most = float(np.median([one.in_flight for one in steady]))
+    tokens = float(np.median([one.tokens for one in steady]))
     return [*server.untold(), *server.beyond(most, tokens)]
 
 

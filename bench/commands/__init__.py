@@ -38,5 +38,3 @@ COMMANDS: dict[str, Command] = {
     "mcp": Command("bench.commands.mcp", "let an agent start, watch and judge load tests (MCP)"),
     "completion": Command("bench.commands.completion", "print the completions for a shell: bash, zsh, fish or tcsh"),
 }
-FORMER_COMMANDS = {"load": "set-load"}
-"""Commands that had another name in an older version, by that name, which is read for one more release."""

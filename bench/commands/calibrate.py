@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.accuracy import metamorphic
-from bench.accuracy.sweep import points_of
+from bench.accuracy.sweep import LoadPoint, points_of
 from bench.calibrate import measure
 from bench.commands.options import ConfigFile, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import finish, show, show_calibration_sweep
+from bench.config import RunConfig
 from bench.config.flags import own_group
 from bench.documents.checks_document import checks_document
 from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
 from bench.terminal import terminal
-
-if TYPE_CHECKING:
-    from bench.accuracy.sweep import LoadPoint
-    from bench.config import RunConfig
-
 
 ABOUT = """\
 Measures how wrong the numbers are, at this load, on this machine. It starts a mock server that records when it sent each

@@ -7,25 +7,21 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import manifest
+from bench.config import RunConfig
 from bench.errors import TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
 from bench.fit.streams import streams_of
+from bench.observer import Observer
 from bench.process.mock_process import running_mock
 from bench.results.numbers import Latency
 from bench.results.profile import Replay, ReplayedCurve, ReplayedNumber
-from bench.results.summary import from_json
+from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import SUMMARY, RunDirectory
 from bench.series.drive import drive, in_order
 from bench.series.runs import RunSeries
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
-    from bench.observer import Observer
-    from bench.results.summary import RunSummary
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
 from bench.comparison.margin import share_of
-from bench.comparison.sides import copies, read_run, run_directories
+from bench.comparison.sides import MeasuredRun, copies, read_run, run_directories
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.gate_document import gate_document
@@ -18,7 +17,7 @@ from bench.errors import UsageError
 from bench.metrics.objectives import Objective, from_user
 from bench.release_gate import baseline as baselines
 from bench.release_gate.document import result_of
-from bench.release_gate.gate import Rules, decide
+from bench.release_gate.gate import Gate, Rules, decide
 from bench.release_gate.objectives import steady
 from bench.report import junit, markdown, text
 from bench.results.base import to_plain
@@ -26,10 +25,6 @@ from bench.results.baseline import Baseline
 from bench.results.gate import GateResult
 from bench.run_files.writable import refuse_file
 from bench.statistics.gate import Verdict
-
-if TYPE_CHECKING:
-    from bench.comparison.sides import MeasuredRun
-    from bench.release_gate.gate import Gate
 
 ABOUT = """\
 Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs show it: the whole interval

@@ -7,22 +7,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
-from bench.config import Settings, read_yaml, renamed, resolve, values
-from bench.config.flags import Parser, add_fields, parse
+from bench.config import RunConfig, Settings, read_yaml, resolve, values
+from bench.config.flags import Option, Parser, add_fields, parse
 from bench.endpoints import choice
 from bench.errors import UsageError
 from bench.modes.interface import flag
 from bench.run_files.writable import refuse_directory
 from bench.terminal import terminal
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
-    from bench.config.flags import Option
-
 
 USAGE = "%(prog)s [--FLAG VALUE]..."
 
@@ -38,7 +33,7 @@ def run_parser(
     first, _, more = examples.partition("\n\n")
     parser = Parser(prog=f"python -m bench {name}", usage=USAGE, description=f"{description}\n\n{first}", epilog=more)
     add_fields(parser, Settings, (*leave_out, *answered))
-    for field_name in (*answered, *renamed.RENAMED):
+    for field_name in answered:
         parser.add_argument(flag(field_name), dest=field_name, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     parser.add_argument(
         "--config",
@@ -98,8 +93,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     url = str(url[0] if isinstance(url, list) and url else url)
     credentials = "@" in url.partition("://")[2].partition("/")[0]
     variable = choice.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
-    notes = [*renamed.notes(flags), *(renamed.notes(settings, file.name) if file.name else ())]
-    notes += _stripped(flags, settings, file.name)
+    notes = _stripped(flags, settings, file.name)
     if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):
         notes += _stripped({}, {"api_key": os.environ[variable]}, "", variable)
         try:

@@ -6,7 +6,6 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench import manifest
 from bench.damage import explained
@@ -14,9 +13,7 @@ from bench.errors import UsageError
 from bench.metrics.request_rows import request_rows
 from bench.report.metric_table import inert
 from bench.run_facts import run_start_ns
-
-if TYPE_CHECKING:
-    from bench.run_files.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 
 Row = dict[str, object]
 _ROWS_AT_ONCE = 20_000

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.commands.options import note_idle_users, parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish, show
+from bench.config import RunConfig
 from bench.load_test import default_directory, run
 from bench.terminal import terminal
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
 
 EXAMPLES = """\
 examples:

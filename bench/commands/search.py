@@ -6,21 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import complain, print_search
-from bench.config.flags import Option, add_options
+from bench.config.flags import Option, Parser, add_options
 from bench.errors import UsageError
 from bench.load_search.files import SearchDirectory
 from bench.load_search.follower import SearchTerminal
 from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
-from bench.load_search.whole import carry_out, new_directory, plan
+from bench.load_search.whole import Plan, carry_out, new_directory, plan
 from bench.series.runs import RunSeries
-
-if TYPE_CHECKING:
-    from bench.config.flags import Parser
-    from bench.load_search.whole import Plan
 
 ABOUT = """\
 Finds the highest load at which every objective holds, and says how sure that is. Each measurement at one load is a visit.

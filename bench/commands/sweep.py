@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import show
+from bench.config import RunConfig
 from bench.config.flags import Option, add_options
 from bench.documents.document import Level
 from bench.documents.sweep_document import sweep_document
@@ -17,9 +18,6 @@ from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
 from bench.load_test import default_directory
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
 
 ABOUT = """\
 Sends the same workload at several loads, one after the other, each as a separate run. Draws throughput and latencies over

@@ -11,17 +11,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun
 from bench.metrics.quantile import QUANTILES, quantile
+from bench.results.summary import RunSummary
 from bench.statistics.autocorrelation import act
 from bench.statistics.between_runs import BATCHES, LEAST_IN_BATCH, Difference, batches, one_run_each
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 SPREAD_UNKNOWN = (
     "one run each: the spread between runs is not known, and two runs of the same setup may differ as much; make several "

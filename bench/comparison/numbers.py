@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
+from bench.results.summary import RunSummary
 from bench.results.tokens import input_rate
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 LATENCY_FLOOR_MS = 0.5
 """A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import MsgspecError
 
@@ -17,11 +17,8 @@ from bench import manifest
 from bench.errors import BenchError, Exit, UsageError
 from bench.evaluate import evaluate
 from bench.manifest import Manifest
-from bench.results.summary import from_json
+from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of sides, in the order in which they were given."""

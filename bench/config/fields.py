@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -15,6 +16,16 @@ Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(value
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
 Users = Annotated[int | None, AfterValidator(values.no_more_than(values.MOST_USERS, "need as many open sockets"))]
 Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+
+
+def checked(check: Callable[[Any], object]) -> AfterValidator:
+    """Checks a value that is given; None stays."""
+    return AfterValidator(lambda value: None if value is None else check(value))
+
+
+def parsed(check: Callable[[Any], object]) -> BeforeValidator:
+    """The same before pydantic looks at the value."""
+    return BeforeValidator(lambda value: None if value is None else check(value))
 
 
 def option(

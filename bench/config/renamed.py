@@ -1,11 +1,11 @@
-"""Settings that had another name in an older version. The old names are read for one more release, with a note.
+"""Settings that had another name in files of 0.1.0, which are read.
 
 `ramp` meant two things: a time over which users start, which is `ramp_up` now, and a load that rises along a line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bench.config import values
@@ -42,20 +42,3 @@ def renewed_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if "ramp" in config and "ramp" not in found:
         found |= {"ramp": None, "ramp_up": values.seconds(found["ramp_up"])}
     return found
-
-
-def notes(given: Mapping[str, object], file_name: str = "") -> Iterator[str]:
-    """A sentence for each old name: of flags, or of the keys of a file."""
-    for old, new in RENAMED.items():
-        if old in given:
-            yield _note(old, new, file_name)
-    if _is_time(given.get("ramp")):
-        about = "a time over which users start"
-        yield f"{_note('ramp', 'ramp_up', file_name, about)}"
-
-
-def _note(old: str, new: str, file_name: str, about: str = "") -> str:
-    spelled = [name if file_name else f"--{name.replace('_', '-')}" for name in (old, new)]
-    place = f"{file_name}: " if file_name else ""
-    what = f"{spelled[0]} with {about}" if about else spelled[0]
-    return f"note: {place}{what} is called {spelled[1]} now; the next release does not know the old name"

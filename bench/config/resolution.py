@@ -123,8 +123,7 @@ def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
 
 def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
-    flags, file = renewed(flags), renewed(file or {})
-    given = {**file, **flags}
+    given = {**renewed(file or {}), **flags}
     if "requests" in flags and "warmup" not in flags and given.get("warmup") == AUTO_WARMUP:
         del given["warmup"]  # That of a run of the default length, whose run.yaml is given again with another length.
     problems = addresses.spread(given, flags)

@@ -77,6 +77,7 @@ LABELS = {
     "rows": tr("Format of the file"),
     "dataset": tr("Data"),
     "url": tr("URL"),
+    "api_key": tr("API key"),
     "ca_file": tr("CA file"),
     "ignore_eos": tr("Ignore EOS"),
     "gpus": tr("GPUs"),
@@ -131,7 +132,9 @@ def label_of(name: str) -> Phrase:
 
 def plain(text: str, field: str | None = None, label: Callable[[str], str] = label_of) -> str:
     """Rewrite a sentence of the command line for the form. `field` is the setting whose field shows it, `label` gives what
-    the form calls a setting."""
+    the form calls a setting. A sentence of the console has no flags."""
+    if isinstance(text, Phrase):
+        return text
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
     text = re.sub(r"--endpoint http\b", "a test of any HTTP service", text)

@@ -77,9 +77,9 @@ def shown(value: object) -> object:
 
 
 def sentence(text: str) -> str:
-    """A sentence in the language of the reader, with a capital letter and its point."""
+    """A sentence in the language of the reader, with a capital letter and its point. A name or a URL stays as it is."""
     said = shown(text)
-    begins_with_name = isinstance(text, Phrase) and text.message.startswith("%(")
+    begins_with_name = (isinstance(text, Phrase) and text.message.startswith("%(")) or "://" in said.partition(" ")[0]
     whole = said if begins_with_name else said[:1].upper() + said[1:]
     if whole.endswith((".", "?", "!", "。", "？")):
         return whole

@@ -384,7 +384,7 @@ def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
 
 
 def last_words(path: Path) -> str | None:
-    """What a program said last: its error, or the end of its log."""
+    """What a program said last: its error, or the end of its log. It calls a file of data by its name."""
     return last_error(path) or "\n".join(_lines(path)[-3:]) or None
 
 
@@ -400,4 +400,5 @@ def _lines(path: Path) -> list[str]:
         text = path.read_text(encoding="utf-8", errors="replace")[-8_000:]
     except OSError:
         return []
+    text = text.replace(f"{path.parent.parent.resolve() / OWN_FOLDER / 'files'}/", "")
     return [line.strip() for line in text.splitlines() if line.strip()]

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from bench.dispatch.sending import Sending
+from bench.dispatch.sending import Sending
 
 
 class Users:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bench.documents.document import (
     Column,
@@ -14,13 +13,10 @@ from bench.documents.document import (
     Section,
     Table,
     TwoTexts,
-    text_cells,
 )
 from bench.documents.formatting import share
-
-if TYPE_CHECKING:
-    from bench.results.answers import CheckedAnswers, WrongAnswer
-    from bench.results.summary import RunSummary
+from bench.results.answers import CheckedAnswers, WrongAnswer
+from bench.results.summary import RunSummary
 
 FAULTS = {
     "right": "wrong", "accuracy": "wrong", "valid_json": "invalid JSON", "valid_call": "no valid tool call",
@@ -48,13 +44,11 @@ def section(summary: RunSummary) -> Iterator[Section]:
     columns = (Column("Share of answers"), Column("Share"), Column("95% interval"), Column("Bad"), Column("Probes"))
     rows = tuple(
         Row(
-            text_cells(
-                row.title,
-                share(row.share),
-                f"{share(row.interval[0])} to {share(row.interval[1])}",
-                f"{row.bad:,} of {row.answers:,}",
-                f"{row.probes:,}",
-            )
+            row.title,
+            share(row.share),
+            f"{share(row.interval[0])} to {share(row.interval[1])}",
+            f"{row.bad:,} of {row.answers:,}",
+            f"{row.probes:,}",
         )
         for row in answers.shares
     )

@@ -104,13 +104,11 @@ def _row(row: SweepRow) -> Row:
     errors = (Cell(_worst(row, stats)) for _, stats in _QUANTILES)
     lag = f"{number(row.lag_ms['p50'])} / {number(row.lag_ms['p99'])}"
     return Row(
-        (
-            Cell(f"{row.asked:,g}", href=f"{row.directory}/certificate.html", meaning="; ".join(row.reasons[1:3])),
-            Cell(number(row.chunks_per_s)),
-            Cell(row.status, STATUS_TONES.get(row.status, "")),
-            *errors,
-            Cell(lag),
-        )
+        Cell(f"{row.asked:,g}", href=f"{row.directory}/certificate.html", meaning="; ".join(row.reasons[1:3])),
+        number(row.chunks_per_s),
+        Cell(row.status, STATUS_TONES.get(row.status, "")),
+        *errors,
+        lag,
     )
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bench.documents.formatting import age, signed
+from bench.results.certificate import CauseRow, KnownCalibration
 from bench.results.metric_titles import TITLES
-
-if TYPE_CHECKING:
-    from bench.results.certificate import CauseRow, KnownCalibration
 
 STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
          "max": "max"}  # fmt: skip

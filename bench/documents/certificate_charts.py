@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, categories, round_step
-from bench.results.certificate import ErrorsOverTime
-
-if TYPE_CHECKING:
-    from bench.results.certificate import Certificate, LagCount, OverTime, TrueAndMeasured
+from bench.results.certificate import Certificate, ErrorsOverTime, LagCount, OverTime, TrueAndMeasured
 
 _LEAST_SPAN = 0.01
 """The axes of true against measured span at least this share of the value: a smaller difference needs no picture."""

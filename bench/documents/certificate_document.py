@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from msgspec import UNSET
 
@@ -30,24 +30,21 @@ from bench.documents.document import (
     Tile,
     Tiles,
     Tone,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.metrics.catalog import METRICS, OF_FEW, Metric
 from bench.results.certificate import METRICS as WITH_TRUTH
+from bench.results.certificate import (
+    Agreement,
+    Certificate,
+    Deviation,
+    KnownErrorRow,
+    LedgerCalibration,
+    NumberRow,
+    RequestError,
+    TargetErrors,
+)
 from bench.results.metric_titles import TITLES
-
-if TYPE_CHECKING:
-    from bench.results.certificate import (
-        Agreement,
-        Certificate,
-        Deviation,
-        KnownErrorRow,
-        LedgerCalibration,
-        NumberRow,
-        RequestError,
-        TargetErrors,
-    )
 
 _Row = TypeVar("_Row", "NumberRow", "KnownErrorRow", "Deviation")
 MEANINGS: dict[str, tuple[Tone, str]] = {
@@ -155,12 +152,12 @@ def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Tab
     same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
     stats = _stats(shown.values())
     rows = tuple(
-        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_error(of.get(stat)) for stat in stats)))
+        Row(Cell(TITLES[key], unit=_UNITS[key]), *(_error(of.get(stat)) for stat in stats))
         for key, of in shown.items()
         if key not in same
     )
     rows += tuple(
-        Row((Cell(metric.title, unit=metric.unit), *(Cell("no truth", "quiet") for _ in stats)))
+        Row(Cell(metric.title, unit=metric.unit), *(Cell("no truth", "quiet") for _ in stats))
         for metric in without_truth
     )
     note = (
@@ -180,7 +177,7 @@ def earlier_errors(metrics: Sequence[KnownErrorRow]) -> Table:
     shown = _by_metric(metrics)
     stats = _stats(shown.values())
     rows = tuple(
-        Row((Cell(TITLES[key], unit=_UNITS[key]), *(_earlier_error(of.get(stat)) for stat in stats)))
+        Row(Cell(TITLES[key], unit=_UNITS[key]), *(_earlier_error(of.get(stat)) for stat in stats))
         for key, of in shown.items()
     )
     note = "Measured less true, then. Under each error: what this run measured, and the error as a share of it."
@@ -244,9 +241,7 @@ def _replicas(targets: Sequence[TargetErrors]) -> Iterator[Table]:
     rows = []
     for target in targets:
         by_key = {(row.metric, row.stat): row for row in target.metrics}
-        rows.append(
-            Row((*text_cells(target.name, number(target.requests)), *(_error(by_key.get(key)) for key in shown)))
-        )
+        rows.append(Row(target.name, number(target.requests), *(_error(by_key.get(key)) for key in shown)))
     heads = [f"{TITLES[key]} {STATS[stat]} ({_UNITS[key]})" for key, stat in shown]
     note = "Measured less true, of the requests that this replica's lines in the ledger have, whatever the client recorded."
     columns = (Column("Replica"), Column("Requests"), *map(Column, heads))
@@ -258,7 +253,7 @@ def _throughput(rows: Sequence[NumberRow]) -> Table:
         (THROUGHPUT[row.metric], number(row.measured), number(row.true), signed_share(row.error_share)) for row in rows
     )
     columns = tuple(map(Column, ("Per second", "Measured", "True", "Error")))
-    return Table("Throughput", columns, tuple(Row(text_cells(*row)) for row in cells), half=True)
+    return Table("Throughput", columns, tuple(Row(*row) for row in cells), half=True)
 
 
 def _stamps(calibration: Certificate | LedgerCalibration) -> Iterator[Table]:
@@ -271,13 +266,7 @@ def _stamps(calibration: Certificate | LedgerCalibration) -> Iterator[Table]:
          calibration.mock.done_minus_planned_ms),
     )  # fmt: skip
     cells = [
-        Row(
-            (
-                Cell(name, meaning=meaning),
-                Cell(f"{row.n:,}"),
-                *(Cell(f"{value:.4f}") for value in (row.p50, row.p99, row.max)),
-            )
-        )
+        Row(Cell(name, meaning=meaning), f"{row.n:,}", *(f"{value:.4f}" for value in (row.p50, row.p99, row.max)))
         for name, meaning, row in rows
         if row.n
     ]
@@ -289,10 +278,10 @@ def _stamps(calibration: Certificate | LedgerCalibration) -> Iterator[Table]:
 def _agreement(rows: Sequence[Agreement]) -> Iterator[Table]:
     cells = tuple(
         Row(
-            (
-                *text_cells(row.what.capitalize(), f"{row.here:,}", f"{row.there:,}"),
-                Cell("agrees", "good") if row.here == row.there else Cell("differs", "bad"),
-            )
+            row.what.capitalize(),
+            f"{row.here:,}",
+            f"{row.there:,}",
+            Cell("agrees", "good") if row.here == row.there else Cell("differs", "bad"),
         )
         for row in rows
     )
@@ -307,10 +296,8 @@ def _closed_form(rows: Sequence[Deviation]) -> Iterator[Table]:
     stats = _stats(shown.values())
     cells = tuple(
         Row(
-            (
-                Cell(TITLES.get(metric, "Output tokens"), unit=next(iter(by_stat.values())).unit),
-                *(_deviation(by_stat.get(stat)) for stat in stats),
-            )
+            Cell(TITLES.get(metric, "Output tokens"), unit=next(iter(by_stat.values())).unit),
+            *(_deviation(by_stat.get(stat)) for stat in stats),
         )
         for metric, by_stat in shown.items()
     )
@@ -335,12 +322,7 @@ def _worst(rows: Sequence[RequestError]) -> Iterator[Table]:
     if not rows:
         return
     cells = tuple(
-        Row(
-            (
-                Cell(row.id, code=True),
-                *text_cells(TITLES[row.metric], number(row.measured), number(row.true), signed(row.error)),
-            )
-        )
+        Row(Cell(row.id, code=True), TITLES[row.metric], number(row.measured), number(row.true), signed(row.error))
         for row in rows
     )
     columns = tuple(map(Column, ("Request", "", "Measured", "True", "Error")))

@@ -22,8 +22,7 @@ def checks_document(result: ChecksResult) -> Document:
 
 def _check(check: CheckResult) -> Table:
     rows = tuple(
-        Row((Cell(row.what), Cell(_value(row.expected)), Cell(_value(row.seen)),
-             Cell("" if row.held else "DOES NOT HOLD", "bad")))
+        Row(row.what, _value(row.expected), _value(row.seen), Cell("" if row.held else "DOES NOT HOLD", "bad"))
         for row in check.rows
     )  # fmt: skip
     columns = (Column(""), Column("Expected"), Column("Seen"), Column("", left=True))

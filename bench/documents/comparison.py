@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from bench.documents.formatting import NOTHING, number, share
-from bench.results.comparison import ComparedNumber
+from bench.results.comparison import ComparedNumber, ComparedSide, SideAgainstSide
 from bench.results.gate import GateMetric
-
-if TYPE_CHECKING:
-    from bench.results.comparison import ComparedSide, SideAgainstSide
 
 Row = ComparedNumber | GateMetric
 SHORT = {

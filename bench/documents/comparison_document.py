@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.documents import comparison
 from bench.documents.charts import Chart, Line, Panel
@@ -26,11 +25,8 @@ from bench.documents.document import (
     Table,
     Tone,
     findings,
-    text_cells,
 )
-
-if TYPE_CHECKING:
-    from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
+from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
 
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
@@ -53,14 +49,16 @@ def comparison_document(content: ComparisonResult) -> Document:
     """The document of compare.json."""
     sides = {side.name: side for side in content.sides}
     names = list(sides)
+    several = _of_several(content.versus)
     sections = [
+        Section("", (findings(several.values(), level=Level.BRIEF),) if several else ()),
         Section("", (*_variations(content), *_sides(content.sides))),
-        *(Section(_against(versus, content), tuple(_numbers(versus, content))) for versus in content.versus),
+        *(Section(_against(versus, content), tuple(_numbers(versus, content, several))) for versus in content.versus),
         *(Section("", tuple(_charts(versus, sides)), level=Level.PAGE) for versus in content.versus),
     ]
     return Document(
         " against ".join(names),
-        tuple(_banner(versus, sides) for versus in content.versus),
+        tuple(_banners(content.versus, sides, several)),
         tuple(section for section in sections if section.blocks),
         name="Comparison",
         footer="Made by Trueload. How sides are compared: docs/compare.md.",
@@ -71,10 +69,31 @@ def _against(versus: SideAgainstSide, content: ComparisonResult) -> str:
     return f"{versus.b} against {versus.a}" if len(content.versus) > 1 else ""
 
 
-def _banner(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Banner:
-    warnings = tuple(map(Reason, versus.warnings))
-    method = f"{comparison.method_text(versus, sides)}."
-    return Banner(versus.headline, "", _tone(versus.numbers), method[:1].upper() + method[1:], warnings)
+def _of_several(all_versus: Sequence[SideAgainstSide]) -> dict[str, str]:
+    """The warnings of more than one side, and how they are said once for all of them."""
+    names: dict[str, list[str]] = {}
+    for versus in all_versus:
+        for warning in dict.fromkeys((*versus.warnings, *_missing(versus))):
+            names.setdefault(warning, []).append(versus.b)
+    return {
+        warning: warning if len(of) == len(all_versus) else f"{', '.join(of)} against {all_versus[0].a}: {warning}"
+        for warning, of in names.items()
+        if len(of) > 1
+    }
+
+
+def _missing(versus: SideAgainstSide) -> Iterable[str]:
+    return dict.fromkeys(f"{row.title}: {row.missing}" for row in versus.numbers if row.primary and row.missing)
+
+
+def _banners(
+    all_versus: Sequence[SideAgainstSide], sides: Mapping[str, ComparedSide], several: Mapping[str, str]
+) -> Iterator[Banner]:
+    methods = [f"{comparison.method_text(versus, sides)}." for versus in all_versus]
+    for versus, method, after in zip(all_versus, methods, [*methods[1:], ""], strict=True):
+        own = tuple(Reason(warning) for warning in versus.warnings if warning not in several)
+        meaning = "" if method == after else method[:1].upper() + method[1:]
+        yield Banner(versus.headline, "", _tone(versus.numbers), meaning, own)
 
 
 def _tone(rows: Sequence[ComparedNumber]) -> Tone:
@@ -95,15 +114,15 @@ def _meanings(content: ComparisonResult) -> str:
     return f"{words} The margin is {margin}, and one point of shares. Corrected for the number of tests."
 
 
-def _numbers(versus: SideAgainstSide, content: ComparisonResult) -> Iterator[Block]:
+def _numbers(versus: SideAgainstSide, content: ComparisonResult, several: Mapping[str, str]) -> Iterator[Block]:
     rows = versus.numbers
     primary = [row for row in rows if row.primary]
-    yield _table("The numbers that decide", versus, primary, _meanings(content))
-    missing = dict.fromkeys(f"{row.title}: {row.missing}" for row in primary if row.missing)
-    if missing:
+    notes = (_meanings(content),) if versus is content.versus[0] else ()
+    yield _table("The numbers that decide", versus, primary, notes)
+    if missing := [text for text in _missing(versus) if text not in several]:
         yield findings(missing)
     others = [row for row in rows if not row.primary and row.change is not None]
-    note = "Latencies are in ms. Many numbers, so that some would differ by chance alone. No claim rests on these."
+    note = ("Latencies are in ms. Many numbers, so that some would differ by chance alone. No claim rests on these.",)
     if changed := [row for row in others if row.worse is not None]:
         yield _table("Explored: better or worse", versus, changed, note)
     if rest := [row for row in others if row.worse is None]:
@@ -111,7 +130,11 @@ def _numbers(versus: SideAgainstSide, content: ComparisonResult) -> Iterator[Blo
 
 
 def _table(
-    title: str, versus: SideAgainstSide, rows: Sequence[ComparedNumber], note: str, level: Level = Level.USUAL
+    title: str,
+    versus: SideAgainstSide,
+    rows: Sequence[ComparedNumber],
+    notes: tuple[str, ...],
+    level: Level = Level.USUAL,
 ) -> Table:
     columns = (
         Column("Number"), Column(versus.a), Column(versus.b), Column("Change"), Column("95% interval"),
@@ -119,7 +142,7 @@ def _table(
     )  # fmt: skip
     ends = [abs(end) for row in rows for end in (row.change, row.low, row.high) if end is not None and row.ratio]
     reach = min(max([*ends, *(2 * row.margin for row in rows)], default=0.1) * 1.05, _WIDEST)
-    return Table(title, columns, tuple(_row(row, reach) for row in rows), notes=(note,), level=level)
+    return Table(title, columns, tuple(_row(row, reach) for row in rows), notes=notes, level=level)
 
 
 def _row(row: ComparedNumber, reach: float) -> Row:
@@ -131,18 +154,14 @@ def _row(row: ComparedNumber, reach: float) -> Row:
     # The names of a sweep's numbers leave no room for a unit.
     name = row.title if ":" in row.title or not row.primary else comparison.title(row)
     return Row(
-        (
-            *text_cells(
-                name,
-                comparison.value(row, "a"),
-                comparison.value(row, "b"),
-                comparison.change_text(row),
-                comparison.interval_text(row),
-            ),
-            Cell("", drawn=drawn),
-            Cell(comparison.seen_text(row)),
-            Cell(answer, tone),
-        )
+        name,
+        comparison.value(row, "a"),
+        comparison.value(row, "b"),
+        comparison.change_text(row),
+        comparison.interval_text(row),
+        Cell("", drawn=drawn),
+        comparison.seen_text(row),
+        Cell(answer, tone),
     )
 
 
@@ -155,7 +174,7 @@ def _variations(content: ComparisonResult) -> Iterator[Block]:
         Column("What differs"),
         *(Column(side.name, left=True, wrap=True) for side in content.sides),
     )
-    cells = tuple(Row((Cell(row.name, meaning=row.group), *text_cells(*row.values))) for row in rows)
+    cells = tuple(Row(Cell(row.name, meaning=row.group), *row.values) for row in rows)
     yield Table("What differs", columns, cells, half=len(content.sides) <= _BESIDE)
 
 

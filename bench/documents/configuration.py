@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import yaml
 
 from bench.documents import details
-from bench.documents.document import Fact
+from bench.documents.document import Block, Code, Fact, Facts, Level, Section
 from bench.results.base import to_plain
 from bench.results.run import RunOrigin
 
@@ -25,40 +24,36 @@ _SECRETS = ("api_key", "header")
 _APART = ("config", "changed", "command", "notes")
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """`changed`: settings that differ from their defaults; `whole`: all of them; `run`: what, where and when.
-
-    `to_copy`: (title, text) of what starts such a run again.
-    """
-
-    changed: list[Fact]
-    whole: list[Fact]
-    run: list[Fact]
-    to_copy: list[tuple[str, str]]
-
-
-def configuration(run: RunOrigin) -> Configuration:
-    """The configuration of a summary's `run` block."""
+def configuration(run: RunOrigin) -> Section:
+    """Of a summary's `run` block: what differs from the defaults, what, where and when it was, all settings, and the texts
+    that start such a run again."""
     rows = {
         ("URL" if key == "url" else key.replace("_", " ").capitalize()): value
         for key, value in to_plain(run).items()
         if key not in _APART
     }
-    return Configuration(_with_units(run.changed), _with_units(run.config), details.joined(rows), _to_copy(run))
+    blocks: list[Block] = [
+        Facts("Settings that differ from the defaults", _with_units(run.changed), none="None.", half=True,
+              level=Level.DETAILS),
+        Facts("The run", tuple(details.joined(rows)), none="The run recorded nothing about itself.", half=True,
+              level=Level.PAGE),
+    ]  # fmt: skip
+    if whole := _with_units(run.config):
+        blocks.append(Facts(f"All settings ({len(whole)})", whole, folded=True, level=Level.PAGE))
+    return Section("Configuration and versions", (*blocks, *_to_copy(run)), folded=True, level=Level.DETAILS)
 
 
-def _with_units(settings: Mapping[str, object]) -> list[Fact]:
+def _with_units(settings: Mapping[str, object]) -> tuple[Fact, ...]:
     # A distribution (uniform:8..16) and a time that is written as a text (8s) say it themselves.
     units = {name: f" {unit}" for name, unit in UNITS.items()}
     mix = settings.get("mix")
     shown = settings
     if isinstance(mix, Mapping):
         shown = {**settings, "mix": {row["name"]: _class(row) for row in mix["classes"]}}
-    return [
+    return tuple(
         Fact(row.name, row.value + (units.get(row.name, "") if row.value.replace(".", "").isdecimal() else ""))
         for row in details.joined(shown)
-    ]
+    )
 
 
 def _class(row: Mapping[str, object]) -> str:
@@ -66,14 +61,12 @@ def _class(row: Mapping[str, object]) -> str:
     return ", ".join(f"{key}={value}" for key, value in row.items() if key != "name")
 
 
-def _to_copy(run: RunOrigin) -> list[tuple[str, str]]:
-    found = []
+def _to_copy(run: RunOrigin) -> Iterator[Code]:
     if command := run.command:
-        found.append(("Command line", command if isinstance(command, str) else shlex.join(command)))
+        yield Code("Command line", command if isinstance(command, str) else shlex.join(command), Level.PAGE)
     if run.changed:
         kept = {key: value for key, value in run.changed.items() if key not in _SECRETS}
         lost = [key for key in _SECRETS if run.config.get(key)]
         head = f"# Never stored, so give them again: {', '.join(lost)}\n" if lost else ""
         text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=100)
-        found.append(("YAML, for --config", head + text.rstrip()))
-    return found
+        yield Code("YAML, for --config", head + text.rstrip(), Level.PAGE)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from msgspec.structs import asdict
 
 from bench.documents.document import Fact
-from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
+from bench.documents.formatting import NOTHING, measured, number, seconds, share
 from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, OF_FEW, WHOLE_RESPONSE, Metric
-from bench.results.certificate import LedgerCalibration
+from bench.results.certificate import KnownCalibration, LedgerCalibration, Spread
+from bench.results.load import LoopLag
+from bench.results.numbers import Statistics
 from bench.results.status import Status
-
-if TYPE_CHECKING:
-    from bench.results.certificate import KnownCalibration, Spread
-    from bench.results.load import LoopLag
-    from bench.results.numbers import Statistics, Throughput
-    from bench.results.summary import ObjectiveResult, RunSummary
+from bench.results.summary import ObjectiveResult, RunSummary
 
 
 def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:
@@ -282,49 +279,6 @@ RATE_NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ThroughputRow:
-    """One row of the throughput table: the whole run, and its steady window. Where an interval is missing, `..._missing`
-    says why."""
-
-    name: str
-    unit: str
-    whole: str
-    whole_ci: str
-    steady: str
-    steady_ci: str
-    whole_missing: str = ""
-    steady_missing: str = ""
-
-
-def throughput(summary: RunSummary) -> list[ThroughputRow]:
-    """Rates of successful requests, and of those that met every objective."""
-    whole, good = summary.throughput, summary.goodput
-    inside = None if summary.steady is None else summary.steady.throughput
-    rows = [
-        ThroughputRow(
-            title,
-            unit,
-            number(whole.of(key)),
-            interval(whole.ci95[key]),
-            NOTHING if inside is None else number(inside.of(key)),
-            "" if inside is None else interval(inside.ci95[key]),
-            _missing(whole, key),
-            "" if inside is None else _missing(inside, key),
-        )
-        for key, (title, unit) in rate_names(summary).items()
-    ]
-    if good is not None:
-        good_inside = None if summary.steady is None else summary.steady.goodput
-        goods = [("requests_per_s", "Goodput, requests", "requests/s")]
-        if has_tokens(summary):
-            goods.append(("output_tokens_per_s", "Goodput, tokens", "tokens/s"))
-        for key, title, unit in goods:
-            steady = number(None if good_inside is None else good_inside.of(key))
-            rows.append(ThroughputRow(title, unit, number(good.of(key)), "", steady, ""))
-    return rows
-
-
 def uncertainty(objective: ObjectiveResult) -> str:
     """Of an objective that is held or missed by a value whose interval does not show it: why not. Else empty."""
     if objective.shown != "not shown" or objective.value is None or objective.stat in ("min", "max"):
@@ -336,11 +290,6 @@ def uncertainty(objective: ObjectiveResult) -> str:
         return "not shown: too few independent values"
     low, high = (measured(end, objective.unit) for end in ends)
     return f"not shown: 95% interval {low} to {high}"
-
-
-def _missing(rates: Throughput, key: str) -> str:
-    too_few = rates.too_few.get(key)
-    return "" if too_few is None else missing(too_few)
 
 
 _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
@@ -367,6 +316,7 @@ def failures(summary: RunSummary) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
     if summary.verdict.status != Status.FAILED:
         return []
-    return [
-        f"{row.n:,} failed: {(row.error or row.outcome)[:_FAILURE_WIDTH]}" for row in summary.errors[:_FAILURES_SHOWN]
-    ]
+    by_text: Counter[str] = Counter()  # One text may come with several outcomes.
+    for row in summary.errors:
+        by_text[(row.error or row.outcome)[:_FAILURE_WIDTH]] += row.n
+    return [f"{n:,} failed: {text}" for text, n in by_text.most_common(_FAILURES_SHOWN)]

@@ -10,10 +10,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from bench.documents.charts import Chart
+from bench.documents.charts import Chart
 
 
 class Level(IntEnum):
@@ -91,13 +90,19 @@ class Column:
     page_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Row:
     """The cells of a row, the first of which is its head. A `group` has a head alone, and stands over the rows after it."""
 
     cells: tuple[Cell, ...]
-    group: bool = False
-    quiet: bool = False
+    group: bool
+    quiet: bool
+
+    def __init__(self, *cells: Cell | str, group: bool = False, quiet: bool = False) -> None:
+        """A text is a cell that has nothing else."""
+        object.__setattr__(self, "cells", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
+        object.__setattr__(self, "group", group)
+        object.__setattr__(self, "quiet", quiet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +295,6 @@ class Document:
 def shown(block: Block | Section, level: Level) -> bool:
     """Whether a form that goes to a level shows it."""
     return block.level <= level
-
-
-def text_cells(*texts: str) -> tuple[Cell, ...]:
-    """Cells that have only a text."""
-    return tuple(map(Cell, texts))
 
 
 def findings(texts: Iterable[str], tone: Tone = "warn", title: str = "", level: Level = Level.USUAL) -> Findings:

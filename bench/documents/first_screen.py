@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import answers_section, details, formatting, remarks
 from bench.documents.details import has_tokens
@@ -25,14 +24,12 @@ from bench.documents.document import (
 from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
 from bench.metrics.catalog import METRICS
 from bench.results.certificate import KnownCalibration, LedgerCalibration
+from bench.results.numbers import TooFewValues
+from bench.results.run import RunOrigin
 from bench.results.status import Status
+from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 from bench.verdict import headline
 from bench.verdict.advice import advice_of
-
-if TYPE_CHECKING:
-    from bench.results.numbers import TooFewValues
-    from bench.results.run import RunOrigin
-    from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 
 TROUBLESHOOTING = "docs/troubleshooting.md"
 VERDICTS: dict[str, tuple[Tone, str]] = {
@@ -170,13 +167,11 @@ def objective_table(
     columns = (Column("Objective"), Column("Measured"), Column("", left=True, wrap=True))
     cells = tuple(
         Row(
-            (
-                Cell(row.objective, code=True),
-                Cell(formatting.objective_value(row)),
-                Cell("not shown: nothing was measured")
-                if summary.slo.held is None
-                else Cell(remarks.outcome(row), _tone_of(row, good)),
-            )
+            Cell(row.objective, code=True),
+            formatting.objective_value(row),
+            Cell("not shown: nothing was measured")
+            if summary.slo.held is None
+            else Cell(remarks.outcome(row), _tone_of(row, good)),
         )
         for row in rows
     )
@@ -206,7 +201,7 @@ def _numbers(summary: RunSummary) -> Table:
             number(throughput.of(key)), below=(beside, error),
             hint="" if missing is None else formatting.missing(missing), key=key,
         )  # fmt: skip
-        rows.append(Row((Cell(title), value)))
+        rows.append(Row(title, value))
         if key == "inputs_per_s":
             rows += _images_a_minute(summary)
     columns = (Column(""), Column("Median"), Column("P99"))
@@ -236,7 +231,7 @@ def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | Kn
             Cell(statistic(row, stat), below=(_below(row.ci95.get(stat), missing), error), hint=hint,
                  key=f"{name}:{stat}")
         )  # fmt: skip
-    return Row((Cell(metric.title, unit=metric.unit), *cells))
+    return Row(Cell(metric.title, unit=metric.unit), *cells)
 
 
 def _job_rows(summary: RunSummary) -> Iterator[Row]:
@@ -244,8 +239,8 @@ def _job_rows(summary: RunSummary) -> Iterator[Row]:
         return
     job_s, rates = summary.jobs.job_s, summary.jobs.rates
     cells = (_of_jobs(job_s.of(stat), job_s.ci95.get(stat)) for stat in ("p50", "p99"))
-    yield Row((Cell("Job", unit="s"), *cells))
-    yield Row((Cell("Jobs/h"), _of_jobs(rates.jobs_per_hour, rates.ci95["jobs_per_hour"])))
+    yield Row(Cell("Job", unit="s"), *cells)
+    yield Row("Jobs/h", _of_jobs(rates.jobs_per_hour, rates.ci95["jobs_per_hour"]))
 
 
 def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
@@ -268,7 +263,7 @@ def _images_a_minute(summary: RunSummary) -> Iterator[Row]:
         return
     ends = summary.throughput.ci95["inputs_per_s"]
     per_minute = None if ends is None else [60 * end for end in ends]
-    yield Row((Cell("Images/min"), Cell(number(60 * rate), below=(_below(per_minute, None),))))
+    yield Row("Images/min", Cell(number(60 * rate), below=(_below(per_minute, None),)))
 
 
 def _below(ends: Sequence[float] | None, missing: TooFewValues | None) -> str:
@@ -297,7 +292,7 @@ def _errors(summary: RunSummary) -> Iterator[Block]:
     cells = [error_row(row, _ERROR_WIDTH) for row in shown]
     if left:
         rest = sum(row.n for row in left)
-        cells.append(Row((Cell(f"{rest:,}"), Cell(""), Cell(""), Cell(f"with {len(left)} other messages"))))
+        cells.append(Row(f"{rest:,}", "", "", f"with {len(left)} other messages"))
     yield error_table("Errors", cells, level=Level.BRIEF)
 
 
@@ -316,7 +311,7 @@ def error_row(row: ErrorCount, width: int | None = None) -> Row:
     if width is not None and len(message) > width:
         message = message[:width] + "…"
     status = NOTHING if row.status is None else str(row.status)
-    return Row((Cell(f"{row.n:,}"), Cell(row.outcome, code=True), Cell(status), Cell(message)))
+    return Row(f"{row.n:,}", Cell(row.outcome, code=True), status, message)
 
 
 def _next(summary: RunSummary) -> list[Block]:

@@ -22,7 +22,6 @@ from bench.documents.document import (
     Table,
     Tile,
     Tiles,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, number
 from bench.results.metric_titles import TITLES
@@ -90,7 +89,7 @@ def _steps(profile: Profile) -> Iterator[Block]:
     if decode:
         note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
     columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
-    yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
+    yield Table("Coefficients", columns, tuple(Row(*row) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in limits.by_name().items()), half=True)
     yield _residual_table(fit.residuals)
     yield ChartBlock(_residuals(fit.residuals))
@@ -102,7 +101,7 @@ def _times(profile: Profile) -> Iterator[Block]:
     if times is None or seen is None:
         return
     rows = tuple(
-        Row(text_cells(title, *(number(of[round(share * (len(of) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))))
+        Row(title, *(number(of[round(share * (len(of) - 1))]) for share in (0.1, 0.5, 0.9, 0.99)))
         for title, of in (("TTFT without its prompt, ms", times.ttft_ms), ("Gap between tokens, ms", times.gap_ms))
     )
     note = f"{seen.requests:,} requests with {seen.gaps:,} gaps. This fit did not look for steps."
@@ -115,7 +114,7 @@ def _times(profile: Profile) -> Iterator[Block]:
     )
     yield Facts("Between them", facts, half=True)
     loads = tuple(
-        Row(text_cells(f"{under_way:g}", number(ttft), number(gap), f"{count:,}"))
+        Row(f"{under_way:g}", number(ttft), number(gap), f"{count:,}")
         for (under_way, ttft, gap), count in zip(times.load, seen.requests_by_load, strict=True)
     )
     heads = ("Requests under way", "TTFT times", "Gaps times", "Requests")
@@ -167,10 +166,7 @@ def _sizes(one: Residuals) -> str:
 
 
 def _residual_table(bins: Sequence[Residuals]) -> Table:
-    rows = (
-        Row(text_cells(_sizes(one), f"{one.rows:,}", f"{one.p10:+.1%}", f"{one.p50:+.1%}", f"{one.p90:+.1%}"))
-        for one in bins
-    )
+    rows = (Row(_sizes(one), f"{one.rows:,}", f"{one.p10:+.1%}", f"{one.p50:+.1%}", f"{one.p90:+.1%}") for one in bins)
     columns = tuple(map(Column, ("Decodes in a step", "Rows", "p10", "p50", "p90")))
     return Table("Measured less fitted", columns, tuple(rows), half=True)
 
@@ -197,7 +193,7 @@ def _replay(place: int, replay: Replay) -> Iterator[Block]:
     for row in replay.numbers:
         off = NOTHING if row.off is None else f"{row.off:+.1%}"
         cells.setdefault(TITLES[row.number], []).append(Cell(off, below=(number(row.measured), number(row.replayed))))
-    rows = tuple(Row((Cell(title, unit="ms"), *of)) for title, of in cells.items())
+    rows = tuple(Row(Cell(title, unit="ms"), *of) for title, of in cells.items())
     columns = (Column("Replayed less measured"), *map(Column, quantiles))
     yield Table("Quantile by quantile", columns, rows, ("measured", "replayed"))
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from decimal import Decimal
 
 from bench.metrics import bounds
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Metric, TooFewValues
-    from bench.results.summary import ObjectiveResult
+from bench.results.numbers import Metric, TooFewValues
+from bench.results.summary import ObjectiveResult
 
 NOTHING = "–"
 
@@ -24,7 +22,12 @@ def number(value: float | None) -> str:
     if size >= 1000 or value == int(value):
         return f"{value:,.0f}"
     decimals = 1 if size >= 100 else 2 if size >= 10 else 3
-    return f"{value:.{decimals}f}" if size >= 0.01 else f"{value:.2g}"
+    return f"{value:.{decimals}f}" if size >= 0.01 else plain(value, 2)
+
+
+def plain(value: float, digits: int) -> str:
+    """A number to so many significant digits, never with an exponent."""
+    return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
 def interval(ends: Sequence[float | None] | None) -> str:
@@ -69,8 +72,8 @@ def si(value: float | None, unit: str = "") -> str:
         return NOTHING
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * limit:  # With three digits, 999,600 are 1 M and not 1e+03 k.
-            return f"{value / limit:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".rstrip()
+            return f"{plain(value / limit, 3)} {prefix}{unit}"
+    return f"{plain(value, 3)} {unit}".rstrip()
 
 
 def seconds(value: float | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from bench.documents.comparison import change_text, interval_text, seen_text, title, value
 from bench.documents.document import (
@@ -20,12 +19,9 @@ from bench.documents.document import (
     Table,
     Tone,
     findings,
-    text_cells,
 )
 from bench.documents.formatting import measured, number, share
-
-if TYPE_CHECKING:
-    from bench.results.gate import GateMetric, GateObjective, GateResult
+from bench.results.gate import GateMetric, GateObjective, GateResult
 
 TONES: dict[str, Tone] = {"failed": "bad", "held": "good", "not shown": "warn"}
 _NOT_HELD = ". Not shown is not held: it may be broken, and these runs cannot tell. --strict fails it"
@@ -73,13 +69,7 @@ def _objectives(content: GateResult) -> Iterator[Block]:
     if content.objectives:
         columns = (Column("Objective"), Column("Measured"), Column("95% interval"), Column("", left=True))
         rows = tuple(
-            Row(
-                (
-                    Cell(row.name, code=True),
-                    *text_cells(measured(row.value, row.unit), objective_interval(row)),
-                    _verdict(row),
-                )
-            )
+            Row(Cell(row.name, code=True), measured(row.value, row.unit), objective_interval(row), _verdict(row))
             for row in content.objectives
         )
         yield Table("Objectives", columns, rows, level=Level.FIRST)
@@ -94,11 +84,14 @@ def _metrics(content: GateResult) -> Iterator[Block]:
         )  # fmt: skip
         rows = tuple(
             Row(
-                (
-                    *text_cells(title(row), value(row, "a"), value(row, "b"), change_text(row), interval_text(row)),
-                    *text_cells(seen_text(row), allowed_text(row)),
-                    _verdict(row),
-                )
+                title(row),
+                value(row, "a"),
+                value(row, "b"),
+                change_text(row),
+                interval_text(row),
+                seen_text(row),
+                allowed_text(row),
+                _verdict(row),
             )
             for row in content.metrics
         )

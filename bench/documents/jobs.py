@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
@@ -11,11 +10,9 @@ from bench.documents.charts import Chart, Line, Panel, categories
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, number, share
 from bench.documents.time_charts import RunNumbers
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Statistics
-    from bench.results.sessions import CachedFrom, JobRates, TtftBin
-    from bench.results.summary import RunSummary
+from bench.results.numbers import Statistics
+from bench.results.sessions import CachedFrom, JobRates, TtftBin
+from bench.results.summary import RunSummary
 
 STATS = {"mean": "average", "p50": "median", "p90": "P90", "p99": "P99", "max": "max"}
 _ENDS = {

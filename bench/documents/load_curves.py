@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.documents.formatting import number
 from bench.documents.sweep_words import OUTPUT, delivered_by, has_jobs, inputs_of, title_of, unit_of
-
-if TYPE_CHECKING:
-    from bench.results.sweep import FittedKnee, SweepContent, SweepNumber, SweepPoint
+from bench.results.sweep import FittedKnee, SweepContent, SweepNumber, SweepPoint
 
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)

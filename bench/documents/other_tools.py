@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents import formatting
 from bench.documents.details import counts_tokens, has_tokens
+from bench.documents.document import Cell
 from bench.metrics.catalog import METRICS
 from bench.results.metric_titles import TITLES
-from bench.results.numbers import Metric
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Printed
-    from bench.results.summary import RunSummary
+from bench.results.numbers import Metric, Printed
+from bench.results.summary import RunSummary
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
@@ -23,21 +19,12 @@ APART = 0.001
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCell:
-    """One number of a tool: its median, average and P99 in small; `apart`: it differs from ours."""
-
-    value: str
-    beside: tuple[str, ...]
-    apart: bool
-
-
-@dataclass(frozen=True, slots=True)
 class ToolRow:
-    """A tool and its numbers. `why`: sentences that explain how they differ."""
+    """A tool and its numbers: the median of each, average and P99 under it. `why`: sentences that explain how they differ."""
 
     title: str
     version: str
-    cells: tuple[ToolCell, ...]
+    cells: tuple[Cell, ...]
     why: tuple[str, ...] = ()
 
 
@@ -48,47 +35,34 @@ def columns(summary: RunSummary) -> list[tuple[str, str]]:
     return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """The shown latencies by their keys, and the shown rates and amounts."""
-
-    latency: Mapping[str, Metric | Printed | None]
-    rates: Sequence[float | None]
-
-
 def rows(summary: RunSummary) -> list[ToolRow]:
     """Our own numbers first, then those of each tool; no rows where no request gave a number."""
     if not summary.latency["e2el_ms"].n or not counts_tokens(summary):
         return []
     tokens, rates = has_tokens(summary), summary.throughput
     keys = [METRICS[name].key for name in (SHOWN if tokens else ("e2el",))]
-    ours = _Numbers(
-        {key: summary.latency[key] for key in keys},
-        (summary.tokens.output, rates.output_tokens_per_s) if tokens else (rates.requests_per_s,),
-    )
-    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
+    ours = [summary.latency[key] for key in keys]
+    our_rates = (summary.tokens.output, rates.output_tokens_per_s) if tokens else (rates.requests_per_s,)
+    own = (*map(_latency, ours, ours), *map(_rate, our_rates, our_rates))
+    found = [ToolRow("Trueload", "these are the numbers above", own)]
     for tool in summary.compat.values():
         why = [f"No {TITLES[key]}: {reason}." for key, reason in tool.missing.items()]
-        printed = _Numbers(
-            {key: getattr(tool, key) for key in keys},
-            (tool.output_tokens, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,),
-        )
-        found.append(ToolRow(tool.title, tool.version, _cells(printed, ours), (*tool.differences, *why)))
+        printed = (tool.output_tokens, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,)
+        cells = (*(_latency(getattr(tool, key), own) for key, own in zip(keys, ours, strict=True)),
+                 *map(_rate, printed, our_rates))  # fmt: skip
+        found.append(ToolRow(tool.title, tool.version, cells, (*tool.differences, *why)))
     return found
 
 
-def _cells(tool: _Numbers, ours: _Numbers) -> tuple[ToolCell, ...]:
-    cells = []
-    for key, stats in tool.latency.items():
-        own = ours.latency[key]
-        if stats is None or own is None:
-            cells.append(ToolCell(formatting.NOTHING, (), False))
-            continue
-        mean, p50, p99 = (_statistic(stats, stat) for stat in ("mean", "p50", "p99"))
-        cells.append(ToolCell(p50, (mean, p99), _furthest(stats, own) >= APART))
-    for value, own_value in zip(tool.rates, ours.rates, strict=True):
-        cells.append(ToolCell(formatting.number(value), (), _away(value, own_value) >= APART))
-    return tuple(cells)
+def _latency(stats: Metric | Printed | None, ours: Metric | Printed) -> Cell:
+    if stats is None:
+        return Cell(formatting.NOTHING)
+    mean, p50, p99 = (_statistic(stats, stat) for stat in ("mean", "p50", "p99"))
+    return Cell(p50, "apart" if _furthest(stats, ours) >= APART else "", (mean, p99))
+
+
+def _rate(value: float | None, ours: float | None) -> Cell:
+    return Cell(formatting.number(value), "apart" if _away(value, ours) >= APART else "")
 
 
 def _statistic(row: Metric | Printed, stat: str) -> str:

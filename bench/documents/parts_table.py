@@ -4,17 +4,13 @@ replicas."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents.details import counts_tokens, has_tokens
+from bench.documents.document import Column, Row, Table
 from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
-from bench.results.summary import JudgedClass
+from bench.results.summary import JudgedClass, PartNumbers, RunSummary
 from bench.results.tokens import input_rate
-
-if TYPE_CHECKING:
-    from bench.results.summary import PartNumbers, RunSummary
 
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model"), "target": ("replicas", "Replica")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
@@ -32,27 +28,16 @@ def heads_of_inputs(heads: Sequence[str], summary: RunSummary) -> tuple[str, ...
     )
 
 
-@dataclass(frozen=True, slots=True)
-class PartsTable:
-    """`heads` stand over the cells of a row; `notes` below all of them, the first of them says what the numbers are."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    notes: list[str]
-
-
-def tables(summary: RunSummary) -> list[PartsTable]:
+def tables(summary: RunSummary) -> Iterator[Table]:
     """A table for each kind of part that the run has several of."""
-    tokens, found = has_tokens(summary) if counts_tokens(summary) else None, []
+    tokens = has_tokens(summary) if counts_tokens(summary) else None
     of_inputs = _HEADS_OF_REQUESTS if tokens is None else heads_of_inputs(_HEADS_OF_INPUTS, summary)
     for kind, (where, head) in KINDS.items():
         if parts := parts_of(summary, kind):
-            notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]
-            heads = (head, *(_HEADS if tokens else of_inputs))
-            rows = [_row(part, tokens=tokens) for part in parts]
-            found.append(PartsTable(f"{head} by {head.lower()}", heads, rows, notes))
-    return found
+            notes = (NOTE.format(where), *(note for part in parts for note in _notes(part, summary)))
+            columns = (Column(head, wrap=True), *map(Column, _HEADS if tokens else of_inputs))
+            rows = tuple(_row(part, tokens=tokens) for part in parts)
+            yield Table(f"{head} by {head.lower()}", columns, rows, notes=notes)
 
 
 def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
@@ -62,13 +47,13 @@ def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
             yield f"{{{kind}={part.name}}}", part
 
 
-def _row(part: PartNumbers, *, tokens: bool | None) -> tuple[str, ...]:
+def _row(part: PartNumbers, *, tokens: bool | None) -> Row:
     """`tokens` is None if no tokens are counted, and True if replies are generated text."""
     latency, rates = part.latency, part.throughput
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
     delivered = [] if tokens is None else [number(rates.of("output_tokens_per_s" if tokens else "inputs_per_s"))]
-    return (part.name, f"{part.sent:,}", *times, number(rates.requests_per_s), *delivered, f"{part.failed:,}")
+    return Row(part.name, f"{part.sent:,}", *times, number(rates.requests_per_s), *delivered, f"{part.failed:,}")
 
 
 def _notes(part: PartNumbers, summary: RunSummary) -> Iterator[str]:

@@ -21,7 +21,6 @@ from bench.documents.document import (
     Table,
     command_block,
     findings,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, measured, number
 from bench.metrics.catalog import METRICS
@@ -159,12 +158,10 @@ def _unit(objective: str) -> str:
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
-            text_cells(
-                one.objective,
-                measured(one.value, _unit(one.objective)),
-                NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
-                f"{one.holds:.0%}",
-            )
+            one.objective,
+            measured(one.value, _unit(one.objective)),
+            NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
+            f"{one.holds:.0%}",
         )
         for one in content.at_peak
     )
@@ -187,12 +184,10 @@ def _day(content: PlanContent) -> Iterator[Block]:
     columns = tuple(map(Column, titles))
     rows = tuple(
         Row(
-            text_cells(
-                clock(hour.start_s),
-                number(hour.rate),
-                *((str(hour.replicas),) if scaled else ()),
-                *((NOTHING if hour.breaks == "no" else hour.breaks,) if breaks else ()),
-            )
+            clock(hour.start_s),
+            number(hour.rate),
+            *((str(hour.replicas),) if scaled else ()),
+            *((NOTHING if hour.breaks == "no" else hour.breaks,) if breaks else ()),
         )
         for hour in content.hours
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.answers_section import FAULTS
 from bench.documents.document import (
@@ -21,12 +20,9 @@ from bench.documents.document import (
     Tone,
     TwoTexts,
     command_block,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, number, share
-
-if TYPE_CHECKING:
-    from bench.results.quality import QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
+from bench.results.quality import QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
 
 FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.md."
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
@@ -122,18 +118,14 @@ def _measures(content: QualityContent) -> Table:
     )  # fmt: skip
     rows = tuple(
         Row(
-            (
-                Cell(row.title, hint="" if row.is_fault else "compared with the first answer alone"),
-                Cell(share(row.alone.share), below=(_of(row.alone),)),
-                Cell(share(row.loaded.share), below=(_of(row.loaded),)),
-                *text_cells(
-                    _points(row.fall),
-                    f"{_points(row.interval[0])} to {_points(row.interval[1])}",
-                    NOTHING if row.p_corrected is None else _p(row.p_corrected),
-                ),
-                Cell(_decision(row), _tone(row)),
-                Cell(_to_show(row)),
-            )
+            Cell(row.title, hint="" if row.is_fault else "compared with the first answer alone"),
+            Cell(share(row.alone.share), below=(_of(row.alone),)),
+            Cell(share(row.loaded.share), below=(_of(row.loaded),)),
+            _points(row.fall),
+            f"{_points(row.interval[0])} to {_points(row.interval[1])}",
+            NOTHING if row.p_corrected is None else _p(row.p_corrected),
+            Cell(_decision(row), _tone(row)),
+            _to_show(row),
         )
         for row in content.measures
     )
@@ -231,7 +223,7 @@ def _foreign(rows: Sequence[QualityForeign]) -> Table:
         Column("Code", left=True), Column("Belongs to", left=True), Column("Answer", left=True, wrap=True, drop=1),
     )  # fmt: skip
     written = tuple(
-        Row(text_cells(row.request, _NAMES[row.phase], row.probe or NOTHING, row.code, row.owner, _short(row.answer)))
+        Row(row.request, _NAMES[row.phase], row.probe or NOTHING, row.code, row.owner, _short(row.answer))
         for row in rows[:_BAD_SHOWN]
     )
     return Table("Answers with another request's code", columns, written, level=Level.FIRST)
@@ -242,7 +234,7 @@ def _kinds(content: QualityContent) -> Table:
         Column("Right answers"), Column("Probes"), Column("Alone"), Column("Under load"), Column("Answers under load"),
     )  # fmt: skip
     rows = tuple(
-        Row(text_cells(row.kind, str(row.probes), share(row.alone), share(row.loaded), str(row.loaded_answers)))
+        Row(row.kind, str(row.probes), share(row.alone), share(row.loaded), str(row.loaded_answers))
         for row in content.kinds
     )
     return Table("By kind of probe", columns, rows)
@@ -253,12 +245,7 @@ def _runs(content: QualityContent) -> Table:
         Column("Run"), Column("Verdict", left=True), Column("Answers"), Column("Not answered"),
     )  # fmt: skip
     rows = tuple(
-        Row(
-            (
-                Cell(_NAMES[row.phase], href=f"{row.name}/report.html"),
-                *text_cells(row.status, str(row.answers), str(row.failed)),
-            )
-        )
+        Row(Cell(_NAMES[row.phase], href=f"{row.name}/report.html"), row.status, str(row.answers), str(row.failed))
         for row in content.runs
     )
     return Table("The three runs", columns, rows)

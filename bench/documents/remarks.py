@@ -3,12 +3,8 @@ warnings and notes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bench.documents import details, jobs
-
-if TYPE_CHECKING:
-    from bench.results.summary import ObjectiveResult, RunSummary
+from bench.results.summary import ObjectiveResult, RunSummary
 
 TOO_FEW = "too few"
 """In place of the interval of a number that has too few independent values for one."""

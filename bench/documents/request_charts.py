@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from bench.documents.charts import Chart, Line, Panel, round_step
 from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
-
-if TYPE_CHECKING:
-    from bench.metrics.chosen_requests import ShownRequest
+from bench.metrics.chosen_requests import ShownRequest
 
 _TIMELINE_SAMPLE = 100
 _SLOWEST_POINTS = 100

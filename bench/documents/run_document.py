@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import (
     answers_section,
@@ -32,7 +31,6 @@ from bench.documents.document import (
     Block,
     Cell,
     ChartBlock,
-    Code,
     Column,
     Document,
     Facts,
@@ -45,21 +43,17 @@ from bench.documents.document import (
     Section,
     Table,
     findings,
-    text_cells,
 )
 from bench.documents.first_screen import banner, first_screen, left_out, sent_words
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.catalog import METRICS
-from bench.results.certificate import LedgerCalibration
-
-if TYPE_CHECKING:
-    from bench.metrics.page_data import PageData
-    from bench.results.certificate import KnownCalibration
-    from bench.results.load import SteadyWindow
-    from bench.results.numbers import Latency, Metric, TooFewValues
-    from bench.results.run import RunOrigin
-    from bench.results.summary import RunSummary
+from bench.metrics.page_data import PageData
+from bench.results.certificate import KnownCalibration, LedgerCalibration
+from bench.results.load import SteadyWindow
+from bench.results.numbers import Goodput, Latency, Metric, Throughput, TooFewValues
+from bench.results.server import ServerWindow
+from bench.results.summary import RunSummary
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "Max"}
@@ -88,7 +82,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         *_gpu(summary),
         Section("How good is the measurement?", tuple(_measurement(summary))),
         *_other_tools(summary),
-        _configuration(run),
+        configuration(run),
     )
     targets = run.config.get("targets")
     more = f"{run.url} and {len(targets) - 1} more" if isinstance(targets, list) and len(targets) > 1 else run.url
@@ -104,8 +98,7 @@ def _numbers(summary: RunSummary, counts: Sequence[Block]) -> Iterator[Block]:
     yield _throughput(summary)
     yield from counts
     yield from _segments(summary)
-    for table in parts_table.tables(summary):
-        yield _table(table.title, table.heads, table.rows, tuple(table.notes), wrap=True)
+    yield from parts_table.tables(summary)
     if rows := jobs.rows(summary):
         yield Facts("Sessions" if summary.jobs is None else "Jobs", tuple(rows))
     for title, heads, bins in jobs.tables(summary):
@@ -123,10 +116,10 @@ def _table(
     wrap: bool = False,
 ) -> Table:
     columns = tuple(Column(head, wrap=wrap and not k) for k, head in enumerate(heads))
-    return Table(title, columns, tuple(Row(text_cells(*row)) for row in rows), notes=notes, half=half)
+    return Table(title, columns, tuple(Row(*row) for row in rows), notes=notes, half=half)
 
 
-def _span(window: SteadyWindow) -> str:
+def _span(window: SteadyWindow | ServerWindow) -> str:
     return f"{formatting.seconds(window.start_s)} to {formatting.seconds(window.end_s)}"
 
 
@@ -151,7 +144,7 @@ def _latency_table(title: str, summary: RunSummary, latency: Latency, *, meaning
                  hint="Independent values that these are worth")
         )  # fmt: skip
         head = Cell(metric.title, unit=metric.unit, meaning=metric.description if meanings else "")
-        rows.append(Row((head, *cells)))
+        rows.append(Row(head, *cells))
     columns = (
         Column("Metric"), *(Column(name, drop=_DROP.get(stat, 0)) for stat, name in STATS.items()), Column("Values")
     )  # fmt: skip
@@ -160,10 +153,12 @@ def _latency_table(title: str, summary: RunSummary, latency: Latency, *, meaning
 
 
 def _statistic(row: Metric, stat: str) -> Cell:
-    missing = row.too_few.get(stat)
-    below = formatting.interval(row.ci95.get(stat)) or (remarks.TOO_FEW if missing is not None else "")
-    hint = "" if missing is None else formatting.missing(missing)
-    return Cell(formatting.statistic(row, stat), below=(below,), hint=hint)
+    return _with_interval(formatting.statistic(row, stat), row.ci95.get(stat), row.too_few.get(stat))
+
+
+def _with_interval(value: str, ends: Sequence[float | None] | None, too_few: TooFewValues | None) -> Cell:
+    below = formatting.interval(ends) or ("" if too_few is None else remarks.TOO_FEW)
+    return Cell(value, below=(below,), hint="" if too_few is None else formatting.missing(too_few))
 
 
 def _too_few(summary: RunSummary) -> list[str]:
@@ -188,45 +183,46 @@ def _run_s(missing: TooFewValues) -> float:
 
 
 def _throughput(summary: RunSummary) -> Table:
-    steady = "none" if summary.steady is None else _span(summary.window)
-    rows = tuple(
-        Row(
-            (
-                Cell(row.name, unit=row.unit),
-                _rate(row.whole, row.whole_ci, row.whole_missing),
-                _rate(row.steady, row.steady_ci, row.steady_missing),
-            )
-        )
-        for row in details.throughput(summary)
-    )
+    """Rates of successful requests, and of those that met every objective."""
+    steady, good = summary.steady, summary.goodput
+    inside = None if steady is None else steady.throughput
+    rows = [
+        Row(Cell(title, unit=unit), _rate(summary.throughput, key), _rate(inside, key))
+        for key, (title, unit) in details.rate_names(summary).items()
+    ]
+    if good is not None:
+        inside_good = None if steady is None else steady.goodput
+        goods = {"requests_per_s": ("requests", "requests/s"), "output_tokens_per_s": ("tokens", "tokens/s")}
+        rows += [
+            Row(Cell(f"Goodput, {title}", unit=unit), _rate(good, key), _rate(inside_good, key))
+            for key, (title, unit) in goods.items()
+            if key == "requests_per_s" or details.has_tokens(summary)
+        ]
     columns = (
         Column("Per second"),
         Column("Whole run", below=formatting.seconds(summary.throughput.duration_s)),
-        Column("Steady window", below=steady),
+        Column("Steady window", below="none" if steady is None else _span(summary.window)),
     )
     note = (
         "Successful requests only. The whole run lasts from the first send to the last end; the steady window leaves out "
         "ramp, warm-up and drain."
     )
-    return Table("Throughput", columns, rows, below=("95% interval",), beside=True, notes=(note,), half=True)
+    return Table("Throughput", columns, tuple(rows), below=("95% interval",), beside=True, notes=(note,), half=True)
 
 
-def _rate(value: str, ends: str, missing: str) -> Cell:
-    return Cell(value, below=(ends or (remarks.TOO_FEW if missing else ""),), hint=missing)
+def _rate(rates: Throughput | Goodput | None, key: str) -> Cell:
+    value = formatting.number(None if rates is None else rates.of(key))
+    if not isinstance(rates, Throughput):
+        return Cell(value, below=("",))
+    return _with_interval(value, rates.ci95[key], rates.too_few.get(key))
 
 
 def _segments(summary: RunSummary) -> Iterator[Block]:
     rows = segments_table.rows(summary)
     if not rows:
         return
-    cells = []
-    for row in rows:
-        *numbers, failed = row.cells
-        cells.append(
-            Row((Cell(row.load, meaning=row.time), *map(Cell, numbers), Cell(failed, "bad" if row.failed else "")))
-        )
     columns = (Column(segments_table.unit(summary)), *map(Column, segments_table.heads(summary)))
-    yield Table("Segment by segment", columns, tuple(cells), notes=(segments_table.NOTE,))
+    yield Table("Segment by segment", columns, tuple(rows), notes=(segments_table.NOTE,))
     if changes := segments_table.changes(summary):
         yield Findings(tuple(Finding(f"Load changed at {change}", "quiet") for change in changes))
 
@@ -253,33 +249,35 @@ def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
 
 def _request_table(title: str, rows: Sequence[request_tables.RequestRow]) -> Table:
     columns = (Column("Request"), *(Column(name) for name, _ in rows[0].cells))
-    cells = tuple(
-        Row((Cell(row.id, code=True, meaning=row.error), *(Cell(value) for _, value in row.cells))) for row in rows
-    )
+    cells = tuple(Row(Cell(row.id, code=True, meaning=row.error), *(value for _, value in row.cells)) for row in rows)
     return Table(title, columns, cells, level=Level.PAGE)
 
 
 def _server(summary: RunSummary) -> Iterator[Section]:
-    server = server_facts.server_view(summary)
-    if server is None:
+    server = summary.server
+    if server is None or not server.scrapes:
         return
-    tones: list[Finding] = [Finding(server.mismatch, "warn")] if server.mismatch else []
-    tones += [Finding(sentence[:1].upper() + sentence[1:], "quiet") for sentence in server.sentences
-              if sentence != server.mismatch]  # fmt: skip
+    mismatch = None if server.reconciliation is None else server.reconciliation.mismatch
+    tones: list[Finding] = [Finding(mismatch, "warn")] if mismatch else []
+    tones += [Finding(sentence[:1].upper() + sentence[1:], "quiet") for sentence in server_facts.sentences(server)
+              if sentence != mismatch]  # fmt: skip
     blocks: list[Block] = [Findings(tuple(tones))] if tones else []
-    if server.levels:
-        blocks.append(Facts("Levels and rates", server.levels, half=True))
-    if server.times:
-        rows = [(row.name, row.mean, *row.quantiles, row.n) for row in server.times]
+    if levels := server_facts.levels(server, generates=details.has_tokens(summary)):
+        blocks.append(Facts("Levels and rates", tuple(levels), half=True))
+    if times := server_facts.times(server):
         note = (
             "A server counts times in buckets: a quantile lies between two bounds. Its averages are exact. Between scrapes, "
             "once a second, counts are taken to rise evenly."
         )
         heads = ("ms", "Average", "Median", "P90", "P99", "Values")
-        blocks.append(_table("Times by its own clock", heads, rows, (note,), half=True))
-    if rows := server_facts.parts(summary):
-        blocks.append(_table("Replicas and ranks by their own metrics", server_facts.PART_HEADS, rows, wrap=True))
-    subtitle = f"{server.kind}, by its own metrics at {server.where}, over {server.span}"
+        blocks.append(_table("Times by its own clock", heads, times, (note,), half=True))
+    if parts := server_facts.parts(server):
+        blocks.append(_table("Replicas and ranks by their own metrics", server_facts.PART_HEADS, parts, wrap=True))
+    kind, where = server.kind or "a server of an unknown kind", ", ".join(server.urls)
+    span = f"{server.window.of}, {_span(server.window)}" + (
+        "" if server.window.covered else ", of which only a part was read"
+    )
+    subtitle = f"{kind}, by its own metrics at {where}, over {span}"
     yield Section("Inside the server", tuple(blocks), subtitle)
 
 
@@ -288,8 +286,7 @@ def _replies(summary: RunSummary) -> Iterator[Section]:
     blocks: list[Block] = []
     if times:
         columns = (Column("ms"), *map(Column, server_requests.STATS.values()), Column("Replies"))
-        rows = tuple(Row((Cell(row.name, meaning=row.meaning), *text_cells(*row.cells, row.n))) for row in times)
-        blocks.append(Table("Times that replies say", columns, rows, half=True))
+        blocks.append(Table("Times that replies say", columns, tuple(times), half=True))
     if facts:
         blocks.append(Facts("Cache and drafts", tuple(facts), half=True))
     if blocks:
@@ -344,15 +341,7 @@ def _other_tools(summary: RunSummary) -> Iterator[Section]:
     if not rows:
         return
     heads = other_tools.columns(summary)
-    cells = tuple(
-        Row(
-            (
-                Cell(row.title, meaning=row.version),
-                *(Cell(cell.value, "apart" if cell.apart else "", cell.beside) for cell in row.cells),
-            )
-        )
-        for row in rows
-    )
+    cells = tuple(Row(Cell(row.title, meaning=row.version), *row.cells) for row in rows)
     columns = (
         Column("Tool"),
         *(Column(title, unit=unit, drop=len(heads) - k if k >= 4 else 0) for k, (title, unit) in enumerate(heads)),
@@ -367,17 +356,3 @@ def _other_tools(summary: RunSummary) -> Iterator[Section]:
     if why:
         blocks.append(Findings(why, "Why they differ, tool by tool", Level.PAGE, folded=True))
     yield Section("What other tools would print", tuple(blocks), folded=True)
-
-
-def _configuration(run: RunOrigin) -> Section:
-    found = configuration(run)
-    blocks: list[Block] = [
-        Facts("Settings that differ from the defaults", tuple(found.changed), none="None.", half=True,
-              level=Level.DETAILS),
-        Facts("The run", tuple(found.run), none="The run recorded nothing about itself.", half=True, level=Level.PAGE),
-    ]  # fmt: skip
-    if found.whole:
-        title = f"All settings ({len(found.whole)})"
-        blocks.append(Facts(title, tuple(found.whole), folded=True, level=Level.PAGE))
-    blocks += [Code(title, text, Level.PAGE) for title, text in found.to_copy]
-    return Section("Configuration and versions", tuple(blocks), folded=True, level=Level.DETAILS)

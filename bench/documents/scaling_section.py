@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from bench.documents.charts import Chart, Line, Panel
-from bench.documents.document import Block, ChartBlock, Column, Level, Row, Section, Table, text_cells
+from bench.documents.document import Block, ChartBlock, Column, Level, Row, Section, Table
 from bench.documents.formatting import NOTHING, number
 from bench.documents.time_charts import TIME_AXIS, marks, time_ticks
-
-if TYPE_CHECKING:
-    from bench.results.scaling import LostTime, Scaling
-    from bench.results.summary import RunSummary
+from bench.results.scaling import LostTime, Scaling
+from bench.results.summary import RunSummary
 
 _HEADS = ("From", "To", "Lost", "Requests lost", "Refused", "Slow", "Failed", "Not ready at", "Ready by")
 NOTE = (
@@ -36,9 +33,7 @@ def _blocks(summary: RunSummary, scaling: Scaling) -> Iterator[Block]:
     limits = f"Slow: misses {', '.join(scaling.limits)}. " if scaling.limits else "Without --slo no answer is slow. "
     total = f"In all {scaling.lost:,} requests and {scaling.lost_s:.2f} s were lost."
     columns = tuple(Column(head) for head in heads)
-    yield Table(
-        "Lost while scaling", columns, tuple(Row(text_cells(*cells)) for _, cells in rows), notes=(total, limits + NOTE)
-    )
+    yield Table("Lost while scaling", columns, tuple(Row(*cells) for _, cells in rows), notes=(total, limits + NOTE))
     if scaling.t_s:
         yield ChartBlock(_chart(summary, scaling), Level.PAGE)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bench.documents.details import counts_tokens, has_tokens
+from bench.documents.document import Cell, Row
 from bench.documents.formatting import NOTHING, number, statistic
 from bench.documents.parts_table import heads_of_inputs
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary, Segment
+from bench.results.summary import RunSummary, Segment
 
 _HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
 _HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")
@@ -34,16 +30,6 @@ def changes(summary: RunSummary) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """A segment, as text ready to show; `cells` stand under the heads."""
-
-    load: str
-    time: str
-    cells: tuple[str, ...]
-    failed: bool
-
-
 def unit(summary: RunSummary) -> str:
     """What the loads of the segments are in."""
     return "requests/s" if summary.load.mode == "rate" else "users"
@@ -55,28 +41,25 @@ def heads(summary: RunSummary) -> tuple[str, ...]:
     return _HEADS if has_tokens(summary) else of_inputs
 
 
-def rows(summary: RunSummary) -> list[SegmentRow]:
+def rows(summary: RunSummary) -> list[Row]:
     """The rows of a summary; none where the load stays."""
     tokens = has_tokens(summary) if counts_tokens(summary) else None
     return [_row(segment, tokens=tokens) for segment in summary.segments or ()]
 
 
-def _row(segment: Segment, *, tokens: bool | None) -> SegmentRow:
+def _row(segment: Segment, *, tokens: bool | None) -> Row:
     """`tokens` is None if no tokens are counted, and True if replies are generated text."""
     latency, throughput = segment.latency, segment.throughput
     first, last = (number(load) for load in (segment.first, segment.last))
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
     delivered = [] if tokens is None else [number(throughput.of("output_tokens_per_s" if tokens else "inputs_per_s"))]
-    return SegmentRow(
-        load=first if first == last else f"{first}–{last}",
-        time=f"{segment.measured_from_s:.1f}–{segment.end_s:.1f} s",
-        cells=(
-            *times,
-            number(throughput.requests_per_s),
-            *delivered,
-            number(segment.concurrency_mean),
-            f"{segment.failed:,}" if segment.sent else NOTHING,
-        ),
-        failed=segment.failed > 0,
+    load = first if first == last else f"{first}–{last}"
+    return Row(
+        Cell(load, meaning=f"{segment.measured_from_s:.1f}–{segment.end_s:.1f} s"),
+        *times,
+        number(throughput.requests_per_s),
+        *delivered,
+        number(segment.concurrency_mean),
+        Cell(f"{segment.failed:,}" if segment.sent else NOTHING, "bad" if segment.failed else ""),
     )

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.documents import formatting
-from bench.documents.details import has_tokens
 from bench.documents.document import Fact
-
-if TYPE_CHECKING:
-    from bench.results.server import Server
-    from bench.results.summary import RunSummary
+from bench.results.server import Server
+from bench.results.summary import RunSummary
 
 _LEVELS = {
     "running": "Requests running",
@@ -46,47 +41,6 @@ _COUNTED = {
     "draft_tokens": "draft tokens",
     "accepted_tokens": "accepted draft tokens",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TimeRow:
-    """A time by the server's own clock: its mean, and between which bounds of its histogram each quantile lies."""
-
-    name: str
-    n: str
-    mean: str
-    quantiles: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    """What a page shows of the server. `sentences`: what limited it, and whether it counted what the client did."""
-
-    kind: str
-    where: str
-    span: str
-    sentences: tuple[str, ...]
-    mismatch: str | None
-    levels: tuple[Fact, ...]
-    times: tuple[TimeRow, ...]
-
-
-def server_view(summary: RunSummary) -> ServerView | None:
-    """The server's side of a run; None where its metrics were not read."""
-    server = summary.server
-    if server is None or not server.scrapes:
-        return None
-    window = server.window
-    span = f"{formatting.seconds(window.start_s)} to {formatting.seconds(window.end_s)}"
-    return ServerView(
-        kind=server.kind or "a server of an unknown kind",
-        where=", ".join(server.urls),
-        span=f"{window.of}, {span}" + ("" if window.covered else ", of which only a part was read"),
-        sentences=(*server.limits, *_agreement(server), *_trouble(server)),
-        mismatch=None if server.reconciliation is None else server.reconciliation.mismatch,
-        levels=tuple(_level_rows(server, generates=has_tokens(summary))),
-        times=tuple(_time_rows(server)),
-    )
 
 
 _GPU_LEVELS: dict[str, tuple[str, float, str]] = {
@@ -123,6 +77,11 @@ def gpu_rows(summary: RunSummary) -> list[Fact]:
     return rows
 
 
+def sentences(server: Server) -> tuple[str, ...]:
+    """What limited the server, and whether it counted what the client did."""
+    return (*server.limits, *_agreement(server), *_trouble(server))
+
+
 def _agreement(server: Server) -> list[str]:
     reconciled = server.reconciliation
     if reconciled is None:
@@ -148,7 +107,8 @@ def _trouble(server: Server) -> list[str]:
     return found
 
 
-def _level_rows(server: Server, *, generates: bool) -> list[Fact]:
+def levels(server: Server, *, generates: bool) -> list[Fact]:
+    """Levels and rates; without output tokens if the server generates no text."""
     rows = []
     for key, title in _LEVELS.items():
         if (level := server.levels.get(key)) is not None:
@@ -168,13 +128,15 @@ def _level_rows(server: Server, *, generates: bool) -> list[Fact]:
     return rows
 
 
-def _time_rows(server: Server) -> list[TimeRow]:
+def times(server: Server) -> list[tuple[str, ...]]:
+    """Times by the server's own clock: the mean of each, between which bounds of its histogram each quantile lies, and of
+    how many values."""
     return [
-        TimeRow(
+        (
             title,
-            formatting.number(round(row.n)),
             formatting.number(row.mean),
-            tuple(map(_bounds, (row.p50, row.p90, row.p99))),
+            *map(_bounds, (row.p50, row.p90, row.p99)),
+            formatting.number(round(row.n)),
         )
         for key, title in _TIMES.items()
         if (row := server.latency.get(key)) is not None
@@ -191,9 +153,8 @@ def _bounds(bounds: Sequence[float | None] | None) -> str:
 PART_HEADS = ("Page", "Rank", "Finished", "Output tokens", "Running", "Waiting", "KV cache", "TTFT mean", "ITL mean")
 
 
-def parts(summary: RunSummary) -> list[tuple[str, ...]]:
+def parts(server: Server) -> list[tuple[str, ...]]:
     """A row for each page and rank; none if there is only one. Times are in ms."""
-    rows = [] if summary.server is None else summary.server.parts or ()
     return [
         (
             row.url,
@@ -202,5 +163,5 @@ def parts(summary: RunSummary) -> list[tuple[str, ...]]:
             formatting.share(row.kv_cache_used),
             *(formatting.number(value) for value in (row.ttft_ms, row.itl_ms)),
         )
-        for row in rows
+        for row in server.parts or ()
     ]

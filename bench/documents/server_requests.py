@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from bench.documents.charts import Chart, Line, Panel, categories
-from bench.documents.document import Fact
+from bench.documents.document import Cell, Fact, Row
 from bench.documents.formatting import number, share
 from bench.documents.time_charts import RunNumbers
-from bench.results.server import SAID_TIMES
-
-if TYPE_CHECKING:
-    from bench.results.server import SaidDrafts
-    from bench.results.summary import RunSummary
+from bench.results.server import SAID_TIMES, SaidDrafts
+from bench.results.summary import RunSummary
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRow:
-    """A time of the requests: its name, what it is, a cell for each of STATS, and how many replies say it."""
-
-    name: str
-    meaning: str
-    cells: tuple[str, ...]
-    n: str
-
-
-def times(summary: RunSummary) -> list[TimeRow]:
-    """The times that replies say; none of a run whose replies say none."""
+def times(summary: RunSummary) -> list[Row]:
+    """The times that replies say, with a cell for each of STATS, and how many say it; none if no reply says any."""
     if summary.server_requests is None:
         return []
     return [
-        TimeRow(
-            SAID_TIMES[key].title or key,
-            SAID_TIMES[key].description or "",
-            tuple(number(row.of(stat)) for stat in STATS),
+        Row(
+            Cell(SAID_TIMES[key].title or key, meaning=SAID_TIMES[key].description or ""),
+            *(number(row.of(stat)) for stat in STATS),
             f"{row.n:,}",
         )
         for key, row in summary.server_requests.times().items()

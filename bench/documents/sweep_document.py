@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents import load_curves
 from bench.documents.document import (
@@ -24,7 +23,6 @@ from bench.documents.document import (
     Tiles,
     Tone,
     findings,
-    text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, number, share
 from bench.documents.sweep_words import (
@@ -44,9 +42,7 @@ from bench.documents.sweep_words import (
     unit_of,
     written,
 )
-
-if TYPE_CHECKING:
-    from bench.results.sweep import RepeatsContent, SweepContent, SweepNumber, SweepPoint
+from bench.results.sweep import RepeatsContent, SweepContent, SweepNumber, SweepPoint
 
 SHOWN = (
     "output_tokens_per_s", "requests_per_s", "ttft:p50", "ttft:p99", "tpot:p50", "tpot:p99", "e2el:p50", "e2el:p99",
@@ -139,12 +135,10 @@ def _row(sweep: SweepContent, point: SweepPoint, shown: Sequence[str], place: st
     runs = [run for run in sweep.runs if run.load == point.load]
     links = tuple((f"run {run.repeat}", f"{place}{run.name}/report.html") for run in runs)
     return Row(
-        (
-            Cell(f"{point.load:,g}"),
-            Cell(point.status, STATUS_TONES.get(point.status, "")),
-            Cell(f"{point.usable_runs} of {point.runs}", links=links),
-            *(_cell(point.numbers[name], name) for name in shown),
-        ),
+        f"{point.load:,g}",
+        Cell(point.status, STATUS_TONES.get(point.status, "")),
+        Cell(f"{point.usable_runs} of {point.runs}", links=links),
+        *(_cell(point.numbers[name], name) for name in shown),
         quiet=not point.usable,
     )
 
@@ -183,7 +177,7 @@ def repeats_document(content: RepeatsContent) -> Document:
         of_all = name in ("goodput", "error_rate") and cell.sd is not None
         sd = NOTHING if cell.sd is None else f"{cell.sd:.2%}{' of all' if of_all else ''}"
         ends = NOTHING if cell.low is None else f"{written(cell.low, name)}–{written(cell.high, name)}"
-        rows.append(Row(text_cells(title, written(cell.value, name), sd, ends)))
+        rows.append(Row(title, written(cell.value, name), sd, ends))
     columns = tuple(map(Column, ("", "Mean of runs", "Sd between runs", "95% interval of the mean")))
     blocks: list[Block] = [Table("Between runs", columns, tuple(rows), level=Level.FIRST)]
     usable = sum(run.usable for run in runs)

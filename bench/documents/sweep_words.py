@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from bench.documents.formatting import interval, number, share
-from bench.results.sweep import LATENCIES
+from bench.results.sweep import LATENCIES, FittedKnee, RepeatsContent, SweepContent, SweepNumber
 from bench.results.tokens import input_rate
-
-if TYPE_CHECKING:
-    from bench.results.sweep import FittedKnee, RepeatsContent, SweepContent, SweepNumber
 
 OUTPUT, REQUESTS = "output_tokens_per_s", "requests_per_s"
 INPUTS = "inputs_per_s"

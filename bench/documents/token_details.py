@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from msgspec import UNSET
 from msgspec.structs import asdict
 
 from bench.documents.details import requests_text
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, number, share
-
-if TYPE_CHECKING:
-    from bench.results.server import PrefixCache
-    from bench.results.summary import RunSummary
-    from bench.results.tokens import InputCounts, MediaCounts, Tokens
+from bench.results.server import PrefixCache
+from bench.results.summary import RunSummary
+from bench.results.tokens import InputCounts, MediaCounts, Tokens
 
 
 def tokens(summary: RunSummary) -> list[Fact]:

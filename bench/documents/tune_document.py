@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Tone, round_step
 from bench.documents.document import (
@@ -21,13 +20,10 @@ from bench.documents.document import (
     Section,
     Table,
     command_block,
-    text_cells,
 )
 from bench.documents.document import Tone as WordTone
 from bench.documents.formatting import NOTHING, number
-
-if TYPE_CHECKING:
-    from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
+from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
 _PLACES = (
@@ -191,14 +187,12 @@ def _arm(content: TuneContent, place: int) -> Row:
         for row in turn.loads
     )
     return Row(
-        (
-            Cell(name, links=links),
-            Cell(number(arm.value)),
-            Cell(NOTHING if change is None else _signed(change.value)),
-            Cell(NOTHING if change is None else _ends(change)),
-            Cell(str(arm.turns)),
-            Cell(arm.place, _TONES[arm.place]),
-        ),
+        Cell(name, links=links),
+        number(arm.value),
+        NOTHING if change is None else _signed(change.value),
+        NOTHING if change is None else _ends(change),
+        str(arm.turns),
+        Cell(arm.place, _TONES[arm.place]),
         quiet=arm.place in ("worse", "far behind", "not tried"),
     )
 
@@ -213,7 +207,7 @@ def _points(content: TuneContent) -> Table:
     rows = []
     for p in points[:_SHOWN]:
         texts = (content.arms[p.arm].name, f"{p.load:g}", number(p.tokens_per_s), number(p.latency))
-        rows.append(Row(text_cells(*texts, *([number(p.dollars)] if priced else ()))))
+        rows.append(Row(*texts, *([number(p.dollars)] if priced else ())))
     note = "No other arm and load has more throughput and less latency, by the means of the turns."
     return Table("Throughput against latency", columns, tuple(rows), notes=(note,))
 
@@ -228,7 +222,7 @@ def _failures(failed: Sequence[TuneArm]) -> Table:
         Column("Flags", left=True, wrap=True), Column("Why a turn has no value", left=True, wrap=True),
         Column("Last words of the server", left=True, wrap=True),
     )  # fmt: skip
-    rows = [Row(text_cells(arm.name, arm.why or "", " | ".join(arm.last_words) or NOTHING)) for arm in failed[:_SHOWN]]
+    rows = [Row(arm.name, arm.why or "", " | ".join(arm.last_words) or NOTHING) for arm in failed[:_SHOWN]]
     return Table("Turns without a value", columns, tuple(rows))
 
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
+from bench.results.summary import RunSummary
 from bench.run_files.run_directory import REPORT, SUMMARY
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")
 STATISTICS = ("mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")

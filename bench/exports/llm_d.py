@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 import yaml
 
 from bench.exports.interface import Export, Format
+from bench.results.numbers import Statistics
+from bench.results.summary import RunSummary
 from bench.run_files.writable import write_file
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Statistics
-    from bench.results.summary import RunSummary
 
 VERSION = "0.2"
 _LATENCIES = {

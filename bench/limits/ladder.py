@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from bench.results.summary import RunSummary
 from bench.series.drive import End
 from bench.verdict.finding import Status, Verdict
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 CLIENT_SIGNS = {
     "cpu": "the client's processor",

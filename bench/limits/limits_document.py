@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bench.documents.document import Cell, Column, Document, Finding, Findings, Level, Row, Section, Table, text_cells
+from bench.documents.document import Column, Document, Finding, Findings, Level, Row, Section, Table
 from bench.documents.formatting import NOTHING, number
 from bench.limits.ladder import LADDERS, Climb
 from bench.limits.result import MachineLimits
@@ -31,17 +31,17 @@ def _ceilings(ladders: Mapping[str, Mapping[str, Climb]]) -> Table:
 
 def _ceiling_rows(ladders: Mapping[str, Mapping[str, Climb]]) -> Iterator[Row]:
     for name, servers in ladders.items():
-        yield Row(text_cells(LADDERS[name].title), group=True)
+        yield Row(LADDERS[name].title, group=True)
         for server, climb in servers.items():
             best = max((step for step in climb.steps if step.cause is None), key=lambda step: step.load, default=None)
             held = "nothing" if best is None else number(round(best.load))
             cpu = (NOTHING, NOTHING) if best is None else (_percent(best.client_cpu), _percent(best.server_cpu))
-            yield Row(text_cells(f"  against {server}", held, *cpu, climb.ended))
+            yield Row(f"  against {server}", held, *cpu, climb.ended)
 
 
 def _lateness(servers: Mapping[str, Climb]) -> Table:
     rows = tuple(
-        Row((Cell(f"  against {server}"), *text_cells(f"{step.asked:,}", *(f"{ms:.3f}" for ms in step.lateness_ms))))
+        Row(f"  against {server}", f"{step.asked:,}", *(f"{ms:.3f}" for ms in step.lateness_ms))
         for server, climb in servers.items()
         for step in climb.steps
         if step.lateness_ms is not None

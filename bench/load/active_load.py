@@ -21,12 +21,11 @@ from bench.load.replies_in_flight import RepliesInFlight
 from bench.load.sampling import ClientState, Sampler
 from bench.process.priority import Priority, scheduler
 from bench.records import NO_FAILURE, RequestRecord, to_line
+from bench.sources.interface import Source
 
 if TYPE_CHECKING:
-    from bench.clock import Clock
     from bench.modes.interface import WorkerLoad
     from bench.run_files.run_directory import LineLog
-    from bench.sources.interface import Source
     from bench.transport.interface import Transport
 
 

@@ -13,22 +13,19 @@ import socket
 import sys
 import traceback
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 import bench.config  # noqa: F401  # What assignments are made of: imported before one comes.
 from bench import endpoints
+from bench.config import RunConfig
 from bench.errors import BenchError, Exit
+from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
 from bench.process.interpreter import leave
 from bench.process.priority import give_way
+from bench.workload import Encoded
 from promptset.errors import SpecError
-
-if TYPE_CHECKING:
-    from bench.config import RunConfig
-    from bench.load.assignment import Assignment
-    from bench.workload import Encoded
-    from promptset.samples import Sample
+from promptset.samples import Sample
 
 
 def main(descriptor: int) -> int:

@@ -15,13 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from bench.clock import NS_PER_MS, NS_PER_S, Clock
-
-if TYPE_CHECKING:
-    from bench.clock import Timer
-    from bench.load.crew import Crew
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
+from bench.load.crew import Crew
 
 LOOK_EVERY_NS = 50 * NS_PER_MS
 

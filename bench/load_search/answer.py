@@ -180,9 +180,11 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
         text, flat = found.flat
         span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
         what = _judged(search, text)
+        lighter = any(result.load < flat.low for result in search.results)
+        untold = " At lower loads too few were sent to tell." if lighter else ""
         return (
             f"No load held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
-            f"{flat.visits} visits from {span}."
+            f"{flat.visits} visits from {span}.{untold}"
         )
     assert found.below is not None
     (visit, *_) = [result for result, _ in search.judged if result.load == found.below]

@@ -110,17 +110,15 @@ def _delivered(numbers: Numbers) -> str:
 
 def _visit(visit: Visit, *, open_loop: bool) -> Row:
     return Row(
-        (
-            Cell(f"{visit.n} {visit.phase}", href=f"{visit.run_dir}/report.html", meaning="; ".join(visit.reasons[:2])),
-            Cell(visit.load),
-            Cell(visit.requests),
-            *(Cell(text, "bad" if bad else "") for text, bad in visit.broke),
-            Cell(visit.latency),
-            Cell(visit.delivered),
-            *((Cell(visit.kept_up or NOTHING),) if open_loop else ()),
-            Cell(visit.verdict, STATUS_TONES.get(visit.verdict, "")),
-            Cell(visit.took),
-        )
+        Cell(f"{visit.n} {visit.phase}", href=f"{visit.run_dir}/report.html", meaning="; ".join(visit.reasons[:2])),
+        visit.load,
+        visit.requests,
+        *(Cell(text, "bad" if bad else "") for text, bad in visit.broke),
+        visit.latency,
+        visit.delivered,
+        *(Cell(visit.kept_up or NOTHING),) if open_loop else (),
+        Cell(visit.verdict, STATUS_TONES.get(visit.verdict, "")),
+        visit.took,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
@@ -18,6 +18,7 @@ from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
 from bench.report import html
+from bench.results.summary import RunSummary
 from bench.results.sweep import FittedKnee, SweepContent, SweepPoint, SweepRun
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
@@ -25,9 +26,6 @@ from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive
 from bench.series.lengths import settle_and_measure_s
 from bench.series.runs import RunSeries
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 SWEEP, PAGE = "sweep.json", "sweep.html"
 LENGTH = ("requests", "duration", "warmup")

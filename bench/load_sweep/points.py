@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from bench.results.status import Status
+from bench.results.summary import RunSummary
 from bench.results.sweep import (
     INPUTS,
     LATENCIES,
@@ -30,9 +30,6 @@ from bench.results.sweep import SweepNumber as Number
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
 from bench.statistics.keeps_up import InFlight
-
-if TYPE_CHECKING:
-    from bench.results.summary import RunSummary
 
 USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +13,10 @@ from bench.metrics.chosen_requests import ChosenRequests, ShownRequests
 from bench.metrics.columns import Columns
 from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
+from bench.records.record_table import Floats, Ints
 from bench.results.base import Result
 from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series
-
-if TYPE_CHECKING:
-    from bench.records.record_table import Floats, Ints
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 

@@ -25,17 +25,15 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import describe
+from bench.metrics.sureness import Sureness
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
-from bench.records.record_table import CANCELLED
+from bench.records.record_table import CANCELLED, Floats, Ints
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
 
 if TYPE_CHECKING:
-    from bench.metrics.sureness import Sureness
-    from bench.records.record_table import Floats, Ints
-
     Amounts = tuple[Floats, Floats]
     """When something came, in ns from the start of the run, and how much of it."""
 
@@ -98,9 +96,9 @@ class Scope:
         """Every metric of the catalog."""
         columns, tokens, from_ns = self._data.columns, self._data.tokens, self._tokens_from_ns
         sample = tokens.sample(from_ns)
-        of_tokens: dict[str, tuple[LogHistogram, list[array[float]]]] = {
-            "itl": (tokens.itl(from_ns), [request.itl for request in sample]),
-            "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
+        of_tokens: dict[str, tuple[LogHistogram, list[tuple[array[float], array[int] | None]]]] = {
+            "itl": (tokens.itl(from_ns), [(request.itl, request.tokens) for request in sample]),
+            "chunk_gap": (tokens.gaps(from_ns), [(request.gaps, None) for request in sample]),
         }
         between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
         result = self.of_requests()
@@ -135,7 +133,9 @@ class Scope:
         lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
         return _metric(describe(ordered), sure, "exact", lies, unit=metric.unit)
 
-    def _sure_of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> Sureness:
+    def _sure_of_tokens(
+        self, histogram: LogHistogram, sample: list[tuple[array[float], array[int] | None]]
+    ) -> Sureness:
 
         snapshot = histogram.snapshot()
         # What has a TPOT has gaps.

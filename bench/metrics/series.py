@@ -12,7 +12,6 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +20,7 @@ from bench.metrics.arrays import ascending, grouped, known, per_bin, view
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
+from bench.records.record_table import Floats, Ints
 from bench.results.numbers import QuantilesOverTime, Statistics
 from bench.results.series import (
     Distributions,
@@ -31,9 +31,6 @@ from bench.results.series import (
     TimeQuantile,
     Traffic,
 )
-
-if TYPE_CHECKING:
-    from bench.records.record_table import Floats, Ints
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

@@ -60,18 +60,29 @@ def of_requests(values: Values, ordered: Sequence[float], duration_s: float | No
     return _told(known.effective if len(values) else 0.0, found, len(values), duration_s)
 
 
-def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> Sureness:
+def of_tokens(
+    sample: Sequence[tuple[array[float], array[int] | None]], whole: Whole, scale: float, duration_s: float | None
+) -> Sureness:
     """Intervals of a metric with many values per request: those of a `sample` of requests, in send order, of the `whole`.
 
-    `independent` counts requests. Ends of intervals are multiplied by `scale`.
+    A request has values, and how many times it has each (None: once). `independent` counts requests. Ends of intervals are
+    multiplied by `scale`.
     """
-    sizes = [len(values) for values in sample]
-    flat = np.concatenate([np.frombuffer(values) for values in sample if len(values)] or [np.empty(0)])
+    sizes = [len(values) for values, _ in sample]
+    flat = np.concatenate([np.frombuffer(values) for values, _ in sample if len(values)] or [np.empty(0)])
+    times = np.concatenate(
+        [
+            np.ones(len(values)) if many is None else np.frombuffer(many, np.int64)
+            for values, many in sample
+            if len(values)
+        ]
+        or [np.empty(0)]
+    )
     found = {
         name: one if isinstance(one, TooFew) else Interval(one.low * scale, one.high * scale)
-        for name, one in grouped_intervals(flat, sizes, QUANTILES, whole).items()
+        for name, one in grouped_intervals(flat, sizes, QUANTILES, whole, times).items()
     }
-    known = grouped_dependence(flat, sizes, whole.groups)
+    known = grouped_dependence(flat, sizes, whole.groups, times)
     return _told(known.effective, found, sum(size > 0 for size in sizes), duration_s)
 
 

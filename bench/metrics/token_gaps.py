@@ -73,19 +73,24 @@ class TokenGaps:
         return np.flatnonzero(rows[chunks.row] & (begins | (chunks.tokens > 0)))
 
     @cached_property
-    def shared(self) -> tuple[Pauses, Ints, Ints]:
-        """The ITL of the other rows: one a token. Behind them, for each chunk that ended a pause: its row, and the pause."""
+    def closed(self) -> tuple[Pauses, Ints]:
+        """The pauses of the other rows, and by how many tokens each is shared."""
         chunks, at = self._chunks, self._closing
         row = chunks.row[at]
         within = np.diff(row) == 0
-        waited, by, ended = np.diff(chunks.ns[at])[within], chunks.tokens[at][1:][within], at[1:][within]
-        each = np.repeat(waited / by, by)
-        return Pauses(each, np.repeat(row[1:][within], by), np.repeat(chunks.ns[ended], by)), row[1:][within], waited
+        ended = at[1:][within]
+        return Pauses(np.diff(chunks.ns[at])[within], row[1:][within], chunks.ns[ended]), chunks.tokens[ended]
+
+    @cached_property
+    def shared(self) -> Pauses:
+        """The ITL of the other rows: one a token."""
+        pauses, by = self.closed
+        return Pauses(np.repeat(pauses.ns / by, by), np.repeat(pauses.row, by), np.repeat(pauses.end_ns, by))
 
     @cached_property
     def itl(self) -> Pauses:
         """One pause per token, row by row."""
-        shared, _, _ = self.shared
+        shared = self.shared
         plain = self.is_itl[self.gaps.row]
         if plain.all():
             return self.gaps

@@ -37,6 +37,8 @@ class SampledRequest:
     sent_ns: float
     gaps: array[float]
     itl: array[float]
+    tokens: array[int] | None
+    """How many tokens have each ITL: a chunk may hold a million. None: one each."""
 
 
 class _Slice:
@@ -100,13 +102,17 @@ class TokenTimes:
                 self._add_loose(piece.loose_gaps, loose.gaps, in_slice)
                 self._add_loose(piece.loose_itl, loose.itl, in_slice)
             self._fold_if_many(piece)
-        itl_starts = gap_starts if of.itl is of.gaps else of.itl.starts(len(table))
+        closed, by = of.closed
+        closed_starts = closed.starts(len(table))
         limit = self._sampled_up_to()
         for row, index in zip(rows.tolist(), table.ints("index")[rows].tolist(), strict=True):
             if self._hash(index) <= limit:
                 gaps = _held(of.gaps.ns[gap_starts[row] : gap_starts[row + 1]])
-                itl = gaps if of.is_itl[row] else _held(of.itl.ns[itl_starts[row] : itl_starts[row + 1]])
-                self._choose(index, int(sent[row]), gaps, itl)
+                itl, tokens = gaps, None
+                if not of.is_itl[row]:
+                    own = slice(int(closed_starts[row]), int(closed_starts[row + 1]))
+                    itl, tokens = _held(closed.ns[own] / by[own]), array("q", by[own].tobytes())
+                self._choose(SampledRequest(int(sent[row]), gaps, itl, tokens), index)
                 limit = self._sampled_up_to()
 
     def _add_pauses(self, piece: _Slice, of: TokenGaps, rows: Mask) -> None:
@@ -118,9 +124,9 @@ class TokenTimes:
             return
         gap_only = of.gaps.ns[others[of.gaps.row]]
         piece.gap_only.extend(gap_only)
-        itl, row, waited = of.shared
-        itl_only = itl.ns[others[itl.row]]
-        piece.itl_only.extend(itl_only, int(waited[others[row]].sum()))
+        itl_only = of.shared.ns[others[of.shared.row]]
+        closed, _ = of.closed
+        piece.itl_only.extend(itl_only, int(closed.ns[others[closed.row]].sum()))
         self._held += len(gap_only) + len(itl_only)
 
     def _add_loose(self, parts: tuple[LogHistogram, LogHistogram, LogHistogram], of: LoosePauses, rows: Mask) -> None:
@@ -161,10 +167,10 @@ class TokenTimes:
         """The greatest hash that a request may have to come into the sample."""
         return (-self._sample[0][0]).to_bytes(8, "big") if len(self._sample) >= SAMPLED_REQUESTS else b"\xff" * 8
 
-    def _choose(self, index: int, sent_ns: int, gaps: array[float], itl: array[float]) -> None:
+    def _choose(self, request: SampledRequest, index: int) -> None:
         rank = -int.from_bytes(self._hash(index), "big")
         self._chosen += 1
-        entry = (rank, index, self._chosen, SampledRequest(sent_ns, gaps, itl))
+        entry = (rank, index, self._chosen, request)
         if len(self._sample) < SAMPLED_REQUESTS:
             heapq.heappush(self._sample, entry)
         else:

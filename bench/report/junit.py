@@ -7,15 +7,12 @@ not be used is an error of its own.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from bench.documents.comparison import change_text, interval_text, seen_text
 from bench.documents.formatting import measured
 from bench.documents.gate_document import allowed_text, objective_interval
-
-if TYPE_CHECKING:
-    from bench.results.gate import GateResult
+from bench.results.gate import GateResult
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.documents import parts_table
 from bench.documents.details import latencies, rate_names
-from bench.results.numbers import Metric, Statistics
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Latency, Throughput
-    from bench.results.summary import RunSummary
+from bench.results.numbers import Latency, Metric, Statistics, Throughput
+from bench.results.summary import RunSummary
 
 STATS = ("mean", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
 WITH_INTERVAL = ("mean", "p50", "p90", "p95", "p99")

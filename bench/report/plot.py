@@ -14,7 +14,7 @@ from html import escape
 from itertools import pairwise
 
 from bench.documents.charts import FEW, Chart, Line, Panel, round_step
-from bench.documents.formatting import si
+from bench.documents.formatting import plain, si
 from bench.report import heat_map
 
 WIDTH, HEIGHT = 10_000, 1_000
@@ -75,8 +75,8 @@ def draw(chart: Chart, panel: Panel) -> Plot:
     axis = _axis(panel, [v for line in drawn for v in line.values if v is not None])
     grid = "".join(f'<path class="grid" d="M0 {axis.y(v)}H{WIDTH}"/>' for v in axis.marks)
     shapes = "".join(_groups(chart, panel, axis))
-    write = si if panel.si else "{:,.9g}".format  # Round values need no more digits than they have.
-    ticks = tuple(Tick(_short(axis.share(v) * 100), write(v)) for v in axis.marks)
+    # Round values need no more digits than they have.
+    ticks = tuple(Tick(_short(axis.share(v) * 100), si(v) if panel.si else plain(v, 9)) for v in axis.marks)
     return Plot(_svg(chart, label, grid + shapes), ticks, axis.top, axis.bottom)
 
 

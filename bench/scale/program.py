@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
@@ -23,6 +22,7 @@ from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
 from bench.load.crew import Order
+from bench.load.feed import FeedProcess
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.replies_in_flight import Arrived, Counted
 from bench.load.supervision import Defects
@@ -31,9 +31,6 @@ from bench.process.event_loop import add_message_reader, loop_factory
 from bench.process.interpreter import leave
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
-
-if TYPE_CHECKING:
-    from bench.load.feed import FeedProcess
 
 REPORT_EVERY_NS = NS_PER_S // 2
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.clock import NS_PER_S
 from bench.results.server import Counter, Level, Server, ServerLatency, ServerWindow
+from bench.results.summary import SummaryNumbers
 from bench.server_metrics import ranks
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role
 from bench.server_metrics.run_window import window_of
-
-if TYPE_CHECKING:
-    from bench.results.summary import SummaryNumbers
-    from bench.server_metrics.scrapes import Scrape
+from bench.server_metrics.scrapes import Scrape
 
 KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
 from bench.results.server import Gpu, Level
+from bench.results.summary import SummaryNumbers
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import GPU_MEANS, GPU_SUMS, Role
 from bench.server_metrics.run_window import window_of
-
-if TYPE_CHECKING:
-    from bench.results.summary import SummaryNumbers
 
 _PER_MILLION = 1e6
 _S_PER_HOUR = 3600.0

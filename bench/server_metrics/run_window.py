@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S
-
-if TYPE_CHECKING:
-    from bench.results.numbers import Throughput
-    from bench.results.summary import SummaryNumbers
+from bench.results.numbers import Throughput
+from bench.results.summary import SummaryNumbers
 
 
 @dataclass(frozen=True, slots=True)

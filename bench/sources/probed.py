@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from bench.sources.changed import Changed, Item
 from bench.sources.in_order import SamplesInOrder
+from bench.sources.interface import Source
 from promptset.probes import Probe
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
-
-if TYPE_CHECKING:
-    from bench.sources.interface import Source
 
 
 def probe_sample(probe: Probe, endpoint: str, *, takes_messages: bool) -> Sample:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from bench.sources.sessions import SessionData, SessionSource
+from promptset.loaders import BadRows
 from promptset.sessions.recorded import Pace, RecordedSessions
 from promptset.tokens import Tokenizer, load_tokenizer
-
-if TYPE_CHECKING:
-    from promptset.loaders import BadRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

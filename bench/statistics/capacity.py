@@ -43,7 +43,7 @@ class Slopes:
 
 STEEP = Slopes((6, 10, 16, 25, 40, 64, 100, 160, 260, 420), 30.0, 1.0)
 """For requests, which are alike: a queue makes all of them miss together."""
-SHALLOW = Slopes((0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80), 5.0, 1.2)
+SHALLOW = Slopes((0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80, 160, 420), 5.0, 1.2)
 """For jobs: some have ten times as many steps as others and are long at any load, so their share rises slowly."""
 MEAN_SLOPES = (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32)
 MEAN_SLOPE_MEDIAN, MEAN_SLOPE_SIGMA = 4.0, 1.0

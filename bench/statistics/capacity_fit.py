@@ -6,6 +6,8 @@ gives about 1 a degree of freedom:
 - **flat**: the share of violations is above what is allowed, and is the same at loads that lie far apart. Overloaded visits
   are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
 - **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
+  Only visits that no server which stays as it is can explain, whatever the form of its edge, show a drift: visits of which
+  one broke more than another at the same or a higher load.
 - **spread**: visits scatter around the best curve more than D explains.
 """
 
@@ -38,6 +40,9 @@ SIGNIFICANT = 9.0
 """A share that is above what is allowed: three standard errors."""
 DRIFTS = 20.0
 """Chance alone moves an edge by so much in fewer than one search of a thousand, over the drifts that are tried."""
+CONTRADICTS = 20.0
+"""So far do visits contradict every share that rises with the load and stays as it is. A queue near its edge alone may reach
+13: visits of which each saw one long excursion, or none."""
 _RISES = 4.0
 _FLAT_OVER = 2.0
 _UNEVEN = 2.0
@@ -52,7 +57,9 @@ _DRIFTS = (-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 @dataclass(frozen=True, slots=True)
 class Flat:
-    """A share of violations that does not depend on the load, over loads from `low` to `high`."""
+    """A share of violations that does not depend on the load, over loads from `low` to `high`.
+
+    `low` is the lowest load up to which the visits together show that more is broken than is allowed."""
 
     share: float
     low: float
@@ -93,19 +100,25 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
     of_light = _together([visit for visit in calm if visit.load <= max(loads) / _FLAT_OVER])
     if of_light.requests * k / n < _LEAST_EXPECTED or uneven > _UNEVEN * (len(calm) - 1):
         return None
-    if any(_below(some, k / n) > _BELOW for some in _lightest(calm)) or any(
+    if any(_below(some, k / n) > _BELOW for some in _lightest(calm)[:-1]) or any(
         _below(v, k / n) > SIGNIFICANT for v in calm
     ):
         return None
     if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
-    return Flat(k / n, min(loads), max(loads), len(calm))
+    shown = [
+        some.load
+        for some in _lightest(calm)
+        if deviance_above(some.violations, some.requests, allowed) > _BELOW * some.own_d
+    ]
+    low = shown[0] if shown else max(loads)
+    return Flat(k / n, low, max(loads), sum(load >= low for load in loads))
 
 
 def _lightest(visits: Sequence[Share]) -> list[Share]:
-    """The visit to the lowest load, the visits to the two lowest as one, and so on."""
+    """The visit to the lowest load, the visits to the two lowest as one, and so on up to all: each at its highest load."""
     ordered = sorted(visits, key=lambda visit: visit.load)
-    return [_together(ordered[:end]) for end in range(1, len(ordered))]
+    return [_together(ordered[end - 1 :: -1]) for end in range(1, len(ordered) + 1)]
 
 
 def _together(visits: Sequence[Share]) -> Share:
@@ -127,13 +140,39 @@ def _below(visit: Share, p: float) -> float:
 
 def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:
     """The ln of how far the edge moved from the first visit to the last, below 0 if it fell; None if it is not shown to."""
-    own = [_in_units_of(d, visit) for visit in visits]
+    own = [_in_units_of(d, visit) for visit in visits if visit.requests]
+    levels = rising([visit.load for visit in own], [v.violations / v.requests for v in own], [v.requests for v in own])
+    if sum(_deviance(visit, level) for visit, level in zip(own, levels, strict=True)) / d < CONTRADICTS:
+        return None
     return _moved(own, lambda moved: float(log_likelihood(moved, allowed, capacities, edge, _BROKEN).max()) / d)
 
 
 def drift_of_means(visits: Sequence[Mean], capacities: Floats) -> float | None:
     """The same of an objective on a mean."""
+    levels = rising([v.load for v in visits], [v.log_ratio for v in visits], [v.error**-2 for v in visits])
+    if sum(((v.log_ratio - level) / v.error) ** 2 for v, level in zip(visits, levels, strict=True)) < CONTRADICTS:
+        return None
     return _moved(visits, lambda moved: float(log_likelihood_of_means(moved, capacities).max()))
+
+
+def rising(loads: Sequence[float], values: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The levels, one for each value, that rise with the load and are closest to the values: isotonic regression by
+    pooling adjacent violators, which is also the maximum of a binomial likelihood. Values of one load have one level."""
+    pools: list[tuple[float, float, list[int]]] = []
+    for load in sorted({*loads}):
+        members = [number for number, of in enumerate(loads) if of == load]
+        weight = math.fsum(weights[number] for number in members)
+        level = math.fsum(weights[number] * values[number] for number in members) / weight
+        while pools and pools[-1][0] >= level:
+            below, below_weight, below_members = pools.pop()
+            level = (below * below_weight + level * weight) / (below_weight + weight)
+            weight, members = below_weight + weight, below_members + members
+        pools.append((level, weight, members))
+    levels = [0.0] * len(values)
+    for level, _, members in pools:
+        for number in members:
+            levels[number] = level
+    return levels
 
 
 def _moved(visits: Sequence[V], best: Callable[[Sequence[V]], float]) -> float | None:

@@ -176,37 +176,44 @@ def share_interval(happened: Values, otherwise: Dependence) -> Interval | TooFew
 
 
 def grouped_intervals(
-    values: Values, sizes: Values, orders: Mapping[str, float], whole: Whole | None = None
+    values: Values,
+    sizes: Values,
+    orders: Mapping[str, float],
+    whole: Whole | None = None,
+    times: Floats | None = None,
 ) -> dict[str, Interval | TooFew]:
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
     `values` are those of all groups one after the other, `sizes` how many belong to each, both in the order in which
     the requests were sent. If the groups are an even sample of a `whole`, the intervals are those of the whole, around its
-    numbers: narrower, since it has more groups, with the dependence that the sampling thinned out put back.
+    numbers: narrower, since it has more groups, with the dependence that the sampling thinned out put back. `times`, of a
+    sample: how often each value occurs, if not once.
     """
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     n = len(counts)
     if not n:
         return dict.fromkeys(("mean", *orders), TooFew(0.0, LEAST_FOR_MEAN, LEAST_VALUES))
-    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    starts = _starts(counts)
     if whole is None:
         ordered = np.sort(x)
         whole = Whole(n, float(x.mean()), lambda p: float(np.quantile(ordered, p)))
     groups = max(n, whole.groups)
-    reach = _ratio_reach(np.add.reduceat(x, starts), counts, groups)
+    times = np.ones(len(x)) if times is None else times
+    counts = np.add.reduceat(times, starts)
+    reach = _ratio_reach(np.add.reduceat(times * x, starts), counts, groups)
     result: dict[str, Interval | TooFew] = {
         "mean": reach if isinstance(reach, TooFew) else Interval(whole.mean - reach, whole.mean + reach)
     }
     for name, p in orders.items():
-        below = np.add.reduceat((x <= whole.quantile(p)).astype(np.float64), starts)
+        below = np.add.reduceat(times * (x <= whole.quantile(p)), starts)
         reach = _ratio_reach(below, counts, groups, LEAST_FOR_SHARE)
         if isinstance(reach, TooFew):
             result[name] = reach
         elif reach >= min(p, 1 - p):
             # The error falls as the root of the number of certain values: this many times as many bring it inside.
-            times = (reach / min(p, 1 - p)) ** 2
+            more = (reach / min(p, 1 - p)) ** 2
             effective = _grouped_dependence(_residuals(below, counts), groups).effective
-            needed = _effective_for(times * certain_values(effective))
+            needed = _effective_for(more * certain_values(effective))
             result[name] = TooFew(effective, math.ceil(needed), max(1, math.ceil(n * (needed / effective - 1))))
         else:
             result[name] = Interval(whole.quantile(p - reach), whole.quantile(p + reach))
@@ -223,21 +230,31 @@ def ratio_interval(totals: Values, sizes: Values) -> Interval | TooFew:
     return reach if isinstance(reach, TooFew) else Interval(ratio - reach, ratio + reach)
 
 
-def grouped_dependence(values: Values, sizes: Values, groups: int | None = None) -> Dependence:
-    """How many independent groups values in groups are worth; of a sample, out of so many `groups`."""
+def grouped_dependence(
+    values: Values, sizes: Values, groups: int | None = None, times: Floats | None = None
+) -> Dependence:
+    """How many independent groups values in groups are worth; of a sample, out of so many `groups`. `times`: how often each
+    value occurs, if not once."""
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     if not len(counts):
         return Dependence(0, 1.0)
-    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    starts = _starts(counts)
+    if times is not None:
+        x, counts = times * x, np.add.reduceat(times, starts)
     return _grouped_dependence(_residuals(np.add.reduceat(x, starts), counts), max(len(counts), groups or 0))
 
 
-Counts = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64] | Floats
 
 
-def _filled(sizes: Values) -> Counts:
+def _filled(sizes: Values) -> npt.NDArray[np.int64]:
     counts = np.asarray(sizes, dtype=np.int64)
     return counts[counts > 0]
+
+
+def _starts(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Where each group begins."""
+    return np.cumsum(counts) - counts
 
 
 def _residuals(numerators: Floats, counts: Counts) -> Floats:

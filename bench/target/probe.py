@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -18,17 +17,14 @@ import orjson
 
 from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
+from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
 from bench.proxy import is_of_proxy
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
+from bench.transport.interface import Target, Transport
 from bench.workload import Request, route_of
 from promptset.samples import Sample
-
-if TYPE_CHECKING:
-    from bench.endpoints.interface import BodyOptions, Endpoint
-    from bench.transport.interface import Target, Transport
-
 
 MORE_TIMES, MOST_TOKENS = 8, 2048
 """By how much the probe raises its limit where no token had text, and up to which limit."""

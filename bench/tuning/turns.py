@@ -5,10 +5,9 @@ A turn of a held load is a short search; any other is a run at each load, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, now_ns
 from bench.config import RunConfig
@@ -21,17 +20,13 @@ from bench.load_search.whole import plan as search_plan
 from bench.load_sweep.points import run_of
 from bench.loads import KINDS
 from bench.observer import LoadOnly, Observer
+from bench.results.summary import RunSummary
 from bench.results.tune import TuneLoad, TuneTurn
 from bench.series.runs import RunSeries, aside
 from bench.tuning import servers
 from bench.tuning.race import Step
 from bench.tuning.servers import Server
 from bench.tuning.spec import Resolve, Spec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bench.results.summary import RunSummary
 
 START_S = 15.0
 """What a start is expected to take, before there is one."""

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bench.results.summary import Verdict
+from bench.results.summary import Verdict
 
 ADVICE: dict[str, str] = {
     "nothing_measured": "run for longer than the warm-up plus one reply",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from bench.results.certificate import KnownCalibration, LedgerCalibration
-    from bench.results.server import Server
-    from bench.results.summary import SummaryNumbers
+from bench.results.certificate import KnownCalibration, LedgerCalibration
+from bench.results.server import Server
+from bench.results.summary import SummaryNumbers
 
 
 class CacheAgainstPlan(Protocol):

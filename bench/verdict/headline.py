@@ -14,13 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench.results.summary import Reach as ReachResult
-
-if TYPE_CHECKING:
-    from bench.results.summary import SummaryNumbers
+from bench.results.summary import SummaryNumbers
 
 PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 """The percentiles of the tables, ascending."""

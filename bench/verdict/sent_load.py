@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from bench.results.numbers import PlanAgainstSent
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
-
-if TYPE_CHECKING:
-    from bench.results.numbers import PlanAgainstSent
 
 ENOUGH_SENDS = 1_000
 """With this many sends, the band judges their dispersion. With fewer, the band is wider in proportion."""

@@ -15,17 +15,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import orjson
 
 from bench.workload.stock import Stock
 from bench.workload.tracing import Tracing
+from promptset.answers import Answer
 from promptset.media import media_bytes
-
-if TYPE_CHECKING:
-    from promptset.answers import Answer
-    from promptset.samples import Sample
+from promptset.samples import Sample
 
 Phase = Literal["warmup", "run"]
 Pause = Literal["human", "tool"]

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from promptset.distributions import Distribution
 from promptset.errors import SpecError
+from promptset.outline import Outline
 from promptset.rng import stream
 from promptset.samples import Sample
 from promptset.simulated import SimulatedPrompts
-
-if TYPE_CHECKING:
-    from promptset.distributions import Distribution
-    from promptset.outline import Outline
 
 MOST_INPUTS = 2048
 """Inputs of one request at most: OpenAI's limit."""

@@ -13,15 +13,12 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from promptset.chat import Message
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank, sentence_bank
-
-if TYPE_CHECKING:
-    from promptset.chat import Message
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _CHATS = 24
 _MOST_TURNS = 12

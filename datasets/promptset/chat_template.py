@@ -14,13 +14,12 @@ from jinja2 import Template, TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from promptset.chat import Message, Tool
 from promptset.clock import strftime_now
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     from jinja2.parser import Parser
-
-    from promptset.chat import Message, Tool
 
 
 _OF_A_TEMPLATE = (

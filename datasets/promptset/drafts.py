@@ -11,15 +11,12 @@ import functools
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from promptset.kinds import RANDOM, Style, kind_of
+from promptset.kinds.text_kind import TextKind
 from promptset.rng import Random, stream
 from promptset.text import Opening, WordBank, script_bank, vocabulary_bank, without_leading_space, word_bank
-
-if TYPE_CHECKING:
-    from promptset.kinds.text_kind import TextKind
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _UNITS = 2048
 _ASKED_UNITS = 64

@@ -14,21 +14,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import orjson
 
+from promptset.chat import Message, Tool
 from promptset.drafts import draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
-from promptset.rng import stream
+from promptset.rng import Random, stream
 from promptset.sums import adds_up
 from promptset.text import WordBank, without_leading_space, word_bank
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
-    from promptset.rng import Random
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _STEADY = 3

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from promptset import recipes
 from promptset.agents.recipe import LEAST_LIMIT
+from promptset.chat import Tool
 from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
 from promptset.kinds import WORDS, parse_style
@@ -20,9 +21,6 @@ from promptset.output_formats import OUTPUT_FORMATS
 from promptset.sharing import parse_prefix
 from promptset.tokens import load_tokenizer
 from promptset.tools import load_tools
-
-if TYPE_CHECKING:
-    from promptset.chat import Tool
 
 BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 

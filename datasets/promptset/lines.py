@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from threading import Semaphore
-from typing import TYPE_CHECKING
 
 from promptset import distributions, recipes
 from promptset.agents.made import AgentSessions, agent_sessions
+from promptset.chat import Tool
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
 from promptset.loaders import BadRows, DataSet, parse_columns
@@ -21,11 +21,8 @@ from promptset.samples import Sample
 from promptset.sessions import SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
 from promptset.simulated import SimulatedPrompts, simulated_prompts
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
-
-if TYPE_CHECKING:
-    from promptset.chat import Tool
-    from promptset.tokenizer import Tokenizer
 
 CHUNK = 64
 """Rows per task."""

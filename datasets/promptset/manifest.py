@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from promptset.output_formats import Line, RequestFacts
 from promptset.sharing import BLOCK, SharingTally
-
-if TYPE_CHECKING:
-    from promptset.output_formats import Line, RequestFacts
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _BARS, _BINS = 40, 12
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}

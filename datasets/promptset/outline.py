@@ -10,8 +10,8 @@ import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from promptset.chat import Message, Tool
 from promptset.drafts import different_texts
 from promptset.errors import SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
@@ -19,10 +19,7 @@ from promptset.kinds import PLAIN, Style
 from promptset.rng import stream, text_stream
 from promptset.sharing import Path, Room
 from promptset.text import without_leading_space, word_bank
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _KEPT_SEGMENTS = 4096
 """Shared segments whose text is cached. An evicted one is made again, with the same text."""

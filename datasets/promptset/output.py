@@ -8,15 +8,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import orjson
 
+from promptset.job import Job
 from promptset.lines import lines_in_order, tasks
-
-if TYPE_CHECKING:
-    from promptset.job import Job
-    from promptset.manifest import FileSummary
+from promptset.manifest import FileSummary
 
 
 def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:

@@ -12,14 +12,11 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
 from promptset.text import word_bank
-
-if TYPE_CHECKING:
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 LEAST_TOKENS = 2
 """Of a text: an opener and an ender."""

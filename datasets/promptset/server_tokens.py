@@ -13,18 +13,16 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import orjson
 
+from promptset.chat import Message, Tool
 from promptset.errors import SpecError
 from promptset.header_values import api_key as checked_key
 from promptset.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
 
 _AT_ONCE = 8
 _TIMEOUT_S = 60.0

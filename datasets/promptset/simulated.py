@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
+from promptset.chat import Tool
+from promptset.distributions import Distribution
 from promptset.drafts import units_of
 from promptset.errors import SpecError
 from promptset.kinds import PLAIN, Style
@@ -17,11 +18,7 @@ from promptset.outline import Outline, PromptMaker
 from promptset.rng import stream
 from promptset.samples import MOST_TOKENS, Sample
 from promptset.sharing import Prefix
-
-if TYPE_CHECKING:
-    from promptset.chat import Tool
-    from promptset.distributions import Distribution
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6
 """Impossible lengths are drawn again where they are rarer than this, and refused otherwise."""

@@ -9,13 +9,10 @@ between others of each of these kinds shows it for all texts.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 from promptset.rng import Random, stream
 from promptset.text import WordBank, without_leading_space
-
-if TYPE_CHECKING:
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 
 @functools.lru_cache(maxsize=16)

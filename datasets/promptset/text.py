@@ -11,13 +11,10 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.rng import Random, stream
-
-if TYPE_CHECKING:
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
 _STOP = "."

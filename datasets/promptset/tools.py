@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import orjson
 
+from promptset.chat import Message, Tool
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
+from promptset.tokenizer import Tokenizer
 from promptset.whole_file import read_bytes
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
-    from promptset.tokenizer import Tokenizer
 
 
 def tools_problems(tools: object) -> list[str]:

@@ -14,13 +14,11 @@ import orjson
 
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import error_body
 
 PATHS = ("/any", "/any/{rest:path}")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_PARAMS = RequestParams(stream=True, include_usage=False, continuous_usage=False, asked_tokens=None, prompt="")
+_PARAMS = RequestParams(stream=True, include_usage=False, prompt="")
 
 
 class _AnyFrames(ReplyFrames):
@@ -44,23 +42,11 @@ class _AnyFrames(ReplyFrames):
         """A part of the text."""
         return [Event(orjson.dumps(piece.text)[1:-1], "c")]
 
-    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        return ()
-
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         return [Event(b'"}', "o")]
 
-    def failure(self) -> Sequence[Event]:
-        return ()
-
-    def broken(self) -> Event:
-        return Event(b"", "o")
-
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         return b""
-
-    def failure_body(self) -> bytes:
-        return error_body(500, PLANNED_FAILURE)
 
 
 def _parse(row: dict[str, Any]) -> RequestParams:

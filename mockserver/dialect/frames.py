@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import PLANNED_FAILURE, error_body
 from mockserver.engine.work import Work
 
 BlockKind = Literal["reasoning", "text", "tool"]
@@ -145,7 +146,7 @@ class ReplyIdentity(NamedTuple):
     """What they say of the work on a request (dialect/reply_details.py)."""
 
 
-class ReplyFrames(Protocol):
+class ReplyFrames:
     """The events and the body of one reply. It may keep state: its methods are called in the order of the stream.
 
     A usage is None if the request wants none there, or a fault withholds it. What has a default here, few dialects have.
@@ -155,7 +156,7 @@ class ReplyFrames(Protocol):
     """Whether a stream opens with events of its own, which the role faults move or leave out."""
     opens_early: bool = False
     """Whether they come with the head, before the first token."""
-    ignores: frozenset[str]
+    ignores: frozenset[str] = frozenset()
     """The faults that find nothing to do in this dialect."""
     comment: Event | None = None
     """The event that `comments` and `keepalive` send. None: a comment of SSE, which is no event."""
@@ -173,10 +174,12 @@ class ReplyFrames(Protocol):
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """Some tokens. At most one of the events has a kind of c, t or f: it carries them. If the name of a tool call comes
         with arguments, they may be two: the first carries one token, the name."""
+        return ()
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """An event without text before a piece (the fault `empty`), of kind r with the role, else o; and what opens the
         block of the piece, if that must come before it."""
+        return ()
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
         """The finish reason in its own event, with `--finish separate`."""
@@ -185,18 +188,23 @@ class ReplyFrames(Protocol):
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> Sequence[Event]:
         """What ends the stream: usage (kind u) if there is one, and the last event, which the fault `no_done` leaves
         out. `ends` has an entry per choice."""
+        return ()
 
     def failure(self) -> Sequence[Event]:
         """The end of a stream in which the server failed (the fault `error_in_stream`)."""
+        return ()
 
     def broken(self) -> Event:
         """An event with broken JSON (the fault `malformed`), of kind o."""
+        return Event(b"", "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         """The body of a reply that is not streamed."""
+        raise AssertionError(f"{type(self).__name__} has no whole reply")
 
     def failure_body(self) -> bytes:
         """The body of the 500 that replaces a whole reply (the fault `error_in_stream`)."""
+        return error_body(500, PLANNED_FAILURE)
 
 
 class FramesOf(Protocol):

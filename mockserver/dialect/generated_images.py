@@ -19,9 +19,8 @@ import orjson
 
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import error_body, refuse
+from mockserver.dialect.refusals import PLANNED_FAILURE, error_body, refuse
 
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
 _USUAL_SIZE = "1024x1024"
@@ -64,10 +63,6 @@ class ImageFrames(ReplyFrames):
         self._partial += 1
         return [self._event("partial_image", partial_image_index=self._partial - 1)]
 
-    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        """No event is without an image."""
-        return ()
-
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The image, with usage."""
         return [self._event("completed", **({} if usage is None else {"usage": _usage(usage)}))]
@@ -87,9 +82,6 @@ class ImageFrames(ReplyFrames):
         if usage is not None:
             row["usage"] = _usage(usage)
         return orjson.dumps(row)
-
-    def failure_body(self) -> bytes:
-        return error_body(500, PLANNED_FAILURE)
 
 
 def _usage(usage: UsageCounts) -> dict[str, Any]:
@@ -130,8 +122,6 @@ def parse(row: dict[str, Any]) -> RequestParams:
         refuse("response_format must be b64_json or url.", "response_format")
     return RequestParams(
         stream=stream,
-        include_usage=True,
-        continuous_usage=False,
         asked_tokens=partial + 1 if stream else n,
         prompt=prompt,
         images=n,

@@ -42,7 +42,6 @@ def parse_messages(row: Row) -> RequestParams:
     choice, parallel = _tool_choice(row.get("tool_choice"), prompt.tools)
     return RequestParams(
         stream=stream,
-        include_usage=True,
         # The first event has the input tokens.
         continuous_usage=stream,
         asked_tokens=asked,
@@ -76,9 +75,6 @@ def parse_prompt(row: Row) -> RequestParams:
         _wrong("messages", "at least one message is required")
     return RequestParams(
         stream=False,
-        include_usage=True,
-        continuous_usage=False,
-        asked_tokens=None,
         messages=messages,
         tools=_tools(row.get("tools")),
     )

@@ -11,9 +11,8 @@ import orjson
 
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import Refusal, refuse
+from mockserver.dialect.refusals import PLANNED_FAILURE, Refusal, refuse
 
 LINES = "application/x-ndjson"
 _NOT_OF_LINES = frozenset(
@@ -98,8 +97,6 @@ def _common(row: dict[str, Any]) -> dict[str, Any]:
         refuse("stop must be texts.", "stop")
     return {
         "stream": row.get("stream") is not False,
-        "include_usage": True,
-        "continuous_usage": False,
         "asked_tokens": asked if asked is not None and asked > 0 else None,
         "stop": tuple(stops),
     }

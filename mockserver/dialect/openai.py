@@ -20,7 +20,16 @@ from mockserver.dialect.formats import parse_document, parse_tool_choice, parse_
 from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, refusal_of, refuse
-from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, own_length, priority_of, whole_number
+from mockserver.dialect.sampling import (
+    MAX_LOGPROBS,
+    check_sampling,
+    flag,
+    own_length,
+    priority_of,
+    stops,
+    token_limit,
+    whole_number,
+)
 
 MOST_CHOICES = 128
 """OpenAI's limit for `n`."""
@@ -47,58 +56,28 @@ def with_model(row: dict[str, Any], *models: str) -> dict[str, Any]:
     return row
 
 
-def _flag(row: dict[str, Any], name: str, where: str = "") -> bool:
-    value = row.get(name)
-    if value is None:
-        return False
-    if not isinstance(value, bool):
-        refuse(f"{where}{name} must be true or false.", name)
-    return value
-
-
-def _tokens(row: dict[str, Any], name: str) -> int | None:
-    value = row.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int):
-        refuse(f"{name} must be a whole number.", name)
-    if value < 1:
-        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
-    return value
-
-
 def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dict[str, Any]:
-    stream = _flag(row, "stream")
+    stream = flag(row, "stream")
     options = row.get("stream_options")
     if options is not None and not isinstance(options, dict):
         refuse("stream_options must be an object.", "stream_options")
     if options is not None and not stream:
         refuse("Stream options can only be defined when `stream=True`.", "stream_options")
     check_sampling(row, asked_tokens, chat=chat)
-    include_usage = options is not None and _flag(options, "include_usage", "stream_options.")
-    continuous = options is not None and _flag(options, "continuous_usage_stats", "stream_options.")
+    include_usage = options is not None and flag(options, "include_usage", "stream_options.")
+    continuous = options is not None and flag(options, "continuous_usage_stats", "stream_options.")
     return {
         "stream": stream,
         "include_usage": include_usage,
         "continuous_usage": include_usage and continuous,
         "asked_tokens": asked_tokens,
-        "stop": _stop(row),
-        "keep_stop": _flag(row, "include_stop_str_in_output"),
+        "stop": stops(row),
+        "keep_stop": flag(row, "include_stop_str_in_output"),
         "document": parse_document(row),
         **own_length(row),
         "n": _choices(row),
         "priority": priority_of(row),
     }
-
-
-def _stop(row: dict[str, Any]) -> tuple[str, ...]:
-    stop = row.get("stop")
-    stops = [] if stop is None else stop if isinstance(stop, list) else [stop]
-    if not all(isinstance(text, str) for text in stops):
-        refuse("stop must be a text or a list of texts.", "stop")
-    if "" in stops:
-        refuse("stop cannot contain an empty string.", "stop")
-    return tuple(stops)
 
 
 def _choices(row: dict[str, Any]) -> int:
@@ -124,15 +103,15 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
             refuse(f"messages[{i}] must be an object with a role.", "messages")
         if not isinstance(message.get("content"), str | list | None):
             refuse(f"messages[{i}].content must be a text or a list of parts.", "messages")
-    asked = _tokens(row, "max_completion_tokens")
-    old_name = _tokens(row, "max_tokens")
+    asked = token_limit(row, "max_completion_tokens")
+    old_name = token_limit(row, "max_tokens")
     tools = parse_tools(row)
     parallel = row.get("parallel_tool_calls")
     return RequestParams(
         messages=messages,
         tools=tools,
         tool_choice=parse_tool_choice(row, tools),
-        parallel_calls=parallel is None or _flag(row, "parallel_tool_calls"),
+        parallel_calls=parallel is None or flag(row, "parallel_tool_calls"),
         logprobs=_chat_logprobs(row),
         **_common(row, old_name if asked is None else asked, chat=True),
     )
@@ -140,7 +119,7 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
 
 def _chat_logprobs(row: dict[str, Any]) -> int | None:
     """How many alternatives the request wants. `check_sampling` checks the range."""
-    if not _flag(row, "logprobs"):
+    if not flag(row, "logprobs"):
         return None
     top = row.get("top_logprobs")
     return 0 if top is None else _every(whole_number("top_logprobs", top))
@@ -162,14 +141,14 @@ def parse_completion(row: dict[str, Any]) -> RequestParams:
     prompts: list[Any] = prompt if isinstance(prompt, list) and several else [prompt]
     if not all(isinstance(each, str) or _is_ids(each) for each in prompts):
         refuse("prompt must be a text or a list of token ids, or a list of either, and not empty.", "prompt")
-    params = _common(row, _tokens(row, "max_tokens"), chat=False)
+    params = _common(row, token_limit(row, "max_tokens"), chat=False)
     if len(prompts) * params["n"] > MOST_CHOICES:
         refuse(f"{len(prompts)} prompts with n={params['n']} are over {MOST_CHOICES} choices.", "prompt")
     top = row.get("logprobs")
     return RequestParams(
         prompt=prompts[0],
         more_prompts=tuple(prompts[1:]),
-        echo_prompt=_flag(row, "echo"),
+        echo_prompt=flag(row, "echo"),
         logprobs=None if top is None else _every(whole_number("logprobs", top)),
         **params,
     )

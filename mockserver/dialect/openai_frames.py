@@ -15,6 +15,7 @@ from mockserver.dialect.frames import (
     Event,
     FinishReason,
     Piece,
+    ReplyFrames,
     ReplyIdentity,
     SaidBlock,
     SaidChoice,
@@ -22,11 +23,10 @@ from mockserver.dialect.frames import (
     UsageCounts,
 )
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import error_body
+from mockserver.dialect.refusals import PLANNED_FAILURE, error_body
 from mockserver.dialect.reply_details import root_details, usage_details
 from mockserver.dialect.sse import DONE, event
 
-PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
 _PLANNED_ERROR = error_body(500, PLANNED_FAILURE)
 _BROKEN_JSON = b'{"id":"broken","choices":[{"index":0,"delta":{"conte'
 _DONE = Event(DONE, "o")
@@ -36,13 +36,9 @@ _ROLE = b'{"index":%d,"delta":{"role":"assistant","content":""}' + _OPEN
 _LETTERS = {"reasoning": "t", "text": "c", "tool": "f"}
 
 
-class _OpenAIFrames:
+class _OpenAIFrames(ReplyFrames):
     """What chat and completions share."""
 
-    has_role: bool
-    opens_early = False
-    ignores: frozenset[str] = frozenset()
-    comment: Event | None = None
     _chunk_object: bytes
     _whole_object: bytes
     _text: tuple[bytes, bytes]
@@ -97,10 +93,6 @@ class _OpenAIFrames:
     def broken(self) -> Event:
         """A chunk that breaks off."""
         return Event(event(_BROKEN_JSON), "o")
-
-    def failure_body(self) -> bytes:
-        """An error object."""
-        return _PLANNED_ERROR
 
     def _whole(self, choices: list[dict[str, Any]], usage: UsageCounts | None) -> bytes:
         # The brackets around the list are already in the head and the tail.
@@ -171,14 +163,9 @@ class CompletionFrames(_OpenAIFrames):
         self._offsets: dict[int, int] = {}
         """Where the next token of each choice begins in its text."""
 
-    has_role = False
     _chunk_object = b"text_completion"
     _whole_object = b"text_completion"
     _text = (b'{"index":%d,"text":', b"")
-
-    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """Nothing."""
-        return []
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk of text."""

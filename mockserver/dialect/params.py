@@ -40,9 +40,9 @@ class RequestParams:
     """The fields of a request body that matter to the mock."""
 
     stream: bool
-    include_usage: bool
-    continuous_usage: bool
-    asked_tokens: int | None
+    include_usage: bool = True
+    continuous_usage: bool = False
+    asked_tokens: int | None = None
     """`max_tokens`. None lets the server decide."""
     messages: list[dict[str, Any]] | None = None
     """Chat: the conversation, in OpenAI's chat format."""

@@ -19,10 +19,9 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, UsageCounts
 from mockserver.dialect.params import RequestParams, Speech
-from mockserver.dialect.refusals import Refusal, refusal_of, refuse
-from mockserver.dialect.responses import PLANNED_FAILURE
+from mockserver.dialect.refusals import PLANNED_FAILURE, Refusal, refusal_of, refuse
 from mockserver.dialect.socket_responses import as_message
 from mockserver.dialect.socket_talk import Ask, Header, headers_of
 from mockserver.dialect.speech import BYTES_PER_S, RATE, sound_of
@@ -232,8 +231,6 @@ def parse_realtime(row: Row) -> RequestParams:
     sound = sum(size for _, size in said)
     return RequestParams(
         stream=True,
-        include_usage=True,
-        continuous_usage=False,
         # Text and audio count both.
         asked_tokens=None if most == "inf" else max(1, most // 2) if speaks else most,
         messages=[{"role": "system", "content": str(asked.get("instructions"))}, *(message for message, _ in said)],
@@ -369,12 +366,6 @@ class RealtimeFrames(ReplyFrames):
 
     def broken(self) -> Event:
         return Event(b'{"type":"response.output_audio.delta","event_id":"event_broken","del', "o")
-
-    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        raise AssertionError("Realtime always streams")
-
-    def failure_body(self) -> bytes:
-        raise AssertionError("Realtime always streams")
 
 
 RealtimeTalk.endpoint = Endpoint(

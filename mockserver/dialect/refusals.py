@@ -61,6 +61,7 @@ FAULT_MESSAGES = {
 }
 
 
+PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
 _PROXY_PAGE = b"<html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -118,7 +119,8 @@ def _texts(row: dict[str, Any], name: str) -> list[str]:
     return found
 
 
-def _parse_rerank(row: dict[str, Any], bills: bool) -> RerankRequest:
+def parse_rerank(row: dict[str, Any], size: int, *, bills: bool = False) -> RerankRequest:
+    """A body of /rerank or /v1/rerank; of /v2/rerank, which `bills`. Raises Refusal (400)."""
     query = row.get("query")
     if not isinstance(query, str):
         refuse("query must be a text.", "query")
@@ -137,16 +139,6 @@ def _parse_rerank(row: dict[str, Any], bills: bool) -> RerankRequest:
         with_documents is not False,
         bills,
     )
-
-
-def parse_rerank(row: dict[str, Any], size: int) -> RerankRequest:
-    """A body of /rerank or /v1/rerank. Raises Refusal (400)."""
-    return _parse_rerank(row, bills=False)
-
-
-def parse_rerank_v2(row: dict[str, Any], size: int) -> RerankRequest:
-    """A body of /v2/rerank. Raises Refusal (400)."""
-    return _parse_rerank(row, bills=True)
 
 
 _NAMES: Sequence[tuple[str, str]] = (
@@ -170,5 +162,5 @@ def parse_score(row: dict[str, Any], size: int) -> ScoreRequest:
 
 
 RERANK = PoolingEndpoint(paths=("/v1/rerank", "/rerank"), id_prefix="rerank-", parse=parse_rerank)
-RERANK_V2 = PoolingEndpoint(paths=("/v2/rerank",), id_prefix="rerank-", parse=parse_rerank_v2)
+RERANK_V2 = PoolingEndpoint(paths=("/v2/rerank",), id_prefix="rerank-", parse=partial(parse_rerank, bills=True))
 SCORE = PoolingEndpoint(paths=("/score", "/v1/score"), id_prefix="score-", parse=parse_score)

@@ -29,12 +29,10 @@ from mockserver.dialect.frames import (
     UsageCounts,
 )
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import error_body
+from mockserver.dialect.refusals import PLANNED_FAILURE
 from mockserver.dialect.reply_details import root_metrics, root_timings
 from mockserver.dialect.responses_request import parse_responses
 from mockserver.dialect.sse import named_event
-
-PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
 
 _PREFIXES = {"reasoning": "rs", "text": "msg", "tool": "fc"}
 _LETTERS = {"reasoning": "t", "text": "c", "tool": "f"}
@@ -253,9 +251,6 @@ class ResponsesFrames(ReplyFrames):
         if self._keep is not None:
             self._keep(response)
         return orjson.dumps(response)
-
-    def failure_body(self) -> bytes:
-        return error_body(500, PLANNED_FAILURE)
 
 
 def _status(end: FinishReason) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from mockserver.dialect.formats import parse_document
 from mockserver.dialect.params import DocumentFormat, RequestParams, ToolChoice
 from mockserver.dialect.refusals import refuse
-from mockserver.dialect.sampling import check_sampling, own_length, priority_of
+from mockserver.dialect.sampling import check_sampling, flag, own_length, priority_of, stops, token_limit
 
 Row = dict[str, Any]
 
@@ -33,8 +33,8 @@ def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
     Raises Refusal (400)."""
     if row.get("prompt") is not None:
         refuse("prompt template is not supported", "prompt")
-    stream = _flag(row, "stream")
-    if _flag(row, "background"):
+    stream = flag(row, "stream")
+    if flag(row, "background"):
         refuse(_NO_BACKGROUND, "background")
     messages: list[Row] = []
     if instructions := _text_or_none(row, "instructions"):
@@ -50,18 +50,16 @@ def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
             refuse("input must not be empty.", "input")
     else:
         refuse("input must be a text or a list of items.", "input")
-    asked = _whole(row, "max_output_tokens")
+    asked = token_limit(row, "max_output_tokens")
     check_sampling({name: row.get(name) for name in _SAMPLING}, asked, chat=True)
     tools = _tools(row.get("tools"))
     return RequestParams(
         stream=stream,
-        include_usage=True,
-        continuous_usage=False,
         asked_tokens=asked,
         messages=messages,
         tools=tools or None,
-        stop=_stops(row.get("stop")),
-        keep_stop=_flag(row, "include_stop_str_in_output"),
+        stop=stops(row),
+        keep_stop=flag(row, "include_stop_str_in_output"),
         tool_choice=_tool_choice(row, tools),
         parallel_calls=row.get("parallel_tool_calls") is not False,
         echo=_echo(row, asked),
@@ -69,7 +67,7 @@ def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
         **own_length(row),
         priority=priority_of(row),
         previous_response=_text_or_none(row, "previous_response_id"),
-        stores=row.get("store") is None or _flag(row, "store"),
+        stores=row.get("store") is None or flag(row, "store"),
         own_messages=own,
     )
 
@@ -111,36 +109,11 @@ def _echo(row: Row, asked: int | None) -> Row:
     return {**echo, "max_output_tokens": asked}
 
 
-def _flag(row: Row, name: str) -> bool:
-    value = row.get(name)
-    if value is not None and not isinstance(value, bool):
-        refuse(f"{name} must be true or false.", name)
-    return bool(value)
-
-
-def _whole(row: Row, name: str) -> int | None:
-    value = row.get(name)
-    if value is not None and type(value) is not int:
-        refuse(f"{name} must be a whole number.", name)
-    if value is not None and value < 1:
-        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
-    return value
-
-
 def _text_or_none(row: Row, name: str) -> str | None:
     value = row.get(name)
     if value is not None and not isinstance(value, str):
         refuse(f"{name} must be a text.", name)
     return value
-
-
-def _stops(value: object) -> tuple[str, ...]:
-    stops = [] if value is None else value if isinstance(value, list) else [value]
-    if not all(isinstance(stop, str) for stop in stops):
-        refuse("stop must be a text or a list of texts.", "stop")
-    if "" in stops:
-        refuse("stop cannot contain an empty string.", "stop")
-    return tuple(stops)
 
 
 def _tools(value: object) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Ranges of the sampling fields, with the error messages of vLLM.
+"""Ranges of the sampling fields, and other fields of several dialects, with the error messages of vLLM.
 
 The mock ignores how tokens are sampled, but a client that sends `temperature: 99` must learn here what vLLM would tell it.
 The order of the checks, the ranges and the wording are those of vLLM's `SamplingParams` and of its request models.
@@ -134,3 +134,32 @@ def priority_of(row: dict[str, Any]) -> int:
     if type(value) is not int or not -(2**63) <= value < 2**63:
         refuse("priority must be a whole number of 64 bits.", "priority")
     return value
+
+
+def flag(row: dict[str, Any], name: str, where: str = "") -> bool:
+    """A field that is true or false; false if it is not given. Raises Refusal (400)."""
+    value = row.get(name)
+    if value is not None and not isinstance(value, bool):
+        refuse(f"{where}{name} must be true or false.", name)
+    return bool(value)
+
+
+def token_limit(row: dict[str, Any], name: str) -> int | None:
+    """A number of tokens, at least 1. Raises Refusal (400)."""
+    value = row.get(name)
+    if value is not None and type(value) is not int:
+        refuse(f"{name} must be a whole number.", name)
+    if value is not None and value < 1:
+        refuse(f"{name} must be at least 1, got {value}. (parameter={name}, value={value})", name)
+    return value
+
+
+def stops(row: dict[str, Any]) -> tuple[str, ...]:
+    """`stop`: a text, or several. Raises Refusal (400)."""
+    value = row.get("stop")
+    texts = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        refuse("stop must be a text or a list of texts.", "stop")
+    if "" in texts:
+        refuse("stop cannot contain an empty string.", "stop")
+    return tuple(texts)

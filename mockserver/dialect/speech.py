@@ -15,10 +15,9 @@ from typing import Any
 import orjson
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, UsageCounts
 from mockserver.dialect.params import RequestParams, Speech
-from mockserver.dialect.refusals import error_body, refuse
+from mockserver.dialect.refusals import PLANNED_FAILURE, refuse
 
 RATE = 24_000
 BYTES_PER_S = 2 * RATE
@@ -69,10 +68,6 @@ class SpeechFrames(ReplyFrames):
         """The sound of some tokens."""
         return [self._piece(sound_of(piece.tokens), "a")]
 
-    def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """Nothing."""
-        return []
-
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The end: of events with the usage."""
         if not self._asked.events:
@@ -89,12 +84,6 @@ class SpeechFrames(ReplyFrames):
 
     def broken(self) -> Event:
         return Event(b'data: {"type":"speech.audio.delta","au\n\n', "o")
-
-    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        raise AssertionError("speech is always a stream")
-
-    def failure_body(self) -> bytes:
-        return error_body(500, PLANNED_FAILURE)
 
 
 def _event(**fields: object) -> bytes:
@@ -119,8 +108,6 @@ def _parse(row: dict[str, Any]) -> RequestParams:
     return RequestParams(
         stream=True,
         include_usage=as_events,
-        continuous_usage=False,
-        asked_tokens=None,
         prompt=text,
         speech=Speech(kind, events=as_events, media=None if as_events else _MEDIA[kind]),
     )

@@ -11,9 +11,8 @@ import orjson
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
 from mockserver.dialect.ollama import refused
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import refuse
+from mockserver.dialect.refusals import PLANNED_FAILURE, refuse
 
 _NOT_HERE = frozenset({"keepalive", "role_early", "role_with_token", "role_absent", "usage_twice"})
 _ERROR = orjson.dumps({"error": PLANNED_FAILURE, "error_type": "generation"})
@@ -92,8 +91,6 @@ def parse(row: dict[str, Any], *, stream: bool) -> RequestParams:
         refuse("stop must be a list of texts.", "stop")
     return RequestParams(
         stream=stream,
-        include_usage=True,
-        continuous_usage=False,
         asked_tokens=asked,
         prompt=row["inputs"],
         stop=tuple(stops),

@@ -19,9 +19,8 @@ from starlette.requests import Request
 from mockserver.clock import NS_PER_S
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyFrames, ReplyIdentity, SaidChoice, UsageCounts
-from mockserver.dialect.openai_frames import PLANNED_FAILURE
 from mockserver.dialect.params import RequestParams
-from mockserver.dialect.refusals import error_body, refuse
+from mockserver.dialect.refusals import PLANNED_FAILURE, refuse
 
 _TOKEN_MS = 40
 _IDS = 1_000
@@ -67,9 +66,6 @@ class TranscriptFrames(ReplyFrames):
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
         (choice,) = choices
         return orjson.dumps({"text": choice.text_of("text"), **_usage(usage)})
-
-    def failure_body(self) -> bytes:
-        return error_body(500, PLANNED_FAILURE)
 
 
 def _usage(usage: UsageCounts | None) -> dict[str, Any]:
@@ -120,9 +116,6 @@ def _parse(row: dict[str, Any]) -> RequestParams:
     step = max(1, second * _TOKEN_MS // 1000)
     return RequestParams(
         stream=row.get("stream") == "true",
-        include_usage=True,
-        continuous_usage=False,
-        asked_tokens=None,
         prompt=[zlib.crc32(samples[at : at + step]) % _IDS for at in range(0, len(samples), step)],
         audio_ns=round(len(samples) * NS_PER_S / second),
     )

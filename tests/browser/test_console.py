@@ -64,6 +64,10 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     page.wait_for_load_state()  # The first of them may be there before the others.
     assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
+    # The first of them is where one goes on, and says what is wrong with it.
+    first = page.locator("[name=concurrency]:focus[aria-invalid=true]")
+    described = first.get_attribute("aria-describedby") or ""
+    assert wrong.first.locator(".wrong").inner_text() in page.locator(f"#{described.split()[-1]}").inner_text()
     page.close()
 
 

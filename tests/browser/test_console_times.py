@@ -30,3 +30,36 @@ def test_a_time_is_typed_and_shown_in_the_zone_of_the_browser(browser: Browser, 
     assert page.locator("tbody td time").inner_text() == "2999-01-01 18:00"
     assert complaints == []
     page.close()
+
+
+def test_what_was_typed_is_there_in_the_other_language_and_after_the_way_back(browser: Browser, url: str) -> None:
+    from playwright.sync_api import expect
+
+    page, complaints = opened(browser, url, timezone_id="Asia/Kolkata")
+    page.goto(page.url + "new?kind=sweep")
+    typed = {"loads": "concurrency=1,2", "start_at": "2999-01-01T18:00", "title": "Nightly"}
+    for name, text in typed.items():
+        page.locator(f"[name={name}]").fill(text)
+    page.locator("[name=api_key]").fill("secret-key")
+    page.locator("[name=data][value=body]").check(force=True)
+    page.locator("#language").click()
+    page.locator("html[lang=zh-CN]").wait_for()
+
+    def there() -> None:
+        for name, text in typed.items():
+            expect(page.locator(f"[name={name}]")).to_have_value(text)
+        expect(page.locator("[name=data][value=body]")).to_be_checked()
+        expect(page.locator("[name=api_key]")).to_have_value("")
+
+    there()
+    typed["loads"] = "rate=5,10"
+    page.locator("[name=loads]").fill(typed["loads"])
+    page.locator("nav a[href='/data']").click()
+    page.wait_for_url(re.compile("/data$"))
+    page.go_back()
+    there()
+    page.reload()
+    there()
+    assert "secret-key" not in str(page.evaluate("history.state"))
+    assert complaints == []
+    page.close()

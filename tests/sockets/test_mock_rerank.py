@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from mockserver.dialect.refusals import Refusal
-from mockserver.dialect.rerank import parse_rerank, parse_rerank_v2, parse_score, score
+from mockserver.dialect.rerank import parse_rerank, parse_score, score
 from tests.support.mock_asgi import through_asgi
 
 MS = 1_000_000
@@ -94,9 +94,9 @@ def test_a_score_compares_one_with_several_or_pairs(names: tuple[str, str]) -> N
         (parse_rerank, {"query": "a", "documents": [5]}, "documents must be"),
         (parse_rerank, {"query": "a", "documents": [{"title": "b"}]}, "documents must be"),
         (parse_rerank, {"query": "a", "documents": ["b"] * 10_001}, "the limit is 10000"),
-        (parse_rerank_v2, {"query": "a", "documents": ["b"], "top_n": -1}, "top_n must be"),
-        (parse_rerank_v2, {"query": "a", "documents": ["b"], "top_n": True}, "top_n must be"),
-        (parse_rerank_v2, {"query": "a", "documents": ["b"], "return_documents": 1}, "return_documents must be"),
+        (parse_rerank, {"query": "a", "documents": ["b"], "top_n": -1}, "top_n must be"),
+        (parse_rerank, {"query": "a", "documents": ["b"], "top_n": True}, "top_n must be"),
+        (parse_rerank, {"query": "a", "documents": ["b"], "return_documents": 1}, "return_documents must be"),
         (parse_score, {"text": "a"}, "text_1 must be"),
         (parse_score, {"text_1": "a"}, "text_2 must be"),
         (parse_score, {"queries": ["a", "b"], "items": ["c", "d", "e"]}, "queries has 2 texts and items 3"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.load_search.conclusion import Kind, conclude
+from bench.load_search.conclusion import Conclusion, Kind, conclude
 from bench.load_search.decisions import Settings
 from bench.load_search.goals import Goal
 from mockserver.step_cost import StepCost
@@ -105,6 +105,17 @@ TROUBLES: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
 }
 
 
+HARD_EDGE = 13.7
+HARD_EDGES: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
+    f"{share:.0%} fail above {HARD_EDGE:g}/s, {limit.goal.text}": (
+        S1, limit, Trouble(fails=share, fails_above=HARD_EDGE), {"start": 10.0, "budget_s": 600.0}
+    )
+    for limit in (_ERRORS, _HELD)
+    for share in (0.15, 0.3, 1.0)
+}  # fmt: skip
+"""Servers that refuse, as a limiter of rates does: no slope of the model is as steep, and none stays at such a share."""
+
+
 SHORT_STALLS: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
     f"{which}stops for 2 s every 20 s, {budget_s:.0f} s": (
         server, _HELD, Trouble(stall_s=2.0), {"start": start, "budget_s": budget_s}
@@ -116,8 +127,13 @@ SHORT_STALLS: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
 
 
 def try_trouble(name: str, n: int, first_seed: int = 0) -> Counter[str]:
+    """How often so many searches conclude what about a server that is in trouble."""
+    return Counter(str(found.kind) for found in conclusions(name, n, first_seed))
+
+
+def conclusions(name: str, n: int, first_seed: int = 0) -> list[Conclusion]:
     """What so many searches conclude about a server that is in trouble: of a quarter of an hour, from 1/s, if not said."""
-    server, limit, trouble, changes = (TROUBLES | SHORT_STALLS)[name]
+    server, limit, trouble, changes = (TROUBLES | SHORT_STALLS | HARD_EDGES)[name]
     settings = Settings("rate", (limit.goal,), **changes)
     searches = (run_search(server, (limit,), settings, seed, trouble) for seed in range(first_seed, first_seed + n))
-    return Counter(str(conclude(ended.search).kind) for ended in searches)
+    return [conclude(ended.search) for ended in searches]

@@ -49,10 +49,11 @@ def goodput(ttft_ms: float, tpot_ms: float, share: float) -> Limit:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong with a server at any load: a share of its requests fails, or it stops for a while every so often, or it
-    gets slower with time: by this factor over this many seconds of the search."""
+    """What is wrong with a server: a share of its requests fails, at any load or above one; or it stops for a while every so
+    often, or it gets slower with time: by this factor over this many seconds of the search."""
 
     fails: float = 0.0
+    fails_above: float = 0.0
     stall_s: float = 0.0
     stall_every_s: float = 20.0
     slower: float = 1.0
@@ -82,9 +83,9 @@ class Trouble:
             worked, sent_s=np.asarray(arrivals), first_s=on_the_wall(worked.first_s), last_s=on_the_wall(worked.last_s)
         )
 
-    def failed(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Which of so many requests fail."""
-        return rng.random(n) < self.fails if self.fails else np.zeros(n, dtype=np.bool_)
+    def failed(self, n: int, load: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """Which of so many requests fail at a load."""
+        return rng.random(n) < self.fails if self.fails and load > self.fails_above else np.zeros(n, dtype=np.bool_)
 
 
 NO_TROUBLE = Trouble()
@@ -122,7 +123,7 @@ def make_visit(
     inside = served.between(visit.settle_s, total_s)
     violations, acts, means = {}, {}, {}
     n = len(inside.sent_s)
-    failed = trouble.failed(n, rng)
+    failed = trouble.failed(n, visit.load, rng)
     for limit in limits:
         values = limit.value(inside)
         if limit.goal.allowed is None:

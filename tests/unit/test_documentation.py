@@ -205,6 +205,12 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_a_blank_line_ends_each_table(page: str) -> None:
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert re.findall(r"^\|.*\n[^|\n].*", text, re.MULTILINE) == [], "the site takes the second line for a row"
+
+
 def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:
     block = Block("page.md", 1, "console", "$ echo a \\\n    b\na b\n$ true\n")
     assert [(command.words, command.shown) for command in commands_of(block)] == [("echo a b", ("a b",)), ("true", ())]

@@ -41,3 +41,12 @@ def test_a_server_that_never_breaks_holds_at_least_the_highest_load() -> None:
 
 def test_failures_that_are_allowed_hide_no_capacity() -> None:
     assert cells.try_trouble("0.5% of the requests fail", 4) == Counter({str(Kind.UP_TO): 4})
+
+
+@pytest.mark.parametrize("name", cells.HARD_EDGES)
+def test_a_server_with_a_hard_edge_did_not_change_and_is_given_its_edge(name: str) -> None:
+    for found in cells.conclusions(name, 4):
+        assert found.known is not None, found
+        assert found.known.estimate == pytest.approx(cells.HARD_EDGE, rel=0.06)
+        assert found.known.held is None or found.known.held[0] <= cells.HARD_EDGE
+        assert found.known.failed is None or found.known.failed[0] > cells.HARD_EDGE

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator
 
-from bench.config import values
-from bench.config.fields import option
+from bench.config import fields, values
+from bench.config.fields import checked, parsed
 
 DEFAULT_HOST = "127.0.0.1"
+
+option = partial(fields.option, group="telemetry")
 
 
 class TelemetryOfRun(BaseModel):
     """The settings of the group `telemetry`."""
 
-    otlp: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.otlp(v))] = option(
+    otlp: Annotated[str | None, checked(values.otlp)] = option(
         None,
         "send metrics each second, and spans, to this OTLP/HTTP collector (needs the OpenTelemetry SDK); env: to that of "
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        group="telemetry",
         metavar="URL|env",
     )
-    trace_share: Annotated[float | None, BeforeValidator(lambda v: None if v is None else values.part(v))] = option(
+    trace_share: Annotated[float | None, parsed(values.part)] = option(
         None,
         "with --otlp: trace this share of the requests, such as 0.01: each has a span, and sends the server a traceparent",
-        group="telemetry",
         metavar="SHARE",
         otherwise="none",
     )
-    metrics_port: Annotated[
-        str | None, BeforeValidator(lambda v: None if v is None else values.listening_address(v))
-    ] = option(
+    metrics_port: Annotated[str | None, parsed(values.listening_address)] = option(
         None,
         f"serve the metrics as a page for Prometheus at this port of {DEFAULT_HOST}, or of HOST",
-        group="telemetry",
         metavar="[HOST:]PORT",
     )
     metrics_linger: Annotated[float, BeforeValidator(values.seconds)] = option(
         15.0,
         "with --metrics-port: how long the page waits after the load to be read once more; 0 ends it at once",
-        group="telemetry",
         metavar="TIME",
     )
 

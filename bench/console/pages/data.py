@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from bench.console.data_files import MOST_BYTES, MOST_FILES, MOST_UPLOADED
 from bench.console.data_rows import Rows
@@ -42,16 +42,20 @@ def data(request: Request, site: TheSite) -> HTMLResponse:
         "most_gib": MOST_UPLOADED // 2**30,
         "most_mib": MOST_BYTES // 2**20,
         "most_files": MOST_FILES,
+        "typed": {},
     }
     return site.page("data", answer.status, **{**values, **answer.values})
 
 
 @routes.post("/data")
 async def upload(request: Request, site: TheSite) -> Response:
+    typed: dict[str, str] = {}
     try:
-        await _keep_posted(request, site.console)
+        async with request.form(max_files=1, max_fields=10) as form:
+            typed = {name: value for name, value in form.items() if isinstance(value, str)}
+            await _keep_posted(form, site.console)
     except ConsoleError as e:
-        return site.answer("/data", e.status, problem=str(e))
+        return site.answer("/data", e.status, problem=str(e), typed=typed)
     return back("/data")
 
 
@@ -62,16 +66,15 @@ def remove(of: Literal["files", "uploads", "loads"], name: str, site: TheSite) -
     return back("/data")
 
 
-async def _keep_posted(request: Request, console: Console) -> None:
+async def _keep_posted(form: FormData, console: Console) -> None:
     """Keep a file that came in the form, without scripts, or the file at a URL; begin to load one from a hub."""
-    async with request.form(max_files=1, max_fields=10) as form:
-        file, (_, rows) = form.get("file"), SPLITS.get(str(form.get("split")), SPLITS["line"])
-        if isinstance(file, UploadFile) and file.filename:
-            await run_in_threadpool(console.files.add, file.filename, await file.read(), rows)
-        elif url := str(form.get("url") or "").strip():
-            await console.fetch(url, rows)
-        elif name := str(form.get("name") or "").strip():
-            file_of_it = str(form.get("file_of_it") or "").strip() or None
-            await run_in_threadpool(console.hub_loads.begin, str(form.get("hub")), name, file_of_it, rows)
-        else:
-            raise ConsoleError(tr("choose a file, or give a URL or the name of a data set"))
+    file, (_, rows) = form.get("file"), SPLITS.get(str(form.get("split")), SPLITS["line"])
+    if isinstance(file, UploadFile) and file.filename:
+        await run_in_threadpool(console.files.add, file.filename, await file.read(), rows)
+    elif url := str(form.get("url") or "").strip():
+        await console.fetch(url, rows)
+    elif name := str(form.get("name") or "").strip():
+        file_of_it = str(form.get("file_of_it") or "").strip() or None
+        await run_in_threadpool(console.hub_loads.begin, str(form.get("hub")), name, file_of_it, rows)
+    else:
+        raise ConsoleError(tr("choose a file, or give a URL or the name of a data set"))

@@ -32,7 +32,7 @@ from bench.console.form_words import (
     plain,
 )
 from bench.console.kinds import KINDS, parted
-from bench.console.language import Phrase, shown, tr
+from bench.console.language import shown, tr
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, Site, TheSite, back
 from bench.console.service import Console
@@ -211,10 +211,7 @@ def _copy_of(task: Task, console: Console) -> Form:
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
     console, problems = site.console, dict[str, list[str]]()
     for name, sentence in form.problems:
-        # What the console says is not made for a command line.
-        said = (
-            sentence if isinstance(sentence, Phrase) else plain(sentence, name, lambda name: str(shown(label_of(name))))
-        )
+        said = plain(sentence, name, lambda name: str(shown(label_of(name))))
         problems.setdefault(name or "", []).append(said)
     complete = bool(form.values) and not problems
     fields = settings_form.fields(form.kind)

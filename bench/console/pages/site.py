@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from bench.console.form_words import plain
 from bench.console.language import LANGUAGE, Phrase, other_language, sentence, shown, tr, words_of_scripts
 from bench.console.people import READ_ONLY
 from bench.console.service import Console
@@ -98,7 +99,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (number, when, spark, setting, after, lines, load, sentence)
+    filters = (number, when, spark, setting, after, lines, load, sentence, plain)
     environment.filters |= {filter_.__name__: filter_ for filter_ in filters} | {"word": Phrase}
     environment.globals |= {
         "tr": tr, "language": LANGUAGE, "other_language": other_language, "words_of_scripts": words_of_scripts

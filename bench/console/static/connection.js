@@ -1,5 +1,5 @@
 // What every page does: it says that the console does not answer, asks for the token after the console was started anew, and
-// keeps what is typed while the language changes.
+// keeps what is typed while the language changes and on the way back.
 "use strict";
 
 function bannerOfPage() {
@@ -58,23 +58,30 @@ function untouched(field) {
   return field.value === field.defaultValue && field.checked === field.defaultChecked;
 }
 
-// What was typed is there again in the other language, but for a field that was changed while this script came. Secrets are not written down: their fields ask for them again.
+// What was typed is there again in the other language, and after the way back, but for a field that was changed while this script came.
+// Secrets are not written down: their fields ask for them again.
 const TYPED = "typed";
 const FIELDS = "main :is(input:not([type=hidden], [type=file]), select, textarea)[name]";
 
+function typedNow() {
+  const kept = [...document.querySelectorAll(FIELDS)].map((field) => {
+    const secret = field.matches("[type=password], [data-secret]") && field.value !== "";
+    // A page has its times in UTC until console.js shows them in the reader's zone.
+    const value = field.type === "datetime-local" && field.value ? new Date(field.value).toISOString().slice(0, 16) : field.value;
+    return [field.name, untouched(field) ? null : secret ? "" : value, field.checked ?? null, secret];
+  });
+  return { path: location.pathname, kept, open: [...document.querySelectorAll("main details")].map((one) => one.open) };
+}
+
 const language = document.getElementById("language");
 language.hidden = false;
-language.addEventListener("click", () => {
-  const typed = [...document.querySelectorAll(FIELDS)].map((field) => [
-    field.name, field.value, field.checked ?? null, field.matches("[type=password], [data-secret]") && field.value !== "",
-  ]);
-  const open = [...document.querySelectorAll("main details")].map((one) => one.open);
-  const kept = typed.map(([name, value, checked, secret]) => [name, secret ? "" : value, checked, secret]);
-  sessionStorage.setItem(TYPED, JSON.stringify({ path: location.pathname, kept, open }));
+language.addEventListener("click", () => sessionStorage.setItem(TYPED, JSON.stringify(typedNow())));
+addEventListener("beforeunload", () => {
+  if (document.querySelector(FIELDS)?.closest("form[method=post]")) history.replaceState(typedNow(), "");
 });
 
 function typedBefore() {
-  const { path, kept, open } = JSON.parse(sessionStorage.getItem(TYPED) ?? "{}");
+  const { path, kept, open } = JSON.parse(sessionStorage.getItem(TYPED)) ?? history.state ?? {};
   sessionStorage.removeItem(TYPED);
   const fields = [...document.querySelectorAll(FIELDS)];
   // Another page, or one that has other fields by now.
@@ -83,7 +90,7 @@ function typedBefore() {
   const chosen = new Set(fields.filter((field) => !untouched(field)).map((field) => field.name));
   fields.forEach((field, i) => {
     const [, value, checked, secret] = kept[i];
-    if (chosen.has(field.name)) return;
+    if (value === null || chosen.has(field.name)) return;
     if (field.matches("[type=checkbox], [type=radio]")) field.checked = checked;
     else field.value = value;
     if (secret) field.placeholder = tr("Type it again.");

@@ -41,6 +41,9 @@ if (start) {
 }
 document.addEventListener("renewed", addCopyButtons);
 
+// What is wrong may be far down, or under "More".
+document.querySelector(".field:has(.wrong) :is(input, select, textarea)")?.focus();
+
 // A URL of another server than the chosen target's is the server to test.
 const aim = document.getElementById("f-target");
 document.getElementById("f-url")?.addEventListener("change", (event) => {

@@ -275,7 +275,7 @@ const VALUES = {
     if (setLoad && typeof now.load === "number") {
       const field = setLoad.elements.load;
       byId("n-load").textContent = number(now.load);
-      if (!field.value && document.activeElement !== field) field.value = now.load;
+      if (untouched(field) && document.activeElement !== field) field.value = field.defaultValue = now.load;
     }
     byId("bar-numbers").hidden = false;
     byId("bar-load").textContent = number(now.load);

@@ -1,44 +1,21 @@
 """Compatible columns: what other tools would have printed of the same run, so that old numbers can be reconciled.
 
-tool.py       what a tool's definitions are made of; one file for each tool, one line below
+tool.py       what a tool's definitions are made of; tools.py: the tools
 marks.py      which chunk of a response is which mark
 readings.py   records in, in bounded memory
-columns.py    the numbers of each tool out, and a sentence for each whose definition differs from ours
+tool_numbers.py   the numbers of each tool out, and a sentence for each whose definition differs from ours
 """
 
 from __future__ import annotations
 
-from bench.metrics.compat import (
-    aiperf,
-    evalscope,
-    genai_bench,
-    guidellm,
-    inference_perf,
-    llmperf,
-    sglang,
-    vllm,
-    vllm_python,
-)
 from bench.metrics.compat.readings import Readings
 from bench.metrics.compat.tool import Tool
 from bench.metrics.compat.tool_numbers import OurNumbers, ToolNumbers
+from bench.metrics.compat.tools import TOOLS
 from bench.metrics.histogram import LogHistogram
 from bench.results.numbers import Metric, Printed, ToolColumn
 
 __all__ = ["TOOLS", "OurNumbers", "Readings", "Tool", "numbers_of_inputs", "numbers_of_tools"]
-
-TOOLS: dict[str, Tool] = {
-    "vllm": vllm.TOOL,
-    "vllm_python": vllm_python.TOOL,
-    "aiperf": aiperf.TOOL,
-    "guidellm": guidellm.TOOL,
-    "sglang": sglang.TOOL,
-    "genai_bench": genai_bench.TOOL,
-    "evalscope": evalscope.TOOL,
-    "inference_perf": inference_perf.TOOL,
-    "llmperf": llmperf.TOOL,
-}
-"""Every tool, by its key in `compat` of summary.json; in the order in which results show them."""
 
 
 def numbers_of_tools(

@@ -1,7 +1,7 @@
 """What a tool would have printed of a run, declared: where its clocks start and stop, and what it divides by.
 
-A tool is a value of its own file. `marks.py` says which chunk each mark is, `readings.py` folds records into them, and
-`columns.py` computes the numbers. None of it depends on how fast the tool itself is: these are its definitions, applied
+A tool is a value in `tools.py`. `marks.py` says which chunk each mark is, `readings.py` folds records into them, and
+`tool_numbers.py` computes the numbers. None of it depends on how fast the tool itself is: these are its definitions, applied
 to what was seen on the wire.
 """
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,8 @@ from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.quantile import quantile
+from bench.records.record_table import Floats, Ints
 from bench.results.numbers import Metric, Printed, ToolColumn
-
-if TYPE_CHECKING:
-    from bench.records.record_table import Floats, Ints
 
 STATS = ("mean", "p50", "p99")
 """What is told of each number: what all of these tools print."""

@@ -5,22 +5,23 @@
 const WIDTH = 10000;
 const HEIGHT = 1000;
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-const ABOUT = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 6 });
+const digits = (most) => new Intl.NumberFormat("en-US", { maximumSignificantDigits: most });
+const [TINY, SHORT, ABOUT, MARK] = [2, 3, 6, 9].map(digits);
 
 // As bench/report/formatting.py writes them.
 function number(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(Number(value.toPrecision(4)));
   if (size >= 1000 || Number.isInteger(value)) return WHOLE.format(value);
-  return size >= 0.01 ? value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3) : String(Number(value.toPrecision(2)));
+  return size >= 0.01 ? value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3) : TINY.format(value);
 }
 
 function si(value) {
   if (value === null || value === undefined) return "–";
   for (const [limit, prefix] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
-    if (Math.abs(value) >= limit) return `${Number((value / limit).toPrecision(3))} ${prefix}`;
+    if (Math.abs(value) >= 0.9995 * limit) return `${SHORT.format(value / limit)} ${prefix}`;
   }
-  return String(Number(value.toPrecision(3)));
+  return SHORT.format(value);
 }
 
 // The least of 1, 2, 5 times a power of ten that divides a span into at most so many parts.
@@ -123,7 +124,7 @@ class Chart {
       return path;
     });
     this.setGrid(k, grid);
-    this.ticks(this.lists[k], axis.marks, "top", (mark) => ((y(mark) - top) / height) * 100, panel.si ? si : (mark) => ABOUT.format(mark));
+    this.ticks(this.lists[k], axis.marks, "top", (mark) => ((y(mark) - top) / height) * 100, panel.si ? si : (mark) => MARK.format(mark));
     return [top, height];
   }
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
 from promptset.agents.plan import Floor, PlannedTurn, SessionPlan, plan_session
+from promptset.agents.recipe import AgentRecipe
+from promptset.chat import Message
 from promptset.chat_sum import ChatSum, NotASum, chat_sum, common
 from promptset.errors import SpecError
 from promptset.rng import Random, text_stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank, sentence_bank
 from promptset.sessions import BEFORE, Session, Turn
-
-if TYPE_CHECKING:
-    from promptset.agents.recipe import AgentRecipe
-    from promptset.chat import Message
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _WHOLE = Floor(system=64, user=64, added=64)

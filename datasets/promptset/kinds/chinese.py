@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from promptset.kinds.text_kind import TextKind
-
-if TYPE_CHECKING:
-    from promptset.rng import Random
+from promptset.rng import Random
 
 _WHO = """工程师 老师 邻居 经理 医生 学生们 研究团队 记者 图书管理员
 农民 律师 司机 新来的同事 许多顾客 这家公司 他的朋友 我的母亲 摄影师""".split()

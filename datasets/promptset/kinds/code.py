@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from promptset.kinds.text_kind import TextKind
-
-if TYPE_CHECKING:
-    from promptset.rng import Random
+from promptset.rng import Random
 
 _VERBS = "load parse find merge count filter update build check write send group sort split read save fetch map".split()
 _NOUNS = (

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from promptset.errors import SpecError
 from promptset.kinds.text_kind import TextKind
-
-if TYPE_CHECKING:
-    from promptset.rng import Random
+from promptset.rng import Random
 
 _WORDS = (5, 14)
 _PEOPLE_SHARE = 0.2

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from promptset.kinds.text_kind import TextKind
-
-if TYPE_CHECKING:
-    from promptset.rng import Random
+from promptset.rng import Random
 
 _NAMES = (
     "Ada Bruno Chen Dalia Emil Farah Goran Hana Igor Jun Karim Lena Mei Noah Olga Priya Quentin Rosa Sven Tara".split()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from promptset.kinds import chinese, code, english, json_records
 from promptset.kinds.text_kind import TextKind
-
-if TYPE_CHECKING:
-    from promptset.rng import Random
+from promptset.rng import Random
 
 _PARTS = (english.unit, code.unit, json_records.unit, chinese.unit)
 

@@ -12,7 +12,7 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, overload
+from typing import Literal, overload
 
 from promptset.errors import SpecError
 from promptset.loaders import inputs, rows, traces
@@ -22,11 +22,9 @@ from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.media import has_media, without_media
 from promptset.outline import Outline, PromptMaker
 from promptset.samples import Sample
+from promptset.sharing import Path as SharedPath
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
-
-if TYPE_CHECKING:
-    from promptset.sharing import Path as SharedPath
-    from promptset.tokenizer import Tokenizer
 
 _log = logging.getLogger(__name__)
 

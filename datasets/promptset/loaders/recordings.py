@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from promptset.loaders import otel, tracelab, weka
-
-if TYPE_CHECKING:
-    from promptset.loaders.recorded import RecordingFormat, Row
+from promptset.loaders.recorded import RecordingFormat, Row
 
 RECORDINGS: dict[str, RecordingFormat] = {
     "weka": weka.FORMAT,

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.loaders.own import own_of
 from promptset.loaders.rows import Format, ParsedRow, Row, count_problems, row_problems, seconds_problems
 from promptset.outline import Outline
-
-if TYPE_CHECKING:
-    from promptset.sharing import Path
+from promptset.sharing import Path
 
 _MOONCAKE_BLOCK = 512
 _BAILIAN_BLOCK = 16

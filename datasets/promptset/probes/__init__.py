@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
 
+from promptset.chat import Message, Tool
 from promptset.errors import SpecError
 from promptset.probes import codes
 from promptset.probes.arithmetic import ARITHMETIC
@@ -31,9 +31,6 @@ from promptset.probes.sort import SORT
 from promptset.probes.tool import TOOL
 from promptset.probes.values import GRADERS, Grader, GraderSettings, Pattern, Probe, Question, Solution
 from promptset.rng import text_stream
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
 
 __all__ = [
     "CODE", "GRADERS", "KINDS", "Grader", "GraderSettings", "Part", "Pattern", "Probe", "ProbeKind", "Solution",

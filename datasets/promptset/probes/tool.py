@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from promptset.chat import Tool
 from promptset.probes.codes import CODE
 from promptset.probes.probe_kind import Draw, ProbeKind
 from promptset.probes.values import Probe, Question, Solution, to_json, user
-
-if TYPE_CHECKING:
-    from promptset.chat import Tool
 
 _SIGN = "Call a tool and write nothing else."
 _QUESTION = re.compile(

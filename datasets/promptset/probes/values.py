@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import orjson
 
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
+from promptset.chat import Message, Tool
 
 Grader = Literal["exact", "number", "letter", "contains", "pattern", "json_equal", "schema", "tool_call"]
 """What decides whether an answer is right:

@@ -11,20 +11,18 @@ from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from promptset import distributions
 from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
 from promptset.clock import NS_PER_S
+from promptset.distributions import Dimension, Distribution
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
 from promptset.whole_file import load_yaml
-
-if TYPE_CHECKING:
-    from promptset.distributions import Dimension, Distribution
 
 _FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")

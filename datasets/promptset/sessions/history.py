@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from promptset.answers import Answer
-    from promptset.chat import Message
+from promptset.answers import Answer
+from promptset.chat import Message
 
 
 def with_ids(answer: Answer, turn: int) -> Answer:

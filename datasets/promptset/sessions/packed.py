@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import orjson
 
 from promptset.sessions.rows import read_session
-
-if TYPE_CHECKING:
-    from promptset.sessions.values import Session
+from promptset.sessions.values import Session
 
 
 def pack_session(session: Session) -> bytes:

@@ -18,20 +18,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, chain, cycle, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
+from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
 from promptset.loaders.recordings import format_of
 from promptset.samples import MOST_TOKENS
 from promptset.sessions.recorded_text import SALT_TOKENS, Seen, SessionText, layout_of
 from promptset.sessions.values import Session, Turn
 from promptset.sharing import BLOCK
 from promptset.sharing import Path as SharedPath
-
-if TYPE_CHECKING:
-    from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _SHOWN = 20
 _LOOKED_AT = 20

@@ -18,17 +18,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING
 
+from promptset.chat import Message
 from promptset.chat_sum import NotASum, bank_of_chats, chat_sum
 from promptset.errors import SpecError
 from promptset.rng import Random, stream, text_stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank
 from promptset.sharing import BLOCK, Path
-
-if TYPE_CHECKING:
-    from promptset.chat import Message
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 SALT_TOKENS = 16
 _SENTENCE = 8

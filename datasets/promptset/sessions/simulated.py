@@ -6,10 +6,11 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
 
+from promptset.chat import Message, Tool
 from promptset.chat_sum import chat_sum
 from promptset.clock import NS_PER_S
+from promptset.distributions import Distribution
 from promptset.errors import SpecError
 from promptset.exact import chat_bank
 from promptset.outline import PromptMaker
@@ -18,11 +19,7 @@ from promptset.sessions.values import Session, Turn
 from promptset.sharing import Prefix
 from promptset.simulated import too_long
 from promptset.text import TokenText, without_leading_space
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
-    from promptset.distributions import Distribution
-    from promptset.tokenizer import Tokenizer
+from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _RARE = 1e-6

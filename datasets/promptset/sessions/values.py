@@ -15,15 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from promptset.answers import Answer, ToolCall
+from promptset.chat import Message, Tool
 from promptset.errors import SpecError
+from promptset.samples import Sample
 from promptset.sessions.history import turn_messages, with_ids
-
-if TYPE_CHECKING:
-    from promptset.chat import Message, Tool
-    from promptset.samples import Sample
 
 Pause = Literal["human", "tool"]
 """Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""

@@ -292,32 +292,6 @@ def test_a_choice_is_refused_in_the_same_words_by_each_version_of_python(said: s
         Parser(prog="p").error(f"argument shell: {said}")
 
 
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        (["--repeat", "0.3"], ["--repeated-text", "0.3"]),
-        (["--priority", "normal"], ["--cpu-priority", "normal"]),
-        (["--ramp", "30s"], ["--ramp-up", "30s"]),
-    ],
-)
-def test_an_old_name_is_read_with_a_note(old: list[str], new: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    parser = options.run_parser("run", "", "")
-    found = [options.resolve_flags(*options.parse_flags(parser, [*URL, *words])) for words in (old, new)]
-    assert found[0] == found[1]
-    said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith(f"note: {old[0]}")
-    assert said.count(f"is called {new[0]} now; the next release does not know the old name") == 1
-    assert old[0] not in flags_in(parser.format_help()) or old[0] == "--ramp"
-
-
-def test_the_old_name_of_a_command_is_read_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["load", "--help"])
-    said = capsys.readouterr()
-    assert said.out.startswith("usage: python -m bench set-load")
-    assert said.err == "note: the command load is called set-load now; the next release does not know the old name\n"
-
-
 def help_of(command: str, capsys: pytest.CaptureFixture[str], flag: str = "--help-all") -> str:
     with pytest.raises(SystemExit) as ended:
         cli.main([command, flag])

@@ -114,7 +114,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),
         ({"prefix": "tokens=x"}, "--prefix:"),
         ({"text": "jason"}, "--text: no text of the kind 'jason': did you mean json?"),
-        ({"repeat": "1"}, "--repeat"),
+        ({"repeated_text": "1"}, "--repeated-text"),
         ({"timeout": "0"}, "must be more than 0"),
         ({"seed": "-1"}, "--seed:"),
         ({"ramp_up": "-1s"}, "--ramp-up:"),
@@ -219,7 +219,7 @@ def test_objectives_that_whole_responses_can_meet_are_accepted() -> None:
 def test_a_data_set_and_the_shape_of_simulated_prompts_exclude_each_other(tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"prompt": "a"}\n')
-    found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5", text="code", repeat="0.5")
+    found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5", text="code", repeated_text="0.5")
     assert len(found) == 4
     assert all("--dataset has its own" in p for p in found)
 

@@ -173,7 +173,7 @@ def test_addresses_with_weights_may_be_balanced_by_them() -> None:
 
 
 def test_nothing_of_a_prompt_is_repeated_unless_it_is_asked_for() -> None:
-    assert (resolved().repeated_text, resolved(repeat="0.5").repeated_text) == (0.0, 0.5)
+    assert (resolved().repeated_text, resolved(repeated_text="0.5").repeated_text) == (0.0, 0.5)
 
 
 def test_token_ids_need_completions_and_the_tokenizer_of_the_model() -> None:

@@ -22,13 +22,6 @@ def read(*arguments: str) -> MockConfig:
     return cli.read_arguments(arguments)
 
 
-def test_the_old_name_of_a_setting_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "mock.yaml"
-    path.write_text("priority: normal\n")
-    for arguments in (("--priority", "normal"), ("--config", str(path)), ("--cpu-priority", "normal")):
-        assert cli.read_arguments(arguments).cpu_priority == "normal"
-
-
 def problems(*arguments: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         read(*arguments)

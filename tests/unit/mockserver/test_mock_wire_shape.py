@@ -210,7 +210,7 @@ def test_chat_chunks_are_vllms() -> None:
 def test_completion_chunks_are_vllms() -> None:
     frames = frames_of(COMPLETION)
     head = {"id": "cmpl-r", "object": "text_completion", "created": 9, "model": "m"}
-    assert frames.opening(0, None) == []
+    assert list(frames.opening(0, None)) == []
     assert read(frames.piece(Piece("a", "text"), None)) == {**head, "choices": [{"index": 0, "text": "a", **OPEN}]}
     assert read(frames.piece(Piece("a", "text", end=LENGTH), None)) == {
         **head,

@@ -99,6 +99,25 @@ def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     assert "Raise --replicas" not in said
 
 
+@pytest.mark.parametrize(
+    ("of", "unknown"),
+    [
+        ({"seen": 64, "seqs": 64}, []),
+        ({"seen": 2, "seqs": 64}, ["a replica has up to 64 requests in flight, and the fit saw 2: what such"]),
+        ({"seen": 64, "seqs": None}, ["max_num_seqs is not known, and a server that takes more at once may"]),
+    ],
+)
+def test_of_too_few_replicas_the_requests_that_pile_up_are_no_load_to_fit(
+    of: dict[str, Any], unknown: list[str], tmp_path: Path
+) -> None:
+    found, _ = stretches(tmp_path, *SLO, hours=[Hour(0, 3_600, 84.0)], **of)
+    plan = planned(found, asked(most=1))
+    (in_flight,) = (answer.in_flight for question, answer in found.asked.items() if question.replicas == 1)
+    assert in_flight > 2 * 64
+    assert plan.replicas is None
+    assert [sentence[: len(start)] for sentence, start in zip(plan.unknown, unknown, strict=True)] == unknown
+
+
 def test_a_plan_of_one_replica_says_nothing_of_fewer_and_what_was_tried_at_most(tmp_path: Path) -> None:
     found, _ = stretches(tmp_path, *SLO, hours=[Hour(0, 3_600, 0.01)])
     plan = planned(found, asked(most=2))

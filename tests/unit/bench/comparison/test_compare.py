@@ -12,6 +12,7 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
+from bench.comparison.batches import SPREAD_UNKNOWN
 from bench.comparison.compare import Comparison, Method, compare
 from bench.comparison.document import result_of
 from bench.comparison.kinds import compare_directories
@@ -171,6 +172,26 @@ def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(
         assert "is not shown: the spread between runs" in " ".join(form.split())
         assert not re.search(r"(> *|[%s]  +|\| )(worse|better|same|differs|at margin) *(<|\||\n)", form)
     assert 'class="verdict warn"' in forms[2]
+
+
+def test_what_concerns_several_sides_is_said_once(tmp_path: Path) -> None:
+    sides = [made_run(tmp_path / "a", requests=50)]
+    sides += [made_run(tmp_path / name, at=1, seed=at, requests=50) for at, name in enumerate("bcd")]
+    content = plain(compared(*sides))
+    content["versus"][0]["warnings"] += ["B: of one"]
+    for versus in content["versus"][1:]:
+        versus["warnings"] += ["of two"]
+    once = (
+        SPREAD_UNKNOWN,
+        "B: of one",
+        "C, D against A: of two",
+        "a run 4 times as long would do",
+        "Corrected for the",
+    )
+    for form in (comparison_text(content), comparison_markdown(content), comparison_page(content)):
+        words = " ".join(re.sub(r"\\(.)", r"\1", re.sub(r"<[^>]*>", " ", form)).split())
+        assert {text: words.count(text) for text in once} == dict.fromkeys(once, 1)
+        assert words.count("Welch's t over ten batches") <= 1
 
 
 @pytest.mark.parametrize(("runs", "requests"), [(1, 1_000), (3, 100)])

@@ -97,6 +97,33 @@ def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:
     assert "an alias (*) that contains itself" in refused.text
 
 
+def test_a_choice_is_offered_once(user: TestClient) -> None:
+    page = user.get("/new?kind=search").text
+    options = re.findall(r"<option[^>]*>([^<]+)", page.partition('name="load"')[2].partition("</select>")[0])
+    assert options == ["Fixed rate", "Fixed users", "Conversations"]
+    # A copy of a task that says what is the default anyway.
+    said = user.post("/new", data={"action": "paste", "kind": "search", "yaml": "load: rate"}).text
+    assert '<option value="rate" selected>' in said
+
+
+def test_what_was_typed_of_data_that_cannot_be_fetched_stays(user: TestClient) -> None:
+    form = {"url": "ftp://host/rows", "name": "a/b", "hub": "modelscope", "file_of_it": "train.csv", "split": "whole"}
+    page = user.post("/data", data=form).text
+    assert "Give an http:// or https:// URL." in page
+    for name in ("url", "name", "file_of_it"):
+        assert f'name="{name}" value="{form[name]}"' in page, name
+    assert re.findall(r'value="([^"]+)" selected', page) == ["modelscope", "whole"]
+
+
+def test_a_task_that_could_not_start_says_so_in_the_words_of_the_form(user: TestClient, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    (runs / "a").mkdir(parents=True)
+    (runs / "a" / "task.yaml").write_text("kind: run\nsettings: {url: 'http://h:1'}\n")
+    (runs / "a" / "console.log").write_text("error: the server needs a key: give it with --api-key\n")
+    for path in ("/tasks/a", "/"):
+        assert "the server needs a key: give it with “API key”" in user.get(path).text, path
+
+
 def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, console: Console) -> None:
     console.files.add("mine.jsonl", b"{}\n")
     page = user.get("/new").text

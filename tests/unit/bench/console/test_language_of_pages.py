@@ -97,6 +97,7 @@ def test_a_sentence_begins_large_unless_with_a_name_and_ends_once() -> None:
     assert sentence(tr("choose a file")) == "Choose a file."
     assert sentence(tr("%(name)s cannot be compared", name="nightly")) == "nightly cannot be compared."
     assert sentence("is the server running?") == "Is the server running?"
+    assert sentence("http://host/v1 is not there") == "http://host/v1 is not there."
 
 
 def test_what_is_no_request_passes_untouched() -> None:

@@ -67,6 +67,15 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     assert "command" not in ended.settings
 
 
+def test_the_last_words_of_a_task_call_its_data_by_its_name(tmp_path: Path) -> None:
+    data = tmp_path / ".console" / "files" / "rows.jsonl"
+    (planned(tmp_path, "a") / LOG).write_text(
+        f"error: 2 problems\n- {data}, line 2: not JSON\n- {data}: correct these\n"
+    )
+    problem = tasks_of(tmp_path)["a"].problem
+    assert problem == "2 problems\n- rows.jsonl, line 2: not JSON\n- rows.jsonl: correct these"
+
+
 def test_the_latest_stands_first_whatever_its_name(tmp_path: Path) -> None:
     made_run(tmp_path, "users")
     started = tasks_of(tmp_path)["users"].started

@@ -148,9 +148,11 @@ def test_a_server_that_changed_has_no_capacity(rows: list[tuple[float, float]], 
 
 
 def test_the_objective_that_changed_most_is_named() -> None:
-    for step, most in ((0.05, P99), (0.2, MEAN)):
+    """The loads of the objective on a share fall by a fifth, or by a twentieth."""
+    for step, lowest, most in ((0.05, 32.0, P99), (0.4, 38.0, MEAN)):
         means = [{MEAN.text: Mean(30.0, step * (n - 3.5), 0.03)} for n in range(8)]
-        visits = [made_visit(n + 1, *CHANGES[n], means=means[n]) for n in range(8)]
+        rows = [(40 - (40 - load) * (40 - lowest) / 8, share) for load, share in CHANGES]
+        visits = [made_visit(n + 1, *rows[n], means=means[n]) for n in range(8)]
         search = made_search(*visits, goals=(P99, MEAN))
         assert set(search.estimates.drifts) == {P99.text, MEAN.text}
         assert conclude(search).change == (most.text, min(search.estimates.drifts.values()))

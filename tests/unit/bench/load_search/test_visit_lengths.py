@@ -271,12 +271,12 @@ def test_time_left_is_the_budget_until_there_is_a_bracket() -> None:
     assert search.time_left_s() == pytest.approx(900.0 - 8 * 72.0)
     assert made_search(*in_turn(*SCOUTS, seconds=200.0)).time_left_s() == 0.0
     close = [("visit", 35.0, 0.0), ("visit", 42.0, 0.05), ("visit", 37.0, 0.004), ("visit", 40.0, 0.03)]
-    search = made_search(*in_turn(*SCOUTS, *close), precision=0.08, budget_s=3_600.0)
+    search = made_search(*in_turn(*SCOUTS, *close), precision=0.04, budget_s=3_600.0)
     known = search.known()
     assert known is not None
     width = known.high / known.low - 1
     # Four visits of 72 s: the interval narrows as the root of their time.
-    assert search.time_left_s() == pytest.approx(288.0 * ((width / 0.08) ** 2 - 1))
+    assert search.time_left_s() == pytest.approx(288.0 * ((width / 0.04) ** 2 - 1))
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.5).time_left_s() == 0.0
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.001).time_left_s() == pytest.approx(900.0 - 11 * 72.0)
 

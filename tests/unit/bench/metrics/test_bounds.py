@@ -263,7 +263,7 @@ def test_no_page_prints_a_median_of_nothing() -> None:
     assert len(rows) == 5
     assert all("0–21.30" in row for row in rows)
     ours = other_tools.rows(typed_summary(summary))[0]
-    assert [cell.value for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
+    assert [cell.text for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
 
 
 def test_other_tools_print_nothing_where_nothing_is_known() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 
 from bench.metrics.tokens import MAX_SLICES, SAMPLED_REQUESTS, TokenTimes
@@ -30,7 +32,7 @@ def test_gaps_and_itl_are_kept_apart_where_they_differ() -> None:
     assert (times.itl().count, times.itl().total) == (4, 60)
     (first, second) = times.sample()
     assert (list(first.gaps), list(first.itl)) == ([10, 20], [10, 20])
-    assert (list(second.gaps), list(second.itl)) == ([30], [15, 15])
+    assert (list(second.gaps), list(second.itl), second.tokens) == ([30], [15], array("q", [2]))
 
 
 def test_what_a_stamp_leaves_open_is_taken_out_and_put_in_again_at_its_least_and_greatest() -> None:

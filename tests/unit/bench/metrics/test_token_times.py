@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import Counter
 from math import inf
 
@@ -60,7 +61,18 @@ def test_two_requests_of_one_number_are_both_in_the_sample() -> None:
 def test_a_sample_has_the_gaps_and_the_itl_of_each_request_alone() -> None:
     times = TokenTimes(0)
     fill(times, request_of_gaps(0, 0, [4, 6], tokens=(1, 2, 1)), request_of_gaps(1, 9, [8], tokens=(1, 2)))
-    assert [([*one.gaps], [*one.itl]) for one in times.sample()] == [([4, 6], [2, 2, 6]), ([8], [4, 4])]
+    assert [([*one.gaps], [*one.itl], one.tokens) for one in times.sample()] == [
+        ([4, 6], [2, 6], array("q", [2, 1])),
+        ([8], [4], array("q", [2])),
+    ]
+
+
+def test_a_million_tokens_of_a_chunk_are_kept_as_one_value() -> None:
+    times = TokenTimes(0)
+    for n in range(3):
+        fill(times, request_of_gaps(n, n * S, [4_000_000, 8_000_000], tokens=(1, 1_000_000, 1_000_000)))
+    assert [len(array) for one in times.sample() for array in (one.gaps, one.itl, one.tokens or ())] == [2] * 9
+    assert (times.itl().count, times.itl().min, times.itl().max) == (6_000_000, 4, 8)
 
 
 def test_a_border_cuts_by_the_time_of_sending() -> None:

@@ -46,7 +46,7 @@ def blocks_with(words: str) -> tuple[Block, ...]:
     """A block of each kind that takes text."""
     return (
         Table(words, (Column(words), Column("v", below=words)),
-              (Row((Cell(words, unit=words), Cell(words, below=(words,), hint=words, meaning=words))),), (words,),
+              (Row(Cell(words, unit=words), Cell(words, below=(words,), hint=words, meaning=words)),), (words,),
               notes=(words,)),
         Facts(words, (Fact(words, words, words),), notes=(words,)),
         Findings((Finding(words, "warn"), Finding(words, command="x")), words),
@@ -101,7 +101,7 @@ def test_no_text_steers_a_terminal_or_is_markup() -> None:
 
 def table(**settings: object) -> Table:
     columns = (Column("name"), Column("first"), Column("second", drop=1), Column("hidden", page_only=True))
-    row = Row((Cell("a"), Cell("1", below=("0–2",)), Cell("2" * 40, below=("3" * 40,)), Cell("drawn")))
+    row = Row("a", Cell("1", below=("0–2",)), Cell("2" * 40, below=("3" * 40,)), "drawn")
     return Table("numbers", columns, (row,), ("interval",), **settings)  # type: ignore[arg-type]
 
 
@@ -113,7 +113,7 @@ def test_intervals_stand_beside_their_numbers_if_there_is_room_else_below() -> N
 
 
 def test_a_column_that_finds_no_room_is_left_out_and_named() -> None:
-    row = Row((Cell("a"), Cell("1" * 50), Cell("2" * 50), Cell("drawn")))
+    row = Row("a", "1" * 50, "2" * 50, "drawn")
     page = document(Table("numbers", table().columns, (row,)))
     shown = text.render(page, Level.USUAL, width=80)
     assert "2222" not in shown
@@ -124,7 +124,7 @@ def test_a_column_that_finds_no_room_is_left_out_and_named() -> None:
 
 
 def test_a_period_can_replace_a_cell_that_has_a_key() -> None:
-    page = document(Table("n", (Column("a"), Column("b")), (Row((Cell("x"), Cell("1", key="ttft:p50"))),)))
+    page = document(Table("n", (Column("a"), Column("b")), (Row("x", Cell("1", key="ttft:p50")),)))
     assert '<td data-key="ttft:p50"><span>1</span></td>' in html.render(page)
 
 
@@ -179,7 +179,7 @@ def test_markdown_says_what_to_do_where_it_is_known() -> None:
 
 
 def test_marks_of_markdown_are_those_of_the_tone() -> None:
-    rows = tuple(Row((Cell(tone), Cell("x", tone))) for tone in ("good", "warn", "bad", ""))
+    rows = tuple(Row(tone, Cell("x", tone)) for tone in ("good", "warn", "bad", ""))
     shown = markdown.render(document(Table("n", (Column("a"), Column("b")), rows)))
     assert re.findall(r"\| \w* \| (.*) \|", shown)[1:] == ["✅ x", "❔ x", "❌ x", "x"]
     untitled = markdown.render(document(Code("", "a <b>"), title=""))
@@ -187,7 +187,7 @@ def test_marks_of_markdown_are_those_of_the_tone() -> None:
 
 
 def test_blocks_stand_side_by_side_in_cards_or_plain() -> None:
-    table = Table("t", (Column("k"),), (Row((Cell("v"),)),), half=True)
+    table = Table("t", (Column("k"),), (Row("v"),), half=True)
     lead, folded = replace(table, lead=True), Facts("f", (Fact("n", "v"),), folded=True)
     plain, toned = (Findings((Finding("a", "warn"), Finding("b", tone)), "t") for tone in ("", "bad"))
     chart = ChartBlock(Chart("k", "t", "m", "s", [], (0.0, 1.0), [], (), 1.0, ()))
@@ -212,6 +212,6 @@ def test_a_section_without_blocks_is_not_on_a_page() -> None:
 
 
 def test_a_column_without_a_title_has_no_header() -> None:
-    page = html.render(document(Table("numbers", (Column(""), Column("v")), (Row((Cell("a"), Cell("1"))),))))
+    page = html.render(document(Table("numbers", (Column(""), Column("v")), (Row("a", "1"),))))
     head = page.partition("<thead>")[2].partition("</thead>")[0]
     assert head == '<tr><td class=""></td><th scope="col" class="">v</th></tr>'

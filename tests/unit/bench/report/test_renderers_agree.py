@@ -104,3 +104,15 @@ def test_how_a_target_failed_is_in_every_form() -> None:
     summary["verdict"]["reasons"] = ["every request failed"]
     _in_all(summary, "5 failed: busy")
     _in_all(summary, "every request failed")
+
+
+def test_an_error_with_several_outcomes_is_one_reason_of_a_failure() -> None:
+    outcomes = [Outcome.RESET] * 3 + [Outcome.CONNECT_ERROR] * 2 + [Outcome.TIMEOUT_TOTAL]
+    errors = ["refused"] * 5 + ["slow"]
+    failed = [
+        made_record(i, outcome=outcome, chunks_ms=(), error=error)
+        for i, (outcome, error) in enumerate(zip(outcomes, errors, strict=True))
+    ]
+    summary = made_summary(failed, "FAILED")
+    _in_all(summary, "5 failed: refused")
+    assert all(form.count("failed: refused") == 1 for form in _forms(summary).values())

@@ -12,7 +12,7 @@ from bench.config import Settings
 from bench.documents import details, formatting, other_tools, run_charts
 from bench.documents.configuration import UNITS, configuration
 from bench.documents.details import flat
-from bench.documents.document import Level
+from bench.documents.document import Cell, Code, Facts, Level
 from bench.documents.run_document import run_document
 from bench.metrics.objectives import parse
 from bench.records import Outcome, RequestRecord
@@ -92,14 +92,15 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
     }
     changed = {"url": "http://x", "rate": 2.0, "duration": 30.0, "ramp_up": 8.0, "output_tokens": "128"}
     run = {"command": ["python", "-m", "bench", "--slo", "a b"], "host": {"cpus": 2, "name": "n"}, "config": config}
-    found = configuration(filled(RunOrigin, run, changed=changed, notes=["not here"]))
-    assert [(row.name, row.value) for row in found.changed] == [
+    blocks = configuration(filled(RunOrigin, run, changed=changed, notes=["not here"])).blocks
+    differ, of_run, whole = (block.rows for block in blocks if isinstance(block, Facts))
+    command, text = (block.text for block in blocks if isinstance(block, Code))
+    assert [(row.name, row.value) for row in differ] == [
         ("url", "http://x"), ("rate", "2 requests/s"), ("duration", "30 s"), ("ramp_up", "8 s"),
         ("output_tokens", "128 tokens")
     ]  # fmt: skip
-    assert [(row.name, row.value) for row in found.whole][1] == ("limits", "errors.suspect 0.01 · usage 1")
-    assert [(row.name, row.value) for row in found.run] == [("Seed", "0"), ("Host", "cpus 2 · name n")]
-    (_, command), (_, text) = found.to_copy
+    assert [(row.name, row.value) for row in whole][1] == ("limits", "errors.suspect 0.01 · usage 1")
+    assert [(row.name, row.value) for row in of_run] == [("Seed", "0"), ("Host", "cpus 2 · name n")]
     assert command == "python -m bench --slo 'a b'"
     assert text.splitlines()[0] == "# Never stored, so give them again: api_key"
     assert yaml.safe_load(text) == changed
@@ -360,14 +361,14 @@ def _streamed(n: int = 40) -> list[RequestRecord]:
 
 def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
     rows = {row.title: row for row in other_tools.rows(typed_summary(made_summary(_streamed())))}
-    assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", ("50", "50"), apart=False)
-    marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
+    assert rows["Trueload"].cells[0] == Cell("50", below=("50", "50"))
+    marked = {title: [cell.tone == "apart" for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
     assert marked["Trueload"] == [False, False, False, False, False, False]
     assert marked["vllm bench serve"] == [False, False, True, False, False, False]
     assert marked["guidellm"] == [False, True, False, True, False, False]
     assert marked["genai-bench"] == [False, True, False, True, False, False]
-    assert rows["genai-bench"].cells[2] == other_tools.ToolCell(formatting.NOTHING, (), apart=False)
+    assert rows["genai-bench"].cells[2] == Cell(formatting.NOTHING)
     assert "No ITL: it prints no such number." in rows["genai-bench"].why
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
 

@@ -14,7 +14,8 @@ import pytest
 
 import bench.report
 from bench.documents import run_charts
-from bench.documents.server_facts import server_view
+from bench.documents.details import has_tokens
+from bench.documents.server_facts import levels
 from bench.metrics.objectives import parse
 from bench.metrics.page_data import PageData
 from bench.records import Outcome, RequestRecord
@@ -165,9 +166,9 @@ def test_what_the_server_says_of_itself_has_no_output_tokens_either(summary: Any
         "counters": {name: {"per_s": 0.0, "total": 0.0} for name in ("prompt_tokens", "generation_tokens")},
     }  # fmt: skip
     for facts, names in ((summary, ["Prompt tokens"]), ({"inputs": None}, ["Prompt tokens", "Output tokens"])):
-        view = server_view(typed_summary(facts | {"server": server}))
-        assert view is not None
-        assert [row.name for row in view.levels] == names
+        found = typed_summary(facts | {"server": server})
+        assert found.server is not None
+        assert [row.name for row in levels(found.server, generates=has_tokens(found))] == names
 
 
 def test_charts_are_those_that_have_values(page: tuple[Any, Any]) -> None:
@@ -216,8 +217,8 @@ def test_segments_have_the_columns_that_have_numbers() -> None:
     heads, rows = segments_table.heads(found), segments_table.rows(found)
     assert "texts/s" in heads
     assert "TTFT p50" not in heads
-    assert {len(row.cells) for row in rows} == {len(heads)}
-    assert all("–" not in row.cells for row in rows)
+    assert {len(row.cells) for row in rows} == {1 + len(heads)}
+    assert all("–" not in [cell.text for cell in row.cells] for row in rows)
 
 
 def test_replies_with_text_have_no_block_of_inputs() -> None:

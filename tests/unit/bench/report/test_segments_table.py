@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.documents import segments_table
+from bench.documents.document import Cell
 from bench.documents.formatting import NOTHING
 from bench.results.summary import RunSummary
 from tests.support.results import filled
@@ -33,7 +34,7 @@ SEGMENT = {
 
 def test_a_value_that_is_open_is_shown_as_its_bounds() -> None:
     (row,) = segments_table.rows(filled(RunSummary, segments=[SEGMENT]))
-    assert row.load == "5–10"
-    assert row.time == "2.0–4.0 s"
-    assert row.cells == ("50", "60", "0–15.17", "19.30", NOTHING, NOTHING, "12", "96", "2.500", "1")
-    assert row.failed
+    head, *cells = row.cells
+    assert head == Cell("5–10", meaning="2.0–4.0 s")
+    assert [cell.text for cell in cells] == ["50", "60", "0–15.17", "19.30", NOTHING, NOTHING, "12", "96", "2.500", "1"]
+    assert cells[-1].tone == "bad"

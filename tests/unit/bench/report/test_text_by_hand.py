@@ -34,9 +34,9 @@ TABLE = Table(
     "Numbers",
     (Column("", below="of a class"), Column("Mean", "ms"), Column("P99", below="of 9"), Column("Note", left=True, wrap=True),
      Column("Drawn", page_only=True)),
-    (Row((Cell("class a"),), group=True),
-     Row((Cell("ttft"), Cell("12", below=("11–13",), unit="ms"), Cell("40", "bad", below=("", "7")), Cell("slow"))),
-     Row((Cell("itl", "good"), Cell("3", below=("2–4",)), Cell("c", code=True), Cell("a|b", code=True)), quiet=True)),
+    (Row("class a", group=True),
+     Row("ttft", Cell("12", below=("11–13",), unit="ms"), Cell("40", "bad", below=("", "7")), "slow"),
+     Row(Cell("itl", "good"), Cell("3", below=("2–4",)), Cell("c", code=True), Cell("a|b", code=True), quiet=True)),
     below=("95% interval", "values", "never"), beside=True, notes=("of the whole run",),
 )  # fmt: skip
 DOCUMENT = Document(
@@ -60,7 +60,7 @@ DOCUMENT = Document(
         Section("Later", (Tiles((Tile("T", "5", "ms", "more", "4–6"), Tile("U", "6", ""))),
                           Code("Run", "a b\nc d", Level.DETAILS))),
         Section("Never", (Paragraph("deep"),), level=Level.DETAILS),
-        Section("Same", (Table("Same", (Column("k"),), (Row((Cell("v"),)),)), Paragraph("text", ("title", "where")))),
+        Section("Same", (Table("Same", (Column("k"),), (Row("v"),)), Paragraph("text", ("title", "where")))),
         Section("", (Findings((Finding("do it", "warn", "bench run"), Finding("", "", "bench x"),
                                Finding("words", "bad"))),)),
         Section("Drawn", (Period({}),)),
@@ -140,7 +140,7 @@ def rendered(*blocks: Block, width: int = 100, level: Level = Level.USUAL) -> st
 
 
 def test_the_first_screen_has_no_titles() -> None:
-    table = Table("Numbers", (Column("k"), Column("n")), (Row((Cell("a"), Cell("1"))),), level=Level.FIRST)
+    table = Table("Numbers", (Column("k"), Column("n")), (Row("a", "1"),), level=Level.FIRST)
     assert rendered(table, level=Level.FIRST) == "k  n\na  1\n"
     assert rendered(table) == "Numbers\nk  n\na  1\n"
     assert text.render(Document("t", (), (Section("s", (table,), "sub"),)), Level.FIRST) == "k  n\na  1\n"
@@ -174,7 +174,7 @@ def test_columns_move_together_and_are_left_out_by_their_rank_until_80_columns_s
     """With 4 for the name, n columns of d digits take 4 + n (d + 2) where they are apart, and 4 + n (d + 1) where not."""
     ranks = {0: 0, 1: 2, 2: 1, 3: 1}
     head = (Column("name"), *(Column(str(k), drop=rank) for k, rank in ranks.items()), Column("page", page_only=True))
-    lines = rendered(Table("", head, (Row((Cell("x"), *[Cell("1" * digits)] * 4)),)), width=80).splitlines()
+    lines = rendered(Table("", head, (Row("x", *[Cell("1" * digits)] * 4),)), width=80).splitlines()
     apart = "  " if "  " in columns else " "
     assert lines[0] == "name" + "".join(f"{apart}{k:>{min(digits, 75)}}" for k in columns.split())
     assert lines[1].startswith("x   " + f"{apart}{'1' * min(digits, 75)}" * len(columns.split()))
@@ -329,5 +329,5 @@ def test_markdown_without_a_title_begins_with_marked_answers_and_shows_texts_sid
 
 @pytest.mark.parametrize("wrap", [False, True])
 def test_a_long_name_is_broken_over_lines_and_its_number_stays(wrap: bool) -> None:
-    table = Table("", (Column("k", wrap=wrap), Column("n")), (Row((Cell("words " * 14), Cell("12345"))),))
+    table = Table("", (Column("k", wrap=wrap), Column("n")), (Row("words " * 14, "12345"),))
     assert rendered(table, width=80) == (f"k{'n':>79}\n" + "words " * 12 + "   12345\nwords words\n")

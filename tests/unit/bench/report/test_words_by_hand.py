@@ -221,7 +221,7 @@ def test_two_texts_show_where_they_begin_to_differ() -> None:
 def test_a_line_below_the_cells_is_left_out_unless_a_number_has_it() -> None:
     def table(*below: tuple[str, ...]) -> Table:
         cells = (Cell("TTFT", below=("not a number's",)), *(Cell("7", below=of) for of in below))
-        return Table("t", (Column("m"), *(Column("n") for _ in below)), (Row(cells),), ("average",), beside=True)
+        return Table("t", (Column("m"), *(Column("n") for _ in below)), (Row(*cells),), ("average",), beside=True)
 
     assert "average" in shown(table(("5",)))
     assert "average" not in shown(table(()))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from bench.statistics.capacity import SHALLOW, Mean, Share, grid
-from bench.statistics.capacity_fit import Fit, Flat, check, drift, drift_of_means
+from bench.statistics.capacity_fit import Fit, Flat, check, drift, drift_of_means, rising
 
 CAPACITIES = grid(1, 200)
 LOADS = (5.0, 10.0, 20.0, 40.0)
@@ -28,9 +28,10 @@ def edge(load: float, capacity: float, slope: float = 30.0) -> float:
     return 1 / (1 + 99 * math.exp(slope * math.log(capacity / load)))
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1])
-def test_a_share_that_is_the_same_at_any_load_is_flat(share: float) -> None:
-    assert check(level(share), 0.01, 10.0, CAPACITIES).flat == Flat(share, 5.0, 40.0, 4)
+@pytest.mark.parametrize(("share", "shown_from", "visits_from_there"), [(0.02, 20.0, 2), (0.1, 5.0, 4)])
+def test_a_share_that_is_the_same_at_any_load_is_flat(share: float, shown_from: float, visits_from_there: int) -> None:
+    """2% of 4,000 requests, worth 400: three visits together are more than 1% beyond doubt. One of 10% is."""
+    assert check(level(share), 0.01, 10.0, CAPACITIES).flat == Flat(share, shown_from, 40.0, visits_from_there)
     assert check(level(share), 0.01, 10.0, CAPACITIES, SHALLOW).flat is not None
 
 
@@ -181,9 +182,54 @@ def test_an_edge_that_rises_is_the_other_way_round() -> None:
 
 @pytest.mark.parametrize("factor", [-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
 def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
-    """At each of eight loads just as much is broken as is allowed: each is the capacity at its time."""
-    rows = [(20 * math.exp(factor * (i / 7 - 0.5)), 400_000.0, 0.01) for i in range(8)]
+    """Visits just below and just above the edge of their time, in turn."""
+    edges = [20 * math.exp(factor * (i / 15 - 0.5)) for i in range(16)]
+    loads = [at * (1.02 if i % 2 else 0.98) for i, at in enumerate(edges)]
+    rows = [(load, 400_000.0, edge(load, at)) for load, at in zip(loads, edges, strict=True)]
     assert drift(visits(*rows), 0.01, 10.0, grid(1, 200, 2_000)) == factor
+
+
+@pytest.mark.parametrize("broken", [0.03, 0.3, 1.0])
+def test_a_server_that_stays_as_it_is_did_not_move_whatever_the_form_of_its_edge(broken: float) -> None:
+    """The search comes from above, so the later visits are at lower loads; no slope of the model explains such an edge."""
+    loads = [
+        10,
+        20,
+        40,
+        80,
+        160,
+        320,
+        300,
+        220,
+        180,
+        150,
+        130,
+        112,
+        95,
+        83,
+        73,
+        63,
+        55,
+        48,
+        43,
+        41,
+        40.1,
+        39.9,
+        40.5,
+        39.5,
+    ]
+    rows = [(load, 4_000.0, broken if load > 40 else 0.0) for load in loads]
+    assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is None
+    means = [Mean(load, broken if load > 40 else -broken, 0.02) for load in loads]
+    assert drift_of_means(means, CAPACITIES) is None
+
+
+def test_levels_that_rise_are_pooled_where_the_values_fall() -> None:
+    loads, values, weights = [3.0, 1.0, 2.0, 4.0, 2.0], [0.2, 0.0, 0.9, 1.0, 0.1], [2.0, 1.0, 1.0, 1.0, 3.0]
+    # At 2: (0.9 + 3 x 0.1) / 4 = 0.3, over the 0.2 at 3: (4 x 0.3 + 2 x 0.2) / 6.
+    assert rising(loads, values, weights) == pytest.approx([1.6 / 6, 0.0, 1.6 / 6, 1.0, 1.6 / 6])
+    assert rising([2.0, 1.0], [0.1, 0.5], [1.0, 1.0]) == pytest.approx([0.3, 0.3])
+    assert rising([], [], []) == []
 
 
 def test_an_edge_that_is_still_did_not_move() -> None:

@@ -122,7 +122,14 @@ def test_the_posterior_of_jobs_and_that_of_means_are_those_of_the_slow_reference
     visits = [(20.0, 1_200, 2), (40.0, 2_400, 300), (33.0, 500, 0)]
     found = of_shares([Share(*visit) for visit in visits], 0.05, 30.0, grid(10, 80), SHALLOW)
     expected = oracle.capacity_mass(
-        visits, 0.05, 30.0, 10, 80, slopes=(0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80), median=5.0, sigma=1.2
+        visits,
+        0.05,
+        30.0,
+        10,
+        80,
+        slopes=(0.7, 1, 1.5, 2.3, 3.5, 5, 8, 12, 20, 32, 50, 80, 160, 420),
+        median=5.0,
+        sigma=1.2,
     )
     assert found.mass == pytest.approx(expected, abs=1e-10)
     means = [(30.0, 0.02, 0.03), (25.0, -0.6, 0.05), (36.0, 0.3, 0.02), (28.0, -0.1, 0.04)]

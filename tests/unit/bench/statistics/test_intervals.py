@@ -260,3 +260,22 @@ def test_fewer_than_20_values_say_at_least_what_it_takes() -> None:
     x = np.arange(10.0)
     assert quantile_intervals(x, {"p50": 0.5})["p50"] == TooFew(1.0, 6, 10)
     assert quantile_intervals(x, {"p99": 0.99})["p99"] == TooFew(1.0, 368, 358)
+
+
+def test_a_value_that_occurs_many_times_counts_as_often() -> None:
+    chance = np.random.default_rng(5)
+    sizes = chance.integers(1, 6, 400)
+    values = chance.lognormal(0, 1, sizes.sum()) * np.repeat(chance.lognormal(0, 1, 400), sizes)
+    times = chance.integers(1, 9, len(values)).astype(np.float64)
+    many = np.repeat(values, times.astype(int))
+    many_sizes = np.add.reduceat(times, np.cumsum(sizes) - sizes)
+    whole = Whole(4_000, float(many.mean()), lambda p: float(np.quantile(many, p)))
+    orders = {"p50": 0.5, "p90": 0.9}
+    short = grouped_intervals(values, sizes, orders, whole, times)
+    for name, one in grouped_intervals(many, many_sizes, orders, whole).items():
+        found = short[name]
+        assert isinstance(one, Interval)
+        assert isinstance(found, Interval)
+        assert (found.low, found.high) == pytest.approx((one.low, one.high), rel=1e-9)
+    known = grouped_dependence(values, sizes, 4_000, times)
+    assert known.effective == pytest.approx(grouped_dependence(many, many_sizes, 4_000).effective)
