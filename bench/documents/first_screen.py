@@ -216,8 +216,11 @@ def _numbers(summary: RunSummary) -> Table:
 
 
 def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
-    usual = ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
-    return (*usual, *details.of_few(summary))
+    if not details.counts_tokens(summary):
+        return ("ttfb", "e2el", *details.of_few(summary))
+    ttft, ttfo = (summary.latency[key] for key in ("ttft_ms", "ttfo_ms"))
+    reasons = bool(ttfo.n) and ttfo.p50 != ttft.p50  # The model reasons before its answer.
+    return ("ttft", *(("ttfo",) if reasons else ()), "tpot", "e2el", *details.of_few(summary))
 
 
 def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
