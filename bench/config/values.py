@@ -281,7 +281,8 @@ def url(value: str) -> str:
     try:
         _ = parts.port
     except ValueError as e:
-        raise ValueError(f"{shown_url(value)!r}: the port must be a number from 0 to 65535") from e
+        several = "; for several servers repeat --url" if "," in parts.netloc else ""
+        raise ValueError(f"{shown_url(value)!r}: the port must be a number from 0 to 65535{several}") from e
     return value
 
 

@@ -226,8 +226,11 @@ def _numbers(summary: RunSummary) -> Table:
 
 
 def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
-    usual = ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
-    return (*usual, *details.of_few(summary))
+    if not details.counts_tokens(summary):
+        return ("ttfb", "e2el", *details.of_few(summary))
+    ttft, ttfo = (summary.latency[key] for key in ("ttft_ms", "ttfo_ms"))
+    reasons = bool(ttfo.n) and ttfo.p50 != ttft.p50  # The model reasons before its answer.
+    return ("ttft", *(("ttfo",) if reasons else ()), "tpot", "e2el", *details.of_few(summary))
 
 
 def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
@@ -245,7 +248,7 @@ def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | Kn
 
 
 def _job_rows(summary: RunSummary) -> Iterator[Row]:
-    if summary.jobs is None:
+    if summary.jobs is None or summary.jobs.steps.max == 1:  # A job of one request has the numbers of that request.
         return
     job_s, rates = summary.jobs.job_s, summary.jobs.rates
     cells = (_of_jobs(job_s.of(stat), job_s.ci95.get(stat)) for stat in ("p50", "p99"))

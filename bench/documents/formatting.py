@@ -99,8 +99,10 @@ def measured(value: float | None, unit: str) -> str:
 
 
 def objective_value(row: ObjectiveResult) -> str:
-    """The value that an objective was held against; what it lies between, where that is all that the stamps say."""
-    return measured(row.value, row.unit) if row.between is None else f"{interval(row.between)} {row.unit}"
+    """The value that an objective was held against; what it lies between, where that is all that the stamps say. Its
+    statistic is named if the objective does not name it."""
+    value = measured(row.value, row.unit) if row.between is None else f"{interval(row.between)} {row.unit}"
+    return value if row.stat is None or row.value is None or ":" in row.objective else f"{row.stat} {value}"
 
 
 def age(value_s: float) -> str:

@@ -62,7 +62,12 @@ def _banner(content: PlanContent) -> Banner:
             "No number of replicas holds the objectives", f": a request alone on a replica breaks {which}", "bad"
         )
     if content.replicas is None:
-        rest = f": {content.most:,} are too few at the busiest hour. Raise --replicas, or relax an objective"
+        quietest = min((hour for hour in content.hours if hour.rate > 0), key=lambda hour: hour.rate, default=None)
+        if quietest is not None and quietest.breaks != "no":
+            advice = f"Nor do they surely hold {quietest.rate:g}/s, so more may not help: relax an objective"
+        else:
+            advice = "Raise --replicas, or relax an objective"
+        rest = f": {content.most:,} are too few at the busiest hour. {advice}"
         return Banner("No number of replicas in the range holds the objectives", rest, "bad")
     found = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
     cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"

@@ -37,7 +37,9 @@ OPTIONS = (
         "P%",
         "stop when the upper end of the interval is at most this much above its lower end (default: 10%%)",
     ),
-    Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
+    Option(
+        "budget", "S", "begin no visit after this time; less than 15m shortens every visit in proportion (default: 15m)"
+    ),
     Option("require", "LOAD", "exit 1 unless it is 95%% sure that this load is held"),
 )
 

@@ -31,6 +31,12 @@ MORE_TIMES, MOST_TOKENS = 8, 2048
 BUSY_TRIES = 3
 """Requests that a server may refuse for there being too many, before the run gives up."""
 _TOO_MANY = 429
+_TIMEOUTS = {
+    Outcome.TIMEOUT_FIRST_BYTE: "--first-byte-timeout",
+    Outcome.TIMEOUT_TOTAL: "--timeout",
+    Outcome.TIMEOUT_IDLE: "--idle-timeout",
+}
+"""The flag that sets each limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +331,10 @@ def diagnose(
                 f"{_proxy_hint(url)}"
             )
         case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
-            return f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet?"
+            return (
+                f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet, and is "
+                f"{_TIMEOUTS[outcome]} long enough?"
+            )
         case Outcome.INTERRUPTED:
             return (
                 f"{url} did not answer the probe in time: {what_came(record)}. Is its model loaded yet, and is it the "

@@ -203,6 +203,7 @@ MISTAKES = [
     ("run --url http://h --mode ramp", "write --mode rate --ramp 1..50:10m"),
     ("run --url http://h --slo 'p99<500ms'", "p99 of which number? Write for example ttft:p99<500ms"),
     ("run --url http://h:99999", "the port must be a number from 0 to 65535"),
+    ("run --url http://h:1,http://h:2", "; for several servers repeat --url"),
     ("tasks", "name an action, for example ls"),
     ("completion", "name a shell: bash, zsh, fish or tcsh"),
     ("run --url http://h --duration 1h30m", "write one number with one unit"),

@@ -75,7 +75,18 @@ def test_a_reply_without_an_end_says_how_far_it_came(came: dict[str, Any], how_f
     fields: dict[str, Any] = {"status": 200, "bytes_received": 1234, "first_byte_ns": START_NS, **came}
     record = made_record(0, outcome=Outcome.TIMEOUT_IDLE, error="said", **fields)
     sentence = diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
-    assert sentence == f"{URL} did not answer in time (said): {how_far}. Is its model loaded yet?"
+    assert sentence == (
+        f"{URL} did not answer in time (said): {how_far}. Is its model loaded yet, and is --idle-timeout long enough?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "flag"),
+    [(Outcome.TIMEOUT_FIRST_BYTE, "--first-byte-timeout"), (Outcome.TIMEOUT_TOTAL, "--timeout")],
+)
+def test_a_limit_of_time_that_ends_the_probe_is_named_by_its_flag(outcome: Outcome, flag: str) -> None:
+    record = made_record(0, outcome=outcome, error="said", chunks_ms=())
+    assert f"and is {flag} long enough?" in diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RESET, Outcome.TRUNCATED])

@@ -23,6 +23,7 @@ from bench.errors import UsageError
 from bench.metrics.objectives import parse
 from bench.report import text
 from bench.results.plan import PlanContent
+from tests.support.changed import replace as changed
 from tests.support.planned_server import HOURS, stretches
 
 SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
@@ -91,6 +92,11 @@ def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     assert (plan.replicas, plan.interval, plan.headroom, plan.lost) == (None, [2, 2], None, None)
     assert [hour.breaks for hour in plan.hours] == ["no", "no", "yes", "no"]
     assert plan.breaks_first_s == 50_400
+    assert "Raise --replicas, or relax an objective" in " ".join(text.render(plan_document(plan)).split())
+    unsure = [changed(hour, breaks="perhaps") for hour in plan.hours]
+    said = " ".join(text.render(plan_document(changed(plan, hours=unsure))).split())
+    assert f"Nor do they surely hold {min(hour.rate for hour in unsure):g}/s, so more may not help: relax" in said
+    assert "Raise --replicas" not in said
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,21 @@ def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
     assert "Its numbers cannot be read." not in user.get("/tasks/good").text
 
 
+def test_the_list_shows_that_a_run_was_stopped_beside_its_verdict(user: TestClient, console: Console) -> None:
+    made_run(console.folder.path, "cut", stop_reason="interrupted")
+    seen = '<span class="state stopped">stopped</span> <span class="verdict valid">VALID</span>'
+    assert seen in user.get("/").text
+
+
+def test_the_list_shows_the_latency_that_whole_replies_have(user: TestClient, console: Console) -> None:
+    path = made_run(console.folder.path, "whole") / "summary.json"
+    summary = orjson.loads(path.read_bytes())
+    summary["latency"]["ttft_ms"] |= {"p50": None, "p99": None}
+    path.write_bytes(orjson.dumps(summary))
+    assert "/ 500" in user.get("/").text
+    assert "TTFT –" not in user.get("/").text
+
+
 def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: TestClient, console: Console) -> None:
     made_run(console.folder.path, "good")
     assert '<span class="verdict valid">VALID</span>' in user.get("/tasks/good").text
@@ -244,6 +259,7 @@ def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: Te
         '<span class="verdict valid">VALID</span><span class="sub">100 requests, 1 failed: median can be given, no P90'
     )
     assert reach in user.get("/").text
+    assert "TTFT 50 / 100" in user.get("/").text
     assert user.get("/api/tasks/good").json()["verdict_headline"] == console.task("good").verdict_headline
 
 

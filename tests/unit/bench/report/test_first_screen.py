@@ -51,6 +51,22 @@ def test_a_first_screen_has_24_lines_at_80_columns() -> None:
         assert str(objective.text).replace("<", "&lt;") in run_page(summary)
 
 
+def test_a_model_that_reasons_has_the_time_to_its_answer_too() -> None:
+    reasoning, plain = (
+        made_summary([made_record(i, sent_ms=i * 90.0, chunks_ms=(50.0, 70.0, 90.0), kinds=kinds) for i in range(60)])
+        for kinds in ("ttc", "ccc")
+    )
+    (row,) = [line for line in first_lines(reasoning) if line.startswith("TTFO (ms)")]
+    assert row.split()[2] == "90"
+    assert "TTFO" not in " ".join(first_lines(plain))
+
+
+def test_the_statistic_of_an_objective_that_names_none_is_told() -> None:
+    lines = first_lines(many(objectives=parse(["ttft<90ms", "ttft:p50<90ms", "error_rate<50%"])))
+    rows = [re.split(r" {2,}", line)[:2] for line in lines if "<" in line]
+    assert rows == [["ttft<90ms", "p99 56 ms"], ["ttft:p50<90ms", "53 ms"], ["error_rate<50%", "0%"]]
+
+
 def test_missed_objectives_stand_first() -> None:
     lines = first_lines(many(objectives=parse(["ttft:p50<90ms", "ttft:mean<5ms"])))
     (first, second) = [line for line in lines if line.startswith("ttft:")]

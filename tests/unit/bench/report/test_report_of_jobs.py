@@ -49,6 +49,13 @@ def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
         assert page.count(title) >= 2, "a table and a chart"
 
 
+def test_jobs_of_one_request_are_no_rows_of_the_first_screen() -> None:
+    summary = summary_of_jobs()
+    assert "Jobs/h  " in run_text(summary)
+    summary["jobs"]["steps"]["max"] = 1
+    assert "Jobs/h  " not in run_text(summary)
+
+
 def test_a_run_without_jobs_says_nothing_of_them() -> None:
     assert "jobs" not in golden_summary()
     assert jobs.rows(typed_summary(golden_summary())) == []
