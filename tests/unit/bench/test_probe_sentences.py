@@ -86,7 +86,9 @@ def test_a_reply_without_an_end_says_how_far_it_came(came: dict[str, Any], how_f
 )
 def test_a_limit_of_time_that_ends_the_probe_is_named_by_its_flag(outcome: Outcome, flag: str) -> None:
     record = made_record(0, outcome=outcome, error="said", chunks_ms=())
-    assert f"and is {flag} long enough?" in diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
+    sentence = diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence is not None
+    assert f"and is {flag} long enough?" in sentence
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RESET, Outcome.TRUNCATED])

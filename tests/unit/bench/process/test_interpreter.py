@@ -97,4 +97,4 @@ def test_ctrl_c_while_the_process_is_set_up_is_one_sentence(
 ) -> None:
     monkeypatch.setattr(cli, "set_up", _ctrl_c)
     assert cli.main() == 130
-    assert capsys.readouterr().err == "error: interrupted before the load began: nothing was measured\n"
+    assert capsys.readouterr().err == "error: interrupted\n"
