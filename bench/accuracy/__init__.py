@@ -16,17 +16,3 @@
 
 `bench/calibrate/` drives runs with it.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from bench.lazy_exports import lazy_exports
-
-if TYPE_CHECKING:
-    from bench.accuracy.compare import certify
-
-__all__ = ["certify"]
-
-# Only where there is a ledger: most runs have none.
-__getattr__ = lazy_exports(__name__, {"certify": "bench.accuracy.compare"})

@@ -143,14 +143,7 @@ def in_ms(jobs: Jobs) -> dict[str, float]:
 
 def _rows(found: Mapping[str, float], true: Mapping[str, float]) -> list[NumberRow]:
     return [
-        number_error(
-            METRIC,
-            stat,
-            "ms",
-            measured=found[stat],
-            true=true[stat],
-            spread=true["p99"] - true["p50"],
-        )
+        number_error(METRIC, stat, "ms", measured=found[stat], true=true[stat], spread=true["p99"] - true["p50"])
         for stat in STATS
         if stat in true and stat in found
     ]

@@ -16,12 +16,7 @@ from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.distribution import EXACT, Distribution
 from bench.accuracy.join import HTTP, SPEECH, Pair, text_tokens
 from bench.accuracy.known_mistakes import mistaken_values
-from bench.accuracy.truth import (
-    TEXT,
-    stamped_values,
-    true_values,
-    was_served,
-)
+from bench.accuracy.truth import TEXT, stamped_values, true_values, was_served
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.records import Outcome, RequestRecord
 from bench.results.certificate import METRICS, RequestError

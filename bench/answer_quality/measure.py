@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.answer_quality.options import Plan
 from bench.answer_quality.stored import PAGE, QUALITY, read, write
@@ -13,7 +12,6 @@ from bench.answers.compared import Compared, Rules, ThreePhases, compare
 from bench.answers.cross_talk import cross_talk
 from bench.answers.examples import examples
 from bench.answers.probe_set import KeptAnswers, read_answers, read_probes
-from bench.config import RunConfig
 from bench.errors import Exit, UsageError
 from bench.evaluate import Result
 from bench.results.base import rounded
@@ -129,7 +127,7 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
             schema=SCHEMA,
             **files.stamp(),
             command=public_command(series.command),
-            config=_public(plan.loaded),
+            config=plan.loaded.public(),
             ended=ended,
             exit=int(status),
             strict=plan.strict,
@@ -148,10 +146,6 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
             notes=_notes(plan, made),
         )
     )
-
-
-def _public(config: RunConfig) -> dict[str, Any]:
-    return config.public()
 
 
 def exit_of(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, talk: QualityCrossTalk | None) -> Exit:

@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.documents.document import (
-    Column,
-    Finding,
-    Findings,
-    Level,
-    Row,
-    Section,
-    Table,
-    TwoTexts,
-)
+from bench.documents.document import Column, Finding, Findings, Level, Row, Section, Table, TwoTexts
 from bench.documents.formatting import share
 from bench.results.answers import CheckedAnswers, WrongAnswer
 from bench.results.summary import RunSummary

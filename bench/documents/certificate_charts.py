@@ -88,10 +88,7 @@ def _qq(found: TrueAndMeasured, metric: str, title: str) -> Chart:
         panels=(
             Panel(
                 "measured, ms",
-                (
-                    Line("measured", [None, *measured, None]),
-                    Line("true", x, tone="quiet", dashed=True),
-                ),
+                (Line("measured", [None, *measured, None]), Line("true", x, tone="quiet", dashed=True)),
                 from_zero=False,
             ),
         ),

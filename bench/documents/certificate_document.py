@@ -205,10 +205,7 @@ def _stats(rows: Iterable[Mapping[str, object]]) -> list[str]:
 
 def _columns(stats: Sequence[str]) -> tuple[Column, ...]:
     names = (f"{STATS[stat][:1].upper()}{STATS[stat][1:]}" for stat in stats)
-    return (
-        Column("Metric"),
-        *(Column(name, drop=_DROP.get(stat, 0)) for name, stat in zip(names, stats, strict=True)),
-    )
+    return (Column("Metric"), *(Column(name, drop=_DROP.get(stat, 0)) for name, stat in zip(names, stats, strict=True)))
 
 
 def _error(row: NumberRow | None) -> Cell:

@@ -170,10 +170,7 @@ def _variations(content: ComparisonResult) -> Iterator[Block]:
     if not rows:
         yield Paragraph("Configuration, versions, machine and server are the same.", half=True)
         return
-    columns = (
-        Column("What differs"),
-        *(Column(side.name, left=True, wrap=True) for side in content.sides),
-    )
+    columns = (Column("What differs"), *(Column(side.name, left=True, wrap=True) for side in content.sides))
     cells = tuple(Row(Cell(row.name, meaning=row.group), *row.values) for row in rows)
     yield Table("What differs", columns, cells, half=len(content.sides) <= _BESIDE)
 

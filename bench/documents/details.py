@@ -96,13 +96,7 @@ def counts(summary: RunSummary) -> list[Fact]:
         rows.append(Fact("Warm-up", number(row.warmup.requests), meaning))
     failures = summary.latency_of_failures_ms
     if failures.n:
-        rows.append(
-            Fact(
-                "Time until failure",
-                _of(failures, "p50", "max"),
-                "No latency includes it.",
-            )
-        )
+        rows.append(Fact("Time until failure", _of(failures, "p50", "max"), "No latency includes it."))
     stalls = summary.stalls
     if stalls.stalls:
         found = f"{stalls.stalls:,} in {requests_text(stalls.requests)}, longest {number(stalls.max_ms)} ms"
@@ -194,13 +188,7 @@ def client(summary: RunSummary) -> list[Fact]:
         found = f"average {share(row.cpu.mean)} · max {share(row.cpu.max)}"
         rows.append(Fact("Processor", found, f"Over 90% in {share(row.cpu.seconds_over_90)} of the seconds."))
     if row.run_queue is not None:
-        rows.append(
-            Fact(
-                "Waited for a processor",
-                share(row.run_queue.mean),
-                "Ready to run, but waiting.",
-            )
-        )
+        rows.append(Fact("Waited for a processor", share(row.run_queue.mean), "Ready to run, but waiting."))
     if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:

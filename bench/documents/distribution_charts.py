@@ -12,6 +12,7 @@ from bench.documents import packing
 from bench.documents.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
 from bench.documents.formatting import number
 from bench.documents.time_charts import RunNumbers, over_time
+from bench.metrics.catalog import METRICS
 from bench.metrics.step_histograms import PER_OCTAVE, lower_border
 
 _BARS, _ROWS = 48, 24
@@ -61,11 +62,12 @@ def _bounds(counts: packing.Histogram) -> tuple[int, int]:
     return max(first - room // 2, 1), last + (room + 1) // 2
 
 
-def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) -> Chart | None:
-    """A histogram and the share that is at least as fast, over a logarithmic axis."""
+def distribution(run: RunNumbers, name: str, of: str = "the requests") -> Chart | None:
+    """Of a metric by its name: a histogram and the share that is at least as fast, over a logarithmic axis."""
     if run.page is None:
         return None
-    counts = packing.whole(run.page.histograms[metric])
+    metric = METRICS[name]
+    counts = packing.whole(run.page.histograms[metric.key])
     total = sum(counts.values())
     first, last = _bounds(counts) if counts else (1, 1 + _LEAST_BINS)
     group = math.ceil((last - first) / _BARS)
@@ -86,8 +88,8 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
         return [n / total * 100 if total else None for n in values]
 
     return Chart(
-        key=key,
-        title=title,
+        key=f"{name}_distribution",
+        title=f"Distribution of {metric.title}",
         meaning=f"Share of {of} in each interval, and the cumulative share. Bins are at most 2% wide.",
         x_title="ms, logarithmic",
         x=[k + 0.5 for k in range(bars)],
@@ -99,23 +101,8 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
             Panel("%", (Line("share", shares(amounts), "bars"),)),
             Panel("% at most", (Line("at most", shares(below), "steps", "second", unit="%"),)),
         ),
-        recompute={"kind": "distribution", "metric": metric, "first": first, "group": group, "bars": bars},
+        recompute={"kind": "distribution", "metric": metric.key, "first": first, "group": group, "bars": bars},
     )
-
-
-def ttft_distribution(run: RunNumbers) -> Chart | None:
-    """TTFT, histogram and CDF."""
-    return distribution(run, "ttft_ms", "ttft_distribution", "Distribution of TTFT", "the requests")
-
-
-def tpot_distribution(run: RunNumbers) -> Chart | None:
-    """TPOT, histogram and CDF."""
-    return distribution(run, "tpot_ms", "tpot_distribution", "Distribution of TPOT", "the requests")
-
-
-def itl_distribution(run: RunNumbers) -> Chart | None:
-    """ITL, histogram and CDF."""
-    return distribution(run, "itl_ms", "itl_distribution", "Distribution of ITL", "the tokens")
 
 
 def ttft_heat_map(run: RunNumbers) -> Chart | None:

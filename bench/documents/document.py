@@ -263,8 +263,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """The answer in a line: `status` in the colour of its tone, then `rest`. `missed` and `meaning` are for a page, which
-    begins with `missed`, in the colour of what is bad."""
+    """The answer in a line: `status` in the colour of its tone, then `rest`. `meaning` is for a page, and so are `missed` and
+    `held`: the page begins with what became of the objectives, and is in the colour of what is bad if one is missed."""
 
     status: str
     rest: str
@@ -274,6 +274,8 @@ class Banner:
     more: str = ""
     """Where more is said about the reasons."""
     missed: str = ""
+    held: str = ""
+    held_tone: Tone = "good"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,9 +105,19 @@ def banner(summary: RunSummary) -> tuple[Banner, ...]:
     reasons = [Reason(failure) for failure in details.failures(summary)]
     reasons += [Reason(text, advice) for text, advice in zip(verdict.reasons, advice_of(verdict), strict=True)]
     more = f"Causes and remedies: {TROUBLESHOOTING}" if reasons else ""
-    n = 0 if summary.slo.held is None else sum(not objective.held for objective in summary.slo.objectives)
-    missed = f"{n} objectives missed" if n > 1 else "objective missed" if n else ""
-    return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more, missed),)
+    objectives = () if summary.slo.held is None else summary.slo.objectives
+    missed = _how_many(sum(not objective.held for objective in objectives), "missed")
+    held: str = ""
+    held_tone: Tone = "good"
+    if not missed and verdict.status in (Status.VALID, Status.SUSPECT):
+        held = _how_many(len(objectives), "held")
+        if held and any(map(details.uncertainty, objectives)):
+            held, held_tone = f"{held}, not shown", "warn"
+    return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more, missed, held, held_tone),)
+
+
+def _how_many(objectives: int, became: str) -> str:
+    return f"{objectives} objectives {became}" if objectives > 1 else f"objective {became}" if objectives else ""
 
 
 def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
@@ -329,8 +339,10 @@ def _next(summary: RunSummary) -> list[Block]:
 
 
 def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
-    if summary.slo.held is False:
-        text = "(same flags) finds a load that keeps the objectives"
+    """Where the objectives break; of objectives that are held, but not for sure, a longer run tells more."""
+    held, objectives = summary.slo.held, summary.slo.objectives
+    if held is False or (held and objectives and not any(map(details.uncertainty, objectives))):
+        text = f"(same flags) finds {'the largest' if held else 'a'} load that keeps the objectives"
         yield Finding(text, command="python -m bench search")
 
 

@@ -88,7 +88,7 @@ def _steps(profile: Profile) -> Iterator[Block]:
     )
     if decode:
         note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
-    columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
+    columns = (Column("Coefficient"), Column("For", left=True), Column("Fitted", "us"), Column("95% interval", "us"))
     yield Table("Coefficients", columns, tuple(Row(*row) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in limits.by_name().items()), half=True)
     yield _residual_table(fit.residuals)
@@ -141,7 +141,7 @@ def _runs(runs: Sequence[RunOfProfile]) -> Facts:
 
 def _tile(replay: Replay, key: str) -> Tile:
     row = next((row for row in replay.numbers if (row.number, row.quantile) == (key, "p50")), None)
-    value = NOTHING if row is None or row.off is None else f"{row.off:+.1%}"
+    value = NOTHING if row is None or row.off is None else f"{row.off:+,.1%}"
     beside = "" if row is None else f"{number(row.measured)} measured, {number(row.replayed)} replayed, ms"
     return Tile(f"{TITLES[key]} p50 of {replay.name}, held out", value, "", beside)
 
@@ -166,7 +166,9 @@ def _sizes(one: Residuals) -> str:
 
 
 def _residual_table(bins: Sequence[Residuals]) -> Table:
-    rows = (Row(_sizes(one), f"{one.rows:,}", f"{one.p10:+.1%}", f"{one.p50:+.1%}", f"{one.p90:+.1%}") for one in bins)
+    rows = (
+        Row(_sizes(one), f"{one.rows:,}", f"{one.p10:+,.1%}", f"{one.p50:+,.1%}", f"{one.p90:+,.1%}") for one in bins
+    )
     columns = tuple(map(Column, ("Decodes in a step", "Rows", "p10", "p50", "p90")))
     return Table("Measured less fitted", columns, tuple(rows), half=True)
 
@@ -191,7 +193,7 @@ def _replay(place: int, replay: Replay) -> Iterator[Block]:
     quantiles = list(dict.fromkeys(row.quantile for row in replay.numbers))
     cells: dict[str, list[Cell]] = {}
     for row in replay.numbers:
-        off = NOTHING if row.off is None else f"{row.off:+.1%}"
+        off = NOTHING if row.off is None else f"{row.off:+,.1%}"
         cells.setdefault(TITLES[row.number], []).append(Cell(off, below=(number(row.measured), number(row.replayed))))
     rows = tuple(Row(Cell(title, unit="ms"), *of) for title, of in cells.items())
     columns = (Column("Replayed less measured"), *map(Column, quantiles))
@@ -217,7 +219,7 @@ def cdf(key: str, curve: ReplayedCurve) -> Chart:
         x=x,
         x_span=(x[0] - room, x[-1] + room),
         x_names=[f"{number(value)} ms" for value in values],
-        ticks=tuple((math.log10(value), f"{value:g}") for value in round_values(values[0], values[-1], 7)),
+        ticks=tuple((math.log10(value), number(value)) for value in round_values(values[0], values[-1], 7)),
         step=0,
         panels=(Panel("% of the values", lines),),
     )

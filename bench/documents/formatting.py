@@ -66,14 +66,21 @@ def share(value: float | None) -> str:
     return f"{percent:.0f}%" if percent == int(percent) else f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
 
 
-def si(value: float | None, unit: str = "") -> str:
-    """A number with a prefix: 12.3 k, 4.56 M. For amounts such as bytes."""
+def si(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """A number with a prefix: 12.3 k, 4.56 M. For amounts such as bytes, and for marks of axes."""
     if value is None:
         return NOTHING
-    for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= 0.9995 * limit:  # With three digits, 999,600 are 1 M and not 1e+03 k.
-            return f"{plain(value / limit, 3)} {prefix}{unit}"
-    return f"{plain(value, 3)} {unit}".rstrip()
+    size = abs(float(f"{value:.{digits}g}"))  # Rounded first: 999,600 are 1 M and not 1,000 k.
+    scales = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1e-3, ""), (1e-6, "µ"), (0.0, "n"))
+    prefix, scale = next((prefix, limit or 1e-9) for limit, prefix in scales if size >= limit)
+    if not prefix or not size:
+        return f"{plain(value, digits)} {unit}".rstrip()
+    return f"{plain(value / scale, digits)} {prefix}{unit}"
+
+
+def mark(value: float, largest: float) -> str:
+    """A mark of an axis, by its largest: it has room for 9 characters. Round values need no more digits than they have."""
+    return plain(value, 9) if 1e-3 <= largest < 1e6 else si(value, digits=9)
 
 
 def seconds(value: float | None) -> str:

@@ -58,7 +58,8 @@ def _latency(stats: Metric | Printed | None, ours: Metric | Printed) -> Cell:
     if stats is None:
         return Cell(formatting.NOTHING)
     mean, p50, p99 = (_statistic(stats, stat) for stat in ("mean", "p50", "p99"))
-    return Cell(p50, "apart" if _furthest(stats, ours) >= APART else "", (mean, p99))
+    furthest = max(_away(stats.of(stat), ours.of(stat)) for stat in ("mean", "p50", "p99"))
+    return Cell(p50, "apart" if furthest >= APART else "", (mean, p99))
 
 
 def _rate(value: float | None, ours: float | None) -> Cell:
@@ -74,7 +75,3 @@ def _away(value: float | None, ours: float | None) -> float:
     if value is None or ours is None or value == ours:
         return 0.0
     return abs(value - ours) / abs(ours) if ours else 1.0
-
-
-def _furthest(printed: Metric | Printed, ours: Metric | Printed) -> float:
-    return max(_away(printed.of(stat), ours.of(stat)) for stat in ("mean", "p50", "p99"))

@@ -8,6 +8,7 @@ from bench.documents.charts import Line, Panel, categories
 from bench.documents.document import (
     Banner,
     Block,
+    Cell,
     ChartBlock,
     Column,
     Document,
@@ -22,7 +23,7 @@ from bench.documents.document import (
     command_block,
     findings,
 )
-from bench.documents.formatting import NOTHING, measured, number
+from bench.documents.formatting import NOTHING, measured, number, share
 from bench.metrics.catalog import METRICS
 from bench.results.plan import PlanContent, SearchedRate
 
@@ -46,7 +47,7 @@ def plan_document(content: PlanContent) -> Document:
         Section("The day", tuple(_day(content)), level=Level.USUAL),
         Section("", (command_block(content.command),)),
     )
-    looked = f"{content.least} to {content.most} replicas"
+    looked = f"{content.least:,} to {content.most:,} replicas"
     router = (content.router or "").replace("_", " ")
     subtitle = looked if content.search is not None else f"{router} · {looked} · {content.draws} draws"
     server = "a server that was searched" if content.search is not None else content.server or "a fitted server"
@@ -61,9 +62,9 @@ def _banner(content: PlanContent) -> Banner:
             "No number of replicas holds the objectives", f": a request alone on a replica breaks {which}", "bad"
         )
     if content.replicas is None:
-        rest = f": {content.most} are too few at the busiest hour. Raise --replicas, or relax an objective"
+        rest = f": {content.most:,} are too few at the busiest hour. Raise --replicas, or relax an objective"
         return Banner("No number of replicas in the range holds the objectives", rest, "bad")
-    found = f"{content.replicas} replica{'' if content.replicas == 1 else 's'}"
+    found = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
     cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"
     if not content.known:
         return Banner("Not known", f": {found} in the simulation{cost}, but the fit has not seen such a load", "warn")
@@ -92,8 +93,8 @@ def _answers(content: PlanContent) -> Facts:
         rows.append(Fact(f"Breaks first with {fewer}", _breaks_first(content)))
     if content.lost is not None:
         low, high = content.lost.interval
-        lost = f"{content.lost.requests_lost:.0f} requests fail ({low:.0f} to {high:.0f})"
-        holds = f"the others hold the busiest hour in {content.lost.holds:.0%} of the draws"
+        lost = f"{content.lost.requests_lost:,.0f} requests fail ({low:,.0f} to {high:,.0f})"
+        holds = f"the others hold the busiest hour in {share(content.lost.holds)} of the draws"
         rows.append(Fact("A replica dies", f"{lost}; {holds}"))
     rows += _costs(content)
     return Facts("What it says", tuple(rows), level=Level.FIRST)
@@ -132,16 +133,16 @@ def _costs(content: PlanContent) -> Iterator[Fact]:
     if scaling.late_breaks is not None:
         yield Fact(
             "Scaled late",
-            f"{scaling.late_breaks:.0%} of the requests break a limit",
+            f"{share(scaling.late_breaks)} of the requests break a limit",
             "in the hour that starts the most replicas, from its beginning until they have just started",
         )
 
 
 def _range(content: PlanContent, low: float, high: float) -> str:
-    most = f"over {content.most}" if high > content.most else f"{high:.0f}"
+    most = f"over {content.most:,}" if high > content.most else f"{high:,.0f}"
     if low == high:
         return most
-    return f"{low:.0f} to {most}"
+    return f"{low:,.0f} to {most}"
 
 
 def _unit(objective: str) -> str:
@@ -153,10 +154,10 @@ def _unit(objective: str) -> str:
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
-            one.objective,
+            Cell(one.objective, code=True),
             measured(one.value, _unit(one.objective)),
             NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
-            f"{one.holds:.0%}",
+            share(one.holds),
         )
         for one in content.at_peak
     )
@@ -197,4 +198,6 @@ def clock(seconds: float) -> str:
 
 
 def _money(value: float) -> str:
+    if value < 0.01:
+        return f"${number(value)}"
     return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"

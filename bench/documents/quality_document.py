@@ -234,7 +234,7 @@ def _kinds(content: QualityContent) -> Table:
         Column("Right answers"), Column("Probes"), Column("Alone"), Column("Under load"), Column("Answers under load"),
     )  # fmt: skip
     rows = tuple(
-        Row(row.kind, str(row.probes), share(row.alone), share(row.loaded), str(row.loaded_answers))
+        Row(row.kind, f"{row.probes:,}", share(row.alone), share(row.loaded), f"{row.loaded_answers:,}")
         for row in content.kinds
     )
     return Table("By kind of probe", columns, rows)
@@ -245,7 +245,7 @@ def _runs(content: QualityContent) -> Table:
         Column("Run"), Column("Verdict", left=True), Column("Answers"), Column("Not answered"),
     )  # fmt: skip
     rows = tuple(
-        Row(Cell(_NAMES[row.phase], href=f"{row.name}/report.html"), row.status, str(row.answers), str(row.failed))
+        Row(Cell(_NAMES[row.phase], href=f"{row.name}/report.html"), row.status, f"{row.answers:,}", f"{row.failed:,}")
         for row in content.runs
     )
     return Table("The three runs", columns, rows)

@@ -6,6 +6,7 @@ A new chart is a function from the numbers of a run to a Chart, and a line in CH
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bench.documents import (
     distribution_charts,
@@ -35,9 +36,9 @@ CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "server_tokens": server_charts.tokens,
     "gpu": server_charts.gpu,
     "ttft_heat_map": distribution_charts.ttft_heat_map,
-    "ttft_distribution": distribution_charts.ttft_distribution,
-    "tpot_distribution": distribution_charts.tpot_distribution,
-    "itl_distribution": distribution_charts.itl_distribution,
+    "ttft_distribution": partial(distribution_charts.distribution, name="ttft"),
+    "tpot_distribution": partial(distribution_charts.distribution, name="tpot"),
+    "itl_distribution": partial(distribution_charts.distribution, name="itl", of="the tokens"),
     "response_time_intervals": distribution_charts.response_time_intervals,
     "response_time_quantiles": distribution_charts.response_time_quantiles,
     "status_codes": distribution_charts.status_codes,

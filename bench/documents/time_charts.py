@@ -104,11 +104,7 @@ def _rates(run: RunNumbers, amounts: Sequence[float]) -> list[float]:
 
 
 def _quantile_lines(rows: QuantilesOverTime) -> tuple[Line, ...]:
-    return (
-        Line("median", rows.p50),
-        Line("P90", rows.p90, tone="third"),
-        Line("P99", rows.p99, tone="second"),
-    )
+    return (Line("median", rows.p50), Line("P90", rows.p90, tone="third"), Line("P99", rows.p99, tone="second"))
 
 
 def requests_per_s(run: RunNumbers) -> Chart:

@@ -23,7 +23,7 @@ from bench.documents.document import (
 )
 from bench.documents.document import Tone as WordTone
 from bench.documents.formatting import NOTHING, number
-from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
+from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
 _PLACES = (
@@ -250,14 +250,10 @@ def _race(content: TuneContent) -> Chart | None:
     return Chart(
         key="race", title="The race", meaning="A line for each arm, in the order of the table. A bar is one turn.",
         x_title="minutes", x=[span[0] for span in spans], x_span=(0, at / 60),
-        x_names=[_turn_name(content, turn) for turn in content.turns],
+        x_names=[f"round {turn.round}: {content.arms[turn.arm].name}" for turn in content.turns],
         ticks=tuple((k * step, f"{k * step:g}") for k in range(int(at / 60 / step) + 1)), step=0,
         panels=(Panel("arms", tuple(lines), rows=len(content.arms)),), hover="rows", wide=True,
     )  # fmt: skip
-
-
-def _turn_name(content: TuneContent, turn: TuneTurn) -> str:
-    return f"round {turn.round}: {content.arms[turn.arm].name}"
 
 
 def _rounds(content: TuneContent) -> Chart | None:
@@ -316,7 +312,8 @@ def _percent(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+,.{_decimals(value)}f}%"
+    decimals = _decimals(value)
+    return f"{round(100 * value, decimals) + 0.0:+,.{decimals}f}%"
 
 
 def _decimals(value: float) -> int:

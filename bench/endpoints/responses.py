@@ -86,12 +86,7 @@ class Responses(Endpoint):
             for name in ("stream", "background"):
                 body.pop(name, None)
         asked = body.get("max_output_tokens")
-        return Encoded(
-            body=orjson.dumps(body),
-            stream=stream,
-            output_tokens_asked=asked_tokens(asked),
-            model=own_model,
-        )
+        return Encoded(body=orjson.dumps(body), stream=stream, output_tokens_asked=asked_tokens(asked), model=own_model)
 
     def event_reader(self, options: ReadOptions) -> ResponsesReader:
         return ResponsesReader(options)

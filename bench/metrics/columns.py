@@ -12,12 +12,7 @@ import numpy as np
 from bench.clock import NS_PER_MS
 from bench.metrics.arrays import in_order, view
 from bench.metrics.catalog import REQUEST_METRICS
-from bench.metrics.request_metrics import (
-    input_tokens,
-    output_tokens,
-    send_lateness_ms,
-    time_until_failure_ms,
-)
+from bench.metrics.request_metrics import input_tokens, output_tokens, send_lateness_ms, time_until_failure_ms
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import DROPPED, OUTCOMES, Floats, Ints, Mask, RecordTable
 

@@ -75,10 +75,6 @@ def _first_token_ns(table: RecordTable) -> Ints:
     return table.token_chunks.first(table.token_chunks.ns)
 
 
-def _last_token_ns(table: RecordTable) -> Ints:
-    return table.token_chunks.last(table.token_chunks.ns)
-
-
 def first_output(table: RecordTable) -> Ints:
     """Where the first token chunk that is not reasoning is among all chunks of the table; -1 without one."""
     chunks = table.token_chunks
@@ -153,7 +149,7 @@ def tpot_ms(table: RecordTable) -> Floats:
     tokens = tokens_after_first_chunk(table)
     rows = table.ok & (table.token_chunks.counts > 1) & (tokens > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        each = (_last_token_ns(table) - _first_token_ns(table)) / tokens / NS_PER_MS
+        each = (table.token_chunks.last(table.token_chunks.ns) - _first_token_ns(table)) / tokens / NS_PER_MS
     return np.where(rows, each, np.nan)
 
 

@@ -30,8 +30,8 @@ from promptset import recipes
 from promptset.audio import DEFAULT as DEFAULT_AUDIO
 
 if TYPE_CHECKING:
-    from bench.dispatch import Sending
     from bench.dispatch.interface import Dispatcher
+    from bench.dispatch.sending import Sending
     from bench.modes.settings import Settings
     from bench.schedule.changing import RateChange
     from bench.sources.interface import Source, SourceSpec

@@ -258,7 +258,8 @@ class Sessions(UsersMode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a session; or of the share's arrivals."""
-        from bench.dispatch import SessionArrivals, SessionUsers
+        from bench.dispatch.session_arrivals import SessionArrivals
+        from bench.dispatch.session_users import SessionUsers
         from bench.workload.turns import Conversations, History
 
         conversations = Conversations(

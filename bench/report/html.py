@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from bench.documents.document import Block, ChartBlock, Document, Findings, Period, Section, Table, Tiles
+from bench.documents.document import Block, ChartBlock, Document, Findings, Period, Table, Tiles
 from bench.report.page import chart_view, page
 
 
@@ -51,12 +51,12 @@ class SectionView:
 
 def render(document: Document) -> str:
     """The page of a document."""
-    sections = [_section(section) for section in document.sections if section.blocks]
+    sections = [
+        SectionView(section.title, section.subtitle, section.folded, tuple(_groups(section.blocks)))
+        for section in document.sections
+        if section.blocks
+    ]
     return page(document=document, sections=sections)
-
-
-def _section(section: Section) -> SectionView:
-    return SectionView(section.title, section.subtitle, section.folded, tuple(_groups(section.blocks)))
 
 
 def _kind(block: Block) -> str:

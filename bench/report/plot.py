@@ -14,7 +14,7 @@ from html import escape
 from itertools import pairwise
 
 from bench.documents.charts import FEW, Chart, Line, Panel, round_step
-from bench.documents.formatting import plain, si
+from bench.documents.formatting import mark, si
 from bench.report import heat_map
 
 WIDTH, HEIGHT = 10_000, 1_000
@@ -75,8 +75,8 @@ def draw(chart: Chart, panel: Panel) -> Plot:
     axis = _axis(panel, [v for line in drawn for v in line.values if v is not None])
     grid = "".join(f'<path class="grid" d="M0 {axis.y(v)}H{WIDTH}"/>' for v in axis.marks)
     shapes = "".join(_groups(chart, panel, axis))
-    # Round values need no more digits than they have.
-    ticks = tuple(Tick(_short(axis.share(v) * 100), si(v) if panel.si else plain(v, 9)) for v in axis.marks)
+    largest = max(map(abs, axis.marks))
+    ticks = tuple(Tick(_short(axis.share(v) * 100), si(v) if panel.si else mark(v, largest)) for v in axis.marks)
     return Plot(_svg(chart, label, grid + shapes), ticks, axis.top, axis.bottom)
 
 

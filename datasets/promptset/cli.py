@@ -84,17 +84,6 @@ class _Parser(argparse.ArgumentParser):
         raise SpecError(message)
 
 
-class _Renamed(argparse.Action):
-    """The old name of --repeated-text."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
-    ) -> None:
-        note = "--repeat is called --repeated-text now; the next release does not know the old name"
-        print(f"{parser.prog}: note: {note}", file=sys.stderr)
-        setattr(namespace, self.dest, values)
-
-
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset") -> int:
     """Runs the command. Returns the exit status: 0 success, 2 wrong usage, 130 interrupted (then no file is written)."""
     parser = _parser(prog)
@@ -181,7 +170,6 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         default="0",
         help="share of a prompt that repeats its own earlier text (default: 0)",
     )
-    add("--repeat", dest="repeat", action=_Renamed, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     add("--prefix", metavar="SPEC", help="shared prefixes, such as tokens=512,groups=4 (default: none)")
     add("--gaps", metavar="DIST", help="times between requests; each row then says when to send it (default: none)")
     add("--turns", metavar="DIST", help="make sessions with this many turns; each turn adds --input-tokens")

@@ -23,11 +23,7 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> tuple[tuple[st
     if origin is None or not ("*" in allowed or origin in allowed):
         return ()
     # The origin itself, never "*": a browser that sends credentials accepts nothing else.
-    return (
-        ("access-control-allow-origin", origin),
-        ("access-control-expose-headers", _EXPOSED),
-        ("vary", "Origin"),
-    )
+    return (("access-control-allow-origin", origin), ("access-control-expose-headers", _EXPOSED), ("vary", "Origin"))
 
 
 class Cors:

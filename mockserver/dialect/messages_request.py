@@ -73,11 +73,7 @@ def parse_prompt(row: Row) -> RequestParams:
         messages += _message(message, f"messages.{i}")
     if all(message["role"] == "system" for message in messages):
         _wrong("messages", "at least one message is required")
-    return RequestParams(
-        stream=False,
-        messages=messages,
-        tools=_tools(row.get("tools")),
-    )
+    return RequestParams(stream=False, messages=messages, tools=_tools(row.get("tools")))
 
 
 def _wrong(where: str, what: str) -> NoReturn:

@@ -89,12 +89,7 @@ def parse(row: dict[str, Any], *, stream: bool) -> RequestParams:
     stops = parameters.get("stop") or []
     if not isinstance(stops, list) or not all(isinstance(text, str) and text for text in stops):
         refuse("stop must be a list of texts.", "stop")
-    return RequestParams(
-        stream=stream,
-        asked_tokens=asked,
-        prompt=row["inputs"],
-        stop=tuple(stops),
-    )
+    return RequestParams(stream=stream, asked_tokens=asked, prompt=row["inputs"], stop=tuple(stops))
 
 
 def _endpoint(path: str, *, stream: bool) -> Endpoint:

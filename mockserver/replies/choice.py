@@ -33,15 +33,6 @@ class ReplyStyle:
         reasons = config.reasoning_tokens is not None
         return cls(reasons, config.reasoning_field, config.finish, frozenset(config.reply_details))
 
-    def content(
-        self, params: RequestParams, plan: Plan, pieces: list[str], endpoint: Endpoint, reply_id: str, created: int,
-        model: str, input_count: TokenCount,
-    ) -> Content:  # fmt: skip
-        """The content of a reply of one choice that is text. A stop string in the answer shortens its plan."""
-        return self.content_of(
-            params, (text_choice(params, plan, pieces),), endpoint, reply_id, created, model, input_count
-        )
-
     def content_of(
         self, params: RequestParams, choices: tuple[Choice, ...], endpoint: Endpoint, reply_id: str, created: int,
         model: str, input_count: TokenCount,
@@ -59,8 +50,8 @@ def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
     border = plan.reasoning_tokens
     texts, stop = pieces, None
     if params.stop and border < plan.output_tokens:
-        cut = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
-        texts, stop = [*pieces[:border], *cut.texts], cut.stop
+        said, stop = cut_at_stop(pieces[border:], params.stop, params.keep_stop)
+        texts = [*pieces[:border], *said]
         if stop is not None:
             plan = plan.ending_at(len(texts))
     blocks = [Block("reasoning", 0, border)] if border else []
@@ -86,22 +77,14 @@ def writer_of(content: Content, now_ns: Callable[[], int]) -> ScriptWriter:
     return StreamWriter(content, now_ns) if content.params.stream else WholeWriter(content, now_ns)
 
 
-@dataclass(frozen=True, slots=True)
-class StoppedText:
-    """The text to send for each token (it may be empty), and the stop string that ended it."""
+def cut_at_stop(pieces: Sequence[str], stops: Sequence[str], keep: bool) -> tuple[list[str], str | None]:
+    """The text of each token (it may be empty) up to the one that completes a stop string, and that string; or all texts.
 
-    texts: list[str]
-    stop: str | None
-
-
-def cut_at_stop(pieces: Sequence[str], stops: Sequence[str], keep: bool) -> StoppedText:
-    """The texts up to the token that completes a stop string, or all texts. Stop strings work as in vLLM.
-
-    After each token, the text so far is searched for every stop string, in the given order, as far back as a new one can
-    begin. The first match ends the reply. Its text is cut before the stop string (after it with `keep`, which is
-    `include_stop_str_in_output`), `finish_reason` is "stop" and `stop_reason` is the string. To never stream a part of a
-    stop string, the last (longest stop string - 1) characters are held back until the end. A token whose characters are all
-    held back gives an empty delta.
+    Stop strings work as in vLLM: after each token, the text so far is searched for every stop string, in the given order,
+    as far back as a new one can begin. The first match ends the reply. Its text is cut before the stop string (after it
+    with `keep`, which is `include_stop_str_in_output`), `finish_reason` is "stop" and `stop_reason` is the string. To never
+    stream a part of a stop string, the last (longest stop string - 1) characters are held back until the end. A token whose
+    characters are all held back gives an empty delta.
     """
     held = 0 if keep else max(map(len, stops)) - 1
     text, shown = "", 0
@@ -112,10 +95,10 @@ def cut_at_stop(pieces: Sequence[str], stops: Sequence[str], keep: bool) -> Stop
             at = text.find(stop, max(0, len(text) + 1 - len(piece) - len(stop)))
             if at >= 0:
                 end = at + len(stop) if keep else at
-                return StoppedText([*texts, text[shown:end]], stop)
+                return [*texts, text[shown:end]], stop
         until = max(shown, len(text) - held)
         texts.append(text[shown:until])
         shown = until
     if texts:
         texts[-1] += text[shown:]
-    return StoppedText(texts, None)
+    return texts, None

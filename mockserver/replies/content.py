@@ -69,10 +69,7 @@ class Choice(NamedTuple):
                 yield piece, first, last
 
     def _said(self, block: Block, tokens: int) -> str:
-        return self._echoed(block.start) + "".join(self.texts[block.start : min(block.stop, tokens)])
-
-    def _echoed(self, token: int) -> str:
-        return self.echo if token == 0 else ""
+        return (self.echo if block.start == 0 else "") + "".join(self.texts[block.start : min(block.stop, tokens)])
 
     def _logprobs(self, kind: BlockKind, start: int, stop: int) -> tuple[TokenLogprob, ...] | None:
         if self.logprobs is None or kind != "text":

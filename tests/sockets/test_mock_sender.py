@@ -19,7 +19,7 @@ from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
 from mockserver.pacing import Pacer
 from mockserver.plans.plan import Plan
-from mockserver.replies.choice import ReplyStyle, writer_of
+from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
 from mockserver.replies.reply import Reply
 from mockserver.replies.sender import StreamSender
 from mockserver.replies.text_reply import TextReply, reply_of
@@ -134,7 +134,9 @@ class Scene:
             played.ends += 1
             over.set()
 
-        content = self.style.content(params, plan, [*self.pieces], self.endpoint, "id", 9, "m", self.count)
+        content = self.style.content_of(
+            params, (text_choice(params, plan, [*self.pieces]),), self.endpoint, "id", 9, "m", self.count
+        )
         reply = reply_of(DirectWire(connection), writer_of(content, pacer.now_ns), pacer, on_end)
         assert isinstance(reply, TextReply)
         played = Played(reply, now_ns(), connection)
@@ -276,8 +278,8 @@ def test_many_at_once_end_as_they_should(way: str) -> None:
             tokens = 1 + number % 30
             plan = Plan(MS, (MS // 5,) * (tokens - 1), tokens)
             params = RequestParams(True, number % 2 == 0, False, tokens, prompt="x")
-            content = ReplyStyle().content(
-                params, plan, (PIECES * 4)[:tokens], CHAT, f"{number}", 9, "m", known_count(1)
+            content = ReplyStyle().content_of(
+                params, (text_choice(params, plan, (PIECES * 4)[:tokens]),), CHAT, f"{number}", 9, "m", known_count(1)
             )
             reply = reply_of(DirectWire(connection), writer_of(content, pacer.now_ns), pacer, ends.append)
             assert isinstance(reply, TextReply)

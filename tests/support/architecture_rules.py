@@ -79,9 +79,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.secrets", "bench.trust", "bench.workload", "promptset.answers", "promptset.samples"}
     ),
     "bench.sources": frozenset({"bench.traffic.shares", "bench.workload", "promptset"}),
-    "bench.dispatch": frozenset(
-        {"bench.clock", "bench.lazy_exports", "bench.records", "bench.transport.interface", "bench.workload"}
-    ),
+    "bench.dispatch": frozenset({"bench.clock", "bench.records", "bench.transport.interface", "bench.workload"}),
     "bench.modes": frozenset(
         {"bench.clock", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng", "bench.schedule",
          "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
@@ -183,9 +181,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.errors", "bench.records", "bench.run_files.run_directory", "bench.run_files.shape"}
     ),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
-    "bench.accuracy": frozenset(
-        {"bench.errors", "bench.lazy_exports", "bench.records", "bench.run_files.run_directory"}
-    ),
+    "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_files.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Which certificate covers which load is decided from plain values.

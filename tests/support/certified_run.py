@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import orjson
 
-from bench.accuracy import certify
+from bench.accuracy.compare import certify
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line

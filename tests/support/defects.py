@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from bench.dispatch import OpenLoop
+from bench.dispatch.open_loop import OpenLoop
 from bench.metrics.quantile import QUANTILES, describe
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.results.base import to_plain

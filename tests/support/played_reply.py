@@ -11,7 +11,7 @@ from mockserver.dialect.openai import CHAT
 from mockserver.dialect.params import RequestParams
 from mockserver.faults import parse_demand
 from mockserver.plans.plan import Plan
-from mockserver.replies.choice import ReplyStyle, writer_of
+from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
 from mockserver.replies.reply import Reply
 from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
@@ -65,8 +65,14 @@ class Played:
         self.wire = PaperWire() if wire is None else wire
         self.timer = ByHand()
         self.ended: list[Reply] = []
-        content = (ReplyStyle() if form is None else form).content(
-            params, plan, pieces, endpoint, "id", 9, "m", known_count(5) if input_count is None else input_count
+        content = (ReplyStyle() if form is None else form).content_of(
+            params,
+            (text_choice(params, plan, pieces),),
+            endpoint,
+            "id",
+            9,
+            "m",
+            known_count(5) if input_count is None else input_count,
         )
         self.tokens = content.plan.output_tokens
         self.plan = content.plan

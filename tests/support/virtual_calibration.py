@@ -17,9 +17,12 @@ from typing import Any
 
 import orjson
 
-from bench.accuracy import certify
+from bench.accuracy.compare import certify
 from bench.clock import Clock, LoopClock
-from bench.dispatch import InFlightCounter, OpenLoop, Sending, Stop
+from bench.dispatch.in_flight import InFlightCounter
+from bench.dispatch.open_loop import OpenLoop
+from bench.dispatch.sending import Sending
+from bench.dispatch.stop import Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.facts import RunFacts

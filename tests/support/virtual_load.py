@@ -9,16 +9,14 @@ from typing import Any
 import orjson
 
 from bench.clock import LoopClock
-from bench.dispatch import (
-    ClosedLoop,
-    InFlightCounter,
-    OpenLoop,
-    Sending,
-    SessionArrivals,
-    SessionsLoop,
-    SessionUsers,
-    Stop,
-)
+from bench.dispatch.closed_loop import ClosedLoop
+from bench.dispatch.in_flight import InFlightCounter
+from bench.dispatch.open_loop import OpenLoop
+from bench.dispatch.sending import Sending
+from bench.dispatch.session_arrivals import SessionArrivals
+from bench.dispatch.session_users import SessionUsers
+from bench.dispatch.sessions import SessionsLoop
+from bench.dispatch.stop import Stop
 from bench.load.sampling import Sampler
 from bench.records import RequestRecord
 from bench.rng import stream

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.dispatch import InFlightCounter
+from bench.dispatch.in_flight import InFlightCounter
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord

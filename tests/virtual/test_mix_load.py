@@ -10,7 +10,9 @@ import pytest
 
 from bench.clock import LoopClock
 from bench.config import RunConfig, resolve
-from bench.dispatch import InFlightCounter, Sending, Stop
+from bench.dispatch.in_flight import InFlightCounter
+from bench.dispatch.sending import Sending
+from bench.dispatch.stop import Stop
 from bench.load.components import source_of
 from bench.modes.interface import Numbering
 from bench.modes.rate import Rate

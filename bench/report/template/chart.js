@@ -16,12 +16,16 @@ function number(value) {
   return size >= 0.01 ? value.toFixed(size >= 100 ? 1 : size >= 10 ? 2 : 3) : TINY.format(value);
 }
 
-function si(value) {
+function si(value, most = 3) {
   if (value === null || value === undefined) return "–";
-  for (const [limit, prefix] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
-    if (Math.abs(value) >= 0.9995 * limit) return `${SHORT.format(value / limit)} ${prefix}`;
-  }
-  return SHORT.format(value);
+  const size = Math.abs(Number(value.toPrecision(most)));
+  const write = most === 3 ? SHORT : MARK;
+  const [limit, prefix] = [[1e9, "G"], [1e6, "M"], [1e3, "k"], [1e-3, ""], [1e-6, "µ"], [0, "n"]].find(([least]) => size >= least);
+  return prefix && size ? `${write.format(value / (limit || 1e-9))} ${prefix}` : write.format(value);
+}
+
+function mark(value, largest) {
+  return largest >= 1e-3 && largest < 1e6 ? MARK.format(value) : si(value, 9);
 }
 
 // The least of 1, 2, 5 times a power of ten that divides a span into at most so many parts.
@@ -124,7 +128,9 @@ class Chart {
       return path;
     });
     this.setGrid(k, grid);
-    this.ticks(this.lists[k], axis.marks, "top", (mark) => ((y(mark) - top) / height) * 100, panel.si ? si : (mark) => MARK.format(mark));
+    const largest = Math.max(...axis.marks.map(Math.abs));
+    const write = (at) => (panel.si ? si(at) : mark(at, largest));
+    this.ticks(this.lists[k], axis.marks, "top", (at) => ((y(at) - top) / height) * 100, write);
     return [top, height];
   }
 

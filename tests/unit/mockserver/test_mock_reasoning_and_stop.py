@@ -85,8 +85,7 @@ def test_the_finish_reason_can_have_a_chunk_of_its_own() -> None:
 def test_stop_strings_cut_as_vllm_does(
     pieces: list[str], stops: list[str], keep: bool, texts: list[str], stop: str | None
 ) -> None:
-    cut = cut_at_stop(pieces, stops, keep)
-    assert (cut.texts, cut.stop) == (texts, stop)
+    assert cut_at_stop(pieces, stops, keep) == (texts, stop)
 
 
 def test_a_stop_string_ends_the_reply_and_its_tokens_count() -> None:

@@ -21,7 +21,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.responses import RESPONSES
 from mockserver.plans.plan import Plan
 from mockserver.replies import text_reply as text_reply_module
-from mockserver.replies.choice import ReplyStyle
+from mockserver.replies.choice import ReplyStyle, text_choice
 from mockserver.replies.reply import Reply
 from mockserver.replies.stream import StreamWriter
 from mockserver.replies.text_reply import TextReply, reply_of
@@ -87,7 +87,9 @@ def writer_for(
 ) -> StreamWriter:
     plan = Plan(50, GAPS, N)
     params = RequestParams(True, usage, endpoint is MESSAGES, N, prompt="x")
-    content = (style or ReplyStyle()).content(params, plan, PIECES, endpoint, "id", 9, "m", count or known_count(5))
+    content = (style or ReplyStyle()).content_of(
+        params, (text_choice(params, plan, PIECES),), endpoint, "id", 9, "m", count or known_count(5)
+    )
     return StreamWriter(content, now_ns)
 
 

@@ -297,11 +297,6 @@ def test_text_is_of_the_kind_and_repeats_as_asked(
     assert main([*arguments, "--repeated-text", "0.5"]) == 0
     repeated = [row["prompt"] for row in rows(capsysbinary.readouterr().out)]
     assert all(len(set(prompt.splitlines())) < len(prompt.splitlines()) * 0.7 for prompt in repeated)
-    assert main([*arguments, "--repeat", "0.5"]) == 0
-    by_its_old_name = capsysbinary.readouterr()
-    assert b"note: --repeat is called --repeated-text now" in by_its_old_name.err
-    prompts = [row["prompt"] for row in rows(by_its_old_name.out)]
-    assert all(len(set(prompt.splitlines())) < len(prompt.splitlines()) * 0.7 for prompt in prompts)
     assert main([*arguments, "--text", "jsn", "--repeated-text", "1"]) == 2
     said = capsysbinary.readouterr().err.decode()
     assert "no text of the kind 'jsn': did you mean json?" in said

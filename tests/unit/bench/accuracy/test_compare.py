@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from bench.accuracy import certify
+from bench.accuracy.compare import certify
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import true_values

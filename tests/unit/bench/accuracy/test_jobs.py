@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.accuracy import certify
+from bench.accuracy.compare import certify
 from bench.accuracy.distribution import STATS
 from bench.accuracy.jobs import BEGUN_BEFORE, CUT, HUMAN, RESPONSE_END, SIDE_BY_SIDE, JobTruth
 from bench.accuracy.join import Pair

@@ -19,7 +19,7 @@ def samples(count: int, share: WorkerShare | None = None, skip: int = 0, **field
 
 def test_the_kind_of_text_and_the_share_that_repeats_are_those_asked_for() -> None:
     (plain,) = samples(1, text="json")
-    (repeated,) = samples(1, text="json", repeat="0.5")
+    (repeated,) = samples(1, text="json", repeated_text="0.5")
     assert plain.prompt is not None
     assert repeated.prompt is not None
     rows, again = json.loads(plain.prompt), json.loads(repeated.prompt)

@@ -40,7 +40,7 @@ def resolved(rows: str, flags: dict[str, Any]) -> RunConfig:
 
 LOADS: list[tuple[dict[str, Any], Mode]] = [
     ({}, Concurrency(users=10, ramp_ns=0)),
-    ({"concurrency": 3, "ramp": "5s"}, Concurrency(users=3, ramp_ns=5 * S)),
+    ({"concurrency": 3, "ramp_up": "5s"}, Concurrency(users=3, ramp_ns=5 * S)),
     ({"rate": 5}, Rate(rate=5.0, arrivals="poisson", burstiness=1.0, seed=0, cap=None, drop_late=False)),
     ({"rate": 5, "burstiness": 0.5, "seed": 4, "max_concurrency": 9, "drop_late": True},
      Rate(rate=5.0, arrivals="gamma", burstiness=0.5, seed=4, cap=9, drop_late=True)),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.clock import NS_PER_S, Clock
 from bench.config import resolve
-from bench.dispatch import Stop
+from bench.dispatch.stop import Stop
 from bench.modes.share import OpenLoopArrivals, RunLength, WorkerShare, deal, divide, draw, part
 from bench.records import Outcome
 from bench.rng import stream

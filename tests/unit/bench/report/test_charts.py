@@ -114,7 +114,7 @@ def test_few_values_are_points_and_not_an_invisible_line() -> None:
 def test_a_distribution_has_every_value_in_its_interval() -> None:
     ttfts = [10.0, 10.0, 20.0, 40.0, 80.0, 81.0]
     records = [made_record(i, sent_ms=i * 300.0, chunks_ms=(ms, 100.0)) for i, ms in enumerate(ttfts)]
-    chart = distribution_charts.ttft_distribution(run_numbers(*made_page(records)))
+    chart = distribution_charts.distribution(run_numbers(*made_page(records)), "ttft")
     assert chart is not None
     shares, below = (panel.lines[0].values for panel in chart.panels)
     assert sum(share or 0 for share in shares) == pytest.approx(100)
@@ -143,7 +143,7 @@ def test_the_axis_of_a_distribution_begins_where_the_values_do(
     ttfts: list[float], first_bar: str, share: float
 ) -> None:
     records = [made_record(i, sent_ms=i * 300.0, chunks_ms=(ms, 100.0)) for i, ms in enumerate(ttfts)]
-    chart = distribution_charts.ttft_distribution(run_numbers(*made_page(records)))
+    chart = distribution_charts.distribution(run_numbers(*made_page(records)), "ttft")
     assert chart is not None
     assert chart.x_names[0].startswith(first_bar)
     shares, below = (panel.lines[0].values for panel in chart.panels)

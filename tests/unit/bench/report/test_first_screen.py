@@ -75,6 +75,33 @@ def test_a_run_in_which_no_request_ended_misses_no_objective() -> None:
     assert "2 objectives missed" in run_page(failed)
 
 
+@pytest.mark.parametrize(
+    ("objectives", "status", "pill"),
+    [
+        (["ttft:p50<900ms"], "VALID", '<span class="pill good">objective held</span> VALID, '),
+        (
+            ["ttft:p50<900ms", "ttft:mean<900ms"],
+            "SUSPECT",
+            '<span class="pill good">2 objectives held</span> SUSPECT, ',
+        ),
+        (
+            ["ttft:p50<900ms", "ttft:p999<900ms"],
+            "VALID",
+            '<span class="pill warn">2 objectives held, not shown</span> VALID',
+        ),
+        (["ttft:p50<900ms"], "INVALID", None),
+        (["ttft:p50<900ms", "ttft:p50<1ms"], "VALID", '<span class="pill missed">objective missed</span>'),
+        ([], "VALID", None),
+    ],
+)
+def test_a_page_says_first_what_became_of_the_objectives(objectives: list[str], status: str, pill: str | None) -> None:
+    summary = many(objectives=parse(objectives))
+    summary["verdict"]["status"] = status
+    page = run_page(summary)
+    assert (pill or "</html>") in page
+    assert page.count('<span class="pill') == (0 if pill is None else 2 if "missed" in pill else 1)
+
+
 def test_only_what_a_run_shows_to_be_held_is_drawn_as_good() -> None:
     page = run_page(many(objectives=parse(["ttft:p50<900ms", "ttft:p99<900ms", "ttft:p50<1ms"])))
     said = re.findall(r'<td class="l w">(?:<span class="tone (\w+)">)?((?:held|missed)[^<]*)', page)
@@ -156,6 +183,10 @@ def test_what_helps_next_depends_on_the_run() -> None:
     assert next_of(short)[0] == "next: python -m bench run (same flags), to its end, measures what was planned"
     missed = many(objectives=parse(["ttft:p50<1ms"]))
     assert next_of(missed)[0].startswith("next: python -m bench search ")
+    held = many(objectives=parse(["ttft:p50<900ms"]))
+    assert "finds the largest load that keeps" in next_of(held)[0]
+    unsure = many(objectives=parse(["ttft:p999<900ms"]))
+    assert not any("bench search" in line for line in next_of(unsure))
     assert next_of(made_summary([], "INVALID")) == []
 
 
