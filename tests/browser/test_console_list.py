@@ -32,7 +32,7 @@ def test_a_list_asks_for_the_rows_that_move_and_for_all_when_a_task_has_come(
     old = page.locator("tbody tr", has_text="old").get_by_role("checkbox")
     old.check()
     page.evaluate("document.querySelector('tbody tr:not(.going-on *)').dataset.kept = 'yes'")
-    page.locator("tbody tr", has_text="Late").locator("th a").focus()
+    page.locator("tbody tr", has_text="Late").locator(".dots").focus()
     with page.expect_response(lambda reply: "only=" in reply.url) as asked:
         pass
     assert asked.value.url == f"{base}?only={waiting}"
@@ -42,6 +42,6 @@ def test_a_list_asks_for_the_rows_that_move_and_for_all_when_a_task_has_come(
     page.locator("tbody tr", has_text="150001-new").wait_for()
     assert page.locator("[data-kept]").count() == 0
     assert old.is_checked()
-    assert page.evaluate("document.activeElement.textContent") == "Late"
+    assert page.evaluate("document.activeElement.ariaLabel") == "Actions: Late"
     assert complaints == []
     page.close()

@@ -139,6 +139,7 @@ if (list) {
     if (!fresh.length) return some.length === 0;
     const ticked = new Set([...list.querySelectorAll(":checked")].map((box) => box.value));
     const focused = document.activeElement?.closest?.("#choice tr:has(th)");
+    const control = [".dots", "input"].find((one) => document.activeElement?.matches(one)) ?? "th a";
     if (some.length) {
       const moved = [...table.querySelectorAll(`tbody tr:has(${moving})`)];
       if (table.dataset.mark !== list.dataset.mark || moved.length !== some.length) return false;
@@ -151,7 +152,7 @@ if (list) {
     }
     toOwnZone();
     for (const box of list.querySelectorAll("input")) box.checked = ticked.has(box.value);
-    if (focused && !focused.isConnected) rows().find((row) => idOf(row) === idOf(focused))?.querySelector("th a").focus();
+    if (focused && !focused.isConnected) rows().find((row) => idOf(row) === idOf(focused))?.querySelector(control).focus();
     return true;
   }
 
