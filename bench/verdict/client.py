@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.verdict.evidence import RunEvidence
-from bench.verdict.finding import Finding, milder, worst
+from bench.verdict.finding import Finding, Status, milder, worst
 from bench.verdict.limits import Limits
 from bench.verdict.sent_load import ready_not_sent, send_lateness
 from bench.verdict.stamps import user_stamps
@@ -24,13 +24,20 @@ def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A worker used nearly a whole processor, so it may be the bottleneck."""
+    """A worker used nearly a whole processor, so it may be the bottleneck.
+
+    As `run_queue` does, it speaks of some busy seconds only as far as they can have harmed a number: a thousand users who
+    start at once make one of ten seconds busy. Of a client that is busy most of the time it speaks in any case.
+    """
     row = evidence.summary.instrument.cpu
     if row is None:
         return []
     share = row.seconds_over_90
     sentence = f"the client used over 90% of a processor in {share:.0%} of its seconds: it may be the bottleneck"
-    return [Finding("cpu", limits.cpu_busy_seconds.of(share), share, sentence)]
+    band = limits.cpu_busy_seconds.of(share)
+    least = Status.SUSPECT if band is Status.INVALID else Status.VALID
+    harm = worst((user_stamps(evidence, limits), _sends_harmed(evidence, limits), least))
+    return [Finding("cpu", milder(band, harm), share, sentence)]
 
 
 def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -67,7 +74,7 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if row is None:
         return []
     share = row.mean
-    sends = worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))
+    sends = _sends_harmed(evidence, limits)
     harm = worst((user_stamps(evidence, limits), sends))
     what = "what it sent" if harm is sends else "its time stamps"
     sentence = (
@@ -77,3 +84,8 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if evidence.priority_remedy is not None:
         sentence += f" ({evidence.priority_remedy})"
     return [Finding("run_queue", milder(limits.run_queue_wait.of(share), harm), share, sentence)]
+
+
+def _sends_harmed(evidence: RunEvidence, limits: Limits) -> Status:
+    """What the signs say of requests that were sent late."""
+    return worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))

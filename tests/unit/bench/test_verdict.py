@@ -102,6 +102,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("loop_lag", {LAG: 10.5, "latency.chunk_gap_ms.p50": None}, Status.INVALID),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.11}, Status.SUSPECT),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.51}, Status.INVALID),
+    ("cpu", {"instrument.cpu.seconds_over_90": 0.5, **KERNEL}, Status.VALID),  # Nothing is late by it.
+    ("cpu", {"instrument.cpu.seconds_over_90": 0.51, **KERNEL}, Status.SUSPECT),
     ("clock_drift", {"clock_drift": (5.1, "b")}, Status.SUSPECT),
     ("clock_drift", {"clock_drift": (100.1, "b")}, Status.INVALID),
     (

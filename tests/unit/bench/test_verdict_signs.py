@@ -150,6 +150,14 @@ def test_waiting_for_a_processor_is_judged_by_what_it_can_have_harmed() -> None:
     assert any("22.7%" in reason and "what it sent can be late" in reason for reason in found.reasons)
 
 
+def test_a_busy_client_is_judged_by_what_it_can_have_harmed() -> None:
+    for busy, late_ms, status in (
+        (0.2, 0.1, Status.VALID), (0.2, 1.5, Status.SUSPECT), (0.2, 10.5, Status.SUSPECT),
+        (0.6, 0.1, Status.SUSPECT), (0.6, 1.5, Status.SUSPECT), (0.6, 10.5, Status.INVALID),
+    ):  # fmt: skip
+        assert verdict(KERNEL | {"instrument.cpu.seconds_over_90": busy, LATE: late_ms}).of("cpu") is status
+
+
 def test_a_few_user_stamps_among_kernel_stamps_harm_no_quantile() -> None:
     clock = {"kernel": 990, "user": 4, "mixed": 6}
     assert verdict({LAG: 100.0, "instrument.clock": clock}).status is Status.VALID
