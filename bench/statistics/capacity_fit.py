@@ -6,8 +6,8 @@ gives about 1 a degree of freedom:
 - **flat**: the share of violations is above what is allowed, and is the same at loads that lie far apart. Overloaded visits
   are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
 - **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
-  Only visits that no server which stays as it is can explain, whatever the form of its edge, show a drift: visits of which
-  one broke more than another at the same or a higher load.
+  It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
+  at the same or a higher load.
 - **spread**: visits scatter around the best curve more than D explains.
 """
 
@@ -41,8 +41,8 @@ SIGNIFICANT = 9.0
 DRIFTS = 20.0
 """Chance alone moves an edge by so much in fewer than one search of a thousand, over the drifts that are tried."""
 CONTRADICTS = 20.0
-"""So far do visits contradict every share that rises with the load and stays as it is. A queue near its edge alone may reach
-13: visits of which each saw one long excursion, or none."""
+"""Visits contradict every steady share that rises with the load if their deviance from the closest one is this large. Chance
+near an edge reaches 13: one visit sees a long queue, and the next none."""
 _RISES = 4.0
 _FLAT_OVER = 2.0
 _UNEVEN = 2.0
@@ -100,18 +100,13 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
     of_light = _together([visit for visit in calm if visit.load <= max(loads) / _FLAT_OVER])
     if of_light.requests * k / n < _LEAST_EXPECTED or uneven > _UNEVEN * (len(calm) - 1):
         return None
-    if any(_below(some, k / n) > _BELOW for some in _lightest(calm)[:-1]) or any(
-        _below(v, k / n) > SIGNIFICANT for v in calm
-    ):
+    lightest = _lightest(calm)
+    if any(_below(some, k / n) > _BELOW for some in lightest[:-1]) or any(_below(v, k / n) > SIGNIFICANT for v in calm):
         return None
     if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
-    shown = [
-        some.load
-        for some in _lightest(calm)
-        if deviance_above(some.violations, some.requests, allowed) > _BELOW * some.own_d
-    ]
-    low = shown[0] if shown else max(loads)
+    above = (v.load for v in lightest if deviance_above(v.violations, v.requests, allowed) > _BELOW * v.own_d)
+    low = next(above, max(loads))
     return Flat(k / n, low, max(loads), sum(load >= low for load in loads))
 
 
