@@ -10,6 +10,7 @@ import pytest
 
 from bench.metrics.objectives import parse
 from bench.records import Outcome
+from bench.report.page import first_sentence
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import run_markdown, run_page, run_text
@@ -54,6 +55,24 @@ def test_an_objective_that_is_not_shown_is_told_as_that_in_every_form(objective:
     for name, form in _forms(summary).items():
         of_it = form[form.index(objective) :][:120]
         assert ("not shown" in of_it) is ("not shown" in outcome), (name, of_it)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("No answer: it ended", ("No answer: it ended", "")),
+        (
+            "No difference is shown. These would be found: TTFT. So.",
+            ("No difference is shown.", "These would be found: TTFT. So."),
+        ),
+        (
+            "VALID, 9 requests: median, P99 and P99.9 of TTFT can be given",
+            ("VALID, 9 requests: median, P99 and P99.9 of TTFT can be given", ""),
+        ),
+    ],
+)
+def test_a_heading_is_one_sentence(text: str, parts: tuple[str, str]) -> None:
+    assert first_sentence(text) == parts
 
 
 def test_a_number_with_too_few_values_is_marked_in_every_form() -> None:
