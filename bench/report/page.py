@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -31,7 +30,6 @@ def page(**values: object) -> str:
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file),
                                      bytecode_cache=KeptTemplates())  # fmt: skip
     environment.globals["tr"] = _in_english
-    environment.filters["first_sentence"] = first_sentence
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     return environment.get_template("document.html.j2").render(
@@ -42,12 +40,6 @@ def page(**values: object) -> str:
 def _in_english(message: str, **values: object) -> str:
     """What the templates call for their words: a report has those of their messages, the console a catalog."""
     return message % values if values else message
-
-
-def first_sentence(text: str) -> tuple[str, str]:
-    """The first sentence, and the rest of a text, which a heading would be too loud for."""
-    first, *rest = re.split(r"(?<=\.) (?=[A-Z])", text, maxsplit=1)
-    return first, rest[0] if rest else ""
 
 
 def _script(name: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bench.documents.document import Banner
 from bench.metrics.objectives import parse
 from bench.records import Outcome
-from bench.report.page import first_sentence
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import run_markdown, run_page, run_text
@@ -72,7 +72,7 @@ def test_an_objective_that_is_not_shown_is_told_as_that_in_every_form(objective:
     ],
 )
 def test_a_heading_is_one_sentence(text: str, parts: tuple[str, str]) -> None:
-    assert first_sentence(text) == parts
+    assert Banner(text[:5], text[5:], "warn").sentences == parts
 
 
 def test_a_number_with_too_few_values_is_marked_in_every_form() -> None:
