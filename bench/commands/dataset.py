@@ -9,4 +9,4 @@ from promptset.cli import main as promptset_main
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    return promptset_main(list(argv))
+    return promptset_main(list(argv), prog="python -m bench dataset")

@@ -124,7 +124,8 @@ def note_idle_users(config: RunConfig) -> None:
     users, requests = config.concurrency, config.requests
     if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
         terminal(config.quiet).say(
-            f"note: --concurrency {users} with --requests {requests}: only {requests} users send, one request each. For "
+            f"note: --concurrency {users} with --requests {requests}: only {requests} user{'' if requests == 1 else 's'} "
+            f"send{'s' if requests == 1 else ''}, one request each. For "
             f"{users} in flight, give --requests {10 * users} (ten for each user) or --duration 60s"
         )
 

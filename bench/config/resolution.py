@@ -30,7 +30,7 @@ from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
 from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
-from promptset.whole_file import parse_yaml, read_text
+from promptset.whole_file import parse_yaml, read_text, yaml_problem
 
 FLAGS = tuple(flag(name) for name in Settings.model_fields)
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise UsageError(f"--config {path}: it is nested too deeply: settings are keys with values") from None
     except (yaml.YAMLError, ValueError) as e:
-        raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
+        raise UsageError(f"--config {path}{yaml_problem(e)}") from e
     if content is None:
         return {}
     if not has_few_values(content):
@@ -105,20 +105,6 @@ def given_again(config: Mapping[str, object]) -> dict[str, object]:
     if targets := config.get("targets"):
         config = {**config, "url": addresses.written(cast("Sequence[Mapping[str, Any]]", targets)), "targets": ()}
     return {k: v for k, v in config.items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
-
-
-def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
-    """Where the file stops being YAML, and why, in one line."""
-    mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or " ".join(str(error).split())
-    place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    # What the parser says of the two most common mistakes does not name them.
-    hint = (
-        " (a line that is indented too far, or a value with a colon and without quotes?)"
-        if "mapping values" in said
-        else ""
-    )
-    return f"{place}: not YAML: {said}{hint}"
 
 
 def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = None, file_name: str = "") -> RunConfig:

@@ -15,7 +15,7 @@ import yaml
 
 from bench.endpoints.body_template import variables_in
 from bench.endpoints.json_path import parse_path
-from promptset.whole_file import load_yaml
+from promptset.whole_file import load_yaml, yaml_problem
 
 VARIABLES = ("model", "prompt", "messages", "system", "max_tokens", "stream", "ignore_eos", "role", "content")
 """What `{{ }}` in a body may name; the last two in the shape of a message."""
@@ -133,7 +133,7 @@ def _read(path: Path, changed_ns: int) -> Mapping[str, Any]:
     try:
         content = load_yaml(path)
     except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise ValueError(f"{path} is not YAML: {' '.join(str(e).split())[:200]}") from e
+        raise ValueError(f"{path}{yaml_problem(e)}") from e
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold keys with values: path, body, reply, text")
     try:

@@ -29,7 +29,7 @@ from bench.rng import stream
 from bench.secrets import MASK
 from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
-from promptset.whole_file import load_yaml
+from promptset.whole_file import load_yaml, yaml_problem
 
 CLASS_SETTINGS = (
     "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeated_text",
@@ -146,9 +146,7 @@ def _loaded(path: str) -> object:
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply: it needs `classes:` with a list of classes") from None
     except (yaml.YAMLError, ValueError) as e:
-        mark = getattr(e, "problem_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}"
-        raise ValueError(f"{path}{place} is not YAML: {getattr(e, 'problem', None) or e}") from e
+        raise ValueError(f"{path}{yaml_problem(e)}") from e
 
 
 def _checked(content: object) -> dict[str, object]:

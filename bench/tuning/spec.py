@@ -26,7 +26,7 @@ from bench.series import files
 from bench.tuning import conditions
 from bench.tuning.arms import Arm, Choices, arms_of
 from bench.tuning.conditions import Condition, Value
-from promptset.whole_file import load_yaml
+from promptset.whole_file import load_yaml, yaml_problem
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -166,7 +166,7 @@ def read(path: Path) -> object:
     except OSError as e:
         raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
     except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
+        raise UsageError(f"{path}{yaml_problem(e)}") from e
 
 
 def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) -> Spec:

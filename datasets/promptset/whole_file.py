@@ -77,6 +77,20 @@ def parse_yaml(text: str) -> object:
         raise ValueError("an escape (\\U) stands for a character that does not exist") from None
 
 
+def yaml_problem(error: Exception) -> str:
+    """Where a file stops being YAML, and why, in one line that goes on after its name."""
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or " ".join(str(error).split())[:200]
+    place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+    # What the parser says of the two most common mistakes does not name them.
+    hint = (
+        " (a line that is indented too far, or a value with a colon and without quotes?)"
+        if "mapping values" in said
+        else ""
+    )
+    return f"{place}: not YAML: {said}{hint}"
+
+
 def refuse_utf16(begin: bytes, path: Path) -> None:
     """Raises UnreadableFile for what begins with the byte order mark of UTF-16, as PowerShell and Excel write files."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):

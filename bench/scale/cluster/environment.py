@@ -14,7 +14,7 @@ import yaml
 import promptset
 from bench.errors import UsageError
 from bench.secrets import SHORTEST, is_secret_name
-from promptset.whole_file import load_yaml
+from promptset.whole_file import load_yaml, yaml_problem
 
 CODE, NONE = "code", "none"
 """`--runtime-env code`, the default: our source code alone. `none`: every node has this version of Trueload."""
@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise UsageError(f"{flag}: it is nested too deeply to be a Ray runtime environment") from None
     except (yaml.YAMLError, ValueError) as e:
-        raise UsageError(f"{flag} is not YAML: {' '.join(str(e).split())[:200]}") from e
+        raise UsageError(f"{flag}{yaml_problem(e)}") from e
     if not isinstance(content, Mapping):
         raise UsageError(f"{flag}: must hold keys with values, for example 'pip: [tokenizers]'")
     return {str(key): value for key, value in content.items()}

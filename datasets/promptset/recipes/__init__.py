@@ -22,7 +22,7 @@ from promptset.distributions import Dimension, Distribution
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
-from promptset.whole_file import load_yaml
+from promptset.whole_file import load_yaml, yaml_problem
 
 _FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
@@ -136,7 +136,7 @@ def _read(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise SpecError(f"the recipe {path} is nested too deeply: a recipe is keys with values") from None
     except (yaml.YAMLError, ValueError) as e:
-        raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
+        raise SpecError(f"the recipe {path}{yaml_problem(e)}") from e
     if not isinstance(content, dict):
         raise SpecError(f"the recipe {path} must hold keys with values, for example 'input_tokens: 256'")
     if (like := content.pop("like", None)) is None:

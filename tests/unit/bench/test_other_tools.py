@@ -304,6 +304,7 @@ def test_a_file_with_another_name_for_the_prompt_says_which_flag_names_it(tmp_pa
     ("given", "note"),
     [
         ({"concurrency": "200", "requests": "10"}, "only 10 users send, one request each"),
+        ({"concurrency": "2", "requests": "1"}, "only 1 user sends, one request each"),
         ({"concurrency": "10", "requests": "10"}, ""),
         ({"concurrency": "200"}, ""),
     ],

@@ -89,7 +89,7 @@ def test_a_recipe_of_ones_own_may_have_a_table_beside_it(tmp_path: Path, monkeyp
         ("about: a\nsource: b\ninput_tokens: 5\noutput_tokens: 5ms\ngaps: 5\nprefix: token=3\n",
          ["output_tokens '5ms'", "gaps '5'", "prefix 'token=3': a prefix has no 'token'"]),
         ("- 5", ["must hold keys with values"]),
-        ("a: [", ["is not YAML"]),
+        ("a: [", ["not YAML"]),
         ("a: " + "[" * 3000, ["is nested too deeply"]),
     ],
 )  # fmt: skip

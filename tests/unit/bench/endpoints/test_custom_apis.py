@@ -332,7 +332,7 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], words: 
     [
         (None, "cannot be read"),
         ("- a", "must hold keys with values"),
-        ("a: [", "is not YAML"),
+        ("a: [", "not YAML"),
         ("path: /a", "it lacks `body`"),
     ],
 )

@@ -188,7 +188,7 @@ def test_our_source_code_is_shipped_beside_what_the_file_asks_for(tmp_path: Path
             ["env_vars.HF_TOKEN has the name", "env_vars.PLACE holds a secret"],
         ),
         ("- a", ["must hold keys with values"]),
-        ("a: [", ["is not YAML"]),
+        ("a: [", ["not YAML"]),
         ("py_modules: code", ["py_modules must be a list"]),
         (None, ["No such file or directory: give code, none, or a YAML file"]),
     ],

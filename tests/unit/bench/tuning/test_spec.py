@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from bench.config import resolve
 from bench.errors import UsageError
 from bench.tuning import conditions
 from bench.tuning.arms import command_words
-from bench.tuning.spec import Spec, spec_of
+from bench.tuning.spec import Spec, read, spec_of
 
 BASE: dict[str, Any] = {
     "server": {"command": "serve --port {port} {flags}"},
@@ -226,3 +227,12 @@ def test_the_budget_of_the_command_line_counts_more_than_that_of_the_file() -> N
         budget_of("19.9s")
     with pytest.raises(UsageError, match="--budget: 'soon' is not a time"):
         budget_of("soon")
+
+
+def test_a_file_that_is_no_yaml_is_named_with_the_place_where_it_stops_being_it(tmp_path: Path) -> None:
+    path = tmp_path / "race.yaml"
+    path.write_text("flags:\n  a: [1\nb: 2\n")
+    with pytest.raises(UsageError) as refused:
+        read(path)
+    assert str(refused.value).startswith(f"{path}, line 3, column 2: not YAML: ")
+    assert "unicode string" not in str(refused.value)
