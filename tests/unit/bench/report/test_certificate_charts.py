@@ -42,7 +42,7 @@ def test_errors_lie_in_the_middle_of_their_steps() -> None:
     assert chart.x_names == ["0–2 s", "2–4 s", "4–6 s"]
     assert chart.ticks == tuple((float(second), f"{second} s") for second in range(7))
     assert values(chart) == {"median": [1.0, None, 2.0], "P99": [3.0, None, 4.0], "largest": [5.0, None, 6.0]}
-    assert values(charts()["error-tpot_ms"]) == dict.fromkeys(("median", "P99", "largest"), [None, None, None])
+    assert values(charts()["error-tpot_ms"]) == {name: [None, None, None] for name in ("median", "P99", "largest")}
 
 
 def test_lags_have_their_share_and_their_bounds_in_words() -> None:

@@ -182,14 +182,19 @@ def test_steps_lie_in_the_middle_of_themselves_and_the_window_inside_the_run() -
 
 @pytest.mark.parametrize(
     ("first", "last", "ticks"),
-    [(0.0, 1.0, ["0 s", "1 s"]), (0.0, 30.0, ["0 s", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s"]), (0.0, 0.5, ["0 s"])],
+    [
+        (0.0, 1.0, ["0 s", "1 s"]),
+        (0.0, 30.0, ["0 s", "5 s", "10 s", "15 s", "20 s", "25 s", "30 s"]),
+        (0.0, 0.5, ["0 s"]),
+    ],
 )
 def test_times_on_an_axis_are_whole_seconds(first: float, last: float, ticks: list[str]) -> None:
     assert [text for _, text in time_charts.time_ticks(first, last)] == ticks
 
 
 SEGMENTS = [
-    {"start_s": 0.0, "first": 2, "last": 2}, {"start_s": 5.0, "first": 2, "last": 8}, {"start_s": 10.25, "first": 8, "last": 8},
+    {"start_s": 0.0, "first": 2, "last": 2}, {"start_s": 5.0, "first": 2, "last": 8},
+    {"start_s": 10.25, "first": 8, "last": 8},
 ]  # fmt: skip
 
 
@@ -209,7 +214,8 @@ def test_a_plan_is_drawn_where_there_is_one() -> None:
 
 
 SERVER = {
-    "running": [1.0, 2.0, None], "waiting": [0.0, 0.0, 4.0], "kv_cache_used": [0.5, None, 1.0], "prefix_hit_rate": [0.25, 0.25, None],
+    "running": [1.0, 2.0, None], "waiting": [0.0, 0.0, 4.0], "kv_cache_used": [0.5, None, 1.0],
+    "prefix_hit_rate": [0.25, 0.25, None],
     "prefix_hits_per_s": [5.0, None, 1.0], "prefix_queries_per_s": [10.0, 10.0, 0.0],
     "prompt_tokens_per_s": [100.0, 200.0, None], "generation_tokens_per_s": [10.0, 20.0, None],
 }  # fmt: skip
@@ -248,8 +254,8 @@ def test_charts_of_a_gpu_are_in_watts_percent_and_degrees() -> None:
     assert [(panel.unit, *values(chart, n).items()) for n, panel in enumerate(chart.panels)] == [
         ("W", ("power", [300])), ("%", ("utilisation", [50])), ("°C", ("temperature", [60])),
     ]  # fmt: skip
-    for name in gpu:
-        one = server_charts.gpu(run(page={"gpu": {name: gpu[name]}}))
+    for name, series in gpu.items():
+        one = server_charts.gpu(run(page={"gpu": {name: series}}))
         assert one is not None
         assert len(one.panels) == 1
 
@@ -257,15 +263,22 @@ def test_charts_of_a_gpu_are_in_watts_percent_and_degrees() -> None:
 def test_metrics_that_were_asked_for_have_a_chart_each() -> None:
     named = [{"name": "a_total", "rising": True, "values": [1.0]}, {"name": "b", "rising": False, "values": [2.0]}]
     rising, level = server_charts.named(run(page={"server_named": named}))
-    assert (rising.key, rising.panels[0].unit, level.key, level.panels[0].unit) == ("server_a_total", "per second", "server_b", "")
+    assert (rising.key, rising.panels[0].unit, level.key, level.panels[0].unit) == (
+        "server_a_total",
+        "per second",
+        "server_b",
+        "",
+    )
     assert rising.meaning.startswith("How much it rose")
     assert not level.meaning.startswith("How much it rose")
     assert server_charts.named(alone(run())) == []
 
 
 PARTS = [
-    {"name": "a", "sent": 4, "failed": 1, "latency": {"ttft_ms": {"n": 3, "p50": 1.0, "p99": 2.0}, "e2el_ms": {"n": 3, "p50": 8.0}}},
-    {"name": "b", "sent": 5, "failed": 0, "latency": {"ttft_ms": {"n": 1234, "p50": 3.0, "p99": 4.0}, "e2el_ms": {"n": 5, "p50": 9.0}}},
+    {"name": "a", "sent": 4, "failed": 1,
+     "latency": {"ttft_ms": {"n": 3, "p50": 1.0, "p99": 2.0}, "e2el_ms": {"n": 3, "p50": 8.0}}},
+    {"name": "b", "sent": 5, "failed": 0,
+     "latency": {"ttft_ms": {"n": 1234, "p50": 3.0, "p99": 4.0}, "e2el_ms": {"n": 5, "p50": 9.0}}},
 ]  # fmt: skip
 
 

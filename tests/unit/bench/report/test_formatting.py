@@ -100,7 +100,8 @@ def test_differences_have_their_sign_and_zero_has_a_plus() -> None:
 
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
-    [(0.0, "B", "0 B"), (0.0005, "s", "500 µs"), (0.00123, "s", "0.00123 s"), (2.5e-7, "", "250 n"), (-1_234.0, "B", "-1.23 kB")],
+    [(0.0, "B", "0 B"), (0.0005, "s", "500 µs"), (0.00123, "s", "0.00123 s"), (2.5e-7, "", "250 n"),
+     (-1_234.0, "B", "-1.23 kB")],
 )  # fmt: skip
 def test_small_amounts_have_prefixes_too(value: float, unit: str, text: str) -> None:
     assert formatting.si(value, unit) == text
@@ -109,7 +110,8 @@ def test_small_amounts_have_prefixes_too(value: float, unit: str, text: str) -> 
 @pytest.mark.parametrize(
     ("value", "largest", "text"),
     [
-        (250_000, 999_999, "250,000"), (250_000, 1_000_000, "250 k"), (1_500_000, 1_500_000, "1.5 M"), (0.0005, 0.001, "0.0005"),
+        (250_000, 999_999, "250,000"), (250_000, 1_000_000, "250 k"), (1_500_000, 1_500_000, "1.5 M"),
+        (0.0005, 0.001, "0.0005"),
         (0.0005, 0.0009, "500 µ"), (0, 5, "0"),
     ],
 )  # fmt: skip
@@ -132,7 +134,8 @@ def test_the_value_of_an_objective_names_the_statistic_that_was_chosen(row: dict
 
 
 @pytest.mark.parametrize(
-    ("bounds", "text"), [({}, "2.500"), ({"p50": [2.0, 3.0]}, "2.500"), ({"p50": [1.0, 4.0]}, "1–4"), ({"p99": [1.0, 4.0]}, "2.500")]
+    ("bounds", "text"),
+    [({}, "2.500"), ({"p50": [2.0, 3.0]}, "2.500"), ({"p50": [1.0, 4.0]}, "1–4"), ({"p99": [1.0, 4.0]}, "2.500")],
 )  # fmt: skip
 def test_a_statistic_that_stamps_leave_open_is_where_it_may_lie(bounds: dict[str, Any], text: str) -> None:
     assert formatting.statistic(filled(Metric, p50=2.5, bounds=bounds), "p50") == text

@@ -31,7 +31,10 @@ def count(what: str, client: int, agree: bool) -> dict[str, Any]:
             {"reconciliation": {"ttft": TTFT, "counts": [
                 count("aborted", 1, False), count("requests", 1234, True), count("cached_tokens", 5, True),
             ]}},
-            ["server and client counted the same: 1,234 requests, 5 cached prompt tokens", "aborted differ", TTFT["sentence"]],
+            [
+                "server and client counted the same: 1,234 requests, 5 cached prompt tokens", "aborted differ",
+                TTFT["sentence"],
+            ],
         ),
         ({"reconciliation": {"ttft": None, "counts": [count("requests", 3, False)]}}, ["requests differ"]),
     ],
@@ -82,8 +85,8 @@ def test_times_lie_between_the_bounds_of_their_buckets() -> None:
 
 def test_each_page_and_rank_has_its_row() -> None:
     parts = [
-        {"url": "a", "rank": "0", "finished": 5, "generation_tokens": 1234, "running": 2.5, "waiting": 0, "kv_cache_used": 0.5,
-         "ttft_ms": 12.5, "itl_ms": 3},
+        {"url": "a", "rank": "0", "finished": 5, "generation_tokens": 1234, "running": 2.5, "waiting": 0,
+         "kv_cache_used": 0.5, "ttft_ms": 12.5, "itl_ms": 3},
         {"url": "b"},
     ]  # fmt: skip
     rows = server_facts.parts(filled(Server, parts=parts))

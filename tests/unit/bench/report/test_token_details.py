@@ -75,7 +75,9 @@ def facts(of_tokens: dict[str, Any], **of_run: Any) -> dict[str, str]:
         ),
     ],
 )  # fmt: skip
-def test_each_fact_has_its_numbers_and_is_left_out_without_them(of_tokens: dict[str, Any], said: dict[str, str]) -> None:
+def test_each_fact_has_its_numbers_and_is_left_out_without_them(
+    of_tokens: dict[str, Any], said: dict[str, str]
+) -> None:
     assert facts(of_tokens) == ALWAYS | said
 
 
