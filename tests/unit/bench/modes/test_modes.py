@@ -115,6 +115,7 @@ PLANS: list[tuple[dict[str, Any], tuple[int, bool, float | None, int | None, int
     ({"mode": "sessions", "concurrency": 6, "duration": "9s"}, (6, True, None, None, None)),
     ({"mode": "sessions", "rate": 6, "duration": "9s"}, (60, False, None, None, None)),
     ({"mode": "sessions", "rate": 6, "requests": 40, "warmup": "3"}, (43, False, None, 40, 43)),
+    ({"mode": "sessions", "rate": 0.01, "duration": "9s"}, (1, False, None, None, None)),
 ]
 
 
@@ -220,3 +221,33 @@ def test_a_rate_is_asked_for_only_if_there_is_none(given: dict[str, Any], proble
     with pytest.raises(UsageError) as refused:
         resolve({"url": "http://h", "mode": "rate", **given})
     assert list(refused.value.problems) == [problem]
+
+
+WARMUP_IN_TIME = "--steps needs a --warmup in time, such as 20s: the first segment begins when it is over"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"steps": "2,7:4s", "warmup": "3"}, WARMUP_IN_TIME),
+        ({"steps": "2,7:4s", "warmup": "auto"}, WARMUP_IN_TIME),
+        ({"ramp": "0..7:4s", "warmup": "3s"},
+         "--warmup sends at the first load, and --ramp begins at 0: leave --warmup out"),
+        ({"steps": "2,2.5:4s"}, "--steps: there is no 2.5th of a user: for requests per second add --mode rate"),
+        ({"steps": "2,7:4s", "requests": 5}, "--steps and --requests cannot be combined: --steps says when the load ends"),
+        ({"steps": "2,7:4s", "concurrency": 5},
+         "--steps and --concurrency cannot be combined: --steps says how many users there are"),
+    ],
+)  # fmt: skip
+def test_a_load_that_changes_says_what_it_cannot_be_combined_with(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": "http://h", **given})
+    assert list(refused.value.problems) == [problem]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": "2,2.5:4s", "mode": "rate"}, {"ramp": "0..7:4s"}, {"ramp": "1..7:4s", "warmup": "3s"}],
+)
+def test_a_load_that_changes_may_have_a_warm_up_in_time_and_parts_of_a_rate(given: dict[str, Any]) -> None:
+    assert resolve({"url": "http://h", **given}).load.segments

@@ -207,7 +207,8 @@ def test_a_step_of_the_load_is_marked_and_a_ramp_and_the_start_are_not(mode: str
 def test_a_plan_is_drawn_where_there_is_one() -> None:
     amounts = {"sent": [2, 4, 6], "planned": [4, 4, 4]}
     page = {"series": {**SERIES, **amounts}}
-    open_loop, closed = (run(load={"plan": plan}) for plan in ({}, None))
+    plans: tuple[dict[str, Any] | None, ...] = ({}, None)
+    open_loop, closed = (run(load={"plan": plan}) for plan in plans)
     for of, said in ((open_loop, {"planned": [2, 2, 2], "sent": [1, 2, 3]}), (closed, {"sent": [1, 2, 3]})):
         chart = time_charts.requests_per_s(RunNumbers(of.summary, filled(PageData, page)))
         assert values(chart) == said
@@ -294,9 +295,9 @@ def test_replicas_are_beside_each_other() -> None:
         assert chart(run(per_target=None)) is None
 
 
-LOST = {"start_s": 7.5, "end_s": 9.0, "lost": 12, "refused": 5, "slow": 4, "failed": 3, "refusals": {"503": 3, "timeout": 2},
+LOST: dict[str, Any] = {"start_s": 7.5, "end_s": 9.0, "lost": 12, "refused": 5, "slow": 4, "failed": 3, "refusals": {"503": 3, "timeout": 2},
         "not_ready_s": 8.0, "ready_s": 8.25}  # fmt: skip
-ENDLESS = {"start_s": 12.0, "end_s": None, "lost": 1, "refused": 0, "slow": 0, "failed": 1, "refusals": {}}
+ENDLESS: dict[str, Any] = {"start_s": 12.0, "end_s": None, "lost": 1, "refused": 0, "slow": 0, "failed": 1, "refusals": {}}
 
 
 def test_times_that_were_lost_stand_between_the_steps_of_the_load() -> None:

@@ -48,7 +48,7 @@ def charts(document: Document) -> list[Chart]:
     return [block.chart for block in blocks(document) if isinstance(block, ChartBlock)]
 
 
-CHANGED = {"change": 0.1, "low": 0.08, "high": 0.12, "seen_from": 0.03, "a": 10.0, "b": 11.0}
+CHANGED: dict[str, Any] = {"change": 0.1, "low": 0.08, "high": 0.12, "seen_from": 0.03, "a": 10.0, "b": 11.0}
 
 
 def test_numbers_that_decide_stand_apart_from_those_that_are_explored() -> None:
@@ -98,15 +98,18 @@ def test_an_interval_is_drawn_as_far_as_the_widest_reaches(fields: dict[str, Any
     (table,) = (
         block for block in blocks(made(number(**fields))) if isinstance(block, Table) and "decide" in block.title
     )
-    drawn = table.rows[0].cells[5].drawn  # type: ignore[union-attr]
+    drawn = table.rows[0].cells[5].drawn
     low, high, margin = fields["low"], fields["high"], fields.get("margin", 0.05)
-    assert drawn == DrawnInterval(low, 0.1, high, margin, pytest.approx(reach), "warn")
+    assert drawn is not None
+    assert drawn == DrawnInterval(low, 0.1, high, margin, drawn.reach, "warn")
+    assert drawn.reach == pytest.approx(reach)
 
 
 @pytest.mark.parametrize("lacks", ["change", "low", "high"])
 def test_an_interval_that_lacks_an_end_is_not_drawn(lacks: str) -> None:
-    row = filled(ComparedNumber, number(**{**CHANGED, lacks: None}))
-    assert comparison_document._row(row, 0.5).cells[5].drawn is None  # type: ignore[union-attr]
+    without: dict[str, Any] = {**CHANGED, lacks: None}
+    row = filled(ComparedNumber, number(**without))
+    assert comparison_document._row(row, 0.5).cells[5].drawn is None
     assert comparison.interval_text(row) == ("[+8.0, +12.0]" if lacks == "change" else "")
 
 
