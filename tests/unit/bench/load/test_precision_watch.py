@@ -70,7 +70,9 @@ def test_a_process_that_dies_before_the_load_is_not_listened_to(monkeypatch: pyt
     async def main(watch: PrecisionWatch, program: Connection) -> None:
         program.close()
         await watch.ready()
+        assert watch.died == DEATH
         watch.begin(lambda look: None)
+        assert not watch._companion.reading
 
     with beside(monkeypatch) as (watch, program):
         asyncio.run(main(watch, program))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from array import array
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from bench.modes.throughput import Throughput
 from bench.modes.trace import Trace
 from bench.scale.plan import workers_of
 from bench.schedule.segments import Segment
+from tests.support.changed import replace
 
 S = 1_000_000_000
 
@@ -250,4 +253,18 @@ def test_a_load_that_changes_says_what_it_cannot_be_combined_with(given: dict[st
     [{"steps": "2,2.5:4s", "mode": "rate"}, {"ramp": "0..7:4s"}, {"ramp": "1..7:4s", "warmup": "3s"}],
 )
 def test_a_load_that_changes_may_have_a_warm_up_in_time_and_parts_of_a_rate(given: dict[str, Any]) -> None:
-    assert resolve({"url": "http://h", **given}).load.segments
+    assert resolve({"url": "http://h", **given}).load.load_at(0) is not None
+
+
+@pytest.mark.parametrize("worker", [0, 1, 2])
+def test_arrivals_behind_those_that_were_dealt_go_on_in_turn(worker: int) -> None:
+    load = resolve({"url": "http://h", "rate": 5, "seed": "3"}).load
+    assert isinstance(load, Rate)
+    drawn = [*islice(load.offsets(), 30)]
+    dealt = array("q", drawn[worker:10:3])
+    limits = {"requests": None, "duration_ns": None, "until_ns": drawn[20]}
+    share = WorkerShare(worker=worker, workers=3, offsets_ns=dealt, **limits)
+    assert [*load.arrivals_of(share)] == [at for at in drawn[worker::3] if at < drawn[20]]
+    few = replace(share, most_arrivals=len(dealt) + 1)
+    assert [*load.arrivals_of(few)] == drawn[worker::3][: len(dealt) + 1]
+    assert [*load.arrivals_of(replace(share, until_ns=None))] == [*dealt]
