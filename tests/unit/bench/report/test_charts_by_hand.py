@@ -295,17 +295,13 @@ def test_replicas_are_beside_each_other() -> None:
         assert chart(run(per_target=None)) is None
 
 
-LOST: dict[str, Any] = {"start_s": 7.5, "end_s": 9.0, "lost": 12, "refused": 5, "slow": 4, "failed": 3, "refusals": {"503": 3, "timeout": 2},
-        "not_ready_s": 8.0, "ready_s": 8.25}  # fmt: skip
+LOST: dict[str, Any] = {
+    "start_s": 7.5, "end_s": 9.0, "lost": 12, "refused": 5, "slow": 4, "failed": 3, "refusals": {"503": 3, "timeout": 2},
+    "not_ready_s": 8.0, "ready_s": 8.25,
+}  # fmt: skip
 ENDLESS: dict[str, Any] = {
-    "start_s": 12.0,
-    "end_s": None,
-    "lost": 1,
-    "refused": 0,
-    "slow": 0,
-    "failed": 1,
-    "refusals": {},
-}
+    "start_s": 12.0, "end_s": None, "lost": 1, "refused": 0, "slow": 0, "failed": 1, "refusals": {},
+}  # fmt: skip
 
 
 def test_times_that_were_lost_stand_between_the_steps_of_the_load() -> None:
