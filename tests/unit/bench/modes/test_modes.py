@@ -262,7 +262,7 @@ def test_arrivals_behind_those_that_were_dealt_go_on_in_turn(worker: int) -> Non
     assert isinstance(load, Rate)
     drawn = [*islice(load.offsets(), 30)]
     dealt = array("q", drawn[worker:10:3])
-    limits = {"requests": None, "duration_ns": None, "until_ns": drawn[20]}
+    limits: dict[str, Any] = {"requests": None, "duration_ns": None, "until_ns": drawn[20]}
     share = WorkerShare(worker=worker, workers=3, offsets_ns=dealt, **limits)
     assert [*load.arrivals_of(share)] == [at for at in drawn[worker::3] if at < drawn[20]]
     few = replace(share, most_arrivals=len(dealt) + 1)
