@@ -33,7 +33,7 @@ GROUPS: dict[str, Group] = {
     "imports": Group(
         ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")
     ),
-    "plan": Group(("bench/capacity_plan/*.py",), (f"{_BENCH}/capacity_plan",)),
+    "plan": Group(("bench/capacity_plan/*.py",), (f"{_BENCH}/capacity_plan", "tests/sockets/test_plan_command.py")),
     "gate": Group(("bench/release_gate/*.py",), (f"{_BENCH}/release_gate",)),
     "comparison": Group(
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
