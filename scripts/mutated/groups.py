@@ -100,7 +100,8 @@ GROUPS: dict[str, Group] = {
     "connections": Group(
         ("bench/transport/*.py",),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
-         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py"),
+         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py",
+         "tests/sockets/test_proxy.py", f"{_VIRTUAL}/test_several_targets.py"),
     ),
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
@@ -142,7 +143,7 @@ GROUPS: dict[str, Group] = {
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
         (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
-        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""
