@@ -125,6 +125,9 @@ GROUPS: dict[str, Group] = {
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
         (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy",
+         f"{_BENCH}/capacity_plan/test_searched.py", f"{_BENCH}/capacity_plan/test_plan_flags.py",
+         f"{_BENCH}/comparison/test_pairs.py", f"{_BENCH}/fit/test_fit_replay.py", f"{_BENCH}/imports/test_imports.py",
+         f"{_BENCH}/release_gate/test_few_values.py", f"{_BENCH}/run_files/test_writable.py",
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
          "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
