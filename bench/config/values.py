@@ -239,8 +239,9 @@ def _with_scheme(value: str) -> str:
     """What was perhaps meant: the same with http:// if only that is missing or misspelled, else an example."""
     if re.fullmatch(r":?\d{1,5}", value):
         return f"http://127.0.0.1:{value.lstrip(':')}"
-    rest = re.sub(r"^[a-z]+:/{1,2}(?!/)", "", value)
-    return f"http://{shown_url(rest)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", rest) else "http://127.0.0.1:8000"
+    rest = re.sub(r"^(?:[a-z]+:/{1,2}|https?:)(?!/)", "", value)
+    scheme = "https" if value.startswith("https:") else "http"
+    return f"{scheme}://{shown_url(rest)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", rest) else "http://127.0.0.1:8000"
 
 
 def url(value: str) -> str:

@@ -93,6 +93,8 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"rate": False}, "--rate: must be a number, not yes, no, true or false (given: false)"),
         ({"header": ["X-Request-ID: a"]}, "the header X-Request-ID identifies each request"),
         ({"url": "http://"}, "names no host"),
+        ({"url": "http:/host"}, "'http:/host' names no host; for example http://host"),
+        ({"url": "https:host:80/v1"}, "'https:host:80/v1' names no host; for example https://host:80/v1"),
         ({"url": "http://host:99999"}, "--url:"),
         ({"header": ["no-colon"]}, "a header is written NAME:VALUE"),
         ({"header": ["Content-Length: 5"]}, "the header Content-Length gives the length of a body"),

@@ -255,7 +255,7 @@ def test_the_list_shows_the_latency_that_whole_replies_have(user: TestClient, co
 def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: TestClient, console: Console) -> None:
     made_run(console.folder.path, "good")
     assert '<span class="verdict valid">VALID</span>' in user.get("/tasks/good").text
-    reach = '>VALID</span><span class="sub" lang="en">100 requests, 1 failed: median can be given, no P90'
+    reach = '>VALID</span><span class="sub" lang="en">100 requests, 1 failed: median of TTFT can be given, no P90'
     assert reach in user.get("/").text
     assert "TTFT 50 / 100" in user.get("/").text
     assert user.get("/api/tasks/good").json()["verdict_headline"] == console.task("good").verdict_headline

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from bench.documents.document import Level
-from bench.documents.first_screen import sent_words
+from bench.documents.first_screen import by_message, error_row, sent_words
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.objectives import parse
 from bench.records import Outcome
+from bench.results.summary import ErrorCount
 from bench.verdict import SIGNS
 from bench.verdict.advice import ADVICE, MORE
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import run_page, run_text, typed_summary
+from tests.support.results import filled
 
 
 def first_lines(summary: Any, width: int = 80) -> list[str]:
@@ -148,6 +150,27 @@ def test_the_advice_of_a_sign_stands_below_its_reason_and_only_once() -> None:
     assert lines[place + 1] == f"    to do: {ADVICE['calibration']}"
     del summary["verdict"]["signs"]
     assert "    to do" not in "\n".join(first_lines(summary))
+
+
+def test_a_message_that_came_with_several_outcomes_is_one_row() -> None:
+    errors = [
+        filled(ErrorCount, outcome=outcome, status=status, error=error, n=n)
+        for outcome, status, error, n in [
+            ("timeout_idle", 200, "no byte", 5),
+            ("reset", 200, "gone", 4),
+            ("reset", None, "gone", 2),
+            ("truncated", 200, "gone", 1),
+            ("http_error", 500, None, 3),
+            ("http_error", 503, None, 2),
+        ]
+    ]
+    rows = [error_row(group) for group in by_message(errors)]
+    assert [tuple(cell.text for cell in row.cells) for row in rows] == [
+        ("7", "reset 6, truncated 1", "200, –", "gone"),
+        ("5", "timeout_idle", "200", "no byte"),
+        ("3", "http_error", "500", ""),
+        ("2", "http_error", "503", ""),
+    ]
 
 
 def test_the_error_of_a_calibration_stands_beside_its_number() -> None:
