@@ -75,7 +75,8 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/report", f"{_BENCH}/comparison/test_[ch]*.py", f"{_BENCH}/release_gate/test_*baseline*.py",
          f"{_BENCH}/release_gate/test_gate_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/accuracy/test_[jm]*.py",
          f"{_BENCH}/accuracy/test_sweep.py", f"{_BENCH}/answers/test_quality_document.py",
-         f"{_BENCH}/tuning/test_tune_document.py"),
+         f"{_BENCH}/tuning/test_tune_document.py", f"{_BENCH}/server_metrics/test_prefix_cache.py",
+         f"{_BENCH}/metrics/test_media.py", f"{_BENCH}/test_other_tools.py"),
     ),
     "results": Group(
         ("bench/results/*.py",),
