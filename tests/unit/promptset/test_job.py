@@ -10,7 +10,7 @@ import pytest
 
 from promptset import job
 from promptset.cli import _closing_lines, _parser, _recipe_list, _unknown_problems
-from promptset.lines import CHUNK, tasks
+from promptset.lines import CHUNK, DataSetSpec, tasks
 
 
 def options(words: str) -> Namespace:
@@ -116,8 +116,6 @@ def test_a_number_is_whole_and_within_its_limits(
             "count": 2, "seed": 0, "chat": False, "format": "rows", "recipe": "azure-2023-conversation",
             "input_tokens": "900", "output_tokens": "empirical:azure-2023-conversation-output.json", "text": "words",
             "repeat": "0"}),
-        ("--recipe coding-agent --context-limit 32768 --count 1", {
-            "count": 1, "seed": 0, "chat": False, "format": "rows", "recipe": "coding-agent", "context_limit": 32_768}),
         ("--from {file}", {
             "count": 2, "seed": 0, "chat": False, "format": "rows", "from": "rows.jsonl", "columns": None,
             "bad_rows": "fail"}),
@@ -134,6 +132,16 @@ def test_a_manifest_says_the_options_that_make_the_file(words: str, manifest: di
     assert shown == manifest
     assert (made.count, made.processes, made.out) == (manifest["count"], 1, None)
     assert (made.times_s is not None) is ("azure" in words)
+
+
+@pytest.mark.parametrize(("limit", "limited"), [(None, {}), (32_768, {"context_limit": 32_768})])
+def test_a_manifest_of_sessions_names_their_recipe_without_its_folder(
+    limit: int | None, limited: dict[str, int]
+) -> None:
+    spec = DataSetSpec(tokenizer=None, chat=False, seed=4, sessions_of="mine/agents.yaml", context_limit=limit)
+    assert job._manifest_options(spec, 1, options(""), {"input_tokens": "9"}) == {
+        "count": 1, "seed": 4, "chat": False, "format": "rows", "recipe": "agents.yaml", **limited,
+    }  # fmt: skip
 
 
 def test_rows_are_made_in_chunks_each_with_its_times() -> None:
