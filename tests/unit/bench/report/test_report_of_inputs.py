@@ -245,3 +245,13 @@ def test_a_run_of_images_has_images_a_minute_and_the_bytes_of_its_replies() -> N
     assert re.search(r"E2EL \(ms\) +200\b", shown)
     assert "1 image each" in shown
     assert summary["inputs"]["bytes_received"]["max"] == 5000
+
+
+@pytest.mark.parametrize("lacks", ["inputs", "input_tokens"])
+def test_a_summary_without_amounts_in_time_has_no_chart_of_them(summary: Any, lacks: str) -> None:
+    series = {name: value for name, value in summary["series"].items() if name != lacks}
+    keys = [
+        {chart.key for chart in run_charts.build(run_numbers({**summary, "series": of}))}
+        for of in (summary["series"], series)
+    ]
+    assert keys[0] - keys[1] == {"inputs_per_s"}

@@ -47,7 +47,7 @@ def test_all_problems_of_a_file_are_told_at_once_with_class_and_key() -> None:
     said = "\n".join(raised.value.problems)
     for sentence in (
         "--mix: class a: share: must be a number above 0",
-        "--mix: class a: input_tokens: '0' is less than one token",
+        "--mix: class a: input_tokens: '0' is too small",
         "--mix: class a: promt is not known",
         "--mix: class a: headers: the value of X must be a string",
         "--mix: class a: priority must be a whole number",
