@@ -194,8 +194,12 @@ class Race:
         return self._alive
 
     def time_left_s(self) -> float:
-        """How long it takes at most."""
-        return max(0.0, self.settings.budget_s - self.seconds)
+        """About how long it takes at most: what is left of the budget, or of a pair of rounds, which is always ended."""
+        number = len(self._leaving) + 1
+        made = {turn.arm for turn in self.turns if turn.round == number}
+        arms = [arm for arm in self._alive if arm not in made] + [*self._alive] * (number % 2)
+        rest_s = math.fsum(map(self._turn_s, arms)) if number <= 2 or made or number % 2 == 0 else 0.0
+        return max(rest_s, self.settings.budget_s - self.seconds)
 
     def _order(self, number: int) -> list[int]:
         """A random order. With three arms or more, none has the same place in both rounds of a pair: two orders that agree by
@@ -213,8 +217,10 @@ class Race:
         return second
 
     def _turn_s(self, arm: int) -> float:
-        took = [turn.seconds for turn in self.turns if turn.arm == arm and turn.seconds > 0]
-        return fmean(took) if took else self.settings.turn_s
+        """About how long a turn of an arm takes: as the turns before, its own if there are any."""
+        took = [turn for turn in self.turns if turn.seconds > 0]
+        took = [turn for turn in took if turn.arm == arm] or took
+        return fmean(turn.seconds for turn in took) if took else self.settings.turn_s
 
     def _leave_after(self, number: int) -> dict[int, Place]:
         """The arms that leave after a round."""

@@ -306,7 +306,12 @@ def test_finalists_are_three_at_most_and_none_before_the_second_round() -> None:
         assert found == finals
 
 
-def test_the_time_that_is_left_is_never_negative() -> None:
+def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_pair_of_rounds() -> None:
     turns = [Turn(0, 1, 1.0, 30.0)]
-    assert Race(Settings(2, budget_s=100.0), turns).time_left_s() == 70
-    assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 0
+    assert Race(Settings(2, budget_s=200.0), turns).time_left_s() == 170
+    # A pair of rounds is always ended: a turn is left in this one, and two in the next.
+    assert Race(Settings(2, budget_s=20.0), turns).time_left_s() == 3 * 30
+    assert Race(Settings(2, budget_s=20.0)).time_left_s() == 4 * 60
+    ended = [Turn(arm, round_, 1.0 + round_ * arm, 30.0) for round_ in (1, 2) for arm in (0, 1)]
+    assert Race(Settings(2, budget_s=20.0), ended[:3]).time_left_s() == 30
+    assert Race(Settings(2, budget_s=20.0), ended).time_left_s() == 0
