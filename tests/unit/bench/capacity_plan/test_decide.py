@@ -47,7 +47,7 @@ def test_the_time_that_is_left_is_that_of_the_stretches_that_such_a_plan_takes(t
     # 2 for each of 10 draws, and 30 for the hours and the headroom.
     assert progress(plan, ten, 20.0) == "planning: 10 stretches simulated, about 80 s left"
     plan.saturated = 14.0  # 42/s take 4 replicas, at three quarters of that.
-    assert progress(plan, asked(draws=10, cold_start_s=60.0), 20.0).endswith(", about 116 s left")
+    assert progress(plan, asked(draws=10, cold_start_s=60.0), 20.0).endswith(", about 1.9 min left")
     plan.asked |= {Question(HOURS[2], 2, draw): answer for draw in range(90)}
     assert progress(plan, ten, 100.0).endswith(", about 1 s left")
 
