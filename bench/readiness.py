@@ -23,15 +23,13 @@ from bench.proxy import is_of_proxy
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
 from bench.sources.interface import Source
+from bench.target.models import ModelList, choose_model, list_models
 from bench.target.probe import (
     AskedServer,
-    ModelList,
     ProbeResult,
     ask,
-    choose_model,
     diagnose,
     is_of_tls,
-    list_models,
     probe,
     samples_to_ask,
     what_came,

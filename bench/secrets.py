@@ -44,7 +44,9 @@ def public_url(url: str) -> str:
 def shown_url(text: str) -> str:
     """What may be shown of a text that should be a URL and perhaps is none: nothing before an @, no value of a query."""
     try:
-        return public_url(text) if urlsplit(text).scheme in ("http", "https") else _shown(text)
+        parts = urlsplit(text)
+        # Without a host, public_url would write slashes that were not there: http:/host becomes http:///host.
+        return public_url(text) if parts.scheme in ("http", "https") and parts.netloc else _shown(text)
     except ValueError:
         return _shown(text)
 

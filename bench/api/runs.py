@@ -68,7 +68,7 @@ class RunResult:
 
     @property
     def headline(self) -> str:
-        """The verdict and the percentiles that the run can give: "VALID, 240 requests: median and P90 can be given,
+        """The verdict and the percentiles that the run can give: "VALID, 240 requests: median and P90 of TTFT can be given,
         no P99"."""
         return str(headline.of(self.numbers, self.verdict, proxy=self.numbers.run.config.get("proxy")))
 

@@ -74,10 +74,10 @@ def least_true(least: int, most: int, guess: int) -> Search:
     while high - low > 1:
         if (yield at):
             high = at
-            at = max(low + 1, high - stride) if low < least else (low + high) // 2
+            at = max(low + 1, high - stride)
         else:
             low = at
-            at = min(high - 1, low + stride) if high > most else (low + high) // 2
+            at = min(high - 1, low + stride)
         stride *= 2
         if low >= least and high <= most:
             at = (low + high) // 2

@@ -108,7 +108,7 @@ class Stretches:
             for one in self.objectives
             if one.metric in middle and one.stat not in ("mean", "min") and not one.holds(float(middle[one.metric]))
         )
-        self.settle_s = _SETTLE_E2ELS * float(np.quantile(e2el, 0.9)) / _US_PER_MS / 1e3
+        self.settle_s = _SETTLE_E2ELS * float(np.quantile(e2el, 0.9)) * _US_PER_MS / _US_PER_S
         ended = np.sort(np.array([at for at in full.last_us if at is not None]))
         first, last = ended[len(ended) // 4], ended[3 * len(ended) // 4]
         self.saturated = float((len(ended) // 2) / (last - first) * _US_PER_S) if last > first else math.inf
@@ -139,8 +139,6 @@ class Stretches:
 
     def seconds(self, hour: Hour) -> float:
         """How long a stretch of an hour is, without settling."""
-        if hour.rate <= 0:
-            return _LEAST_S
         return min(
             max(_LEAST_S, _REQUESTS / hour.rate, 2 * self.settle_s), max(_MOST_S, 2 * self.settle_s), hour.duration_s
         )
@@ -214,7 +212,7 @@ def _statistic(values: Array, stat: str | None) -> float:
 def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
     """The most requests and the most tokens in flight on one replica, and the mean requests."""
     most = tokens = total = 0.0
-    end = max((at for at in seen.last_us if at is not None), default=0.0)
+    end = max(at for at in (*seen.sent_us, *seen.last_us) if at is not None)
     rows = zip(seen.replica, seen.sent_us, seen.last_us, load.input_tokens, load.output_tokens, strict=True)
     by_replica: dict[int, list[tuple[float, int, int]]] = {}
     for replica, sent, last, prompt, reply in rows:

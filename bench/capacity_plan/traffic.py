@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 from zlib import crc32
 
 from bench.errors import UsageError
@@ -75,7 +75,7 @@ class Schedule:
         chance = stream(draw, "plan-arrivals")
         gaps = poisson.offsets(1.0, 1.0, chance)
         rate = hour.rate * times
-        many = round(rate * seconds)
+        many = max(1, round(rate * seconds))
         at_us = [offset / rate / 1e3 for offset in islice(gaps, many)]
         lengths = stream(draw, "plan-lengths")
         inputs = [max(1, int(self.input_tokens.sample(lengths))) for _ in range(many)]
@@ -85,7 +85,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Recorded requests. `left_out`: rows that were bad, or have no time or lengths."""
+    """Recorded requests, each with a time and lengths. `left_out`: rows that were bad, or have no time or lengths."""
 
     hours: Sequence[Hour]
     rows: Sequence[Sample]
@@ -99,14 +99,15 @@ class Trace:
         chosen = [row for row in rows if starts <= _at(row) < starts + seconds * times]
         return Requests(
             [(_at(row) - starts) * 1e6 / times for row in chosen],
-            [row.input_tokens or 1 for row in chosen],
-            [row.output_tokens or 1 for row in chosen],
+            [cast("int", row.input_tokens) for row in chosen],
+            [cast("int", row.output_tokens) for row in chosen],
             [_shared(place, row) for place, row in enumerate(chosen)],
         )
 
 
 def _at(row: Sample) -> float:
-    return 0.0 if row.at_s is None else row.at_s
+    assert row.at_s is not None
+    return row.at_s
 
 
 def _shared(place: int, row: Sample) -> tuple[int, int]:
@@ -126,7 +127,7 @@ def _busiest(at_s: Sequence[float], seconds: float) -> float:
             first += 1
         if last - first + 1 > most:
             most, best = last - first + 1, first
-    return at_s[best] if at_s else 0.0
+    return at_s[best]
 
 
 def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
@@ -138,7 +139,7 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
     try:
         hours = read_rates(path)
     except UsageError as e:
-        problems += e.problems
+        problems = [*e.problems]
     for name, spec in lengths.items():
         flag = f"--{name.replace('_', '-')}"
         if spec is None:

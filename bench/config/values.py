@@ -82,7 +82,7 @@ def token_lengths(value: object) -> str:
     lengths = distributions.parse(str(value), "tokens")
     mean = lengths.mean()
     if not mean >= 0.5:
-        raise ValueError(f"{value!r} is less than one token: give at least 1")
+        raise ValueError(f"{value!r} is too small: give at least 1")
     if mean > MOST_TOKENS:
         need = (
             f"{mean * _BYTES_A_TOKEN / 1e9:,.1f} GB of text for every request" if mean < 1e15 else "more than any disk"
@@ -239,8 +239,9 @@ def _with_scheme(value: str) -> str:
     """What was perhaps meant: the same with http:// if only that is missing or misspelled, else an example."""
     if re.fullmatch(r":?\d{1,5}", value):
         return f"http://127.0.0.1:{value.lstrip(':')}"
-    rest = re.sub(r"^[a-z]+:/{1,2}(?!/)", "", value)
-    return f"http://{shown_url(rest)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", rest) else "http://127.0.0.1:8000"
+    rest = re.sub(r"^(?:[a-z]+:/{1,2}|https?:)(?!/)", "", value)
+    scheme = "https" if value.startswith("https:") else "http"
+    return f"{scheme}://{shown_url(rest)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", rest) else "http://127.0.0.1:8000"
 
 
 def url(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench.documents import answers_section, details, formatting, remarks
@@ -160,8 +161,9 @@ def left_out(summary: RunSummary) -> Iterator[Table]:
     objectives, errors = summary.slo.objectives, summary.errors
     if len(objectives) > _objectives_shown(objectives):
         yield objective_table("All objectives", objectives, summary)
-    if len(errors) > ERRORS_SHOWN + 1 or any(len(row.error or "") > _ERROR_WIDTH for row in errors):
-        yield error_table("All errors", [error_row(row) for row in errors])
+    messages = by_message(errors)
+    if len(messages) > ERRORS_SHOWN + 1 or any(len(row.error or "") > _ERROR_WIDTH for row in errors):
+        yield error_table("All errors", [error_row(rows) for rows in messages])
 
 
 def objective_table(
@@ -297,14 +299,14 @@ def _error_of_rate(calibration: LedgerCalibration | KnownCalibration | None, rat
 
 def _errors(summary: RunSummary) -> Iterator[Block]:
     """The most frequent errors."""
-    rows = summary.errors
+    rows = by_message(summary.errors)
     if not rows:
         return
     shown = rows[:ERRORS_SHOWN] if len(rows) > ERRORS_SHOWN + 1 else rows
     left = rows[len(shown) :]
     cells = [error_row(row, _ERROR_WIDTH) for row in shown]
     if left:
-        rest = sum(row.n for row in left)
+        rest = sum(row.n for rows in left for row in rows)
         cells.append(Row(f"{rest:,}", "", "", f"with {len(left)} other messages"))
     yield error_table("Errors", cells, level=Level.BRIEF)
 
@@ -318,13 +320,26 @@ def error_table(title: str, rows: Sequence[Row], *, level: Level = Level.USUAL) 
     return Table(title, columns, tuple(rows), level=level, half=level is Level.BRIEF)
 
 
-def error_row(row: ErrorCount, width: int | None = None) -> Row:
-    """An error: how often it came, and what the server said, at most `width` characters of it."""
-    message = row.error or ""
+def by_message(errors: Sequence[ErrorCount]) -> list[list[ErrorCount]]:
+    """The errors with the same message together, the most frequent message first. Errors without one stay apart."""
+    groups: dict[object, list[ErrorCount]] = {}
+    for row in errors:
+        groups.setdefault(row.error or (row.outcome, row.status), []).append(row)
+    return sorted(groups.values(), key=lambda rows: -sum(row.n for row in rows))
+
+
+def error_row(rows: Sequence[ErrorCount], width: int | None = None) -> Row:
+    """Errors of one message: how often it came, how often with each outcome if there are several, and at most `width`
+    characters of what the server said."""
+    message = rows[0].error or ""
     if width is not None and len(message) > width:
         message = message[:width] + "…"
-    status = NOTHING if row.status is None else str(row.status)
-    return Row(f"{row.n:,}", Cell(row.outcome, code=True), status, message)
+    counts = Counter[str]()
+    for row in rows:
+        counts[row.outcome] += row.n
+    outcomes = [f"{outcome} {n:,}" if len(counts) > 1 else outcome for outcome, n in counts.items()]
+    statuses = dict.fromkeys(NOTHING if row.status is None else str(row.status) for row in rows)
+    return Row(f"{counts.total():,}", Cell(", ".join(outcomes), code=True), ", ".join(statuses), message)
 
 
 def _next(summary: RunSummary) -> list[Block]:

@@ -95,7 +95,12 @@ def measured(value: float | None, unit: str) -> str:
     """A value of an objective, in the unit that summaries name."""
     if value is None:
         return NOTHING
-    return share(value) if unit == "share" else f"{number(value)} {_UNITS.get(unit, unit)}"
+    return share(value) if unit == "share" else in_unit(number(value), unit)
+
+
+def in_unit(text: str, unit: str) -> str:
+    """A number, or an interval, followed by its unit."""
+    return f"{text} {_UNITS.get(unit, unit)}"
 
 
 def objective_value(row: ObjectiveResult) -> str:

@@ -20,7 +20,7 @@ from bench.documents.document import (
     Tone,
     findings,
 )
-from bench.documents.formatting import measured, number, share
+from bench.documents.formatting import in_unit, measured, number, share
 from bench.results.gate import GateMetric, GateObjective, GateResult
 
 TONES: dict[str, Tone] = {"failed": "bad", "held": "good", "not shown": "warn"}
@@ -61,8 +61,9 @@ def objective_interval(row: GateObjective) -> str:
     """The interval of an objective's value; empty if there is none."""
     if row.low is None:
         return ""
-    write = share if row.unit == "share" else number
-    return f"[{write(row.low)}, {write(row.high)}]"
+    if row.unit == "share":
+        return f"[{share(row.low)}, {share(row.high)}]"
+    return in_unit(f"[{number(row.low)}, {number(row.high)}]", row.unit)
 
 
 def _objectives(content: GateResult) -> Iterator[Block]:

@@ -233,7 +233,12 @@ class Summary:
             latency_of_failures_ms=describe(sorted(happened(columns.failed_after_ms))),
             stalls=tally.stalls(),
             window=describe_window(
-                window, self._e2el_inside(window), over_time, facts.open_loop, changes=bool(facts.segments)
+                window,
+                self._e2el_inside(window),
+                over_time,
+                facts.open_loop,
+                users=facts.concurrency,
+                changes=bool(facts.segments),
             ),
             steady=None if window is None else Steady(**self._numbers(Scope(data, window))._asdict()),
             segments=describe_segments(facts, data, self._spans),

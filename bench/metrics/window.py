@@ -145,10 +145,11 @@ def describe_window(
     over_time: SeriesOverTime,
     open_loop: bool,
     *,
+    users: int | None = None,
     changes: bool = False,
 ) -> SteadyWindow:
-    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `changes`: the
-    load was planned to change."""
+    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `users`: how many
+    send, if the load says it. `changes`: the load was planned to change."""
     if window is None:
         too_short = "none: after ramp and warm-up, all was sent within the time that one request takes"
         why = CHANGES if changes else too_short
@@ -156,10 +157,10 @@ def describe_window(
     warnings = list(window.warnings)
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
+        cut_off = "The reply" if users == 1 else "Users in step are answered in waves, and the wave"
         warnings.append(
-            f"The steady window is as long as {rounds:.1f} typical replies. Users in step are answered in waves, and the "
-            "wave that the end cuts off can change the rates (requests/s, tokens/s) by up to "
-            f"{100 / max(rounds, 1):.0f}%: run longer."
+            f"The steady window is as long as {rounds:.1f} typical replies. {cut_off} that the end cuts "
+            f"off can change the rates (requests/s, tokens/s) by up to {100 / max(rounds, 1):.0f}%: run longer."
         )
     step_ns, zero_ns = over_time.step_s * NS_PER_S, over_time.t_s[0] * NS_PER_S
     first, last = math.ceil((window.start_ns - zero_ns) / step_ns), math.floor((window.end_ns - zero_ns) / step_ns)

@@ -25,8 +25,7 @@ def read_rows(path: Path, read: Callable[[dict[str, Any]], Item]) -> list[Item]:
         except SpecError as e:
             problems += [f"{path}, {container.unit} {entry.number}: {problem}" for problem in e.problems]
     if problems:
-        more = [f"and {len(problems) - _MOST_PROBLEMS} more"] if len(problems) > _MOST_PROBLEMS else []
-        raise SpecError([*problems[:_MOST_PROBLEMS], *more])
+        raise SpecError.of_rows(problems, _MOST_PROBLEMS, f"{len(problems) - _MOST_PROBLEMS:,} more problems")
     if not found:
         raise SpecError(f"the file {path} is empty")
     return found

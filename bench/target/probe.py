@@ -13,16 +13,14 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-import orjson
-
 from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
 from bench.proxy import is_of_proxy
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
-from bench.target import side_requests
-from bench.transport.interface import Target, Transport
+from bench.target.models import some_of, unlisted
+from bench.transport.interface import Transport
 from bench.workload import Request, route_of
 from promptset.samples import Sample
 
@@ -63,39 +61,6 @@ class ProbeResult:
     """Not ready: the run begins all the same (--watch-scale)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelList:
-    """What the server lists: the ids of its models, and who owns them (`owned_by`: of some engines their name)."""
-
-    ids: tuple[str, ...]
-    owners: frozenset[str] = frozenset()
-
-
-async def list_models(url: str, target: Target, timeout_s: float | None = None) -> ModelList | None:
-    """The models that the server lists. Returns None if it lists none."""
-    content = await side_requests.get(urls.models_url(url), target, timeout_s)
-    try:
-        rows = (
-            [] if content is None else [(model["id"], model.get("owned_by")) for model in orjson.loads(content)["data"]]
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        # Whatever is wrong here, the probe itself will meet it and say it better.
-        return None
-    ids = tuple(name for name, _ in rows if isinstance(name, str))
-    return None if content is None else ModelList(ids, frozenset(owner for _, owner in rows if isinstance(owner, str)))
-
-
-def choose_model(asked: str | None, listed: Sequence[str] | None, *, all_named: bool) -> str | None:
-    """The model to put into requests that name none; `all_named`: all do. Raises TargetError where none can be told."""
-    if asked is not None or not listed:
-        return asked
-    if len(listed) > 1:
-        if all_named:
-            return None
-        raise TargetError(f"the server has several models: choose one with --model ({', '.join(listed[:10])})")
-    return listed[0]
-
-
 async def probe(
     transport: Transport,
     clock: Clock,
@@ -134,14 +99,17 @@ async def probe(
     notes += told
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
         raise TargetError(f"class {classes[0]}: {problem}" if classes else problem)
+    named = [record.model]
     for number, other in enumerate(others, 1):
         request_id = f"probe-{run_id}-of-{number}"
         asked = await ask(transport, clock, other, options, request_id, timeout_s)
         asked, told = await _until_text(transport, clock, asked, other, options, f"{request_id}-more", timeout_s)
         notes += (note for note in told if note not in notes)
+        named.append(asked.model)
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
             who = [f"class {classes[number]}"] if classes else []
             raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
+    notes += unlisted([options.model if name is None else name for name in named], listed)
     if options.stream and options.ask_usage and used_by(options).generates and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
     return ProbeResult(options, tuple(notes), record)
@@ -469,7 +437,7 @@ def _http_problem(
     if status == 400 and said is not None and "https" in said.lower():
         return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
-        return f"the server has no model {options.model!r} (status {status}): it lists {', '.join(listed[:10])}"
+        return f"the server has no model {options.model!r} (status {status}): it lists {some_of(listed)}"
     if not used_by(options).counts_tokens:
         return (
             f"{url} answers with status {status} ({said}): check the method and the body; "

@@ -1,6 +1,6 @@
 """The headline of a run: its verdict, what was sent, and what its numbers can bear.
 
-    VALID, 240 requests: median and P90 can be given, no P99
+    VALID, 240 requests: median and P90 of TTFT can be given, no P99
 
 The verdict judges the client. Which percentiles a run can give is another question: those with a 95% interval in the summary,
 by the rule of docs/dev/simulations.md, which takes n / D independent values. This module only reads which intervals there
@@ -55,11 +55,12 @@ class Reach:
 
     def __str__(self) -> str:
         """What can be given, and the first percentile that cannot."""
+        of = f" of {self.metric.upper()}" if self.requests else ""
         named = [PERCENTILES[name] for name in self.percentiles]
         if not named:
-            return "no percentile can be given"
+            return f"no percentile{of} can be given"
         missing = next((f", no {PERCENTILES[name]}" for name in _MISSED if name not in self.percentiles), "")
-        return f"{_listed(named)} can be given{missing}"
+        return f"{_listed(named)}{of} can be given{missing}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,13 @@ def test_a_server_that_refuses_options_is_asked_without_them_and_the_report_says
     assert summary(tmp_path)["counts"]["succeeded"] == 2
 
 
+def test_a_server_that_answers_for_a_model_that_it_does_not_list_is_measured_with_a_note(tmp_path: Path) -> None:
+    with LiteralServer(api(GIVEN, "real-model")) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "1", "--model", "dream", "--quiet")) == Exit.GOOD
+    (note,) = [note for note in summary(tmp_path)["run"]["notes"] if "lists only" in note]
+    assert note.startswith("the server answers for model 'dream', but lists only real-model: ")
+
+
 @pytest.mark.parametrize(
     ("listed", "sent"),
     [

@@ -54,8 +54,7 @@ def _build(dimension: Dimension, path: str, unit: str = "") -> Atoms:
         except SpecError as e:
             problems.append(f"{path}, entry {number}: {e}")
     if problems:
-        rest = [f"{path}: {len(problems) - _SHOWN} more entries are wrong"] if len(problems) > _SHOWN else []
-        raise SpecError(problems[:_SHOWN] + rest)
+        raise SpecError.of_rows(problems, _SHOWN, f"{len(problems) - _SHOWN:,} more entries are wrong")
     return Atoms.from_weights(weighted)
 
 

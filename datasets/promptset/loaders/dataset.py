@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, overload
 
-from promptset.errors import SpecError
+from promptset.errors import SKIP_ROWS, SpecError
 from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.recordings import format_of
@@ -107,9 +107,7 @@ class DataSet(Sequence[Sample]):
                 self._keep(waiting)
         self._keep(waiting)
         if bad and bad_rows == "fail":
-            more = [f"{self.path}: {bad - _SHOWN} more bad rows"] if bad > _SHOWN else []
-            hint = f"{self.path}: correct these rows, or skip them with --bad-rows skip"
-            raise SpecError([*problems[:_SHOWN], *more, hint])
+            raise SpecError.of_rows(problems, _SHOWN, f"bad rows in all: {bad:,}", SKIP_ROWS)
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
         if not self._starts:
             raise SpecError(f"the data set {self.path} has no rows to send: write at least one")

@@ -263,8 +263,7 @@ def _sample(one: Recorded) -> Sample:
 
 def _raise(problems: Sequence[str]) -> None:
     if problems:
-        more = [f"and {len(problems) - _FEW} more"] if len(problems) > _FEW else []
-        raise SpecError([*problems[:_FEW], *more])
+        raise SpecError.of_rows(problems, _FEW, f"{len(problems) - _FEW:,} more problems")
 
 
 FORMATS: dict[str, Callable[[bytes, str], HttpRows]] = {

@@ -20,7 +20,7 @@ from itertools import accumulate, chain, cycle, pairwise
 from pathlib import Path
 from typing import Literal
 
-from promptset.errors import SpecError
+from promptset.errors import SKIP_ROWS, SpecError
 from promptset.loaders.containers import open_container
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row
 from promptset.loaders.recordings import format_of
@@ -199,9 +199,7 @@ class RecordedSessions:
                 where = f"{self.path}, {self._container.unit} {entry.number}"
                 problems += [f"{where}: {problem}" for problem in found if len(problems) <= _SHOWN]
         if bad and bad_rows == "fail":
-            more = [f"{self.path}: more of them are wrong"] if len(problems) > _SHOWN else []
-            hint = f"{self.path}: correct these rows, or skip them with --bad-rows skip"
-            raise SpecError([*problems[:_SHOWN], *more, hint])
+            raise SpecError.of_rows(problems, _SHOWN, f"bad rows in all: {bad:,}", SKIP_ROWS)
         self.skipped, self.skipped_rows = problems[:_SHOWN], bad
         self._rows = {key: positions for key, positions in self._rows.items() if key in with_calls}
         if not self._rows:

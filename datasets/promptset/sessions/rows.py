@@ -50,7 +50,7 @@ def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Se
         except SpecError as e:
             problems += [f"{where}: {problem}" for problem in e.problems]
     if problems:
-        raise SpecError([*problems[:_SHOWN], *([f"{path}: more rows are bad"] if len(problems) > _SHOWN else [])])
+        raise SpecError.of_rows(problems, _SHOWN, "more rows are bad")
     if not sessions:
         raise SpecError(f"{path} has no sessions: write at least one row")
     return sessions

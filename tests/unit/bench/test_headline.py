@@ -35,13 +35,13 @@ def _words(summary: Any) -> str:
     ("n", "words"),
     [
         (0, "VALID, no request: no percentile can be given"),
-        (1, "VALID, 1 request: no percentile can be given"),
-        (3, "VALID, 3 requests: no percentile can be given"),
-        (40, "VALID, 40 requests: median can be given, no P90"),
-        (100, "VALID, 100 requests: median and P90 can be given, no P99"),
-        (240, "VALID, 240 requests: median, P90 and P95 can be given, no P99"),
-        (1200, "VALID, 1,200 requests: median, P90, P95 and P99 can be given"),
-        (9000, "VALID, 9,000 requests: median, P90, P95, P99 and P99.9 can be given"),
+        (1, "VALID, 1 request: no percentile of TTFT can be given"),
+        (3, "VALID, 3 requests: no percentile of TTFT can be given"),
+        (40, "VALID, 40 requests: median of TTFT can be given, no P90"),
+        (100, "VALID, 100 requests: median and P90 of TTFT can be given, no P99"),
+        (240, "VALID, 240 requests: median, P90 and P95 of TTFT can be given, no P99"),
+        (1200, "VALID, 1,200 requests: median, P90, P95 and P99 of TTFT can be given"),
+        (9000, "VALID, 9,000 requests: median, P90, P95, P99 and P99.9 of TTFT can be given"),
     ],
 )
 def test_the_headline_names_the_percentiles_that_have_an_interval(n: int, words: str) -> None:
@@ -61,20 +61,20 @@ def test_the_headline_names_the_percentiles_that_have_an_interval(n: int, words:
 def test_a_percentile_without_an_interval_is_never_named() -> None:
     summary = _summary(1200)
     summary["latency"]["ttft_ms"]["ci95"]["p99"] = None
-    assert _words(summary) == "VALID, 1,200 requests: median, P90 and P95 can be given, no P99"
+    assert _words(summary) == "VALID, 1,200 requests: median, P90 and P95 of TTFT can be given, no P99"
 
 
 def test_requests_that_depend_on_each_other_reach_less_far() -> None:
     # A slow wave: each value is close to its neighbours, so that 240 of them are worth few.
     records = [made_record(i, sent_ms=i * 9.0, chunks_ms=(50.0 + i / 10, 100.0)) for i in range(240)]
-    assert _words(made_summary(records)) == "VALID, 240 requests: no percentile can be given"
+    assert _words(made_summary(records)) == "VALID, 240 requests: no percentile of TTFT can be given"
 
 
 def test_replies_that_are_not_streamed_have_e2el_as_their_latency() -> None:
     ends = [START_NS + i * 9 * MS + (500 + i * 7919 % 1009) * MS // 10 for i in range(100)]
     summary = made_summary([made_record(i, sent_ms=i * 9.0, chunks_ms=(), end_ns=end) for i, end in enumerate(ends)])
     assert headline.reach_of(filled(RunSummary, summary)).metric == "e2el"
-    assert _words(summary) == "VALID, 100 requests: median and P90 can be given, no P99"
+    assert _words(summary) == "VALID, 100 requests: median and P90 of E2EL can be given, no P99"
 
 
 def test_numbers_that_must_not_be_used_bear_nothing() -> None:
@@ -85,7 +85,7 @@ def test_numbers_that_must_not_be_used_bear_nothing() -> None:
 
 def test_a_part_of_the_headline_stands_between_the_requests_and_the_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(headline, "PARTS", (*headline.PARTS, lambda summary: "7 retried", lambda summary: None))
-    assert _words(_summary(1)) == "VALID, 1 request, 7 retried: no percentile can be given"
+    assert _words(_summary(1)) == "VALID, 1 request, 7 retried: no percentile of TTFT can be given"
 
 
 def test_every_named_percentile_is_one_of_the_summary() -> None:

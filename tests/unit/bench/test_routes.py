@@ -11,7 +11,8 @@ import pytest
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome, from_line, to_line
-from bench.target.probe import choose_model, samples_to_ask
+from bench.target.models import choose_model, unlisted
+from bench.target.probe import samples_to_ask
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, Reading, Target
 from bench.workload import Encoded, Request, RequestDraft, Route, draft_of
@@ -146,6 +147,27 @@ def test_a_server_of_several_models_needs_no_choice_where_every_row_names_one() 
     assert choose_model(None, ["a"], all_named=True) == "a"
     with pytest.raises(Exception, match="choose one with --model"):
         choose_model(None, ["a", "b"], all_named=False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "listed", "names"),
+    [
+        (["other"], ["mock"], "model 'other', but lists only mock:"),
+        (["other", "mock", "other", "b"], ["mock", "lora"], "model 'other', 'b', but lists only mock, lora:"),
+        (["x"], [f"m{k}" for k in range(12)], "lists only m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 2 more:"),
+        (["lora"], ["mock", "lora"], None),
+        (["llama3", "gemini"], ["llama3:latest", "models/gemini"], None),
+        ([None], ["mock"], None),
+        (["other"], [], None),
+        (["other"], None, None),
+    ],
+)
+def test_a_model_that_the_server_answers_for_and_does_not_list_has_a_note(
+    asked: list[str | None], listed: list[str] | None, names: str | None
+) -> None:
+    notes = unlisted(asked, listed)
+    assert len(notes) == (names is not None)
+    assert names is None or names in notes[0]
 
 
 def test_a_draft_of_a_sample_has_its_route() -> None:

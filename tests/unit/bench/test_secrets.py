@@ -80,6 +80,9 @@ def test_a_command_line_is_shown_without_its_secrets() -> None:
         ("ftp://[h/?KEY", "ftp://[h/?***"),
         ("http://u:KEY@h/?k=KEY", "http://***@h/?k=***"),
         ("localhost:8000", "localhost:8000"),
+        ("http:/host", "http:/host"),
+        ("https:host/v1?k=KEY", "https:host/v1?***"),
+        ("http:/u:KEY@h", "***@h"),
     ],
 )
 def test_of_what_is_no_url_nothing_secret_is_shown(text: str, shown: str) -> None:

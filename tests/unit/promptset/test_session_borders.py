@@ -165,9 +165,8 @@ def test_up_to_twenty_problems_of_a_file_are_shown(bad: int, shown: int, tmp_pat
     path.write_text("".join(json.dumps(one) + "\n" for one in [row({}), *[row({}, session=1)] * bad]))
     with pytest.raises(SpecError) as refused:
         load_sessions(path)
-    assert refused.value.problems == [
-        f"{path}, line {line}: session must be a string" for line in range(2, shown + 2)
-    ] + ([f"{path}: more rows are bad"] if bad > shown else [])
+    sentences = [f"{path}, line {line}: session must be a string" for line in range(2, shown + 2)]
+    assert refused.value.problems == [*sentences[:-1], sentences[-1] + "; more rows are bad" * (bad > shown)]
 
 
 def test_rows_are_named_by_their_line_and_may_name_the_endpoints_that_there_are(tmp_path: Path) -> None:

@@ -6,17 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench.report
+from bench.capacity_plan.plan import Asked
+from bench.capacity_plan.searched import planned_of_search, read_search
+from bench.capacity_plan.traffic import Hour
 from bench.cli import main
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import Exit
 from bench.report import text
-from bench.results.plan import PlanContent
+from bench.results.plan import PlanContent, SearchedRate
 
 SCHEMA = Path(bench.report.__file__).parent / "plan.schema.json"
 DAY = "00:00,8\n08:00,50\n14:00,70\n20:00,30\n"
@@ -41,7 +44,7 @@ def plan(folder: Path, *more: str) -> tuple[int, dict[str, Any]]:
     words = ["--search", str(folder), "--rates", str(folder / "day.csv"), "--out", str(folder / "plan"), *more]
     status = main(["plan", *words])
     content = json.loads((folder / "plan" / "plan.json").read_text())
-    jsonschema.validate(content, json.loads(SCHEMA.read_text()))
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
     return status, content
 
 
@@ -110,3 +113,35 @@ def test_what_a_search_does_not_say_is_refused_all_at_once(tmp_path: Path, capsy
     assert all(f"{flag} needs --profile" in said for flag in flags)
     assert "none: cannot be read" in said
     assert "--rates none.csv: cannot be read" in said
+
+
+@pytest.mark.parametrize(
+    ("rate", "least", "most", "replicas", "interval", "headroom", "cost", "breaks"),
+    [
+        # The busiest hour has 60 requests a second, the other one 40.
+        ((20, 15, 25), 1, 9, 4, [3, 4], (1.333, [1.0, 1.667]), (192, [144, 192]), ["no", "perhaps"]),
+        ((20, 20, 20), 1, 3, 3, [3, 3], (1.0, [1.0, 1.0]), (144, [144, 144]), ["no", "yes"]),
+        ((20, 20, 20), 1, 2, None, [3, 3], (None, None), (None, None), ["no", "yes"]),
+        ((20, 10, 30), 1, 5, None, [2, 6], (None, None), (None, None), ["no", "perhaps"]),
+        ((20, 10, 12), 1, 3, None, [4, 4], (None, None), (None, None), ["yes", "yes"]),
+        ((20, 15, 25), 6, 9, 6, [6, 6], (2.0, [1.5, 2.5]), (288, [288, 288]), ["no", "no"]),
+        ((None, 15, None), 2, 9, 4, [2, 4], (1.0, None), (192, [96, 192]), ["no", "perhaps"]),
+        ((None, 8, None), 1, 9, 8, [1, 8], (1.067, None), (384, [48, 384]), ["no", "perhaps"]),
+    ],
+)
+def test_the_low_end_of_a_search_says_how_many_and_its_high_end_how_few(
+    rate: tuple[float | None, float, float | None], least: int, most: int, replicas: int | None, interval: list[int],
+    headroom: tuple[object, object], cost: tuple[object, object], breaks: list[str], tmp_path: Path,
+) -> None:  # fmt: skip
+    estimate, low, high = rate
+    hours = [Hour(0, 3_600, 40), Hour(3_600, 7_200, 60)]
+    asked = Asked(least, most, 1, price=2.0, cold_start_s=None, command=[], date="", settings={})
+    searched_rate = SearchedRate(estimate=estimate, low=low, high=high)
+    found = planned_of_search(read_search(searched(tmp_path)), searched_rate, hours, asked)
+    assert (found.replicas, found.interval) == (replicas, interval)
+    assert (found.headroom, found.headroom_interval) == headroom
+    assert (found.cost_a_day, found.cost_interval) == cost
+    assert [hour.breaks for hour in found.hours] == breaks
+    broken = [hour.start_s for hour, how in zip(hours, breaks, strict=True) if how == "yes"]
+    assert found.breaks_first_s == next(iter(broken), None)
+    assert (found.known, [hour.duration_s for hour in found.hours]) == (True, [3_600, 7_200])

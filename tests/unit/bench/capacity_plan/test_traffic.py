@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,35 @@ def test_arrivals_have_the_rate_and_are_the_same_at_every_rate_but_for_their_spe
     assert set(slow.input_tokens) == {100}
     assert set(slow.output_tokens) == {5, 6, 7, 8, 9}
     assert day.requests(day.hours[0], 200.0, draw=4).at_us != slow.at_us
+    assert day.requests(day.hours[0], 200.0, draw=3, times=2.0) == fast
+
+
+def test_an_hour_of_hardly_a_request_has_one(tmp_path: Path) -> None:
+    day = read_schedule(written(tmp_path, "0,0.0001\n"), {"input_tokens": "0", "output_tokens": "0"})
+    found = day.requests(day.hours[0], 600.0, draw=0)
+    assert (len(found.at_us), found.input_tokens, found.output_tokens) == (1, [1], [1])
+
+
+@pytest.mark.parametrize(
+    ("content", "hours"),
+    [
+        ("7,5\n", [Hour(25_200, 3_600, 5)]),
+        ("\n 06:30 , 5 \n  # noon\n12:00,0\n", [Hour(23_400, 19_800, 5), Hour(43_200, 19_800, 0)]),
+        ("hour 1,requests\n", None),
+        ("time,5\n", None),
+        ("0,999999999\n", [Hour(0, 3_600, 999_999_999)]),
+        ("0,1e9\n", None),
+        ("6:60,1\n", None),
+        ("0,5,6\n", None),
+        ("0,nan\n", None),
+    ],
+)
+def test_rows_have_a_time_and_a_rate(content: str, hours: list[Hour] | None, tmp_path: Path) -> None:
+    if hours is None:
+        with pytest.raises(UsageError, match="line 1 is"):
+            read_rates(written(tmp_path, content))
+    else:
+        assert [*read_rates(written(tmp_path, content))] == hours
 
 
 def test_a_trace_is_its_own_requests_at_the_busiest_stretch_of_each_hour(tmp_path: Path) -> None:
@@ -80,6 +110,7 @@ def test_a_trace_is_its_own_requests_at_the_busiest_stretch_of_each_hour(tmp_pat
     found = day.requests(day.hours[1], 10.0, draw=0)
     assert len(found.at_us) == 20
     assert found.at_us[0] == 0
+    assert (found.input_tokens, found.output_tokens) == ([600] * 20, [7] * 20)
     assert found.prefix[0] == found.prefix[1]
     assert found.prefix[0][1] == 512
     drawn_together = day.requests(day.hours[1], 10.0, draw=0, times=2.0)
@@ -95,6 +126,8 @@ def trace_of(folder: Path, times_s: Iterable[float]) -> Trace:
     ("times_s", "hours"),
     [
         ((0, 0.5, 1), [Hour(0, 1, 2), Hour(1, 1, 1)]),
+        ((10, 12, 3_610), [Hour(150 * part, 150, {0: 2 / 150, 24: 1 / 150}.get(part, 0)) for part in range(25)]),
+        ((10, 3_611), [Hour(0, 3_600, 1 / 3_600), Hour(3_600, 3_600, 1 / 3_600)]),
         ((0, 1, 47, 48), [Hour(2 * part, 2, {0: 1, 23: 0.5, 24: 0.5}.get(part, 0)) for part in range(25)]),
     ],
 )
@@ -104,20 +137,50 @@ def test_a_trace_of_less_than_an_hour_is_cut_into_24_parts_of_a_second_at_least(
     assert list(trace_of(tmp_path, times_s).hours) == hours
 
 
+def test_the_day_of_a_trace_begins_with_its_first_request_that_has_lengths(tmp_path: Path) -> None:
+    rows = [
+        {"at_s": at} | ({"input_tokens": 6, "output_tokens": 7} if at else {"prompt": "a"}) for at in (20, 0, 10, 34)
+    ]
+    day = read_trace(written(tmp_path, "\n".join(map(json.dumps, rows))))
+    assert [(hour.start_s, hour.rate) for hour in day.hours if hour.rate] == [(10, 1), (20, 1), (34, 1)]
+    assert (len(day.hours), day.left_out) == (25, 1)
+
+
 def test_the_busiest_stretch_begins_at_the_first_of_the_most_requests_together(tmp_path: Path) -> None:
     day = trace_of(tmp_path, (0, 1.9, 2.1, 2.2, 3_700))
     assert day.requests(day.hours[0], 2.0, draw=0).at_us == pytest.approx([0, 0.2e6, 0.3e6])
+    # Twice the traffic: the four seconds with the most requests, in two.
+    assert day.requests(day.hours[0], 2.0, draw=0, times=2.0).at_us == pytest.approx([0, 0.95e6, 1.05e6, 1.1e6])
+
+
+def test_a_stretch_ends_before_the_request_that_is_as_long_after_its_first(tmp_path: Path) -> None:
+    day = trace_of(tmp_path, (0, 1, 2, 10, 11, 11.5, 12))
+    assert day.requests(Hour(0, 60, 1), 2.0, draw=0).at_us == [0, 1e6, 1.5e6]
+
+
+def test_requests_without_a_shared_prefix_are_each_a_group_of_their_own(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"timestamp": at, "input_length": 600, "output_length": 7} for at in range(3)]
+    rows += [{**row, "timestamp": 5, "hash_ids": [group, 9]} for row, group in zip(rows, (1, 1, 2), strict=True)]
+    found = read_trace(written(tmp_path, "\n".join(map(json.dumps, rows)))).requests(Hour(0, 60, 1), 60.0, draw=0)
+    assert found.prefix[:3] == [(0, 0), (1, 0), (2, 0)]
+    groups = [group for group, _ in found.prefix]
+    assert (len(set(groups)), groups[3]) == (5, groups[4])
+    assert [tokens for _, tokens in found.prefix[3:]] == [512] * 3
+    assert min(groups[3:]) > 1_000_000
 
 
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="its rows need a time"):
         read_trace(written(tmp_path, '{"input_tokens": 5, "output_tokens": 5}\n'))
+    with pytest.raises(UsageError, match="its rows need a time"):
+        trace_of(tmp_path, (3,))
+    assert len(trace_of(tmp_path, (3, 3)).rows) == 2
 
 
 def test_columns_and_bad_rows_are_those_of_a_data_set(tmp_path: Path) -> None:
     rows = [{"when": at, "in": 600, "out": 7} for at in range(4)]
     path = written(tmp_path, "\n".join([*map(json.dumps, rows), '{"in": 3, "out": 2}', "[]"]))
-    with pytest.raises(UsageError, match="skip them with --bad-rows skip"):
+    with pytest.raises(UsageError, match="with --bad-rows skip"):
         read_trace(path)
     with pytest.raises(UsageError, match="--columns: 'x=y'"):
         read_trace(path, "x=y")

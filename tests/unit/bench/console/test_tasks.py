@@ -60,7 +60,7 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 2 min")
     ended = found["a-ended"]
     assert (ended.verdict, ended.load, ended.has_report) == ("VALID", "4 users, 100 requests", True)
-    assert ended.verdict_headline == "VALID, 100 requests, 1 failed: median can be given, no P90"
+    assert ended.verdict_headline == "VALID, 100 requests, 1 failed: median of TTFT can be given, no P90"
     assert (ended.numbers["ttft_p99_ms"], ended.numbers["requests_per_s"]) == (100.0, 12.5)
     assert ended.sparkline == (0.25, 0.5, 1.0)
     assert "out" not in ended.settings

@@ -193,15 +193,20 @@ def test_few_rounds_are_warned_of_in_a_closed_loop_alone() -> None:
     over_time = filled(Series, {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
                  **{name: {"mean": [None]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}})  # fmt: skip
 
-    def warned(open_loop: bool, e2el_ms: float) -> list[str]:
+    def warned(open_loop: bool, e2el_ms: float, users: int | None = None) -> list[str]:
         window = Window(0, 10 * S, "all", [])
-        return list(describe_window(window, [e2el_ms], over_time, open_loop).warnings)
+        return list(describe_window(window, [e2el_ms], over_time, open_loop, users=users).warnings)
 
     (few,) = warned(False, 2_000.0)
     assert few == (
         "The steady window is as long as 5.0 typical replies. Users in step are answered in waves, and the wave that the end "
         "cuts off can change the rates (requests/s, tokens/s) by up to 20%: run longer."
     )
+    assert warned(False, 2_000.0, users=2) == [few]
+    assert warned(False, 2_000.0, users=1) == [
+        "The steady window is as long as 5.0 typical replies. The reply that the end cuts off can change the rates "
+        "(requests/s, tokens/s) by up to 20%: run longer."
+    ]
     assert warned(True, 2_000.0) == []
     assert warned(False, 10.0) == []
     nothing = describe_window(None, [], over_time, False)

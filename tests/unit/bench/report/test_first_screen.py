@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from bench.documents.document import Level
-from bench.documents.first_screen import sent_words
+from bench.documents.first_screen import by_message, error_row, sent_words
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.objectives import parse
 from bench.records import Outcome
+from bench.results.summary import ErrorCount
 from bench.verdict import SIGNS
 from bench.verdict.advice import ADVICE, MORE
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import run_page, run_text, typed_summary
+from tests.support.results import filled
 
 
 def first_lines(summary: Any, width: int = 80) -> list[str]:
@@ -150,6 +152,27 @@ def test_the_advice_of_a_sign_stands_below_its_reason_and_only_once() -> None:
     assert "    to do" not in "\n".join(first_lines(summary))
 
 
+def test_a_message_that_came_with_several_outcomes_is_one_row() -> None:
+    errors = [
+        filled(ErrorCount, outcome=outcome, status=status, error=error, n=n)
+        for outcome, status, error, n in [
+            ("timeout_idle", 200, "no byte", 5),
+            ("reset", 200, "gone", 4),
+            ("reset", None, "gone", 2),
+            ("truncated", 200, "gone", 1),
+            ("http_error", 500, None, 3),
+            ("http_error", 503, None, 2),
+        ]
+    ]
+    rows = [error_row(group) for group in by_message(errors)]
+    assert [tuple(cell.text for cell in row.cells) for row in rows] == [
+        ("7", "reset 6, truncated 1", "200, –", "gone"),
+        ("5", "timeout_idle", "200", "no byte"),
+        ("3", "http_error", "500", ""),
+        ("2", "http_error", "503", ""),
+    ]
+
+
 def test_the_error_of_a_calibration_stands_beside_its_number() -> None:
     summary = many()
     rows = [{"metric": "ttft_ms", "stat": stat, "unit": "ms", "measured": 50.0, "error": error, "error_share": 0.001}
@@ -176,6 +199,7 @@ def test_the_error_of_a_calibration_stands_beside_its_number() -> None:
         ),
         ({"endpoint": "chat", "config": {"stream": False}}, {"concurrency": 1},
          "1 user, 60 requests, 100 tokens in, 2 out, chat"),
+        ({"endpoint": "chat"}, {"concurrency": 2}, "2 users, 60 requests, 100 tokens in, 2 out, streamed chat"),
         ({"model": "a, b"}, {"offered_rps": 12.5}, "12.50 requests/s, 60 requests, 100 tokens in, 2 out, models a, b"),
         ({}, {"mode": "throughput"}, "all at once, 60 requests, 100 tokens in, 2 out"),
     ],
@@ -201,6 +225,9 @@ def test_what_helps_next_depends_on_the_run() -> None:
     assert next_of(missed)[0].startswith("next: python -m bench search ")
     held = many(objectives=parse(["ttft:p50<900ms"]))
     assert "finds the largest load that keeps" in next_of(held)[0]
+    # At most two commands, of a run whose numbers are in doubt one.
+    assert len(next_of(many(20, objectives=parse(["ttft:p50<1ms"])))) == 2
+    assert len(next_of(many(20, status="SUSPECT"))) == 1
     unsure = many(objectives=parse(["ttft:p999<900ms"]))
     assert not any("bench search" in line for line in next_of(unsure))
     assert next_of(made_summary([], "INVALID")) == []

@@ -48,9 +48,9 @@ def test_what_failed_is_a_failure_what_is_not_shown_is_skipped_and_a_bad_run_is_
     assert found == {
         "trueload.measurement runs/INVALID": ("error", "INVALID: late; slow", "INVALID"),
         "trueload.measurement runs/FAILED": ("error", "FAILED: ", "FAILED"),
-        "trueload.objective b": ("failure", "7 ms [6, 8]", "failed"),
+        "trueload.objective b": ("failure", "7 ms [6, 8] ms", "failed"),
         "trueload.objective c": ("skipped", "not shown: too few values", None),
-        "trueload.objective d": ("skipped", "not shown: 7 ms [6, 8]", None),
+        "trueload.objective d": ("skipped", "not shown: 7 ms [6, 8] ms", None),
         "trueload.baseline ttft:p90": ("failure", "+20.0% [+10.0, +30.0], allowed +5%", "failed"),
         "trueload.baseline ttft:p99": (
             "skipped", "not shown: +20.0% [+10.0, +30.0], allowed +5%; found from 4.0% on", None

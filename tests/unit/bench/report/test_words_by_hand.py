@@ -295,7 +295,7 @@ def test_a_hundredth_has_three_decimals_and_less_two_digits(value: float, words:
 def test_the_interval_of_an_objective_has_its_unit() -> None:
     share = filled(GateObjective, unit="share", value=0.02, low=0.01, high=0.035)
     ms = filled(GateObjective, unit="ms", value=7.0, low=6.5, high=8.0)
-    assert (objective_interval(share), objective_interval(ms)) == ("[1%, 3.50%]", "[6.500, 8]")
+    assert (objective_interval(share), objective_interval(ms)) == ("[1%, 3.50%]", "[6.500, 8] ms")
     assert objective_interval(filled(GateObjective, unit="ms")) == ""
 
 

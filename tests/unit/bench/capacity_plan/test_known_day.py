@@ -1,0 +1,217 @@
+"""What a plan decides, of replicas that are known to hold so many requests a second: all of it follows by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from bench.capacity_plan import decide, plan
+from bench.capacity_plan.decide import Scaled, spread
+from bench.capacity_plan.fitted import FittedServer
+from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.stretches import Answer, Question, Stretches
+from bench.capacity_plan.traffic import Hour, Schedule
+from bench.metrics.objectives import parse
+from bench.results.base import to_plain
+from tests.support.changed import replace
+from tests.support.planned_server import profile
+
+NIGHT, NOON, EVENING, LATE = (
+    Hour(0, 10_800, 7),
+    Hour(10_800, 21_600, 20),
+    Hour(32_400, 7_200, 10),
+    Hour(39_600, 3_600, 0),
+)
+
+
+@dataclass
+class Known(Stretches):
+    """A replica holds `holds` requests a second, for each draw: TTFT reaches its limit, 100 ms, there."""
+
+    holds: tuple[float, ...] = ()
+
+    def prepare(self) -> None:
+        self.settle_s, self.saturated = 100.0, 8.0
+
+    def answers(self, questions: Iterable[Question]) -> None:
+        for one in questions:
+            used = one.hour.rate * one.times / (self.holds[one.draw] * one.replicas)
+            broken, good = max(0.0, 1 - self.holds[one.draw] * one.replicas / (one.hour.rate * one.times)), used < 1
+            self.asked[one] = Answer((100 * used,), (good,), broken, 50 * used, 0, 10 * used, overloaded=False)
+
+
+def known(folder: Path, *holds: float, hours: Sequence[Hour] = (NIGHT, NOON, EVENING, LATE)) -> Known:
+    server = FittedServer(profile(folder), [])
+    nothing = cast("Any", None)
+    made = Known(nothing, server, Schedule(hours, nothing, nothing), parse(["ttft:p99<100ms"]), "prefix", holds=holds)
+    made.prepare()
+    return made
+
+
+def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) -> None:
+    # Noon has 20 requests a second: 3.2, 2.5, 2.2, 3.6 and 2.9 replicas.
+    found = known(tmp_path, 6.2, 8, 9, 5.5, 7)
+    asked = Asked(2, 16, 5, price=2.0, cold_start_s=1_800.0, command=["plan"], date="today", settings={"draws": 5})
+    content = to_plain(planned(found, asked))
+    assert content == {
+        "schema": "trueload/plan/1", "date": "today", "command": ["plan"], "settings": {"draws": 5},
+        "server": found.server.profile.provenance.server, "objectives": ["ttft:p99<100ms"], "router": "prefix",
+        "least": 2, "most": 16, "draws": 5, "known": True, "unknown": [],
+        "replicas": 4, "interval": [3, 4],
+        # Four replicas hold 24.8, 36 and 22 requests a second in the first draw, in the easiest and in the hardest.
+        "headroom": 1.216, "headroom_interval": [1.05, 1.796],
+        "at_peak": [{"objective": "ttft:p99<100ms", "value": 71.43, "interval": [55.56, 90.91], "holds": 1.0}],
+        "hours": [
+            {"start_s": 0, "duration_s": 10_800, "rate": 7, "replicas": 2, "breaks": "no"},
+            {"start_s": 10_800, "duration_s": 21_600, "rate": 20, "replicas": 4, "breaks": "perhaps"},
+            {"start_s": 32_400, "duration_s": 7_200, "rate": 10, "replicas": 2, "breaks": "no"},
+            {"start_s": 39_600, "duration_s": 3_600, "rate": 0, "replicas": 1, "breaks": "no"},
+        ],
+        "breaks_first_s": 10_800, "breaks_first_interval": [10_800, 10_800],
+        "lost": {"requests_lost": 7.143, "interval": [5.556, 9.091], "holds": 0.6, "first_broken_s": 10_800},
+        # Of twelve hours: 35 replica hours and three starts of half an hour, and 26 and two in the easiest draw.
+        "autoscaling": {
+            "cold_start_s": 1_800, "replica_hours": 73, "interval": [54, 73], "most_started": 2,
+            "late_breaks": 0.38, "cost_a_day": 146, "cost_interval": [108, 146],
+        },
+        "warnings": plan.warnings_of(found), "price": 2, "cost_a_day": 192, "cost_interval": [144, 192],
+    }  # fmt: skip
+    # Two replicas more are there one cold start after the requests of before have settled.
+    assert Question(NOON, 2, 0, changes=((1_900e6, 4),)) in found.asked
+
+
+@pytest.mark.parametrize(("holds", "headroom", "interval"), [(76, 3.733, [3.733, 3.733]), (80, 3.92, None)])
+def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
+    holds: float, headroom: float, interval: list[float] | None, tmp_path: Path
+) -> None:
+    found = known(tmp_path, holds)
+    content = planned(found, Asked(1, 4, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+    assert (content.replicas, content.headroom, content.headroom_interval) == (1, headroom, interval)
+
+
+def test_a_plan_of_which_no_number_is_enough_has_no_costs(tmp_path: Path) -> None:
+    found = known(tmp_path, 6.2, 8)
+    content = planned(found, Asked(1, 2, 2, price=2.0, cold_start_s=1.0, command=[], date="", settings={}))
+    assert (content.replicas, content.interval, content.lost, content.autoscaling) == (None, [3, 3], None, None)
+    assert (content.cost_a_day, content.cost_interval, content.headroom_interval) == (None, None, None)
+    assert [hour.breaks for hour in content.hours] == ["no", "yes", "no", "no"]
+
+
+@pytest.mark.parametrize(
+    ("holds", "most", "needed"),
+    [
+        # 90% of the draws: 2 of 2, 9 of 10, 10 of 11.
+        ((9, 21), 8, ((3, 1), 3)),
+        ((21, *[11] * 8, 2.1), 16, ((1, *[2] * 8, 10), 2)),
+        ((21, *[11] * 8, 2.1, 2.3), 16, ((1, *[2] * 8, 10, 9), 9)),
+        ((9, 2.6), 8, ((3, 8), 8)),
+        ((9, 2.4), 8, ((3, 9), None)),
+    ],
+)
+def test_the_replicas_hold_in_nine_draws_of_ten(
+    holds: tuple[float, ...], most: int, needed: tuple[tuple[int, ...], int | None], tmp_path: Path
+) -> None:
+    found = decide.needed(known(tmp_path, *holds), NOON, 1, most, len(holds))
+    assert (found.by_draw, found.replicas) == needed
+
+
+def test_the_first_question_is_of_three_quarters_of_the_saturated_throughput(tmp_path: Path) -> None:
+    found = known(tmp_path, 8)
+    decide.needed(found, NOON, 1, 16, 1)
+    assert [question.replicas for question in found.asked][:1] == [4]  # 20 / (0.75 * 8) = 3.3
+    found = known(tmp_path, 8)
+    found.saturated = float("inf")
+    decide.needed(found, NOON, 2, 16, 1)
+    assert [question.replicas for question in found.asked][:1] == [2]
+
+
+@pytest.mark.parametrize(("many", "ends"), [(1, (0, 0)), (39, (0, 38)), (40, (1, 38)), (120, (3, 116))])
+def test_the_spread_leaves_out_one_of_forty_at_each_end(many: int, ends: tuple[int, int]) -> None:
+    assert spread(range(many - 1, -1, -1)) == ends
+
+
+@pytest.mark.parametrize(
+    ("holds", "draws"), [((6, 8, 9, 5), [0, 2, 3]), ((9, 8, 5), [0, 2]), ((5, 8, 9), [0, 2]), ((8,), [0])]
+)
+def test_the_draws_that_represent_all_are_the_first_the_easiest_and_the_hardest(
+    holds: tuple[float, ...], draws: list[int], tmp_path: Path
+) -> None:
+    assert decide.telling(known(tmp_path, *holds), NOON, 3, len(holds)) == draws
+
+
+def test_the_hours_above_some_rate_break(tmp_path: Path) -> None:
+    found = known(tmp_path, 8, 5, 25)
+    assert decide.broken_hours(found, 1, [0, 1, 2]) == [{NOON, EVENING}, {NIGHT, NOON, EVENING}, set()]
+    assert decide.broken_hours(found, 0, [0, 2]) == [{NIGHT, NOON, EVENING}] * 2
+
+
+@pytest.mark.parametrize(
+    ("hours", "cold_start_s", "scaled"),
+    [
+        # The last hour of the day is before the first.
+        ((NOON, NIGHT), 3_600.0, Scaled((3, 1), (23.0,), 2, 1 - 8 / 20)),
+        ((NIGHT, NOON, EVENING), 0.0, Scaled((1, 3, 2), (25.0,), 2, 1 - 8 / 20)),
+        ((NIGHT, LATE), 3_600.0, Scaled((1, 1), (4.0,), 0, None)),
+    ],
+)
+def test_replicas_are_started_before_the_hour_that_needs_them(
+    hours: tuple[Hour, ...], cold_start_s: float, scaled: Scaled, tmp_path: Path
+) -> None:
+    assert decide.scaled(known(tmp_path, 8, hours=hours), 4, cold_start_s, [0]) == scaled
+
+
+def test_a_lost_replica_breaks_its_earliest_hour_first(tmp_path: Path) -> None:
+    found = decide.lost(known(tmp_path, 8, 11), NOON, 3, 2, {EVENING, NOON})
+    assert found.in_flight == pytest.approx((10 * 20 / 24, 10 * 20 / 33))
+    assert (found.holds, found.first_broken) == (0.5, NOON)
+    assert decide.lost(known(tmp_path, 11), NOON, 3, 1, set()).first_broken is None
+
+
+def answer(in_flight: float, tokens: float = 0, *, value: float = 1.0, overloaded: bool = False) -> Answer:
+    return Answer((value,), (value < 100,), 0.0, in_flight, tokens, 1.0, overloaded)
+
+
+@pytest.mark.parametrize(
+    ("answers", "unknown"),
+    [
+        # The fit saw 64 requests and 1,600 tokens in flight. The median counts, of the draws that are not overloaded.
+        ([answer(128), answer(129, overloaded=True)], []),
+        ([answer(129)], ["129 requests in flight"]),
+        ([answer(127), answer(128), answer(900)], []),
+        ([answer(1), answer(1, 2_000), answer(1, 9_000)], []),
+        ([answer(1), answer(1, 2_001), answer(1, 9_000)], ["2,001 tokens"]),
+        ([answer(129, 2_001)], ["129 requests", "2,001 tokens"]),
+        ([answer(900, overloaded=True)], []),
+    ],
+)
+def test_a_plan_rests_on_what_a_replica_has_in_flight_in_the_middle_draw(
+    answers: list[Answer], unknown: list[str], tmp_path: Path
+) -> None:
+    made = profile(tmp_path)
+    assert made.limits is not None
+    limits = replace(made.limits, kv_blocks=replace(made.limits.kv_blocks, value=None))
+    found = known(tmp_path, 8)
+    found.server = FittedServer(replace(made, limits=limits), [])
+    said = plan._unknown(found, answers)
+    assert [words in sentence for words, sentence in zip(unknown, said, strict=True)] == [True] * len(unknown)
+
+
+@pytest.mark.parametrize(
+    ("answers", "row"),
+    [
+        ([answer(1, value=80), answer(1, value=90), answer(1, value=math.inf)], (85, [80, 90], 0.6667)),
+        ([answer(1, value=80), answer(1, value=90, overloaded=True), answer(1, value=70)], (80, [70, 90], 0.6667)),
+        ([answer(1, value=math.inf)], (None, None, 0)),
+        ([answer(1, value=value) for value in range(1, 100, 2)], (50, [3, 97], 1)),
+    ],
+)
+def test_an_objective_at_the_peak_has_its_median_and_the_share_of_the_draws_that_hold_it(
+    answers: list[Answer], row: tuple[object, ...], tmp_path: Path
+) -> None:
+    (shown,) = plan._objectives(known(tmp_path, 8), answers)
+    assert (shown.value, shown.interval, shown.holds) == row
