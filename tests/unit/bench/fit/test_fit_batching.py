@@ -262,6 +262,13 @@ def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() ->
     assert (fit.limits.max_num_batched_tokens.value, fit.limits.max_num_batched_tokens.at_least) == (None, 10)
 
 
+def test_prompts_that_cost_less_than_the_jitter_bound_the_budget_too() -> None:
+    runs = runs_of(StepServer(b1=0.2, jitter_us=300.0), ((8, 3.0),), prompts=(200, 2000), outputs=(6, 30))
+    limit = fit_batching(runs, Random(1)).limits.max_num_batched_tokens
+    assert limit.value is None
+    assert limit.at_least > 1000
+
+
 def test_steps_without_a_cost_are_said() -> None:
     server = StepServer(b0=0.0, b1=60.0, b2=0.0, jitter_us=0.0)
     with pytest.raises(ValueError, match="most steps take less than"):
