@@ -83,8 +83,11 @@ NAME_ONE = 'tool_choice must name a function: {"type": "function", "function": {
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(row: dict[str, Any], words: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    def parse() -> None:
         parse_document(row)
         parse_tool_choice(row, parse_tools(row))
+
+    with pytest.raises(Refusal) as refused:
+        parse()
     assert refused.value.status == 400
     assert json.loads(refused.value.body)["error"]["message"].startswith(words)
