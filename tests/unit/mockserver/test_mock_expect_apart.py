@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -106,7 +107,7 @@ def test_the_oldest_of_many_expectations_is_forgotten(monkeypatch: pytest.Monkey
 
 
 def test_an_expectation_that_failed_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([MockError("a defect"), {"ok": 1}])
+    answers: Iterator[MockError | dict[str, Any]] = iter([MockError("a defect"), {"ok": 1}])
 
     async def compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
         if isinstance(answer := next(answers), MockError):
