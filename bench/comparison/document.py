@@ -107,7 +107,7 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     left_out = [row.title for row in decided if row.answer is None]
     not_compared = f" Not compared: {', '.join(left_out)}." if left_out else ""
     if method is Method.BATCHES:
-        return f"{_of_two_runs(answered)}{not_compared} {one_each_shows_no_change(a, b)}"
+        return f"{_of_two_runs(a, b, answered)}{not_compared} {one_each_shows_no_change(a, b)}"
     differing = [row for row in decided if row.answer == Answer.DIFFERS]
     said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
     if differing:
@@ -128,14 +128,14 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     return f"No difference is shown between {a} and {b}. These changes would have been found: {reach}.{not_compared}"
 
 
-def _of_two_runs(answered: Sequence[ComparedNumber]) -> str:
+def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
     """Of one run each: whatever they show, it is about these two runs."""
     differing = [row for row in answered if row.answer == Answer.THESE_DIFFER]
     if differing:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
-        return f"These two runs differ by more than chance within a run: {said}."
+        return f"The runs of {a} and {b} differ by more than chance within a run: {said}."
     reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
-    return f"No difference is shown between these two runs. These changes would have been found: {reach}."
+    return f"No difference is shown between the runs of {a} and {b}. These changes would have been found: {reach}."
 
 
 def _no_error(row: ComparedNumber) -> bool:

@@ -82,7 +82,7 @@ def token_lengths(value: object) -> str:
     lengths = distributions.parse(str(value), "tokens")
     mean = lengths.mean()
     if not mean >= 0.5:
-        raise ValueError(f"{value!r} is less than one token: give at least 1")
+        raise ValueError(f"{value!r} is too small: give at least 1")
     if mean > MOST_TOKENS:
         need = (
             f"{mean * _BYTES_A_TOKEN / 1e9:,.1f} GB of text for every request" if mean < 1e15 else "more than any disk"

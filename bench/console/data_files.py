@@ -98,6 +98,10 @@ class DataFiles:
             raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_UPLOADED)))
         with path.open("rb") as file:
             packed = file.read(4) in _ZIP and not name.endswith(".parquet")
+        if not packed and name.lower().endswith(".zip"):
+            raise ConsoleError(
+                tr("%(name)s is not a ZIP file, or it is damaged: upload it again, or the data itself", name=repr(name))
+            )
         if not packed and rows == AS_IT_IS:
             return self._moved([(clean_name(name), path)])
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from bench.config import Settings
+from bench.config import Settings, resolve
 from bench.config.addresses import urls_of
 from bench.config.flags import GROUPS, Option
 from bench.config.tokenless import HTTP
@@ -21,11 +21,13 @@ from bench.console.errors import ConsoleError, NotFound, Refused
 from bench.console.form_words import HINTS, label_of, plain
 from bench.console.kinds import KINDS, parted
 from bench.console.language import Phrase, tr
+from bench.endpoints.choice import endpoint_of
 from bench.endpoints.definition import is_file
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
 from bench.traffic import classes
 from promptset import recipes
+from promptset.errors import SpecError
 from promptset.probes.sets import looks_like_a_set
 
 USUAL = (
@@ -44,6 +46,9 @@ FILES_BEHIND_AT = ("body", "body_template")
 """Settings that are a text, or the name of a file behind @."""
 FILES_OF_CLASSES = ("dataset", "tools")
 SECRET_FIELDS = ("api_key", "header")
+_MOST_CHECKED_BYTES = 4 << 20
+"""A larger data file is not read when a task is made, which would keep its form waiting."""
+_ROWS_NAMED = 5
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -174,9 +179,27 @@ def check(
         KINDS[kind].check({**of_runs, **secrets}, own)
     except UsageError as e:
         problems += [_beside(problem, own) for problem in e.problems]
+    if not problems:
+        problems += _bad_rows({name: value for name, value in of_runs.items() if name not in KINDS[kind].left_out})
     if problems:
         raise Refused(problems)
     return with_paths
+
+
+def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """The first problems of the rows of a small data file; empty if it is large: the task itself then names them."""
+    path = Path(str(settings.get("dataset", "")))
+    if not path.is_file() or path.stat().st_size > _MOST_CHECKED_BYTES:
+        return []
+    try:
+        config = resolve(settings)
+        chat = endpoint_of(config).takes_messages
+        config.data.open(None, seed=config.seed, salt=None, chat=chat, first=0, step=1)
+    except SpecError as e:
+        return [("dataset", problem.replace(f"{path.parent}/", "")) for problem in e.problems[:_ROWS_NAMED]]
+    except (UsageError, OSError):  # A setting that only the kind of task has an answer to, or a file that is gone.
+        return []
+    return []
 
 
 def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | None, str]]:

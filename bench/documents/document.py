@@ -6,6 +6,7 @@ as HTML or as Markdown. All texts are plain: a renderer escapes them.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -276,6 +277,12 @@ class Banner:
     missed: str = ""
     held: str = ""
     held_tone: Tone = "good"
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """The first sentence of the answer, and the others, for which the heading of a page would be too loud."""
+        first, *others = re.split(r"(?<=\.) (?=[A-Z])", self.status + self.rest, maxsplit=1)
+        return first, others[0] if others else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
         return "The answers hold", f": load changes them by no more than {_of_points(content.margin)}", "good"
     few = "" if right.decision == WITHIN else f". To be sure of {_of_points(content.margin)} takes more probes"
     most = _of_points(max(0.0, right.interval[1]))
-    return "No change is shown", f": {right.title} fall by no more than {most} (95%){few}", "good"
+    return "No change is shown", f": {right.title} fall by no more than {most} (95%){few}", "warn" if few else "good"
 
 
 def _banner(content: QualityContent) -> Banner:

@@ -357,6 +357,8 @@ def _ended(search: Search, stopped_by: Ending | None) -> str:
 
 def duration(seconds: float) -> str:
     """A time for people: 45 s, 12.5 min."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -364,8 +364,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.stores", "bench.process.mock_process", "bench.process.priority", "bench.report.metric_table",
          "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state", "bench.run_files.shape",
          "bench.run_files.writable", "bench.secrets",
-         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.probes.sets",
-         "promptset.recipes", "promptset.whole_file"}
+         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.errors",
+         "promptset.probes.sets", "promptset.recipes", "promptset.whole_file"}
     ),
     # Data sets by name: the packages of hubs are known to promptset.
     "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),

@@ -35,6 +35,7 @@ from bench.console.kinds import KINDS, parted
 from bench.console.language import shown, tr
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, Site, TheSite, back
+from bench.console.refusals import phrase_of
 from bench.console.service import Console
 from bench.console.settings_form import secrets_of
 from bench.console.task import Task
@@ -211,7 +212,7 @@ def _copy_of(task: Task, console: Console) -> Form:
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
     console, problems = site.console, dict[str, list[str]]()
     for name, sentence in form.problems:
-        said = plain(sentence, name, lambda name: str(shown(label_of(name))))
+        said = phrase_of(plain(sentence, name, lambda name: str(shown(label_of(name)))))
         problems.setdefault(name or "", []).append(said)
     complete = bool(form.values) and not problems
     fields = settings_form.fields(form.kind)

@@ -87,6 +87,10 @@ def test_the_answer_is_a_sentence(
     assert more.startswith(rest)
 
 
+def test_an_answer_that_too_few_probes_gave_is_not_drawn_as_good() -> None:
+    assert [answer_line(content_of(probes, None, None))[2] for probes in (SOME, MANY)] == ["warn", "good"]
+
+
 def test_one_bad_answer_is_told_to_show_nothing() -> None:
     shown = text.render(quality_document(content_of(_set("canary=20"), _every(20, "no"))), Level.FIRST, width=120)
     assert "right answers: 1 bad answer of 20 under load and 0 of 60 alone show nothing: chance does that too" in shown

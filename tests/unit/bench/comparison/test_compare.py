@@ -146,7 +146,9 @@ def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path
     a = made_run(tmp_path / "a", requests=400, spread=0.3)
     b = made_run(tmp_path / "b", at=1, requests=400, spread=0.3, tpot_ms=5.5)
     (versus,) = plain(compared(a, b))["versus"]
-    assert versus["headline"].startswith("These two runs differ by more than chance within a run: TPOT p50 +10.0% [")
+    assert versus["headline"].startswith(
+        "The runs of A and B differ by more than chance within a run: TPOT p50 +10.0% ["
+    )
     assert versus["headline"].endswith(
         "A change of the setup from A to B is not shown: the spread between runs is not known (make several runs of each: "
         "run --repeats, or compare --run A.yaml B.yaml --pairs 5)."

@@ -99,11 +99,11 @@ UNKNOWN = (
     [
         (
             [row("these two differ"), row("these two agree"), row("these two differ", primary=False)],
-            "These two runs differ by more than chance within a run: TPOT:P50 +10.0% [+8.0, +12.0].",
+            "The runs of A and B differ by more than chance within a run: TPOT:P50 +10.0% [+8.0, +12.0].",
         ),
         (
             [row("these two agree"), row(None), row("not shown", name="ttft:p90", seen_from=0.2)],
-            "No difference is shown between these two runs. These changes would have been found: TPOT:P50 3.0%, "
+            "No difference is shown between the runs of A and B. These changes would have been found: TPOT:P50 3.0%, "
             "TTFT:P90 20.0%. Not compared: TPOT:P50.",
         ),
     ],

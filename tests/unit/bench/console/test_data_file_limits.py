@@ -78,6 +78,12 @@ def test_a_preview_has_five_rows_of_at_most_400_characters(tmp_path: Path) -> No
     assert files.preview("bytes.txt") == ["\ufffd\ufffd", "last"]
 
 
+def test_a_file_that_is_called_zip_and_is_none_is_named_as_such(tmp_path: Path) -> None:
+    for rows in (data_rows.AS_IT_IS, Rows(whole=True)):
+        with pytest.raises(ConsoleError, match=r"'rows\.ZIP' is not a ZIP file, or it is damaged"):
+            DataFiles(tmp_path).add("rows.ZIP", b'{"prompt": "a"}\n', rows)
+
+
 def test_a_zip_that_says_it_is_too_large_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_files, "MOST_UPLOADED", 400)
     squeezed = io.BytesIO()

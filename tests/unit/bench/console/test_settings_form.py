@@ -88,6 +88,20 @@ def test_an_uploaded_file_and_a_recipe_are_data(tmp_path: Path) -> None:
     assert settings_form.check({**GOOD, "dataset": "azure-2023-code"}, {}, files)["dataset"] == "azure-2023-code"
 
 
+def test_bad_rows_of_a_small_data_file_stand_beside_its_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = DataFiles(tmp_path)
+    files.add("mine.jsonl", b'{"prompt": "hello"}\n[1]\n' + b'{"prompt": 5}\n' * 9)
+    given = {**GOOD, "dataset": "mine.jsonl"}
+    for kind, more in (("run", {}), ("sweep", {"loads": "rate=1,2"})):
+        with pytest.raises(Refused) as refused_rows:
+            settings_form.check({**given, **more}, {}, files, kind)
+        assert len(refused_rows.value.problems) == 5
+        assert refused_rows.value.problems[0] == ("dataset", "mine.jsonl, line 2: not a JSON object")
+    assert settings_form.check({**given, "bad_rows": "skip"}, {}, files)
+    monkeypatch.setattr(settings_form, "_MOST_CHECKED_BYTES", 10)
+    assert settings_form.check(given, {}, files)
+
+
 MIX = b"""
 classes:
   - {name: chat, share: 3, input_tokens: 64}
@@ -116,7 +130,7 @@ def test_an_uploaded_mix_names_uploaded_files(tmp_path: Path) -> None:
         (MIX.replace(b"mine.jsonl", b"/etc/passwd"), "class rows: dataset: there is no uploaded file '/etc/passwd'"),
         (MIX.replace(b"share: 3", b"share: 3, headers: {Authorization: sk-1}"), "class chat: headers would be stored"),
         (MIX.replace(b"share: 3", b"share: none"), "class chat: share: must be a number"),
-        (MIX.replace(b"input_tokens: 64", b"input_tokens: 0"), "class chat: input_tokens: 0 is less than one token"),
+        (MIX.replace(b"input_tokens: 64", b"input_tokens: 0"), "class chat: input_tokens: 0 is too small"),
     ],
 )
 def test_what_is_wrong_with_a_mix_stands_beside_its_field(content: bytes | None, problem: str, tmp_path: Path) -> None:

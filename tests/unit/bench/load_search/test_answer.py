@@ -369,7 +369,15 @@ def test_a_load_has_three_digits_and_whole_users(load: float, kind: str, text: s
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (89.9, "90 s"), (90.0, "1.5 min"), (5_399.0, "90.0 min"), (5_400.0, "1.5 h")],
+    [
+        (0.0, "0 s"),
+        (0.42, "0.42 s"),
+        (1.0, "1 s"),
+        (89.9, "90 s"),
+        (90.0, "1.5 min"),
+        (5_399.0, "90.0 min"),
+        (5_400.0, "1.5 h"),
+    ],
 )
 def test_a_time_is_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
     assert duration(seconds) == text

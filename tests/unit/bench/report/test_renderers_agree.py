@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.documents.document import Banner
 from bench.metrics.objectives import parse
 from bench.records import Outcome
 from tests.support.made_records import made_record
@@ -54,6 +55,24 @@ def test_an_objective_that_is_not_shown_is_told_as_that_in_every_form(objective:
     for name, form in _forms(summary).items():
         of_it = form[form.index(objective) :][:120]
         assert ("not shown" in of_it) is ("not shown" in outcome), (name, of_it)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("No answer: it ended", ("No answer: it ended", "")),
+        (
+            "No difference is shown. These would be found: TTFT. So.",
+            ("No difference is shown.", "These would be found: TTFT. So."),
+        ),
+        (
+            "VALID, 9 requests: median, P99 and P99.9 of TTFT can be given",
+            ("VALID, 9 requests: median, P99 and P99.9 of TTFT can be given", ""),
+        ),
+    ],
+)
+def test_a_heading_is_one_sentence(text: str, parts: tuple[str, str]) -> None:
+    assert Banner(text[:5], text[5:], "warn").sentences == parts
 
 
 def test_a_number_with_too_few_values_is_marked_in_every_form() -> None:

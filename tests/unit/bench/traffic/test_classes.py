@@ -47,7 +47,7 @@ def test_all_problems_of_a_file_are_told_at_once_with_class_and_key() -> None:
     said = "\n".join(raised.value.problems)
     for sentence in (
         "--mix: class a: share: must be a number above 0",
-        "--mix: class a: input_tokens: '0' is less than one token",
+        "--mix: class a: input_tokens: '0' is too small",
         "--mix: class a: promt is not known",
         "--mix: class a: headers: the value of X must be a string",
         "--mix: class a: priority must be a whole number",
@@ -95,7 +95,7 @@ def test_what_does_not_go_together_is_refused(given: dict[str, Any], classes: An
         (None, "cannot be read"),
         ("classes: [", "is not YAML"),
         (r'classes: "\U006F0100"', "is not YAML"),
-        ("classes: " + "[" * 3000, "is nested too deeply"),
+        ("classes: " + "[" * 1000, "is nested too deeply"),
         ("", "must hold `classes:`"),
         ("classes: []\n", "must hold `classes:`"),
         ("seed: 3\nclasses: [{name: a, share: 1}]\n", "seed is not known"),

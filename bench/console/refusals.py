@@ -1,0 +1,51 @@
+"""Common refusals of the command line's settings, as phrases: a page can then show them in the reader's language."""
+
+from __future__ import annotations
+
+import re
+
+from bench.console.language import Phrase, tr
+
+_KNOWN: tuple[tuple[str, Phrase], ...] = (
+    (r"must be a whole number", tr("must be a whole number")),
+    (r"must be a number", tr("must be a number")),
+    (r"must be more than (?P<n>\S+)", tr("must be more than %(n)s", n="")),
+    (r"must be at least (?P<n>[\d.]+)", tr("must be at least %(n)s", n="")),
+    (r"must be less than (?P<n>\S+)", tr("must be less than %(n)s", n="")),
+    (r"must be at most (?P<n>\S+)", tr("must be at most %(n)s", n="")),
+    (
+        r"(?P<text>'.*') is not a time: write seconds \(30\) or a number with a unit \(500ms, 30s, 5m, 1h\)",
+        tr("%(text)s is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)", text=""),
+    ),
+    (
+        r"(?P<text>'.*') is not a number \(example: (?P<example>\S+)\)",
+        tr("%(text)s is not a number (example: %(example)s)", text="", example=""),
+    ),
+    (
+        r"(?P<text>'.*') is not one of (?P<words>.*)",
+        tr("%(text)s is not one of %(words)s", text="", words=""),
+    ),
+    (
+        r"(?P<text>'.*') does not begin with http:// or https://; for example (?P<example>\S+)",
+        tr("%(text)s does not begin with http:// or https://; for example %(example)s", text="", example=""),
+    ),
+    (
+        r"(?P<text>'.*') names no host; for example (?P<example>\S+)",
+        tr("%(text)s names no host; for example %(example)s", text="", example=""),
+    ),
+    (
+        r'(?P<text>".*"): not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms',
+        tr("%(text)s: not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms", text=""),
+    ),
+)
+"""A pattern of the sentence without its flag, and the message of its phrase: one %(name)s for each group."""
+
+
+def phrase_of(text: str) -> str:
+    """The phrase of a refusal whose flag is left out; the same text if it is none of these."""
+    plain, given, value = text.partition(" (given: ")
+    for pattern, known in _KNOWN:
+        if found := re.fullmatch(pattern, plain):
+            said = Phrase(known.message, found.groupdict())
+            return tr("%(said)s (given: %(value)s)", said=said, value=value.removesuffix(")")) if given else said
+    return text
