@@ -220,6 +220,52 @@ def test_a_response_that_outlives_the_shutdown_is_cut_and_its_reply_hears_why() 
     assert (heard, transport.closing, connection.on_lost) == (["shutdown"], True, None)
 
 
+@pytest.mark.parametrize(
+    ("say", "status", "body"),
+    [
+        (lambda wire: (wire.respond(429, (("x", "1"),), b"{}"),), 429, b"{}"),
+        (lambda wire: (wire.begin(), wire.write(b"one"), wire.write(b""), wire.finish(b"two")), 200, b"onetwo"),
+        (lambda wire: (wire.begin(), wire.write(b"one"), wire.finish(b"")), 200, b"one"),
+        (lambda wire: (wire.begin(), wire.cut_event(b"three", 2)), 200, b"th"),
+        (lambda wire: (wire.cut_body(503, (), b"0123", 3),), 503, b"012"),
+        (lambda wire: (wire.reset(),), 200, b""),
+    ],
+)
+def test_another_server_sends_what_was_said_and_the_reply_hears_nothing_more(
+    say: Callable[[AsgiWire], tuple[int | None, ...]], status: int, body: bytes
+) -> None:
+    sent, heard = list[Any](), list[str]()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        wire = AsgiWire()
+        wire.on_lost = heard.append
+        assert say(wire)[-1] is not None
+        await wire.run({"type": "http", "method": "POST"}, asyncio.get_running_loop().create_future, send)
+
+    asyncio.run(main())
+    assert (sent[0]["status"], b"".join(message.get("body", b"") for message in sent)) == (status, body)
+    assert (dict(sent[0]["headers"]).get(b"x"), heard) == (b"1" if status == 429 else None, [])
+
+
+def test_another_server_that_cuts_a_reply_has_it_hear_of_it() -> None:
+    heard = list[str]()
+
+    async def main() -> None:
+        wire = AsgiWire()
+        wire.on_lost = heard.append
+        wire.begin()
+        running = asyncio.ensure_future(wire.run({"type": "http"}, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(main())
+    assert heard == ["client_closed"]
+
+
 def test_a_request_of_another_server_gets_the_asgi_wire() -> None:
     async def main() -> bool:
         wire, connection = wire_of({"type": "http"})

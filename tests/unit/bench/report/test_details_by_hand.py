@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.documents import details
+from bench.documents import answers_section, details, jobs
 from bench.documents.document import Fact
 from bench.results.certificate import LedgerCalibration
 from bench.results.summary import ObjectiveResult, RunSummary
@@ -223,3 +223,23 @@ def test_a_run_that_failed_names_its_most_frequent_errors() -> None:
 
     assert errors("FAILED") == ["4 failed: busy", "3 failed: reset", f"2 failed: {'x' * 200}"]
     assert errors("INVALID") == []
+
+
+@pytest.mark.parametrize(("foreign", "said"), [(0, []), (1, ["1 answer has"]), (3, ["3 answers have"])])
+def test_answers_with_the_code_word_of_another_request_are_counted(foreign: int, said: list[str]) -> None:
+    blocks = answers_section.findings(filled(RunSummary, answers={"foreign": foreign}))
+    found = [finding.text for block in blocks for finding in block.sentences]
+    assert found[:-1] == [f"cross-talk: {words} another request's code word" for words in said]
+
+
+@pytest.mark.parametrize(
+    ("sessions", "said"),
+    [
+        ({"held": 1234, "whole": 5}, {"Sessions": "1,234 · 5 whole"}),
+        ({"held": 9, "failed": 2, "unfinished": 1, "begun_in_middle": 3, "offered_per_s": 2.5, "turns_not_sent": 7},
+         {"Sessions": "9 · 0 whole · 2 failed · 1 unfinished · 3 begun in their middle", "New sessions": "2.500/s",
+          "Turns not sent": "7"}),
+    ],
+)  # fmt: skip
+def test_sessions_are_counted_by_how_they_ended(sessions: dict[str, Any], said: dict[str, str]) -> None:
+    assert values(jobs._rows_of_sessions(filled(RunSummary, sessions=sessions))) == said
