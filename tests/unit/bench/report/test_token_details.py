@@ -65,9 +65,9 @@ def facts(of_tokens: dict[str, Any], **of_run: Any) -> dict[str, str]:
         ),
         (
             {"kinds": {"reasoning": {"chunks": 2, "tokens": 3}, "content": {"chunks": 1, "tokens": 5}}},
-            {"Tokens by kind": "answers 5 in 1 chunks · reasoning 3 in 2 chunks"},
+            {"Tokens by kind": "answers 5 in 1 chunk · reasoning 3 in 2 chunks"},
         ),
-        ({"kinds": {"tool_calls": {"chunks": 1, "tokens": 5}}}, {"Tokens by kind": "tool calls 5 in 1 chunks"}),
+        ({"kinds": {"tool_calls": {"chunks": 1, "tokens": 5}}}, {"Tokens by kind": "tool calls 5 in 1 chunk"}),
         ({"kinds": {"content": {"chunks": 1, "tokens": 5}, "reasoning_by_usage": 7}}, {"Reasoning tokens": "7"}),
         (
             {"tool_calls": {"judged": 3, "replies": 2, "calls_per_reply": 1}},
