@@ -34,7 +34,7 @@ def search(
     far. Raises UsageError with every problem at once, TargetError if the target could not be measured even once.
     """
     numbers = {"start": start, "min": least, "max": most, "require": require}
-    own = {name: f"{value:g}" for name, value in numbers.items() if value is not None}
+    own = {name: f"{value:.15g}" for name, value in numbers.items() if value is not None}
     own |= {"load": load, "precision": precision, "budget": budget}
     kept = {name: value for name, value in given_settings(config, {}).items() if name not in LEFT_TO_THE_SEARCH}
     beside = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}

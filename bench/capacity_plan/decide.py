@@ -118,9 +118,14 @@ def _busy(stretches: Stretches) -> list[Hour]:
     return sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
 
 
+def guessed(stretches: Stretches, hour: Hour, least: int) -> int:
+    """The replicas for an hour, by their saturated throughput; `least` before that is known."""
+    return math.ceil(hour.rate / (_AIM * stretches.saturated)) if math.isfinite(stretches.saturated) else least
+
+
 def needed(stretches: Stretches, hour: Hour, least: int, most: int, draws: int) -> Needed:
     """The replicas for an hour."""
-    guess = math.ceil(hour.rate / (_AIM * stretches.saturated)) if math.isfinite(stretches.saturated) else least
+    guess = guessed(stretches, hour, least)
 
     def ask(draw: int, replicas: int) -> Question:
         return Question(hour, replicas, draw)

@@ -16,6 +16,8 @@ from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 
 HOURS_A_DAY = 24
+_A_DRAW, _A_DAY, _A_REPLICA = 2, 30, 6
+"""Stretches that plans of a day took: for each draw, for the hours and the headroom, and for each replica to scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         settings=asked.settings,
         warnings=warnings_of(stretches),
     )
+
+
+def stretches_left(stretches: Stretches, asked: Asked) -> int:
+    """About how many stretches are still to be simulated, of which one is always under way."""
+    expected = _A_DRAW * asked.draws + _A_DAY
+    if asked.cold_start_s is not None:
+        peak = max(stretches.traffic.hours, key=lambda hour: hour.rate)
+        expected += _A_REPLICA * (min(decide.guessed(stretches, peak, asked.least), asked.most) - 1)
+    return max(1, expected - len(stretches.asked))
 
 
 def short(value: float) -> float:

@@ -212,7 +212,7 @@ def _statistic(values: Array, stat: str | None) -> float:
 def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
     """The most requests and the most tokens in flight on one replica, and the mean requests."""
     most = tokens = total = 0.0
-    end = max((at for at in seen.last_us if at is not None), default=0.0)
+    end = max(at for at in (*seen.sent_us, *seen.last_us) if at is not None)
     rows = zip(seen.replica, seen.sent_us, seen.last_us, load.input_tokens, load.output_tokens, strict=True)
     by_replica: dict[int, list[tuple[float, int, int]]] = {}
     for replica, sent, last, prompt, reply in rows:

@@ -139,7 +139,7 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
     try:
         hours = read_rates(path)
     except UsageError as e:
-        problems += e.problems
+        problems = [*e.problems]
     for name, spec in lengths.items():
         flag = f"--{name.replace('_', '-')}"
         if spec is None:

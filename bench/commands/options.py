@@ -76,7 +76,7 @@ def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigF
         of_file, of_flags = file.settings.pop(option.name, None), flags.pop(option.name, None)
         value = of_file if of_flags is None else of_flags
         if value is not None:
-            found[option.name] = f"{value:g}" if isinstance(value, float) else str(value)
+            found[option.name] = f"{value:.15g}" if isinstance(value, float) else str(value)
     return found
 
 

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.capacity_plan.fitted import drawn, lengths_of, read_profile
-from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.plan import Asked, planned, stretches_left
 from bench.capacity_plan.searched import planned_of_search, rate_of, read_search
 from bench.capacity_plan.simulators import running
 from bench.capacity_plan.stretches import Stretches, supported
 from bench.capacity_plan.traffic import Traffic, read_rates, read_schedule, read_trace
-from bench.clock import utc_now
+from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.commands.output import show
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import Exit, UsageError
+from bench.load_search.answer import duration
 from bench.machine.identity import processors
 from bench.metrics.objectives import Objective, from_user, with_limits
 from bench.report import html
@@ -99,8 +100,17 @@ def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanCont
     with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
         server = drawn(profile, asked.draws, Path(folder))
         stretches = Stretches(simulators, server, traffic, wanted, given.router or ROUTERS[0])
-        with observer.waiting(lambda: f"planning ({len(stretches.asked)} stretches simulated)"):
+        began_ns = now_ns()
+        with observer.waiting(lambda: progress(stretches, asked, (now_ns() - began_ns) / NS_PER_S)):
             return planned(stretches, asked)
+
+
+def progress(stretches: Stretches, asked: Asked, seconds: float) -> str:
+    """How far a plan is after so many seconds."""
+    done = len(stretches.asked)
+    left_s = stretches_left(stretches, asked) * seconds / done if done else None
+    left = "" if left_s is None else f", about {duration(left_s)} left"
+    return f"planning: {done} stretches simulated{left}"
 
 
 def _of_search(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:

@@ -54,9 +54,11 @@ class Answer(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The whole table: rows by tool, forms, values, and commands of ours by theirs."""
+    """The whole table: rows by tool, the same by flag, forms, values, and commands of ours by theirs."""
 
     tools: Mapping[str, Sequence[Row]]
+    flags: Mapping[str, Sequence[tuple[str, Row, str | None]]]
+    """The tool, the row, and the word for the flag's value."""
     forms: Sequence[Form]
     values: Sequence[Value]
     commands: Mapping[str, str]
@@ -67,19 +69,18 @@ def table() -> Table:
     """The table, read once."""
     content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     tools = {tool: [Row(*row) for row in rows] for tool, rows in content["tools"].items()}
+    flags: dict[str, list[tuple[str, Row, str | None]]] = {}
+    for tool, rows in tools.items():
+        for row in rows:
+            for flag, wanted in row.spellings():
+                flags.setdefault(flag, []).append((tool, row, wanted))
     forms, values = [Form(*row) for row in content["forms"]], [Value(*row) for row in content["values"]]
-    return Table(tools, forms, values, content["commands"])
+    return Table(tools, flags, forms, values, content["commands"])
 
 
 def about_flag(flag: str, value: str | None, known: Sequence[str]) -> Answer | None:
     """What to write in place of a flag of another tool; None if no tool has it. `known` are the flags of the command."""
-    ranked = [
-        (_rank(wanted, value), tool, row)
-        for tool, rows in table().tools.items()
-        for row in rows
-        for spelled, wanted in row.spellings()
-        if spelled == flag
-    ]
+    ranked = [(_rank(wanted, value), tool, row) for tool, row, wanted in table().flags.get(flag, ())]
     by_ours: dict[str, tuple[str, Row]] = {}
     for rank, tool, row in ranked:
         if rank == min(ranked)[0]:

@@ -115,7 +115,10 @@ def _kinds(row: Tokens) -> list[Fact]:
         note = "By the chunks that they came in" + (
             f"; {requests_text(unknown)} cannot be divided." if unknown else "."
         )
-        text = " · ".join(f"{name} {number(count.tokens)} in {count.chunks:,} chunks" for name, count in found)
+        text = " · ".join(
+            f"{name} {number(count.tokens)} in {count.chunks:,} chunk{'s' * (count.chunks != 1)}"
+            for name, count in found
+        )
         rows.append(Fact("Tokens by kind", text, note))
     if kinds.reasoning_by_usage:
         rows.append(Fact("Reasoning tokens", number(kinds.reasoning_by_usage), "From the server's usage."))

@@ -47,7 +47,7 @@ _DRAWN: dict[str, Tone] = {
     "failed": "bad", "not tried": "quiet",
 }  # fmt: skip
 _ENDED = {
-    "decided": "every other arm is worse, the same within the margin, or failed",
+    "decided": "every other arm was dropped",
     "budget": "the budget has no room for another pair of rounds",
     "rounds": "the most rounds that a race has were made",
     "nothing works": "no arm is left",
@@ -122,11 +122,6 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
     if content.best is not None and content.not_told_apart:
         shown = _few([content.arms[arm].name for arm in content.not_told_apart])
         yield Finding(f"Not told from the best, or the same within {_percent(content.margin)}: {shown}")
-    if near := [arm.name for arm in content.arms if arm.place == "not told apart" and _excludes_0(arm.against_best)]:
-        yield Finding(
-            f"Not told apart although the interval excludes 0: {_few(near)}. The interval is corrected for the number of "
-            "arms; to be called worse, an arm must differ at a level that is also corrected for every look at the race"
-        )
     if worse := [arm.name for arm in content.arms if arm.place == "worse answers"]:
         yield Finding(f"Answers got worse than the default's, so these cannot win: {', '.join(worse)}", "bad")
     if content.noise is not None:
@@ -141,10 +136,6 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _excludes_0(change: TuneChange | None) -> bool:
-    return change is not None and not change.low <= 0 <= change.high
 
 
 def _sorted(content: TuneContent) -> list[int]:
@@ -166,8 +157,9 @@ def _arms(content: TuneContent) -> Table:
     )  # fmt: skip
     rows = tuple(_arm(content, arm) for arm in _sorted(content))
     notes = (
-        "Intervals are corrected for the number of arms. Worse: beyond doubt, corrected for arms and looks. Not told apart: "
-        "the turns do not show which is better. Far behind: less than half of the leader, in too few turns for a proof. "
+        "Intervals are corrected for all pairs of arms and every look at the race. Worse: the whole interval is below 0. Not "
+        "told apart: the turns do not show which is better. Far behind: less than half of the leader, in too few turns for a "
+        "proof. "
         f"Same: within {_percent(content.margin)} of the best.",
     )
     return Table("Arms", columns, rows, notes=notes, level=Level.FIRST, lead=True)

@@ -77,7 +77,7 @@ def fit_batching(
     surely = SURELY_ONE_STEP
     steps = fitted(None if budget is None else budget.value)
     if budget is None and kind == "interval":
-        budget = Limit(None, 1, "unknown")
+        budget = Limit(None, 0, "unknown")
     if budget is None:
         least = 100
         if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(seen, steps.values, None), everything):

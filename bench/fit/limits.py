@@ -74,7 +74,8 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
 
 def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
-    long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`."""
+    long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`. Without
+    these it is at least what a step was seen to compute: whole prompts, and its decodes."""
     b1, scale_us = fit.values[1], fit.scale_us
     most = 0.0
     full: list[float] = []
@@ -82,19 +83,20 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     for streams, clusters, table in runs:
         lasted = table.end_us - table.begin_us
         off = lasted - fit.without_prompts_us(table)
-        # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
+        # Where a server computes prompts in steps of their own, which nobody sees, the time is too long for the work.
         agrees = table.sure & (np.abs(lasted - fit.us(table)) < 6 * scale_us)
-        # So much of a prompt could be missing from a step without a sign of it.
-        hidden = 6 * scale_us / b1 if b1 > 0 else math.inf
-        computed = np.maximum(table.prefill - hidden, 0.0) + table.decode
-        most = max(most, float(computed[agrees].max(initial=0)))
-        if b1 <= 0:
-            continue
         pending = np.zeros(len(table.end_us), dtype=bool)
+        whole = np.zeros(len(table.end_us))
         for stream, places in zip(streams, clusters.of_chunk, strict=True):
             if stream.sure:
                 soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
                 pending[soonest : places[0]] = True
+                # Sent during a step, with its first token at the end of the next: that one computed the whole prompt.
+                if places[0] <= soonest and table.sure[soonest - 1]:
+                    whole[places[0]] += stream.fresh_tokens
+        most = max(most, float((whole + table.decode)[agrees].max(initial=0)))
+        if b1 <= 0:
+            continue
         quiet, long = table.sure & (table.firsts == 0), off > max(6 * scale_us, least * b1)
         waiting += int((quiet & pending).sum())
         others += int((quiet & ~pending).sum())

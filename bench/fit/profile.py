@@ -324,7 +324,9 @@ def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, lo
         )
     if fit.limits.max_num_batched_tokens.value is None:
         seen = fit.limits.max_num_batched_tokens.at_least
-        why = f"no prompt was seen to take several steps: it is at least {seen}; the mock takes 2048"
+        # Decodes alone are no sign of how much of a prompt fits a step.
+        bound = f"it is at least {seen}" if seen > most else "how many tokens a step computes is not shown"
+        why = f"no prompt was seen to take several steps: {bound}; the mock takes 2048"
         tokens = max(4096, 2 * longest)
         rows.append(row("max_num_batched_tokens", why, concurrency=4, input_tokens=str(tokens), output_tokens="64"))
     if fit.limits.kv_blocks.value is None:

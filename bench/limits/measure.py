@@ -38,13 +38,17 @@ class Server:
     def cpu_s(self) -> float | None:
         """Processor time used so far, in seconds; None where the system does not say (proc(5), /proc/PID/stat)."""
         try:
-            # The name of the program, in parentheses, may hold blanks: utime and stime are the 12th and 13th after it.
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
             return None
-        if sys.platform == "win32":
-            return None
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return None if sys.platform == "win32" else ticks_of(stat) / os.sysconf("SC_CLK_TCK")
+
+
+def ticks_of(stat: str) -> int:
+    """The processor time in a /proc/PID/stat: utime and stime, the 12th and 13th after the program's name in parentheses,
+    which may hold blanks."""
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 @contextmanager

@@ -58,8 +58,7 @@ class PrecisionWatch:
             look: Look = self._companion.connection.recv()
         except (EOFError, OSError):
             self._companion.stop()
-            if self.last is None or not self.last.enough:
-                self._bury()
+            self._bury()
             return
         self.last = look
         if look.enough:

@@ -12,9 +12,9 @@ import threading
 from types import ModuleType
 from typing import NoReturn
 
-GARBAGE_AT = 100_000
-"""New objects before the collector looks at them. An import makes tens of thousands that all stay: to look at each several
-times is an eighth of the start."""
+GARBAGE_AT = 200_000
+"""New objects before the collector looks at them. The imports of a run make 120,000 before its load, and all of them stay: to
+look at each of them several times is an eighth of the start, and once still 0.02 s."""
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -26,7 +26,7 @@ class TuneChange(Result, frozen=True, kw_only=True):
 
     value: Number
     low: Number
-    """Of the 95% interval, corrected for the number of arms."""
+    """Of the 95% interval, corrected for all pairs of arms and every look at the race."""
     high: Number
     rounds: Count
     """Rounds in which both arms had a value."""

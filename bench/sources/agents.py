@@ -31,8 +31,7 @@ class AgentSpec:
     ) -> SessionSource:
         """Raises SpecError where the recipe is wrong, or its lengths cannot be had."""
         del chat  # Sessions are always chats.
-        if tokenizer is None:
-            raise ValueError("simulated sessions need a tokenizer")
+        assert tokenizer is not None, "simulated sessions need a tokenizer"
         recipe = recipes.load_sessions(self.recipe)
         recipe = recipe if self.context_limit is None else recipe.within(self.context_limit)
         made = agent_sessions(tokenizer, recipe, seed=seed, salt=salt, speed=self.speed)

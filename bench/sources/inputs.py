@@ -42,8 +42,7 @@ class InputSpec:
     ) -> InputSource:
         """Raises SpecError where the lengths cannot be had."""
         del chat  # No endpoint takes inputs as messages.
-        if tokenizer is None:
-            raise ValueError("simulated inputs need a tokenizer")
+        assert tokenizer is not None, "simulated inputs need a tokenizer"
         prompts = simulated_prompts(
             tokenizer,
             input_tokens=distributions.parse(self.input_tokens, "tokens"),

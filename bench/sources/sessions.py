@@ -45,8 +45,7 @@ class SessionSpec:
     ) -> SessionSource:
         """Raises SpecError where the lengths cannot be had."""
         del chat  # Sessions are always chats.
-        if tokenizer is None:
-            raise ValueError("simulated sessions need a tokenizer")
+        assert tokenizer is not None, "simulated sessions need a tokenizer"
         made = simulated_sessions(
             tokenizer,
             turns=distributions.parse(self.turns, "tokens"),

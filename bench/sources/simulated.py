@@ -40,8 +40,7 @@ class PromptSpec:
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> PromptSource:
         """Raises SpecError where the lengths cannot be had."""
-        if tokenizer is None:
-            raise ValueError("simulated prompts need a tokenizer")
+        assert tokenizer is not None, "simulated prompts need a tokenizer"
         made = simulated_prompts(
             tokenizer,
             input_tokens=distributions.parse(self.input_tokens, "tokens"),

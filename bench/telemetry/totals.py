@@ -156,8 +156,7 @@ class Totals:
         for record in records:
             self._increase("trueload.requests.ended", (*attributes, ("trueload.outcome", str(record.outcome))))
             if record.outcome not in NO_FAILURE:
-                failed = (*attributes, ("error.type", error_type(record) or "_OTHER"))
-                self._increase("trueload.requests.failed", failed)
+                self._increase("trueload.requests.failed", (*attributes, ("error.type", str(error_type(record)))))
             if record.outcome is not Outcome.OK or not self._subject.generates:
                 continue
             for name, tokens in (

@@ -27,8 +27,8 @@ class Sweep:
         limits = (
             target.timeout_connect_ns, target.timeout_first_byte_ns, target.timeout_idle_ns, target.timeout_total_ns,
         )  # fmt: skip
-        shortest = min((limit for limit in limits if limit is not None), default=LONGEST_NS)
-        self._every_ns = max(min(shortest // 20, LONGEST_NS), SHORTEST_NS)
+        shortest = min([LONGEST_NS, *(limit // 20 for limit in limits if limit is not None)])
+        self._every_ns = max(shortest, SHORTEST_NS)
         self._timer: Timer = clock.call_at(now_ns() + self._every_ns, self._look)
 
     def close(self) -> None:

@@ -63,12 +63,12 @@ def written(value: Value) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _written(value: Value) -> str:
     number = _number(value)
-    return written(value).lower() if number is None else f"{number:g}"
+    return written(value).lower() if number is None else written(number)
 
 
 def _number(value: Value) -> float | None:

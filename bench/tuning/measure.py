@@ -127,7 +127,7 @@ def _before(spec: Spec, turns: Sequence[TuneTurn], step: Step) -> str:
     done = sum(turn.round == step.round for turn in turns)
     where = f"{'finalists, ' if step.final else ''}round {step.round}, {done + 1} of {len(race.left)}"
     left_s = race.time_left_s()
-    left = f"; at most {f'{left_s / 60:.0f} min' if left_s >= 120 else f'{left_s:.0f} s'} left"
+    left = f"; at most about {f'{left_s / 60:.0f} min' if left_s >= 120 else f'{left_s:.0f} s'} left"
     return _short(f"{where}{left}: {spec.arms[step.arm].name}")
 
 

@@ -3,12 +3,14 @@
 The state is the list of turns and nothing else. So a race resumes from its file, and the same object drives a simulation in
 virtual time and real servers (docs/dev/simulations.md has what it reaches).
 
-1. Rounds: every arm that is left gets a turn, in one order and then in the reverse (ABBA over any two arms). Each
-   pair of rounds begins with another arm.
+1. Rounds: every arm that is left gets a turn, in a random order. So whatever the machine's speed does meanwhile is as likely
+   to weigh on one arm as on another, and the residuals show how much it weighs (randomised complete blocks). A fixed order,
+   also one that goes there and back, favours the same arms whenever the speed swings in time with it, and the residuals do
+   not show that.
 2. After each pair of rounds: an arm leaves as *worse* if the leader exceeds it beyond doubt, at a level that is corrected for
-   all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. A steady drift cancels
-   over a pair. An arm that reaches less than half of the leader leaves after any round, the default not after the first. It
-   is called *worse* only if the noise of the whole race proves it.
+   all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. An arm that reaches less
+   than half of the leader leaves after any round, the default not after the first. At the end an arm is called *worse* only
+   if the noise of the whole race proves it against the best.
 3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
    answers are worse than the default's at once.
 4. At most three arms that are left are the finalists. They are not revived, and race on in the same way.
@@ -23,6 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
+from bench.rng import stream
 from bench.statistics.racing import Gap, Noise, gap, level, noise
 
 ALPHA = 0.05
@@ -62,7 +65,7 @@ class Ending(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Settings:
     """A race of so many arms, numbered from 0. `default` is the arm that gains are over. `turn_s` is how long a turn is
-    expected to take before there is one."""
+    expected to take before there is one. `seed` decides the orders."""
 
     arms: int
     default: int = 0
@@ -71,6 +74,7 @@ class Settings:
     margin: float = MARGIN
     alpha: float = ALPHA
     finalists: int = FINALISTS
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A ratio minus 1, with its 95% interval, corrected for the number of arms among which the best was chosen."""
+    """A ratio minus 1, with its 95% interval, corrected as the decisions are: for all pairs of arms and all looks."""
 
     value: float
     low: float
@@ -190,19 +194,33 @@ class Race:
         return self._alive
 
     def time_left_s(self) -> float:
-        """How long it takes at most."""
-        return max(0.0, self.settings.budget_s - self.seconds)
+        """About how long it takes at most: what is left of the budget, or of a pair of rounds, which is always ended."""
+        number = len(self._leaving) + 1
+        made = {turn.arm for turn in self.turns if turn.round == number}
+        arms = [arm for arm in self._alive if arm not in made] + [*self._alive] * (number % 2)
+        rest_s = math.fsum(map(self._turn_s, arms)) if number <= 2 or made or number % 2 == 0 else 0.0
+        return max(rest_s, self.settings.budget_s - self.seconds)
 
     def _order(self, number: int) -> list[int]:
-        """There and back: what drifts steadily weighs on all arms alike over two rounds. Each pair of rounds begins with
-        another arm, so that what comes and goes in time with the pairs does not weigh on the same arms each time."""
-        first = (number - 1) // 2
-        order = sorted(self._alive, key=lambda arm: (arm - first) % self.settings.arms)
-        return order if number % 2 else order[::-1]
+        """A random order. With three arms or more, none has the same place in both rounds of a pair: two orders that agree by
+        chance would show no residual, whatever the speed did."""
+        chance = stream(self.settings.seed, "order", (number - 1) // 2)
+        arms = [*range(self.settings.arms)]
+        chance.shuffle(arms)
+        first = [arm for arm in arms if arm in self._alive]
+        if number % 2:
+            return first
+        second = [*first]
+        chance.shuffle(second)
+        while len(first) > 2 and any(map(int.__eq__, first, second)):
+            chance.shuffle(second)
+        return second
 
     def _turn_s(self, arm: int) -> float:
-        took = [turn.seconds for turn in self.turns if turn.arm == arm and turn.seconds > 0]
-        return fmean(took) if took else self.settings.turn_s
+        """About how long a turn of an arm takes: as the turns before, its own if there are any."""
+        took = [turn for turn in self.turns if turn.seconds > 0]
+        took = [turn for turn in took if turn.arm == arm] or took
+        return fmean(turn.seconds for turn in took) if took else self.settings.turn_s
 
     def _leave_after(self, number: int) -> dict[int, Place]:
         """The arms that leave after a round."""
@@ -225,25 +243,25 @@ class Race:
         spread = noise(values) if number % 2 == 0 else None
         if spread is None:
             return leaving
-        alpha = level(self.settings.alpha, number // 2, self._pairs())
         for arm in racing:
             lead = gap(values, leader, arm, spread)
             if arm == leader or lead is None or leaving.get(arm) in (Place.FAILED, Place.WORSE_ANSWERS):
                 continue
-            if lead.p_above() < alpha:
+            if lead.p_above() < self._level(lead):
                 leaving[arm] = Place.WORSE
-            elif arm not in leaving and self._same(lead, alpha):
+            elif arm not in leaving and self._same(lead):
                 leaving[arm] = Place.SAME
                 self._same_as[arm] = leader
         return leaving
 
-    def _same(self, lead: Gap, alpha: float) -> bool:
-        low, high = lead.interval(2 * alpha)
+    def _same(self, lead: Gap) -> bool:
+        low, high = lead.interval(2 * self._level(lead))
         return -math.log1p(self.settings.margin) < low and high < math.log1p(self.settings.margin)
 
-    def _pairs(self) -> int:
-        """Ordered pairs of arms: any may be the leader, and any the one that leaves."""
-        return self.settings.arms * (self.settings.arms - 1)
+    def _level(self, lead: Gap) -> float:
+        """The one-sided level of a comparison. Any of the arms may be the leader, and any the one that leaves; and after each
+        pair of rounds that both have was a look."""
+        return level(self.settings.alpha, max(lead.rounds // 2, 1), self.settings.arms * (self.settings.arms - 1))
 
     def answer(self) -> Answer:
         """What the turns say, at the end and before."""
@@ -264,8 +282,10 @@ class Race:
             place = Place.BEST if arm == best else places.get(arm)
             if place is Place.SAME and self._same_as[arm] != best and not self._within(values, best, arm, spread):
                 place = Place.NOT_TOLD_APART  # The same as a leader that another arm has passed since.
-            if place is Place.FAR_BEHIND and self._proven(values, best, arm, spread):
-                place = Place.WORSE
+            if place in (Place.FAR_BEHIND, Place.WORSE):
+                proven = self._proven(values, best, arm, spread)
+                # Later rounds may have shown more noise, or another best.
+                place = Place.WORSE if proven else Place.NOT_TOLD_APART if place is Place.WORSE else place
             if place is None:
                 place = Place.NOT_TOLD_APART if arm in seen else Place.FAILED if mine else Place.UNTRIED
             standings.append(
@@ -280,18 +300,18 @@ class Race:
 
     def _within(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
         lead = None if best is None or spread is None else gap(values, best, arm, spread)
-        return lead is not None and self._same(lead, self.settings.alpha / self._pairs())
+        return lead is not None and self._same(lead)
 
     def _proven(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
         lead = None if best is None or spread is None else gap(values, best, arm, spread)
-        return lead is not None and lead.p_above() < self.settings.alpha / self._pairs()
+        return lead is not None and lead.p_above() < self._level(lead)
 
     def _change(
         self, values: list[dict[int, float]], arm: int, other: int | None, spread: Noise | None
     ) -> Change | None:
         if other is None or spread is None or (between := gap(values, arm, other, spread)) is None:
             return None
-        low, high = between.interval(self.settings.alpha / max(self.settings.arms - 1, 1))
+        low, high = between.interval(2 * self._level(between))
         return Change(math.expm1(between.mean), math.expm1(low), math.expm1(high), between.rounds)
 
 

@@ -154,6 +154,12 @@ class Spec:
     """The file, without the values of the environment."""
 
     @property
+    def seed(self) -> int:
+        """The seed of the first round."""
+        seed = self.load.get("seed", 0)
+        return int(seed) if isinstance(seed, int | str) else 0
+
+    @property
     def sha256(self) -> str:
         """A digest of what must be the same where a race goes on: all but the budget."""
         return files.sha256_of({name: value for name, value in self.written.items() if name != "budget"})

@@ -33,7 +33,8 @@ _UNITS = {
 
 def settings_of(spec: Spec) -> Settings:
     """The race of a file."""
-    return Settings(len(spec.arms), budget_s=spec.budget_s, turn_s=lengths_of(spec).turn_s(spec))
+    turn_s = lengths_of(spec).turn_s(spec)
+    return Settings(len(spec.arms), budget_s=spec.budget_s, turn_s=turn_s, seed=spec.seed)
 
 
 def race_of(spec: Spec, turns: Sequence[TuneTurn]) -> Race:

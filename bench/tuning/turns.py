@@ -179,12 +179,11 @@ class Turns:
 
     def _settings(self, server: Server, step: Step) -> dict[str, object]:
         cost = {} if self.spec.gpu_hour_cost is None else {"gpu_hour_cost": self.spec.gpu_hour_cost}
-        seed = self.spec.load.get("seed", 0)
         return {
             "name": "tune", "gpus": self.spec.arms[step.arm].gpus, **self.spec.load, **cost,
             "url": self.spec.server.url_at(server.port), "slo": self.spec.objectives,
             # The arms of a round get the same arrivals and lengths.
-            "seed": (int(seed) if isinstance(seed, int | str) else 0) + step.round - 1,
+            "seed": self.spec.seed + step.round - 1,
         }  # fmt: skip
 
     def _config(self, server: Server, step: Step, load: float) -> RunConfig:

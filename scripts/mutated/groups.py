@@ -75,7 +75,8 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/report", f"{_BENCH}/comparison/test_[ch]*.py", f"{_BENCH}/release_gate/test_*baseline*.py",
          f"{_BENCH}/release_gate/test_gate_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/accuracy/test_[jm]*.py",
          f"{_BENCH}/accuracy/test_sweep.py", f"{_BENCH}/answers/test_quality_document.py",
-         f"{_BENCH}/tuning/test_tune_document.py"),
+         f"{_BENCH}/tuning/test_tune_document.py", f"{_BENCH}/server_metrics/test_prefix_cache.py",
+         f"{_BENCH}/metrics/test_media.py", f"{_BENCH}/test_other_tools.py"),
     ),
     "results": Group(
         ("bench/results/*.py",),
@@ -100,7 +101,8 @@ GROUPS: dict[str, Group] = {
     "connections": Group(
         ("bench/transport/*.py",),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
-         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py"),
+         "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py",
+         "tests/sockets/test_proxy.py", f"{_VIRTUAL}/test_several_targets.py"),
     ),
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
@@ -124,6 +126,9 @@ GROUPS: dict[str, Group] = {
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
         (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy",
+         f"{_BENCH}/capacity_plan/test_searched.py", f"{_BENCH}/capacity_plan/test_plan_flags.py",
+         f"{_BENCH}/comparison/test_pairs.py", f"{_BENCH}/fit/test_fit_replay.py", f"{_BENCH}/imports/test_imports.py",
+         f"{_BENCH}/release_gate/test_few_values.py", f"{_BENCH}/run_files/test_writable.py",
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
          "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
@@ -142,7 +147,7 @@ GROUPS: dict[str, Group] = {
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
         (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
-        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""

@@ -100,6 +100,9 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
             made.stock.feed_from(process, requests=30, most_bytes=10**6)
             taken = [made.take("run") for _ in range(40)]
             await filled(made)
+            async with asyncio.timeout(PATIENCE_S):
+                while process._reading:  # Taking may have filled it before the loop had a turn to stop.
+                    await asyncio.sleep(0.005)
             enough = len(made.stock)
             for _ in range(20):
                 await asyncio.sleep(0.005)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench.fit
 from bench.cli import main
@@ -39,7 +39,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def read_profile(path: Path) -> dict[str, Any]:
     """A profile that keeps its schema."""
     profile: dict[str, Any] = json.loads(path.read_text())
-    jsonschema.validate(profile, json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text()))
+    Draft202012Validator(json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())).validate(
+        profile
+    )
     return profile
 
 

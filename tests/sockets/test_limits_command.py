@@ -26,7 +26,7 @@ from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_TIME, Climb
 from bench.limits.measure import SERVERS, Pace, Server, bare_source, climb
 from bench.load_test import run
 from bench.machine import identity
-from bench.observer import Observer
+from bench.observer import Cadence, Observer
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
@@ -149,6 +149,7 @@ def test_every_ladder_is_climbed_against_every_server_until_the_time_is_over(mon
     assert [climb for by in none.climbs.values() for climb in by.values()] == [Climb(steps=(), ended=NO_TIME)] * 2
     assert len(began) == 2
     assert not none.quick
+    assert not noting.drawn  # A step is said when it is over.
 
 
 def test_a_source_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,10 +167,16 @@ def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:
 
 
 class Noting(Observer):
-    """Notes what is said."""
+    """Notes what is said, and how often the numbers of a load come."""
+
+    cadence = Cadence(0.05, 0.05)
 
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.drawn = 0
+
+    def progress(self, numbers: object) -> None:
+        self.drawn += 1
 
     def say(self, line: str) -> None:
         self.said.append(line)

@@ -108,7 +108,7 @@ def test_an_agent_measures_and_judges(tmp_path: Path) -> None:
     anyio.run(drive)
 
 
-def test_an_agent_compares_and_gates(tmp_path: Path) -> None:
+def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for n, (name, ttft) in enumerate({"a1": 50.0, "a2": 50.5, "b1": 60.0}.items()):
         made_run(runs / name, at=n, seed=n, ttft_ms=ttft)
@@ -126,13 +126,7 @@ def test_an_agent_compares_and_gates(tmp_path: Path) -> None:
             assert wrong == "name the runs to judge; --slo \"tft<3s\": no metric is called 'tft'; did you mean 'ttft'?"
             far = await refused(client, "start", settings={"url": "http://10.0.0.1", **SMALL})
             assert far == "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine"
-
-    anyio.run(drive)
-
-
-def test_wrong_arguments_are_named_all_at_once(tmp_path: Path) -> None:
-    async def drive() -> None:
-        async with client_of(tmp_path / "runs") as client:
+            # Wrong arguments are named all at once.
             for tool in (await client.list_tools()).tools:
                 assert tool.input_schema["additionalProperties"] is False
             assert await refused(client, "start", setings={}, knd="run") == (

@@ -18,10 +18,11 @@ import yaml
 from bench.console.errors import ConsoleError
 from bench.console.fetching import fetch
 from bench.errors import Exit
+from tests.support.balancer import balanced
 from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import run_to_end
+from tests.support.ready_made import popen, run_to_end
 from tests.support.run_process import SMALL, wait_for
 from tests.support.s3_server import SECRET, S3Server, s3_server
 
@@ -86,11 +87,11 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, store: S3Serve
         for flag, _, value in (word.partition("=") for word in container["args"][1:])
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    done = subprocess.run(
+    done = run_to_end(
         [sys.executable, "-m", "bench", container["args"][0], *words, "--config", "calm.yaml"],
-        cwd=tmp_path, env={**environment, **secret, "AWS_EC2_METADATA_DISABLED": "true"},
-        capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={**environment, **secret, "AWS_EC2_METADATA_DISABLED": "true"},
+    )
     assert done.returncode in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID), done.stderr
     assert json.loads(store.content("job/summary.json"))["counts"]["sent"] > 0
 
@@ -100,10 +101,10 @@ def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
     tmp_path: Path, store: S3Server, mock: str
 ) -> None:
     # The store goes away while the run goes on: what is listed before it is not what is written after it.
-    with s3_server(tmp_path / "log") as other:
+    with balanced([store.url]) as url:
         load = ("--url", mock, *SMALL, "--config", "calm.yaml", "--duration", "1h")
-        environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": other.url, "AWS_MAX_ATTEMPTS": "1"}
-        running = subprocess.Popen(
+        environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": url, "AWS_MAX_ATTEMPTS": "1"}
+        running = popen(
             [sys.executable, "-m", "bench", "run", *load, "--out", "s3://results/lost"],
             cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench
 import bench.report
@@ -36,7 +36,7 @@ def quality(url: str, folder: Path, *words: str, fault: str | None = None, probe
 
 def kept(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "quality.json").read_text())
-    jsonschema.validate(content, json.loads(SCHEMA.read_text()))
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
     return content
 
 

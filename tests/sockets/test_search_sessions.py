@@ -48,10 +48,11 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
             "sweep", "--config", config, "--loads", "sessions=1,3", "--requests", "6", "--out", str(tmp_path / "sweep")
         )
     found = json.loads((tmp_path / "search" / "search.json").read_bytes())
-    # How sure it is hangs on how long its visits are, and a busy machine leaves less of the budget for them.
+    # How sure it is hangs on how long its visits are: a busy machine leaves less of the budget for them, or no full visit.
     held = found["required"]["held"]
     assert searched.returncode == (0 if held else 1), searched.stdout + searched.stderr
-    assert f"required: 2 sessions is {'held' if held else 'not shown to be held'}" in searched.stdout
+    (required,) = [line for line in searched.stdout.splitlines() if "required: 2 sessions" in line]
+    assert ("2 sessions is held" in required) == held
     assert "visit 1: 2 sessions did not clearly break" in searched.stderr
     assert (found["load_kind"], found["settings"]["judged_after_s"]) == ("sessions", 1.0)
     for visit in found["visits"]:

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 import bench
 import bench.report
@@ -61,7 +61,7 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert status == Exit.GOOD, said.err
     content = json.loads((folder / "tune.json").read_text())
-    jsonschema.validate(content, json.loads(SCHEMA.read_text()))
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(content)
     arms = content["arms"]
     # The server that does not start is an arm that failed, with its last words.
     assert arms[BROKEN]["place"] == "failed"

@@ -29,7 +29,7 @@ WAITS = "sh -c 'echo up; exec sleep 600' {port} {flags}"
 
 def spec_of(server: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """A short race of two arms."""
-    load = {"input_tokens": 20, "output_tokens": 8, **yaml.safe_load(CALM), **changes.pop("load", {})}
+    load = {"input_tokens": 20, "output_tokens": 8, "seed": 14, **yaml.safe_load(CALM), **changes.pop("load", {})}
     spec = {
         "server": {"command": MOCK, **server},
         "flags": {"max-num-seqs": [2, 8]},

@@ -1,8 +1,8 @@
 """How the tests are shared out among the processes that run them side by side (pytest-xdist).
 
 The files are the units, so that what a module shares (a mock, a browser, a console) is started once. The tests that drive a
-browser are one unit, and so never run beside each other. Files that measure the same of the same tokenizers are one unit too:
-it is measured once in a process.
+browser are one unit, and so never run beside each other. Files that measure the same of the same tokenizers are one unit too,
+as it is measured once in a process; and so are those that compare with scipy, which takes a second to import.
 
 A process that has nothing left to do takes the next unit. What waits a lot comes first, the longest in front, and what only
 computes is left for the end: its units are short, so that no process works alone for long. One of three processes or more
@@ -26,9 +26,21 @@ from xdist.workermanage import WorkerController, parse_tx_spec_config
 BROWSER = "a browser"
 TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promptset/test_recorded_text.py"
 """The units of the files that make texts of kinds, and of those that make texts of sentences."""
+SCIPY = "tests/unit/bench/statistics/"
+"""The unit of the files that compare with scipy: to import it takes a second, in each process that runs one of them."""
 UNITS: dict[str, str] = {
     "tests/browser/": BROWSER,
     "tests/unit/test_architecture_planted.py": "tests/unit/test_architecture.py",
+    SCIPY: SCIPY,
+    "tests/unit/bench/accuracy/test_compare.py": SCIPY,
+    "tests/unit/bench/answers/test_reach.py": SCIPY,
+    "tests/unit/bench/fit/test_fit_sampled_by_hand.py": SCIPY,
+    "tests/unit/bench/fit/test_robust.py": SCIPY,
+    "tests/unit/bench/load_sweep/test_sweep_points.py": SCIPY,
+    "tests/unit/bench/test_schedule.py": SCIPY,
+    "tests/unit/bench/test_segments.py": SCIPY,
+    "tests/unit/mockserver/test_mock_plan.py": SCIPY,
+    "tests/unit/promptset/test_distributions.py": SCIPY,
     "tests/unit/promptset/test_exact.py": TEXTS,
     "tests/unit/promptset/test_kinds.py": TEXTS,
     "tests/unit/promptset/test_agents.py": SENTENCES,
@@ -63,6 +75,7 @@ LONG = (
 HEAVY = (
     SENTENCES,
     TEXTS,
+    SCIPY,
     "tests/virtual/test_statistics_claims.py",
     "tests/virtual/test_planted_defects.py",
     "tests/virtual/test_comparison_reach.py",

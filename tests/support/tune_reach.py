@@ -2,13 +2,13 @@
 
 A turn shows what a run or a search over the batching model shows. A pool of turns of each kind is made once, each with fresh
 lengths and arrivals, and races draw from it. On top comes what a model in virtual time lacks: a restart that makes a server
-faster or slower (`RESTART`), and a machine that drifts (`DRIFT`).
+faster or slower (`RESTART`), and a machine whose speed changes from turn to turn (`DRIFTS`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -24,10 +24,43 @@ from tests.support.statistics_claims import FAST
 SETTLE_S, MEASURE_S, RESTART_S = 10.0, 60.0, 20.0
 RESTART = 0.01
 """The standard deviation of a server's speed over restarts, relative."""
-DRIFT = 0.003
-"""By so much the machine gets slower with each turn, up to `MOST_DRIFT`."""
-MOST_DRIFT = 0.1
 POOL = 40
+Speeds = Callable[[np.random.Generator], Callable[[int], float]]
+"""Makes, for one race, the relative speed of the machine at each turn, counted from 0."""
+
+
+def swings(turns: int, size: float) -> Speeds:
+    """The speed is a sine with a period of so many turns, and begins anywhere in it."""
+
+    def of_race(rng: np.random.Generator) -> Callable[[int], float]:
+        phase = rng.random()
+        return lambda turn: 1 + size * math.sin(2 * math.pi * (turn / turns + phase))
+
+    return of_race
+
+
+def _walk(rng: np.random.Generator) -> Callable[[int], float]:
+    steps = [0.0]
+
+    def speed(turn: int) -> float:
+        while len(steps) <= turn:
+            steps.append(steps[-1] + float(rng.normal(0.0, 0.01)))
+        return math.exp(steps[turn])
+
+    return speed
+
+
+SLOWER = "0.3% slower with each turn, up to 10%"
+DRIFTS: dict[str, Speeds] = {
+    "none": lambda _: lambda _: 1.0,
+    SLOWER: lambda _: lambda turn: 1 - min(0.003 * turn, 0.1),
+    "a random walk of 1% a turn": _walk,
+    **{
+        f"a sine of {turns} turns, {size:.0%}": swings(turns, size)
+        for size in (0.02, 0.05, 0.1)
+        for turns in (3, 6, 12, 24)
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +152,27 @@ class Reached:
     """What no race of as many rounds goes below: a turn of every arm, and two arms in each further round."""
 
 
-def run_race(arms: Arms, settings: Settings, seed: int, visits: int = 1) -> tuple[Race, Ending]:
-    """One race. `visits`: turns are the mean of so many."""
+def run_race(arms: Arms, settings: Settings, seed: int, drift: str = SLOWER) -> tuple[Race, Ending]:
+    """One race."""
     rng = np.random.default_rng([seed, 11])
-    race = Race(settings)
+    race = Race(replace(settings, seed=seed))
+    speed = DRIFTS[drift](np.random.default_rng([seed, 12]))
     while isinstance(step := race.next(), Step):
-        slower = min(DRIFT * len(race.turns), MOST_DRIFT)
-        value = float(np.mean(rng.choice(arms.shown[step.arm], visits)))
-        value *= math.exp(float(rng.normal(0.0, RESTART))) * (1 - slower)
+        value = float(rng.choice(arms.shown[step.arm])) * math.exp(float(rng.normal(0.0, RESTART)))
+        value *= speed(len(race.turns))
         race.add(Turn(step.arm, step.round, value, arms.turn_s))
     return race, step
 
 
-def try_races(arms: Arms, seeds: Sequence[int], *, budget_s: float = 1e9, default: int | None = None) -> Reached:
+def try_races(
+    arms: Arms, seeds: Sequence[int], *, budget_s: float = 1e9, default: int | None = None, drift: str = SLOWER
+) -> Reached:
     """Races of these arms. The default arm, over which the gain is, is the last one if not said."""
     number = len(arms.truth)
     base = Settings(number, default=number - 1 if default is None else default, budget_s=budget_s, turn_s=arms.turn_s)
     seen = Reached()
     for seed in seeds:
-        race, ending = run_race(arms, base, seed)
+        race, ending = run_race(arms, base, seed, drift)
         answer = race.answer()
         assert answer.best is not None
         rounds = max(turn.round for turn in race.turns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.in_parallel import (
     BROWSER,
     HEAVY,
     LONG,
+    SCIPY,
     SENTENCES,
     TEXTS,
     UNITS,
@@ -47,9 +49,21 @@ def test_the_files_that_are_named_exist() -> None:
 
 
 def test_each_unit_of_several_files_that_compute_is_that_of_a_file_of_its_own() -> None:
-    assert [unit_of(unit) for unit in (TEXTS, SENTENCES)] == [TEXTS, SENTENCES]
-    assert {TEXTS, SENTENCES} <= set(HEAVY)
+    assert [unit_of(unit) for unit in (TEXTS, SENTENCES, SCIPY)] == [TEXTS, SENTENCES, SCIPY]
+    assert {TEXTS, SENTENCES, SCIPY} <= set(HEAVY)
     assert [path for path in HEAVY if unit_of(path) != path] == []
+
+
+def test_one_process_imports_scipy() -> None:
+    imports = re.compile(r"^ *(from|import) (scipy|tests\.support(\.| import )scipy_stats)\b", re.MULTILINE)
+    paths = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("unit", "virtual", "sockets")
+        for path in (ROOT / "tests" / folder).rglob("test_*.py")
+        if imports.search(path.read_text(encoding="utf-8"))
+    }
+    assert len(paths) > 10
+    assert {unit_of(path) for path in paths} == {SCIPY}
 
 
 def test_a_process_that_no_mark_announces_is_refused() -> None:

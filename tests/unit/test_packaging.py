@@ -93,7 +93,7 @@ def test_pytest_finds_the_fixture_in_an_installed_wheel(wheel: zipfile.ZipFile, 
         f"    assert mockserver.__file__.startswith({str(tmp_path / 'installed')!r})\n"
         "    assert urllib.request.urlopen(mock_llm.url + '/health').status == 200\n"
     )
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     environment["PYTHONPATH"] = str(tmp_path / "installed")
     command = [
         sys.executable,

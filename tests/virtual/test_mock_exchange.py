@@ -63,6 +63,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         scope["state"]["left"].append(path)
+        await start(200)
+        await body(b"too late")
 
 
 def talk(call: Callable[[MockProtocol, Transport], Awaitable[Any]], **state: Any) -> None:
@@ -186,6 +188,7 @@ def test_the_application_hears_of_a_client_that_leaves() -> None:
         protocol.connection_lost(None)
         await settle()
         assert left == ["/leaves"]
+        assert transport.written == b""
 
     talk(call, left=left)
 

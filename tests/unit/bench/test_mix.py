@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean, pvariance
 from typing import Any
 
-import jsonschema
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 from bench import endpoints
 from bench.config import RunConfig, resolve
@@ -306,7 +306,7 @@ def test_every_report_shows_the_classes() -> None:
     for part in whole["classes"]:
         part |= {"planned_share": 0.5, "slo_held": None, "verdict": {"status": "VALID", "reasons": []}}
     whole["classes"][1]["verdict"] = {"status": "SUSPECT", "reasons": ["2 of 10 requests failed (20.0%)"]}
-    jsonschema.validate(whole["classes"], schema)
+    Draft202012Validator(schema).validate(whole["classes"])
     shown = run_text(whole)
     assert "Class fast is SUSPECT: 2 of 10 requests failed (20.0%)." in shown
     assert max(map(len, shown.splitlines())) <= 100

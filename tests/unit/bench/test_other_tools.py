@@ -337,8 +337,8 @@ def test_the_table_is_read_only_where_a_word_is_wrong() -> None:
 
 
 def test_a_number_of_two_tools_with_one_flag_is_answered_for_both() -> None:
-    rows = {"a": [Row("--load N", "--concurrency 3")], "b": [Row("--load N", "--rate 3")]}
-    table = other_tools.table()._replace(tools=rows)
+    rows = [("a", Row("--load N", "--concurrency 3"), "N"), ("b", Row("--load N", "--rate 3"), "N")]
+    table = other_tools.table()._replace(flags={"--load": rows})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(other_tools, "table", lambda: table)
         answer = other_tools.about_flag("--load", "5", ["--concurrency", "--rate"])

@@ -35,6 +35,8 @@ def test_a_png_is_read_by_another_library_and_does_not_compress(size: tuple[int,
         ({"stream": True, "size": "64x32"}, 1, 1, {"size": "64x32", "url": False}),
         ({"stream": True, "partial_images": 3}, 4, 1, {"size": "1024x1024", "url": False}),
         ({"partial_images": 3}, 1, 1, {"size": "1024x1024", "url": False}),
+        ({"n": 10, "size": "4096x1"}, 10, 10, {"size": "4096x1", "url": False}),
+        ({"stream": True, "n": 1, "partial_images": 0, "size": "1x4096"}, 1, 1, {"size": "1x4096", "url": False}),
     ],
 )
 def test_each_image_of_a_reply_is_a_token_to_the_engine(
@@ -49,10 +51,12 @@ def test_each_image_of_a_reply_is_a_token_to_the_engine(
     [
         ({"prompt": ""}, "prompt must be a text."),
         ({"n": 11}, "n must be a whole number from 1 to 10."),
+        ({"n": 0}, "n must be a whole number from 1 to 10."),
         ({"n": True}, "n must be a whole number from 1 to 10."),
         ({"partial_images": 4}, "partial_images must be a whole number from 0 to 3."),
         ({"stream": True, "n": 2}, "A stream has one image: leave n out."),
         ({"size": "big"}, "size must be auto or WIDTHxHEIGHT, at most 4096 each."),
+        ({"size": "10x4097"}, "size must be auto or WIDTHxHEIGHT, at most 4096 each."),
         ({"size": "5000x10"}, "size must be auto or WIDTHxHEIGHT, at most 4096 each."),
         ({"output_format": "webp"}, "This mock makes PNG alone: leave output_format out."),
         ({"response_format": "file"}, "response_format must be b64_json or url."),

@@ -80,6 +80,20 @@ def test_a_full_disk_takes_whole_lines_and_the_rest_when_it_can(
     file.close()
 
 
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("room", range(len(lines(0, 1, 2)) + 1))
+def test_a_line_is_in_the_file_whole_or_not_at_all(tmp_path: Path, room: int) -> None:
+    disk = FullDisk(path := tmp_path / "ledger", room)
+    file = LedgerFile(disk)  # type: ignore[arg-type]
+    file.append([line(0), line(1), line(2)])
+    whole = room // len(line(0))
+    assert path.read_bytes() == lines(*range(whole))
+    assert (file.lines, file.unwritten) == (whole, 3 - whole)
+    disk.room = 10_000
+    file.close()
+    assert path.read_bytes() == lines(0, 1, 2)
+
+
 def test_a_file_that_fails_is_not_tried_with_each_line(tmp_path: Path) -> None:
     disk = FullDisk(tmp_path / "ledger", room=0)
     file = LedgerFile(disk)  # type: ignore[arg-type]

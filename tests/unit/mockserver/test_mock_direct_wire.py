@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +33,17 @@ class CountingTransport:
 
     def close(self) -> None:
         self.closing = True
+
+    def abort(self) -> None:
+        self.written.append(b"aborted")
+
+    def get_extra_info(self, name: str) -> Any:
+        assert name == "socket"
+        return self
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self.written.append(b"linger %d for %d s" % struct.unpack("ii", value))
 
 
 class FakeConnection:
@@ -125,6 +138,132 @@ def test_nothing_is_sent_on_a_connection_that_is_gone_and_the_reply_hears_of_it(
     (stamp, written), _ = on_wire(say)
     assert (stamp, written) == (None, [])
     assert heard[0] == "client_closed"
+
+
+LONG = b"data: 0123456789\n\n"
+"""18 bytes: 12 in hexadecimal."""
+
+
+@pytest.mark.parametrize(
+    ("cut", "http_1_0", "written"),
+    [
+        (lambda wire: wire.cut_event(b"data: 0\n\n", 6), False, b"9\r\ndata: "),
+        (lambda wire: wire.cut_event(LONG, 7), False, b"12\r\ndata: 0"),
+        (lambda wire: wire.cut_event(LONG, 7), True, b"data: 0"),
+        (
+            lambda wire: wire.cut_body(529, (), b"0123", 3), False,
+            b"HTTP/1.1 529 Overloaded\r\nserver: mock\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\n012",
+        ),
+    ],
+)  # fmt: skip
+def test_a_cut_leaves_the_start_of_what_was_announced(
+    cut: Callable[[DirectWire], Any], http_1_0: bool, written: bytes
+) -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> tuple[Any, ...]:
+        stamp = cut(wire)
+        return stamp is not None, transport.written, transport.closing
+
+    assert on_wire(say, http_1_0=http_1_0)[0] == (True, [written], True)
+
+
+def test_a_reset_is_a_close_that_does_not_linger() -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> tuple[Any, ...]:
+        wire.write(b"x")
+        return wire.reset() is not None, transport.written[1:]
+
+    said, connection = on_wire(say)
+    assert said == (True, [b"linger 1 for 0 s", b"aborted"])
+    assert (connection.ended, connection.on_lost) == (1, None)
+
+
+def test_a_stream_of_http_1_0_has_no_chunks_and_ends_with_its_connection() -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> bytes:
+        wire.begin((("content-type", "audio/wav"), ("x", "1")))
+        wire.write(b"one")
+        wire.finish(b"two")
+        return b"".join(transport.written)
+
+    assert on_wire(say, http_1_0=True, keep_alive=False)[0] == (
+        b"HTTP/1.1 200 OK\r\nserver: mock\r\ncontent-type: audio/wav\r\nx: 1\r\nconnection: close\r\n\r\nonetwo"
+    )
+
+
+def test_a_stream_with_headers_of_its_own_is_chunked_as_any_other() -> None:
+    def say(wire: DirectWire, transport: CountingTransport) -> list[bytes]:
+        wire.begin((("x", "1"),))
+        wire.finish(b"")
+        return transport.written
+
+    assert on_wire(say)[0] == [
+        b"HTTP/1.1 200 OK\r\nserver: mock\r\ncontent-type: text/event-stream; charset=utf-8\r\nx: 1\r\n"
+        b"transfer-encoding: chunked\r\n\r\n",
+        b"0\r\n\r\n",
+    ]
+
+
+def test_a_response_that_outlives_the_shutdown_is_cut_and_its_reply_hears_why() -> None:
+    heard: list[str] = []
+    transport = CountingTransport([])
+    connection = FakeConnection(transport)
+
+    async def main() -> None:
+        wire = DirectWire(connection)
+        wire.on_lost = heard.append
+        waiting = asyncio.ensure_future(wire.run({}, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await wire.run({}, None, None)  # type: ignore[arg-type]  # It is over: nothing to wait for.
+
+    asyncio.run(main())
+    assert (heard, transport.closing, connection.on_lost) == (["shutdown"], True, None)
+
+
+@pytest.mark.parametrize(
+    ("say", "status", "body"),
+    [
+        (lambda wire: (wire.respond(429, (("x", "1"),), b"{}"),), 429, b"{}"),
+        (lambda wire: (wire.begin(), wire.write(b"one"), wire.write(b""), wire.finish(b"two")), 200, b"onetwo"),
+        (lambda wire: (wire.begin(), wire.write(b"one"), wire.finish(b"")), 200, b"one"),
+        (lambda wire: (wire.begin(), wire.cut_event(b"three", 2)), 200, b"th"),
+        (lambda wire: (wire.cut_body(503, (), b"0123", 3),), 503, b"012"),
+        (lambda wire: (wire.reset(),), 200, b""),
+    ],
+)
+def test_another_server_sends_what_was_said_and_the_reply_hears_nothing_more(
+    say: Callable[[AsgiWire], tuple[int | None, ...]], status: int, body: bytes
+) -> None:
+    sent, heard = list[Any](), list[str]()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def main() -> None:
+        wire = AsgiWire()
+        wire.on_lost = heard.append
+        assert say(wire)[-1] is not None
+        await wire.run({"type": "http", "method": "POST"}, asyncio.get_running_loop().create_future, send)
+
+    asyncio.run(main())
+    assert (sent[0]["status"], b"".join(message.get("body", b"") for message in sent)) == (status, body)
+    assert (dict(sent[0]["headers"]).get(b"x"), heard) == (b"1" if status == 429 else None, [])
+
+
+def test_another_server_that_cuts_a_reply_has_it_hear_of_it() -> None:
+    heard = list[str]()
+
+    async def main() -> None:
+        wire = AsgiWire()
+        wire.on_lost = heard.append
+        wire.begin()
+        running = asyncio.ensure_future(wire.run({"type": "http"}, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(main())
+    assert heard == ["client_closed"]
 
 
 def test_a_request_of_another_server_gets_the_asgi_wire() -> None:

@@ -55,7 +55,7 @@ def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> No
     # Its settings are for all tests of a project; those of the page count on the fixture's own.
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     assert "ttft = 20ms" in ini
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr

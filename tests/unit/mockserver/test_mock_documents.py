@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockserver import rng
-from mockserver.documents.grammar import Impossible, check_schema
+from mockserver.documents.grammar import _ENTRIES, Impossible, check_schema, make_document
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.documents.script import pieces_of
 from promptset.text import TokenText
@@ -108,6 +108,26 @@ def test_a_document_satisfies_its_schema_and_has_the_asked_length_where_a_string
 def test_a_json_object_has_exactly_the_tokens_that_were_asked(tokens: int, seed: int) -> None:
     said = maker().make(ANY_OBJECT, tokens, rng.stream(seed, "test", 0))
     assert maker().count(said) == tokens
+
+
+@pytest.mark.parametrize(("behind", "lengthened"), [(7, True), (8, False)])
+def test_one_of_the_last_eight_strings_is_made_longer(behind: int, lengthened: bool) -> None:
+    names = ["free", *(f"s{n}" for n in range(behind))]
+    properties = {name: {"type": "string", "maxLength": 8} for name in names} | {"free": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+    said = maker().make(schema, 200, rng.stream(3, "test", 0))
+    assert (maker().count(said) == 200) is lengthened
+    assert [*json.loads(said)] == names
+
+
+def test_a_list_that_may_go_on_ends_after_so_many_entries_however_deep_it_is() -> None:
+    lists: dict[str, Any] = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
+    made = [json.loads(maker().make(lists, 1, rng.stream(seed, "test", 0))) for seed in range(40)]
+    made += [
+        json.loads(make_document(lists, maker()._words, rng.stream(seed, "test", 1), rich=True)) for seed in range(40)
+    ]
+    assert max(len(outer) for outer in made) <= _ENTRIES
+    assert max(len(inner) for outer in made for inner in outer) <= _ENTRIES
 
 
 def test_another_seed_gives_another_document() -> None:

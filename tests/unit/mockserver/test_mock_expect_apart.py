@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from mockserver.config import MockConfig
 from mockserver.errors import MockError
-from mockserver.expect import EXPECTATIONS, RequestLengths
+from mockserver.expect import EXPECTATIONS, RequestLengths, background
 from mockserver.expect.background import ExpectationCache, is_quick
 
 
@@ -82,3 +83,43 @@ def test_a_mock_that_ends_does_not_wait_for_what_nobody_awaits() -> None:
         return waiting.cancelled()
 
     assert asyncio.run(main())
+
+
+def test_the_oldest_of_many_expectations_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[int] = []
+
+    async def compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+        computed.append(config.seed)
+        return {"seed": config.seed}
+
+    monkeypatch.setattr(background, "_compute", compute)
+    monkeypatch.setattr(background, "_REMEMBERED", 2)
+
+    async def main() -> None:
+        expectations = ExpectationCache()
+        for seed in (1, 2, 1, 3, 2, 1):
+            config = MockConfig(itl="exp:mean=1ms", output_tokens=3, seed=seed)
+            assert await expectations.of(config, RequestLengths()) == {"seed": seed}
+        await expectations.close()
+
+    asyncio.run(main())
+    assert computed == [1, 2, 3, 1]
+
+
+def test_an_expectation_that_failed_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: Iterator[MockError | dict[str, Any]] = iter([MockError("a defect"), {"ok": 1}])
+
+    async def compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+        if isinstance(answer := next(answers), MockError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(background, "_compute", compute)
+
+    async def main() -> dict[str, Any]:
+        expectations, config = ExpectationCache(), MockConfig(itl="exp:mean=1ms", output_tokens=3)
+        with pytest.raises(MockError):
+            await expectations.of(config, RequestLengths())
+        return await expectations.of(config, RequestLengths())
+
+    assert asyncio.run(main()) == {"ok": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,23 @@ def test_a_long_queue_is_written_in_slices_between_which_the_streams_have_their_
 
     asyncio.run(main())
     assert sorted(set(seen)) == list(range(20))  # A slice of no time is one line.
+
+
+def test_a_closed_ledger_writes_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mockserver.record.ledger, "FLUSH_S", 0)
+    tried = list[int]()
+
+    class Failing(LedgerFile):
+        def append(self, lines: Sequence[bytes] = ()) -> None:
+            tried.append(len(lines))
+
+    async def main() -> None:
+        ledger = Ledger(Failing(open_file(tmp_path / "ledger.jsonl")))
+        ledger.add(entry())
+        ledger.close()
+        tried.clear()
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert tried == []

@@ -39,7 +39,7 @@ def send(server, **headers):
 def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> subprocess.CompletedProcess[str]:
     (folder / "test_users.py").write_text(SEND + source)
     (folder / "pytest.ini").write_text(f"[pytest]\naddopts = -p no:cacheprovider --strict-markers\n{ini}")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S,

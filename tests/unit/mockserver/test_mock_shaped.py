@@ -74,9 +74,9 @@ WIRE: dict[str, tuple[list[object], str, list[int]]] = {
 }  # fmt: skip
 
 ELSEWHERE = {
-    "400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529",  # refused: test_mock_wire_endpoint.py
+    "400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529",  # refused: test_mock_fault_outcomes.py
     "lost_response",  # a refusal, or nothing: test_mock_stored_responses.py
-    "refuse", "slow_accept",  # connections: test_mock_outage.py
+    "refuse", "slow_accept",  # connections: test_connection_faults.py
     "stall", "slow", "degrade", "pause", "length",  # in the plan: test_mock_faults.py, test_mock_plan.py
     "gzip", "keepalive", "trickle",  # below
     "cross_talk", "stale_prefix", "wrong_answer", "batch_dependent", "garble", "garble_preempted",  # test_mock_answers.py
@@ -110,6 +110,15 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
     assert played.reply.write_ns == ends
     if played.ended:
         assert played.reply.end_ns == len(played.writes) + (name in ("reset", "truncate", "no_done"))
+
+
+def test_half_of_a_chunk_is_sent_however_long_its_text_is() -> None:
+    chunk = c("a" * 200)
+    assert Played("cut_frame:after=0", pieces=["a" * 200, "b"]).play(1).wire.said == [
+        "head",
+        chunk[: len(chunk) // 2],
+        "fin",
+    ]
 
 
 def test_a_role_that_comes_early_comes_before_any_token() -> None:

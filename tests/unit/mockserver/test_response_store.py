@@ -46,6 +46,17 @@ def test_a_store_of_nothing_and_what_is_too_large() -> None:
     store.close()
 
 
+def test_a_digest_is_found_in_its_slot_and_not_across_two() -> None:
+    store = ResponseStore(4, 100)
+    wanted = bytes(range(1, 9))
+    for slot, digest in enumerate((b"xxxx" + wanted[:4], wanted[4:] + b"xxxx", b"yyyyyyyy", wanted)):
+        store._words[store._digests + slot] = int.from_bytes(digest, sys.byteorder)
+    assert store._find(int.from_bytes(wanted, sys.byteorder)) == 3
+    store._words[store._digests + 3] = 0
+    assert store._find(int.from_bytes(wanted, sys.byteorder)) is None
+    store.close()
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_a_queue_bounded_in_number_and_bytes(seed: int) -> None:
     """Against a queue of Python: the same ids, the same bytes, whatever wraps around the end."""

@@ -10,7 +10,10 @@ import pytest
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.samples import Sample
-from promptset.sharing import SharingTally, parse_prefix
+from promptset.sharing import Path, Room, SharingTally, parse_prefix
+from promptset.sharing.hit_rate import HitRate
+from promptset.sharing.scheme import Key
+from promptset.sharing.tree import Tree
 from promptset.simulated import SimulatedPrompts, simulated_prompts
 from promptset.tokenizer import Tokenizer
 from tests.support.sample_parts import messages_of, prompt_of, tokens_of
@@ -152,3 +155,70 @@ def test_a_wrong_prefix_is_refused_all_at_once(text: str, said: list[str]) -> No
         parse_prefix(text)
     for words in said:
         assert words in str(caught.value)
+
+
+def test_the_leaves_of_a_tree_come_in_turn_each_below_its_own_nodes() -> None:
+    tree = Tree(depth=3, fanout=2, tokens=10)
+    room = Room(tokens=100, head=0, most=99)
+    ways = [[name for name, _ in tree.path(index, 0, room)] for index in range(5)]
+    nodes = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3], [0, 0, 0]]
+    assert ways == [[f"level {level}, node {node}" for level, node in enumerate(way)] for way in nodes]
+    assert (tree.least, {tokens for _, tokens in tree.path(0, 0, room)}) == (30, {10})
+
+
+def test_a_tally_counts_whole_blocks_that_an_earlier_prompt_began_with() -> None:
+    tally, cached = SharingTally(head=3), []
+    assert tally.share is None
+    prompts: list[tuple[int, Path]] = [
+        (100, (("a", 32),)),
+        (100, (("a", 48),)),  # 3 and 32 tokens: two blocks.
+        (100, (("a", 48), ("b", 16))),  # 3 and 48: three; nothing behind them.
+        (100, (("a", 48), ("b", 16))),  # 3, 48 and 16: four.
+        (100, (("a", 32), ("b", 16))),  # Behind a shorter segment it is another text: two.
+        (33, (("a", 48),)),  # The last token is always computed: two.
+        (100, ()),  # 3 tokens are no block.
+    ]
+    for tokens, path in prompts:
+        before = tally.cached
+        tally.add(tokens, path)
+        cached.append(tally.cached - before)
+    assert cached == [0, 32, 48, 64, 32, 32, 0]
+    assert (tally.prompts, tally.tokens, tally.share) == (7, 633, 208 / 633)
+
+
+@pytest.mark.parametrize(
+    ("room", "index", "path"),
+    [
+        (Room(tokens=320, head=4, most=300), 3, ((1, 156),)),  # Ten blocks with the head.
+        (Room(tokens=320, head=4, most=130), 2, ((0, 124),)),  # Eight have room.
+        (Room(tokens=320, head=16, most=300), 2, ((0, 144),)),
+        (Room(tokens=320, head=12, most=3), 0, ()),
+        (Room(tokens=320, head=16, most=0), 0, ()),  # The head is the block.
+    ],
+)
+def test_a_hit_rate_is_whole_blocks_of_the_prompt(room: Room, index: int, path: object) -> None:
+    assert HitRate(hit_rate=0.5, groups=2).path(index, 0, room) == path
+
+
+def test_a_part_of_a_block_is_shared_by_as_many_prompts_as_it_is_of_a_block() -> None:
+    room = Room(tokens=328, head=0, most=300)
+    blocks = [HitRate(0.5, 1).path(index, 7, room)[0][1] / 16 for index in range(800)]
+    assert set(blocks) == {10, 11}
+    assert sum(blocks) / 800 == pytest.approx(10.25, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "read"),
+    [
+        (Key(1, 64), "64", (64, None)),
+        (Key(1, 64), "1", (1, None)),
+        (Key(1, 64), "0", (None, "n=0: write a whole number from 1 to 64")),
+        (Key(1, 64), "2.5", (None, "n=2.5: write a whole number from 1 to 64")),
+        (Key(1, 64), "\u0663", (None, "n=\u0663: write a whole number from 1 to 64")),
+        (Key(1, 1e9), "0", (None, "n=0: write a whole number above 0")),
+        (Key(0, 1, whole=False), "0.6", (0.6, None)),
+        (Key(0, 1, whole=False), "1.5", (None, "n=1.5: write a number from 0 to 1")),
+    ],
+)
+def test_the_value_of_a_key_is_within_its_limits(key: Key, text: str, read: object) -> None:
+    assert key.read("n", text) == read

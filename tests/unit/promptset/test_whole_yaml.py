@@ -14,7 +14,7 @@ from promptset.whole_file import load_yaml, parse_yaml
     ("text", "error"),
     [
         ("a: [", yaml.YAMLError),
-        ("[" * 3000, RecursionError),
+        ("[" * 1000, RecursionError),
         ('"\\UF1000600"', ValueError),  # More than a C int takes.
         ('"\\U00110000"', ValueError),  # One more than the last character.
     ],

@@ -143,6 +143,14 @@ def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
     assert page.count("<figure") == page.count('class="area"><svg') == 2  # The rate has one point, which is no line.
 
 
+def test_a_point_names_its_first_reason_and_has_two_more_to_point_at() -> None:
+    point = replace(row("concurrency", 1, good=False), reasons=("one", "two", "three", "four"))
+    page = calibration_sweep_page(swept(point))
+    assert "1 streams at once: one" in page
+    assert '<span class="meaning">two; three<' in page
+    assert "four" not in page
+
+
 TONES = {"VALID": "good", "SUSPECT": "warn", "INVALID": "bad"}
 
 

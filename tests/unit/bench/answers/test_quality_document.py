@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from bench.answers.compared import ThreePhases, compare
 from bench.answers.cross_talk import cross_talk
@@ -13,9 +14,10 @@ from bench.documents.document import Level
 from bench.documents.quality_document import answer_line, quality_document
 from bench.report import html, markdown, text
 from bench.results.base import rounded
-from bench.results.quality import SCHEMA, QualityContent, QualityRun
+from bench.results.quality import SCHEMA, QualityContent, QualityLength, QualityRun
 from promptset.probes import Probe, make_probes, parse_probes
 from tests.support.made_answers import Change, answered
+from tests.support.results import filled
 
 
 def content_of(probes: Sequence[Probe], change: Change | None, back: Change | None = None) -> QualityContent:
@@ -100,6 +102,22 @@ def test_a_hint_is_called_one_and_shows_nothing_yet() -> None:
         "right answers: 4 bad answers of 60 under load and 0 of 180 alone are a hint, and show nothing yet (p 0.0"
         in shown
     )
+
+
+@pytest.mark.parametrize(
+    ("p", "longer", "said"),
+    [
+        (0.009, 7, "Answers are longer under load: 50 characters in the mean, 40 alone"),
+        (0.009, 3, "Answers are shorter under load: 50 characters in the mean, 40 alone"),
+        (0.01, 7, None),
+    ],
+)
+def test_a_change_of_length_is_told_where_chance_is_below_the_level(p: float, longer: int, said: str | None) -> None:
+    length = filled(QualityLength, p_corrected=p, longer=longer, shorter=5, loaded=50.0, alone=40.0)
+    document = quality_document(replace(content_of(SOME, None), length=length))
+    shown = " ".join(text.render(document, Level.FIRST, width=120).split())
+    assert ("Answers are" in shown) is (said is not None)
+    assert said is None or said in shown
 
 
 def test_probes_without_code_words_are_told_not_to_see_cross_talk() -> None:

@@ -17,6 +17,7 @@ from bench.capacity_plan.plan import Asked, planned
 from bench.capacity_plan.simulators import Simulated
 from bench.capacity_plan.stretches import Answer, Question, supported
 from bench.capacity_plan.traffic import Hour, Requests
+from bench.commands.plan import progress
 from bench.documents.document import Level
 from bench.documents.plan_document import plan_document
 from bench.errors import UsageError
@@ -35,6 +36,20 @@ def asked(**of: object) -> Asked:
         "settings": {},
     }  # fmt: skip
     return Asked(**{**values, **of})  # type: ignore[arg-type]
+
+
+def test_the_time_that_is_left_is_that_of_the_stretches_that_such_a_plan_takes(tmp_path: Path) -> None:
+    plan, _ = stretches(tmp_path, *SLO)
+    ten = asked(draws=10)
+    assert progress(plan, ten, 3.0) == "planning: 0 stretches simulated"
+    answer = Answer((1.0, 1.0), (True, True), 0.0, 1.0, 1.0, 1.0, overloaded=False)
+    plan.asked |= {Question(HOURS[2], 1, draw): answer for draw in range(10)}
+    # 2 for each of 10 draws, and 30 for the hours and the headroom.
+    assert progress(plan, ten, 20.0) == "planning: 10 stretches simulated, about 80 s left"
+    plan.saturated = 14.0  # 42/s take 4 replicas, at three quarters of that.
+    assert progress(plan, asked(draws=10, cold_start_s=60.0), 20.0).endswith(", about 1.9 min left")
+    plan.asked |= {Question(HOURS[2], 2, draw): answer for draw in range(90)}
+    assert progress(plan, ten, 100.0).endswith(", about 1 s left")
 
 
 @pytest.mark.parametrize("answer", [1, 2, 7, 8, 30, 33])

@@ -100,9 +100,10 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
 
 def test_each_draw_has_the_costs_of_its_resample_in_turn(tmp_path: Path) -> None:
     made = profile(tmp_path, resamples=[0.6, 1.0, 1.6])
-    assert [cost_of(file)["b0"] for file in drawn(made, 5, tmp_path).files] == pytest.approx(
-        [12_000, 7_200, 12_000, 19_200, 7_200]
-    )
+    costs = [cost_of(file) for file in drawn(made, 5, tmp_path).files]
+    assert [cost["b0"] for cost in costs] == pytest.approx([12_000, 7_200, 12_000, 19_200, 7_200])
+    # What is not drawn is the profile's own.
+    assert {(cost["max_num_seqs"], cost["kv_blocks"]) for cost in costs} == {(64, 9_000)}
 
 
 def test_what_a_fit_could_not_tell_comes_with_the_run_that_would(tmp_path: Path) -> None:

@@ -85,6 +85,15 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
     assert Question(NOON, 2, 0, changes=((1_900e6, 4),)) in found.asked
 
 
+@pytest.mark.parametrize(("holds", "headroom", "interval"), [(76, 3.733, [3.733, 3.733]), (80, 3.92, None)])
+def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
+    holds: float, headroom: float, interval: list[float] | None, tmp_path: Path
+) -> None:
+    found = known(tmp_path, holds)
+    content = planned(found, Asked(1, 4, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+    assert (content.replicas, content.headroom, content.headroom_interval) == (1, headroom, interval)
+
+
 def test_a_plan_of_which_no_number_is_enough_has_no_costs(tmp_path: Path) -> None:
     found = known(tmp_path, 6.2, 8)
     content = planned(found, Asked(1, 2, 2, price=2.0, cold_start_s=1.0, command=[], date="", settings={}))

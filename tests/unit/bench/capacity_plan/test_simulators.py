@@ -27,6 +27,13 @@ def test_answers_come_in_the_order_of_the_jobs() -> None:
     assert [answer.sent_us for answer in answers(lines, 2)] == [[0], [1]]
 
 
+def test_no_job_is_taken_after_the_end() -> None:
+    simulators = Simulators([SimpleNamespace()])  # type: ignore[list-item]
+    simulators.close()
+    with pytest.raises(RuntimeError):
+        simulators.answers([{}])
+
+
 def test_a_process_that_ended_and_one_that_refuses_are_told_apart() -> None:
     with pytest.raises(BenchError, match="ended early, without an answer"):
         answers(b"")

@@ -200,6 +200,7 @@ def test_a_rate_above_the_saturated_throughput_of_all_replicas_overloads_them(
         ([0, 2, 2], [2, 4, 4], [0, 1, 1], (2, 5 + 7, 6 / 4 / 2)),
         ([0, 2, 2], [4, 4, None], [0, 1, None], (1, 5, 6 / 4 / 2)),
         ([0, None, 3], [4, None, None], [0, 0, 0], (2, 3 + 7, 5 / 4)),
+        ([0, 1, 2], [None] * 3, [0, 0, 0], (2, 3 + 5, 3 / 2)),
     ],
 )
 def test_what_a_replica_holds_is_counted_from_sent_to_ended(

@@ -180,7 +180,7 @@ def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
 def test_columns_and_bad_rows_are_those_of_a_data_set(tmp_path: Path) -> None:
     rows = [{"when": at, "in": 600, "out": 7} for at in range(4)]
     path = written(tmp_path, "\n".join([*map(json.dumps, rows), '{"in": 3, "out": 2}', "[]"]))
-    with pytest.raises(UsageError, match="skip such rows with --bad-rows skip"):
+    with pytest.raises(UsageError, match="with --bad-rows skip"):
         read_trace(path)
     with pytest.raises(UsageError, match="--columns: 'x=y'"):
         read_trace(path, "x=y")

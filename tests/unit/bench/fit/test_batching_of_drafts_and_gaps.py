@@ -99,7 +99,7 @@ def test_chunks_of_several_steps_show_no_limits_and_how_many_they_hold() -> None
     assert (fit.chunks, fit.stream_interval, fit.drafts, fit.acceptance) == ("interval", 5, 0, None)
     unknown = [fit.limits.max_num_seqs, fit.limits.max_num_batched_tokens, fit.limits.kv_blocks]
     assert [(limit.value, limit.source) for limit in unknown] == [(None, "unknown")] * 3
-    assert [limit.at_least for limit in unknown] == [0, 1, 0]
+    assert [limit.at_least for limit in unknown] == [0, 0, 0]
     given = fit_batching([quick(tokens_a_chunk=5)], Random(1), Given(max_num_batched_tokens=512)).limits
     assert (given.max_num_batched_tokens.value, given.max_num_batched_tokens.source) == (512, "given")
 

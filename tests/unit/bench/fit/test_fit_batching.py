@@ -9,10 +9,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import jsonschema
 import numpy as np
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench.fit
 from bench.fit.batching import BatchingFit, Given, fit_batching
@@ -216,7 +216,7 @@ def test_a_profile_of_any_load_is_json_and_keeps_the_schema(users: int) -> None:
         batching_profile(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None)
     )
     schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
-    jsonschema.validate(json.loads(orjson.dumps(made)), schema)
+    Draft202012Validator(schema).validate(json.loads(orjson.dumps(made)))
 
 
 def test_the_profile_is_the_same_each_time() -> None:
@@ -260,6 +260,13 @@ def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() ->
     fit = fit_batching(runs, Random(1))
     assert close(fit, server), off(fit, server)
     assert (fit.limits.max_num_batched_tokens.value, fit.limits.max_num_batched_tokens.at_least) == (None, 10)
+
+
+def test_prompts_that_cost_less_than_the_jitter_bound_the_budget_too() -> None:
+    runs = runs_of(StepServer(b1=0.2, jitter_us=300.0), ((8, 3.0),), prompts=(200, 2000), outputs=(6, 30))
+    limit = fit_batching(runs, Random(1)).limits.max_num_batched_tokens
+    assert limit.value is None
+    assert limit.at_least > 1000
 
 
 def test_steps_without_a_cost_are_said() -> None:

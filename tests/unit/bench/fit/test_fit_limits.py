@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ class Step:
 
 
 def seen(steps: Sequence[Step], waiting: Sequence[tuple[float, int]] = ()) -> Run:
-    """These steps, and requests that wait: when each was sent (us), and the step that brought its first token."""
+    """These steps, and requests that wait: when each was sent (us), and the step that brought its first token. Its prompt is
+    the prefill of that step."""
     ends = np.cumsum([step.lasts_us for step in steps])
     columns = {
         name: np.array([float(getattr(step, name)) for step in steps])
@@ -43,7 +44,9 @@ def seen(steps: Sequence[Step], waiting: Sequence[tuple[float, int]] = ()) -> Ru
         sure=np.array([step.sure for step in steps], dtype=bool),
         **columns,
     )
-    streams = [Stream(sent, ends[first], 10, 0, (ends[first],), (1,), sure=True) for sent, first in waiting]
+    streams = [
+        Stream(sent, ends[first], steps[first].prefill, 0, (ends[first],), (1,), sure=True) for sent, first in waiting
+    ]
     failed = Stream(0.0, ends[-1], 10, 0, (), (), sure=False)
     places = (*((first,) for _, first in waiting), ())
     return [*streams, failed], Clusters(ends, places, 10.0), table
@@ -202,10 +205,25 @@ def test_where_a_prompt_costs_nothing_no_step_is_full() -> None:
     assert budget(full(512), fit=fit_of(b1=0.0)) == Limit(None, 12, "unknown")
 
 
-@pytest.mark.parametrize(("extra_us", "at_least"), [(0, 206), (59, 206), (-59, 206), (60, 12), (-60, 12)])
-def test_the_most_tokens_of_a_step_whose_time_agrees_with_its_work_are_a_bound(extra_us: float, at_least: int) -> None:
-    assert budget([step(extra_us, prefill=200, firsts=1)]) == Limit(None, at_least, "unknown")
-    assert budget([step(extra_us, prefill=200, sure=0)]).at_least == 12
+@pytest.mark.parametrize(("extra_us", "at_least"), [(0, 212), (59, 212), (-59, 212), (60, 12), (-60, 12)])
+def test_whole_prompts_in_a_step_whose_time_agrees_with_its_work_are_a_bound(extra_us: float, at_least: int) -> None:
+    long = step(extra_us, prefill=200, firsts=1)
+    free = replace(step(extra_us, firsts=1), prefill=200)  # What it takes if a prompt token costs nothing.
+    for b1, brings in ((B1, long), (0.0, free)):
+        run = seen([step(), brings, step()], [(500.0, 1)])
+        assert batched_tokens([run], fit_of(b1)) == Limit(None, at_least, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("sent_us", "first", "under_way", "at_least"),
+    [(500.0, 1, 1, 212), (500.0, 2, 1, 12), (2300.0, 2, 1, 212), (500.0, 1, 0, 12)],
+)
+def test_a_prompt_is_whole_in_a_step_if_it_was_sent_during_the_step_before(
+    sent_us: float, first: int, under_way: int, at_least: int
+) -> None:
+    steps = [step(sure=under_way), *[step()] * 3]
+    steps[first] = step(prefill=200, firsts=1)
+    assert batched_tokens([seen(steps, [(sent_us, first)])], fit_of()).at_least == at_least
 
 
 def test_where_no_step_agrees_nothing_bounds_the_budget() -> None:
@@ -216,5 +234,5 @@ def test_all_runs_are_taken_together() -> None:
     long = seen([step(), *full(512, 4), step(prefill=90, firsts=1)], [(500.0, 5)])
     short = seen([step(), *full(512, 4), step(prefill=3, firsts=1)], [(500.0, 5)])
     assert batched_tokens([long, short], fit_of()) == Limit(512, 512, "steps")
-    assert batched_tokens([long, seen([step()])], fit_of()) == Limit(None, 96, "unknown")
+    assert batched_tokens([long, seen([step()])], fit_of()) == Limit(None, 12, "unknown")
     assert batched_tokens([], fit_of()) == Limit(None, 0, "unknown")

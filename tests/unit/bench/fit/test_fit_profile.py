@@ -297,6 +297,14 @@ def test_a_limit_that_was_not_reached_takes_a_larger_load(name: str, users: int,
     assert "it is at least 17; the mock takes " in row.why
 
 
+def test_decodes_alone_do_not_bound_the_tokens_of_a_step() -> None:
+    runs = made_runs([[stream(float(user), 1e6, prompt=9) for user in range(17)]])
+    (row,) = (
+        row for row in unknown_of(unlimited("max_num_batched_tokens"), runs) if row.what == "max_num_batched_tokens"
+    )
+    assert "how many tokens a step computes is not shown; the mock takes 2048" in row.why
+
+
 def test_rows_of_different_kinds_follow_each_other() -> None:
     fit = replace(without("b0", "b1", "b3"), front_end=replace(FRONT, a0=UNKNOWN), limits=unlimited("kv_blocks").limits)
     assert [row.what for row in unknown_of(fit, runs_of(2, 9))] == ["b0, b2", "b1", "b3", "a0", "kv_blocks"]

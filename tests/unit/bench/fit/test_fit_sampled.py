@@ -8,8 +8,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator, ValidationError
 
 import bench.fit
 from bench.fit.profile import sampled_profile
@@ -110,9 +110,9 @@ def test_the_profile_keeps_the_schema_is_served_by_the_mock_and_has_a_page(tmp_p
     runs = [streams(users, 300, seed=users) for users in (1, 8)]
     document = as_json(sampled_profile(fit_sampled(runs), made_runs(runs), date="d", trueload="t", server="a lab"))
     schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
-    jsonschema.validate(document, schema)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**document, "engine": "batching"}, schema)
+    Draft202012Validator(schema).validate(document)
+    with pytest.raises(ValidationError):
+        Draft202012Validator(schema).validate({**document, "engine": "batching"})
     assert document["unknown"] == []
     path = tmp_path / "profile.json"
     path.write_text(json.dumps(document))

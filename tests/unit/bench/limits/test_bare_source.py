@@ -165,6 +165,12 @@ def test_many_streams_have_each_their_tokens() -> None:
             assert read(connection, len(expected)) == expected
 
 
+def test_each_source_has_a_free_port_of_its_own() -> None:
+    with serving(NS_PER_MS) as one, serving(NS_PER_MS) as other:
+        assert one != other
+        assert min(one[1], other[1]) >= 1_024
+
+
 def test_a_client_that_goes_or_says_too_much_is_left_alone() -> None:
     with serving(NS_PER_MS) as address:
         with socket.create_connection(address, PATIENCE_S) as gone:

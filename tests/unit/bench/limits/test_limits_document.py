@@ -67,6 +67,40 @@ def test_each_ladder_shows_what_held_and_what_gave_way() -> None:
     assert row(text, "  against the mock", LADDERS["streams"].title)[3:] == ["nothing", "–", "–", *NO_TIME.split()]
 
 
+PAGE = """\
+here: A Processor, 2 processors; one worker, on 2026-11-24
+
+                                       Held Client CPU Server CPU Limited by
+chunks/s, a chunk every 20 ms a
+stream
+  against the bare source            49,154        29%        40% nothing: the last step was reached
+  against the mock                  nothing          –          – the time for this was over
+requests/s, open loop, one token
+  against the mock                    2,037        29%          – the client's processor
+streams at once, a chunk every 500
+ms
+  against the mock                    5,000        29%          – nothing: the last step was reached
+
+Send lateness, open loop (ms)  Requests/s    P50    P99
+  against the mock                  2,037  0.042  0.305
+  against the mock                  4,015  0.042  0.305
+
+Trust one worker of this machine up to 49,154 chunks/s, 2,037 requests/s, 5,000 streams. No higher
+load was seen to hold.
+"""
+
+
+def test_a_page_of_limits_to_the_letter() -> None:
+    # The last step reached less than the one before.
+    best = climb((24000.0, None), (49154.1, None), (30000.0, None), ended=NO_MORE)
+    steps = tuple(replace(step, server_cpu=0.4) for step in best.steps)
+    of_chunks = {"the bare source": replace(best, steps=steps), "the mock": climb(ended=NO_TIME)}
+    text = render(
+        replace(result(streams=REACHED), climbs={**CLIMBS, "streams": {"the mock": REACHED}, "chunks": of_chunks})
+    )
+    assert text.strip() == PAGE.strip()
+
+
 def test_lateness_is_shown_for_each_rate() -> None:
     text = render(result())
     assert row(text, "  against the mock", "Send lateness")[3:] == ["2,037", "0.042", "0.305"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.limits import measure
 from bench.limits.ladder import (
     CLIENT_SIGNS,
     LADDERS,
@@ -24,6 +26,7 @@ from bench.limits.ladder import (
     next_load,
 )
 from bench.limits.measure import Server, load_of
+from bench.observer import Observer
 from bench.results.summary import RunSummary
 from bench.series.drive import End
 from bench.verdict import SIGNS
@@ -216,6 +219,14 @@ def test_loads_double_and_a_quick_ladder_has_every_other_step(name: str) -> None
     assert ladder.gap_ms == (500.0 if name == "streams" else 20.0)
 
 
+@pytest.mark.parametrize("pace", [measure.FULL, measure.QUICK])
+def test_the_time_for_all_steps_is_that_of_their_loads_and_up_to_half_as_much(pace: measure.Pace) -> None:
+    ladders = [ladder.quick() if pace is measure.QUICK else ladder for ladder in LADDERS.values()]
+    loads_s = sum(len(ladder.steps) for ladder in ladders) * len(measure.SERVERS) * pace.step_s
+    assert loads_s <= pace.all_s <= 1.5 * loads_s
+    assert all(pace.step_s * 1_000 >= 2 * ladder.gap_ms for ladder in ladders)
+
+
 @pytest.mark.parametrize(
     ("ladder", "asked", "step_s", "settings"),
     [
@@ -237,6 +248,41 @@ def test_the_run_of_a_step(ladder: Ladder, asked: int, step_s: float, settings: 
         assert getattr(config.load, "ramp_ns", None) == ladder.gap_ms * 1e6
     assert config.dataset is not None
     assert [json.loads(line) for line in Path(config.dataset).read_text().splitlines()] == [{"prompt": "Say hello."}]
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (step(load=12_345.6), "  12,346 chunks/s: holds"),
+        (step("the mock"), "  500 chunks/s: limited by the mock"),
+        (replace(step(), lateness_ms=(0.123, 4.567)), "  500 chunks/s, sends late by p50 0.12 p99 4.57 ms: holds"),
+    ],
+)
+def test_each_step_is_told(found: Step, line: str) -> None:
+    assert measure._step_line(STREAMS, found) == line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of open files")
+def test_the_servers_may_open_as_many_files_as_the_most_streams_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(measure, "SERVERS", {})
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < 12_000:
+        pytest.skip("the hard limit is too low")
+    for quick in (False, True):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_000, before[1]))
+        try:
+            assert measure.measure(quick=quick, observer=Observer()).quick is quick
+            assert 10_000 < resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 12_000
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_processor_time_is_that_of_the_program_and_not_of_those_that_it_waited_for() -> None:
+    # proc(5): the state is the 3rd field, utime and stime the 14th and 15th, those of children follow.
+    fields = " ".join(str(10**number) for number in range(4, 20))
+    assert measure.ticks_of(f"7 (a (b) c) S {fields}") == 10**14 + 10**15
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")

@@ -290,7 +290,6 @@ def test_what_visits_have_in_common_is_what_the_hash_is_of() -> None:
 
 
 def test_the_schema_notices_what_does_not_belong(tmp_path: Path) -> None:
-    Draft202012Validator.check_schema(SCHEMA)
     _, _, kept = carried_out(directory(tmp_path), Search(settings()), 30.0)
     kept["visits"] = kept["visits"][:1]
     kept["visits"][0]["means"] = {"ttft:mean<1s": {"load": 1.0, "log_ratio": 0.1, "error": 0.01}}

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.commands.options import own_settings, read_file
 from bench.config import Settings, resolve
 from bench.errors import Exit
 from bench.load_search.decisions import Search
 from bench.load_search.decisions import Settings as Limits
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.goals import Goal
-from bench.load_search.options import LEFT_TO_THE_SEARCH
+from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
 from bench.load_search.whole import plan
 
 URL = ("--url", "http://127.0.0.1:1")
@@ -142,3 +143,10 @@ def test_a_wrong_setting_is_named_where_a_search_is_resumed(tmp_path: Path, caps
     path = kept_search(tmp_path)
     (line,) = refused(capsys, "--resume", str(path), *SLO, "--output-tokens", "many")
     assert "--output-tokens" in line
+
+
+def test_a_number_of_a_file_keeps_all_its_digits(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text("min: 0.1234567\nmax: 1234567.5\nstart: 8.0\n")
+    own = own_settings(OPTIONS, {}, read_file({"config": str(file)}, []))
+    assert own == {"min": "0.1234567", "max": "1234567.5", "start": "8"}

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
 import bench.report
@@ -300,7 +300,7 @@ def test_each_gpu_has_its_part_of_the_throughput_and_each_user_the_inverse_of_tp
 
 def test_a_sweep_is_kept_as_the_schema_says() -> None:
     for runs in (LADDER, [], [made_run(4, 1, "FAILED")]):
-        jsonschema.validate(content(runs), SCHEMA)
+        Draft202012Validator(SCHEMA).validate(content(runs))
     assert content(LADDER)["knee"]["half_at"] == pytest.approx(20)
     missing = "no knee: it needs 4 usable runs over 3 loads, and has {}: sweep more loads"
     assert content(LADDER[:2])["no_knee"] == missing.format("2 over 2")
@@ -415,7 +415,7 @@ def test_no_load_above_the_highest_that_was_measured_is_given_as_a_number(
 ) -> None:
     # A load that was tried and came out INVALID was not measured.
     swept = content([*(run for run in LADDER if run.load <= upto), made_run(512, 1, "INVALID")])
-    jsonschema.validate(swept, SCHEMA)
+    Draft202012Validator(SCHEMA).validate(swept)
     assert swept["knee"]["ninety_percent_at"] == (None if kept is None else pytest.approx(kept))
     assert text in " ".join(sweep_text(swept).split())
     page = sweep_page([swept])
@@ -480,7 +480,7 @@ def test_a_sweep_over_sessions_shows_their_jobs() -> None:
     )
     runs = [replace(made_run(n), name=f"sessions-{n}-1", numbers=found) for n in (1, 2, 4, 8)]
     swept = content(runs) | {"kind": "sessions", "unit": "sessions"}
-    jsonschema.validate(swept, SCHEMA)
+    Draft202012Validator(SCHEMA).validate(swept)
     printed = sweep_text(swept)
     assert printed.startswith("sessions") or "\nsessions " in printed
     for head in ("Jobs/hour", "Job p50 (s)"):

@@ -272,3 +272,14 @@ def test_without_a_limit_there_is_room_for_two_thousand_million(limits: Limits) 
     said = check(2**31 + 1, certain=False)
     assert said is not None
     assert said.startswith("the limit of open files here (2147483648) has room for about 2147483680 requests in flight")
+
+
+def test_windows_has_no_such_limits_and_sends_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr("bench.machine.preflight.resource")
+    least_memory()
+    open_files_for(10**9)
+    assert room_for_connections() == 2**31
+    assert check(10**9, certain=False) is None
+    with pytest.raises(UsageError, match="on Windows run Trueload inside WSL 2"):
+        least_files()

@@ -119,8 +119,9 @@ def test_a_window_waits_for_the_last_of_the_warm_up_whatever_came_first() -> Non
     warm = [made_record(500 + k, sent_ms=-100, chunks_ms=(end,), phase="warmup") for k, end in enumerate((200, 900))]
     for order in (warm, warm[::-1]):
         summary = Summary(_facts())
-        for record in (*order, *(made_record(i, sent_ms=i * 10.0) for i in range(300))):
+        for record in order:
             summary.add(table_of(record))
+        summary.add(table_of(*(made_record(i, sent_ms=i * 10.0) for i in range(300))))
         assert 0.8 <= to_plain(summary.close())["window"]["start_s"] < 0.85
 
 
@@ -316,14 +317,10 @@ def test_stalls_are_told() -> None:
 def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
     def run(counted: float) -> Any:
         summary = Summary(_facts())
-        for index in range(200):
-            summary.add(
-                table_of(
-                    made_record(
-                        index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase="warmup" if index < 9 else "run"
-                    )
-                )
-            )
+        phases = ("warmup" if index < 9 else "run" for index in range(200))
+        summary.add(table_of(*(
+            made_record(index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase=phase) for index, phase in enumerate(phases)
+        )))  # fmt: skip
         # Each request is in flight for 100 ms, one begins every 10 ms: ten at a time between 0.1 and 1.9 s.
         for second in (0.5, 1.0, 1.5):
             row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -46,6 +47,12 @@ def summed(rows: Sequence[RequestRecord], **facts: Any) -> SummaryNumbers:
     return summary.close()
 
 
+@cache
+def equal() -> SummaryNumbers:
+    """Of three replicas that do not differ."""
+    return summed(records())
+
+
 def said(summary: SummaryNumbers) -> list[tuple[str, str]]:
     evidence = RunEvidence(summary=summary, open_loop=True, exact_lengths=True)
     signs = [name for name in SIGNS if name.startswith("replica_")]
@@ -58,7 +65,7 @@ def fails(share: float, outcome: Outcome = Outcome.HTTP_ERROR) -> Change:
 
 
 def test_equal_replicas_have_equal_shares_and_no_sign() -> None:
-    summary = summed(records())
+    summary = equal()
     assert [(part.name, part.sent, part.share) for part in summary.per_target or ()] == [
         (name, 300, pytest.approx(1 / 3)) for name in NAMES
     ]
@@ -100,7 +107,7 @@ def test_a_replica_that_never_answered_is_gone_from_the_start() -> None:
 
 
 def test_the_chances_are_corrected_for_all_that_is_compared() -> None:
-    summary = summed(records())
+    summary = equal()
     ps = [row.p for part in summary.per_target or () for row in part.slower]
     assert max(ps) == 1.0  # Six comparisons: Holm multiplies the smallest by six.
 

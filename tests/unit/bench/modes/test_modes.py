@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from array import array
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from bench.modes.throughput import Throughput
 from bench.modes.trace import Trace
 from bench.scale.plan import workers_of
 from bench.schedule.segments import Segment
+from tests.support.changed import replace
 
 S = 1_000_000_000
 
@@ -115,6 +118,7 @@ PLANS: list[tuple[dict[str, Any], tuple[int, bool, float | None, int | None, int
     ({"mode": "sessions", "concurrency": 6, "duration": "9s"}, (6, True, None, None, None)),
     ({"mode": "sessions", "rate": 6, "duration": "9s"}, (60, False, None, None, None)),
     ({"mode": "sessions", "rate": 6, "requests": 40, "warmup": "3"}, (43, False, None, 40, 43)),
+    ({"mode": "sessions", "rate": 0.01, "duration": "9s"}, (1, False, None, None, None)),
 ]
 
 
@@ -220,3 +224,47 @@ def test_a_rate_is_asked_for_only_if_there_is_none(given: dict[str, Any], proble
     with pytest.raises(UsageError) as refused:
         resolve({"url": "http://h", "mode": "rate", **given})
     assert list(refused.value.problems) == [problem]
+
+
+WARMUP_IN_TIME = "--steps needs a --warmup in time, such as 20s: the first segment begins when it is over"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"steps": "2,7:4s", "warmup": "3"}, WARMUP_IN_TIME),
+        ({"steps": "2,7:4s", "warmup": "auto"}, WARMUP_IN_TIME),
+        ({"ramp": "0..7:4s", "warmup": "3s"},
+         "--warmup sends at the first load, and --ramp begins at 0: leave --warmup out"),
+        ({"steps": "2,2.5:4s"}, "--steps: there is no 2.5th of a user: for requests per second add --mode rate"),
+        ({"steps": "2,7:4s", "requests": 5}, "--steps and --requests cannot be combined: --steps says when the load ends"),
+        ({"steps": "2,7:4s", "concurrency": 5},
+         "--steps and --concurrency cannot be combined: --steps says how many users there are"),
+    ],
+)  # fmt: skip
+def test_a_load_that_changes_says_what_it_cannot_be_combined_with(given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        resolve({"url": "http://h", **given})
+    assert list(refused.value.problems) == [problem]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": "2,2.5:4s", "mode": "rate"}, {"ramp": "0..7:4s"}, {"ramp": "1..7:4s", "warmup": "3s"}],
+)
+def test_a_load_that_changes_may_have_a_warm_up_in_time_and_parts_of_a_rate(given: dict[str, Any]) -> None:
+    assert resolve({"url": "http://h", **given}).load.load_at(0) is not None
+
+
+@pytest.mark.parametrize("worker", [0, 1, 2])
+def test_arrivals_behind_those_that_were_dealt_go_on_in_turn(worker: int) -> None:
+    load = resolve({"url": "http://h", "rate": 5, "seed": "3"}).load
+    assert isinstance(load, Rate)
+    drawn = [*islice(load.offsets(), 30)]
+    dealt = array("q", drawn[worker:10:3])
+    limits: dict[str, Any] = {"requests": None, "duration_ns": None, "until_ns": drawn[20]}
+    share = WorkerShare(worker=worker, workers=3, offsets_ns=dealt, **limits)
+    assert [*load.arrivals_of(share)] == [at for at in drawn[worker::3] if at < drawn[20]]
+    few = replace(share, most_arrivals=len(dealt) + 1)
+    assert [*load.arrivals_of(few)] == drawn[worker::3][: len(dealt) + 1]
+    assert [*load.arrivals_of(replace(share, until_ns=None))] == [*dealt]

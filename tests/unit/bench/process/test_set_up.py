@@ -46,7 +46,7 @@ def libc(monkeypatch: pytest.MonkeyPatch) -> Libc:
 
 def test_the_collector_looks_rarely_and_freed_memory_is_kept(libc: Libc) -> None:
     interpreter.set_up()
-    assert libc.calls == [("threshold", 100_000, 50, 50), ("mallopt", -3, 33_554_432), ("mallopt", -1, 67_108_864)]
+    assert libc.calls == [("threshold", 200_000, 50, 50), ("mallopt", -3, 33_554_432), ("mallopt", -1, 67_108_864)]
     assert (os.environ["PYDANTIC_DISABLE_PLUGINS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("__all__", "1")
     assert sys.modules["pydantic.plugin._loader"].get_plugins() == ()
 

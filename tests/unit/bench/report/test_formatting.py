@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.documents import formatting
-from bench.results.numbers import TooFewValues
+from bench.results.numbers import Metric, TooFewValues
+from bench.results.summary import ObjectiveResult
 from tests.support.results import filled
 
 
@@ -93,3 +96,46 @@ def test_differences_have_their_sign_and_zero_has_a_plus() -> None:
         "–", "+0.00%", "+0.00%", "+12.50%", "-50.00%", "+1,200.00%",
     ]  # fmt: skip
     assert [formatting.seconds(v) for v in (None, 0.25, 1234.56)] == ["–", "0.2 s", "1,234.6 s"]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [(0.0, "B", "0 B"), (0.0005, "s", "500 µs"), (0.00123, "s", "0.00123 s"), (2.5e-7, "", "250 n"),
+     (-1_234.0, "B", "-1.23 kB")],
+)  # fmt: skip
+def test_small_amounts_have_prefixes_too(value: float, unit: str, text: str) -> None:
+    assert formatting.si(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "largest", "text"),
+    [
+        (250_000, 999_999, "250,000"), (250_000, 1_000_000, "250 k"), (1_500_000, 1_500_000, "1.5 M"),
+        (0.0005, 0.001, "0.0005"),
+        (0.0005, 0.0009, "500 µ"), (0, 5, "0"),
+    ],
+)  # fmt: skip
+def test_the_marks_of_an_axis_are_written_alike_by_its_largest(value: float, largest: float, text: str) -> None:
+    assert formatting.mark(value, largest) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"objective": "ttft:p90<1s", "stat": "p90", "value": 12.5, "unit": "ms"}, "12.50 ms"),
+        ({"objective": "ttft<1s", "stat": "p99", "value": 12.5, "unit": "ms"}, "p99 12.50 ms"),
+        ({"objective": "ttft<1s", "stat": "p99", "value": None, "unit": "ms"}, "–"),
+        ({"objective": "error_rate<1%", "stat": None, "value": 0.125, "unit": "share"}, "12.5%"),
+        ({"objective": "itl<5ms", "stat": "p99", "value": 1, "unit": "ms", "between": [0.5, None]}, "p99 over 0.500 ms"),
+    ],
+)  # fmt: skip
+def test_the_value_of_an_objective_names_the_statistic_that_was_chosen(row: dict[str, Any], text: str) -> None:
+    assert formatting.objective_value(filled(ObjectiveResult, row)) == text
+
+
+@pytest.mark.parametrize(
+    ("bounds", "text"),
+    [({}, "2.500"), ({"p50": [2.0, 3.0]}, "2.500"), ({"p50": [1.0, 4.0]}, "1–4"), ({"p99": [1.0, 4.0]}, "2.500")],
+)  # fmt: skip
+def test_a_statistic_that_stamps_leave_open_is_where_it_may_lie(bounds: dict[str, Any], text: str) -> None:
+    assert formatting.statistic(filled(Metric, p50=2.5, bounds=bounds), "p50") == text

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench.report
 from bench.documents import run_charts
@@ -103,7 +103,7 @@ def test_the_summary_has_the_inputs_of_successful_requests_and_their_rates(summa
 def test_the_summary_is_as_the_schema_says(summary: Any) -> None:
     schema = json.loads((Path(bench.report.__file__).parent / "summary.schema.json").read_text())
     whole = {**summary, "prefix_cache": None, "server": None, "gpu": None}
-    jsonschema.validate(whole, schema)
+    Draft202012Validator(schema).validate(whole)
     assert summary["counts"]["by_outcome"] == {"ok": 40, "malformed": 1}
 
 
@@ -245,3 +245,13 @@ def test_a_run_of_images_has_images_a_minute_and_the_bytes_of_its_replies() -> N
     assert re.search(r"E2EL \(ms\) +200\b", shown)
     assert "1 image each" in shown
     assert summary["inputs"]["bytes_received"]["max"] == 5000
+
+
+@pytest.mark.parametrize("lacks", ["inputs", "input_tokens"])
+def test_a_summary_without_amounts_in_time_has_no_chart_of_them(summary: Any, lacks: str) -> None:
+    series = {name: value for name, value in summary["series"].items() if name != lacks}
+    keys = [
+        {chart.key for chart in run_charts.build(run_numbers({**summary, "series": of}))}
+        for of in (summary["series"], series)
+    ]
+    assert keys[0] - keys[1] == {"inputs_per_s"}

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 
 import bench.report
 from bench.comparison import numbers as compared
@@ -74,7 +74,7 @@ def sweep() -> dict[str, Any]:
 
 def test_a_sweep_has_inputs_and_a_knee_of_them(sweep: dict[str, Any]) -> None:
     schema = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
-    jsonschema.validate(sweep, schema)
+    Draft202012Validator(schema).validate(sweep)
     values = [point["numbers"]["inputs_per_s"]["value"] for point in sweep["points"]]
     assert values == sorted(values)
     assert values[0] == pytest.approx(SUMMARIES[1]["throughput"]["inputs_per_s"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.documents.document import Level
+from bench.documents.document import Level, Table
 from bench.documents.run_document import run_document
 from bench.report import text
 from tests.support.golden_run import golden_summary
@@ -32,6 +32,14 @@ def test_no_number_is_broken_over_two_lines(width: int) -> None:
     assert lines[first + 2][:1].isalpha()  # The next metric, and no rest of a number.
     assert "Median" in lines[first - 1]
     assert "P99" in lines[first - 1]
+
+
+def test_a_narrow_terminal_keeps_the_median_and_p99_longest() -> None:
+    sections = run_document(typed_summary(golden_summary())).sections
+    tables = [block for section in sections for block in section.blocks if isinstance(block, Table)]
+    (columns,) = (table.columns for table in tables if table.title == "Latency over the whole run")
+    droppable = sorted((column.drop, place, column.title) for place, column in enumerate(columns) if column.drop)
+    assert [title for *_, title in droppable] == ["P99.9", "P95", "Max", "Average", "P90"]
 
 
 @pytest.mark.parametrize(("columns", "kind"), [(60, "xterm"), (60, "dumb"), (200, "xterm")])

@@ -48,6 +48,14 @@ def test_the_committed_schemas_are_those_of_the_types(script: ModuleType) -> Non
         assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path} is old: run scripts/result-schemas"
 
 
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "bench").rglob("*.schema.json")), ids=lambda path: path.name.partition(".")[0]
+)
+def test_each_committed_schema_is_a_schema(path: Path) -> None:
+    """Asked here alone: it takes longer than most files take to be held against their schema."""
+    Draft202012Validator.check_schema(orjson.loads(path.read_bytes()))
+
+
 def test_the_golden_summary_is_written_as_it_was_read() -> None:
     content = (ROOT / "tests" / "golden" / "summary.json").read_bytes()
     assert orjson.dumps(to_plain(from_json(content))) == orjson.dumps(orjson.loads(content))

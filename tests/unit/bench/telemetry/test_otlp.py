@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine
 from multiprocessing.connection import Connection
 from typing import Any
@@ -53,6 +54,15 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(otlp, "GIVEN_UP_WITHIN_S", PATIENCE_S)
     for name in ("OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Give the sender's thread its turns."""
+    for _ in range(round(PATIENCE_S * 1000)):
+        if done():
+            return
+        threading.Event().wait(0.001)
+    pytest.fail("it never came")
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1/metrics", "/v1/traces/", "/v1/logs"])
@@ -111,6 +121,48 @@ def test_a_collector_that_refuses_is_told_with_what_was_lost() -> None:
     assert (found.spans, found.lost_spans, found.unfinished) == (0, 2, False)
     assert found.error is not None
     assert "400" in found.error
+
+
+class Exporter:
+    """One of the SDK's. `good`: whether it succeeds."""
+
+    def __init__(self, good: bool, shut_down: list[str], result: Any) -> None:
+        self.good, self.shut_down, self.result = good, shut_down, result
+        self.exported = 0
+
+    def export(self, data: object) -> Any:
+        self.exported += 1
+        return self.result.SUCCESS if self.good else self.result.FAILURE
+
+    def shutdown(self) -> None:
+        self.shut_down.append(self.result.__name__)
+
+
+@pytest.mark.parametrize(
+    ("takes_metrics", "takes_spans", "found", "shut_down"),
+    [
+        (True, True, Exported(exports=3, spans=4), []),
+        (False, True, Exported(exports=3, failed=2, spans=4), []),
+        (True, False, Exported(exports=3, failed=1, lost_spans=4), []),
+        (False, False, Exported(exports=3, failed=3, lost_spans=4), ["MetricExportResult", "SpanExportResult"]),
+    ],
+)
+def test_spans_are_tried_where_metrics_fail_and_who_took_nothing_is_not_tried_for_long(
+    takes_metrics: bool, takes_spans: bool, found: Exported, shut_down: list[str]
+) -> None:
+    from opentelemetry.sdk.metrics.export import MetricExportResult
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    sender, ended = Otlp("http://127.0.0.1:1", SUBJECT, 0, 0), list[str]()
+    metrics, traces = Exporter(takes_metrics, ended, MetricExportResult), Exporter(takes_spans, ended, SpanExportResult)
+    sender._metrics, sender._traces = metrics, traces  # type: ignore[assignment]
+    for spans in ([GOOD, BAD, GOOD, BAD], []):
+        before = sender._exports
+        sender.tell(20, points(), spans)
+        until(lambda before=before, spans=spans: sender._exports == before + 1 + bool(spans))  # type: ignore[misc]
+    sender._errors.seen.set()  # The SDK says so with each failure.
+    assert sender.finish(PATIENCE_S) == found
+    assert ended == shut_down
 
 
 def test_the_url_of_the_environment_is_left_to_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -291,6 +291,9 @@ def test_a_page_says_when_its_end_was_read(capfd: pytest.CaptureFixture[str]) ->
     assert first["target_info"].labels == {
         "service_name": "trueload", "service_version": "0.2", "service_instance_id": "made",
     }  # fmt: skip
+    # A reader may have its page before the server knows that it was sent: here it does.
+    page._answer({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, lambda *_: None).close()  # type: ignore[attr-defined]
+    assert not page.read_at_end.is_set()
     page.tell([Point(ended, (), 4)], over=True)
     assert read()["trueload_requests_ended_total"].value == 4
     assert page.read_at_end.wait(PATIENCE_S)

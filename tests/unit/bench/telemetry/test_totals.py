@@ -159,6 +159,22 @@ def test_requests_without_generated_text_have_the_metric_of_other_operations() -
     assert not {name for name in names if name.startswith("gen_ai.client.inference")}
 
 
+def test_a_request_of_another_endpoint_or_model_than_the_run_says_so() -> None:
+    of = totals([made_record(0), made_record(1, endpoint="messages", model="other")])
+    assert [point.attributes[:3] for point in points(of, "trueload.requests.ended")] == [
+        (("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", provider), ("gen_ai.request.model", model))
+        for provider, model in (("anthropic", "other"), ("openai", "m"))
+    ]
+
+
+def test_a_failed_request_is_counted_by_its_status_or_its_outcome() -> None:
+    failed = {
+        dict(point.attributes)["error.type"]: point.value
+        for point in points(totals(RECORDS), "trueload.requests.failed")
+    }
+    assert failed == {"503": 1, "reset": 1}
+
+
 def line(**changes: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {
         "planned": 9, "sent": 8, "dropped": 1, "in_flight": 3, "load": 4, "share_done": 0.5,

@@ -65,6 +65,13 @@ def test_the_gpus_of_an_arm_may_be_the_value_of_a_flag() -> None:
     assert [arm.gpus for arm in spec.arms] == [1, 2, 4]
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1_234_567.5, "1234567.5"), (0.1, "0.1"), (3.0, "3"), (1_048_576, "1048576"), (None, "null")]
+)
+def test_a_value_is_written_with_all_its_digits(value: float | None, text: str) -> None:
+    assert conditions.written(value) == text
+
+
 def test_a_command_has_flags_where_its_template_says() -> None:
     flags: Mapping[str, Any] = {"-np": 4, "fa": "on", "cost": 0.5, "off": False, "none": None, "yes": True}
     assert command_words("run 'a b' -p {port} {flags} x={cost}", flags, 81) == [
@@ -85,6 +92,8 @@ def test_a_command_has_flags_where_its_template_says() -> None:
         ("on == null", {"on": None}, True),
         ("on < 3", {"on": None}, False),
         ("ub == 256.0", {"ub": 256}, True),
+        ("ub == 1048577", {"ub": 1_048_576}, False),
+        ("ub == 1048576", {"ub": "1048576"}, True),
     ],
 )
 def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:

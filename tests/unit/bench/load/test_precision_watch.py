@@ -1,0 +1,79 @@
+"""The process that judges `--until`, seen from the one that sends. The test plays that process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from unittest.mock import Mock
+
+import pytest
+
+from bench.load.precision_watch import PrecisionTask, PrecisionWatch
+from bench.metrics.precision import Look
+from bench.process import child_process
+
+TASK = PrecisionTask(("ttft:p90=10%",), "run", 2, 60.0)
+EARLY, ENOUGH = Look(20.0, (), False), Look(40.0, (), True)
+
+
+@contextlib.contextmanager
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PrecisionWatch, Connection]]:
+    """The watch, and its process's end of the connection. The process was killed, as far as its parent is told."""
+    ours, theirs = socket.socketpair()
+    process = Mock(wait=Mock(return_value=-9))
+    monkeypatch.setattr(child_process, "start", lambda module: (process, ours))
+    watch = PrecisionWatch(TASK)
+    with contextlib.closing(Connection(theirs.detach())) as program:
+        yield watch, program
+    watch.close()
+
+
+DEATH = "was killed by SIGKILL (which the system does when memory runs out)"
+
+
+@pytest.mark.parametrize(
+    ("looks", "dies", "told", "died"),
+    [
+        ([EARLY, ENOUGH], False, [EARLY, ENOUGH], None),
+        ([EARLY, ENOUGH], True, [EARLY, ENOUGH], None),
+        ([ENOUGH, EARLY], False, [ENOUGH], None),
+        ([EARLY], True, [EARLY], DEATH),
+        ([], True, [], DEATH),
+    ],
+)
+def test_every_look_is_told_until_there_is_enough_or_no_process(
+    looks: list[Look], dies: bool, told: list[Look], died: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main(watch: PrecisionWatch, program: Connection) -> list[Look]:
+        program.send("ready")
+        await watch.ready()
+        assert program.recv() == TASK
+        heard: list[Look] = []
+        watch.begin(heard.append)
+        for look in looks:
+            program.send(look)
+        if dies:
+            program.close()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return heard
+
+    with beside(monkeypatch) as (watch, program):
+        assert asyncio.run(main(watch, program)) == told
+        assert (watch.last, watch.died) == (told[-1] if told else None, died)
+
+
+def test_a_process_that_dies_before_the_load_is_not_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main(watch: PrecisionWatch, program: Connection) -> None:
+        program.close()
+        await watch.ready()
+        assert watch.died == DEATH
+        watch.begin(lambda look: None)
+        assert not watch._companion.reading
+
+    with beside(monkeypatch) as (watch, program):
+        asyncio.run(main(watch, program))
+        assert (watch.last, watch.died) == (None, DEATH)

@@ -1,0 +1,153 @@
+"""The load of one worker in virtual time: what it writes, counts, tells and answers to orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.clock import LoopClock
+from bench.config import resolve
+from bench.endpoints.interface import BodyOptions
+from bench.load.active_load import ActiveLoad
+from bench.load.assignment import Assignment, WorkerReport
+from bench.load.components import source_of, tokenizer_of
+from bench.load.crew import Order
+from bench.load.replies_in_flight import Arrived, Counted
+from bench.load.worker import Worker
+from bench.modes.share import WorkerShare
+from bench.records import Outcome, RequestRecord
+from bench.transport.scripted import ScriptedReply, ScriptedTransport
+from bench.workload import Request
+from tests.support.virtual_time import START_NS, run_virtual
+
+MS = 1_000_000
+START = START_NS + 11
+OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
+
+
+class Followed:
+    """Keeps the records that it is told of."""
+
+    def __init__(self) -> None:
+        self.records: list[RequestRecord] = []
+
+    def arrive(self, arrived: Arrived) -> None:
+        """Tokens are counted in other tests."""
+
+    def add(self, record: RequestRecord, counted: Counted) -> None:
+        self.records.append(record)
+
+
+class Worked:
+    """A load that has ended."""
+
+    def __init__(
+        self,
+        folder: Path,
+        script: Callable[[Request], ScriptedReply],
+        at: tuple[tuple[int, Callable[[ActiveLoad], object]], ...] = (),
+        **share: Any,
+    ) -> None:
+        """`at`: what happens so many ms after the start."""
+        (folder / "rows.jsonl").write_text('{"prompt": "a"}\n' * 100)  # They are at hand: no process makes others.
+        data = {"dataset": str(folder / "rows.jsonl"), "cpu_priority": "normal"}
+        config = resolve({"url": "http://127.0.0.1:1", **data})
+        usual = {"requests": None, "duration_ns": None, "warmup_requests": 0, "warmup_ns": 0, "users": 2}
+        given = Assignment(
+            config=config, share=WorkerShare(**{**usual, **share}), run_id="r", options=OPTIONS, directory=folder
+        )
+        self.followed = Followed()
+        self.load: ActiveLoad
+        self.report: WorkerReport
+        self.counts: list[dict[str, int]] = []
+        run_virtual(lambda loop: self._main(given, script, at))
+        name = "requests.jsonl" if given.alone else f"requests-{given.share.worker}.jsonl"
+        self.lines = [orjson.loads(line) for line in (folder / name).read_bytes().splitlines()]
+
+    async def _main(self, given: Assignment, script: Any, at: Any) -> None:
+        clock = LoopClock()
+        source = source_of(given.config, tokenizer_of(given.config), given.share)
+        transport = ScriptedTransport(script, clock)
+        worker = Worker(given, source, transport, clock)
+        await worker.prepare()
+        load = self.load = worker.begin(START, self.followed)
+        for ms, call in at:
+            clock.call_at(START + ms * MS, lambda call=call: call(load))  # type: ignore[misc]
+        try:
+            self.report = await load.run()
+        finally:
+            worker.close()
+
+
+def quick(request: Request) -> ScriptedReply:
+    return ScriptedReply(ttft_ns=10 * MS)
+
+
+FAILS = {1: Outcome.RESET, 3: Outcome.TRUNCATED}
+
+
+def failing(request: Request) -> ScriptedReply:
+    return ScriptedReply(ttft_ns=10 * MS, failed=FAILS.get(request.index))
+
+
+@pytest.mark.parametrize(("warmup", "failures"), [(0, 2), (2, 1), (4, 0)])
+def test_failures_after_the_warm_up_count(warmup: int, failures: int, tmp_path: Path) -> None:
+    worked = Worked(tmp_path, failing, requests=6, warmup_requests=warmup)
+    assert worked.load.failures == failures
+    assert [line["outcome"] for line in worked.lines].count("ok") == 4 + warmup
+    assert len(worked.followed.records) == len(worked.lines) == 6 + warmup
+    assert (worked.report.reason, worked.report.problems) == ("requests", ())
+    assert (worked.report.never_sent.n, worked.report.late_requests, worked.report.repeated_rows) == (0, 0, 0)
+
+
+def test_of_several_workers_each_writes_its_own_file_and_number(tmp_path: Path) -> None:
+    worked = Worked(tmp_path, quick, worker=1, workers=3, requests=4)
+    assert sorted((line["index"], line["worker"]) for line in worked.lines) == [(1, 1), (4, 1), (7, 1), (10, 1)]
+    assert {record.worker for record in worked.followed.records} == {0}
+
+
+def test_what_is_in_flight_planned_sent_and_done_is_counted(tmp_path: Path) -> None:
+    seen: list[dict[str, int]] = []
+
+    def look(load: ActiveLoad) -> None:
+        seen.append(load.counts(START + 15 * MS))
+        assert load.in_flight == 2
+
+    Worked(tmp_path, quick, ((15, look),), requests=6)
+    assert seen == [{"in_flight": 2, "in_flight_ns": 30 * MS, "planned": 4, "sent": 4, "done": 2}]
+
+
+@pytest.mark.parametrize(
+    ("order", "reason", "outcomes"),
+    [
+        (lambda load: load.tell(Order.STOP, "precise enough"), "precise enough", ["ok"] * 4),
+        (lambda load: load.tell(Order.INTERRUPT), "interrupted", ["ok"] * 4),
+        (lambda load: load.tell(Order.CUT), "interrupted", ["ok"] * 2 + ["interrupted"] * 2),
+    ],
+)
+def test_an_order_ends_the_sending_and_one_cuts_what_is_in_flight(
+    order: Callable[[ActiveLoad], object], reason: str, outcomes: list[str], tmp_path: Path
+) -> None:
+    worked = Worked(tmp_path, quick, ((15, order),), requests=50)
+    assert worked.report.reason == reason
+    assert [line["outcome"] for line in worked.lines] == outcomes
+
+
+def test_a_warm_up_may_be_ended_from_outside(tmp_path: Path) -> None:
+    ends = (15, lambda load: load.warmup_ends(START + 25 * MS))
+    worked = Worked(tmp_path, quick, (ends,), requests=50, duration_ns=30 * MS, warmup_ns=10**12)
+    phases = [(line["phase"], (line["sent_ns"] - START) // MS) for line in worked.lines]
+    assert [phase for phase, ms in phases if ms < 25] == ["warmup"] * 6
+    assert {phase for phase, ms in phases if ms >= 25} == {"run"}
+
+
+def test_a_changed_load_is_divided_among_the_workers_and_told(tmp_path: Path) -> None:
+    seen: list[int] = []
+    more = (15, lambda load: load.change(15 * MS, 6.0))
+    look = (25, lambda load: seen.append(load.in_flight))
+    Worked(tmp_path, quick, (more, look), worker=0, workers=2, requests=50)
+    assert seen == [3]
