@@ -297,7 +297,7 @@ def test_quiet_prints_the_verdict_and_no_more(mock: str, tmp_path: Path, capfd: 
     told = capfd.readouterr()
     assert told.err == ""
     assert "VALID" in told.out
-    assert "TTFT" not in told.out
+    assert "TTFT (ms)" not in told.out
 
 
 def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
