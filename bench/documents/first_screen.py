@@ -231,6 +231,8 @@ def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
     if not details.counts_tokens(summary):
         return ("ttfb", "e2el", *details.of_few(summary))
     ttft, ttfo = (summary.latency[key] for key in ("ttft_ms", "ttfo_ms"))
+    if not ttft.n and not summary.run.config.get("stream", True):
+        return ("e2el", *details.of_few(summary))
     reasons = bool(ttfo.n) and ttfo.p50 != ttft.p50  # The model reasons before its answer.
     return ("ttft", *(("ttfo",) if reasons else ()), "tpot", "e2el", *details.of_few(summary))
 

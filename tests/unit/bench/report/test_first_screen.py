@@ -63,6 +63,23 @@ def test_a_model_that_reasons_has_the_time_to_its_answer_too() -> None:
     assert "TTFO" not in " ".join(first_lines(plain))
 
 
+@pytest.mark.parametrize(
+    ("stream", "chunks_ms", "rows"),
+    [
+        (False, (), ["E2EL"]),
+        (True, (), ["TTFT", "TPOT", "E2EL"]),  # The dashes show that the server streamed nothing.
+        (False, (50.0, 70.0), ["TTFT", "TPOT", "E2EL"]),  # The server streams although it was not asked to.
+    ],
+)
+def test_replies_that_are_not_streamed_have_no_rows_of_dashes(
+    stream: bool, chunks_ms: tuple[float, ...], rows: list[str]
+) -> None:
+    summary = made_summary([made_record(i, sent_ms=i * 90.0, chunks_ms=chunks_ms) for i in range(9)])
+    summary["run"]["config"] = {"stream": stream}
+    lines = first_lines(summary)
+    assert [name for name in ("TTFT", "TPOT", "E2EL") if any(line.startswith(f"{name} (ms)") for line in lines)] == rows
+
+
 def test_the_statistic_of_an_objective_that_names_none_is_told() -> None:
     lines = first_lines(many(objectives=parse(["ttft<90ms", "ttft:p50<90ms", "error_rate<50%"])))
     rows = [re.split(r" {2,}", line)[:2] for line in lines if "<" in line]
