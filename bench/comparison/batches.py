@@ -83,9 +83,9 @@ def _batches(number: Number, series: Sequence[float]) -> tuple[list[float] | Non
     if cut is not None:
         return cut, ""
     needed = math.ceil(BATCHES * least)
-    longer = math.ceil(needed / max(len(series), 1))
-    values = "1 value" if len(series) == 1 else f"{len(series):,} values"
-    return None, f"has {values}, and ten batches take {needed:,}: a run {longer} times as long would do"
+    values = "1 value" if len(series) == 1 else f"{len(series):,} values" if series else "no values"
+    longer = f"a run {math.ceil(needed / len(series))} times as long would do" if series else "make the run longer"
+    return None, f"has {values}, and ten batches take {needed:,}: {longer}"
 
 
 def _least_values(stat: str | None) -> float:
