@@ -188,6 +188,7 @@ def runner(tmp_path: Path) -> Runner:
 SHORT = "--concurrency 4 --requests 40 --input-tokens 20 --output-tokens 4"
 
 
+@pytest.mark.long
 def test_the_action_measures_the_mock_and_holds_the_next_job_to_the_baseline(runner: Runner, tmp_path: Path) -> None:
     objectives = "ttft:p90<500s\n  error_rate<50%  \n\n"
     ran = runner.action("Measure", "Gate", load=SHORT, objectives=objectives)

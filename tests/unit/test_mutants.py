@@ -230,6 +230,7 @@ print(json.dumps([len(kept.missing()), [[one.of.path, one.of.line, one.outcome] 
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_each_kind_of_change_is_noticed_where_a_test_looks_and_only_there(script: ModuleType, tmp_path: Path) -> None:
     for name, text in PLANTED.items():
         (tmp_path / name).write_text(text)

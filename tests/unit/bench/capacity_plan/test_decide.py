@@ -169,6 +169,7 @@ def planned_of_peak(folder: Path, **of: Any) -> PlanContent:
     return planned(found, asked(draws=5, most=4))
 
 
+@pytest.mark.long
 def test_an_uncertain_fit_gives_a_wider_interval(tmp_path: Path) -> None:
     sure, unsure = planned_of_peak(tmp_path), planned_of_peak(tmp_path, within=1.2)
     assert (sure.replicas, sure.interval) == (2, [2, 2])
