@@ -42,7 +42,7 @@ _KNOWN: tuple[tuple[str, Phrase], ...] = (
 
 
 def phrase_of(text: str) -> str:
-    """The phrase of a refusal whose flag is left out; the same text if it is none of these."""
+    """Returns a refusal without its flag as a phrase, or the text unchanged if the refusal is not listed above."""
     plain, given, value = text.partition(" (given: ")
     for pattern, known in _KNOWN:
         if found := re.fullmatch(pattern, plain):

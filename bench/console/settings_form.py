@@ -197,8 +197,8 @@ def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
         config.data.open(None, seed=config.seed, salt=None, chat=chat, first=0, step=1)
     except SpecError as e:
         return [("dataset", problem.replace(f"{path.parent}/", "")) for problem in e.problems[:_ROWS_NAMED]]
-    except (UsageError, OSError):  # A setting that only the kind of task has an answer to, or a file that is gone.
-        return []
+    except (UsageError, OSError):
+        pass  # A setting that only the kind of task has an answer to, or a file that is gone.
     return []
 
 

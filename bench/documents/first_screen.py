@@ -308,7 +308,7 @@ def _errors(summary: RunSummary) -> Iterator[Block]:
     left = rows[len(shown) :]
     cells = [error_row(row, _ERROR_WIDTH) for row in shown]
     if left:
-        rest = sum(row.n for rows in left for row in rows)
+        rest = sum(row.n for group in left for row in group)
         cells.append(Row(f"{rest:,}", "", "", f"with {len(left)} other messages"))
     yield error_table("Errors", cells, level=Level.BRIEF)
 

@@ -159,8 +159,7 @@ def _arms(content: TuneContent) -> Table:
     notes = (
         "Intervals are corrected for all pairs of arms and every look at the race. Worse: the whole interval is below 0. Not "
         "told apart: the turns do not show which is better. Far behind: less than half of the leader, in too few turns for a "
-        "proof. "
-        f"Same: within {_percent(content.margin)} of the best.",
+        f"proof. Same: within {_percent(content.margin)} of the best.",
     )
     return Table("Arms", columns, rows, notes=notes, level=Level.FIRST, lead=True)
 

@@ -83,7 +83,7 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     for streams, clusters, table in runs:
         lasted = table.end_us - table.begin_us
         off = lasted - fit.without_prompts_us(table)
-        # Where a server computes prompts in steps of their own, which nobody sees, the time is too long for the work.
+        # The time is too long for the work if the server computes prompts in steps of their own, which the client cannot see.
         agrees = table.sure & (np.abs(lasted - fit.us(table)) < 6 * scale_us)
         pending = np.zeros(len(table.end_us), dtype=bool)
         whole = np.zeros(len(table.end_us))

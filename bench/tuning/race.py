@@ -259,8 +259,8 @@ class Race:
         return -math.log1p(self.settings.margin) < low and high < math.log1p(self.settings.margin)
 
     def _level(self, lead: Gap) -> float:
-        """The one-sided level of a comparison. Any of the arms may be the leader, and any the one that leaves; and after each
-        pair of rounds that both have was a look."""
+        """The one-sided level of a comparison. Any arm may lead and any other may leave, and each pair of rounds in which
+        both took part was a look."""
         return level(self.settings.alpha, max(lead.rounds // 2, 1), self.settings.arms * (self.settings.arms - 1))
 
     def answer(self) -> Answer:
