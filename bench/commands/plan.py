@@ -20,9 +20,9 @@ from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.commands.output import show
 from bench.config.flags import Parser
 from bench.documents.document import Level
+from bench.documents.formatting import duration
 from bench.documents.plan_document import plan_document
 from bench.errors import Exit, UsageError
-from bench.load_search.answer import duration
 from bench.machine.identity import processors
 from bench.metrics.objectives import Objective, from_user, with_limits
 from bench.report import html

@@ -110,6 +110,15 @@ def objective_value(row: ObjectiveResult) -> str:
     return value if row.stat is None or row.value is None or ":" in row.objective else f"{row.stat} {value}"
 
 
+def duration(seconds: float) -> str:
+    """A time for people: 45 s, 12.5 min."""
+    if seconds < 1:
+        return f"{seconds:.2g} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def age(value_s: float) -> str:
     """How long ago something was: whole minutes, hours or days."""
     for length_s, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):

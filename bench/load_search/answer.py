@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.documents.formatting import measured, share
+from bench.documents.formatting import duration, measured, share
 from bench.errors import BenchError, Exit
 from bench.load_search import evidence
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
@@ -353,15 +353,6 @@ def _ended(search: Search, stopped_by: Ending | None) -> str:
     told = [f"{count} {word}" for word, count in lost.items() if count]
     counted = f"{visits} ({', '.join(told)})" if told else visits
     return f"ended: {_WHY[stopped_by]}, after {counted} and {duration(search.seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """A time for people: 45 s, 12.5 min."""
-    if seconds < 1:
-        return f"{seconds:.2g} s"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _broken(search: Search, result: Result, numbers: Numbers) -> str:

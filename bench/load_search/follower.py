@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TextIO
 
+from bench.documents.formatting import duration
 from bench.load.live import LiveNumbers
-from bench.load_search.answer import duration, hinted, known_text, load_text
+from bench.load_search.answer import hinted, known_text, load_text
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Search
 from bench.load_search.driver import Follower

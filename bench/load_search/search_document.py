@@ -25,11 +25,11 @@ from bench.documents.document import (
     Tiles,
     Tone,
 )
-from bench.documents.formatting import NOTHING
+from bench.documents.formatting import NOTHING, duration
 from bench.documents.sweep_document import STATUS_TONES
 from bench.errors import Exit
 from bench.load_search import charts
-from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent
+from bench.load_search.answer import Answer, Numbers, load_number, load_text, percent
 from bench.load_search.conclusion import Conclusion, conclude
 from bench.load_search.decisions import Search
 from bench.load_search.evidence import counts

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bench.documents.formatting import number, share
-from bench.load_search.answer import Numbers, duration, load_text
+from bench.documents.formatting import duration, number, share
+from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers

@@ -16,7 +16,7 @@ S = 1_000_000_000
 
 
 def faults_of(*rules: str, arrivals: int = 0) -> ConnectionFaults:
-    """Those of a worker whose rules hold since second 100."""
+    """The faults of a worker whose rules apply from second 100."""
     taken = {"connections": 0, "arrivals": arrivals}
 
     def take(name: str) -> int:

@@ -53,7 +53,7 @@ def ended(*last_us: float) -> Simulated:
 def made(
     folder: Path, slo: str, *simulated: Simulated, load: Requests | None = None, hours: Sequence[Hour] = (), **of: Any
 ) -> tuple[Stretches, Made, Day]:
-    """The objectives are those of `slo`, apart by blanks."""
+    """`slo`: objectives, separated by spaces."""
     server = FittedServer(profile(folder, **of), [folder / "first", folder / "second"])
     simulators, day = Made(simulated), Day(hours, load or Requests([0.0], [1], [2]))
     return Stretches(cast("Any", simulators), server, day, parse(slo.split()), "prefix"), simulators, day
@@ -159,7 +159,7 @@ LOAD = Requests([0.0, 1e6, 2e6, 3e6], [10, 20, 30, 40], [1, 2, 3, 4])
         ("e2el:min<9s e2el:p50<9s", 0.0, (2_000, 4_000)),
         ("ttft:min<1s e2el:min<9s", 2.0, (200, 2_000)),
         ("ttft:mean<1s tpot:mean<1s e2el:mean<1s", 3.0, (200, 600, 2_000)),
-        # Those that keep each limit: all but two that are too slow or have no token, and all but one.
+        # Goodput is the share of the requests that keep every limit.
         ("goodput>10% ttft:p99<300ms", 0.0, (0.25, INF)),
         ("goodput>10% e2el:p99<3s", 0.0, (0.5, INF)),
         ("goodput>10% e2el:p99<3s ttft:p50<300ms", 3.0, (1.0, 2_000, 200)),

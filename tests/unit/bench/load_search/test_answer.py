@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from bench.documents.formatting import duration
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_search.answer import Answer, answer, duration, known_text, load_text, percent
+from bench.load_search.answer import Answer, answer, known_text, load_text, percent
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal

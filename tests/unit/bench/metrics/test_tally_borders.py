@@ -86,7 +86,7 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
     assert tally(answer, *four, lost(150)).target_gone(START_NS) is None  # It was lost with the last answer.
     assert to_plain(known(tally(answer, *four, lost(151)).target_gone(START_NS))) == {"since_s": 0.15, "requests": 5}
     assert to_plain(known(tally(*four, lost(1)).target_gone(START_NS))) == {"since_s": None, "requests": 5}
-    # An error that the server tells is an answer; what we ended ourselves is none, and no loss either.
+    # An error from the server is an answer. A request that the client ended is neither an answer nor a loss.
     assert tally(answer, *four, lost(151), lost(300, Outcome.HTTP_ERROR)).target_gone(START_NS) is None
     assert tally(answer, *four, lost(300, Outcome.INTERRUPTED)).target_gone(START_NS) is None
 

@@ -160,7 +160,7 @@ def test_spans_are_tried_where_metrics_fail_and_who_took_nothing_is_not_tried_fo
         before = sender._exports
         sender.tell(20, points(), spans)
         until(lambda before=before, spans=spans: sender._exports == before + 1 + bool(spans))  # type: ignore[misc]
-    sender._errors.seen.set()  # The SDK says so with each failure.
+    sender._errors.seen.set()  # The SDK sets it at each failure.
     assert sender.finish(PATIENCE_S) == found
     assert ended == shut_down
 
