@@ -138,7 +138,7 @@ class CustomReader(EventStream):
             self._fail(error)
         reason = find.reason_in(event)
         if reason is not None:
-            self._finished = True
+            self._finished, self._reason = True, reason
             self._limited = find.is_limit(reason)
             if (wrong := find.wrong(reason)) is not None:
                 self._fail(wrong)
