@@ -179,7 +179,7 @@ def test_runs_that_are_read_again_do_not_shorten_the_time_that_is_left(tmp_path:
     series = MadeSeries(tmp_path, before=ALL[:1], observer=noting, time=FortySecondsARun())
     swept_with(UNLIMITED, series, "concurrency=1,2", 2)
     assert [line.partition("; ")[2] for line in lines(noting)[::2]] == [
-        "", "about 4 min left", "about 80 s left", "about 40 s left"
+        "", "about 3.5 min left", "about 80 s left", "about 40 s left"
     ]  # fmt: skip
     assert lines(noting)[0] == "1 of 4: 1 user, repeat 1 of 2: measured already"
 
