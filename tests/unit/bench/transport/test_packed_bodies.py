@@ -19,9 +19,8 @@ DONE = b"data: [DONE]\n\n"
 
 
 def opened(encoding: str) -> Exchange:
-    made = Exchange(
-        Request("r", 3, b"{}", stream=True, input_tokens_asked=5, output_tokens_asked=None), 100, 110, Reading()
-    )
+    request = Request(id="r", index=3, body=b"{}", stream=True, input_tokens_asked=5, output_tokens_asked=None)
+    made = Exchange(request, 100, 110, Reading(), clock="user")
     made.sent_ns = 120
     made.head(200, "text/event-stream", encoding, "http://other", sized=False)
     return made
