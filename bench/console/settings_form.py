@@ -190,8 +190,8 @@ def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
     """The first problems of the rows of small data files, of classes too. Those of a large file the task itself names."""
     try:
         config = resolve(settings)
-    except UsageError:
-        return []  # A setting that only the kind of task has an answer to.
+    except (UsageError, OSError):
+        return []  # A setting that only the kind of task has an answer to, or a file that is gone.
     problems: list[tuple[str | None, str]] = []
     for name, each in [(one.name, one.config) for one in config.classes] or [("", config)]:
         path = Path(each.dataset or "")
