@@ -203,8 +203,8 @@ def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
             for why in (problem.replace(f"{path.parent}/", "") for problem in e.problems[:_ROWS_NAMED]):
                 of_class = tr("class %(name)s: %(setting)s: %(why)s", name=name, setting="dataset", why=why)
                 problems.append(("mix", of_class) if name else ("dataset", why))
-        except OSError:
-            pass  # The file is gone.
+        except (UsageError, OSError):
+            pass  # The file is gone, or needs what only the task may have.
     return problems
 
 
