@@ -95,6 +95,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "sent_again": {"counts.retried_late": 9},
     "tokens_doubted": {"tokens.doubted.share": 0.009},
     "server_counts_off": {},  # By default no count may differ: the rows above trip it.
+    "input_tokens_missing": {"tokens.asked_against_got.input.compared": 1_000, "tokens.usage.input": 510},
     "output_tokens_off": {"tokens.asked_against_got.output.share": 0.019},
     "usage_off": {"tokens.mismatch.share": 0.009},
     "usage_contradicted": {},  # By default no usage may be impossible: the rows above trip it.
