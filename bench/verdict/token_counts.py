@@ -23,12 +23,13 @@ def input_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     compared = tokens.asked_against_got.input.compared
     if not asked or said is None or not compared or compared != evidence.summary.counts.succeeded:
         return []
-    missing = max(0.0, 1 - said / asked)
+    missing, each = max(0.0, 1 - said / asked), max(0.0, (asked - said) / compared)
+    status = milder(limits.input_tokens_missing.of(missing), limits.input_tokens_missing_each.of(each))
     sentence = (
         f"the server counts {said:,} input tokens where {asked:,} were sent: it cuts the prompts, or leaves tokens out of "
         "its count"
     )
-    return [Finding("input_tokens", limits.input_tokens_missing.of(missing), missing, sentence)]
+    return [Finding("input_tokens", status, missing, sentence)]
 
 
 def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:

@@ -25,6 +25,7 @@ BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "replica_share": (0.25, None, None),
     "cache_hits_unplanned": (0.02, None, None), "cache_hits_off_plan": (0.02, None, None),
     "server_counts_off": (0, None, None), "input_tokens_missing": (0.5, None, None),
+    "input_tokens_missing_each": (256, None, None),
     "output_tokens_off": (0.02, None, None), "usage_off": (0.01, None, None),
     "usage_over_counted": (2, None, None), "tokens_doubted": (0.01, None, None), "usage_contradicted": (0, 0.05, None),
     "calibration_p50_p90_share": (0.01, 0.05, None), "calibration_p50_p90_ms": (0.2, 1, None),
