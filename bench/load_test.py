@@ -38,6 +38,7 @@ from bench.readiness import models_of_run, probe_servers, wait_for_server, wait_
 from bench.rng import unique_id
 from bench.run_files.run_directory import CERTIFICATES, RunDirectory
 from bench.run_files.run_state import RunState
+from bench.run_files.writable import not_removed
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
@@ -83,7 +84,12 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
-    with _discarded_unless_begun(directory), directory.held(), companions(config, directory) as beside:
+    with (
+        _discarded_unless_begun(directory),
+        not_removed(path),
+        directory.held(),
+        companions(config, directory) as beside,
+    ):
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measuring = _measure(config, directory, command, observer, beside, changeable=changeable, wait_s=wait_s)

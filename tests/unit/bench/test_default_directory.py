@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from bench import load_test
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load_test import default_directory
+from bench.run_files.run_directory import RunDirectory
 
 
 def test_runs_that_begin_in_the_same_second_get_directories_of_their_own(
@@ -44,3 +46,13 @@ def test_a_run_that_ends_while_its_companions_start_leaves_no_directory(
     with pytest.raises(type(raised), match=f"^{sentence}$"):
         load_test.run(resolve({"url": "http://127.0.0.1:8000", "out": str(tmp_path / "run")}))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_whose_directory_is_removed_meanwhile_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def starting(config: object, directory: RunDirectory) -> None:
+        shutil.rmtree(directory.path)
+        (directory.path / "requests.jsonl").read_bytes()
+
+    monkeypatch.setattr(load_test, "companions", starting)
+    with pytest.raises(UsageError, match="run was removed while results were written to it"):
+        load_test.run(resolve({"url": "http://127.0.0.1:8000", "out": str(tmp_path / "run")}))
