@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.configurations import problems, resolved
+from tests.support.configurations import URL, problems, resolved
 
 MEDIA = {"images": "n=1", "audio": "length=5s", "video": "n=1"}
 
@@ -80,4 +80,4 @@ def test_each_of_several_settings_that_do_not_fit_is_named(
     ],
 )
 def test_settings_that_fit_are_taken(flags: dict[str, Any]) -> None:
-    assert resolved(**flags)
+    assert resolved(**flags).url == URL

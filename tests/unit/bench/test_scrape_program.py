@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,10 +30,10 @@ class Played:
     """The pages by their URL, the other end of the socket, and time, which passes only while it is waited for."""
 
     def __init__(
-        self, pages: dict[str, list[Page | str]], over_after_s: float = 0.0, read_s: Sequence[float] = ()
+        self, pages: Mapping[str, Sequence[Page | str]], over_after_s: float = 0.0, read_s: Sequence[float] = ()
     ) -> None:
         self.ns = START_NS
-        self.pages, self.read_s = pages, list(read_s)
+        self.pages, self.read_s = {url: list(of) for url, of in pages.items()}, list(read_s)
         self.over_ns = self.ns + round(over_after_s * S)
         self.sent: list[tuple[float, Any]] = []
         self.asked_s: list[float] = []
@@ -80,7 +80,9 @@ def test_only_pages_that_have_metrics_are_read_on_and_named_ones_that_have_none_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Page({"python_info": 1.0}, {})
-    answers = {"a": counted(5.0), "b": "status 404", "c": other, "d": other, "e": "refused", "f": "status 500"}
+    answers: dict[str, Page | str] = {
+        "a": counted(5.0), "b": "status 404", "c": other, "d": other, "e": "refused", "f": "status 500",
+    }  # fmt: skip
     played = Played({f"http://{name}/": [answer] for name, answer in answers.items()})
     pages = [
         ScrapePage("http://a/", address="10.0.0.1"), ScrapePage("http://b/"), ScrapePage("http://c/"),
@@ -193,7 +195,7 @@ PAGE, UP = b"up 1\n", Page({"up": 1.0}, {"up": "unknown"})
         ([(404, PAGE)], "status 404", 1, 0),
         ([(200, b"<html>")], "no page of metrics in Prometheus' text format", 1, 0),
         ([(200, b"#" + b" " * MOST_BYTES)], "more than 16777216 bytes", 1, 1),
-        ([RemoteDisconnected(), (200, PAGE)], UP, 2, 1),
+        ([RemoteDisconnected(""), (200, PAGE)], UP, 2, 1),
         ([ConnectionResetError(), (200, PAGE)], UP, 2, 1),
         ([BrokenPipeError(), BrokenPipeError("gone")], "gone", 2, 2),
         ([HTTPException()], "HTTPException", 1, 1),
