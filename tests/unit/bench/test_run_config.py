@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bench.clock import NS_PER_S
-from bench.config import RunConfig
 from tests.support.configurations import problems, resolved
 
 S = NS_PER_S
@@ -58,7 +57,8 @@ def test_a_load_that_something_else_plans_cannot_be_changed(flags: dict[str, Any
     [(None, False), ("server", True), ("http://h", True), ("https://h", True), ("https-like/model", False)],
 )
 def test_a_server_counts_the_tokens_of_prompts_only_where_it_is_asked_to(tokenizer: str | None, counts: bool) -> None:
-    assert RunConfig.model_construct(tokenizer=tokenizer).server_counts is counts
+    config = resolved().model_copy(update={"tokenizer": tokenizer})
+    assert config.server_counts is counts
 
 
 @pytest.mark.parametrize(
