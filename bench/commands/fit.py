@@ -92,9 +92,11 @@ def main(argv: Sequence[str]) -> int:
         problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
     out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
     runs = [Path(run) for run in given.runs]
-    for run in (*runs, *map(Path, given.held_out)):
-        tried(problems, partial(RunDirectory.open, run))
+    for run in given.held_out:
+        tried(problems, partial(RunDirectory.open, Path(run)))
     if problems:
+        for run in runs:  # Else the fit itself says what is wrong with them.
+            tried(problems, partial(RunDirectory.open, run))
         raise UsageError(problems)
 
     profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)

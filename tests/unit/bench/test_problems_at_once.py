@@ -14,7 +14,7 @@ from bench.cli import main
         ("gate nope --slo ttft:p99<5 --baseline no.json", ["ttft needs a unit", "nope does not", "no.json does not"]),
         (
             "fit nope other --max-num-seqs x --held-out third --no-replay",
-            ["--max-num-seqs x:", "--held-out names a run", "nope is not", "other is not", "third is not"],
+            ["--max-num-seqs x:", "--held-out names a run", "third is not", "nope is not", "other is not"],
         ),
         (
             "fit nope --engine sampled --kv-blocks 3",
