@@ -157,7 +157,7 @@ def test_a_server_that_never_broke_before_the_client_was_the_limit() -> None:
         "Until then: at least 64/s."
     )
     assert found.exit is Exit.INVALID
-    assert found.lines[-1] == "ended: this client cannot measure more, after 10 visits (3 INVALID) and 12.0 min"
+    assert found.lines[-1] == "ended: this client cannot measure more, after 10 visits (3 INVALID) and 12 min"
     assert told(search).headline.endswith("% sure): 0% broke ttft:p99<500ms there. No full visit above it counts.")
 
 
@@ -376,8 +376,9 @@ def test_a_load_has_three_digits_and_whole_users(load: float, kind: str, text: s
         (1.0, "1 s"),
         (89.9, "90 s"),
         (90.0, "1.5 min"),
-        (5_399.0, "90.0 min"),
+        (5_399.0, "90 min"),
         (5_400.0, "1.5 h"),
+        (7_200.0, "2 h"),
     ],
 )
 def test_a_time_is_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:

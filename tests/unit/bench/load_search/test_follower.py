@@ -63,7 +63,7 @@ def test_a_visit_shows_its_stage_what_is_known_and_the_time_left() -> None:
     assert lines[2] == f"  known: between {known.low:.3g} and {known.high:.3g}/s, {sure:.0%} sure of >= 36.2/s"
     assert (
         lines[3]
-        == f"  {(search.seconds + 37) / 60:.1f} min of 15.0 min, about {(900 - search.seconds - 37) / 60:.1f} min left"
+        == f"  {(search.seconds + 37) / 60:.1f} min of 15 min, about {(900 - search.seconds - 37) / 60:.1f} min left"
     )
     assert max(map(len, lines)) <= 80
 
