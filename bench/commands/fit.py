@@ -21,6 +21,7 @@ from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import batching_profile, sampled_profile
 from bench.fit.read import read_runs
+from bench.fit.replayed import warnings_of
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
 from bench.report import html
@@ -133,7 +134,7 @@ def _replayed(profile: Profile, given: Namespace) -> Profile:
         file.write_bytes(orjson.dumps(to_plain(profile)))
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
         replays, problems = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
-    warnings = [*profile.warnings, *problems, *fit_replay.far_off(replays)]
+    warnings = [*profile.warnings, *problems, *warnings_of(replays)]
     return replace(profile, replay=replays, warnings=warnings)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bench.commands import tasks
 from bench.errors import Exit, UsageError
+from tests.support.held_port import held_port
 
 TASK: dict[str, Any] = {
     "id": "t1", "state": "ended", "kind": "run", "title": "night", "verdict": "VALID", "verdict_headline": "",
@@ -102,6 +103,12 @@ def test_what_does_not_go_together_is_said_before_anything_is_asked(
     with pytest.raises(UsageError) as refused:
         asked_by(monkeypatch, *words.split())
     assert list(refused.value.problems) == problems
+
+
+def test_a_console_that_does_not_answer_is_named_with_the_reason() -> None:
+    with held_port() as port, pytest.raises(UsageError) as refused:
+        tasks.main(["ls", "--url", f"http://127.0.0.1:{port}", "--token", "t"])
+    assert refused.value.problems == [f"no console answers at http://127.0.0.1:{port}: Connection refused"]
 
 
 DESCRIBED = """\
