@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 from bench.clock import utc_now
 from bench.commands import fit_replay
 from bench.commands.output import show
-from bench.config.flags import Parser
+from bench.config.flags import Parser, tried
 from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
@@ -82,22 +83,24 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
-    limits = _limits(given)
-    if given.no_replay and given.held_out:
-        raise UsageError("--held-out names a run to replay, and --no-replay replays none: use only one of them")
-    out = None if given.out is None else _place(Path(given.out))
-
-    for run in given.held_out:
-        RunDirectory.open(Path(run))
-    runs = [Path(run) for run in given.runs]
+    problems: list[str] = []
+    limits = tried(problems, lambda: _limits(given)) or {}
     if given.engine == "sampled":
-        if limits:
-            raise UsageError(
-                [f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)]
-            )
-        profile = sampled(runs, given.server)
-    else:
-        profile = fitted(runs, limits, given.server)
+        problems += [
+            f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)
+        ]
+    if given.no_replay and given.held_out:
+        problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
+    out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
+    runs = [Path(run) for run in given.runs]
+    for run in given.held_out:
+        tried(problems, partial(RunDirectory.open, Path(run)))
+    if problems:
+        for run in runs:  # Else the fit itself says what is wrong with them.
+            tried(problems, partial(RunDirectory.open, run))
+        raise UsageError(problems)
+
+    profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)
     _write(profile, out)
     if not given.no_replay:
         profile = _replayed(profile, given)
