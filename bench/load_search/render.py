@@ -16,6 +16,7 @@ from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
 from bench.load_search.search_document import search_document
 from bench.report import html, text
+from promptset.whole_file import load_yaml, yaml_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +67,8 @@ def render_again(path: Path) -> Rendered:
 
 
 def _settings(directory: SearchDirectory) -> dict[str, object]:
-    content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
+    try:
+        content = load_yaml(directory.settings)
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:
+        raise UsageError(f"{directory.settings}{yaml_problem(e)}: the file is damaged") from e
     return content if isinstance(content, dict) else {}
