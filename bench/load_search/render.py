@@ -16,7 +16,6 @@ from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
 from bench.load_search.search_document import search_document
 from bench.report import html, text
-from promptset.whole_file import load_yaml, yaml_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def render_again(path: Path) -> Rendered:
 
 def _settings(directory: SearchDirectory) -> dict[str, object]:
     try:
-        content = load_yaml(directory.settings)
+        content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:
-        raise UsageError(f"{directory.settings}{yaml_problem(e)}: the file is damaged") from e
+        raise UsageError(f"{directory.settings} is damaged: {' '.join(str(e).split())}") from e
     return content if isinstance(content, dict) else {}

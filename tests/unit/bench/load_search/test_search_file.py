@@ -141,7 +141,7 @@ def test_settings_that_are_damaged_are_named(content: bytes, tmp_path: Path) -> 
     place = SearchDirectory.create(tmp_path / "search", config, {})
     place.write(BRACKET, config_sha256(config, "rate"), Ending.BUDGET, 30.0)
     place.settings.write_bytes(content)
-    with pytest.raises(UsageError, match=r"search\.yaml.*: not YAML: .*: the file is damaged"):
+    with pytest.raises(UsageError, match=r"search\.yaml is damaged: "):
         render_again(place.path)
 
 
