@@ -446,7 +446,7 @@ def _list(tasks: list[dict[str, Any]], form: str) -> int:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99"):
+    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99 (ms)"):
         table.add_column(
             title, no_wrap=title == "task", overflow="fold", justify="right" if title[0] in "rT" else "left"
         )

@@ -454,7 +454,7 @@ class Exchange:
         return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
 
     def _http_error(self) -> str:
-        if self.status is not None and 300 <= self.status < 400:
+        if self.status is not None and 300 <= self.status < 400 and self.location is not None:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
         message = self._endpoint.error_message(body) if body else "no message"

@@ -102,7 +102,8 @@ GROUPS: dict[str, Group] = {
         ("bench/transport/*.py",),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints", f"{_VIRTUAL}/test_work_queue.py", "tests/sockets/test_transport*.py",
          "tests/sockets/test_wire*.py", "tests/sockets/test_websocket.py", "tests/sockets/test_late_reads.py",
-         "tests/sockets/test_proxy.py", f"{_VIRTUAL}/test_several_targets.py"),
+         "tests/sockets/test_proxy.py", f"{_VIRTUAL}/test_several_targets.py", f"{_BENCH}/test_routes.py",
+         f"{_BENCH}/test_http_sources.py", f"{_BENCH}/test_keys_and_headers.py"),
     ),
     "load": Group(
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
@@ -120,7 +121,7 @@ GROUPS: dict[str, Group] = {
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py",
+        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
          "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),
     "commands": Group(

@@ -124,3 +124,8 @@ def test_a_name_gives_one_address_for_each_ip(monkeypatch: pytest.MonkeyPatch) -
     assert places_of(found) == "https://10.0.0.3:8443 and 2 more addresses"
     with pytest.raises(TargetError, match="the name gone is not known"):
         resolved([given, TargetAddress(url="http://gone")])
+    known["wide"] = [f"10.0.0.{n}" for n in range(256)]
+    assert len(resolved([TargetAddress(url="http://wide")])) == 256
+    known["wide"].append("10.0.1.0")
+    with pytest.raises(TargetError, match="257 addresses are too many: a run has at most 256"):
+        resolved([TargetAddress(url="http://wide")])

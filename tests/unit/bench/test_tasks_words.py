@@ -169,7 +169,7 @@ def test_tasks_are_listed_with_their_numbers(
     )
     head, first, second = capsys.readouterr().out.splitlines()
     assert (status, console.asked) == (Exit.GOOD, [("GET", "/tasks", None)])
-    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99"]
+    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99", "(ms)"]
     assert (first.split(), second.split()) == (
         ["t1", "ended", "VALID", "rate", "5", "1,234.6"], ["t2", "ended", "rate", "5"]
     )  # fmt: skip

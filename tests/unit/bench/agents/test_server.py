@@ -37,16 +37,17 @@ class Played(Operations):
 
     def __init__(self, states: Sequence[Task] = (), lines: Sequence[dict[str, Any] | None] = ()) -> None:
         self.console = SimpleNamespace(runner=Runner())  # type: ignore[assignment]
-        self._states, self._lines = iter(states), iter(lines)
+        # Not iterators: StopIteration in a thread would leave the tool waiting.
+        self._states, self._lines = list(states), list(lines)
         self.asked: list[tuple[object, ...]] = []
 
     def task(self, name: str) -> Task:
         self.asked.append(("task", name))
-        return next(self._states)
+        return self._states.pop(0)
 
     def live(self, name: str) -> dict[str, Any] | None:
         self.asked.append(("live", name))
-        return next(self._lines)
+        return self._lines.pop(0)
 
     def start(self, settings: Any, **given: Any) -> dict[str, object]:
         self.asked.append(("start", settings, given))
@@ -187,18 +188,40 @@ def test_what_went_wrong_is_one_sentence(task: str, sentence: str) -> None:
     assert answer == f"Error executing tool result: {sentence}"
 
 
-@pytest.mark.parametrize("seconds", [-1, 601])
-def test_a_watch_waits_for_ten_minutes_at_most(seconds: float) -> None:
+@pytest.mark.parametrize(
+    ("tool", "arguments", "problems"),
+    [
+        ("stop", {}, "task is missing"),
+        ("stop", {"task": "a", "tsk": "b"}, "no argument is called 'tsk'; did you mean 'task'?"),
+        ("tasks", {"all": True}, "no argument is called 'all'; there are none"),
+        ("watch", {"task": "a", "seconds": -1}, "seconds: must be at least 0 (given: -1)"),
+        ("watch", {"task": "a", "seconds": 601}, "seconds: must be at most 600 (given: 601)"),
+        ("watch", {"tsk": "a", "seconds": "soon"},
+         "no argument is called 'tsk'; did you mean 'task'?; task is missing; seconds: must be a number (given: 'soon')"),
+    ],
+)  # fmt: skip
+def test_all_wrong_arguments_are_named_and_nothing_is_done(tool: str, arguments: dict[str, Any], problems: str) -> None:
     operations = Played()
-    answer, _ = called(operations, "watch", task="a", seconds=seconds)
-    assert isinstance(answer, str)
+    assert called(operations, tool, **arguments) == (f"Error executing tool {tool}: {problems}", [])
     assert operations.asked == []
 
 
 def test_the_queue_is_looked_after_as_long_as_the_server_runs() -> None:
+    from mcp import Client
+
+    from bench.agents import server
+
     operations = Played()
-    assert called(operations, "tasks")[0] == {"tasks": [{"id": "b"}, {"id": "a"}]}
-    assert operations.console.runner.words == ["began", "ended"]  # type: ignore[attr-defined]
+    words = operations.console.runner.words  # type: ignore[attr-defined]
+
+    async def drive() -> None:
+        async with Client(server.server_of(operations)) as client:
+            reply = await client.call_tool("tasks")
+            assert reply.structured_content == {"tasks": [{"id": "b"}, {"id": "a"}]}
+            assert words == ["began"]
+        assert words == ["began", "ended"]  # Before the event loop cancels what is left.
+
+    asyncio.run(drive())
 
 
 def test_a_watch_waits_for_a_minute_where_nothing_else_is_said(clock: Clock) -> None:

@@ -208,3 +208,6 @@ def test_every_error_passes_the_mask() -> None:
 
 def test_a_redirect_says_where_to() -> None:
     assert "redirects to http://other" in (opened(308).close(500).error or "")
+    nowhere = exchange()
+    nowhere.head(304, "", "", None)
+    assert nowhere.close(500).error == "no message"

@@ -315,3 +315,12 @@ def test_the_time_that_is_left_is_that_of_the_budget_or_of_a_pair_of_rounds() ->
     ended = [Turn(arm, round_, 1.0 + round_ * arm, 30.0) for round_ in (1, 2) for arm in (0, 1)]
     assert Race(Settings(2, budget_s=20.0), ended[:3]).time_left_s() == 30
     assert Race(Settings(2, budget_s=20.0), ended).time_left_s() == 0
+    alike = [Turn(arm, n, 100 * math.exp(wobble(arm, n, 0.1)), 30.0) for n in (1, 2, 3) for arm in (0, 1)]
+    assert Race(Settings(2, budget_s=20.0), alike).time_left_s() == 2 * 30  # The fourth round belongs to the third.
+
+
+def test_after_a_single_round_nothing_is_proven() -> None:
+    answer = Race(Settings(3), [Turn(arm, 1, value, 1.0) for arm, value in enumerate((90.0, 100.0, 20.0))]).answer()
+    assert [standing.place for standing in answer.standings] == [Place.NOT_TOLD_APART, Place.BEST, Place.FAR_BEHIND]
+    assert [standing.against_best for standing in answer.standings] == [None, None, None]
+    assert (answer.gain, answer.noise) == (None, None)

@@ -1,0 +1,92 @@
+"""What follows from a complete configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.clock import NS_PER_S
+from tests.support.configurations import problems, resolved
+
+S = NS_PER_S
+STEPS = {"steps": "5,20:10s"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "per_s", "users"),
+    [
+        ({"rate": "5"}, 5, None),
+        ({"concurrency": "4"}, None, 4),
+        ({"mode": "rate", **STEPS}, 20, None),
+        ({"mode": "concurrency", **STEPS}, None, 20),
+        ({"mode": "concurrency", "ramp": "30..2:10s"}, None, 30),
+        ({"mode": "sessions", "rate": "3"}, None, None),
+        ({"mode": "sessions", "concurrency": "4"}, None, 4),
+        ({"mode": "throughput", "requests": "4"}, None, None),
+    ],
+)
+def test_the_greatest_load_is_a_rate_or_a_number_of_users(
+    flags: dict[str, Any], per_s: float | None, users: int | None
+) -> None:
+    config = resolved(**flags)
+    assert (config.most_per_s, config.most_users) == (per_s, users)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ({"rate": "4"}, None),
+        ({"concurrency": "4"}, None),
+        ({"mode": "sessions", "concurrency": "4"}, None),
+        ({"mode": "throughput", "requests": "4"}, "mode throughput has no load that can be set while it runs"),
+        ({"mode": "rate", **STEPS}, "--steps already plans how this load changes"),
+        ({"mode": "rate", "ramp": "1..9:10s"}, "--ramp already plans how this load changes"),
+        ({"concurrency": "4", "ramp_up": "5s"}, "--ramp-up 5s already plans when users start"),
+        ({"mode": "sessions", "concurrency": "4", "sessions_begin": "middle"}, "--sessions-begin middle plans how"),
+        ({"rate": "4", "until": "ttft:p50=5%", "duration": "100s"}, "--until needs a constant load"),
+    ],
+)
+def test_a_load_that_something_else_plans_cannot_be_changed(flags: dict[str, Any], why: str | None) -> None:
+    found = resolved(**flags).fixed_load
+    assert (found is None) if why is None else str(found).startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "counts"),
+    [(None, False), ("server", True), ("http://h", True), ("https://h", True), ("https-like/model", False)],
+)
+def test_a_server_counts_the_tokens_of_prompts_only_where_it_is_asked_to(tokenizer: str | None, counts: bool) -> None:
+    config = resolved().model_copy(update={"tokenizer": tokenizer})
+    assert config.server_counts is counts
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [(None, None), ("9100", ("127.0.0.1", 9100)), ("0.0.0.0:9100", ("0.0.0.0", 9100))],
+)
+def test_the_page_of_metrics_is_at_this_machine_unless_a_host_is_given(
+    given: str | None, address: tuple[str, int] | None
+) -> None:
+    assert resolved(metrics_port=given).metrics_address == address
+
+
+@pytest.mark.parametrize(
+    ("flags", "warmup_ns", "ends_ns"),
+    [
+        ({"mode": "rate", **STEPS, "warmup": "3s"}, 3 * S, 23 * S),
+        ({"concurrency": "4", "warmup": "3s", "duration": "9s"}, 3 * S, None),
+        ({"concurrency": "4"}, 60 * S, None),  # The warm-up that is looked for ends after a minute at the latest.
+        ({"concurrency": "4", "ramp_up": "90s"}, 90 * S, None),  # Or once all users are there.
+    ],
+)
+def test_a_load_has_its_warm_up_and_its_end(flags: dict[str, Any], warmup_ns: int, ends_ns: int | None) -> None:
+    length = resolved(**flags).length
+    assert (length.warmup_ns, length.ends_ns) == (warmup_ns, ends_ns)
+
+
+def test_a_recipe_is_no_file_with_columns_and_takes_batches() -> None:
+    assert problems(dataset="chatbot", columns="prompt=a", bad_rows="skip") == [
+        "--columns needs a file in --dataset", "--bad-rows needs a file in --dataset",
+    ]  # fmt: skip
+    assert resolved(endpoint="embeddings", dataset="summarization", batch_inputs="4").batch_inputs == "4"

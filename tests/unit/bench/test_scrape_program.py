@@ -1,0 +1,247 @@
+"""The process that reads a server's metrics: what it asks for, when it stops waiting, and what it passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.clock import NS_PER_S
+from bench.proxy import Proxy
+from bench.server_metrics.exposition import Page
+from bench.target import scrape_program
+from bench.target.scrape_program import MOST_BYTES, HttpPage, Watch
+from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
+
+S = NS_PER_S
+START_NS = 7 * S
+
+
+def counted(tokens: float, running: float = 0.0) -> Page:
+    return Page({"vllm:prompt_tokens_total": tokens, "vllm:num_requests_running": running}, {})
+
+
+class Played:
+    """The pages by their URL, the other end of the socket, and time, which passes only while it is waited for."""
+
+    def __init__(
+        self, pages: Mapping[str, Sequence[Page | str]], over_after_s: float = 0.0, read_s: Sequence[float] = ()
+    ) -> None:
+        self.ns = START_NS
+        self.pages, self.read_s = {url: list(of) for url, of in pages.items()}, list(read_s)
+        self.over_ns = self.ns + round(over_after_s * S)
+        self.sent: list[tuple[float, Any]] = []
+        self.asked_s: list[float] = []
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def page(self, page: ScrapePage, context: object, proxy: object) -> SimpleNamespace:
+        def read() -> Page | str:
+            left = self.pages[page.url]
+            self.asked_s.append((self.ns - START_NS) / S)
+            self.ns += round((self.read_s.pop(0) if self.read_s else 0.0) * S)
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        return SimpleNamespace(read=read)
+
+    def poll(self, seconds: float) -> bool:
+        if self.over_ns <= self.ns + round(seconds * S):
+            self.ns = max(self.ns, self.over_ns)
+            return True
+        self.ns += round(seconds * S)
+        return False
+
+    def recv(self) -> None:
+        self.sent.append(((self.ns - START_NS) / S, "received"))
+        self.over_ns = 1 << 62  # There is nothing more to receive.
+
+    def send(self, value: object) -> None:
+        self.sent.append(((self.ns - START_NS) / S, value))
+
+
+def watch(played: Played, folder: Path, monkeypatch: pytest.MonkeyPatch, pages: Sequence[ScrapePage] = ()) -> Watch:
+    monkeypatch.setattr(scrape_program, "clock", played)
+    monkeypatch.setattr(scrape_program, "HttpPage", played.page)
+    pages = pages or [ScrapePage("http://h/metrics")]
+    return Watch(ScrapeTask(tuple(pages), str(folder / "server"), str(folder / "gpu")), played)  # type: ignore[arg-type]
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def test_only_pages_that_have_metrics_are_read_on_and_named_ones_that_have_none_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Page({"python_info": 1.0}, {})
+    answers: dict[str, Page | str] = {
+        "a": counted(5.0), "b": "status 404", "c": other, "d": other, "e": "refused", "f": "status 500",
+    }  # fmt: skip
+    played = Played({f"http://{name}/": [answer] for name, answer in answers.items()})
+    pages = [
+        ScrapePage("http://a/", address="10.0.0.1"), ScrapePage("http://b/"), ScrapePage("http://c/"),
+        ScrapePage("http://d/", looked_for=True), ScrapePage("http://e/", looked_for=True), ScrapePage("http://f/", gpu=True),
+    ]  # fmt: skip
+    watching = watch(played, tmp_path, monkeypatch, pages)
+    assert watching.first() == FirstScrape(
+        (
+            "--server-metrics: http://b/ has no metrics (status 404)",
+            "--gpu-metrics: http://f/ has no metrics (status 500)",
+        ),
+        goes_on=True,
+    )
+    # Then those two that have some, until they count nothing more: twice.
+    assert [(line["page"], line.get("url")) for line in lines(tmp_path / "server")] == [
+        (0, "http://a/ (10.0.0.1)"), (2, "http://c/"), (0, None), (2, None), (0, None), (2, None),
+    ]  # fmt: skip
+    assert not (tmp_path / "gpu").exists()
+
+
+def test_where_no_page_has_metrics_there_is_no_file_and_nothing_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [ScrapePage("http://a/", looked_for=True)]
+    played = Played({"http://a/": ["refused"]})
+    assert watch(played, tmp_path, monkeypatch, pages).first() == FirstScrape((), goes_on=False)
+    assert ([*tmp_path.iterdir()], played.asked_s) == ([], [0.0])
+
+
+def test_gpus_have_a_file_of_their_own_and_count_nothing_that_must_settle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played({"http://g/": [Page({"DCGM_FI_DEV_POWER_USAGE": 300.0}, {})]})
+    watching = watch(played, tmp_path, monkeypatch, [ScrapePage("http://g/", gpu=True)])
+    assert watching.first().goes_on
+    assert (len(lines(tmp_path / "gpu")), (tmp_path / "server").exists()) == (1, False)
+    watching.go_on()
+    assert played.sent == [(0.0, "received"), (0.0, None)]
+    assert len(lines(tmp_path / "gpu")) == 2
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked"),
+    [
+        ([counted(5.0)], 2),
+        ([counted(5.0), counted(6.0), counted(6.0)], 3),
+        ([counted(5.0, running=1.0)] * 3 + [counted(5.0)], 4),
+        (["status 500"], 1),  # Nothing is known: more scrapes would say no more.
+    ],
+)
+def test_a_scrape_settles_once_nothing_runs_and_the_counts_stay(
+    pages: list[Page | str], asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played({"http://h/metrics": pages}, over_after_s=100.0)
+    watch(played, tmp_path, monkeypatch)._settle()
+    assert played.asked_s == pytest.approx([0.03 * n for n in range(asked)])
+
+
+def test_a_server_that_never_rests_is_waited_for_three_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played({"http://h/metrics": [counted(5.0, running=1.0)]}, over_after_s=100.0)
+    watch(played, tmp_path, monkeypatch)._settle()
+    assert played.asked_s[-1] == pytest.approx(3.0)
+
+
+def test_a_late_scrape_goes_on_at_the_next_second_and_the_last_one_settles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second one takes 1.5 s: that of the third second is left out.
+    played = Played({"http://h/metrics": [counted(5.0, 2.0)] * 3 + [counted(8.0)]}, 4.5, [0.25, 1.5])
+    watch(played, tmp_path, monkeypatch).go_on()
+    assert played.asked_s == pytest.approx([1.0, 2.0, 4.0, 4.5, 4.53])
+    running = ServerNow({"running": 2.0})
+    assert played.sent == [
+        (1.25, running), (3.5, running), (4.0, running), (4.5, "received"), (pytest.approx(4.53), None),
+    ]  # fmt: skip
+    assert len(lines(tmp_path / "server")) == 5
+
+
+class Asked:
+    """A connection that notes what it is asked, and answers from a script."""
+
+    def __init__(self, *answers: Exception | tuple[int, bytes]) -> None:
+        self.answers = list(answers)
+        self.requests: list[tuple[object, ...]] = []
+        self.closed = 0
+
+    def request(self, *of: object, **more: object) -> None:
+        self.requests.append((*of, more["headers"]))
+
+    def getresponse(self) -> SimpleNamespace:
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        status, content = answer
+        return SimpleNamespace(
+            status=status, read=lambda most: content[:most], isclosed=lambda: len(content) <= MOST_BYTES
+        )
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+PAGE, UP = b"up 1\n", Page({"up": 1.0}, {"up": "unknown"})
+
+
+@pytest.mark.parametrize(
+    ("answers", "found", "asked", "closed"),
+    [
+        ([(200, PAGE)], UP, 1, 0),
+        ([(404, PAGE)], "status 404", 1, 0),
+        ([(200, b"<html>")], "no page of metrics in Prometheus' text format", 1, 0),
+        ([(200, b"#" + b" " * MOST_BYTES)], "more than 16777216 bytes", 1, 1),
+        ([RemoteDisconnected(""), (200, PAGE)], UP, 2, 1),
+        ([ConnectionResetError(), (200, PAGE)], UP, 2, 1),
+        ([BrokenPipeError(), BrokenPipeError("gone")], "gone", 2, 2),
+        ([HTTPException()], "HTTPException", 1, 1),
+        ([TimeoutError("timed out")], "timed out", 1, 1),
+    ],
+)
+def test_a_page_is_asked_for_again_only_where_an_idle_connection_was_closed(
+    answers: list[Any], found: Page | str, asked: int, closed: int
+) -> None:
+    page = HttpPage(ScrapePage("http://h:1/metrics"), None, None)
+    page._connection = connection = Asked(*answers)  # type: ignore[assignment]
+    assert page.read() == found
+    assert (len(connection.requests), connection.closed) == (asked, closed)
+
+
+DIRECT = (None, None)
+OWN = {"user-agent": "trueload", "accept": "text/plain"}
+PROXY = Proxy("proxy", 3128, "Basic eDp5")
+TO_PROXY = {"proxy-authorization": "Basic eDp5"}
+
+
+@pytest.mark.parametrize(
+    ("page", "proxy", "kind", "to", "tunnel", "path", "headers"),
+    [
+        (ScrapePage("http://h:1/metrics?a=b"), None, HTTPConnection, ("h", 1), DIRECT, "/metrics?a=b", {}),
+        (ScrapePage("http://h", (("x", "y"),)), None, HTTPConnection, ("h", 80), DIRECT, "/", {"x": "y"}),
+        (ScrapePage("https://h/m"), None, HTTPSConnection, ("h", 443), DIRECT, "/m", {}),
+        (ScrapePage("http://h:1/m"), PROXY, HTTPConnection, ("proxy", 3128), DIRECT, "http://h:1/m", TO_PROXY),
+        # Through a tunnel the proxy's password goes with CONNECT alone, not to the server.
+        (ScrapePage("https://h:2/m"), PROXY, HTTPSConnection, ("proxy", 3128), ("h", 2), "/m", {}),
+    ],
+)  # fmt: skip
+def test_a_page_is_asked_for_at_its_host_or_through_the_proxy(
+    page: ScrapePage,
+    proxy: Proxy | None,
+    kind: type,
+    to: tuple[str, int],
+    tunnel: object,
+    path: str,
+    headers: dict[str, str],
+) -> None:
+    made = HttpPage(page, None, proxy)
+    of: Any = made._connection
+    assert (type(of), (of.host, of.port)) == (kind, to)
+    assert (of._tunnel_host, of._tunnel_port) == tunnel
+    assert of._tunnel_headers.get("proxy-authorization") == (None if tunnel == DIRECT else "Basic eDp5")
+    made._connection = connection = Asked((200, PAGE))  # type: ignore[assignment]
+    made.read()
+    assert connection.requests == [("GET", path, OWN | headers)]
