@@ -238,7 +238,7 @@ def test_a_signal_ends_the_server_although_a_thread_waits_for_stdin(
 ) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, handler) for number in numbers]
-    seen = []
+    seen: list[Any] = []
 
     def serve(_: str) -> None:
         seen.extend(signal.getsignal(number) for number in numbers)
