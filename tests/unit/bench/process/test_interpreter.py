@@ -115,7 +115,7 @@ def test_a_signal_while_a_command_is_imported_ends_the_process_without_an_except
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ended: list[int] = []
-    monkeypatch.setattr(interpreter.os, "_exit", ended.append)
+    monkeypatch.setattr(os, "_exit", ended.append)
     before = signal.signal(number, signal.default_int_handler)
     try:
         with interpreter.ended_at_once(130):
