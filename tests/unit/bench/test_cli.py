@@ -13,10 +13,17 @@ import pytest
 
 import promptset.closed_pipe
 from bench import cli, control
-from bench.commands import COMMANDS, report, run
+from bench.calibrate.measure import anywhere
+from bench.commands import COMMANDS, console, report, run
+from bench.commands.output import print_result
 from bench.errors import Exit, Interrupted, TargetError, UsageError
+from bench.evaluate import evaluate
+from bench.run_files.run_directory import RunDirectory
 from tests.support.configurations import resolved
+from tests.support.made_runs import made_run
 from tests.unit.bench.load_sweep.test_stored_sweeps import TEXT, WHOLE
+
+LONG = "a-token-that-nobody-guesses-0123456789"
 
 
 def test_help_is_the_same_however_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
@@ -27,7 +34,9 @@ def test_help_is_the_same_however_it_is_asked_for(capsys: pytest.CaptureFixture[
     assert len(set(shown)) == 1
     assert all(f"\n  {name} " in shown[0] for name in COMMANDS)
     of_gate = []
-    for words in (["gate", "--help"], ["--help", "gate"], ["-h", "gate"], ["help", "gate"]):
+    for words in (
+        ["gate", "--help"], ["--help", "gate"], ["-h", "gate"], ["help", "gate"], ["help", "gate", "--format", "x"],
+    ):  # fmt: skip
         with pytest.raises(SystemExit) as ended:
             cli.main(words)
         assert ended.value.code == 0
@@ -169,3 +178,55 @@ def test_a_load_that_is_no_number_is_refused_before_the_run_is_looked_for(load: 
         control.ask(tmp_path / "gone", load, "test")
     with pytest.raises(UsageError, match="gone"):
         control.ask(tmp_path / "gone", None, "test")
+
+
+def test_the_result_of_a_run_has_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = evaluate(RunDirectory.open(made_run(tmp_path / "run")))
+
+    def printed(form: str = "text", *, quiet: bool = False, details: bool = False) -> str:
+        assert print_result(result, form, quiet=quiet, details=details) == result.exit
+        return capsys.readouterr().out
+
+    assert json.loads(printed("json")) == json.loads((tmp_path / "run" / "summary.json").read_bytes())
+    assert printed("markdown").startswith("#")
+    assert printed("csv").splitlines()[0].startswith("metric")
+    brief, first, details = printed(quiet=True), printed(), printed(details=True)
+    assert len(brief) < len(first) < len(details)
+    page = f"\nreport: {tmp_path / 'run' / 'report.html'}"
+    assert [page in text for text in (brief, first, details)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "problem"),
+    [
+        ({}, {}, None),
+        ({"read_token": LONG}, {}, None),
+        ({"read_token": LONG, "token": f"{LONG}-other"}, {"TRUELOAD_TOKEN": LONG}, None),
+        ({"read_token": f" {LONG} "}, {"TRUELOAD_TOKEN": f"{LONG} "}, "--read-token is the token that may change"),
+        ({"read_token": LONG, "token": LONG}, {}, "--read-token is the token that may change everything"),
+        ({"read_token": "short"}, {}, "--read-token "),
+        ({"token": LONG}, {"TRUELOAD_READ_TOKEN": LONG}, "the token in TRUELOAD_READ_TOKEN is the token that may"),
+    ],
+)
+def test_the_token_that_only_reads_differs_from_the_other(
+    flags: dict[str, str], variables: dict[str, str], problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TRUELOAD_TOKEN", "TRUELOAD_READ_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    given = SimpleNamespace(**{"token": None, "read_token": None, **flags})
+    if problem is None:
+        assert console._read_token(given) == flags.get("read_token")  # type: ignore[arg-type]
+    else:
+        with pytest.raises(UsageError, match=problem):
+            console._read_token(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "places"),
+    [("", "http://127.0.0.1:1"), ("--replicas 1", "http://127.0.0.1:1"),
+     ("--replicas 3", [f"http://127.0.0.1:{port}" for port in (1, 2, 3)])],
+)  # fmt: skip
+def test_a_mock_that_has_not_begun_has_an_address_for_each_replica(flags: str, places: str | list[str]) -> None:
+    assert anywhere(flags) == places
