@@ -1,8 +1,8 @@
 """The command line: `python -m bench COMMAND`. It finds the command and turns what went wrong into an exit status.
 
-Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C with 130, a
-full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that scripts take for
-a failed objective.
+Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C and SIGTERM
+with 130, a full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that
+scripts take for a failed objective.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from bench.commands import COMMANDS
 from bench.commands.output import complain, never_too_narrow, output_is_lost, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
+from bench.process.stop_signals import end_as_ctrl_c
 from bench.stores.transfer import is_address
 
 NOT_INSTALLED = (
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if argv is None:  # The process is ours.
             set_up()
+            end_as_ctrl_c()
             if words[:1] != ["dataset"]:  # It can make endless rows, and stops when its reader has gone.
                 from promptset import closed_pipe  # In a clone without an environment there is none.
 

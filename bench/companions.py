@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.endpoints.choice import endpoint_of
-from bench.errors import UsageError
 from bench.load.components import target_of
 from bench.load.worker import feed_ahead
 from bench.run_files.run_directory import GPU, SERVER, RunDirectory
@@ -46,11 +45,7 @@ class Companions:
 @contextmanager
 def companions(config: RunConfig, directory: RunDirectory) -> Iterator[Companions]:
     """Start the processes, and end them. Raises UsageError if a package is missing."""
-    try:
-        telemetry = _telemetry(config, directory)
-    except UsageError:
-        directory.discard()
-        raise
+    telemetry = _telemetry(config, directory)
     feed = feed_ahead(config) if config.cluster is None else None
     try:
         yield Companions(feed, _scraper(config, directory), telemetry)

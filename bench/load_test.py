@@ -8,8 +8,8 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -38,6 +38,7 @@ from bench.readiness import models_of_run, probe_servers, wait_for_server, wait_
 from bench.rng import unique_id
 from bench.run_files.run_directory import CERTIFICATES, RunDirectory
 from bench.run_files.run_state import RunState
+from bench.run_files.writable import not_removed
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
     from bench.target.probe import ProbeResult
     from bench.transport.interface import Transport
     from promptset.tokens import Tokenizer
+
+
+_NOTHING_MEASURED = "interrupted before a request had ended: nothing was measured"
 
 
 def run(
@@ -80,18 +84,21 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
-    with directory.held(), companions(config, directory) as beside:
+    with (
+        _discarded_unless_begun(directory),
+        not_removed(path),
+        directory.held(),
+        companions(config, directory) as beside,
+    ):
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measuring = _measure(config, directory, command, observer, beside, changeable=changeable, wait_s=wait_s)
                 measured = runner.run(measuring)
         except BaseException as e:
-            if not manifest.load_began(directory):
-                directory.discard()
             if not isinstance(e, KeyboardInterrupt) or not directory.has_records:
                 observer.run_ended()
                 if isinstance(e, KeyboardInterrupt):
-                    raise KeyboardInterrupt("interrupted before a request had ended: nothing was measured") from None
+                    raise KeyboardInterrupt(_NOTHING_MEASURED) from None
                 raise
             measured = abandoned(directory, config, observer)
         finally:
@@ -112,6 +119,20 @@ def run(
         finally:
             observer.run_ended()
     return replace(result, problems=measured.problems)
+
+
+@contextmanager
+def _discarded_unless_begun(directory: RunDirectory) -> Iterator[None]:
+    """Remove the directory of a run that ends before its load has begun."""
+    try:
+        yield
+    except BaseException as e:
+        if manifest.load_began(directory):
+            raise
+        directory.discard()
+        if isinstance(e, KeyboardInterrupt):
+            raise KeyboardInterrupt(_NOTHING_MEASURED) from None
+        raise
 
 
 def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:

@@ -179,7 +179,9 @@ def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> byt
 
 
 def load_began(directory: RunDirectory) -> bool:
-    """Whether a load has begun, so that there may be something to lose; True where run.yaml cannot say."""
+    """Whether a load has begun, so that there may be something to lose; True if run.yaml is damaged."""
+    if not (directory.path / MANIFEST).exists():
+        return directory.has_records
     try:
         return read(directory).manifest.start_ns != 0
     except (OSError, UsageError):

@@ -216,7 +216,7 @@ def _keys_of(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for wrong usage."""
     if arguments is None:  # The process is ours.
-        closed_pipe.survive()
+        closed_pipe.survive(results=False)
         arguments = sys.argv[1:]
     try:
         config = read_arguments(arguments)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.load_search.conclusion import Kind
+from bench.load_search.conclusion import Kind, conclude
 from bench.statistics.autocorrelation import dependence
 from bench.statistics.capacity import Share, grid, of_shares
 from bench.statistics.intervals import quantile_intervals
@@ -20,6 +20,7 @@ from tests.support import search_cells as cells
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
 from tests.support.replicas_alike import FLEETS, one_run
+from tests.support.search_shapes import SHAPES, searched
 from tests.support.stopping_reach import stopping
 
 
@@ -290,6 +291,24 @@ def cost(runs: int) -> None:
         print(f"{what}: {milliseconds(work):.1f} ms")
 
 
+def shapes(runs: int) -> None:
+    """Searches of a quarter of an hour over shapes that the model of one edge lacks, from 1/s and from 60/s: what they
+    conclude, how many intervals hold the capacity, and how many hold over 2% more than it (`held`)."""
+    print("| server | conclusions | the interval holds the truth | `held` is too much |")
+    for name, shape in SHAPES.items():
+        found = [conclude(searched(shape, seed, (1.0, 60.0)[seed % 2])) for seed in range(runs)]
+        kinds = Counter(str(one.kind) for one in found)
+        known = [one.known for one in found if one.known is not None]
+        told = ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
+        if shape.capacity is None:
+            print(f"| {name} | {told} | - | - |", flush=True)
+            continue
+        true = shape.capacity
+        holds = sum(one.low <= true <= one.high for one in known)
+        held = [one.held[0] for one in known if one.held is not None]
+        print(f"| {name} | {told} | {holds} of {len(known)} | {sum(load > 1.02 * true for load in held)} |", flush=True)
+
+
 def milliseconds(work: Callable[[], object]) -> float:
     """The best of five."""
     best = float("inf")
@@ -323,7 +342,7 @@ SECTIONS: dict[str, Callable[[int], None]] = {
     "intervals": intervals, "short-means": short_means, "uncorrected": uncorrected, "long-tails": long_tails,
     "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "starts": starts,
-    "troubles": troubles, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
+    "troubles": troubles, "shapes": shapes, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
     "gate-alarms": gate_alarms, "until": until, "cost": cost, "replicas": replicas,
 }  # fmt: skip
 

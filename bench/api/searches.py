@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.api.runs import Configuration, beside_loops, given_settings
-from bench.config import resolve
+from bench.config import resolve, values
 from bench.load_search.driver import Follower
 from bench.load_search.found import SearchResult
 from bench.load_search.options import LEFT_TO_THE_SEARCH
@@ -34,7 +34,7 @@ def search(
     far. Raises UsageError with every problem at once, TargetError if the target could not be measured even once.
     """
     numbers = {"start": start, "min": least, "max": most, "require": require}
-    own = {name: f"{value:.15g}" for name, value in numbers.items() if value is not None}
+    own = {name: values.as_text(value) for name, value in numbers.items() if value is not None}
     own |= {"load": load, "precision": precision, "budget": budget}
     kept = {name: value for name, value in given_settings(config, {}).items() if name not in LEFT_TO_THE_SEARCH}
     beside = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}

@@ -10,8 +10,11 @@ import msgspec
 import orjson
 
 from bench.errors import UsageError
+from bench.fit.replayed import NUMBERS, far_off
+from bench.metrics.objectives import Objective
 from bench.results.base import to_plain
-from bench.results.profile import FittedCoefficient, Profile
+from bench.results.plan import PlannedObjective
+from bench.results.profile import FittedCoefficient, Profile, ReplayedNumber
 from bench.rng import Random, stream
 
 _TWO_SIDED = 3.92
@@ -19,6 +22,8 @@ _TWO_SIDED = 3.92
 _BEYOND, _FAR_BEYOND = 1.25, 2.0
 """So far beyond what was seen the fit still holds where a limit is not known, and where only the cost is not."""
 _BLOCK_TOKENS = 16
+_REPLAYED = {"mean": "p50", "p75": "p90", "p95": "p99", "p999": "p99", "max": "p99", "min": "p50"}
+"""The quantile of a replay that says most of a statistic that it lacks."""
 _OF_STEPS = ("b0", "b1", "b2", "b3", "b4")
 
 
@@ -77,6 +82,26 @@ class FittedServer:
         names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
         return [f"the fit could not determine {name}{self._next(name)}" for name in names]
 
+    def misjudged(self, objectives: Sequence[Objective], planned: Sequence[PlannedObjective]) -> list[str]:
+        """Objectives whose answer turns if the profile is as wrong in the plan as it was when a load was replayed."""
+        said = []
+        for objective, at_peak in zip(objectives, planned, strict=True):
+            rows = [
+                (load, row, turned)
+                for one in (objective, *objective.limits)
+                for load, row in far_off(self.profile.replay or (), (f"{one.metric}_ms",))
+                if row.quantile == _REPLAYED.get(one.stat or "p99", one.stat)
+                and (turned := _turned(objective, at_peak.value, row)) is not None
+            ]
+            if rows:
+                load, row, turned = max(rows, key=lambda found: abs(found[1].off or 0.0))
+                said.append(
+                    f"{objective.text} {turned}: the profile's {NUMBERS[row.number]} {row.quantile} was {row.off:+.0%} off "
+                    f"when {load.name} was replayed; see the warnings of the fit, or plan from a search of one replica "
+                    "(--search)"
+                )
+        return said
+
     def _next(self, what: str) -> str:
         """The run that would tell, of the profile."""
         command = next((row.command for row in self.profile.unknown if what in row.what or row.what in what), None)
@@ -132,6 +157,23 @@ def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
     else:
         cost |= {name: _other(found[name], chance) * longer for name in _OF_STEPS if name in found}
     return cost | {name: _other(found[name], chance) for name in ("a0", "a1", "w0") if name in found}
+
+
+def _turned(objective: Objective, value: float | None, row: ReplayedNumber) -> str | None:
+    """What follows if a planned value is as far off as a replayed one; None if it is kept, or broken, all the same.
+
+    Goodput is a share of requests: all that is known is whether their latencies are too short or too long.
+    """
+    if value is None or row.replayed <= 0:
+        return None
+    kept = objective.holds(value)
+    if objective.metric == "goodput":
+        turns = kept == (row.measured > row.replayed)
+    else:
+        turns = objective.holds(value * row.measured / row.replayed) != kept
+    if not turns:
+        return None
+    return "may not hold" if kept else "may hold"
 
 
 def _other(one: FittedCoefficient, chance: Random) -> float:

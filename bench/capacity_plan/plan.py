@@ -45,7 +45,8 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     telling = decide.telling(stretches, peak, shown, draws)
     broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, telling)
     answers = [stretches.asked[Question(peak, shown, draw)] for draw in range(draws)]
-    unknown = _unknown(stretches, answers)
+    at_peak = _objectives(stretches, answers)
+    unknown = [*_unknown(stretches, answers), *stretches.server.misjudged(stretches.objectives, at_peak)]
     room = None if replicas is None else decide.headroom(stretches, peak, replicas, telling)
     scaled = (
         None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
@@ -69,7 +70,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         interval=list(need.interval),
         headroom=None if room is None else short(room[0]),
         headroom_interval=None if room is None or room[0] >= decide.MOST_TRAFFIC else _interval(room),
-        at_peak=_objectives(stretches, answers),
+        at_peak=at_peak,
         hours=_hours(hours, broken, scaled),
         breaks_first_s=firsts[0],
         breaks_first_interval=_interval([first for first in firsts if first is not None]) if any(broken) else None,
@@ -191,6 +192,8 @@ def warnings_of(stretches: Stretches) -> list[str]:
     """What the profile leaves open."""
     profile = stretches.server.profile
     found = [*profile.warnings]
+    if profile.replay is None:
+        found.append("the profile was not replayed (--no-replay): how far its times are from the server's is not known")
     traffic = stretches.traffic
     if isinstance(traffic, Trace) and traffic.left_out:
         found.append(f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens")

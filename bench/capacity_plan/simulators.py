@@ -66,7 +66,15 @@ class Simulators:
 def running(count: int) -> Iterator[Simulators]:
     """So many processes, until the end of the block."""
     command = [sys.executable, "-m", "mockserver.simulate"]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(count)]
+    processes = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C reaches us alone: they would print where they were.
+        )
+        for _ in range(count)
+    ]
     simulators = Simulators(processes)
     try:
         yield simulators

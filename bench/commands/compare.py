@@ -11,7 +11,8 @@ from bench.commands.options import resolve_flags
 from bench.comparison.kinds import compare_directories
 from bench.comparison.margin import share_of
 from bench.comparison.pairs import MOST_PAIRS, run_pairs
-from bench.config.flags import Parser
+from bench.comparison.sides import missing
+from bench.config.flags import Parser, tried
 from bench.documents.comparison_document import comparison_document
 from bench.documents.document import Level
 from bench.errors import Exit, UsageError
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _checked(given: Namespace) -> tuple[float, int, list[str]]:
     """The margin, the number of pairs, and the settings that may differ; every problem of the flags at once."""
-    problems = []
+    problems: list[str] = []
     named = given.sides if given.run is None else given.run
     what = "directories" if given.run is None else "configurations"
     if given.run is not None and given.sides:
@@ -94,13 +95,9 @@ def _checked(given: Namespace) -> tuple[float, int, list[str]]:
     pairs = 5 if given.pairs is None else int(given.pairs) if given.pairs.isdecimal() else 0
     if not 2 <= pairs <= MOST_PAIRS:
         problems.append(f"--pairs {given.pairs}: give a number from 2 to {MOST_PAIRS}; one pair has no spread")
-    margin = 0.05
-    try:
-        margin = share_of("--margin", given.margin)
-    except UsageError as e:
-        problems += e.problems
-    if problems:
-        raise UsageError(problems)
+    margin = tried(problems, lambda: share_of("--margin", given.margin))
+    if problems or margin is None:
+        raise UsageError([*problems, *missing(Path(side) for side in given.sides)])
     return margin, pairs, [name.strip().replace("-", "_") for name in given.allow.split(",") if name.strip()]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlencode
 
-from bench.config.flags import Parser
+from bench.config.flags import Parser, tried
 from bench.console.address import door, forget, keep, read, urls_of
 from bench.console.app import create_app
 from bench.console.people import Proxy, proxy_of
@@ -34,10 +34,15 @@ examples:
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     given = _parser().parse_args(list(argv))
+    problems: list[str] = []
     if not given.port.isdecimal() or int(given.port) > 65535:
-        raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
-    token, read_token, tls = _token(given), _read_token(given), _tls(given)
-    proxy = proxy_of(given.trusted_proxy, given.trust_user_header)
+        problems.append(f"--port must be from 0 to 65535 (given: {given.port!r})")
+    token = tried(problems, lambda: _token(given))
+    read_token = tried(problems, lambda: _read_token(given))
+    tls = tried(problems, lambda: _tls(given))
+    proxy = tried(problems, lambda: proxy_of(given.trusted_proxy, given.trust_user_header))
+    if problems:
+        raise UsageError(problems)
     own = Path(given.runs) / OWN_FOLDER
     make_directory("--runs", own)
     with held_alone(own) as ours:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -13,13 +14,14 @@ from msgspec.structs import replace
 from bench.clock import utc_now
 from bench.commands import fit_replay
 from bench.commands.output import show
-from bench.config.flags import Parser
+from bench.config.flags import Parser, tried
 from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import batching_profile, sampled_profile
 from bench.fit.read import read_runs
+from bench.fit.replayed import warnings_of
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
 from bench.report import html
@@ -81,22 +83,24 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
-    limits = _limits(given)
-    if given.no_replay and given.held_out:
-        raise UsageError("--held-out names a run to replay, and --no-replay replays none: use only one of them")
-    out = None if given.out is None else _place(Path(given.out))
-
-    for run in given.held_out:
-        RunDirectory.open(Path(run))
-    runs = [Path(run) for run in given.runs]
+    problems: list[str] = []
+    limits = tried(problems, lambda: _limits(given)) or {}
     if given.engine == "sampled":
-        if limits:
-            raise UsageError(
-                [f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)]
-            )
-        profile = sampled(runs, given.server)
-    else:
-        profile = fitted(runs, limits, given.server)
+        problems += [
+            f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)
+        ]
+    if given.no_replay and given.held_out:
+        problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
+    out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
+    runs = [Path(run) for run in given.runs]
+    for run in given.held_out:
+        tried(problems, partial(RunDirectory.open, Path(run)))
+    if problems:
+        for run in runs:  # Else the fit itself says what is wrong with them.
+            tried(problems, partial(RunDirectory.open, run))
+        raise UsageError(problems)
+
+    profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)
     _write(profile, out)
     if not given.no_replay:
         profile = _replayed(profile, given)
@@ -130,7 +134,7 @@ def _replayed(profile: Profile, given: Namespace) -> Profile:
         file.write_bytes(orjson.dumps(to_plain(profile)))
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
         replays, problems = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
-    warnings = [*profile.warnings, *problems, *fit_replay.far_off(replays)]
+    warnings = [*profile.warnings, *problems, *warnings_of(replays)]
     return replace(profile, replay=replays, warnings=warnings)
 
 

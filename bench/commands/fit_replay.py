@@ -13,20 +13,17 @@ from bench.config import RunConfig
 from bench.errors import TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
+from bench.fit.replayed import NUMBERS, QUANTILES
 from bench.fit.streams import streams_of
 from bench.observer import Observer
 from bench.process.mock_process import running_mock
+from bench.results.base import Interval
 from bench.results.numbers import Latency
 from bench.results.profile import Replay, ReplayedCurve, ReplayedNumber
 from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import SUMMARY, RunDirectory
 from bench.series.drive import drive, in_order
 from bench.series.runs import RunSeries
-
-NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
-QUANTILES = ("p50", "p90", "p99")
-NOTABLE_OFF = 0.15
-"""A median that is replayed further off than this has a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurv
     )
     return [
         ReplayedCurve(number=name, measured=one[name], replayed=two[name])
-        for name, _ in NUMBERS
+        for name in NUMBERS
         if {name} <= one.keys() & two.keys()
     ]
 
@@ -103,21 +100,19 @@ def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurv
 def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
     """A row for each number and quantile that both have: ms, and the difference as a share."""
     rows = []
-    for name, _ in NUMBERS:
+    for name in NUMBERS:
         for quantile in QUANTILES:
             one, two = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
             if one is not None and two is not None:
                 off = two / one - 1 if one > 0 else None
-                rows.append(ReplayedNumber(number=name, quantile=quantile, measured=one, replayed=two, off=off))
+                apart = _apart(*(side[name].ci95.get(quantile) for side in (measured, replayed)))
+                row = ReplayedNumber(number=name, quantile=quantile, measured=one, replayed=two, off=off, apart=apart)
+                rows.append(row)
     return rows
 
 
-def far_off(replays: Sequence[Replay]) -> list[str]:
-    """A sentence for each load whose median TTFT or TPOT the mock does not give again."""
-    titles = dict(NUMBERS)
-    return [
-        f"{one.name}: the replayed {titles[row.number]} p50 is {row.off:+.0%} off: the profile does not describe that load"
-        for one in replays
-        for row in one.numbers
-        if row.number in ("ttft_ms", "tpot_ms") and row.quantile == "p50" and abs(row.off or 0) > NOTABLE_OFF
-    ]
+def _apart(one: Interval | None, two: Interval | None) -> bool | None:
+    """Whether two intervals lie apart; None if there is only one."""
+    if one is None or two is None:
+        return None
+    return one[1] < two[0] or two[1] < one[0]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import orjson
 
 from bench.comparison.margin import share_of
 from bench.comparison.sides import MeasuredRun, copies, read_run, run_directories
-from bench.config.flags import Parser
+from bench.config.flags import Parser, tried
 from bench.documents.document import Level
 from bench.documents.gate_document import gate_document
 from bench.errors import UsageError
@@ -66,18 +68,7 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(list(argv))
 
     path = None if given.baseline is None else Path(given.baseline)
-    places = {
-        "--baseline": given.baseline if given.update else None,
-        "--junit": given.junit,
-        "--summary": given.summary,
-    }
-    for flag, name in places.items():
-        if name is not None:
-            refuse_file(flag, Path(name), makes_directories=True)
-    rules, runs = _asked(given)
-    kept = None if path is None else baselines.read(path)
-    if path is not None and kept is None and not given.update:
-        raise UsageError(f"--baseline {path} does not exist: begin it with --update")
+    rules, runs, kept = _asked(given, path)
     gate = decide(runs, rules, path, kept, updating=given.update)
     notes = [_update(path, kept, gate)] if given.update and path is not None else []
     document = result_of(gate, baseline=path, command=["python", "-m", "bench", "gate", *argv], notes=notes)
@@ -85,40 +76,49 @@ def main(argv: Sequence[str]) -> int:
     return gate.exit
 
 
-def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
-    """The rules and the runs; every problem of the flags at once."""
+def _asked(given: Namespace, path: Path | None) -> tuple[Rules, list[MeasuredRun], Baseline | None]:
+    """The rules, the runs and the baseline; every problem of the flags at once."""
     problems: list[str] = []
-    objectives: list[Objective] = []
-    directories: list[Path] = []
-    shares = {"margin": 0.05, "alpha": 0.02}
+    places = {
+        "--baseline": given.baseline if given.update else None,
+        "--junit": given.junit,
+        "--summary": given.summary,
+    }
+    for flag, name in places.items():
+        if name is not None:
+            tried(problems, partial(refuse_file, flag, Path(name), makes_directories=True))
     if not given.runs:
         problems.append("name the runs to judge")
     if not given.slo and given.baseline is None:
         problems.append("nothing to check the runs against: give --slo, --baseline, or both")
     if given.update and given.baseline is None:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
-    for slo in given.slo:
-        try:
-            objectives.append(steady(from_user(slo)))
-        except UsageError as e:
-            problems += e.problems
-    for name in shares:
-        try:
-            shares[name] = share_of(f"--{name}", getattr(given, name))
-        except UsageError as e:
-            problems += e.problems
-    for path in given.runs:
-        try:
-            directories += run_directories(Path(path))
-        except UsageError as e:
-            problems += e.problems
+    objectives = [tried(problems, partial(_objective, slo)) for slo in given.slo]
+    shares = {
+        name: tried(problems, partial(share_of, f"--{name}", getattr(given, name))) or 0.0
+        for name in ("margin", "alpha")
+    }
+    directories = [tried(problems, partial(run_directories, Path(run))) or [] for run in given.runs]
+    kept = None if path is None else tried(problems, lambda: _kept(path, is_needed=not given.update))
     if problems:
         raise UsageError(problems)
-    rules = Rules(tuple(objectives), strict=given.strict, **shares)
-    runs = [read_run(directory) for directory in dict.fromkeys(directories)]
+    rules = Rules(tuple(one for one in objectives if one is not None), strict=given.strict, **shares)
+    runs = [read_run(directory) for directory in dict.fromkeys(chain.from_iterable(directories))]
     if problems := copies(runs):
         raise UsageError(problems)
-    return rules, runs
+    return rules, runs, kept
+
+
+def _objective(text: str) -> Objective:
+    return steady(from_user(text))
+
+
+def _kept(path: Path, *, is_needed: bool) -> Baseline | None:
+    """The baseline; None if there is none yet. Raises UsageError if it is needed, or damaged."""
+    kept = baselines.read(path)
+    if kept is None and is_needed:
+        raise UsageError(f"--baseline {path} does not exist: begin it with --update")
+    return kept
 
 
 def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:

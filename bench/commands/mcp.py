@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,8 +67,12 @@ def main(argv: Sequence[str]) -> int:
                 f"a console, or another such server, of {runs} already runs: end it, or name another --runs"
             )
         console = Console(runs, key_env=given.key_env)
+        # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks go on, and the rest is on disk.
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             server_of(Operations(console, given.allow_url)).run("stdio")
         finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
             console.close()
     return Exit.GOOD

@@ -76,7 +76,7 @@ def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigF
         of_file, of_flags = file.settings.pop(option.name, None), flags.pop(option.name, None)
         value = of_file if of_flags is None else of_flags
         if value is not None:
-            found[option.name] = f"{value:.15g}" if isinstance(value, float) else str(value)
+            found[option.name] = values.as_text(value)
     return found
 
 
@@ -124,7 +124,7 @@ def note_idle_users(config: RunConfig) -> None:
     users, requests = config.concurrency, config.requests
     if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
         terminal(config.quiet).say(
-            f"note: --concurrency {users} with --requests {requests}: only {requests} user{'' if requests == 1 else 's'} "
+            f"note: {users:,} users with --requests {requests}: only {requests} user{'' if requests == 1 else 's'} "
             f"send{'s' if requests == 1 else ''}, one request each. For "
             f"{users} in flight, give --requests {10 * users} (ten for each user) or --duration 60s"
         )

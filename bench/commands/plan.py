@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from bench.capacity_plan.fitted import drawn, lengths_of, read_profile
 from bench.capacity_plan.plan import Asked, planned, stretches_left
@@ -18,7 +17,7 @@ from bench.capacity_plan.stretches import Stretches, supported
 from bench.capacity_plan.traffic import Traffic, read_rates, read_schedule, read_trace
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.commands.output import show
-from bench.config.flags import Parser
+from bench.config.flags import Parser, tried
 from bench.documents.document import Level
 from bench.documents.formatting import duration
 from bench.documents.plan_document import plan_document
@@ -51,7 +50,6 @@ day.csv has rows of time and requests per second: 06:00,12.5
 exit status: 0 the answer is a number, 1 no number in the range is enough, 2 wrong usage, 3 the profile does not show
              enough of the server, 70 a defect of Trueload
 """
-T = TypeVar("T")
 ROUTERS = ("round_robin", "least_in_flight", "prefix")
 _RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
@@ -78,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     asked = _asked(given, argv, problems)
     out = None if given.out is None else Path(given.out)
     if out is not None:
-        _tried(problems, lambda: refuse_directory("--out", out))
+        tried(problems, lambda: refuse_directory("--out", out))
     content = _of_search(given, asked, problems) if given.search else _of_profile(given, asked, problems)
     _show(content, out, given.format)
     if content.replicas is None:
@@ -87,13 +85,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
-    objectives = [_tried(problems, partial(_supported, one)) for one in given.slo or ()]
+    objectives = [tried(problems, partial(_supported, one)) for one in given.slo or ()]
     read = [one for one in objectives if one is not None]
-    wanted = _tried(problems, lambda: with_limits(read)) if len(read) == len(objectives) else None
+    wanted = tried(problems, lambda: with_limits(read)) if len(read) == len(objectives) else None
     if not given.slo:
         problems.append('--slo is missing: give objectives, for example --slo "ttft:p99<500ms"')
-    profile = _tried(problems, lambda: read_profile(Path(given.profile)))
-    traffic = _tried(problems, lambda: _traffic(given, profile))
+    profile = traffic = None
+    if given.profile is None:
+        problems.append("--profile is missing: give the file that python -m bench fit --out wrote, or --search DIR")
+    else:
+        profile = tried(problems, lambda: read_profile(Path(given.profile)))
+    if given.rates is None and given.trace is None:
+        problems.append("--rates is missing: give a file of times and requests per second, or --trace FILE")
+    else:
+        traffic = tried(problems, lambda: _traffic(given, profile))
     if problems or wanted is None or profile is None or traffic is None:
         raise UsageError(problems)
     observer = terminal(given.quiet)
@@ -115,13 +120,17 @@ def progress(stretches: Stretches, asked: Asked, seconds: float) -> str:
 
 def _of_search(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
     path = Path(given.search)
-    search = _tried(problems, lambda: read_search(path))
-    rate = None if search is None else _tried(problems, lambda: rate_of(search, path))
+    search = tried(problems, lambda: read_search(path))
+    rate = None if search is None else tried(problems, lambda: rate_of(search, path))
     problems += [
         f"{flag} needs --profile: {why}" for flag, why in _OF_A_PROFILE.items()
         if getattr(given, flag[2:].replace("-", "_")) is not None
     ]  # fmt: skip
-    hours = None if given.rates is None else _tried(problems, lambda: read_rates(Path(given.rates)))
+    hours = None
+    if given.rates is not None:
+        hours = tried(problems, lambda: read_rates(Path(given.rates)))
+    elif given.trace is None:
+        problems.append("--rates is missing: give a file of times and requests per second")
     if problems or search is None or rate is None or hours is None:
         raise UsageError(problems)
     return planned_of_search(search, rate, hours, asked)
@@ -131,15 +140,6 @@ def _supported(text: str) -> Objective:
     objective = from_user(text)
     supported([objective])
     return objective
-
-
-def _tried(problems: list[str], make: Callable[[], T]) -> T | None:
-    """What it makes; None if it cannot, and why among the problems."""
-    try:
-        return make()
-    except UsageError as e:
-        problems += e.problems
-        return None
 
 
 def _asked(given: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
@@ -155,7 +155,7 @@ def _asked(given: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m bench plan", description=ABOUT, epilog=EXAMPLES)
-    server = parser.add_mutually_exclusive_group(required=True)
+    server = parser.add_mutually_exclusive_group()
     server.add_argument("--profile", metavar="FILE", help="what `python -m bench fit --out` wrote")
     server.add_argument(
         "--search",
@@ -163,7 +163,7 @@ def _parser() -> Parser:
         help="in place of a profile, a search of a server's rate (python -m bench search): says only how many replicas keep "
         "its objectives, with --rates",
     )
-    traffic = parser.add_mutually_exclusive_group(required=True)
+    traffic = parser.add_mutually_exclusive_group()
     traffic.add_argument(
         "--rates", metavar="FILE", help="a day: CSV rows of a time and requests per second (06:00,12.5)"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 import webbrowser
 from argparse import Namespace
@@ -426,7 +427,8 @@ def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file
             verify=_trusted(ca_file),
         )
     except httpx.HTTPError as e:
-        raise UsageError(f"no console answers at {url.partition('/api')[0]}: {e}") from e
+        why = re.sub(r"^\[Errno -?\d+\] ", "", str(e))
+        raise UsageError(f"no console answers at {url.partition('/api')[0]}: {why}") from e
     if reply.is_error:
         try:
             said = reply.json()["error"]
@@ -444,7 +446,7 @@ def _list(tasks: list[dict[str, Any]], form: str) -> int:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99"):
+    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99 (ms)"):
         table.add_column(
             title, no_wrap=title == "task", overflow="fold", justify="right" if title[0] in "rT" else "left"
         )

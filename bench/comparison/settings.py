@@ -97,7 +97,7 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
     for group, values_of in _GROUPS.items():
         of_runs = [[values_of(run) for run in side.runs] for side in sides]
         for name in dict.fromkeys(name for runs in of_runs for values in runs for name in values):
-            shown = tuple(_joined(values.get(name) for values in runs) for runs in of_runs)
+            shown = tuple(_joined(name, (values.get(name) for values in runs)) for runs in of_runs)
             within = group == WORKLOAD and any(_several(runs, name) for runs in of_runs)
             if len({*shown}) > 1 or within:
                 where = MAY_DIFFER.get(name, group) if group == "settings" else group
@@ -153,12 +153,14 @@ def _several(runs: Sequence[Mapping[str, object]], name: str) -> bool:
     return any(values.get(name) != runs[0].get(name) for values in runs)
 
 
-def _joined(values: Iterable[object]) -> str:
-    return " | ".join(dict.fromkeys(text_of(value) for value in values))
+def _joined(name: str, values: Iterable[object]) -> str:
+    return " | ".join(dict.fromkeys(text_of(name, value) for value in values))
 
 
-def text_of(value: object) -> str:
-    """A value of a setting, for people."""
+def text_of(name: str, value: object) -> str:
+    """A value of the setting of this name, for people."""
+    if name == "server_metrics" and not value:
+        return "auto"  # The list has the pages of `--server-metrics`, or `off`; none for `auto`.
     if value is None:
         return "not set"
     if isinstance(value, list | tuple):
@@ -166,5 +168,5 @@ def text_of(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={text_of(item)}" for key, item in value.items())
+        return ", ".join(f"{key}={text_of(key, item)}" for key, item in value.items())
     return str(value)

@@ -118,10 +118,16 @@ def read_side(name: str, path: Path) -> Side:
     return Side(name, path, tuple(runs))
 
 
+def missing(paths: Iterable[Path]) -> list[str]:
+    """A sentence for each path that does not exist."""
+    advice = "name a run directory, or a directory of run directories"
+    return [f"{path} does not exist: {advice}" for path in paths if not path.exists()]
+
+
 def run_directories(path: Path) -> list[Path]:
     """The path itself where it is a run, else the runs in it. Raises UsageError where there is none."""
-    if not path.exists():
-        raise UsageError(f"{path} does not exist: name a run directory, or a directory of run directories")
+    if problems := missing([path]):
+        raise UsageError(problems)
     if _is_run(path):
         return [path]
     found = sorted(_runs_inside(path)) if path.is_dir() else []

@@ -44,7 +44,9 @@ def option(
     """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
 
     `otherwise`: what holds where the setting is not given, where its default does not say it. `several`: its flag may be
-    repeated, though its value is one.
+    repeated, though its value is one. A default with the metavar `S` is a time, and is shown with its unit.
     """
+    if otherwise is None and metavar == "S" and isinstance(default, float):
+        otherwise = f"{default:g}s"
     extra: JsonDict = {"group": group, "metavar": metavar, "otherwise": otherwise, "several": several}
     return Field(default, description=doc, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)

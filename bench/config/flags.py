@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args
 
 from pydantic import BaseModel
 
@@ -66,6 +66,18 @@ class Option:
     name: str
     metavar: str
     help: str
+
+
+T = TypeVar("T")
+
+
+def tried(problems: list[str], make: Callable[[], T]) -> T | None:
+    """What `make` returns; None if it raises UsageError, whose sentences join the problems that a command tells at once."""
+    try:
+        return make()
+    except UsageError as e:
+        problems += e.problems
+        return None
 
 
 def own_group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:

@@ -70,6 +70,11 @@ def seconds(value: object) -> float:
     return found
 
 
+def as_text(value: object) -> str:
+    """A value as it is written on a command line: a float with up to 15 digits, without a point if it is whole."""
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
 def positive(value: float) -> float:
     """A number above 0. Raises ValueError."""
     if value <= 0:

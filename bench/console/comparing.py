@@ -201,7 +201,9 @@ class Comparer:
         lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in message.splitlines()]
         sentences = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
         names = dict(zip("AB", (group.name for group in groups), strict=False))
-        sentences = re.sub(r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda match: names[match[0]], sentences)
+        sentences = re.sub(
+            r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda match: f"“{names[match[0]]}”", sentences
+        )
         return re.sub(r", say --allow \S+$", ", compare them all the same", sentences)
 
 

@@ -10,7 +10,8 @@ from bench.console.language import tr
 from bench.errors import BenchError, UsageError
 from bench.process.mock_process import Mock, running_mock
 
-DEFAULT_FLAGS = "--ttft 50ms --tpot 10ms"
+DEFAULT_FLAGS = "--ttft lognormal:mean=80ms,cv=0.3 --tpot 10ms"
+"""As in scripts/demo. Equal latencies keep users in step, and a distribution of one value shows a reader nothing."""
 NAME = "mock"
 """The name of the built-in target."""
 

@@ -187,19 +187,25 @@ def check(
 
 
 def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
-    """The first problems of the rows of a small data file; empty if it is large: the task itself then names them."""
-    path = Path(str(settings.get("dataset", "")))
-    if not path.is_file() or path.stat().st_size > _MOST_CHECKED_BYTES:
-        return []
+    """The first problems of the rows of small data files, of classes too. Those of a large file the task itself names."""
     try:
         config = resolve(settings)
-        chat = endpoint_of(config).takes_messages
-        config.data.open(None, seed=config.seed, salt=None, chat=chat, first=0, step=1)
-    except SpecError as e:
-        return [("dataset", problem.replace(f"{path.parent}/", "")) for problem in e.problems[:_ROWS_NAMED]]
     except (UsageError, OSError):
-        pass  # A setting that only the kind of task has an answer to, or a file that is gone.
-    return []
+        return []  # A setting that only the kind of task has an answer to, or a file that is gone.
+    problems: list[tuple[str | None, str]] = []
+    for name, each in [(one.name, one.config) for one in config.classes] or [("", config)]:
+        path = Path(each.dataset or "")
+        try:
+            if path.is_file() and path.stat().st_size <= _MOST_CHECKED_BYTES:
+                chat = endpoint_of(each).takes_messages
+                each.data.open(None, seed=each.seed, salt=None, chat=chat, first=0, step=1)
+        except SpecError as e:
+            for why in (problem.replace(f"{path.parent}/", "") for problem in e.problems[:_ROWS_NAMED]):
+                of_class = tr("class %(name)s: %(setting)s: %(why)s", name=name, setting="dataset", why=why)
+                problems.append(("mix", of_class) if name else ("dataset", why))
+        except (UsageError, OSError):
+            pass  # The file is gone, or needs what only the task may have.
+    return problems
 
 
 def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | None, str]]:

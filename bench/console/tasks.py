@@ -302,7 +302,7 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     if config.get("duration"):
         limit.append(_length(config["duration"]))
     if config.get("requests"):
-        limit.append(f"{config['requests']} requests")
+        limit.append(f"{_count(config['requests'])} requests")
     until = f", {' or '.join(limit)}" if limit else ""
     if isinstance(mix := config.get("mix"), dict) and (traffic := mix_of(mix)) is not None and traffic.rates:
         return f"{traffic.rate:g} requests/s in {len(traffic.classes)} classes{until}"
@@ -311,7 +311,13 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     if config.get("mode") in ("throughput", "trace"):
         return f"{config['mode']}{until}"
     users = config.get("concurrency") or 10
-    return f"{users} user{'' if str(users) == '1' else 's'}{until}"
+    return f"{_count(users)} user{'' if str(users) == '1' else 's'}{until}"
+
+
+def _count(given: object) -> str:
+    """A whole number with its thousands; a text of a form as it is."""
+    text = str(given)
+    return f"{int(text):,}" if text.isdecimal() else text
 
 
 def _length(duration: object) -> str:

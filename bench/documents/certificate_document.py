@@ -161,7 +161,7 @@ def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Tab
         for metric in without_truth
     )
     note = (
-        "Measured less true. Under each error: the true value, from the mock's ledger of what it wrote and when, and the "
+        "Measured less true. With each error: the true value, from the mock's ledger of what it wrote and when, and the "
         "error as a share of it. Stamps: the range that the time stamps allow if several chunks came in one read, so that "
         "only bounds are known. Quantiles of tokens may come from a histogram of ± 0.1%."
     )
@@ -180,7 +180,7 @@ def earlier_errors(metrics: Sequence[KnownErrorRow]) -> Table:
         Row(Cell(TITLES[key], unit=_UNITS[key]), *(_earlier_error(of.get(stat)) for stat in stats))
         for key, of in shown.items()
     )
-    note = "Measured less true, then. Under each error: what this run measured, and the error as a share of it."
+    note = "Measured less true, then. With each error: what this run measured, and the error as a share of it."
     return Table("Errors of an earlier calibration", _columns(stats), rows, ("measured", "of it"), notes=(note,))
 
 

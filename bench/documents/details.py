@@ -295,8 +295,8 @@ def ended_early(summary: RunSummary) -> list[str]:
     why = _ENDED_EARLY.get(summary.run.stop_reason or "")
     if why is None:
         return []
-    planned, sent = summary.counts.planned, summary.counts.sent
-    when = f"after {sent:,} of {planned:,} requests" if planned is not None else f"after {sent:,} requests"
+    planned, begun = summary.counts.planned, summary.counts.sent + summary.counts.failed_unsent
+    when = f"after {begun:,} of {planned:,} requests" if planned is not None else f"after {begun:,} requests"
     return [f"{why} {when}: the numbers are about these."]
 
 

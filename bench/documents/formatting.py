@@ -111,12 +111,13 @@ def objective_value(row: ObjectiveResult) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 45 s, 12.5 min."""
+    """A time for people: 45 s, 12.5 min, 2 h."""
     if seconds < 1:
         return f"{seconds:.2g} s"
     if seconds < 90:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    amount, unit = (seconds / 60, "min") if seconds < 5400 else (seconds / 3600, "h")
+    return f"{f'{amount:.1f}'.removesuffix('.0')} {unit}"
 
 
 def age(value_s: float) -> str:

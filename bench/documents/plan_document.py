@@ -72,7 +72,9 @@ def _banner(content: PlanContent) -> Banner:
     found = f"{content.replicas:,} replica{'' if content.replicas == 1 else 's'}"
     cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"
     if not content.known:
-        return Banner("Not known", f": {found} in the simulation{cost}, but the fit has not seen such a load", "warn")
+        return Banner(
+            "Not known", f": {found} in the simulation{cost}, but the fit does not know this server well enough", "warn"
+        )
     return Banner(
         f"{found} hold the objectives" if content.replicas > 1 else f"{found} holds the objectives", cost, "good"
     )

@@ -124,7 +124,7 @@ def _span(window: SteadyWindow | ServerWindow) -> str:
 
 
 LATENCY_NOTE = (
-    "Small figures under a value are its 95% confidence interval, or “too few” if there are not enough "
+    "With each value: its 95% confidence interval, or “too few” if there are not enough "
     "independent values for one. Requests wait in one queue, so they are not independent: ~ says how many "
     "independent values they are worth "
     "(docs/metrics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
@@ -347,8 +347,8 @@ def _other_tools(summary: RunSummary) -> Iterator[Section]:
         *(Column(title, unit=unit, drop=len(heads) - k if k >= 4 else 0) for k, (title, unit) in enumerate(heads)),
     )
     note = (
-        "The same requests, measured by the definitions of other load testers: the median, and under it average and P99. "
-        "Coloured figures are at least 0.1% away from ours."
+        "The same requests, measured by the definitions of other load testers: the median, with average and P99. "
+        "The page colours figures that are at least 0.1% away from ours."
     )
     table = Table("The same requests by their definitions", columns, cells, below=("average", "P99"), notes=(note,))
     why = tuple(Finding(f"{row.title}: {sentence}") for row in rows for sentence in row.why)

@@ -113,7 +113,7 @@ def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
     )  # fmt: skip
     rows = tuple(_row(sweep, point, shown, place) for point in sweep.points)
     note = (
-        "Latencies in ms. Small figures under a value are its 95% confidence interval: between runs if there are several, "
+        "Latencies in ms. With each value: its 95% confidence interval, between runs if there are several, "
         "else within the run. Latencies and rates are of the steady window of each run. A load whose runs are INVALID or "
         "FAILED is marked, and counts neither for the knee nor for the frontier."
     )

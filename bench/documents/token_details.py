@@ -29,8 +29,9 @@ def tokens(summary: RunSummary) -> list[Fact]:
     for side, found in asdict(row.asked_against_got).items():
         if found.compared:
             text = f"{found.differ:,} of {found.compared:,} requests differ"
+            counted = "Tokens received" if side == "output" else "The server's usage"
             rows.append(
-                Fact(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens requested.")
+                Fact(f"{side.capitalize()} tokens asked", text, f"{counted}, compared with the tokens requested.")
             )
     if (contradicted := row.contradicted).requests:
         text = f"{contradicted.requests:,} of {contradicted.judged:,} requests; the first: {contradicted.first}"

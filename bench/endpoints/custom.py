@@ -130,7 +130,7 @@ class CustomEndpoint(Endpoint):
             ended=find.finish is None or reason is not None,
             end_field=find.names.finish or "finish",
             reason=reason,
-            limited=reason in self._api.limit,
+            limited=find.is_limit(reason),
             wrong=find.wrong(reason),
         )
         return parsed(whole, body, options)

@@ -38,7 +38,7 @@ class Finder:
         end, equals, value = (names.end or "").partition("=")
         self._end = parse_path(end) if names.end else None
         self._end_value = value if equals else None
-        self._good, self.limit = api.good, api.limit
+        self._good, self._limit = api.good, api.limit
 
     @property
     def has_end(self) -> bool:
@@ -61,14 +61,19 @@ class Finder:
         return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
 
     def reason_in(self, document: Event) -> object:
-        """Why it ended; None if it does not say."""
-        return None if self.finish is None else self.finish.first(document)
+        """Why it ended; None if it does not say. Some servers write "" or false until then."""
+        found = None if self.finish is None else self.finish.first(document)
+        return None if found == "" or found is False else found
+
+    def is_limit(self, reason: object) -> bool:
+        """Whether it ended at the limit of tokens."""
+        return reason is not None and _as_written(reason) in self._limit
 
     def wrong(self, reason: object) -> str | None:
         """Why this end is no success."""
-        if reason is None or not self._good or str(reason) in self._good:
+        if reason is None or not self._good or _as_written(reason) in self._good:
             return None
-        return f"the reply ended with {self.names.finish} {str(reason)[:60]!r}"
+        return f"the reply ended with {self.names.finish} {_as_written(reason)[:60]!r}"
 
     def is_end(self, document: Event) -> bool:
         """Whether it is the last event."""
@@ -92,6 +97,11 @@ class Finder:
         if found.get("reasoning_tokens") is not None:
             usage["completion_tokens_details"] = {"reasoning_tokens": found["reasoning_tokens"]}
         return usage
+
+
+def _as_written(value: object) -> str:
+    """A value as a definition names it: words as they are, anything else as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 class CustomReader(EventStream):
@@ -128,8 +138,8 @@ class CustomReader(EventStream):
             self._fail(error)
         reason = find.reason_in(event)
         if reason is not None:
-            self._finished = True
-            self._limited = reason in find.limit
+            self._finished, self._reason = True, reason
+            self._limited = find.is_limit(reason)
             if (wrong := find.wrong(reason)) is not None:
                 self._fail(wrong)
         if find.is_end(event):

@@ -51,8 +51,8 @@ class EventStream(ABC):
 
     __slots__ = (
         "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_limited",
-        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_pieces", "_running", "_stray",
-        "_template", "_timings", "_told", "_unexpected", "_usage",
+        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_pieces", "_reason", "_running",
+        "_stray", "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -81,6 +81,7 @@ class EventStream(ABC):
         self._metrics: object = None  # vLLM's,
         self._nvext: object = None  # and Dynamo's
         self._finished = False  # The reply said why it ended,
+        self._reason: object = None  # which is for people,
         self._limited = False  # that it was the limit of tokens,
         self._done = False  # and that nothing more comes.
         self._error: str | None = None
@@ -278,7 +279,8 @@ class EventStream(ABC):
         if (missing := self._missing(unfinished, output_tokens)) is not None:
             return missing
         if not self._running and not self._calls and self._options.output_tokens_asked != 0:
-            return Problem(Outcome.NO_TOKENS, "the stream ended, and none of its chunks has text")
+            why = "" if self._reason is None else f" (finish reason {str(self._reason)[:60]!r})"
+            return Problem(Outcome.NO_TOKENS, f"the stream ended, and none of its chunks has text{why}")
         return None
 
     def _ended_early(self, end: str, reason: str, output_tokens: int | None) -> Problem | None:
@@ -292,7 +294,10 @@ class EventStream(ABC):
 
 
 def cut_off(unfinished: bytes, without: str) -> Problem:
-    """A stream whose end never came."""
+    """A stream whose end never came. Where many events are one, the server ends none of them."""
+    lines = unfinished.splitlines()
+    if len(lines) > 1 and all(line.startswith(b"{") and line.endswith(b"}") for line in lines if line != DONE):
+        return Problem(Outcome.MALFORMED, "no blank line ends an event: a server must send one after each")
     cut = f" in the middle of an event ({len(unfinished)} bytes of it came)" if unfinished else ""
     return Problem(Outcome.TRUNCATED, f"the stream ended{cut}{without}")
 

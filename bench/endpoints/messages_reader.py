@@ -123,7 +123,7 @@ class MessagesReader(TypedStream):
         reason = delta.get("stop_reason") if isinstance(delta, dict) else None
         if reason is None:
             return
-        self._finished = True
+        self._finished, self._reason = True, reason
         self._limited = is_limit(reason)
         if (wrong := wrong_reason(reason)) is not None:
             self._fail(wrong)

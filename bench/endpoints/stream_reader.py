@@ -129,7 +129,9 @@ class StreamReader(EventStream):
             self._fail(wrong)
         if ended:
             self._finished = True
-            self._limited = self._limited or any(is_limit(choice.get("finish_reason")) for choice in choices_of(event))
+            reasons = [choice.get("finish_reason") for choice in choices_of(event)]
+            self._reason = next(filter(None, reasons), None)
+            self._limited = self._limited or any(map(is_limit, reasons))
             self._places.end(ended)
             self._choices = self._places.count
 

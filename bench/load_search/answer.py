@@ -63,6 +63,8 @@ def known_text(search: Search, found: Conclusion, at: float | None = None) -> st
     if found.below is not None:
         return f"below {load_text(found.below, kind)}{told}"
     if found.change is not None:
+        if not found.change[1]:
+            return "the server differs from visit to visit"
         return f"the server got {_how(*found.change)} while it was measured"
     return f"no conclusion yet{told}"
 
@@ -180,11 +182,15 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
         text, flat = found.flat
         span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
         what = _judged(search, text)
-        lighter = any(result.load < flat.low for result in search.results)
-        untold = " At lower loads too few were sent to tell." if lighter else ""
+        lowest = flat.low <= search.settings.least * (1 + 1e-9)
+        which, untold = "No load", ""
+        if not lowest:
+            lighter = any(result.load < flat.low for result in search.results)
+            few = "At lower loads too few were sent to tell" if lighter else "Lower loads were not tried"
+            which, untold = f"No load from {span}", f" {few}: --max {load_number(flat.low, kind)} searches there."
         return (
-            f"No load held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
-            f"{flat.visits} visits from {span}.{untold}"
+            f"{which} held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
+            f"{flat.visits} visits{f' from {span}' * lowest}.{untold}"
         )
     assert found.below is not None
     (visit, *_) = [result for result, _ in search.judged if result.load == found.below]
@@ -196,7 +202,9 @@ def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
     text, change = found.change
     goal = next(goal for goal in search.settings.goals if goal.text == text)
     pair = apart_in_time(search, goal, change)
-    if pair is None:
+    if pair is None and not change:
+        seen = f"visits broke {text} at lower loads than others that kept it"
+    elif pair is None:
         seen = f"later visits broke {text} at {'lower' if change < 0 else 'higher'} loads than earlier ones"
     else:
         first, last = pair
@@ -204,6 +212,8 @@ def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
         kind = search.settings.load_kind
         at = " and ".join(dict.fromkeys(load_text(result.load, kind) for result in pair))
         seen = f"at {at}, {text}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
+    if not change:
+        return f"No capacity is named: {seen}. The server differs from visit to visit."
     how = _how(text, change)
     return f"No capacity is named: {seen}. The server got {how} while it was measured, or differs from visit to visit."
 

@@ -37,7 +37,7 @@ class Conclusion:
 
     `known`: the capacity with its interval (UP_TO). `at_least`: the highest load of a visit that held. `below`: the lowest
     load of a visit that broke. `flat`: the share that is broken at any load, with its objective. `change`: ln of how far the
-    capacity moved over the search, with its objective.
+    capacity moved over the search, with its objective; 0 if it went to and fro.
     """
 
     kind: Kind
@@ -75,6 +75,8 @@ def conclude(search: Search) -> Conclusion:
         return Conclusion(Kind.AT_LEAST, at_least=held)  # Some visits may have broken: the edge is not below this load.
     known = search.known() if search.bracketed else None
     if known is not None and known.estimate < known.top:
+        if search.estimates.contradicted is not None:
+            return Conclusion(Kind.CHANGED, change=(search.estimates.contradicted, 0.0))
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)
@@ -93,16 +95,22 @@ def holds(search: Search, found: Conclusion, load: float) -> bool:
 def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Result] | None:
     """The two visits of about one load, furthest apart in time, that show a change of a goal; None if no two visits do.
 
-    Below 0 the edge fell, so that the later visit broke more.
+    Below 0 the edge fell, so that the later visit broke more. At 0 the visits contradict each other, and these two do most.
     """
     tried = [(r, b) for r in search.results if evidence.counts(r) and (b := _badness(goal, r)) is not None]
     pairs = [
-        (a, b)
+        (a, b, after - before)
         for i, (a, before) in enumerate(tried)
         for b, after in tried[i + 1 :]
-        if abs(math.log(a.load / b.load)) <= math.log(SAME_LOAD) and (after - before) * change < 0
+        if abs(math.log(a.load / b.load)) <= math.log(SAME_LOAD)
     ]
-    return max(pairs, key=lambda pair: pair[1].n - pair[0].n, default=None)
+    if change:
+        shown = [pair for pair in pairs if pair[2] * change < 0]
+        found = max(shown, key=lambda pair: pair[1].n - pair[0].n, default=None)
+    else:
+        shown = [pair for pair in pairs if pair[2] and pair[2] * (pair[1].load - pair[0].load) <= 0]
+        found = max(shown, key=lambda pair: abs(pair[2]), default=None)
+    return None if found is None else found[:2]
 
 
 def _badness(goal: Goal, result: Result) -> float | None:

@@ -27,7 +27,7 @@ from bench.statistics.capacity import (
     of_means,
     of_shares,
 )
-from bench.statistics.capacity_fit import Fit, check, drift, drift_of_means
+from bench.statistics.capacity_fit import Fit, check, contradicts, drift, drift_of_means
 from bench.statistics.keeps_up import posterior as keeps_up_posterior
 
 _SETTLED_LIVES = 2.0
@@ -98,6 +98,15 @@ class Estimates:
                 d = self._dispersion(goal)
                 moved[goal.text] = drift(_as_sent(goal, tried), goal.allowed, d, capacities, self._edge(goal))
         return {text: change for text, change in moved.items() if change is not None}
+
+    @cached_property
+    def contradicted(self) -> str | None:
+        """An objective whose visits contradict each other, so that no steady server explains them."""
+        tried, _ = self._tried()
+        for goal in self.goals:
+            if goal.allowed is not None and contradicts(_as_sent(goal, tried), goal.allowed, self._dispersion(goal)):
+                return goal.text
+        return None
 
     def _tried(self) -> tuple[list[Result], Floats]:
         """All that is evidence, scouts too, in the order of time, and where the edge may be."""

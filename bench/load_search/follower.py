@@ -63,11 +63,11 @@ def _known(search: Search, at: float) -> str:
 def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
     """What is shown while a visit goes on."""
     if numbers.warming_up:
-        stage = f"settling, {numbers.elapsed_s:.0f} of {now.settle_s:.0f} s"
+        stage = f"settling, {duration(min(numbers.elapsed_s, now.settle_s))} of {duration(now.settle_s)}"
     elif not numbers.all_sent and numbers.run_s < now.measure_s:
-        stage = f"measuring, {numbers.run_s:.0f} of {now.measure_s:.0f} s"
+        stage = f"measuring, {duration(numbers.run_s)} of {duration(now.measure_s)}"
     else:
-        stage = f"waiting for {numbers.in_flight:,} in flight"
+        stage = f"waiting for {numbers.in_flight:,} in flight" if numbers.in_flight else "ending"
     told = [f"in flight {numbers.in_flight:,}"]
     if numbers.failed:
         told.append(f"failed {numbers.failed:,}")

@@ -10,6 +10,7 @@ from typing import Any
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.documents import sweep_words
+from bench.documents.formatting import duration
 from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_sweep.points import run_of
@@ -226,8 +227,7 @@ class _Plan:
             each_s = self.first.lasts_s + self.first.warmup_s
         else:
             return ""
-        left_s = left * each_s
-        return f"; about {left_s:.0f} s left" if left_s < 100 else f"; about {left_s / 60:.0f} min left"
+        return f"; about {duration(left * each_s)} left"
 
 
 def _p90_s(summary: RunSummary) -> float | None:

@@ -1,4 +1,4 @@
-"""Columns as arrays of numpy, which comes with this module: import it where a number is computed, never before the load.
+"""Columns as arrays of numpy.
 
 A view of a column must not outlive the computation: while there is one, nothing can be added to the column.
 """

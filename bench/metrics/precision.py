@@ -8,7 +8,7 @@ A run that stops when an interval happens to be narrow stops too early. So the i
 after a tenth of the longest time that the run may take, at most a minute; then after a third of that, or a tenth of the time
 so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/dev/simulations.md).
 
-numpy is imported where an interval is computed, in a process of its own: never before or beside the load.
+Intervals are computed in a process of their own, never beside the load.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Latencies are those of requests sent inside the scope. Rates count what arrived inside it, of successful requests only:
 output tokens by the arrival of their chunk, input tokens by the first token of the reply, requests by their end. Intervals
-come from sureness.py, which needs numpy, so it is imported only when a scope computes.
+come from sureness.py.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Requests that are sent one after the other meet the same queue, so an interval rests on n / D values and not on n
 (docs/dev/simulations.md, `bench/statistics/`). Where they are too few for one, a result says how long a run would have to be.
-
-numpy comes with this module: import it inside the function that computes, never before the load.
 """
 
 from __future__ import annotations

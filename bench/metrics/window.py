@@ -6,7 +6,7 @@ inside.
 
 MSER-5, and the test whether the halves of the window differ, use the series that can show a change. In an open loop, output
 follows arrivals whatever the server does, so they use TPOT and TTFT per second; in a closed loop TPOT and output tokens
-(`bench/statistics/steady_state.py`, which needs numpy, so it is imported only to compute).
+(`bench/statistics/steady_state.py`).
 """
 
 from __future__ import annotations

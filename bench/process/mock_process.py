@@ -72,7 +72,12 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
             command += ["--tokenizer", tokenizer]
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [*command, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
+                [*command, *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,  # Ctrl-C reaches us alone: what it served is asked for afterwards.
             )
         mock = Mock(_addresses(process, log, words), ledger, process)
         try:

@@ -5,6 +5,9 @@ The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM
 is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the third of a run,
 raises KeyboardInterrupt.
 
+Before and after, SIGTERM ends a command as Ctrl-C does (`end_as_ctrl_c`): a process that it killed outright would leave
+its folders behind, and say nothing.
+
 The handlers are those of `signal.signal`, which Python also calls while its main thread is blocked in a system call. The
 handlers of an event loop wait until the loop runs.
 """
@@ -20,6 +23,12 @@ from typing import Any, NoReturn
 
 ABANDONED_AFTER_S = 10.0
 """Cutting 10,000 streams and writing their records takes a few seconds on a busy machine."""
+
+
+def end_as_ctrl_c() -> None:
+    """Have SIGTERM raise KeyboardInterrupt in this process, unless somebody else has said what it does."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _raise)
 
 
 class StopSignals:
@@ -39,19 +48,19 @@ class StopSignals:
         self._alarm_before: tuple[Any, tuple[float, float]] | None = None
         """The handler and the timer of SIGALRM that are given back."""
         signal.signal(signal.SIGINT, self._on_interrupt)
-        signal.signal(signal.SIGTERM, self._on_terminate)
+        self._terminate_before = signal.signal(signal.SIGTERM, self._on_terminate)
 
     def report(self) -> None:
-        """The load has ended, and its report is made next. SIGTERM ends the process again."""
+        """The load has ended, and its report is made next. SIGTERM does what it did before the load."""
         self._disarm()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, self._terminate_before)
         self._interrupts_of_report = 0
 
     def release(self) -> None:
         """The run is over."""
         self._disarm()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, self._terminate_before)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
@@ -74,7 +83,7 @@ class StopSignals:
     def _arm(self) -> None:
         # Windows has no such timer: a third Ctrl-C does it there.
         if sys.platform != "win32" and self._alarm_before is None:
-            handler = signal.signal(signal.SIGALRM, _abandon)
+            handler = signal.signal(signal.SIGALRM, _raise)
             self._alarm_before = handler, signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S)
 
     def _disarm(self) -> None:
@@ -86,5 +95,5 @@ class StopSignals:
             self._alarm_before = None
 
 
-def _abandon(number: int, frame: FrameType | None) -> NoReturn:
+def _raise(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

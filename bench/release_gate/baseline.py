@@ -156,7 +156,7 @@ def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> N
     if not differing:
         return
     said = ", ".join(
-        f"{name} ({text_of(before.get(name))} there, {text_of(ours.get(name))} here)" for name in differing
+        f"{name} ({text_of(name, before.get(name))} there, {text_of(name, ours.get(name))} here)" for name in differing
     )
     raise UsageError(
         f"--baseline {path} is of another workload: {said}. Send the load of the baseline, or begin another baseline "

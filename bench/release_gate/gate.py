@@ -226,5 +226,7 @@ def _changes(baseline: Baseline, run: MeasuredRun) -> list[str]:
     differing = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]
     if not differing:
         return []
-    said = ", ".join(f"{name} ({text_of(there.get(name))} there, {text_of(here.get(name))} here)" for name in differing)
+    said = ", ".join(
+        f"{name} ({text_of(name, there.get(name))} there, {text_of(name, here.get(name))} here)" for name in differing
+    )
     return [f"the baseline was made elsewhere: {said}; what changed may be the machine"]

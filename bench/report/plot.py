@@ -178,7 +178,7 @@ def _runs(chart: Chart, line: Line, axis: _Axis) -> list[tuple[str, int]]:
     """The path of each run of values without a gap, and where it begins."""
     half = chart.step / 2 if line.style in ("steps", "area") else 0
     runs: list[tuple[list[str], int]] = []
-    at_x = at_y = 0
+    at_x = at_y = level = 0
     joined = False
     for at, value in zip(chart.x, line.values, strict=True):
         if value is None:
@@ -187,12 +187,16 @@ def _runs(chart: Chart, line: Line, axis: _Axis) -> list[tuple[str, int]]:
         left, right, y = _x(chart, at - half), _x(chart, at + half), axis.y(value)
         if not joined:
             runs.append(([f"M{left} {y}"], left))
-        elif half:
-            runs[-1][0].append(f"v{y - at_y}" if y != at_y else "")
-        else:
+            level = left
+        elif not half:
             runs[-1][0].append(f"l{left - at_x}{'' if y < at_y else ' '}{y - at_y}")
+        elif y != at_y:
+            runs[-1][0].append(f"v{y - at_y}")
+            level = at_x
+        else:
+            runs[-1][0].pop()  # One line for all steps of one level: many charts are at zero for long.
         if half:
-            runs[-1][0].append(f"h{right - left if not joined else right - at_x}")
+            runs[-1][0].append(f"h{right - level}")
         at_x, at_y, joined = right, y, True
     # A run of one point is a line of no length: its round cap makes it a dot.
     return [("".join(parts) + ("h0" if len(parts) == 1 else ""), left) for parts, left in runs]

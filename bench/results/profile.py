@@ -228,6 +228,8 @@ class ReplayedNumber(Result, frozen=True, kw_only=True):
     replayed: Number
     off: Number | None
     """The difference as a share of the measured value; null if that is 0."""
+    apart: bool | None = None
+    """Whether the 95% intervals of both lie apart. Left out if one of them has none, and by older versions."""
 
 
 class ReplayedCurve(Result, frozen=True, kw_only=True):

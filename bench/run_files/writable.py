@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import UsageError
@@ -63,6 +65,19 @@ def make_directory(flag: str, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise UsageError(_sentence(flag, path, str(e.strerror), "directory")) from e
+
+
+@contextmanager
+def not_removed(path: Path) -> Iterator[None]:
+    """Raises UsageError in place of the errors that follow if somebody removes the directory meanwhile."""
+    try:
+        yield
+    except (OSError, UsageError) as e:
+        if path.exists():
+            raise
+        raise UsageError(
+            f"{path} was removed while results were written to it: they are lost. Measure again, and leave it until the end"
+        ) from e
 
 
 def write_file(flag: str, path: Path, content: bytes) -> None:

@@ -23,7 +23,7 @@ from bench.manifest import read
 from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
 from bench.run_files.run_directory import MANIFEST, RunDirectory, series_held
-from bench.run_files.writable import make_directory, refuse_directory
+from bench.run_files.writable import make_directory, not_removed, refuse_directory
 
 
 class Time(Protocol):
@@ -84,7 +84,7 @@ class RunSeries:
     def held(self) -> Iterator[None]:
         """Make the directory, and keep it locked meanwhile, between the runs too. Raises UsageError if it cannot be made."""
         make_directory("--out", self.path)
-        with series_held(self.path):
+        with not_removed(self.path), series_held(self.path):
             yield
 
     def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:

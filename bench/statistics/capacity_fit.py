@@ -1,6 +1,6 @@
 """Whether visits agree with one edge: the curve of `capacity.py`, which rises with the load and stays where it is.
 
-Three ways in which they may not, each measured as a deviance (twice a log-likelihood ratio, over D), so that chance alone
+Four ways in which they may not, each measured as a deviance (twice a log-likelihood ratio, over D), so that chance alone
 gives about 1 a degree of freedom:
 
 - **flat**: the share of violations is above what is allowed, and is the same at loads that lie far apart. Overloaded visits
@@ -8,6 +8,7 @@ gives about 1 a degree of freedom:
 - **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
   It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
   at the same or a higher load.
+- **contradiction**: visits contradict every steady server, and no drift explains them: a restart, a neighbour, two states.
 - **spread**: visits scatter around the best curve more than D explains.
 """
 
@@ -43,6 +44,8 @@ DRIFTS = 20.0
 CONTRADICTS = 20.0
 """Visits contradict every steady share that rises with the load if their deviance from the closest one is this large. Chance
 near an edge reaches 13: one visit sees a long queue, and the next none."""
+_UNSTEADY = 15.0
+"""Beyond one for each degree of freedom: of steady servers the largest of 100 searches was 7.4."""
 _RISES = 4.0
 _FLAT_OVER = 2.0
 _UNEVEN = 2.0
@@ -136,10 +139,30 @@ def _below(visit: Share, p: float) -> float:
 def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:
     """The ln of how far the edge moved from the first visit to the last, below 0 if it fell; None if it is not shown to."""
     own = [_in_units_of(d, visit) for visit in visits if visit.requests]
-    levels = rising([visit.load for visit in own], [v.violations / v.requests for v in own], [v.requests for v in own])
-    if sum(_deviance(visit, level) for visit, level in zip(own, levels, strict=True)) / d < CONTRADICTS:
+    if _from_steady(own)[0] / d < CONTRADICTS:
         return None
     return _moved(own, lambda moved: float(log_likelihood(moved, allowed, capacities, edge, _BROKEN).max()) / d)
+
+
+def contradicts(visits: Sequence[Share], allowed: float, d: float) -> bool:
+    """Whether visits contradict every steady server by more than the chance of so many visits, where it matters: between the
+    lowest load that broke and the highest that held. How much more an overloaded server breaks depends on how long it is."""
+    own = [_in_units_of(d, visit) for visit in visits if visit.requests]
+    broke = [visit.violations > allowed * visit.requests for visit in own]
+    lowest = min((visit.load for visit, broken in zip(own, broke, strict=True) if broken), default=math.inf)
+    highest = max((visit.load for visit, broken in zip(own, broke, strict=True) if not broken), default=0.0)
+    deviance, degrees = _from_steady([visit for visit in own if lowest <= visit.load <= highest])
+    return deviance / d > degrees + _UNSTEADY
+
+
+def _from_steady(visits: Sequence[Share]) -> tuple[float, int]:
+    """The deviance of visits from the closest share that rises with the load, and its degrees of freedom: the visits that
+    share a level with others. Visits of which none broke anything cannot scatter."""
+    shares = [visit.violations / visit.requests for visit in visits]
+    levels = rising([visit.load for visit in visits], shares, [visit.requests for visit in visits])
+    deviance = sum(_deviance(visit, level) for visit, level in zip(visits, levels, strict=True))
+    scattering = [level for level in levels if level > 0]
+    return deviance, len(scattering) - len({*scattering})
 
 
 def drift_of_means(visits: Sequence[Mean], capacities: Floats) -> float | None:

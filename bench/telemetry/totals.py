@@ -155,8 +155,8 @@ class Totals:
     def _count(self, attributes: Attributes, records: Sequence[RequestRecord]) -> None:
         for record in records:
             self._increase("trueload.requests.ended", (*attributes, ("trueload.outcome", str(record.outcome))))
-            if record.outcome not in NO_FAILURE:
-                self._increase("trueload.requests.failed", (*attributes, ("error.type", str(error_type(record)))))
+            if record.outcome not in NO_FAILURE and (error := error_type(record)) is not None:
+                self._increase("trueload.requests.failed", (*attributes, ("error.type", error)))
             if record.outcome is not Outcome.OK or not self._subject.generates:
                 continue
             for name, tokens in (

@@ -52,6 +52,10 @@ the request, which is not sent again."""
 DEFECT = "a defect of the load tester: this reply could not be read"
 
 
+_STARTS_OF_EVENTS = (b"d", b"e", b"i", b"r", b":", b"\xef")
+"""First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment, a byte order mark); no JSON begins so."""
+
+
 class Undecodable(Exception):
     """The body cannot be read as HTTP says it is encoded."""
 
@@ -89,6 +93,8 @@ class Exchange:
         """Who answered, as the head of the response says."""
         self.bytes_received = 0
         self._sized = self._refused = False
+        self._may_be_events = False
+        """A stream was asked for, and the head announces JSON: the first byte of the body decides."""
         self._digested_bytes = 0
         self._parser: Parser | None = None
         self._reader: EventReader | None = None
@@ -117,15 +123,18 @@ class Exchange:
         self.location = location
         self.replica = replica
         content_encoding = content_encoding.strip().lower()
-        framing = self._endpoint.framing
-        streams = framing != "sse" or "json" not in content_type.lower()
-        if self.request.stream and 200 <= status < 300 and streams:
-            self._parser = PARSERS[framing]()
-            self._reader = self._endpoint.event_reader(self._read_options())
+        if self.request.stream and 200 <= status < 300:
+            self._may_be_events = self._endpoint.framing == "sse" and "json" in content_type.lower()
+            if not self._may_be_events:
+                self._read_as_stream()
         if content_encoding in PACKED:
             self._unpacker = Unpacker(content_encoding)
         elif content_encoding not in ("", "identity"):
             raise Undecodable(f"the server encoded its reply as {content_encoding!r}, which was not asked for")
+
+    def _read_as_stream(self) -> None:
+        self._parser = PARSERS[self._endpoint.framing]()
+        self._reader = self._endpoint.event_reader(self._read_options())
 
     def messages(self) -> None:
         """The reply is a sequence of messages over a WebSocket: each piece is one of them, an event."""
@@ -215,6 +224,10 @@ class Exchange:
             raise broken
 
     def _cut(self, pieces: list[_Piece]) -> None:
+        if self._may_be_events and (start := next((piece.lstrip() for piece, _, _ in pieces if piece.strip()), b"")):
+            self._may_be_events = False
+            if start.startswith(_STARTS_OF_EVENTS):
+                self._read_as_stream()
         if self._parser is None or self._reader is None:
             most = MAX_ERROR_BYTES if self._refuses else MOST_INFLATED
             for piece, _, _ in pieces:
@@ -441,7 +454,7 @@ class Exchange:
         return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
 
     def _http_error(self) -> str:
-        if self.status is not None and 300 <= self.status < 400:
+        if self.status is not None and 300 <= self.status < 400 and self.location is not None:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
         message = self._endpoint.error_message(body) if body else "no message"

@@ -11,6 +11,7 @@ import msgspec
 
 from bench.answers.compared import ThreePhases, compare
 from bench.answers.probe_set import KeptAnswer, KeptAnswers, read_answers, read_probes
+from bench.documents.formatting import duration
 from bench.documents.tune_document import value_of
 from bench.errors import Exit, UsageError
 from bench.observer import Observer
@@ -81,9 +82,9 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
 
     least_s = 2 * len(spec.arms) * (settings_of(spec).turn_s - START_S)
     if not before and least_s > spec.budget_s:
-        minutes = f"{least_s / 60:.1f} min, without starts"
         series.say(
-            f"the budget is short: two rounds of {len(spec.arms)} arms take {minutes}, and every answer needs two"
+            f"the budget is short: two rounds of {len(spec.arms)} arms take {duration(least_s)}, without starts, and every "
+            "answer needs two"
         )
     with series.held():
         try:
@@ -126,9 +127,7 @@ def _before(spec: Spec, turns: Sequence[TuneTurn], step: Step) -> str:
     race = race_of(spec, turns)
     done = sum(turn.round == step.round for turn in turns)
     where = f"{'finalists, ' if step.final else ''}round {step.round}, {done + 1} of {len(race.left)}"
-    left_s = race.time_left_s()
-    left = f"; at most about {f'{left_s / 60:.0f} min' if left_s >= 120 else f'{left_s:.0f} s'} left"
-    return _short(f"{where}{left}: {spec.arms[step.arm].name}")
+    return _short(f"{where}; at most about {duration(race.time_left_s())} left: {spec.arms[step.arm].name}")
 
 
 def _after(spec: Spec, turns: Sequence[TuneTurn], turn: TuneTurn) -> list[str]:

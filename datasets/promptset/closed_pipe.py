@@ -1,4 +1,5 @@
-"""A command whose reader has gone (`| head`) goes on quietly, and ends with its own exit status."""
+"""A command whose reader has gone (`| head`), or whose log finds the disk full, goes on quietly, and ends with its own exit
+status."""
 
 from __future__ import annotations
 
@@ -13,32 +14,40 @@ if TYPE_CHECKING:
 
 
 class _Unread(io.FileIO):
-    """A file descriptor that nobody may read any more: what is written then goes nowhere."""
+    """A file descriptor that nobody may read any more: what is written then goes nowhere. `losable`: nor is any other failure
+    (a full disk) worth an exit status."""
+
+    losable = False
 
     def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as e:
+            if not isinstance(e, BrokenPipeError) and not self.losable:
+                raise
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             return super().write(data)
 
 
-def survive() -> None:
-    """Let stdout and stderr of this process outlive their readers."""
-    sys.stdout = _surviving(sys.stdout)
-    sys.stderr = _surviving(sys.stderr)
+def survive(*, results: bool = True) -> None:
+    """Let stdout and stderr of this process outlive their readers, and stderr a full disk. `results`: stdout has what a
+    user asked for, so that a full disk is an error there."""
+    sys.stdout = _surviving(sys.stdout, losable=not results)
+    sys.stderr = _surviving(sys.stderr, losable=True)
 
 
-def _surviving(stream: TextIO | None) -> TextIO:
+def _surviving(stream: TextIO | None, *, losable: bool) -> TextIO:
     if stream is None:  # It was closed before the program began.
         return Path(os.devnull).open("w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):  # A test's own.
         return stream
     stream.flush()
+    raw = _Unread(stream.fileno(), "wb", closefd=False)
+    raw.losable = losable
     return io.TextIOWrapper(
-        io.BufferedWriter(_Unread(stream.fileno(), "wb", closefd=False)),
+        io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

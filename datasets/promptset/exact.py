@@ -31,6 +31,8 @@ _STEADY = 3
 """After so many attempts the last pieces are also replaced by others."""
 _TRIED_SUMS = 24
 """Texts of plain words that are counted in place before others are not: one of each length up to this."""
+_BEHIND = 64
+"""Characters behind the user's text that may join its last piece."""
 _TRIED_OPENERS = 200
 _ASKED_OPENERS = 30
 
@@ -148,7 +150,15 @@ def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None
         return None
     # The longest stands nowhere but where the template puts it.
     first, text, last = tokenizer.render_chat(_turn(head, texts[-1]), tools).partition(texts[-1])
-    return (first, last) if text else None
+    return (first, last) if text and _may_all_end(tokenizer, bank, last[:_BEHIND]) else None
+
+
+def _may_all_end(tokenizer: Tokenizer, bank: WordBank, behind: str) -> bool:
+    """Whether a text has as many tokens whichever piece stands last, before what the template writes: letters right behind
+    the text are tokenized with its last word, and may join some words and not others."""
+    first = bank.openers[0].removeprefix(" ")
+    pieces = (*bank.words, *bank.openers, *([] if bank.stop is None else [bank.stop]))
+    return len(set(tokenizer.count_plain([f"{first}{piece}{behind}" for piece in pieces]))) == 1
 
 
 def _always(text: str) -> bool:

@@ -147,7 +147,12 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
     spaced = additive(tokenizer, list(dict.fromkeys(f" {text.strip()}" for text in texts)))
     pieces = spaced if len(spaced) >= _LEAST_WORDS else additive(tokenizer, list(dict.fromkeys(texts)))
     openers = bare(tokenizer, pieces)
-    if len(pieces) < _LEAST_TOKENS or not openers:
+    if len(pieces) >= _LEAST_TOKENS and not openers:
+        raise SpecError(
+            f"{tokenizer.name}: {len(pieces)} tokens add exactly one token to a text, but none of them is one token at its "
+            "beginning, so no prompt of an exact length can be made: is it the tokenizer of the model?"
+        )
+    if len(pieces) < _LEAST_TOKENS:
         raise SpecError(
             f"{tokenizer.name}: {len(pieces)} of the {len(texts)} tokens tried add exactly one token to a text, and "
             f"prompts of an exact length need {_LEAST_TOKENS}: is it the tokenizer of the model?"

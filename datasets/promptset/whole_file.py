@@ -14,6 +14,8 @@ _OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 """Pipes that the shell has opened, with a writer at their other end."""
 
 
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
+
 DATA_FOLDER = "TRUELOAD_DATA_FOLDER"
 """An environment variable. If it is set, data may name files of this folder alone. A console sets it for its tasks, whose
 data anyone with its token may have written."""
@@ -53,7 +55,7 @@ def read_named(name: str) -> bytes:
 def read_text(path: Path) -> str:
     """All of it, as UTF-8 with or without a byte order mark, with line feeds at the ends of lines. Raises OSError."""
     content = read_bytes(path)
-    refuse_utf16(content, path)
+    refuse_encoded(content, path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
@@ -91,10 +93,14 @@ def yaml_problem(error: Exception) -> str:
     return f"{place}: not YAML: {said}{hint}"
 
 
-def refuse_utf16(begin: bytes, path: Path) -> None:
-    """Raises UnreadableFile for what begins with the byte order mark of UTF-16, as PowerShell and Excel write files."""
+def refuse_encoded(begin: bytes, path: Path) -> None:
+    """Raises UnreadableFile for what begins (4 bytes are enough) with the byte order mark of UTF-16, as PowerShell and Excel
+    write files, or is compressed."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableFile(errno.EILSEQ, "it is UTF-16: save it as UTF-8", path)
+    for magic, name in _COMPRESSED.items():
+        if begin.startswith(magic):
+            raise UnreadableFile(errno.EILSEQ, f"it is compressed with {name}: unpack it", path)
 
 
 def ensure_plain(path: Path) -> None:

@@ -199,7 +199,7 @@ class ReplyFrames:
         return Event(b"", "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The body of a reply that is not streamed."""
+        """The body of a reply that is not streamed. Dialects whose `parse` always asks for a stream have none."""
         raise AssertionError(f"{type(self).__name__} has no whole reply")
 
     def failure_body(self) -> bytes:

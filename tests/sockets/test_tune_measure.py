@@ -87,9 +87,9 @@ def test_arms_of_one_speed_are_not_told_apart_from_the_best(tmp_path: Path) -> N
     ("budget", "first"),
     [
         # Two rounds of two arms are four visits of 10 s and as many warm-ups of 3 s.
-        ("51s", "the budget is short: two rounds of 2 arms take 0.9 min, without starts, and every answer needs two"),
+        ("51s", "the budget is short: two rounds of 2 arms take 52 s, without starts, and every answer needs two"),
         # A start takes 15 s at first.
-        ("52s", "round 1, 1 of 2; at most about 112 s left: seqs=64"),
+        ("52s", "round 1, 1 of 2; at most about 1.9 min left: seqs=64"),
         ("120s", "round 1, 1 of 2; at most about 2 min left: seqs=64"),
     ],
 )

@@ -328,8 +328,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
     "bench.capacity_plan": frozenset(
-        {"bench.errors", "bench.metrics.objectives", "bench.modes", "bench.rng", "bench.schedule", "promptset.distributions",
-         "promptset.errors", "promptset.loaders", "promptset.samples", "promptset.whole_file"}
+        {"bench.errors", "bench.fit.replayed", "bench.metrics.objectives", "bench.modes", "bench.rng", "bench.schedule",
+         "promptset.distributions", "promptset.errors", "promptset.loaders", "promptset.samples", "promptset.whole_file"}
     ),
     # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
     "bench.series": frozenset(),
@@ -438,10 +438,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "manifest", "observer", "run_facts", "telemetry"}),
-    frozenset(
-        {"capacity_plan", "companions", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}
-    ),
-    frozenset({"supply"}),
+    frozenset({"companions", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
+    frozenset({"capacity_plan", "supply"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),

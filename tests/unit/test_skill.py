@@ -52,3 +52,8 @@ def test_its_commands_are_accepted_as_they_stand() -> None:
         for objective in given.get("slo") or ():
             objectives.parse_one(objective)
     assert {"run", "search", "sweep", "compare", "gate"} <= seen
+
+
+def test_flags_outside_of_commands_are_flags_of_a_run() -> None:
+    alone = re.sub(r"`trueload [^`]+`", "", BODY)
+    assert {*re.findall(r"--[a-z][a-z-]+", alone)} - {*parsers()["run"]._option_string_actions} == set()

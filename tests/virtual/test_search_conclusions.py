@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from bench.load_search.conclusion import Kind
+from bench.load_search.conclusion import Kind, conclude
 from tests.support import search_cells as cells
+from tests.support.search_shapes import SHAPES, searched
 
 QUARTER_OF_AN_HOUR = [cell for cell in cells.CELLS if cell.budget_s == 900]
 FIVE_MINUTES = [cell for cell in cells.CELLS if cell.budget_s == 300]
@@ -50,3 +51,12 @@ def test_a_server_with_a_hard_edge_did_not_change_and_is_given_its_edge(name: st
         assert found.known.estimate == pytest.approx(cells.HARD_EDGE, rel=0.06)
         assert found.known.held is None or found.known.held[0] <= cells.HARD_EDGE
         assert found.known.failed is None or found.known.failed[0] > cells.HARD_EDGE
+
+
+def test_a_restart_in_the_middle_leaves_no_capacity_and_none_leaves_it() -> None:
+    seeds = (1, 3, 5, 7)
+    restarted = [conclude(searched(SHAPES["restarts after 400 s, for 30 s"], seed, 60.0)).kind for seed in seeds]
+    assert restarted.count(Kind.CHANGED) >= 3, restarted
+    for found in (conclude(searched(SHAPES["an edge at 20/s"], seed, 60.0)) for seed in seeds):
+        assert found.known is not None
+        assert found.known.low <= 20 <= found.known.high

@@ -26,7 +26,7 @@ class Data(BaseModel):
         None,
         "inputs in each request: texts of --endpoint embeddings, documents of rerank; each has --input-tokens",
         metavar="DIST",
-        otherwise=", ".join(f"{n} {what}" for what, n in DEFAULT_BATCH_INPUTS.items()),
+        otherwise=", ".join(f"{n} {what if n != '1' else what[:-1]}" for what, n in DEFAULT_BATCH_INPUTS.items()),
     )
     output_tokens: Tokens | None = option(
         None,

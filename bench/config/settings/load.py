@@ -92,7 +92,7 @@ class Load(BaseModel):
         None,
         "stop sending after this time",
         metavar="S",
-        otherwise=f"{DEFAULT_DURATION_S:g} in modes concurrency and rate if no length is given",
+        otherwise=f"{DEFAULT_DURATION_S:g}s in modes concurrency and rate if no length is given",
     )
     until: Annotated[Many, AfterValidator(values.precision_goals)] = option(
         (),

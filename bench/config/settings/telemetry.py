@@ -38,7 +38,7 @@ class TelemetryOfRun(BaseModel):
     metrics_linger: Annotated[float, BeforeValidator(values.seconds)] = option(
         15.0,
         "with --metrics-port: how long the page waits after the load to be read once more; 0 ends it at once",
-        metavar="TIME",
+        metavar="S",
     )
 
     @property

@@ -213,7 +213,8 @@ const VALUES = {
 
   function draw() {
     drawing = false;
-    if (!LIVE.steps.length || document.hidden) return;
+    // The report has taken the charts' place where the load has ended.
+    if (!LIVE.steps.length || document.hidden || !live.isConnected) return;
     share();
     for (const chart of TIME_CHARTS) drawOverTime(chart);
     const typing = byId("period").contains(document.activeElement) && document.activeElement.matches("input[type=number]");

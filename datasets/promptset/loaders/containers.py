@@ -19,7 +19,7 @@ import orjson
 
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
-from promptset.whole_file import ensure_plain, refuse_utf16
+from promptset.whole_file import ensure_plain, refuse_encoded
 
 _BOM = b"\xef\xbb\xbf"
 _SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
@@ -57,7 +57,7 @@ def open_container(path: Path) -> Container:
     try:
         ensure_plain(path)
         with path.open("rb") as file:
-            refuse_utf16(file.read(2), path)  # Some files open and cannot be read (/proc/self/mem).
+            refuse_encoded(file.read(4), path)  # Some files open and cannot be read (/proc/self/mem).
     except OSError as e:
         raise SpecError(f"the data set {path} cannot be read: {e.strerror}") from e
     return CONTAINERS.get(path.suffix.lower(), _json)(path)

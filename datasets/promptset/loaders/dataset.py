@@ -21,7 +21,7 @@ from promptset.loaders.recordings import format_of
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
 from promptset.media import has_media, without_media
 from promptset.outline import Outline, PromptMaker
-from promptset.samples import Sample
+from promptset.samples import MOST_TOKENS, Sample
 from promptset.sharing import Path as SharedPath
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
@@ -225,10 +225,11 @@ class DataSet(Sequence[Sample]):
             where = f"the endpoint {parsed.own['endpoint']}" if "endpoint" in parsed.own else "an endpoint of prompts"
             raise SpecError(f"messages cannot be sent to {where}: give a prompt")
         if parsed.outline is not None:
-            maker = self._makes()
-            if parsed.outline.input_tokens < maker.least:
-                asked = parsed.outline.input_tokens
+            maker, asked = self._makes(), parsed.outline.input_tokens
+            if asked < maker.least:
                 raise SpecError(f"{asked} tokens are too few: the shortest prompt has {maker.least}")
+            if asked > MOST_TOKENS:
+                raise SpecError(f"{asked} tokens are too many: a prompt can have at most {MOST_TOKENS:,}")
             return _TextsToCount()
         tokenizer, sample = self._tokenizer, parsed.sample
         assert sample is not None

@@ -21,7 +21,7 @@ import orjson
 from promptset.errors import SpecError
 from promptset.loaders.curl import request_of_command
 from promptset.samples import HttpRequest, Sample
-from promptset.whole_file import ensure_plain, refuse_utf16
+from promptset.whole_file import ensure_plain, refuse_encoded
 
 NOT_SENT = frozenset({
     "connection", "content-length", "transfer-encoding", "host", "accept-encoding", "keep-alive", "upgrade",
@@ -63,7 +63,7 @@ def read_http_rows(path: Path, form: str) -> HttpRows:
     try:
         ensure_plain(path)
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        refuse_utf16(content, path)
+        refuse_encoded(content, path)
     except OSError as e:
         raise SpecError(f"the file {path} cannot be read: {e.strerror}") from e
     if not content.strip():

@@ -365,15 +365,17 @@ def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]
     ("name", "beside", "expected"),
     [
         ("endpoint", [], "chat"), ("mode", [], "concurrency"), ("concurrency", [], 10),
-        ("requests", ["--mode", "sessions"], 100), ("warmup", ["--requests", "1"], "0"), ("duration", [], 60),
+        ("requests", ["--mode", "sessions"], 100), ("warmup", ["--requests", "1"], "0"), ("duration", [], "60s"),
         ("arrivals", ["--rate", "1"], "poisson"), ("output_tokens", [], "128"), ("input_tokens", [], "1024"),
-        ("timeout", [], 600), ("seed", [], 0),
+        ("timeout", [], "600s"), ("probe_timeout", [], "30s"), ("seed", [], 0),
+        ("metrics_linger", ["--metrics-port", "0"], "15s"),
     ],
 )  # fmt: skip
 def test_the_default_in_the_help_is_the_value_of_a_run(
     name: str, beside: list[str], expected: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert value(configured([*URL, *beside]), name) == expected
+    found = value(configured([*URL, *beside]), name)
+    assert (f"{found:g}s" if isinstance(found, float) else found) == expected  # A time is shown with its unit.
     if name != "mode":  # Its default depends on the other flags.
         whole = re.sub(r"^  example: .*$", "", help_of("run", capsys), flags=re.MULTILINE)
         explained = " ".join(whole.partition("\noptions:\n")[2].split())  # Behind the examples.

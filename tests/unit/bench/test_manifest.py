@@ -100,11 +100,15 @@ def test_records_may_be_lacking_after_a_kill_a_death_or_a_load_that_was_given_up
     assert Manifest(**NEEDED, **more).may_lack_records is may
 
 
-def test_a_load_has_begun_once_it_has_a_start_or_nothing_can_say(directory: RunDirectory) -> None:
-    assert manifest.load_began(directory), "there is no run.yaml"
+def test_a_load_has_begun_once_it_has_a_start_or_a_record(directory: RunDirectory) -> None:
+    assert not manifest.load_began(directory), "there is no run.yaml yet"
+    (directory.path / "requests.jsonl").write_text("{}\n")
+    assert manifest.load_began(directory), "run.yaml was removed"
     for start_ns, began in ((0, False), (1, True)):
         manifest.write(directory, resolve({"url": "http://h"}), FULL.model_copy(update={"start_ns": start_ns}))
         assert manifest.load_began(directory) is began
+    (directory.path / "run.yaml").write_text("half")
+    assert manifest.load_began(directory), "nothing can say"
 
 
 def test_a_new_state_changes_nothing_else(directory: RunDirectory) -> None:

@@ -303,9 +303,10 @@ def test_a_file_with_another_name_for_the_prompt_says_which_flag_names_it(tmp_pa
 @pytest.mark.parametrize(
     ("given", "note"),
     [
-        ({"concurrency": "200", "requests": "10"}, "only 10 users send, one request each"),
+        ({"concurrency": "200", "requests": "10"}, "note: 200 users with --requests 10: only 10 users send"),
         ({"concurrency": "2", "requests": "1"}, "only 1 user sends, one request each"),
         ({"concurrency": "10", "requests": "10"}, ""),
+        ({"requests": "4"}, "note: 10 users with --requests 4: only 4 users send"),  # 10 is the default.
         ({"concurrency": "200"}, ""),
     ],
 )

@@ -165,6 +165,22 @@ def test_an_output_that_takes_no_more_is_one_sentence_and_no_traceback(words: st
 
 
 @pytest.mark.processes
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("bench run --rate x 2>/dev/full", 2),
+        ("mockserver --ttft x 2>/dev/full", 2),
+        ("mockserver --version >/dev/full", 0),  # A mock that serves says there where it listens, and no more.
+    ],
+)
+def test_a_log_that_finds_the_disk_full_does_not_change_the_exit_status(words: str, status: int) -> None:
+    command = f"exec {sys.executable} -m {words}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+@pytest.mark.processes
 def test_a_stdout_that_was_closed_before_the_start_is_no_defect() -> None:
     command = f"{sys.executable} -m bench run --help >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)

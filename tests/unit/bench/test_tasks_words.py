@@ -11,6 +11,7 @@ import pytest
 
 from bench.commands import tasks
 from bench.errors import Exit, UsageError
+from tests.support.held_port import held_port
 
 TASK: dict[str, Any] = {
     "id": "t1", "state": "ended", "kind": "run", "title": "night", "verdict": "VALID", "verdict_headline": "",
@@ -104,6 +105,12 @@ def test_what_does_not_go_together_is_said_before_anything_is_asked(
     assert list(refused.value.problems) == problems
 
 
+def test_a_console_that_does_not_answer_is_named_with_the_reason() -> None:
+    with held_port() as port, pytest.raises(UsageError) as refused:
+        tasks.main(["ls", "--url", f"http://127.0.0.1:{port}", "--token", "t"])
+    assert refused.value.problems == [f"no console answers at http://127.0.0.1:{port}: Connection refused"]
+
+
 DESCRIBED = """\
 task            t1
 title           night
@@ -162,7 +169,7 @@ def test_tasks_are_listed_with_their_numbers(
     )
     head, first, second = capsys.readouterr().out.splitlines()
     assert (status, console.asked) == (Exit.GOOD, [("GET", "/tasks", None)])
-    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99"]
+    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99", "(ms)"]
     assert (first.split(), second.split()) == (
         ["t1", "ended", "VALID", "rate", "5", "1,234.6"], ["t2", "ended", "rate", "5"]
     )  # fmt: skip

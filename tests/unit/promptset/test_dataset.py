@@ -178,6 +178,12 @@ def test_a_prompt_too_short_for_the_template_is_a_bad_row(file: Write) -> None:
     assert [sample.input_tokens for sample in DataSet(path)] == [3, 30]
 
 
+def test_a_prompt_that_no_memory_holds_is_a_bad_row(file: Write) -> None:
+    path = file([{"input_tokens": 30}, {"input_tokens": 10**12}])
+    with pytest.raises(SpecError, match="line 2: 1000000000000 tokens are too many: a prompt can have at most"):
+        DataSet(path)
+
+
 def test_of_many_bad_rows_twenty_are_told_and_all_are_counted(file: Write) -> None:
     path = file([{"prompt": "a"}, *[{"prompt": ""}] * 25])
     kept = DataSet(path, bad_rows="skip")

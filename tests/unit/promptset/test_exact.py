@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import decoders, models, pre_tokenizers
 
 from promptset.chat import Message
 from promptset.errors import ImpossibleLength, SpecError
@@ -303,3 +305,15 @@ def test_a_tokenizer_that_knows_nothing_is_refused(tmp_path: Path) -> None:
         SpecError, match=r"is it the tokenizer of the model\?; only 0 of 1166 English words cost one token"
     ):
         TokenText(tokenizer)
+
+
+def test_a_tokenizer_of_letters_with_a_token_before_each_text_says_what_it_lacks(tmp_path: Path) -> None:
+    letters = [(letter, -1.0) for letter in "▁abcdefghijklm"]
+    backend = tokenizers.Tokenizer(models.Unigram([("?", 0.0), *letters], unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Metaspace()
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(backend, tmp_path)))
+    with pytest.raises(
+        SpecError, match=r"13 tokens add exactly one token .* none of them is one token at its beginning"
+    ):
+        exact_prompt(tokenizer, 100, stream(1))

@@ -121,10 +121,11 @@ def test_the_texts_that_are_tried_have_each_length_and_two_of_them_end_with_a_fu
     assert not any("." in text for text in _trial_texts(replace(bank, stop=None)))
 
 
-def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted() -> None:
-    # A full stop and what follows it are one token here, and a word and what follows it are two.
+@pytest.mark.parametrize("joined", [".", " answer"])
+def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted(joined: str) -> None:
+    # This piece and what follows it are one token here; any other piece and what follows it are two.
     backend = tiny_tokenizers.byte_level_bpe()
-    backend.add_tokens([AddedToken(".<end>", normalized=False), AddedToken("<end>", normalized=False)])
+    backend.add_tokens([AddedToken(f"{joined}<end>", normalized=False), AddedToken("<end>", normalized=False)])
     tokenizer = counted(backend, "{% for m in messages %}{{ m.content }}<end>{% endfor %}")
     exact_messages(tokenizer, 30, stream(0))
     before = tokenizer.counted

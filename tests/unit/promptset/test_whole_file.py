@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from mockserver.config import load
 from mockserver.plans.replay import read_source
 from mockserver.step_cost import parse_step_cost
 from promptset.distributions import parse
+from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
 from promptset.tools import load_tools
 from promptset.whole_file import MOST_OF_A_STREAM, UnreadableFile, read_bytes, read_text
@@ -82,6 +84,14 @@ def test_a_file_in_utf16_is_refused_with_what_to_do(name: str, mark: bytes, tmp_
     path.write_bytes(mark + "{}".encode("utf-16-le" if mark == codecs.BOM_UTF16_LE else "utf-16-be"))
     with pytest.raises(ValueError, match="it is UTF-16: save it as UTF-8"):
         raised_as_a_sentence(READERS[name], path)
+
+
+@pytest.mark.parametrize("packed", [gzip.compress(b"{}"), bytes.fromhex("28b52ffd2400010000")], ids=["gzip", "zstd"])
+def test_a_compressed_data_set_is_refused_with_what_to_do(packed: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(packed)
+    with pytest.raises(SpecError, match=r"it is compressed with (gzip|zstd): unpack it"):
+        open_container(path)
 
 
 def test_a_byte_order_mark_is_no_text_and_a_broken_line_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -11,8 +13,9 @@ import pytest
 
 from bench.agents.operations import GateRules, Operations
 from bench.clock import NS_PER_S
+from bench.commands import mcp
 from bench.console.task import Task
-from bench.errors import BenchError
+from bench.errors import BenchError, Exit
 
 
 class Runner:
@@ -225,3 +228,19 @@ def test_a_watch_waits_for_a_minute_where_nothing_else_is_said(clock: Clock) -> 
     found, _ = called(Played([Task(id="a", state="queued")] * 121), "watch", task="a")
     assert isinstance(found, dict)
     assert (found["over"], sum(clock.waited_s)) == (False, 60.0)
+
+
+def test_a_signal_ends_the_server_although_a_thread_waits_for_stdin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    meanwhile = []
+
+    def serve(_: str) -> None:
+        meanwhile.extend(signal.getsignal(number) for number in numbers)
+
+    monkeypatch.setattr("bench.agents.server.server_of", lambda operations: SimpleNamespace(run=serve))
+    assert mcp.main(["--runs", str(tmp_path)]) == Exit.GOOD
+    assert meanwhile == [signal.SIG_DFL, signal.SIG_DFL], "a handler of Python's would wait for the thread"
+    assert [signal.getsignal(number) for number in numbers] == before

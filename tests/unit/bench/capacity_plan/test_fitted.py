@@ -15,7 +15,16 @@ from bench.capacity_plan.fitted import FittedServer, drawn, lengths_of, read_pro
 from bench.capacity_plan.plan import warnings_of
 from bench.capacity_plan.traffic import Trace
 from bench.errors import UsageError
-from bench.results.profile import DrawnCost, FittedCoefficient, StepVariation, Unknown
+from bench.metrics.objectives import parse
+from bench.results.plan import PlannedObjective
+from bench.results.profile import (
+    DrawnCost,
+    FittedCoefficient,
+    Replay,
+    ReplayedNumber,
+    StepVariation,
+    Unknown,
+)
 from tests.support.planned_server import profile, stretches
 
 B4 = FittedCoefficient(value=3_000, low=2_700, high=3_300, told=True, unit="us a prompt")
@@ -54,9 +63,10 @@ def test_what_a_profile_leaves_open_is_told(tmp_path: Path) -> None:
     made = of.server.profile
     assert made.step_cost is not None
     varied = replace(made.step_cost, variation=StepVariation(power=0, at_us=1, block=1, levels=[]))
-    steady = replace(made, step_cost=varied, warnings=["of the fit"])
+    steady = replace(made, step_cost=varied, warnings=["of the fit"], replay=[])
     for profiled, warnings in (
         (steady, ["of the fit"]),
+        (replace(steady, replay=None), ["of the fit", "the profile was not replayed"]),
         (replace(steady, step_cost=None, fit=None), ["of the fit"]),
         (replace(steady, step_cost=made.step_cost), ["of the fit", "the profile does not say how steps vary"]),
         (replace(steady, fit=profile(tmp_path).fit), ["of the fit", "the profile has no resamples"]),
@@ -64,6 +74,46 @@ def test_what_a_profile_leaves_open_is_told(tmp_path: Path) -> None:
         of.server = FittedServer(profiled, [])
         told = warnings_of(of)
         assert [one.startswith(start) for one, start in zip(told, warnings, strict=True)] == [True] * len(warnings)
+
+
+def number(key: str, quantile: str, measured: float, replayed: float) -> ReplayedNumber:
+    off = replayed / measured - 1
+    return ReplayedNumber(number=key, quantile=quantile, measured=measured, replayed=replayed, off=off, apart=True)
+
+
+TOO_SHORT, TOO_LONG = (number("ttft_ms", "p99", 300, 150), number("ttft_ms", "p99", 150, 300))
+
+
+@pytest.mark.parametrize(
+    ("slo", "value", "row", "said"),
+    [
+        # Twice as long is 440 ms, and 560 ms.
+        ("ttft:p99<500ms", 220, TOO_SHORT, None),
+        ("ttft:p99<500ms", 280, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
+        ("ttft:p95<500ms", 280, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
+        ("ttft:p50<500ms", 280, TOO_SHORT, None),
+        ("tpot:p99<500ms", 280, TOO_SHORT, None),
+        ("ttft:p99<500ms", None, TOO_SHORT, None),
+        ("ttft:p99<500ms", 280, number("ttft_ms", "p99", 300, 240), None),
+        # Half as long is 450 ms.
+        ("ttft:p99<500ms", 900, TOO_LONG, "may hold: the profile's TTFT p99 was +100% off when busy was replayed"),
+        ("ttft:p99<500ms", 280, TOO_LONG, None),
+        ("goodput>=0.9", 0.95, TOO_SHORT, "may not hold: the profile's TTFT p99 was -50% off when busy was replayed"),
+        ("goodput>=0.9", 0.95, TOO_LONG, None),
+        ("goodput>=0.9", 0.85, TOO_SHORT, None),
+        ("goodput>=0.9", 0.85, TOO_LONG, "may hold: the profile's TTFT p99 was +100% off when busy was replayed"),
+    ],
+)
+def test_an_objective_is_not_known_if_the_error_of_a_replay_would_turn_it(
+    slo: str, value: float | None, row: ReplayedNumber, said: str | None, tmp_path: Path
+) -> None:
+    objective, *_ = parse([slo, *(["ttft:p99<500ms"] if slo.startswith("goodput") else [])])
+    planned = PlannedObjective(objective=slo, value=value, interval=None, holds=1)
+    quiet = Replay(name="quiet", held_out=False, numbers=[number("ttft_ms", "p99", 100, 101)])
+    busy = Replay(name="busy", held_out=True, numbers=[row])
+    server = FittedServer(replace(profile(tmp_path), replay=[quiet, busy]), [])
+    found = server.misjudged([objective], [planned])
+    assert [sentence.split(";")[0] for sentence in found] == ([] if said is None else [f"{slo} {said}"])
 
 
 def test_rows_of_the_trace_that_are_left_out_are_counted(tmp_path: Path) -> None:

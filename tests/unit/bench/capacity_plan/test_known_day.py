@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from bench.capacity_plan import decide, plan
 from bench.capacity_plan.decide import Scaled, spread
@@ -18,6 +19,7 @@ from bench.capacity_plan.stretches import Answer, Question, Stretches
 from bench.capacity_plan.traffic import Hour, Schedule
 from bench.metrics.objectives import parse
 from bench.results.base import to_plain
+from bench.results.profile import Replay, ReplayedNumber
 from tests.support.changed import replace
 from tests.support.planned_server import profile
 
@@ -92,6 +94,17 @@ def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
     found = known(tmp_path, holds)
     content = planned(found, Asked(1, 4, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
     assert (content.replicas, content.headroom, content.headroom_interval) == (1, headroom, interval)
+
+
+def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than_its_room(tmp_path: Path) -> None:
+    found = known(tmp_path, 6.2)
+    for replayed, unknown in ((150.0, 1), (250.0, 0)):  # Of 300 ms. Noon takes 81 ms of 100 with four replicas.
+        off = replayed / 300 - 1
+        row = ReplayedNumber(number="ttft_ms", quantile="p99", measured=300, replayed=replayed, off=off, apart=True)
+        load = Replay(name="busy", held_out=False, numbers=[row])
+        found.server = FittedServer(structs.replace(found.server.profile, replay=[load]), [])
+        content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+        assert (content.replicas, content.known, len(content.unknown)) == (4, not unknown, unknown)
 
 
 def test_a_plan_of_which_no_number_is_enough_has_no_costs(tmp_path: Path) -> None:

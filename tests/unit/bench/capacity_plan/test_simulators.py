@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.capacity_plan.simulators import Simulated, Simulators
+from bench.capacity_plan.simulators import Simulated, Simulators, running
 from bench.errors import BenchError, UsageError
 
 
@@ -39,3 +40,16 @@ def test_a_process_that_ended_and_one_that_refuses_are_told_apart() -> None:
         answers(b"")
     with pytest.raises(UsageError, match="the simulation refuses this server or load: no memory"):
         answers(b'{"error":"no memory"}\n')
+
+
+def test_ctrl_c_does_not_reach_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = []
+
+    def popen(command: Sequence[str], *, start_new_session: bool, **pipes: int) -> SimpleNamespace:
+        sessions.append(start_new_session)
+        return SimpleNamespace(stdin=BytesIO(), stdout=BytesIO(), kill=int, wait=int)
+
+    monkeypatch.setattr("bench.capacity_plan.simulators.subprocess.Popen", popen)
+    with running(2):
+        pass
+    assert sessions == [True, True]

@@ -66,7 +66,14 @@ def test_what_is_no_share_is_refused(text: str) -> None:
     ],
 )
 def test_a_value_of_a_setting_is_written_for_people(value: object, text: str) -> None:
-    assert text_of(value) == text
+    assert text_of("name", value) == text
+
+
+@pytest.mark.parametrize(
+    ("pages", "text"), [([], "auto"), (["off"], "off"), (["http://a", "http://b"], "http://a, http://b")]
+)
+def test_server_metrics_that_name_no_page_are_auto(pages: list[str], text: str) -> None:
+    assert text_of("server_metrics", pages) == text
 
 
 def test_what_makes_the_load_must_be_equal() -> None:

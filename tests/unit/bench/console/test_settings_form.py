@@ -123,6 +123,17 @@ def test_an_uploaded_mix_names_uploaded_files(tmp_path: Path) -> None:
     assert [one.name for one in resolve({}, settings).classes] == ["chat", "rows", "code"]
 
 
+def test_bad_rows_of_a_class_are_named_with_it(tmp_path: Path) -> None:
+    files = DataFiles(tmp_path)
+    files.add("mine.jsonl", b'{"prompt": "hello"}\n[1]\n')
+    files.add("mix.yaml", MIX)
+    with pytest.raises(Refused) as refused_rows:
+        settings_form.check({**GOOD, "mix": "mix.yaml"}, {}, files)
+    [(field, problem)] = refused_rows.value.problems
+    assert field == "mix"
+    assert problem.startswith("class rows: dataset: mine.jsonl, line 2: not a JSON object")
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -15,7 +15,7 @@ from bench.console.errors import NotFound
 from bench.console.plan import TASK_FILE
 from bench.console.store import MIGRATIONS, Marks, Store, Target
 from bench.console.task import Task
-from bench.console.tasks import LOG, TaskFolder
+from bench.console.tasks import LOG, TaskFolder, load_of
 from bench.run_files.run_directory import LIVE, RunDirectory
 from tests.support.made_tasks import made_run
 
@@ -58,6 +58,7 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found["h-failed"].problem == "cannot connect to http://h:1"
     assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 2 min")
+    assert load_of({"concurrency": 2000, "requests": "12000"}) == "2,000 users, 12,000 requests"
     ended = found["a-ended"]
     assert (ended.verdict, ended.load, ended.has_report) == ("VALID", "4 users, 100 requests", True)
     assert ended.verdict_headline == "VALID, 100 requests, 1 failed: median of TTFT can be given, no P90"

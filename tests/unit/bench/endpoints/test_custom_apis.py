@@ -234,6 +234,30 @@ def test_an_end_that_is_no_success_is_an_error() -> None:
     assert problem.message == "the reply ended with $.candidates[0].finishReason 'SAFETY'"
 
 
+@pytest.mark.parametrize("unsaid", ["", False])
+@pytest.mark.parametrize(("said_at_the_end", "named"), [("length", "length"), (True, "true"), (2, "2")])
+def test_a_reason_may_be_empty_until_the_end_and_need_not_be_a_text(
+    unsaid: Any, said_at_the_end: Any, named: str
+) -> None:
+    paths = {"path": "/talk", "body": {"q": "{{ prompt }}"}, "reply": "lines", "text": "$.text", "finish": "$.why"}
+    mine = CustomEndpoint({**paths, "good": [named], "limit": [named]}, stream=True)
+
+    def replied(*events: dict[str, Any]) -> ParsedReply:
+        reader = mine.event_reader(ReadOptions(output_tokens_asked=2))
+        reader.feed([orjson.dumps(event) for event in events])
+        return reader.close()
+
+    begun = {"text": "a", "why": unsaid}
+    whole = replied(begun, {"text": "b", "why": said_at_the_end})
+    assert (whole.problem, whole.limited) == (None, True)
+    cut = replied(begun).problem
+    assert cut is not None
+    assert cut.outcome is Outcome.TRUNCATED
+    failed = replied(begun, {"text": "b", "why": "lost"}).problem
+    assert failed is not None
+    assert failed.message == "the reply ended with $.why 'lost'"
+
+
 def test_an_event_that_is_no_json_is_malformed() -> None:
     problem = read("ollama", b"<html>\n").problem
     assert problem is not None

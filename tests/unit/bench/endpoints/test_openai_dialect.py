@@ -145,7 +145,8 @@ def test_usage_that_is_no_whole_number_is_not_usage(nonsense: Any) -> None:
 def test_zero_tokens_of_usage_are_zero() -> None:
     reply = read(said(content=""), used(0), END)
     assert (reply.output_tokens, reply.output_tokens_from, reply.usage_contradiction) == (0, "usage", None)
-    assert reply.problem == Problem(Outcome.NO_TOKENS, "the stream ended, and none of its chunks has text")
+    words = "the stream ended, and none of its chunks has text (finish reason 'stop')"
+    assert reply.problem == Problem(Outcome.NO_TOKENS, words)
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,9 @@ def test_lines_of_no_event_are_kept_up_to_a_limit() -> None:
         ([said(content="a"), END, DONE, said(content="b")], b"", Outcome.MALFORMED, "event 3 comes after [DONE]"),
         ([said(content="a"), {"id": 1}, END, DONE], b"", Outcome.MALFORMED, "event 1 is not a chunk of a reply"),
         ([said(content="a"), END, DONE, DONE], b"", None, ""),
-        ([END, DONE], b"", Outcome.NO_TOKENS, "none of its chunks has text"),
+        ([END, DONE], b"", Outcome.NO_TOKENS, "none of its chunks has text (finish reason 'stop')"),
+        ([], b'{"id": 1}\n{"id": 2}\n[DONE]', Outcome.MALFORMED, "no blank line ends an event"),
+        ([], b'{\n"id": 1}', Outcome.TRUNCATED, "in the middle of an event (10 bytes of it came)"),
     ],
 )
 def test_a_stream_of_chat_ends_as_it_should_or_says_why_not(

@@ -86,6 +86,11 @@ def test_a_tenth_that_fails_at_any_load() -> None:
     assert search.next() is Ending.NOTHING_HOLDS
     found = told(search, Ending.NOTHING_HOLDS)
     assert found.headline == (
+        "No load from 1 to 8/s held: the share of requests that break error_rate<1% does not depend on the load: 10% over "
+        "7 visits. Lower loads were not tried: --max 1 searches there."
+    )
+    lowest = told(made_search(*search.results, goals=search.settings.goals, least=1.0), Ending.NOTHING_HOLDS)
+    assert lowest.headline == (
         "No load held: the share of requests that break error_rate<1% does not depend on the load: 10% over 7 visits from "
         "1 to 8/s."
     )
@@ -105,7 +110,8 @@ def test_a_share_that_is_the_same_at_any_load_ends_a_search_after_four_visits() 
 def test_two_percent_that_fail_up_to_the_limit() -> None:
     search = flat(0.02, 5, 10, 20, 40, 40, 35, 30, 25, most=40.0)
     found = told(search, Ending.NOTHING_HOLDS)
-    end = "2% over 5 visits from 25 to 40/s. At lower loads too few were sent to tell."
+    assert found.headline.startswith("No load from 25 to 40/s held: ")
+    end = "2% over 5 visits. At lower loads too few were sent to tell: --max 25 searches there."
     assert found.headline.endswith(f"does not depend on the load: {end}")
     assert (found.exit, required(search, 33.0)[1]) == (Exit.OBJECTIVE_FAILED, Exit.OBJECTIVE_FAILED)
 
@@ -157,7 +163,7 @@ def test_a_server_that_never_broke_before_the_client_was_the_limit() -> None:
         "Until then: at least 64/s."
     )
     assert found.exit is Exit.INVALID
-    assert found.lines[-1] == "ended: this client cannot measure more, after 10 visits (3 INVALID) and 12.0 min"
+    assert found.lines[-1] == "ended: this client cannot measure more, after 10 visits (3 INVALID) and 12 min"
     assert told(search).headline.endswith("% sure): 0% broke ttft:p99<500ms there. No full visit above it counts.")
 
 
@@ -174,7 +180,7 @@ def test_the_client_may_be_the_limit_before_or_after_there_is_an_answer() -> Non
     assert headline(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))) == f"{begin} Until then: below 35/s."
     assert headline(*changing().results).startswith(f"{begin} No capacity is named: at 30/s and 32/s, ")
     assert headline(*flat(0.1, 1, 2, 4, 5, 6, 7, 8).results, goals=(ERRORS,)).startswith(
-        f"{begin} No load held: the share"
+        f"{begin} No load from 1 to 8/s held: the share"
     )
 
 
@@ -376,8 +382,9 @@ def test_a_load_has_three_digits_and_whole_users(load: float, kind: str, text: s
         (1.0, "1 s"),
         (89.9, "90 s"),
         (90.0, "1.5 min"),
-        (5_399.0, "90.0 min"),
+        (5_399.0, "90 min"),
         (5_400.0, "1.5 h"),
+        (7_200.0, "2 h"),
     ],
 )
 def test_a_time_is_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from bench.errors import Exit
 from bench.load_search.answer import known_text
 from bench.load_search.conclusion import conclude
+from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.results.summary import ObjectiveResult
@@ -71,4 +72,40 @@ def test_a_server_that_changed_where_no_load_was_tried_twice() -> None:
     assert told(search).headline == (
         "No capacity is named: later visits broke ttft:p99<500ms at lower loads than earlier ones. "
         "The server got slower while it was measured, or differs from visit to visit."
+    )
+
+
+def restarted(*more: tuple[str, float, float]) -> Search:
+    rows = [
+        ("scout", 16.0, 0.0),
+        ("scout", 32.0, 0.9),
+        ("visit", 19.0, 0.0),
+        ("visit", 24.0, 0.5),
+        ("visit", 19.0, 0.3),
+    ]
+    return made_search(*in_turn(*rows, *more))
+
+
+def test_a_capacity_is_not_named_if_visits_to_one_load_contradict_each_other() -> None:
+    search = restarted(("visit", 19.0, 0.0), ("visit", 18.0, 0.0))
+    found = told(search)
+    assert found.headline == (
+        "No capacity is named: at 19/s, ttft:p99<500ms: 0% broken in visit 3, 30% broken in visit 5. "
+        "The server differs from visit to visit."
+    )
+    assert found.exit is Exit.OBJECTIVE_FAILED
+    assert known_text(search, conclude(search), 20.0) == "the server differs from visit to visit"
+
+
+def test_visits_that_contradict_each_other_at_loads_far_apart_are_told_without_a_pair() -> None:
+    rows = [
+        ("scout", 8.0, 0.0),
+        ("visit", 20.0, 0.0),
+        ("visit", 10.0, 0.06),
+        ("visit", 26.0, 0.9),
+        ("visit", 20.0, 0.0),
+    ]
+    assert told(made_search(*in_turn(*rows))).headline == (
+        "No capacity is named: visits broke ttft:p99<500ms at lower loads than others that kept it. "
+        "The server differs from visit to visit."
     )

@@ -57,13 +57,13 @@ def test_a_visit_shows_its_stage_what_is_known_and_the_time_left() -> None:
     lines = progress_lines(situation(search, visit, None), NUMBERS)
     known = search.known()
     assert known is not None
-    assert lines[0] == "  visit 10, at 36.2/s: measuring, 12 of 60 s"
+    assert lines[0] == "  visit 10, at 36.2/s: measuring, 12 s of 60 s"
     assert lines[1] == "  in flight 34, ttft:p99<500ms: held so far"
     sure = search.sure_of(36.2)
     assert lines[2] == f"  known: between {known.low:.3g} and {known.high:.3g}/s, {sure:.0%} sure of >= 36.2/s"
     assert (
         lines[3]
-        == f"  {(search.seconds + 37) / 60:.1f} min of 15.0 min, about {(900 - search.seconds - 37) / 60:.1f} min left"
+        == f"  {(search.seconds + 37) / 60:.1f} min of 15 min, about {(900 - search.seconds - 37) / 60:.1f} min left"
     )
     assert max(map(len, lines)) <= 80
 
@@ -71,9 +71,15 @@ def test_a_visit_shows_its_stage_what_is_known_and_the_time_left() -> None:
 def test_the_stages_of_a_visit() -> None:
     now = situation(searched(2), Visit(3, "scout", 32.0, 3.0, 10.0), None)
     settling = replace(NUMBERS, warming_up=True, elapsed_s=1.4, run_s=0.0)
-    assert progress_lines(now, settling)[:2] == ["  visit 3, a short one at 32/s: settling, 1 of 3 s", "  in flight 34"]
+    assert progress_lines(now, settling)[:2] == [
+        "  visit 3, a short one at 32/s: settling, 1 s of 3 s",
+        "  in flight 34",
+    ]
+    brief = replace(now, settle_s=0.1)
+    assert progress_lines(brief, settling)[0] == "  visit 3, a short one at 32/s: settling, 0.1 s of 0.1 s"
     sent = replace(NUMBERS, all_sent=True, run_s=10.0, failed=3, failures=((Outcome.RESET, 3),))
     assert progress_lines(now, sent)[0] == "  visit 3, a short one at 32/s: waiting for 34 in flight"
+    assert progress_lines(now, replace(sent, in_flight=0))[0] == "  visit 3, a short one at 32/s: ending"
     assert "failed 3" in progress_lines(now, sent)[1]
     assert progress_lines(now, sent)[2] == "  known: nothing clearly broke up to 16/s (short visits, a hint)"
 
@@ -191,7 +197,7 @@ def test_without_a_terminal_a_load_of_which_all_is_sent_is_told_of_no_more(tmp_p
 
         run_virtual(main)
     said = file.read_text()
-    assert said.count("measuring, 12 of 60 s") == 1
+    assert said.count("measuring, 12 s of 60 s") == 1
     assert "waiting for 34 in flight" not in said
 
 
@@ -242,7 +248,7 @@ def test_lines_are_drawn_each_second_on_a_terminal_and_written_each_half_minute_
 def test_a_visit_that_has_just_its_time_is_measured_and_two_objectives_are_told() -> None:
     now = situation(searched(2), Visit(3, "scout", 32.0, 3.0, 12.0), None)
     assert progress_lines(now, NUMBERS)[0].endswith(": waiting for 34 in flight")
-    assert progress_lines(now, replace(NUMBERS, run_s=11.9))[0].endswith(": measuring, 12 of 12 s")
+    assert progress_lines(now, replace(NUMBERS, run_s=11.9))[0].endswith(": measuring, 12 s of 12 s")
     texts = ("ttft:p99<300ms", "tpot:p90<50ms", "e2el:p90<9s")
     several = tuple(ObjectiveSoFar(parse_one(text), 312.0) for text in texts)
     told = "in flight 34, ttft:p99<300ms: missed so far, tpot:p90<50ms: missed so far"
@@ -269,7 +275,7 @@ def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_ove
 
         run_virtual(main)
     said = written(leader)
-    assert said.index("measuring, 12 of 60 s") < said.index("measuring, 13 of 60 s") < said.index("visit 8: ")
+    assert said.index("measuring, 12 s of 60 s") < said.index("measuring, 13 s of 60 s") < said.index("visit 8: ")
     assert said.count("\x1b[4A\x1b[J") == 2
-    between = said[said.index("measuring, 13 of 60 s") : said.index("visit 8: ")]
+    between = said[said.index("measuring, 13 s of 60 s") : said.index("visit 8: ")]
     assert "\x1b[4A\x1b[J" in between

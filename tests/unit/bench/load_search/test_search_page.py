@@ -94,7 +94,7 @@ def test_a_bracket_has_its_interval_and_the_loads_that_are_sure_in_tiles() -> No
     assert tiles(made_search(*BRACKET.results, *lost, budget_s=1_800.0)) == [
         "Holds up to|38.4|/s|36.9 to 39.6", "Held|35|/s|99% sure", "Not held|40|/s|99% sure",
         f"Width of the interval|{width}|%|asked for 10%",
-        "Visits|13|2 INVALID or FAILED", "Time|15.6|min|of 30.0 min",
+        "Visits|13|2 INVALID or FAILED", "Time|15.6|min|of 30 min",
     ]  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_a_load_that_is_not_sure_has_a_tile_that_says_so() -> None:
 def test_without_an_interval_the_tiles_are_the_load_that_held_or_that_broke() -> None:
     assert tiles(made_search(*in_turn(*CALM, ("visit", 32.0, 0.0))))[0] == "At least|32|/s|nothing broke"
     assert tiles(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))))[0] == "Below|35|/s|broken there"
-    assert tiles(made_search()) == ["Visits|0|0 INVALID or FAILED", "Time|0|s|of 15.0 min"]
+    assert tiles(made_search()) == ["Visits|0|0 INVALID or FAILED", "Time|0|s|of 15 min"]
     users = made_search(*in_turn(*CALM, ("visit", 32.0, 0.0), kept_up=None), load_kind="concurrency")
     assert tiles(users)[0] == "At least|32|users|nothing broke"
 
@@ -133,7 +133,7 @@ def test_what_was_looked_for(kind: str, load: str, beside: str | None, span: tup
     shown = rendered(made_search(goals=(P99, MEAN), load_kind=kind, **limits))
     expected = {
         "load": load, "objectives": f"{P99.text}, {MEAN.text}", "beside them": beside, "start": span[0],
-        "from": span[1], "to": span[2], "precision": "5%", "budget": "15.0 min",
+        "from": span[1], "to": span[2], "precision": "5%", "budget": "15 min",
     }  # fmt: skip
     told = facts(shown, "What was looked for")
     assert told == {name: value for name, value in expected.items() if value is not None}

@@ -163,7 +163,7 @@ def test_each_run_is_announced_with_the_time_that_is_left(tmp_path: Path) -> Non
     noting = Noting()
     swept_with(UNLIMITED, MadeSeries(tmp_path / "a", observer=noting, time=FortySecondsARun()), "concurrency=1,2", 2)
     assert lines(noting)[::2] == [
-        "1 of 4: 1 user, repeat 1 of 2; about 5 min left",  # Four runs of 10 s and 60 s.
+        "1 of 4: 1 user, repeat 1 of 2; about 4.7 min left",  # Four runs of 10 s and 60 s.
         "2 of 4: 2 users, repeat 1 of 2; about 2 min left",  # Three of 40 s.
         "3 of 4: 2 users, repeat 2 of 2; about 80 s left",
         "4 of 4: 1 user, repeat 2 of 2; about 40 s left",
@@ -171,7 +171,7 @@ def test_each_run_is_announced_with_the_time_that_is_left(tmp_path: Path) -> Non
     noting = Noting()
     given = UNLIMITED | {"duration": "90s", "warmup": "10s"}
     swept_with(given, MadeSeries(tmp_path / "b", observer=noting), "rate=1")
-    assert lines(noting)[0] == "1 of 1: 1 request/s; about 2 min left"  # From 100 s on in minutes.
+    assert lines(noting)[0] == "1 of 1: 1 request/s; about 1.7 min left"
 
 
 def test_runs_that_are_read_again_do_not_shorten_the_time_that_is_left(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_runs_that_are_read_again_do_not_shorten_the_time_that_is_left(tmp_path:
     series = MadeSeries(tmp_path, before=ALL[:1], observer=noting, time=FortySecondsARun())
     swept_with(UNLIMITED, series, "concurrency=1,2", 2)
     assert [line.partition("; ")[2] for line in lines(noting)[::2]] == [
-        "", "about 4 min left", "about 80 s left", "about 40 s left"
+        "", "about 3.5 min left", "about 80 s left", "about 40 s left"
     ]  # fmt: skip
     assert lines(noting)[0] == "1 of 4: 1 user, repeat 1 of 2: measured already"
 

@@ -81,7 +81,8 @@ def mocks(monkeypatch: pytest.MonkeyPatch, said: str, status: int | None = None,
     made: list[Started] = []
 
     def popen(command: Sequence[str], *, stderr: IO[str], **how: Any) -> Started:
-        assert how == {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        # A terminal's Ctrl-C must not end the mock before the calibration has asked it what it served.
+        assert how == {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
         stderr.write(log)
         stderr.flush()
         made.append(Started(command, said, status))

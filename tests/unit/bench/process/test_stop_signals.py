@@ -143,9 +143,38 @@ def test_a_load_that_ended_in_time_is_not_abandoned_later(in_loop: Any) -> None:
         signals = taken(told)
         send(signal.SIGTERM)
         await told.has("terminate")
-        assert signal.getsignal(signal.SIGALRM) is stop_signals._abandon
+        assert signal.getsignal(signal.SIGALRM) is stop_signals._raise
         signals.report()
-        assert signal.getsignal(signal.SIGALRM) is not stop_signals._abandon
+        assert signal.getsignal(signal.SIGALRM) is not stop_signals._raise
         signals.release()
 
     in_loop(work)
+
+
+def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_loop: Any) -> None:
+    async def work(told: Told) -> None:
+        before = signal.getsignal(signal.SIGTERM)
+        stop_signals.end_as_ctrl_c()
+        try:
+            signals = taken(told)
+            send(signal.SIGTERM)
+            await told.has("terminate")
+            signals.report()
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGTERM)
+            signals.release()
+            with pytest.raises(KeyboardInterrupt):
+                send(signal.SIGTERM)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    in_loop(work)
+
+
+def test_what_somebody_else_has_said_of_sigterm_stays() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        stop_signals.end_as_ctrl_c()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

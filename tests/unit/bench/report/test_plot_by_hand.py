@@ -48,7 +48,7 @@ def shape(chart: Chart) -> str:
         ({"style": "steps"}, f'<path class="stroke" d="{STEPS}M7500 333h2500"/>{DOTS}'),
         ({"style": "steps", "over_gaps": True}, f'<path class="stroke" d="{STEPS}v333h5000"/>{DOTS}'),
         ({"style": "steps", "values": (3.0, 3.0, 1.0, None)},
-         '<path class="stroke" d="M0 0h2500h2500v667h2500"/><path class="dots" d="M1250 0h0M3750 0h0M6250 667h0"/>'),
+         '<path class="stroke" d="M0 0h5000v667h2500"/><path class="dots" d="M1250 0h0M3750 0h0M6250 667h0"/>'),
         ({"style": "area"}, f'<path class="fill" d="{STEPS}V1000H0ZM7500 333h2500V1000H7500Z"/>'
                             f'<path class="stroke" d="{STEPS}M7500 333h2500"/>{DOTS}'),
         ({"style": "points"}, '<path class="points large" d="M1250 667h0M3750 0h0M8750 333h0"/>'),

@@ -10,7 +10,14 @@ import pytest
 
 from bench import cli
 from bench.errors import UsageError
-from bench.run_files.writable import directory_problem, file_problem, make_directory, refuse_file, write_file
+from bench.run_files.writable import (
+    directory_problem,
+    file_problem,
+    make_directory,
+    not_removed,
+    refuse_file,
+    write_file,
+)
 
 UNWRITABLE = pytest.mark.skipif(
     not Path("/proc/self").exists(), reason="needs /proc, where root can write nothing either"
@@ -138,3 +145,15 @@ def test_the_console_refuses_a_folder_of_runs_that_cannot_be_written(
     runs = file if place == "it is a file" else Path(place)
     assert cli.main(["console", "--no-browser", "--port", "0", "--runs", str(runs)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("a file of it"), UsageError("a file of it cannot be written")])
+def test_a_directory_that_is_removed_meanwhile_is_named_as_the_cause(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(type(error), match="a file of it"), not_removed(tmp_path):
+        raise error
+    tmp_path.rmdir()
+    with pytest.raises(UsageError) as told, not_removed(tmp_path):
+        raise error
+    assert told.value.problems == [
+        f"{tmp_path} was removed while results were written to it: they are lost. Measure again, and leave it until the end"
+    ]

@@ -88,3 +88,14 @@ def test_the_directory_is_made_and_locked_while_the_series_goes_on(tmp_path: Pat
 def test_a_stamp_says_when_by_which_version_and_where() -> None:
     assert {*stamp()} == {"date", "version", "host"}
     assert stamp()["version"]
+
+
+def test_a_series_whose_directory_is_removed_meanwhile_says_so(tmp_path: Path) -> None:
+    series = RunSeries(tmp_path / "series")
+
+    def write_after_a_removal() -> None:
+        series.path.rmdir()
+        (series.path / "sweep.json").write_bytes(b"{}")
+
+    with pytest.raises(UsageError, match="series was removed while results were written to it"), series.held():
+        write_after_a_removal()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from bench.statistics.capacity import SHALLOW, Mean, Share, grid
-from bench.statistics.capacity_fit import Fit, Flat, check, drift, drift_of_means, rising
+from bench.statistics.capacity_fit import Fit, Flat, check, contradicts, drift, drift_of_means, rising
 
 CAPACITIES = grid(1, 200)
 LOADS = (5.0, 10.0, 20.0, 40.0)
@@ -222,6 +222,31 @@ def test_a_server_that_stays_as_it_is_did_not_move_whatever_the_form_of_its_edge
     assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is None
     means = [Mean(load, broken if load > 40 else -broken, 0.02) for load in loads]
     assert drift_of_means(means, CAPACITIES) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "contradicted"),
+    [
+        # A restart at 19/s in the third visit: no drift, since the fourth holds again.
+        ([(19, 1_200, 0.0), (25, 1_200, 0.5), (19, 1_200, 0.2), (19, 1_200, 0.0)], True),
+        # A fifth of that may be one long queue.
+        ([(19, 1_200, 0.0), (25, 1_200, 0.5), (19, 1_200, 0.04), (19, 1_200, 0.0)], False),
+        # However steep, an edge is no contradiction, and nor is what a lighter load kept.
+        ([(19, 1_200, 0.0), (20, 1_200, 0.9), (19, 1_200, 0.0), (20, 1_200, 0.9)], False),
+        # Many visits scatter more by chance than few: each by one standard error here.
+        ([(19, 1_200, share) for share in (0.005, 0.025) * 8], False),
+        # Nor does it matter how much an overloaded server breaks.
+        ([(19, 1_200, 0.0), (25, 1_200, 0.9), (30, 1_200, 0.4)], False),
+        ([(25, 1_200, 0.9), (30, 1_200, 0.4)], False),
+        ([(19, 0, 0.0)], False),
+    ],
+)
+def test_visits_contradict_every_steady_server_only_beyond_chance(
+    rows: list[tuple[float, float, float]], *, contradicted: bool
+) -> None:
+    assert contradicts(visits(*rows), 0.01, 10.0) == contradicted
+    if contradicted:
+        assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is None
 
 
 def test_levels_that_rise_are_pooled_where_the_values_fall() -> None:

@@ -77,6 +77,18 @@ def test_a_chunk_has_the_stamp_of_the_read_that_ended_it() -> None:
     assert (record.chunk_bound_ns, record.coalesced) == (None, 0)
 
 
+@pytest.mark.parametrize("before", [b"", b"\n", b": ping\n\n", b"event: chunk\n", b"\xef\xbb\xbf"])
+def test_an_event_stream_that_is_called_json_is_read_as_what_it_is(before: bytes) -> None:
+    made = opened(content_type="application/json; charset=utf-8")
+    body = before + TOKEN + END + DONE
+    for at in range(len(body)):
+        made.feed(body[at : at + 1], 200 + at, 199 + at)
+        made.digest()
+    record = made.close(900)
+    assert (record.outcome, record.chunk_kind) == (Outcome.OK, "coo")
+    assert record.chunk_ns[:1] + record.chunk_ns[2:] == (199 + len(before + TOKEN), 199 + len(body))
+
+
 def test_of_chunks_that_share_a_read_the_last_is_exact_and_the_others_are_bounded() -> None:
     record = chunks((TOKEN, 200, 130), (TOKEN * 3, 240, 205), (DONE, 250, 240))
     assert record.chunk_ns == (200, 240, 240, 240, 250)
@@ -196,3 +208,6 @@ def test_every_error_passes_the_mask() -> None:
 
 def test_a_redirect_says_where_to() -> None:
     assert "redirects to http://other" in (opened(308).close(500).error or "")
+    nowhere = exchange()
+    nowhere.head(304, "", "", None)
+    assert nowhere.close(500).error == "no message"

@@ -1,0 +1,44 @@
+"""Which numbers of a replayed load the mock does not give again: what a fit tells, and what a plan cannot rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.results.profile import Replay, ReplayedNumber
+
+NUMBERS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
+QUANTILES = ("p50", "p90", "p99")
+MEDIAN_OFF, TAIL_OFF, UNSURE_TAIL_OFF = 0.15, 0.25, 0.5
+"""From here on a quantile is far off. A tail of few values moves by chance: it must lie beyond both intervals, or be further
+off if one of the loads has no interval."""
+
+
+def is_far_off(row: ReplayedNumber) -> bool:
+    """Whether the mock gives another value, beyond chance and what usually remains."""
+    off = abs(row.off or 0.0)
+    if row.quantile == "p50":
+        return off > MEDIAN_OFF
+    if row.apart is None:
+        return off > UNSURE_TAIL_OFF
+    return row.apart and off > TAIL_OFF
+
+
+def far_off(
+    replays: Sequence[Replay], names: Sequence[str] = ("ttft_ms", "tpot_ms")
+) -> Iterator[tuple[Replay, ReplayedNumber]]:
+    """Each load with a number that is far off."""
+    for replay in replays:
+        for row in replay.numbers:
+            if row.number in names and is_far_off(row):
+                yield replay, row
+
+
+def warnings_of(replays: Sequence[Replay]) -> list[str]:
+    """A sentence for each load and number that the mock does not give again, with all its quantiles."""
+    off: dict[tuple[str, str], list[str]] = {}
+    for replay, row in far_off(replays):
+        off.setdefault((replay.name, NUMBERS[row.number]), []).append(f"{row.quantile} is {row.off:+.0%}")
+    return [
+        f"{name}: the replayed {number} {', '.join(quantiles)} off: the profile does not describe that load"
+        for (name, number), quantiles in off.items()
+    ]
