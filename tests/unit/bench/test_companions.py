@@ -11,7 +11,6 @@ import pytest
 
 from bench import companions as module
 from bench.companions import Companions, companions
-from bench.errors import UsageError
 from bench.target.amdsmi_page import AMDSMI
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import ScrapeTask
@@ -71,7 +70,7 @@ def begun(monkeypatch: pytest.MonkeyPatch, **flags: Any) -> tuple[Companions, li
     monkeypatch.setattr(module, "Scraper", scraper)
     monkeypatch.setattr("bench.telemetry.exporting.Telemetry", telemetry)
     config = resolved(**flags)
-    directory: Any = SimpleNamespace(path=Path("/run"), discard=lambda: told.update(discarded=True))
+    directory: Any = SimpleNamespace(path=Path("/run"))
     with companions(config, directory) as made:
         assert made.telemetry is None or made.telemetry.done == []  # type: ignore[attr-defined]
     return made, tasks, told
@@ -107,15 +106,3 @@ def test_telemetry_runs_only_if_it_is_asked_for_and_is_closed_at_the_end(monkeyp
     assert made.telemetry.done == ["close"]  # type: ignore[attr-defined]
     task = told["task"]
     assert (task.directory, task.otlp, task.address, task.linger_s) == ("/run", None, ("127.0.0.1", 9100), 3.0)
-
-
-def test_a_run_whose_telemetry_cannot_begin_leaves_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(config: object, directory: object) -> None:
-        raise UsageError("--otlp needs a package")
-
-    discarded: list[bool] = []
-    monkeypatch.setattr(module, "_telemetry", missing)
-    directory: Any = SimpleNamespace(path=Path("/run"), discard=lambda: discarded.append(True))
-    with pytest.raises(UsageError, match="needs a package"), companions(resolved(), directory):
-        pass
-    assert discarded == [True]

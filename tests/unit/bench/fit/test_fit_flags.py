@@ -48,6 +48,7 @@ def test_limits_go_with_one_engine_and_held_out_runs_need_a_replay() -> None:
         fit.main(words)
     assert refused.value.problems == [
         "--kv-blocks: goes with --engine batching alone", "--step-gap: goes with --engine batching alone",
+        "run is not a run directory: it does not exist",
     ]  # fmt: skip
     with pytest.raises(UsageError, match="--held-out names a run to replay, and --no-replay replays none"):
         fit.main(["run", "--no-replay", "--held-out", "other"])
