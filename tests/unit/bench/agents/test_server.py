@@ -235,7 +235,7 @@ def test_a_signal_ends_the_server_although_a_thread_waits_for_stdin(
 ) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
-    meanwhile = []
+    meanwhile: list[object] = []
 
     def serve(_: str) -> None:
         meanwhile.extend(signal.getsignal(number) for number in numbers)
