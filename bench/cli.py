@@ -17,8 +17,7 @@ from typing import NoReturn
 from bench.commands import COMMANDS
 from bench.commands.output import complain, never_too_narrow, output_is_lost, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
-from bench.process.interpreter import leave, set_up
-from bench.process.stop_signals import end_as_ctrl_c
+from bench.process.interpreter import end_as_ctrl_c, ended_at_once, leave, set_up
 from bench.stores.transfer import is_address
 
 NOT_INSTALLED = (
@@ -47,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 closed_pipe.survive()
             never_too_narrow(sys.stdout)
             never_too_narrow(sys.stderr)
+            if words and words[0] in COMMANDS:
+                with ended_at_once(Exit.INTERRUPTED):
+                    import_module(COMMANDS[words[0]].module)
         status = _dispatch(words)
         sys.stdout.flush()
     except UsageError as e:

@@ -24,5 +24,7 @@ except ModuleNotFoundError as e:
         file=sys.stderr,
     )
     raise SystemExit(2) from None
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 raise SystemExit(main())

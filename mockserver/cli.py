@@ -214,7 +214,8 @@ def _keys_of(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for wrong usage."""
+    """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, 2 for wrong usage, or 130 if Ctrl-C came before it
+    served."""
     if arguments is None:  # The process is ours.
         closed_pipe.survive(results=False)
         arguments = sys.argv[1:]
@@ -229,4 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(e).splitlines():
             print(f"mockserver: {line}", file=sys.stderr)
         return e.exit_code
+    except KeyboardInterrupt:
+        print("mockserver: interrupted before it served", file=sys.stderr)
+        return 130
     return 0

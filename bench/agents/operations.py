@@ -84,7 +84,7 @@ class Operations:
             for address in dict.fromkeys([*_URL.findall(text), *whole]):
                 if not self._may_reach(address):
                     host = urlsplit(address).hostname or address
-                    yield f"{host} is not an allowed target: start the server with --allow-url, or use this machine"
+                    yield f"{host} is not an allowed target: start python -m bench mcp with --allow-url, or use this machine"
 
     def task(self, name: str) -> Task:
         return self.console.task(name)

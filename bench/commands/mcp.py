@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
             )
         console = Console(runs, key_env=given.key_env)
         # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks go on, and the rest is on disk.
-        before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
         try:
             server_of(Operations(console, given.allow_url)).run("stdio")
         finally:

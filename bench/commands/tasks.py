@@ -446,14 +446,14 @@ def _list(tasks: list[dict[str, Any]], form: str) -> int:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99 (ms)"):
+    for title in ("task", "state", "verdict", "load", "req/s", "TTFT p99"):
         table.add_column(
             title, no_wrap=title == "task", overflow="fold", justify="right" if title[0] in "rT" else "left"
         )
     for task in tasks:
         numbers = task["numbers"]
-        shown = [numbers.get(key) for key in ("requests_per_s", "ttft_p99_ms")]
-        written = ["" if value is None else f"{value:,.1f}" for value in shown]
+        shown = [(numbers.get(key), unit) for key, unit in (("requests_per_s", ""), ("ttft_p99_ms", " ms"))]
+        written = ["" if value is None else f"{value:,.1f}{unit}" for value, unit in shown]
         table.add_row(task["id"], task["state"], task["verdict"] or "", task["load"], *written)
     Console(highlight=False, markup=False).print(table if tasks else "no tasks")
     return Exit.GOOD

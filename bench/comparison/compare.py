@@ -152,7 +152,8 @@ def compare(
     for b, draft in drafts:
         final = tuple(corrected[id(compared)] for compared in draft)
         method = method_of(sides[0], b)
-        versus.append(Versus(sides[0], b, method, final, _warnings(sides[0], b, method, found)))
+        warnings = (*_lost(sides[0], b, decided), *_warnings(sides[0], b, method, found))
+        versus.append(Versus(sides[0], b, method, final, warnings))
     return Comparison(tuple(sides), tuple(found), tuple(versus), margin)
 
 
@@ -324,6 +325,22 @@ def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
                 draft.number, draft.primary, draft.a, draft.b, draft.margin, draft.difference, p
             )
     return result
+
+
+def _lost(a: Side, b: Side, decided: Sequence[Number]) -> list[str]:
+    """A sentence for each number that decides of one side, and that the other lacks: a server that no longer streams."""
+    said: dict[str, str] = {}
+    for side, other in ((a, b), (b, a)):
+
+        def known(number: Number, runs: Sequence[MeasuredRun] = side.runs) -> bool:
+            return all(number.of(run.summary) is not None for run in runs)
+
+        for number in numbers.primary(known):
+            without = sum(number.of(run.summary) is None for run in other.runs)
+            if known(number) and without and number not in decided:
+                of = f"{without} of {len(other.runs)} runs of {other.name}"
+                said[number.name] = f"{number.title} is not compared: {of} {'has' if without == 1 else 'have'} none"
+    return [*said.values()]
 
 
 def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> tuple[str, ...]:

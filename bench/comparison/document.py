@@ -9,6 +9,7 @@ from bench.comparison.numbers import ERRORS, Number
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
 from bench.documents.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
+from bench.documents.formatting import NOTHING
 from bench.results.comparison import (
     SCHEMA,
     ComparedNumber,
@@ -121,11 +122,16 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
     unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
         errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
-        room = "" if errors is None else seen_text(errors)
+        room = "" if errors is None else seen_text(errors).removeprefix(NOTHING)
         beside = f" No request failed, which leaves room for {room} of errors." if room else ""
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
-    reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
-    return f"No difference is shown between {a} and {b}. These changes would have been found: {reach}.{not_compared}"
+    return f"No difference is shown between {a} and {b}.{_reach(answered)}{not_compared}"
+
+
+def _reach(rows: Sequence[ComparedNumber]) -> str:
+    """A sentence, after a space, on the changes that would have been found; empty if none would."""
+    reach = ", ".join(f"{row.title} {text}" for row in rows if (text := seen_text(row)) != NOTHING)
+    return f" These changes would have been found: {reach}." if reach else ""
 
 
 def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
@@ -134,8 +140,7 @@ def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
     if differing:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
         return f"The runs of {a} and {b} differ by more than chance within a run: {said}."
-    reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
-    return f"No difference is shown between the runs of {a} and {b}. These changes would have been found: {reach}."
+    return f"No difference is shown between the runs of {a} and {b}.{_reach(answered)}"
 
 
 def _no_error(row: ComparedNumber) -> bool:

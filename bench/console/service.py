@@ -117,9 +117,7 @@ class Console:
     ) -> Task:
         """A new task, started as soon as nothing else runs. Raises Refused with every problem."""
         if kind not in KINDS:
-            raise ConsoleError(
-                tr("a task is of the kind %(kinds)s, not %(kind)s", kinds=" or ".join(KINDS), kind=repr(kind))
-            )
+            raise ConsoleError(tr("kind: %(kind)s is not one of %(kinds)s", kind=repr(kind), kinds=", ".join(KINDS)))
         typed = dict(secrets or {})
         saved = self.target(target) if target and kind != "calibrate" else None
         given, problems = aimed(settings, saved)
@@ -336,8 +334,14 @@ class Console:
             if target.name == name:
                 return target
         if name == MOCK:
-            raise NotFound(tr("there is no target 'mock': start it first"))
-        raise NotFound(tr("there is no target %(name)s", name=repr(name)))
+            raise NotFound(
+                tr("the built-in mock does not run: start it on the page Targets, or with POST /api/mock/start")
+            )
+        if names := ", ".join(target.name for target in self.targets()):
+            raise NotFound(
+                tr("there is no target %(name)s: choose %(names)s, or save it", name=repr(name), names=names)
+            )
+        raise NotFound(tr("there is no target %(name)s, and none is saved: give the URL instead", name=repr(name)))
 
     def save_target(self, given: Mapping[str, Any]) -> Target:
         """Add or replace a server. Raises Refused."""

@@ -36,7 +36,7 @@ def cause_sentence(cause: CauseRow) -> str:
 def certainty(calibration: KnownCalibration | None) -> str:
     """One sentence: the errors that an earlier calibration found at such a load, or that there was none."""
     if calibration is None:
-        return "error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)"
+        return "Error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)."
     parts = []
     for stat in ("p50", "p90", "p99"):
         rows = [row for row in calibration.metrics if row.stat == stat]
@@ -45,6 +45,6 @@ def certainty(calibration: KnownCalibration | None) -> str:
             parts.append(f"{stat} {signed(worst.error)} ms")
     found = ", ".join(parts) if parts else "nothing was compared"
     return (
-        f"error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
-        f"{age(calibration.age_s)} ago: {calibration.status})"
+        f"Error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
+        f"{age(calibration.age_s)} ago: {calibration.status})."
     )

@@ -83,12 +83,15 @@ def interval_text(row: Row) -> str:
     """The 95% interval of the change, in its unit; empty where there is none."""
     if row.low is None or row.high is None:
         return ""
-    low, high = (percent(end).removesuffix("%") for end in (row.low, row.high))
+    ends = (row.low, row.high) if row.ratio else (max(-1.0, row.low), min(1.0, row.high))
+    low, high = (percent(end).removesuffix("%") for end in ends)
     return f"[{low}, {high}]"
 
 
 def seen_text(row: Row) -> str:
-    """The smallest change that would have been found in four of five comparisons."""
+    """The smallest change that would have been found in four of five comparisons; nothing if no change of a share would."""
+    if not row.ratio and row.seen_from is not None and row.seen_from > 1:
+        return NOTHING
     return _change(row, row.seen_from, sign=False)
 
 

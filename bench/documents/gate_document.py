@@ -20,7 +20,7 @@ from bench.documents.document import (
     Tone,
     findings,
 )
-from bench.documents.formatting import in_unit, measured, number, share
+from bench.documents.formatting import NOTHING, in_unit, measured, number, share
 from bench.results.gate import GateMetric, GateObjective, GateResult
 
 TONES: dict[str, Tone] = {"failed": "bad", "held": "good", "not shown": "warn"}
@@ -112,8 +112,10 @@ def _sentences(content: GateResult) -> Iterator[Block]:
 
 def _power(row: GateMetric) -> str:
     """What these runs could have shown of a number."""
+    if (seen := seen_text(row)) == NOTHING:
+        return f"{row.title}: not shown; these runs can find no change of it"
     worse = "+" if row.higher_is_worse else "-"
-    return f"{row.title}: not shown; these runs find a change of {worse}{seen_text(row)} or more in four gates of five"
+    return f"{row.title}: not shown; these runs find a change of {worse}{seen} or more in four gates of five"
 
 
 def _verdict(row: GateObjective | GateMetric) -> Cell:

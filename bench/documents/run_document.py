@@ -317,8 +317,7 @@ _CERTIFIED = ("p50", "p90", "p99")
 def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> Iterator[Block]:
     """The calibration of this run, or of an earlier run that covers it."""
     if certificate is None:
-        text = calibration_words.certainty(None)
-        yield Findings((Finding(f"{text[:1].upper()}{text[1:]}."),), "Calibration", half=True)
+        yield Findings((Finding(calibration_words.certainty(None)),), "Calibration", half=True)
         return
     if facts := details.calibration(certificate):
         yield Facts("Stamps and counts against the mock's ledger", tuple(facts), half=True)

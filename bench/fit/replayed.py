@@ -8,9 +8,8 @@ from bench.results.profile import Replay, ReplayedNumber
 
 NUMBERS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 QUANTILES = ("p50", "p90", "p99")
-MEDIAN_OFF, TAIL_OFF, UNSURE_TAIL_OFF = 0.15, 0.25, 0.5
-"""From here on a quantile is far off. A tail of few values moves by chance: it must lie beyond both intervals, or be further
-off if one of the loads has no interval."""
+MEDIAN_OFF, TAIL_OFF = 0.15, 0.25
+"""From here on a quantile is far off. A tail moves by chance, so that both loads need an interval, and these lie apart."""
 
 
 def is_far_off(row: ReplayedNumber) -> bool:
@@ -18,9 +17,7 @@ def is_far_off(row: ReplayedNumber) -> bool:
     off = abs(row.off or 0.0)
     if row.quantile == "p50":
         return off > MEDIAN_OFF
-    if row.apart is None:
-        return off > UNSURE_TAIL_OFF
-    return row.apart and off > TAIL_OFF
+    return bool(row.apart) and off > TAIL_OFF
 
 
 def far_off(

@@ -66,5 +66,8 @@ def render_again(path: Path) -> Rendered:
 
 
 def _settings(directory: SearchDirectory) -> dict[str, object]:
-    content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:
+        raise UsageError(f"{directory.settings} is damaged: {' '.join(str(e).split())}") from e
     return content if isinstance(content, dict) else {}

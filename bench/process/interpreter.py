@@ -9,7 +9,9 @@ import os
 import signal
 import sys
 import threading
-from types import ModuleType
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 GARBAGE_AT = 200_000
@@ -35,6 +37,34 @@ def set_up() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if os.environ["PYDANTIC_DISABLE_PLUGINS"] == NO_PLUGINS:
         _without_plugins()
+
+
+def end_as_ctrl_c() -> None:
+    """Have SIGTERM raise KeyboardInterrupt in this process, unless somebody else has said what it does."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def ended_at_once(status: int) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end this process with a status and without an exception.
+
+    While modules are imported, there is nothing to clean up, and an exception in the middle of the start of a compiled one
+    can crash the process, or be taken for a defect.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        with suppress(OSError, ValueError):
+            print("error: interrupted", file=sys.stderr, flush=True)
+        os._exit(status)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def woken_by_parents_end() -> None:

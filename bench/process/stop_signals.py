@@ -5,8 +5,8 @@ The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM
 is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the third of a run,
 raises KeyboardInterrupt.
 
-Before and after, SIGTERM ends a command as Ctrl-C does (`end_as_ctrl_c`): a process that it killed outright would leave
-its folders behind, and say nothing.
+Before and after, SIGTERM ends a command as Ctrl-C does (`interpreter.end_as_ctrl_c`): a process that it killed outright
+would leave its folders behind, and say nothing.
 
 The handlers are those of `signal.signal`, which Python also calls while its main thread is blocked in a system call. The
 handlers of an event loop wait until the loop runs.
@@ -23,12 +23,6 @@ from typing import Any, NoReturn
 
 ABANDONED_AFTER_S = 10.0
 """Cutting 10,000 streams and writing their records takes a few seconds on a busy machine."""
-
-
-def end_as_ctrl_c() -> None:
-    """Have SIGTERM raise KeyboardInterrupt in this process, unless somebody else has said what it does."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _raise)
 
 
 class StopSignals:

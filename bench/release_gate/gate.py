@@ -57,6 +57,8 @@ class Gate:
     unusable: tuple[MeasuredRun, ...]
     objectives: tuple[Objectively, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
+    missing: tuple[str, ...] = ()
+    """A sentence for each number of the baseline that these runs lack: neither failed nor held."""
     notes: tuple[str, ...] = ()
     baseline: Baseline | None = None
     strict: bool = False
@@ -72,7 +74,8 @@ class Gate:
         if self.unusable and (not self.runs or self.strict):
             failed = any(run.status == "FAILED" for run in self.unusable)
             return Exit.TARGET if failed else Exit.INVALID
-        if Verdict.FAILED in self.verdicts or (self.strict and Verdict.NOT_SHOWN in self.verdicts):
+        not_shown = Verdict.NOT_SHOWN in self.verdicts or self.missing
+        if Verdict.FAILED in self.verdicts or (self.strict and not_shown):
             return Exit.OBJECTIVE_FAILED
         return Exit.GOOD
 
@@ -104,6 +107,7 @@ def decide(
     ]
     notes += [note for run in usable for note in run.notes]
     metrics: tuple[MetricVerdict, ...] = ()
+    missing: list[str] = []
     if baseline is not None:
         assert baseline_path is not None, "a baseline was read from a file"
         baselines.refuse_other_workload(baseline_path, baseline, usable[0])
@@ -118,9 +122,11 @@ def decide(
             notes.append(f"nothing is compared yet: {lacks}")
         else:
             metrics = against(before, entries, rules)
+            missing = lost(before, entries)
             notes += notes_on(before, entries)
         notes += _changes(baseline, usable[0])
-    return Gate(usable, entries, unusable, held, metrics, tuple(notes), baseline, rules.strict)
+    notes = [*missing, *notes]
+    return Gate(usable, entries, unusable, held, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
 
 
 def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
@@ -149,12 +155,7 @@ def _compared_with_itself(runs: Sequence[MeasuredRun], path: Path) -> str:
 def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Rules) -> tuple[MetricVerdict, ...]:
     """The verdict on each number that decides. Raises ValueError where runs are missing."""
 
-    def known(number: Number) -> bool:
-        """Whether every run has it, and a ratio of it exists."""
-        values = [value_of(number, entry) for entry in (*before, *now)]
-        return all(value is not None and (number.is_share or value > 0) for value in values)
-
-    decided = [number for number in numbers.gated(known) if known(number)]
+    decided = _decided([*before, *now])
     metrics = {
         number.name: Metric(
             baseline=_values(number, before),
@@ -174,6 +175,32 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
         for number in decided
         for m in [metrics[number.name]]
     )
+
+
+def _has(number: Number, entry: BaselineRun) -> bool:
+    """Whether a run has a number, and a ratio of it exists."""
+    value = value_of(number, entry)
+    return value is not None and (number.is_share or value > 0)
+
+
+def _decided(entries: Sequence[BaselineRun]) -> list[Number]:
+    """The numbers that are held to a baseline, as far as all these runs have them."""
+
+    def known(number: Number) -> bool:
+        return all(_has(number, entry) for entry in entries)
+
+    return [number for number in numbers.gated(known) if known(number)]
+
+
+def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
+    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT."""
+    both = _decided([*before, *now])
+    return [
+        f"{number.title} is not compared: the baseline has it, and {sum(not _has(number, entry) for entry in now)} of "
+        f"{len(now)} runs have no value above 0"
+        for number in _decided(before)
+        if number not in both
+    ]
 
 
 def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
@@ -229,4 +256,6 @@ def _changes(baseline: Baseline, run: MeasuredRun) -> list[str]:
     said = ", ".join(
         f"{name} ({text_of(name, there.get(name))} there, {text_of(name, here.get(name))} here)" for name in differing
     )
+    if differing == ["Trueload"]:
+        return [f"the baseline was made by another version: {said}; what changed may be how it measures"]
     return [f"the baseline was made elsewhere: {said}; what changed may be the machine"]

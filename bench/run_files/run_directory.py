@@ -237,8 +237,9 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Take away what a run that sent nothing has put here. Files of others stay, and the directory with them."""
-        for name in (*RUN_FILES, *(f".{name}.new" for name in RUN_FILES)):
-            (self.path / name).unlink(missing_ok=True)
+        files = [self.path / name for name in (*RUN_FILES, *(f".{name}.new" for name in RUN_FILES))]
+        for path in (*files, *self._every_shard(REQUESTS), *self._every_shard(SAMPLES)):
+            path.unlink(missing_ok=True)
         with suppress(OSError):
             self.path.rmdir()
 

@@ -187,8 +187,10 @@ def one_run_each(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) 
 
 
 def no_events(effective_a: float, effective_b: float) -> Difference:
-    """Shares that are zero on both sides: with 3 / n no more than that can hide (Hanley and Lippman-Hand, JAMA 1983)."""
-    reach = 3 / min(effective_a, effective_b)
+    """Shares that are zero on both sides: with 3 / n no more than that can hide (Hanley and Lippman-Hand, JAMA 1983), and no
+    share is more than 1. A run whose records were lost has no n."""
+    least = min(effective_a, effective_b)
+    reach = 3 / least if least > 3 else 1.0
     return Difference(0.0, -reach, reach, 1.0, reach, math.inf, ratio=False)
 
 

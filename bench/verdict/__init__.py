@@ -44,7 +44,7 @@ from bench.verdict.sent_load import (
 )
 from bench.verdict.server import cache_hits, errors, late_ends, sent_again, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
-from bench.verdict.token_counts import output_tokens, tokens_doubted, usage, usage_contradicted
+from bench.verdict.token_counts import input_tokens, output_tokens, tokens_doubted, usage, usage_contradicted
 
 SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "nothing_measured": nothing_measured,
@@ -75,6 +75,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "replica_share": replica_share,
     "cache_hits": cache_hits,
     "server_counts": server_counts,
+    "input_tokens": input_tokens,
     "output_tokens": output_tokens,
     "usage": usage,
     "usage_contradicted": usage_contradicted,

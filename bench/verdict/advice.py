@@ -34,6 +34,8 @@ ADVICE: dict[str, str] = {
     "to one replica",
     "cache_hits": "empty the server's cache before the run, or plan the sharing with --prefix",
     "server_counts": "keep other clients away from the server; name each replica's metrics with --server-metrics",
+    "input_tokens": "raise the context length of the server, or use shorter prompts; if it counts something else, name the "
+    "model's --tokenizer",
     "output_tokens": "check that the server supports ignore_eos, and that prompt and reply fit its context length",
     "usage": "name the model's own tokenizer with --tokenizer",
     "usage_contradicted": "report it to the makers of the server, and name the model's --tokenizer for exact counts",
@@ -67,6 +69,8 @@ MORE: dict[str, str] = {
     "cache_hits": "With too many hits, TTFT is too low for fresh prompts. In sessions the plan assumes an unlimited "
     "cache: with fewer hits, the cache is too small, other load evicts the sessions, their turns reach different "
     "replicas, or caching is off. If the server works that way, the numbers are true: raise `cache_hits_off_plan`.",
+    "input_tokens": "Some servers cut what is longer than their context without an error (Ollama: `num_ctx`): TTFT is then "
+    "that of a shorter prompt.",
     "output_tokens": "vLLM and SGLang support `ignore_eos`.",
     "usage": "If the counts still differ, the server does not return all tokens as text (special tokens, hidden "
     "reasoning) or uses another tokenizer; prompts then do not have exactly the requested length.",

@@ -134,6 +134,10 @@ class Limits(BaseModel):
         Band,
         _of("difference between the server's own counts of requests and tokens and the client's, if nothing failed"),
     ] = _band(0.0)
+    input_tokens_missing: Annotated[
+        Band, _of("share of the input tokens sent that are not in the usage, if every reply says it")
+    ] = _band(0.5)
+    input_tokens_missing_each: Annotated[Band, _of("the same, tokens of a prompt")] = _band(256.0)
     output_tokens_off: Annotated[
         Band,
         _of(

@@ -16,6 +16,22 @@ def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("output_tokens", limits.output_tokens_off.of(share), share, sentence)]
 
 
+def input_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """By the server's count the prompts have far fewer tokens than were sent: tokenizers differ less than that."""
+    tokens = evidence.summary.tokens
+    asked, said = tokens.asked.input, tokens.usage.input
+    compared = tokens.asked_against_got.input.compared
+    if not asked or said is None or not compared or compared != evidence.summary.counts.succeeded:
+        return []
+    missing, each = max(0.0, 1 - said / asked), max(0.0, (asked - said) / compared)
+    status = milder(limits.input_tokens_missing.of(missing), limits.input_tokens_missing_each.of(each))
+    sentence = (
+        f"the server counts {said:,} input tokens where {asked:,} were sent: it cuts the prompts, or leaves tokens out of "
+        "its count"
+    )
+    return [Finding("input_tokens", status, missing, sentence)]
+
+
 def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server's usage differs from Trueload's count of the text.
 

@@ -71,7 +71,7 @@ class _Server(uvicorn.Server):
             self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
             self._app.state.worker.drain()
         else:
-            super().handle_exit(sig, frame)
+            self.should_exit = True  # uvicorn's own would leave out the end of the lifespan at a second Ctrl-C.
             self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
 
     async def on_tick(self, counter: int) -> bool:

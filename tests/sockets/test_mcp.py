@@ -125,7 +125,9 @@ def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(tmp_path: Pat
             wrong = await refused(client, "gate", tasks=[], objectives=["tft<3s"])
             assert wrong == "name the runs to judge; --slo \"tft<3s\": no metric is called 'tft'; did you mean 'ttft'?"
             far = await refused(client, "start", settings={"url": "http://10.0.0.1", **SMALL})
-            assert far == "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine"
+            assert far.startswith(
+                "10.0.0.1 is not an allowed target: start python -m bench mcp with --allow-url, or use this"
+            )
             # Wrong arguments are named all at once.
             for tool in (await client.list_tools()).tools:
                 assert tool.input_schema["additionalProperties"] is False

@@ -88,6 +88,8 @@ PERFECT: dict[str, Any] = {
         )
     },
     "tokens": {
+        "asked": {"input": 1_000},
+        "usage": {"input": 1_000},
         "asked_against_got": {"output": {"share": 0.0}, "input": {"compared": 0, "differ": 0}},
         "mismatch": {"share": 0.0, "usage_over_counted": 1.0},
         "cached": {"share_beyond_head": 0.0},

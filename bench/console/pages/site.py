@@ -40,7 +40,7 @@ def setting(value: object) -> str:
 
 
 _LOADS = tuple(
-    (re.compile(rf"(?<![\w/:]){re.escape(message).replace(re.escape('%(n)s'), '([0-9.]+%?)')}(?![\w/=])"), message)
+    (re.compile(rf"(?<![\w/:]){re.escape(message).replace(re.escape('%(n)s'), '([0-9][0-9.,]*%?)')}(?![\w/=])"), message)
     for message in (
         tr("%(n)s users"), tr("%(n)s user"), tr("%(n)s requests/s"), tr("%(n)s requests"), tr("in %(n)s classes"),
         tr("%(n)s probes"), tr("%(n)s times"), tr("calibration sweep"), tr("search"), tr("sweep"), tr("quality"),

@@ -164,14 +164,14 @@ def test_what_a_task_needs_again_is_said(monkeypatch: pytest.MonkeyPatch, capsys
 def test_tasks_are_listed_with_their_numbers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, console = asked_by(
-        monkeypatch, "ls", answers=([TASK, {**TASK, "id": "t2", "verdict": None, "numbers": {}}],)
-    )
+    of_first = {"requests_per_s": 1_234.5678, "ttft_p99_ms": 50.04}
+    listed = [{**TASK, "numbers": of_first}, {**TASK, "id": "t2", "verdict": None, "numbers": {}}]
+    status, console = asked_by(monkeypatch, "ls", answers=(listed,))
     head, first, second = capsys.readouterr().out.splitlines()
     assert (status, console.asked) == (Exit.GOOD, [("GET", "/tasks", None)])
-    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99", "(ms)"]
+    assert head.split() == ["task", "state", "verdict", "load", "req/s", "TTFT", "p99"]
     assert (first.split(), second.split()) == (
-        ["t1", "ended", "VALID", "rate", "5", "1,234.6"], ["t2", "ended", "rate", "5"]
+        ["t1", "ended", "VALID", "rate", "5", "1,234.6", "50.0", "ms"], ["t2", "ended", "rate", "5"]
     )  # fmt: skip
     asked_by(monkeypatch, "ls", answers=([],))
     assert capsys.readouterr().out.strip() == "no tasks"

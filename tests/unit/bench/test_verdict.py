@@ -30,7 +30,8 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died and no file was lost is no finding, nor that the target is there, nor that something was measured.
-    silent = {"workers", "clock_drift", "target_gone", "files", "nothing_measured", "imported"}
+    # No prompt was compared with its usage either.
+    silent = {"input_tokens", "workers", "clock_drift", "target_gone", "files", "nothing_measured", "imported"}
     silent |= {sign for sign in SIGNS if sign.startswith("replica_")}  # It has one server.
     assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
@@ -47,6 +48,7 @@ def segment(*, sent: int = 1_000, **plan: float) -> dict[str, object]:
     return {"start_s": 30.0, "end_s": 60.0, "sent": sent, "plan": {**whole, "dispersion_ratio": 1.0, **plan}}
 
 
+ALL_COUNTED = {PROMPTS: {"compared": 1_000, "differ": 9}, "tokens.asked.input": 1_000_000}
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("nothing_measured", {"counts.succeeded": 0}, Status.INVALID),
     ("nothing_measured", {"counts.succeeded": 0, "counts.interrupted": 3}, Status.INVALID),
@@ -174,6 +176,15 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
         {MISMATCH: 0.9, PROMPTS: {"compared": 9, "differ": 0}, "tokens.mismatch.usage_over_counted": 0.4},
         Status.SUSPECT,
     ),
+    ("input_tokens", {**ALL_COUNTED, "tokens.usage.input": 500_000}, Status.VALID),
+    ("input_tokens", {**ALL_COUNTED, "tokens.usage.input": 499_000}, Status.SUSPECT),
+    (
+        "input_tokens",
+        {**ALL_COUNTED, "tokens.usage.input": 9_000_000},
+        Status.VALID,
+    ),  # Images, or a tokenizer of letters.
+    ("input_tokens", {**ALL_COUNTED, "tokens.asked.input": 257_000, "tokens.usage.input": 1_000}, Status.VALID),
+    ("input_tokens", {**ALL_COUNTED, "tokens.asked.input": 258_000, "tokens.usage.input": 1_000}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.001}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.05}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.051}, Status.INVALID),

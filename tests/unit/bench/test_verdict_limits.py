@@ -95,6 +95,8 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "sent_again": {"counts.retried_late": 9},
     "tokens_doubted": {"tokens.doubted.share": 0.009},
     "server_counts_off": {},  # By default no count may differ: the rows above trip it.
+    "input_tokens_missing": {"tokens.asked_against_got.input.compared": 1_000, "tokens.usage.input": 510},
+    "input_tokens_missing_each": {"tokens.asked_against_got.input.compared": 1_000, "tokens.usage.input": 510},
     "output_tokens_off": {"tokens.asked_against_got.output.share": 0.019},
     "usage_off": {"tokens.mismatch.share": 0.009},
     "usage_contradicted": {},  # By default no usage may be impossible: the rows above trip it.
@@ -107,6 +109,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
 BOTH = [("send_lateness_p99_ms", "send_lateness_p99_of_ttft"), ("loop_lag_p99_ms", "loop_lag_p99_of_gap"),
         ("ready_not_sent", "ready_not_sent_ms"), ("late_ends", "late_ends_ms"),
         ("pause_ms", "pause_of_run"), ("sent_rate_off", "sent_rate_off_ms"),
+        ("input_tokens_missing", "input_tokens_missing_each"),
         ("wide_stamps", "wide_stamps_ms"), ("wide_stamps_p99", "wide_stamps_p99_ms"),
         ("calibration_p50_p90_ms", "calibration_p50_p90_share"), ("calibration_p99_ms", "calibration_p99_share")]  # fmt: skip
 

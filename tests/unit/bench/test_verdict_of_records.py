@@ -56,7 +56,7 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     assert found.status is Status.VALID, found.reasons
     said_by_others = {
         "calibration", "off_plan", "workers", "clock_drift", "target_gone", "cache_hits", "never_sent", "ready_not_sent",
-        "server_counts",
+        "server_counts", "input_tokens",
         "files", "nothing_measured", "imported", "replica_gone", "replica_errors", "replica_slower", "replica_share",
     }  # fmt: skip
     assert {f.sign for f in found.findings} == set(SIGNS) - said_by_others
@@ -77,6 +77,9 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
         ("waited_at_cap", Status.SUSPECT, {"intended_ns": START_NS, "eligible_ns": START_NS + MS}),
         ("wide_stamps", Status.SUSPECT, {"chunk_bound_ns": (START_NS, START_NS, None), "coalesced": 2}),
         ("output_tokens", Status.SUSPECT, {"output_tokens_asked": 9}),
+        ("input_tokens", Status.SUSPECT, {"input_tokens_asked": 1_000, "input_tokens": 499}),
+        ("input_tokens", Status.VALID, {"input_tokens_asked": 1_000, "input_tokens": 500}),
+        ("input_tokens", Status.VALID, {"input_tokens_asked": 10, "input_tokens": 5_000}),
         ("usage", Status.SUSPECT, {"output_tokens_counted": 9}),
         ("usage_contradicted", Status.INVALID, {"usage_contradiction": "usage says -5 output tokens"}),
     ],

@@ -75,6 +75,29 @@ def test_a_saved_server_is_no_way_around_the_guard(operations: Operations) -> No
         operations.start(LOAD, kind="run", target="far", key_variable=None, title=None)
 
 
+@pytest.mark.parametrize(
+    ("saved", "target", "why"),
+    [
+        ((), "lab", "there is no target 'lab', and none is saved: give the URL instead"),
+        (("a", "b"), "lab", "there is no target 'lab': choose a, b, or save it"),
+        (("a",), "mock", "the built-in mock does not run: start it on the page Targets, or with POST /api/mock/start"),
+    ],
+)
+def test_a_target_that_is_not_there_is_refused_with_what_to_do(
+    operations: Operations, saved: tuple[str, ...], target: str, why: str
+) -> None:
+    for name in saved:
+        operations.console.save_target({"name": name, "url": HERE})
+    with pytest.raises(BenchError) as caught:
+        operations.start(LOAD, kind="run", target=target, key_variable=None, title=None)
+    assert str(caught.value) == why
+
+
+def test_a_kind_that_is_not_there_is_refused_with_the_kinds(operations: Operations) -> None:
+    with pytest.raises(BenchError, match=r"^kind: 'runs' is not one of run, search, sweep, quality, calibrate$"):
+        operations.start({"url": HERE, **LOAD}, kind="runs", target=None, key_variable=None, title=None)
+
+
 def test_a_key_must_be_in_a_variable_that_is_allowed(operations: Operations) -> None:
     with pytest.raises(Refused, match="HOME may not be used as a key"):
         operations.start({"url": HERE, **LOAD}, kind="run", target=None, key_variable="HOME", title=None)
@@ -121,7 +144,7 @@ def test_every_address_that_may_not_be_loaded_is_named_once(operations: Operatio
 @pytest.mark.parametrize("address", ["http://127.0.0.1:99999", "x://localhost", "http://?"])
 def test_an_address_without_an_origin_is_refused_whatever_its_host(operations: Operations, address: str) -> None:
     (problem,) = operations.address_problems({"url": HERE, "proxy": address})
-    assert "is not an allowed target: start the server with --allow-url, or use this machine" in problem
+    assert "is not an allowed target: start python -m bench mcp with --allow-url, or use this machine" in problem
 
 
 @pytest.mark.parametrize("settings", [{}, {"url": None}, {"url": ""}, {"url": []}, {"url": HERE, "cluster": "ray"}])
@@ -135,7 +158,7 @@ def test_each_of_several_urls_is_looked_at(operations: Operations) -> None:
     assert list(operations.address_problems({"url": 8000})) == ["url '8000': write it whole, such as " + HERE]
     assert list(operations.address_problems({"url": [HERE, "localhost:1", "http://10.0.0.1"]})) == [
         "url 'localhost:1': write it whole, such as http://127.0.0.1:8000",
-        "10.0.0.1 is not an allowed target: start the server with --allow-url, or use this machine",
+        "10.0.0.1 is not an allowed target: start python -m bench mcp with --allow-url, or use this machine",
     ]
 
 

@@ -230,17 +230,24 @@ def test_a_watch_waits_for_a_minute_where_nothing_else_is_said(clock: Clock) -> 
     assert (found["over"], sum(clock.waited_s)) == (False, 60.0)
 
 
+@pytest.mark.parametrize(
+    ("handler", "meanwhile"), [(signal.default_int_handler, signal.SIG_DFL), (signal.SIG_IGN, signal.SIG_IGN)]
+)
 def test_a_signal_ends_the_server_although_a_thread_waits_for_stdin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    handler: Any, meanwhile: signal.Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
-    meanwhile: list[object] = []
+    before = [signal.signal(number, handler) for number in numbers]
+    seen: list[Any] = []
 
     def serve(_: str) -> None:
-        meanwhile.extend(signal.getsignal(number) for number in numbers)
+        seen.extend(signal.getsignal(number) for number in numbers)
 
     monkeypatch.setattr("bench.agents.server.server_of", lambda operations: SimpleNamespace(run=serve))
-    assert mcp.main(["--runs", str(tmp_path)]) == Exit.GOOD
-    assert meanwhile == [signal.SIG_DFL, signal.SIG_DFL], "a handler of Python's would wait for the thread"
-    assert [signal.getsignal(number) for number in numbers] == before
+    try:
+        assert mcp.main(["--runs", str(tmp_path)]) == Exit.GOOD
+        assert seen == [meanwhile, meanwhile], "a handler of Python's would wait for the thread"
+        assert [signal.getsignal(number) for number in numbers] == [handler, handler]
+    finally:
+        for number, earlier in zip(numbers, before, strict=True):
+            signal.signal(number, earlier)

@@ -22,7 +22,8 @@ from bench.results.base import to_bytes, to_plain
 from bench.results.certificate import LedgerCalibration
 from bench.run_files.run_directory import SUMMARY
 from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
-from tests.support.made_runs import made_run, made_side
+from tests.support.made_records import made_record
+from tests.support.made_runs import made_run, made_side, write_run
 from tests.support.rendered import comparison_markdown, comparison_page, comparison_text
 from tests.support.results import filled
 
@@ -214,6 +215,26 @@ def test_few_values_say_how_long_a_run_would_do(tmp_path: Path) -> None:
     assert found.missing == (
         "too few independent values: the run of A has 50 values, and ten batches take 200: a run 4 times as long would do"
     )
+
+
+def test_a_number_that_decides_and_that_one_side_lacks_is_named(tmp_path: Path) -> None:
+    a = made_side(tmp_path / "a", 3, step=2)
+    for i in range(3):
+        # The whole reply in one chunk: there is no time between tokens.
+        whole = [made_record(n, sent_ms=100.0 * n, chunks_ms=(50.0 + n % 3,)) for n in range(60)]
+        write_run(tmp_path / "b" / f"{i}", whole, at=1 + 2 * i, run_id=f"b-{i}")
+    for sides, lacks in (((a, tmp_path / "b"), "B"), ((tmp_path / "b", a), "A")):
+        found = compared(*sides).versus[0]
+        assert found.warnings == (f"TPOT p50 is not compared: 3 of 3 runs of {lacks} have none",)
+        assert "tpot:p50" not in [row.number.name for row in found.numbers]
+
+
+def test_a_change_of_a_share_that_is_beyond_all_of_it_would_not_have_been_found(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a", requests=3), made_run(tmp_path / "b", at=1, requests=3)
+    document = plain(compared(a, b))["versus"][0]
+    assert document["headline"].startswith("No difference is shown between the runs of A and B. Not compared: ")
+    text = " ".join(comparison_text(plain(compared(a, b))).split())
+    assert "[-100, +100] – not shown" in text
 
 
 def test_no_error_on_either_side_is_not_said_to_be_the_same_when_few_requests_were_sent(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
-from bench.console.language import COOKIE, PARAMETER, InLanguage, sentence, tr
+from bench.console.language import COOKIE, LANGUAGE, PARAMETER, InLanguage, sentence, tr
+from bench.console.pages.site import load
 from bench.console.security import Keys
 from bench.console.service import Console
 
@@ -109,3 +110,14 @@ def test_what_is_no_request_passes_untouched() -> None:
     scope = {"type": "lifespan"}
     asyncio.run(InLanguage(app)(scope, None, None))  # type: ignore[arg-type]
     assert scopes == [scope]
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"), [("en", "2,000 users, 12,000 requests"), ("zh-CN", "2,000 个用户, 12,000 个请求")]
+)
+def test_a_load_keeps_its_thousands_in_each_language(language: str, shown: str) -> None:
+    token = LANGUAGE.set(language)
+    try:
+        assert load("2,000 users, 12,000 requests").replace("\N{NO-BREAK SPACE}", " ") == shown
+    finally:
+        LANGUAGE.reset(token)

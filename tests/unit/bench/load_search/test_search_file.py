@@ -135,6 +135,16 @@ def test_a_file_of_before_there_were_conclusions_is_rendered(tmp_path: Path) -> 
     assert "Holds up to" in (place.path / "search.html").read_text()
 
 
+@pytest.mark.parametrize("content", [b"\0", b"config:\n  url: x\n  api"])
+def test_settings_that_are_damaged_are_named(content: bytes, tmp_path: Path) -> None:
+    config = resolve({"url": "http://127.0.0.1:8000", "rate": 1.0, "slo": [P99.text], "name": "search"})
+    place = SearchDirectory.create(tmp_path / "search", config, {})
+    place.write(BRACKET, config_sha256(config, "rate"), Ending.BUDGET, 30.0)
+    place.settings.write_bytes(content)
+    with pytest.raises(UsageError, match=r"search\.yaml is damaged: "):
+        render_again(place.path)
+
+
 @pytest.mark.parametrize(
     ("place", "value"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from bench import cli
-from bench.process import child_process
+from bench.process import child_process, interpreter
 
 pytestmark = [
     pytest.mark.processes,
@@ -98,3 +99,31 @@ def test_ctrl_c_while_the_process_is_set_up_is_one_sentence(
     monkeypatch.setattr(cli, "set_up", _ctrl_c)
     assert cli.main() == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_what_somebody_else_has_said_of_sigterm_stays() -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        interpreter.end_as_ctrl_c()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_command_is_imported_ends_the_process_without_an_exception(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(interpreter.os, "_exit", ended.append)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with interpreter.ended_at_once(130):
+            os.kill(os.getpid(), number)
+        assert (ended, capsys.readouterr().err) == ([130], "error: interrupted\n")
+        assert signal.getsignal(number) is signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)
+        with interpreter.ended_at_once(130):
+            assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)

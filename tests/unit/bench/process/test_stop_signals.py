@@ -13,6 +13,7 @@ import pytest
 
 from bench.process import stop_signals
 from bench.process.event_loop import loop_factory
+from bench.process.interpreter import end_as_ctrl_c
 from bench.process.stop_signals import StopSignals
 
 
@@ -154,7 +155,7 @@ def test_a_load_that_ended_in_time_is_not_abandoned_later(in_loop: Any) -> None:
 def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_loop: Any) -> None:
     async def work(told: Told) -> None:
         before = signal.getsignal(signal.SIGTERM)
-        stop_signals.end_as_ctrl_c()
+        end_as_ctrl_c()
         try:
             signals = taken(told)
             send(signal.SIGTERM)
@@ -169,12 +170,3 @@ def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_l
             signal.signal(signal.SIGTERM, before)
 
     in_loop(work)
-
-
-def test_what_somebody_else_has_said_of_sigterm_stays() -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        stop_signals.end_as_ctrl_c()
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGTERM, before)

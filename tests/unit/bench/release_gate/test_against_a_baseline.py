@@ -7,11 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from msgspec import structs
 
+from bench.documents.comparison import interval_text, seen_text
 from bench.documents.document import Level
+from bench.documents.formatting import NOTHING
 from bench.documents.gate_document import gate_document
+from bench.errors import Exit
 from bench.release_gate.document import result_of
-from bench.release_gate.gate import Gate, Rules, against, notes_on
+from bench.release_gate.gate import Gate, Rules, against, lost, notes_on
 from bench.report import text as report
 from bench.results.baseline import BaselineRun
 from bench.results.gate import GateMetric, GateResult
@@ -106,3 +110,34 @@ def test_a_baseline_of_one_hour_long_ago_is_noted() -> None:
     # Dates by another hand are no reason to fail.
     assert notes_on([entry(rng, 0.02, started="yesterday"), *before], late) == []
     assert notes_on([entry(rng, 0.02, started="2026-11-01T12:00:00"), *before], late) == []
+
+
+def test_numbers_of_the_baseline_that_runs_lack_are_named_and_fail_a_strict_gate() -> None:
+    rng = np.random.default_rng(0)
+    before, now = ([entry(rng, 0.02) for _ in range(n)] for n in (5, 3))
+    assert lost(before, now) == []
+    # Two of three no longer stream, and one gave no token.
+    whole = [structs.replace(one, stats={"ttft_ms": one.stats["ttft_ms"]}) for one in now[:2]]
+    silent = structs.replace(now[2], output_tokens_per_s=0.0)
+    assert lost(before, [*whole, silent]) == [
+        "TPOT p50 is not compared: the baseline has it, and 2 of 3 runs have no value above 0",
+        "TPOT p99 is not compared: the baseline has it, and 2 of 3 runs have no value above 0",
+        "Output tokens/s is not compared: the baseline has it, and 1 of 3 runs have no value above 0",
+    ]
+    assert lost([*before, *whole], now) == []
+    for strict, status in ((False, Exit.GOOD), (True, Exit.OBJECTIVE_FAILED)):
+        assert Gate((), (), (), missing=("TPOT p50 is not compared",), strict=strict).exit is status
+
+
+def test_a_gate_that_can_find_no_change_of_a_share_says_so() -> None:
+    row = filled(
+        GateMetric, title="Error rate", unit="share", verdict="not shown", ratio=False, low=-3.0, high=3.0, seen_from=3.0,
+        margin=0.01,
+    )  # fmt: skip
+    assert (interval_text(row), seen_text(row)) == ("[-100, +100]", NOTHING)
+    text = report.render(
+        gate_document(filled(GateResult, counts={"failed": 0, "held": 0, "not shown": 1}, metrics=[row])),
+        Level.FIRST,
+        width=80,
+    )
+    assert "Error rate: not shown; these runs can find no change of it" in " ".join(text.split())

@@ -221,6 +221,13 @@ def test_a_machine_that_is_the_same_is_not_noted_and_what_is_new_of_it_is(five: 
     )
 
 
+def test_a_baseline_of_another_version_is_not_said_to_be_of_another_machine(five: list[MeasuredRun]) -> None:
+    older = kept(five, machine=five[0].manifest.host, tool_version="0.0.9")
+    assert decide(five[:3], Rules(), BASELINE, older, updating=True).notes[3:] == (
+        "the baseline was made by another version: Trueload (0.0.9 there, 0.1.0 here); what changed may be how it measures",
+    )
+
+
 def test_the_document_of_a_gate_names_all_runs_and_what_the_baseline_holds() -> None:
     good, bad = run_of(run_id="good"), run_of(run_id="bad", status="INVALID", reasons=("the clock was set",))
     (wanted,) = parse(["ttft:p50 < 1s"])

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench.documents import answers_section, details, jobs
+from bench.documents import answers_section, calibration_words, details, jobs
 from bench.documents.document import Fact
-from bench.results.certificate import LedgerCalibration
+from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.summary import ObjectiveResult, RunSummary
 from tests.support.results import filled
 
@@ -244,3 +244,10 @@ def test_answers_with_the_code_word_of_another_request_are_counted(foreign: int,
 )  # fmt: skip
 def test_sessions_are_counted_by_how_they_ended(sessions: dict[str, Any], said: dict[str, str]) -> None:
     assert values(jobs._rows_of_sessions(filled(RunSummary, sessions=sessions))) == said
+
+
+@pytest.mark.parametrize("earlier", [None, {"status": "VALID", "age_s": 60, "metrics": ()}])
+def test_the_error_of_the_numbers_is_a_whole_sentence(earlier: dict[str, Any] | None) -> None:
+    words = calibration_words.certainty(None if earlier is None else filled(KnownCalibration, earlier))
+    assert words.startswith("Error of these numbers")
+    assert words.endswith(").")

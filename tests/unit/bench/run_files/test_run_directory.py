@@ -144,7 +144,7 @@ def test_files_can_be_read_by_all_and_written_by_their_user_alone(directory: Run
 
 
 def test_a_run_that_sent_nothing_is_taken_away_and_files_of_others_stay(directory: RunDirectory) -> None:
-    for name in ("live.jsonl", ".run.yaml.new", "mine"):
+    for name in ("live.jsonl", ".run.yaml.new", "requests-0.jsonl", "samples-1.jsonl", "mine"):
         (directory.path / name).touch()
     directory.discard()
     assert [path.name for path in directory.path.iterdir()] == ["mine"]

@@ -134,6 +134,7 @@ def test_a_batch_may_be_just_five_times_its_dependence() -> None:
 
 def test_where_nothing_happened_on_either_side_nothing_changed_as_far_as_can_be_seen() -> None:
     assert no_events(600.0, 300.0) == Difference(0.0, -0.01, 0.01, 1.0, 0.01, math.inf, ratio=False)
+    assert [no_events(few, 300.0).high for few in (4.0, 3.0, 2.0, 0.0)] == [0.75, 1.0, 1.0, 1.0]
 
 
 # Steady state.
