@@ -51,3 +51,10 @@ def test_what_is_no_load_is_said(text: str, said: str) -> None:
 def test_a_slip_of_the_pen_makes_no_million_loads() -> None:
     with pytest.raises(ValueError, match="has more than 1,000 loads: give a greater factor"):
         parse("1..1000000x1.000001")
+
+
+def test_a_list_may_have_a_thousand_loads() -> None:
+    text = ",".join(map(str, range(1, 1_001)))
+    assert parse(text) == tuple(range(1, 1_001))
+    with pytest.raises(ValueError, match="these are 1,001 loads: give at most 1,000"):
+        parse(f"{text},5")

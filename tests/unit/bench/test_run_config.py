@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.clock import NS_PER_S
+from bench.config.settings import Settings
 from tests.support.configurations import problems, resolved
 
 S = NS_PER_S
@@ -85,8 +87,15 @@ def test_a_load_has_its_warm_up_and_its_end(flags: dict[str, Any], warmup_ns: in
     assert (length.warmup_ns, length.ends_ns) == (warmup_ns, ends_ns)
 
 
-def test_a_recipe_is_no_file_with_columns_and_takes_batches() -> None:
+def test_a_recipe_is_no_file_with_columns_and_takes_batches_and_tools(tmp_path: Path) -> None:
     assert problems(dataset="chatbot", columns="prompt=a", bad_rows="skip") == [
         "--columns needs a file in --dataset", "--bad-rows needs a file in --dataset",
     ]  # fmt: skip
     assert resolved(endpoint="embeddings", dataset="summarization", batch_inputs="4").batch_inputs == "4"
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"type": "function", "function": {"name": "look"}}]')
+    assert resolved(dataset="chatbot", tools=str(tools)).tools == str(tools)
+
+
+def test_replies_are_streamed_and_every_other_switch_is_off_unless_it_is_asked_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if field.default is True] == ["stream"]

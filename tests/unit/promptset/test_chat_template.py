@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptset import own_template
-from promptset.chat_template import ChatTemplate, special_tokens_of
+from promptset.chat_template import ChatTemplate, _why, special_tokens_of
 from promptset.errors import SpecError
 from promptset.tokenizer import LocalTokenizer
 from promptset.tokens import _load_default, load_tokenizer
@@ -133,3 +133,11 @@ def test_blocks_that_python_cannot_nest_are_a_sentence() -> None:
     source = "{% for a in b %}" * deep + "{% endfor %}" * deep
     with pytest.raises(SpecError, match=r"the chat template of here cannot be compiled: .*nested"):
         ChatTemplate(source, {}, "here")
+
+
+def test_an_error_of_a_template_is_told_on_one_line_and_by_its_kind_without_words() -> None:
+    assert [_why(error) for error in (ValueError("a\n  b"), ValueError(" \n"), KeyError())] == [
+        "a b",
+        "ValueError",
+        "KeyError",
+    ]

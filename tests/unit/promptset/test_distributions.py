@@ -188,6 +188,10 @@ def test_the_quantiles_of_listed_values_are_these_values(tmp_path: Path) -> None
     assert [(value / MS, share) for value, share in distribution.atoms() or []] == [(1, 0.3), (2, 0.5), (7, 0.2)]
     limited = parse(f"empirical:{file},max=2ms", "time")
     assert [share for _, share in limited.atoms() or []] == pytest.approx([3 / 8, 5 / 8])
+    tokens = tmp_path / "tokens.json"
+    tokens.write_text("[[1, 3], [2, 5], [7, 2]]")
+    for limit, atoms in (("max=2", {1: 3 / 8, 2: 5 / 8}), ("min=2", {2: 5 / 7, 7: 2 / 7}), ("min=2,max=2", {2: 1.0})):
+        assert dict(parse(f"empirical:{tokens},{limit}", "tokens").atoms() or ()) == pytest.approx(atoms)
     assert parse("5ms", "time").quantile(0.5) == 5 * MS
     assert parse("0ms", "time").quantile(0.99) == 0
     assert parse("exp:mean=1s", "time").atoms() is None

@@ -112,6 +112,8 @@ def test_a_file_is_read_as_what_it_looks_like(
         (lines({**TARGETS[0], "follow": 1}), "targets", "line 1: the key 'follow' is not one of method, url, body"),
         (lines({"method": "TRACE", "url": "http://h/"}), "targets", "line 1: the method 'TRACE' is not one of GET"),
         (lines({"method": "GET", "url": "/a"}), "targets", "line 1: '/a' is not a whole URL"),
+        (lines({"method": "GET", "url": "http:///a"}), "targets", "line 1: 'http:///a' is not a whole URL"),
+        (lines({"method": "GET", "url": "ftp://h/a"}), "targets", "line 1: 'ftp://h/a' is not a whole URL"),
         (
             lines({"method": "GET", "url": "http://h/", "header": {"a b": "c"}}),
             "targets",

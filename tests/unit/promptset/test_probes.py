@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import jsonschema
@@ -226,3 +227,13 @@ def test_all_problems_of_a_description_are_named_at_once() -> None:
     with pytest.raises(SpecError) as refused:
         parse_probes("canry,sort=x,arithmetic:digit=2")
     assert len(refused.value.problems) == 3
+
+
+def test_every_code_has_five_digits_and_is_that_of_one_number() -> None:
+    numbers = (0, 89_999, 90_000, codes.SPACE - 1, codes.SPACE)
+    first, last, second, very_last, again = map(codes._code, numbers)
+    assert [word[-5:] for word in (first, last, second, very_last)] == ["10000", "99999", "10000", "99999"]
+    assert first[:-5] == last[:-5] != second[:-5]
+    assert again == first  # They go around.
+    assert all(codes.CODE.fullmatch(word) for word in (first, last, second, very_last))
+    assert math.gcd(codes._STEP, codes.SPACE) == 1

@@ -16,6 +16,7 @@ import pytest
 
 from promptset.errors import SpecError
 from promptset.loaders.recorded import Call
+from promptset.loaders.recordings import RECORDINGS
 from promptset.rng import stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank
 from promptset.sessions import recorded_text
@@ -440,3 +441,28 @@ def test_sessions_of_a_global_scope_find_what_earlier_ones_have_sent(tmp_path: P
 def test_how_many_texts_two_paths_begin_with_alike(one: str, other: str, same: int) -> None:
     paths = [tuple((name, 1) for name in names) for names in (one, other)]
     assert recorded_text._same(*paths) == recorded_text._same(*reversed(paths)) == same
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        ({"round_index": 0, "newly_append_tokens": 1}, "tracelab"),
+        ({"round_index": 0, "prefix_tokens": 1}, "tracelab"),
+        ({"round_index": 0}, None),
+        ({"newly_append_tokens": 1, "prefix_tokens": 1}, None),
+        ({"requests": [], "hash_id_scope": "local"}, "weka"),
+        ({"requests": [], "block_size": 64}, "weka"),
+        ({"requests": []}, None),
+        ({"block_size": 64, "hash_id_scope": "local"}, None),
+        ({"resourceSpans": []}, "otel"),
+        ({"traceId": "a", "spanId": "b"}, "otel"),
+        ({"traceId": "a"}, None),
+        ({"spanId": "b"}, None),
+        ({"context": {"trace_id": "a", "span_id": "b"}}, "otel"),
+        ({"context": {"trace_id": "a"}}, None),
+        ({"context": "a"}, None),
+        ({"prompt": "a"}, None),
+    ],
+)
+def test_a_recording_is_recognized_by_keys_that_no_other_has(row: dict[str, Any], name: str | None) -> None:
+    assert [found for found, of in RECORDINGS.items() if of.recognizes(row)] == ([] if name is None else [name])

@@ -271,6 +271,9 @@ WRONG_WEKA = {"id": "", "block_size": 64, "hash_id_scope": "here", "requests": [
     weka_request(1, 100, hash_ids=[1, 2, 3]),
     {"type": "call"},
     {"t": 1, "type": "subagent", "requests": [weka_request(-1, 5)]},
+    weka_request(1, 100, hash_ids="12", input_types="user"),
+    weka_request(1, 100, hash_ids=[1.0], input_types=["user", 1]),
+    weka_request(1, 128, hash_ids=[1, 2], input_types=[]),
 ]}  # fmt: skip
 
 
@@ -289,6 +292,10 @@ WRONG_WEKA = {"id": "", "block_size": 64, "hash_id_scope": "here", "requests": [
                 "line 1: request 3: 3 hash_ids, and 100 tokens are 1 blocks of 64",
                 "line 1: request 4 must be an object whose type is n, s or subagent",
                 "line 1: request 5, request 1: t must be a number of seconds from 0 on, not -1",
+                "line 1: request 6: hash_ids must be a list of whole numbers",
+                "line 1: request 6: input_types must be a list of strings",
+                "line 1: request 7: hash_ids must be a list of whole numbers",
+                "line 1: request 7: input_types must be a list of strings",
             ],
         ),
         ([WEKA, {"id": "x", "block_size": 64, "requests": []}, TRACELAB[0], 7], [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import socket
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from bench.config import resolve
 from bench.errors import UsageError
 from bench.tuning import conditions
 from bench.tuning.arms import command_words
+from bench.tuning.servers import refuse_taken
 from bench.tuning.spec import Spec, read, spec_of
 
 BASE: dict[str, Any] = {
@@ -245,3 +248,35 @@ def test_a_file_that_is_no_yaml_is_named_with_the_place_where_it_stops_being_it(
         read(path)
     assert str(refused.value).startswith(f"{path}, line 3, column 2: not YAML: ")
     assert "unicode string" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "family", "host"),
+    [
+        ("http://h:1/v1", socket.AF_INET, "h"),
+        ("http://[::1]:1", socket.AF_INET6, "::1"),
+        ("http://:1", socket.AF_INET, "127.0.0.1"),
+    ],
+)
+def test_a_port_is_taken_if_something_answers_at_the_host_of_the_url(
+    url: str, family: int, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    class Probe(nullcontext[Any]):
+        def __init__(self, family: int) -> None:
+            super().__init__(self)
+            asked.append(family)
+
+        def settimeout(self, seconds: float) -> None:
+            assert seconds > 0
+
+        def connect_ex(self, place: tuple[str, int]) -> int:
+            asked.append(place)
+            return 0 if place[1] == 9 else 111
+
+    monkeypatch.setattr(socket, "socket", Probe)
+    refuse_taken(url, 8)
+    with pytest.raises(UsageError, match="port 9 is taken: another server answers there"):
+        refuse_taken(url, 9)
+    assert asked == [family, (host, 8), family, (host, 9)]

@@ -1,0 +1,232 @@
+"""The first word of a command line, and the exit status of whatever a command meets."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import promptset.closed_pipe
+from bench import cli, control
+from bench.calibrate.measure import anywhere
+from bench.commands import COMMANDS, console, report, run
+from bench.commands.output import print_result
+from bench.errors import Exit, Interrupted, TargetError, UsageError
+from bench.evaluate import evaluate
+from bench.run_files.run_directory import RunDirectory
+from tests.support.configurations import resolved
+from tests.support.made_runs import made_run
+from tests.unit.bench.load_sweep.test_stored_sweeps import TEXT, WHOLE
+
+LONG = "a-token-that-nobody-guesses-0123456789"
+
+
+def test_help_is_the_same_however_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = []
+    for words in (["--help"], ["-h"], ["help"], []):
+        assert cli.main(words) == (Exit.GOOD if words else Exit.USAGE)
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1
+    assert all(f"\n  {name} " in shown[0] for name in COMMANDS)
+    of_gate = []
+    for words in (
+        ["gate", "--help"], ["--help", "gate"], ["-h", "gate"], ["help", "gate"], ["help", "gate", "--format", "x"],
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as ended:
+            cli.main(words)
+        assert ended.value.code == 0
+        of_gate.append(capsys.readouterr().out)
+    assert len(set(of_gate)) == 1
+    assert of_gate[0].startswith("usage: python -m bench gate")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "'rnu' is not a command: did you mean run?"),
+        (["zzzz"], "'zzzz' is not a command: it is one of run, "),
+        (["--rate", "5"], "a command comes first, and '--rate' is not one: write python -m bench run --url URL ..."),
+        (
+            ["http://u:secret@h"],
+            "a command comes first, and 'http://***@h' is not one: write python -m bench run --url URL",
+        ),
+    ],
+)
+def test_a_first_word_that_is_no_command_is_answered(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == Exit.USAGE
+    assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UsageError(["a", "b"]), 2, "error: 2 problems\n  - a\n  - b\n"),
+        (TargetError("no server"), 4, "error: no server\n"),
+        (Interrupted("interrupted: not complete"), 130, "error: interrupted: not complete\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (KeyboardInterrupt("while it was read"), 130, "error: while it was read\n"),
+        (ModuleNotFoundError("no", name="numpy.linalg"), 2, f"error: {sys.executable} has no module 'numpy.linalg': "),
+        (ModuleNotFoundError("no", name="bench.gone"), 70, "Traceback"),
+        (ModuleNotFoundError("no"), 70, "Traceback"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), 2, "error: "),
+        (RuntimeError("broken"), 70, "Traceback"),
+    ],
+)
+def test_each_error_has_its_status_and_its_words(
+    error: BaseException, status: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    assert cli.main(["run"]) == status
+    err = capsys.readouterr().err
+    assert err.startswith(said)
+    assert ("this is a defect of Trueload" in err) is (status == 70)
+
+
+@pytest.mark.parametrize(("words", "survives"), [(["run"], True), (["dataset", "x"], False), ([], True)])
+def test_a_process_of_ours_is_set_up_first(words: list[str], survives: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[object] = []
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr(cli, "set_up", lambda: done.append("set up"))
+    monkeypatch.setattr(promptset.closed_pipe, "survive", lambda: done.append("survives"))
+    monkeypatch.setattr(cli, "never_too_narrow", done.append)
+
+    def dispatch(words: list[str]) -> int:
+        done.append(words)
+        return 3
+
+    monkeypatch.setattr(cli, "_dispatch", dispatch)
+    assert cli.main() == 3
+    assert done == ["set up", *(["survives"] if survives else []), sys.stdout, sys.stderr, words]
+    done.clear()
+    cli.main(words)
+    assert done == [words]
+
+
+@pytest.mark.parametrize(
+    ("runs", "form", "shown"), [((), "text", False), ((), "json", True), ((1,), "text", True), ((1,), "json", True)]
+)
+def test_repeats_of_which_none_was_made_are_shown_only_as_json(
+    runs: tuple[int, ...], form: str, shown: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = SimpleNamespace(content=SimpleNamespace(runs=runs), exit=Exit.INTERRUPTED)
+    asked: list[Any] = []
+
+    def repeat(config: object, n: int, series: Any) -> SimpleNamespace:
+        asked.append((n, series.path))
+        return found
+
+    monkeypatch.setattr("bench.load_sweep.repeats.repeat", repeat)
+    monkeypatch.setattr("bench.documents.sweep_document.repeats_document", lambda content: "document")
+    showed: list[tuple[object, ...]] = []
+    monkeypatch.setattr(run, "show", lambda *of, below: showed.append((*of, below)))
+    config = resolved(format=form, out=str(tmp_path / "all"), quiet=True)
+    assert run._repeat(config, 3, []) == Exit.INTERRUPTED
+    assert asked == [(3, tmp_path / "all")]
+    assert showed == [(found.content, "document", form, f"repeats: {tmp_path / 'all' / 'repeats.json'}")] * shown
+
+
+def test_sweeps_share_a_page_and_are_printed_as_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sweep.json").write_text(TEXT)
+    assert report.main(["a", "--format", "json"]) == Exit.GOOD
+    assert json.loads(capsys.readouterr().out) == WHOLE
+    assert report.main(["a", "b", "--format", "json"]) == Exit.GOOD
+    assert json.loads(capsys.readouterr().out) == [WHOLE, WHOLE]
+    assert report.main(["a"]) == Exit.GOOD
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[-1], "a" in lines) == ("page: a/sweep.html", False)
+    assert report.main(["a", "b", "--out", "both.html"]) == Exit.GOOD
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[-1], lines.count("a"), lines.count("b")) == ("page: both.html", 1, 1)
+    assert (tmp_path / "both.html").is_file()
+    (tmp_path / "other" / "sweep.json").write_text(json.dumps({**WHOLE, "kind": "rate"}))
+    with pytest.raises(UsageError, match="a page has sweeps of one kind"):
+        report.main(["a", "other"])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["a", "--out", "x.html"], "--out is for the page of several sweeps"),
+        (["a", "b", "--format", "csv"], "--requests, --shards and --server-chart work with one run"),
+        (["a", "b", "--requests", "csv"], "--requests, --shards and --server-chart work with one run"),
+        (["a", "b"], "only sweeps can share a page"),
+    ],
+)
+def test_what_a_report_cannot_be_is_refused(words: list[str], problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        report.main(words)
+
+
+@pytest.mark.parametrize("load", [float("nan"), float("inf")])
+def test_a_load_that_is_no_number_is_refused_before_the_run_is_looked_for(load: float, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"{load} is not a load: give a number"):
+        control.ask(tmp_path / "gone", load, "test")
+    with pytest.raises(UsageError, match="gone"):
+        control.ask(tmp_path / "gone", None, "test")
+
+
+def test_the_result_of_a_run_has_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = evaluate(RunDirectory.open(made_run(tmp_path / "run")))
+
+    def printed(form: str = "text", *, quiet: bool = False, details: bool = False) -> str:
+        assert print_result(result, form, quiet=quiet, details=details) == result.exit
+        return capsys.readouterr().out
+
+    assert json.loads(printed("json")) == json.loads((tmp_path / "run" / "summary.json").read_bytes())
+    assert printed("markdown").startswith("#")
+    assert printed("csv").splitlines()[0].startswith("metric")
+    brief, first, details = printed(quiet=True), printed(), printed(details=True)
+    assert len(brief) < len(first) < len(details)
+    page = f"\nreport: {tmp_path / 'run' / 'report.html'}"
+    assert [page in text for text in (brief, first, details)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "problem"),
+    [
+        ({}, {}, None),
+        ({"read_token": LONG}, {}, None),
+        ({"read_token": LONG, "token": f"{LONG}-other"}, {"TRUELOAD_TOKEN": LONG}, None),
+        ({"read_token": f" {LONG} "}, {"TRUELOAD_TOKEN": f"{LONG} "}, "--read-token is the token that may change"),
+        ({"read_token": LONG, "token": LONG}, {}, "--read-token is the token that may change everything"),
+        ({"read_token": "short"}, {}, "--read-token "),
+        ({"token": LONG}, {"TRUELOAD_READ_TOKEN": LONG}, "the token in TRUELOAD_READ_TOKEN is the token that may"),
+    ],
+)
+def test_the_token_that_only_reads_differs_from_the_other(
+    flags: dict[str, str], variables: dict[str, str], problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TRUELOAD_TOKEN", "TRUELOAD_READ_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    given = SimpleNamespace(**{"token": None, "read_token": None, **flags})
+    if problem is None:
+        assert console._read_token(given) == flags.get("read_token")  # type: ignore[arg-type]
+    else:
+        with pytest.raises(UsageError, match=problem):
+            console._read_token(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "places"),
+    [("", "http://127.0.0.1:1"), ("--replicas 1", "http://127.0.0.1:1"),
+     ("--replicas 3", [f"http://127.0.0.1:{port}" for port in (1, 2, 3)])],
+)  # fmt: skip
+def test_a_mock_that_has_not_begun_has_an_address_for_each_replica(flags: str, places: str | list[str]) -> None:
+    assert anywhere(flags) == places

@@ -1,0 +1,76 @@
+"""The command gate, in this process: what it writes, what it says of the baseline, and which problems it names at once."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from bench.commands import gate
+from bench.errors import Exit, UsageError
+from tests.support.made_runs import made_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[str]:
+    return [str(made_run(tmp_path / f"r{n}", at=n, seed=n, ttft_ms=50.0 + n)) for n in range(3)]
+
+
+def test_both_files_are_written_and_the_summary_is_appended(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    junit, summary = tmp_path / "new" / "gate.xml", tmp_path / "step.md"
+    summary.write_text("before\n")
+    words = [*runs, "--slo", "ttft:p90<10s", "--junit", str(junit), "--summary", str(summary)]
+    assert gate.main([*words, "--format", "json"]) == Exit.GOOD
+    assert json.loads(capsys.readouterr().out)["objectives"]
+    assert [case.get("name") for case in ET.parse(junit).iter("testcase")]
+    once = summary.read_text()
+    assert once.startswith("before\n")
+    assert gate.main(words) == Exit.GOOD
+    both = summary.read_text()
+    assert (both.startswith(once), both.count("\n### ")) == (True, 2 * once.count("\n### "))
+    assert "ttft" in capsys.readouterr().out
+
+
+def test_a_baseline_grows_by_the_runs_unless_they_fail(
+    runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "main.json"
+
+    def notes(*words: str) -> list[str]:
+        gate.main([*words, "--baseline", str(path), "--update", "--format", "json"])
+        found: list[str] = json.loads(capsys.readouterr().out)["notes"]
+        return [note for note in found if str(path) in note]
+
+    failing = "--slo=ttft:p90<1ms"
+    assert notes(runs[0], failing) == [f"{path} was not written, because something failed"]
+    assert not path.exists()
+    assert notes(runs[0]) == [f"{path} now holds 1 run"]
+    assert notes(*runs[1:]) == [f"{path} now holds 3 runs"]
+    before = path.read_bytes()
+    assert notes(str(made_run(tmp_path / "r9", at=9, seed=9)), failing) == [
+        f"{path} is unchanged, because something failed. To accept the change, begin another file"
+    ]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problems"),
+    [
+        (["RUN"], ["nothing to check the runs against: give --slo, --baseline, or both"]),
+        (["RUN", "--update"], ["nothing to check", "--update adds the runs to a file: name it with --baseline FILE"]),
+        (["RUN", "--slo=nonsense", "--slo=ttfx<1s", "--margin=x", "--alpha=0"],
+         ["--slo", "--slo", "--margin", "--alpha"]),
+        (["RUN", "/nowhere", "--slo=ttft<1s"], ["/nowhere"]),
+        (["RUN", "--baseline=/nowhere/b.json"], ["--baseline /nowhere/b.json does not exist: begin it with --update"]),
+    ],
+)  # fmt: skip
+def test_every_problem_of_the_flags_is_named(words: list[str], problems: list[str], runs: list[str]) -> None:
+    with pytest.raises(UsageError) as refused:
+        gate.main([runs[0] if word == "RUN" else word for word in words])
+    assert len(refused.value.problems) == len(problems), refused.value.problems
+    for said, begins in zip(refused.value.problems, problems, strict=True):
+        assert said.startswith(begins)
