@@ -33,6 +33,7 @@ from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
 from bench.verdict.replicas import replica_errors, replica_gone, replica_share, replica_slower
 from bench.verdict.sent_load import (
+    cut_requests,
     never_sent,
     nothing_measured,
     off_plan,
@@ -48,6 +49,7 @@ from bench.verdict.token_counts import input_tokens, output_tokens, tokens_doubt
 
 SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "nothing_measured": nothing_measured,
+    "cut_requests": cut_requests,
     "send_lateness": send_lateness,
     "ready_not_sent": ready_not_sent,
     "never_sent": never_sent,

@@ -6,6 +6,7 @@ from bench.results.summary import Verdict
 
 ADVICE: dict[str, str] = {
     "nothing_measured": "run for longer than the warm-up plus one reply",
+    "cut_requests": "let requests in flight finish (a second Ctrl-C cuts them); if they hang, read the server's log",
     "send_lateness": "free the machine, lower the rate, or use more processors (--workers auto)",
     "ready_not_sent": "free the machine; check for a suspended machine, a CPU limit or swap",
     "never_sent": "make the prompts ahead with python -m promptset and --dataset, use shorter ones, or free the machine",

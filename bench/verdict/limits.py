@@ -61,6 +61,7 @@ class Limits(BaseModel):
             "(fixed concurrency), or of all that were due"
         ),
     ] = _band(0.01, 0.05)
+    cut_requests: Annotated[Band, _of("share of the requests that were cut when the run was stopped")] = _band(0.01)
     pause_of_run: Annotated[Band, _of("longest pause of a worker, as a share of the run")] = _band(0.01, 0.05)
     pause_ms: Annotated[Band, _of("the same, ms")] = _band(100.0, 100.0)
     sent_rate_off: Annotated[

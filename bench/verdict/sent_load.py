@@ -29,6 +29,19 @@ def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("nothing_measured", Status.INVALID, 0.0, f"nothing was measured: {why}")]
 
 
+def cut_requests(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Requests that were cut when the run was stopped have no latency, and those in flight are mostly long ones."""
+    counts = evidence.summary.counts
+    ended = counts.succeeded + counts.failed
+    if not ended:
+        return []
+    cut, of = counts.interrupted, ended + counts.interrupted
+    sentence = (
+        f"{cut:,} of {of:,} requests were cut when the run stopped: their latencies are missing and may be the longest"
+    )
+    return [Finding("cut_requests", limits.cut_requests.of(cut / of), cut / of, sentence)]
+
+
 def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """At a rate: requests left late, so the server got a different load."""
     p99 = evidence.summary.instrument.send_lateness_ms.p99

@@ -52,6 +52,8 @@ ALL_COUNTED = {PROMPTS: {"compared": 1_000, "differ": 9}, "tokens.asked.input": 
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("nothing_measured", {"counts.succeeded": 0}, Status.INVALID),
     ("nothing_measured", {"counts.succeeded": 0, "counts.interrupted": 3}, Status.INVALID),
+    ("cut_requests", {"counts.succeeded": 99, "counts.interrupted": 1}, Status.VALID),
+    ("cut_requests", {"counts.succeeded": 98, "counts.interrupted": 1}, Status.SUSPECT),
     ("nothing_measured", {"counts.succeeded": 0, "counts.dropped": 1_000, "counts.by_outcome": {}}, Status.INVALID),
     ("nothing_measured", {"counts.succeeded": 0, "counts.warmup": {"requests": 20}}, Status.INVALID),
     ("send_lateness", {LATE: 1.5}, Status.SUSPECT),

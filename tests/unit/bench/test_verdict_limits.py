@@ -62,6 +62,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "late_ends": {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.09}},
     "late_ends_ms": {"load.late_ends": {"mean_ms": 99.0, "share": 5.0}},
     "never_sent": {"load.never_sent": {"n": 6, "share": 0.009}},
+    "cut_requests": {"counts.interrupted": 10},
     "pause_of_run": pause(3_000, 0.009),
     "pause_ms": pause(99, 0.9),
     "sent_rate_off_ms": {f"{PLAN}.rate_difference": 0.5, f"{PLAN}.span_difference_ms": 9.0},

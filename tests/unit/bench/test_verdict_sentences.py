@@ -158,6 +158,8 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "the client waited for a processor 5.0% of the time, and its time stamps can be late: other programs "
         "keep this machine busy", 0.05,
     ),
+    ("cut_requests", {"counts.succeeded": 1_190, "counts.failed": 10, "counts.interrupted": 300},
+     "300 of 1,500 requests were cut when the run stopped: their latencies are missing and may be the longest", 0.2),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.3},
      "the client used over 90% of a processor in 30% of its seconds: it may be the bottleneck", 0.3),
     ("input_tokens", {"tokens.asked_against_got.input.compared": 1_000, "tokens.asked.input": 400_000,
