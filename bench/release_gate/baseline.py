@@ -6,7 +6,9 @@ are of one workload, whose settings it holds: another workload is refused with w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -171,14 +173,27 @@ def appended(baseline: Baseline, entries: Sequence[BaselineRun]) -> Baseline:
     return replace(baseline, runs=runs[-KEPT:])
 
 
+def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baseline:
+    """Add the entries, of runs like this one, to what the file holds now: another gate may have added runs since it was
+    read. Raises UsageError where it cannot be written, or is of another workload."""
+    kept = read(path)
+    if kept is not None:
+        refuse_other_workload(path, kept, run)
+    grown = appended(new(run) if kept is None else kept, entries)
+    write(path, grown)
+    return grown
+
+
 def write(path: Path, baseline: Baseline) -> None:
     """Put the file in place whole. Raises UsageError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(to_bytes(baseline))
         draft.replace(path)
     except OSError as e:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e
 
 
