@@ -438,6 +438,8 @@ def _http_problem(
     status, said = record.status, record.error
     if is_of_proxy(said):
         return said or ""
+    if said is not None:
+        said = said.removesuffix(".")
     variable = used_by(options).key_variable
     only_socket = used_by(options).only_socket
     if (options.websocket or only_socket) and status in _NO_WEBSOCKET:
