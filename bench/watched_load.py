@@ -160,8 +160,6 @@ class WatchedLoad:
         changes: dict[str, object] = {"start_ns": start_ns}
         if places := self._crew.places:
             changes["places"] = places
-        for note in notes:
-            self._run.observer.say(f"note: {note}")
         for warning in self._crew.warnings:
             self._run.observer.say(f"warning: {warning}")
         if more_notes := (*notes, *_notes_of_places(places), *self._crew.warnings):

@@ -167,16 +167,12 @@ def test_a_server_without_known_metrics_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "server.jsonl").exists()
 
 
-def test_a_page_that_was_named_and_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_that_was_named_and_is_none_is_told(tmp_path: Path) -> None:
     with LiteralServer(asked([], None)) as server:
         page = f"{server.url}/metrics"
-        words = ("--url", server.url, "--out", str(tmp_path / "run"), *WORDS[:-1], "--server-metrics", page)
-        assert cli.main(["run", *words]) == Exit.GOOD
-    found = json.loads((tmp_path / "run" / "summary.json").read_text())
+        found = run(server.url, tmp_path / "run", "--server-metrics", page)
     assert found["server"] is None
-    told = f"--server-metrics: {page} has no metrics (status 404)"
-    assert told in found["run"]["notes"]
-    assert f"note: {told}" in capsys.readouterr().err
+    assert f"--server-metrics: {page} has no metrics (status 404)" in found["run"]["notes"]
 
 
 def test_the_key_goes_to_the_targets_own_page_and_to_no_other(tmp_path: Path) -> None:
