@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bench.console.service import Console
 from bench.console.target_keys import origin_of
 from bench.console.tasks import OWN_FOLDER
 from bench.errors import Exit, UsageError
+from bench.process.interpreter import stop_signals_handled
 from bench.run_files.run_directory import held_alone
 from bench.run_files.writable import make_directory
 
@@ -68,12 +70,6 @@ def main(argv: Sequence[str]) -> int:
             )
         console = Console(runs, key_env=given.key_env)
         # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks go on, and the rest is on disk.
-        heard = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, signal.SIG_DFL) for number in heard}
-        try:
+        with closing(console), stop_signals_handled(signal.SIG_DFL):
             server_of(Operations(console, given.allow_url)).run("stdio")
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            console.close()
     return Exit.GOOD

@@ -30,7 +30,6 @@ from bench.metrics.run_numbers import JOB
 from bench.results.answers import ANSWER_SHARES, AnswerShare
 from bench.statistics.between_runs import (
     MARGIN,
-    NOT_INTERLEAVED,
     Answer,
     Difference,
     RunInterval,
@@ -44,6 +43,7 @@ from bench.statistics.between_runs import (
 )
 from bench.statistics.multiple import benjamini_hochberg, holm
 
+NOT_INTERLEAVED = "the runs of the two sides were not made in turn: what drifts meanwhile looks like a difference"
 LEAST_PAIRS = 3
 """Two pairs leave one degree of freedom: Welch's two see more."""
 LEAST_FOR_SPREAD = 5

@@ -49,9 +49,8 @@ class BatchingFit:
 
 
 def fit_batching(
-    runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), stated: Mapping[str, int] | None = None,
-    *, weighted: bool = True,
-) -> BatchingFit:  # fmt: skip
+    runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), stated: Mapping[str, int] | None = None
+) -> BatchingFit:
     """The fit of runs (streams in us, in the order of sending). Raises ValueError with a sentence where it has too little."""
     everything = [stream for streams in runs for stream in streams]
     kind = chunk_kind(everything)
@@ -70,7 +69,7 @@ def fit_batching(
         return [rows_of(*one, budget, surely) for one in seen]
 
     def fitted(budget: int | None, surely: int = SURELY_ONE_STEP, *, by_prompt: bool = False) -> StepFit:
-        return fit_steps(joined(rows_by_run(budget, surely)), rng, weighted=weighted, by_prompt=by_prompt)
+        return fit_steps(joined(rows_by_run(budget, surely)), rng, by_prompt=by_prompt)
 
     stated = {} if stated is None else stated
     budget = _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))

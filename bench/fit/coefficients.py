@@ -24,6 +24,8 @@ NAMES = ("b0", "b1", "b2", "b3", "b4")
 LEAST_ROWS = 50
 NOTABLE_RESIDUAL = 0.05
 """A batch size whose steps lie further off than this, in the middle, is not described by the fit."""
+_LEAST_IN_BIN = 20
+"""Rows of a batch size, for its residual to count."""
 _BLOCKS, _RESAMPLES, _KEPT_DRAWS = 60, 300, 20
 _COLUMNS, _PIECES = (0, 1, -1, 2, 3), 4
 """Of the design: where b0 to b4 are (b2 is the last piece), and where the pieces begin."""
@@ -108,7 +110,7 @@ class StepFit:
         return self.without_prompts_us(of) + b1 * of.prefill + b4 * of.firsts
 
 
-def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True, by_prompt: bool = False) -> StepFit:
+def fit_steps(rows: Rows, rng: Random, *, by_prompt: bool = False) -> StepFit:
     """The coefficients. `by_prompt`: b4 too. Raises ValueError with a sentence where too few steps were seen."""
     if len(rows) < LEAST_ROWS:
         raise ValueError(
@@ -120,19 +122,19 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True, by_prompt: bool
             "most steps take less than 0.1 ms, so their cost cannot be seen (perhaps a proxy holds replies back): --engine "
             "sampled keeps the times as they are"
         )
-    linear = _fitted(rows, (), rng, weighted=weighted, by_prompt=by_prompt)
+    linear = _fitted(rows, (), rng, by_prompt=by_prompt)
     worst = worst_bin(linear.residuals)
     knots = knots_for(rows.decode / np.maximum(rows.steps, 1))
-    if not weighted or worst is None or abs(worst.p50) <= NOTABLE_RESIDUAL or not knots:
+    if worst is None or abs(worst.p50) <= NOTABLE_RESIDUAL or not knots:
         return linear
-    tabled = _fitted(rows, knots, rng, weighted=weighted, by_prompt=by_prompt)
+    tabled = _fitted(rows, knots, rng, by_prompt=by_prompt)
     left = worst_bin(tabled.residuals)
     return tabled if left is not None and abs(left.p50) < abs(worst.p50) / 2 else linear
 
 
-def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, weighted: bool, by_prompt: bool) -> StepFit:
+def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, by_prompt: bool) -> StepFit:
     design = rows.design(knots, by_prompt=by_prompt)
-    found = robust.fit(design, rows.time_us, robust=weighted)
+    found = robust.fit(design, rows.time_us)
     drawn = _drawn(design, rows.time_us, found, rng)
     low, high = _bounds(drawn, found.x)
     told = _told(design, rows.time_us, found, low, high)
@@ -220,7 +222,7 @@ def _bins(rows: Rows, fitted: Array) -> tuple[ResidualBin, ...]:
     return tuple(found)
 
 
-def worst_bin(bins: Sequence[ResidualBin], least_rows: int = 20) -> ResidualBin | None:
+def worst_bin(bins: Sequence[ResidualBin]) -> ResidualBin | None:
     """The batch sizes whose steps lie the furthest from the fit; None where no bin has enough rows."""
-    enough = [one for one in bins if one.rows >= least_rows]
+    enough = [one for one in bins if one.rows >= _LEAST_IN_BIN]
     return max(enough, key=lambda one: abs(one.p50)) if enough else None

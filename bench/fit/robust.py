@@ -69,21 +69,18 @@ class Robust:
     residuals: Array
     scale: float
     """Of the residuals, as a standard deviation, at the median size of y."""
-    stretch: float = 1.0
+    stretch: float
     """What a resample at these weights moves x by, times this, is what a new sample would: its weights would be others.
     E(weight) / E(the derivative of weight x residual), 1.21 if the errors are normal (Maronna, Martin and Yohai 2006)."""
 
 
-def fit(a: Array, y: Array, *, robust: bool = True) -> Robust:
+def fit(a: Array, y: Array) -> Robust:
     """Coefficients >= 0 of `a` (rows, columns) for y: Huber's weights first, then Tukey's, which leave far outliers out.
 
     The spread of the errors is taken to grow with y, half of it: a server's steps vary in proportion to their length, and
-    stamps by a constant. `robust=False` keeps all weights equal, for comparison.
+    stamps by a constant.
     """
     x = nonnegative(a.T @ a, a.T @ y)
-    if not robust:
-        residuals = y - a @ x
-        return Robust(x, np.ones_like(y), residuals, float(np.std(residuals)))
     middle = float(np.median(y))
     for turn in range(_HUBER_ROUNDS + _BISQUARE_ROUNDS):
         fitted = a @ x

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, ModuleType
 from typing import NoReturn
@@ -40,7 +40,7 @@ def set_up() -> None:
 
 
 def end_as_ctrl_c() -> None:
-    """Have SIGTERM raise KeyboardInterrupt in this process, unless somebody else has said what it does."""
+    """Have SIGTERM raise KeyboardInterrupt in this process, unless it has a handler already."""
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -58,13 +58,20 @@ def ended_at_once(status: int) -> Iterator[None]:
             print("error: interrupted", file=sys.stderr, flush=True)
         os._exit(status)
 
+    with stop_signals_handled(end):
+        yield
+
+
+@contextmanager
+def stop_signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+    """Give Ctrl-C and SIGTERM another handler, unless this process ignores them, and the earlier one back."""
     numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, end) for number in numbers}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def woken_by_parents_end() -> None:

@@ -19,7 +19,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 ABANDONED_AFTER_S = 10.0
 """Cutting 10,000 streams and writing their records takes a few seconds on a busy machine."""
@@ -77,7 +77,7 @@ class StopSignals:
     def _arm(self) -> None:
         # Windows has no such timer: a third Ctrl-C does it there.
         if sys.platform != "win32" and self._alarm_before is None:
-            handler = signal.signal(signal.SIGALRM, _raise)
+            handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
             self._alarm_before = handler, signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S)
 
     def _disarm(self) -> None:
@@ -87,7 +87,3 @@ class StopSignals:
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, *timer)
             self._alarm_before = None
-
-
-def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

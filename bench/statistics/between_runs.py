@@ -36,9 +36,6 @@ _KNOWN_DEGREES = 10_000.0
 LEAST_IN_BATCH = 5.0
 """A batch must be so many times as long as its values' dependence (`act`), or batches are not independent either."""
 
-SPREAD_UNKNOWN = "one run each: the spread between runs is not known"
-NOT_INTERLEAVED = "the runs of the two sides were not made in turn: what drifts meanwhile looks like a difference"
-
 
 class Answer(StrEnum):
     """What a comparison says of one number."""
@@ -64,7 +61,8 @@ class Difference:
     """The smallest change that would have been found in four of five comparisons."""
     degrees: float
     ratio: bool
-    warnings: tuple[str, ...] = ()
+    spread_known: bool = True
+    """Whether the interval has the spread between runs in it, so that it can show a change of what was measured."""
 
     def answer(self, margin: float = MARGIN, p: float | None = None) -> Answer:
         """Which of the three it is; of one run each, it speaks of these two alone. `p` corrected for several metrics counts
@@ -75,14 +73,9 @@ class Difference:
             return Answer.SAME if self.spread_known else Answer.THESE_AGREE
         return Answer.NOT_SHOWN
 
-    @property
-    def spread_known(self) -> bool:
-        """Whether the interval has the spread between runs in it, so that it can show a change of what was measured."""
-        return SPREAD_UNKNOWN not in self.warnings
-
     def of_one_run_each(self) -> Difference:
-        """The same, with the warning that it does not include the spread between runs."""
-        return replace(self, warnings=(SPREAD_UNKNOWN,))
+        """The same, marked as without the spread between runs."""
+        return replace(self, spread_known=False)
 
     def seen_at(self, alpha: float) -> float:
         """The smallest change that four of five comparisons would find at another level than `ALPHA`."""
@@ -152,9 +145,8 @@ def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_
 
 
 def welch(
-    a: Sequence[float], b: Sequence[float], *, ratio: bool = True, interleaved: bool = True, least_error: float = 0.0,
-    within: float = 0.0,
-) -> Difference:  # fmt: skip
+    a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_error: float = 0.0, within: float = 0.0
+) -> Difference:
     """Runs that exist, at least two a side; `least_error` as in `paired`. With an error `within` runs, what is shown must lie
     beyond that too. Raises ValueError for fewer."""
     if len(a) < 2 or len(b) < 2:
@@ -163,12 +155,11 @@ def welch(
     of_a, of_b = variance(x) / len(x), variance(y) / len(y)
     both = of_a + of_b
     degrees = both**2 / (of_a**2 / (len(x) - 1) + of_b**2 / (len(y) - 1)) if both > 0 else len(x) + len(y) - 2.0
-    warnings = () if interleaved else (NOT_INTERLEAVED,)
     d = fmean(y) - fmean(x)
-    between = _difference(d, math.sqrt(both), degrees, ratio, warnings, least_error)
+    between = _difference(d, math.sqrt(both), degrees, ratio, least_error=least_error)
     if not within:
         return between
-    inside = _difference(d, within, _KNOWN_DEGREES, ratio, warnings)
+    inside = _difference(d, within, _KNOWN_DEGREES, ratio)
     return replace(max(between, inside, key=lambda one: one.high - one.low), p=max(between.p, inside.p))
 
 
@@ -261,9 +252,7 @@ def _scaled(values: Sequence[float], ratio: bool) -> list[float]:
     return [math.log(value) for value in values]
 
 
-def _difference(
-    d: float, error: float, degrees: float, ratio: bool, warnings: tuple[str, ...] = (), least_error: float = 0.0
-) -> Difference:
+def _difference(d: float, error: float, degrees: float, ratio: bool, *, least_error: float = 0.0) -> Difference:
     back = math.expm1 if ratio else float
     # Runs of a deterministic server can agree exactly: a floor keeps the t finite.
     error = max(error, 1e-12 * max(abs(d), 1e-3))
@@ -274,6 +263,5 @@ def _difference(
     reach = t_quantile(1 - ALPHA / 2, degrees) * error
     seen_from = (t_quantile(1 - ALPHA / 2, degrees) + t_quantile(POWER, degrees)) * error
     return Difference(
-        back(d), back(d - reach), back(d + reach), two_sided(d / error, degrees), back(seen_from), degrees, ratio,
-        warnings,
-    )  # fmt: skip
+        back(d), back(d - reach), back(d + reach), two_sided(d / error, degrees), back(seen_from), degrees, ratio
+    )

@@ -97,6 +97,7 @@ def test_a_process_of_ours_is_set_up_first(words: list[str], survives: bool, mon
     done: list[object] = []
     monkeypatch.setattr(sys, "argv", ["bench", *words])
     monkeypatch.setattr(cli, "set_up", lambda: done.append("set up"))
+    monkeypatch.setattr(cli, "end_as_ctrl_c", lambda: done.append("SIGTERM"))
     monkeypatch.setattr(promptset.closed_pipe, "survive", lambda: done.append("survives"))
     monkeypatch.setattr(cli, "never_too_narrow", done.append)
 
@@ -106,7 +107,7 @@ def test_a_process_of_ours_is_set_up_first(words: list[str], survives: bool, mon
 
     monkeypatch.setattr(cli, "_dispatch", dispatch)
     assert cli.main() == 3
-    assert done == ["set up", *(["survives"] if survives else []), sys.stdout, sys.stderr, words]
+    assert done == ["set up", "SIGTERM", *(["survives"] if survives else []), sys.stdout, sys.stderr, words]
     done.clear()
     cli.main(words)
     assert done == [words]

@@ -17,8 +17,8 @@ from bench.cli import main
             ["--max-num-seqs x:", "--held-out names a run", "third is not", "nope is not", "other is not"],
         ),
         (
-            "fit nope --engine sampled --kv-blocks 3",
-            ["--kv-blocks: goes with --engine batching alone", "nope is not a run directory"],
+            "fit nope --engine sampled --step-gap 0.6 --kv-blocks 3",
+            ["--kv-blocks: goes with --engine batching alone", "--step-gap: goes with", "nope is not a run directory"],
         ),
         ("plan", ["--slo is missing", "--profile is missing", "--rates is missing"]),
         ("plan --slo ttft:p99<1s --profile no.json", ["--profile no.json: cannot be read", "--rates is missing"]),

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.comparison.batches import SPREAD_UNKNOWN
-from bench.comparison.compare import Comparison, Method, compare
+from bench.comparison.compare import NOT_INTERLEAVED, Comparison, Method, compare
 from bench.comparison.document import result_of
 from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
@@ -21,7 +21,7 @@ from bench.errors import Exit, UsageError
 from bench.results.base import to_bytes, to_plain
 from bench.results.certificate import LedgerCalibration
 from bench.run_files.run_directory import SUMMARY
-from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
+from bench.statistics.between_runs import Answer
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, made_side, write_run
 from tests.support.rendered import comparison_markdown, comparison_page, comparison_text

@@ -13,6 +13,7 @@ import pytest
 
 from bench.comparison import numbers
 from bench.comparison.compare import (
+    NOT_INTERLEAVED,
     Compared,
     Comparison,
     Method,
@@ -29,7 +30,7 @@ from bench.comparison.request_values import RequestValues
 from bench.comparison.settings import OTHER_LENGTH
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
-from bench.statistics.between_runs import NOT_INTERLEAVED, Answer, Difference
+from bench.statistics.between_runs import Answer, Difference
 from tests.support.made_gate import row, run_of
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from bench.commands import fit
 from bench.commands.fit import _limits
 from bench.errors import UsageError
 
@@ -40,15 +39,3 @@ def test_every_wrong_limit_is_named() -> None:
     for gap in ("0", "-1", "x", "nan", "inf"):
         with pytest.raises(UsageError, match=f"--step-gap {gap}: write a number of ms"):
             _limits(Namespace(**NONE | {"step_gap": gap}))
-
-
-def test_limits_go_with_one_engine_and_held_out_runs_need_a_replay() -> None:
-    words = ["run", "--engine", "sampled", "--step-gap", "0.6", "--kv-blocks", "5"]
-    with pytest.raises(UsageError) as refused:
-        fit.main(words)
-    assert refused.value.problems == [
-        "--kv-blocks: goes with --engine batching alone", "--step-gap: goes with --engine batching alone",
-        "run is not a run directory: it does not exist",
-    ]  # fmt: skip
-    with pytest.raises(UsageError, match="--held-out names a run to replay, and --no-replay replays none"):
-        fit.main(["run", "--no-replay", "--held-out", "other"])

@@ -144,9 +144,9 @@ def test_a_load_that_ended_in_time_is_not_abandoned_later(in_loop: Any) -> None:
         signals = taken(told)
         send(signal.SIGTERM)
         await told.has("terminate")
-        assert signal.getsignal(signal.SIGALRM) is stop_signals._raise
+        assert signal.getsignal(signal.SIGALRM) is signal.default_int_handler
         signals.report()
-        assert signal.getsignal(signal.SIGALRM) is not stop_signals._raise
+        assert signal.getsignal(signal.SIGALRM) is not signal.default_int_handler
         signals.release()
 
     in_loop(work)
