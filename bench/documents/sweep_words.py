@@ -85,7 +85,7 @@ def sentences(content: SweepContent) -> list[str]:
     return found
 
 
-BEYOND = "beyond"
+BEYOND, BELOW = "beyond", "below"
 
 
 def highest_load(content: SweepContent) -> float:
@@ -94,13 +94,16 @@ def highest_load(content: SweepContent) -> float:
 
 
 def load_within(content: SweepContent, load: float | None) -> str:
-    """A load that follows from the fitted curve; beyond the highest that was measured no number is given."""
+    """A load that follows from the fitted curve; beyond the highest that was measured no number is given. Nor is 0, which
+    says that the lowest reached the ceiling."""
     highest = highest_load(content)
+    if load == 0:
+        return f"{BELOW} {min((point.load for point in content.points if point.usable), default=0.0):,g}"
     return f"{BEYOND} {highest:,g}" if load is None or load > highest else number(load)
 
 
 def _with(load: str) -> str:
-    return load if load.startswith(BEYOND) else f"with {load}"
+    return load if load.startswith((BEYOND, BELOW)) else f"with {load}"
 
 
 def ninety_percent(content: SweepContent, knee: FittedKnee) -> str:

@@ -19,6 +19,7 @@ from bench.statistics.capacity import (
     SHALLOW,
     STEEP,
     Domain,
+    Mean,
     Posterior,
     Share,
     Slopes,
@@ -27,7 +28,7 @@ from bench.statistics.capacity import (
     of_means,
     of_shares,
 )
-from bench.statistics.capacity_fit import Fit, check, contradicts, drift, drift_of_means
+from bench.statistics.capacity_fit import Fit, check, contradicts, contradicts_of_means, drift, drift_of_means
 from bench.statistics.keeps_up import posterior as keeps_up_posterior
 
 _SETTLED_LIVES = 2.0
@@ -92,8 +93,7 @@ class Estimates:
         moved: dict[str, float | None] = {}
         for goal in self.goals:
             if goal.allowed is None:
-                means = [result.means[goal.text] for result in tried if goal.text in result.means]
-                moved[goal.text] = drift_of_means(means, capacities)
+                moved[goal.text] = drift_of_means(_means(goal, tried), capacities)
             else:
                 d = self._dispersion(goal)
                 moved[goal.text] = drift(_as_sent(goal, tried), goal.allowed, d, capacities, self._edge(goal))
@@ -104,7 +104,11 @@ class Estimates:
         """An objective whose visits contradict each other, so that no steady server explains them."""
         tried, _ = self._tried()
         for goal in self.goals:
-            if goal.allowed is not None and contradicts(_as_sent(goal, tried), goal.allowed, self._dispersion(goal)):
+            if goal.allowed is None:
+                found = contradicts_of_means(_means(goal, tried))
+            else:
+                found = contradicts(_as_sent(goal, tried), goal.allowed, self._dispersion(goal))
+            if found:
                 return goal.text
         return None
 
@@ -129,8 +133,7 @@ class Estimates:
     def _posterior(self, goal: Goal, capacities: Floats, domain: Domain) -> Posterior:
         visits = self.visits
         if goal.allowed is None:
-            means = [result.means[goal.text] for result in visits if goal.text in result.means]
-            return of_means(means, capacities, domain)
+            return of_means(_means(goal, visits), capacities, domain)
         spread = self.fits[goal.text].spread if goal.text in self.fits else 0.0
         d = self._dispersion(goal) * max(1.0, spread)
         return of_shares(_shares(goal, visits), goal.allowed, d, capacities, self._edge(goal), domain)
@@ -167,6 +170,11 @@ def _kept_up(visits: Sequence[Result]) -> list[tuple[float, bool]]:
     """Each visit once: one that was repeated counts as its repetition says."""
     repeated = {i - 1 for i, result in enumerate(visits) if result.phase == "again"}
     return [(r.load, r.kept_up) for i, r in enumerate(visits) if i not in repeated and r.kept_up is not None]
+
+
+def _means(goal: Goal, results: Sequence[Result]) -> list[Mean]:
+    """What each visit says of an objective on a mean."""
+    return [result.means[goal.text] for result in results if goal.text in result.means]
 
 
 def _as_sent(goal: Goal, results: Sequence[Result]) -> list[Share]:

@@ -148,11 +148,21 @@ def contradicts(visits: Sequence[Share], allowed: float, d: float) -> bool:
     """Whether visits contradict every steady server by more than the chance of so many visits, where it matters: between the
     lowest load that broke and the highest that held. How much more an overloaded server breaks depends on how long it is."""
     own = [_in_units_of(d, visit) for visit in visits if visit.requests]
-    broke = [visit.violations > allowed * visit.requests for visit in own]
-    lowest = min((visit.load for visit, broken in zip(own, broke, strict=True) if broken), default=math.inf)
-    highest = max((visit.load for visit, broken in zip(own, broke, strict=True) if not broken), default=0.0)
-    deviance, degrees = _from_steady([visit for visit in own if lowest <= visit.load <= highest])
+    deviance, degrees = _from_steady(_in_question(own, [v.violations > allowed * v.requests for v in own]))
     return deviance / d > degrees + _UNSTEADY
+
+
+def contradicts_of_means(visits: Sequence[Mean]) -> bool:
+    """The same of an objective on a mean."""
+    deviance, degrees = _from_steady_means(_in_question(visits, [visit.log_ratio > 0 for visit in visits]))
+    return deviance > degrees + _UNSTEADY
+
+
+def _in_question(visits: Sequence[V], broke: Sequence[bool]) -> list[V]:
+    """The visits between the lowest load that broke and the highest that held."""
+    lowest = min((visit.load for visit, broken in zip(visits, broke, strict=True) if broken), default=math.inf)
+    highest = max((visit.load for visit, broken in zip(visits, broke, strict=True) if not broken), default=0.0)
+    return [visit for visit in visits if lowest <= visit.load <= highest]
 
 
 def _from_steady(visits: Sequence[Share]) -> tuple[float, int]:
@@ -167,10 +177,16 @@ def _from_steady(visits: Sequence[Share]) -> tuple[float, int]:
 
 def drift_of_means(visits: Sequence[Mean], capacities: Floats) -> float | None:
     """The same of an objective on a mean."""
-    levels = rising([v.load for v in visits], [v.log_ratio for v in visits], [v.error**-2 for v in visits])
-    if sum(((v.log_ratio - level) / v.error) ** 2 for v, level in zip(visits, levels, strict=True)) < CONTRADICTS:
+    if _from_steady_means(visits)[0] < CONTRADICTS:
         return None
     return _moved(visits, lambda moved: float(log_likelihood_of_means(moved, capacities).max()))
+
+
+def _from_steady_means(visits: Sequence[Mean]) -> tuple[float, int]:
+    """The deviance of means from the closest ones that rise with the load, and its degrees of freedom."""
+    levels = rising([v.load for v in visits], [v.log_ratio for v in visits], [v.error**-2 for v in visits])
+    deviance = sum(((v.log_ratio - level) / v.error) ** 2 for v, level in zip(visits, levels, strict=True))
+    return deviance, len(levels) - len({*levels})
 
 
 def rising(loads: Sequence[float], values: Sequence[float], weights: Sequence[float]) -> list[float]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.statistics.autocorrelation import Floats
 from bench.statistics.intervals import Interval
 from bench.statistics.student import t_quantile
 
@@ -38,7 +39,9 @@ class Knee:
     ceiling_interval: Interval | None
     half_at_interval: Interval | None
     residuals: tuple[float, ...]
-    """For each point: its throughput over the fitted throughput, minus 1."""
+    """For each load: its mean throughput over the fitted throughput, minus 1."""
+    reaches: tuple[float, ...] = ()
+    """For each load: how far this may be off by chance, as far as runs of one load vary. Empty if no load ran twice."""
 
     @property
     def ninety_percent_at(self) -> float:
@@ -48,12 +51,17 @@ class Knee:
     @property
     def warning(self) -> str | None:
         """What to say where the curve does not describe the points."""
-        worst = max(self.residuals, key=abs)
-        if abs(worst) <= NOTABLE_RESIDUAL:
+        reaches = self.reaches or (0.0,) * len(self.residuals)
+        off = [r for r, reach in zip(self.residuals, reaches, strict=True) if abs(r) > max(NOTABLE_RESIDUAL, reach)]
+        if not off:
             return None
+        worst = max(off, key=abs)
+        lies = f"a load lies {abs(worst):.0%} {'above' if worst > 0 else 'below'} the fitted curve"
+        if self.reaches:
+            return f"{lies}, further than its runs vary: another limit binds there, such as a cap on sequences"
         return (
-            f"a point lies {abs(worst):.0%} {'above' if worst > 0 else 'below'} the fitted curve: another limit binds there, "
-            "such as a cap on sequences"
+            f"{lies}: another limit may bind there, such as a cap on sequences, or its run was off by chance "
+            "(--repeats 3 tells)"
         )
 
 
@@ -76,9 +84,9 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
         a, b = 0.0, float(design[:, 1] @ target) / float(design[:, 1] @ design[:, 1])
     ceiling, half_at = 1 / b, a / b
     fitted = ceiling * n / (n + half_at)
-    residuals = tuple(float(r) for r in x / fitted - 1)
+    residuals, reaches = _by_load(n, x / fitted - 1)
     if not bounded:
-        return Knee(ceiling, half_at, None, None, residuals)
+        return Knee(ceiling, half_at, None, None, residuals, reaches)
     freedom = len(n) - 2
     errors = target - design @ solution
     covariance = np.linalg.inv(design.T @ design) * float(errors @ errors) / freedom
@@ -88,7 +96,22 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
     half_interval = _around(half_at, t * math.sqrt(max(0.0, of_half)))
     if half_at > n.max() and half_interval.high > EXTRAPOLATED * half_interval.low:
         return None
-    return Knee(ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b), half_interval, residuals)
+    return Knee(
+        ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b), half_interval, residuals, reaches
+    )
+
+
+def _by_load(loads: Floats, residuals: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean residual of each load and its reach: t of its standard error, corrected for the number of loads. Runs of one
+    load differ by chance alone, so the variance is theirs, over all loads."""
+    each = [residuals[loads == load] for load in np.unique(loads)]
+    means = tuple(float(of.mean()) for of in each)
+    freedom = len(residuals) - len(each)
+    if not freedom:
+        return means, ()
+    variance = sum(float(((of - of.mean()) ** 2).sum()) for of in each) / freedom
+    t = t_quantile(1 - 0.025 / len(each), freedom)
+    return means, tuple(t * math.sqrt(variance / len(of)) for of in each)
 
 
 def _around(value: float, log_reach: float) -> Interval:

@@ -12,9 +12,10 @@ import numpy as np
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result, Visit, pause_s
+from bench.statistics.capacity import Mean
 from tests.support.searched_server import logistic
 
-P99, ERRORS = Goal("ttft:p99<500ms", 0.01), Goal("error_rate<1%", 0.01)
+P99, ERRORS, MEAN = Goal("ttft:p99<500ms", 0.01), Goal("error_rate<1%", 0.01), Goal("ttft:mean<200ms", None)
 _ACT, _GROUP = 5.0, 7.5
 """What a visit reports of the dependence of its requests, and how many of them break an objective together."""
 _E2EL_S, _PARTS = 2.0, 20
@@ -35,7 +36,10 @@ Share = Callable[[Moment], float]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A server. `capacity`: the highest load at and below which the objective is kept; 0: none; None: it changes."""
+    """A server. `capacity`: the highest load at and below which the objective is kept; 0: none; None: it changes.
+
+    `share`: of the requests that break the objective; of an objective on a mean, the mean over its limit.
+    """
 
     share: Share
     capacity: float | None
@@ -46,6 +50,11 @@ def _heavy(uniform: float) -> float:
     """A deviate with heavy tails from a uniform number: Student's t with two degrees of freedom."""
     a = 2 * min(max(uniform, 1e-6), 1 - 1e-6) - 1
     return a * math.sqrt(2 / (1 - a * a))
+
+
+def _queue(capacity: float) -> Callable[[float], float]:
+    """The mean over its limit of a queue that reaches the limit at this load, half of what it can serve."""
+    return lambda load: 0.5 / (1 - min(load / (2 * capacity), 0.98))
 
 
 SHAPES: Mapping[str, Shape] = {
@@ -66,6 +75,16 @@ SHAPES: Mapping[str, Shape] = {
     "holds 20/s and 10/s in turn, 150 s each": Shape(
         lambda m: logistic((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), None
     ),
+    "a mean that reaches its limit at 20/s": Shape(lambda m: _queue(20)(m.load), 20.0, MEAN),
+    "the same, restarts after 400 s, for 30 s": Shape(
+        lambda m: 10.0 if 400 <= m.at_s < 430 else _queue(20)(m.load), 20.0, MEAN
+    ),
+    "the same, each visit's edge moves by 10%, heavy tails": Shape(
+        lambda m: _queue(20 * math.exp(0.1 * _heavy(m.chance)))(m.load), None, MEAN
+    ),
+    "a mean that reaches it at 20/s and 10/s in turn, 150 s each": Shape(
+        lambda m: _queue((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), None, MEAN
+    ),
 }  # fmt: skip
 
 
@@ -83,13 +102,18 @@ def _visited(shape: Shape, search: Search, visit: Visit, phase: float, rng: np.r
     moments = (
         Moment(visit.load, begin_s + visit.measure_s * (part + 0.5) / _PARTS, phase, chance) for part in range(_PARTS)
     )
-    p = min(1.0, sum(map(shape.share, moments)) / _PARTS)
+    found = sum(map(shape.share, moments)) / _PARTS
     requests = int(rng.poisson(visit.load * visit.measure_s))
     groups = max(1, round(requests / _GROUP))
-    broken = round(int(rng.binomial(groups, p)) / groups * requests)
     text = shape.goal.text
+    violations, means = {}, {}
+    if shape.goal.allowed is None:
+        error = 1 / math.sqrt(groups)
+        means[text] = Mean(visit.load, math.log(found) + float(rng.normal(0.0, error)), error)
+    else:
+        violations[text] = round(int(rng.binomial(groups, min(1.0, found))) / groups * requests)
     return Result(
         n=visit.n, phase=visit.phase, load=visit.load, verdict="VALID", settle_s=visit.settle_s, measure_s=visit.measure_s,
         seconds=visit.settle_s + visit.measure_s + _E2EL_S + pause_s(search.settings.budget_s), requests=requests,
-        violations={text: broken}, act={text: _ACT}, kept_up=True, e2el_p90_s=_E2EL_S, e2el_first_s=_E2EL_S,
+        violations=violations, means=means, act={text: _ACT}, kept_up=True, e2el_p90_s=_E2EL_S, e2el_first_s=_E2EL_S,
     )  # fmt: skip

@@ -97,6 +97,20 @@ def test_a_capacity_is_not_named_if_visits_to_one_load_contradict_each_other() -
     assert known_text(search, conclude(search), 20.0) == "the server differs from visit to visit"
 
 
+def test_a_capacity_is_not_named_if_means_contradict_each_other() -> None:
+    """A restart in visit 4, after which the mean is as before: no drift explains that."""
+    rows = [(19.0, -0.3), (24.0, 0.4), (19.0, -0.28), (19.0, 0.8), (19.0, -0.31), (18.0, -0.35)]
+    visits = [
+        made_visit(n, load, goal=MEAN, means={MEAN.text: Mean(load, value, 0.05)})
+        for n, (load, value) in enumerate(rows, 1)
+    ]
+    found = told(made_search(*visits, goals=(MEAN,)))
+    assert found.headline == (
+        "No capacity is named: at 19/s, ttft:mean<200ms: 123% beyond its limit in visit 4, 27% within its limit in visit 5. "
+        "The server differs from visit to visit."
+    )
+
+
 def test_visits_that_contradict_each_other_at_loads_far_apart_are_told_without_a_pair() -> None:
     rows = [
         ("scout", 8.0, 0.0),

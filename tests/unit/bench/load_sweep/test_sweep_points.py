@@ -423,6 +423,12 @@ def test_no_load_above_the_highest_that_was_measured_is_given_as_a_number(
     assert ("No load above" in page) == (kept is None)
 
 
+def test_a_throughput_that_is_flat_from_the_lowest_load_on_has_its_knee_below_it() -> None:
+    tokens = {4: 100.0, 8: 101.0, 16: 99.0, 32: 100.0}
+    flat = content([made_run(load, output_tokens_per_s=Number(per_s)) for load, per_s in tokens.items()])
+    assert "is reached below 4 users, 90% below 4; the ceiling" in " ".join(sweep_text(flat).split())
+
+
 def test_the_interval_of_half_the_ceiling_ends_at_the_highest_load() -> None:
     swept = content([run for run in LADDER if run.load <= 64])
     swept["knee"]["half_at_interval"] = [15.0, 90.0]

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import pytest
 
 from bench.statistics.capacity import SHALLOW, Mean, Share, grid
-from bench.statistics.capacity_fit import Fit, Flat, check, contradicts, drift, drift_of_means, rising
+from bench.statistics.capacity_fit import (
+    Fit,
+    Flat,
+    check,
+    contradicts,
+    contradicts_of_means,
+    drift,
+    drift_of_means,
+    rising,
+)
 
 CAPACITIES = grid(1, 200)
 LOADS = (5.0, 10.0, 20.0, 40.0)
@@ -289,3 +298,22 @@ def test_a_mean_that_rises_at_one_load_is_an_edge_that_falls() -> None:
     assert down < 0 < up
     assert drift_of_means([Mean(30.0, 0.0, 0.03)] * 8, CAPACITIES) is None
     assert drift_of_means([Mean(30.0, 0.03 * (i % 3), 0.03) for i in range(8)], CAPACITIES) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "contradicted"),
+    [
+        # Two visits to one load, off their mean by x errors each: 2 x^2 for one degree of freedom, against 16.
+        ([(20, -0.14), (20, 0.14)], False),
+        ([(20, -0.145), (20, 0.145)], True),
+        ([(18, 0.145), (20, -0.145)], True),
+        ([(18, -0.145), (20, 0.145)], False),
+        # How far an overloaded server is beyond the limit depends on how long it is.
+        ([(20, -0.1), (30, 2.0), (30, 0.5)], False),
+        ([], False),
+    ],
+)
+def test_means_contradict_every_steady_server_only_beyond_chance(
+    rows: list[tuple[float, float]], contradicted: bool
+) -> None:
+    assert contradicts_of_means([Mean(load, log_ratio, 0.05) for load, log_ratio in rows]) is contradicted

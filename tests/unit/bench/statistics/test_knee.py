@@ -51,7 +51,26 @@ def test_a_cap_on_sequences_is_warned_of() -> None:
     found = fit(LOADS, capped)
     assert found is not None
     assert found.warning is not None
-    assert "cap on sequences" in found.warning
+    assert "another limit may bind there" in found.warning, "of one run a load it may be chance"
+    thrice = fit(LOADS * 3, [x * vary for vary in (0.98, 1.0, 1.02) for x in capped])
+    assert thrice is not None
+    assert thrice.warning is not None
+    assert "further than its runs vary: another limit binds there, such as a cap on sequences" in thrice.warning
+
+
+def test_runs_that_vary_by_more_than_they_lie_off_the_curve_show_no_other_limit() -> None:
+    """Eight users have 7% less than the curve, which runs that vary by 20% do not show, and runs that vary by 1% do."""
+    seen = np.asarray(curve(LOADS))
+    seen[3] *= 0.93
+    wide, narrow = (
+        fit(LOADS * 3, np.concatenate([seen * (1 - spread), seen, seen * (1 + spread)]).tolist())
+        for spread in (0.2, 0.01)
+    )
+    assert wide is not None
+    assert narrow is not None
+    assert wide.warning is None
+    assert min(wide.residuals) < -0.05
+    assert narrow.warning is not None
 
 
 def test_a_throughput_that_grows_with_the_load_has_no_knee() -> None:
