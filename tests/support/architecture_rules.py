@@ -224,7 +224,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The process that exports what the run writes down, and the run's side of it.
     "bench.telemetry": frozenset(
         {"bench.clock", "bench.errors", "bench.metrics", "bench.process.interpreter", "bench.process.priority",
-         "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.workload.tracing"}
+         "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.secrets",
+         "bench.workload.tracing"}
     ),
     "bench.telemetry.task": frozenset(),
     "bench.telemetry.exporting": frozenset(
