@@ -27,6 +27,7 @@ from promptset.batches import check_inputs
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.header_values import api_key as checked_key
 from promptset.header_values import header_value
+from promptset.large_numbers import large_number
 from promptset.loaders.own import SET_BY_HTTP
 from promptset.probes import parse_probes
 
@@ -133,6 +134,7 @@ def time_lengths(value: object) -> str:
 
 def json_object(value: object) -> object:
     """An object, also where it is written as JSON. Raises ValueError."""
+    given = value
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -146,6 +148,8 @@ def json_object(value: object) -> object:
         raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
     if deep:
         raise ValueError(TOO_DEEP)
+    if isinstance(given, str) and (too_large := large_number(given.encode())):
+        raise ValueError(too_large)
     if holds_mask(value):
         raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
     return value

@@ -89,7 +89,7 @@ def interval_text(row: Row) -> str:
 
 
 def seen_text(row: Row) -> str:
-    """The smallest change that would have been found in four of five comparisons; nothing if that is all of a share."""
+    """The smallest change that would have been found in four of five comparisons; nothing if it is all of a share or more."""
     if not row.ratio and row.seen_from is not None and row.seen_from >= 1:
         return NOTHING
     return _change(row, row.seen_from, sign=False)

@@ -127,7 +127,7 @@ def read(path: Path) -> Baseline | None:
     """A baseline. Returns None if there is no file. Raises UsageError if it holds no baseline."""
     try:
         content = orjson.loads(read_bytes(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (orjson.JSONDecodeError, OSError) as e:
         why = e.strerror if isinstance(e, OSError) else f"it is not JSON: {e}"

@@ -30,15 +30,19 @@ def named_series(
     points: dict[tuple[str, int], Points] = {}
     known: set[str] = set()
     for scrape in scrapes:
-        sums: dict[str, float] = {}
+        samples: dict[str, dict[str, float]] = {}
         for key, value in scrape.values.items():
             name, _ = split_key(key)
             known.add(name)
             if name in names:
-                sums[name] = sums.get(name, 0.0) + value
-        for name, total in sums.items():
+                samples.setdefault(name, {})[key] = value
+        for name, values in samples.items():
             kind = Counter if name.endswith(_RISING) else Points
-            points.setdefault((name, scrape.page), kind()).add(scrape.at_ns, total)
+            series = points.setdefault((name, scrape.page), kind())
+            if isinstance(series, Counter):
+                series.add_samples(scrape.at_ns, values)
+            else:
+                series.add(scrape.at_ns, sum(values.values()))
     for name in names:
         if name not in known:
             raise UnknownName(name, difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4))

@@ -86,26 +86,31 @@ class Points:
 
 
 class Counter(Points):
-    """A counter, with what it counted before the server was started again."""
+    """Counters together, each with what it counted before it was started again: of several engines on a page one may be
+    started anew, or be missing for a while, and the sum of all would not tell."""
 
-    __slots__ = ("restarts", "said")
+    __slots__ = ("_last", "restarts", "said")
 
     def __init__(self) -> None:
         super().__init__()
+        self._last: dict[str, float] = {}
         self.said = 0.0
-        """Its last value, as the server said it."""
+        """The sum of the last values, as the server said them."""
         self.restarts = 0
 
-    def add(self, at_ns: int, value: float) -> None:
-        if not self.values:
-            risen = 0.0
-        elif value < self.said:
-            self.restarts += 1
-            risen = value
-        else:
-            risen = value - self.said
-        self.said = value
-        Points.add(self, at_ns, (self.values[-1] if self.values else 0.0) + risen)
+    def add_samples(self, at_ns: int, samples: Mapping[str, float]) -> None:
+        """The values at an instant, by their whole names. A name that comes later was zero until then."""
+        risen = 0.0
+        fell = False
+        for key, value in samples.items():
+            before = self._last.get(key)
+            began_anew = before is not None and value < before
+            fell |= began_anew
+            risen += value if before is None or began_anew else value - before
+        self.restarts += fell
+        self._last.update(samples)
+        self.said = sum(samples.values())
+        self.add(at_ns, self.values[-1] + risen if self.values else 0.0)
 
     def between(self, start_ns: float, end_ns: float) -> float:
         """How far it rose."""
@@ -188,27 +193,27 @@ class _PageSeries:
 
     def add(self, scrape: Scrape) -> None:
         at = scrape.at_ns
-        sums: dict[_Place, list[float]] = {}
+        found: dict[_Place, dict[str, float]] = {}
         for key, value in scrape.values.items():
             places = self._places.get(key)
             if places is None:
                 places = self._places[key] = tuple(self._find(key))
             for place, scale in places:
-                sums.setdefault(place, []).append(value * scale)
-        for place, values in sums.items():
+                found.setdefault(place, {})[key] = value * scale
+        for place, samples in found.items():
             role = place[0]
             if role in _MEANS:
-                self._levels.setdefault(place, Points()).add(at, sum(values) / len(values))
+                self._levels.setdefault(place, Points()).add(at, sum(samples.values()) / len(samples))
             elif role in _SUMS:
-                self._levels.setdefault(place, Points()).add(at, sum(values))
+                self._levels.setdefault(place, Points()).add(at, sum(samples.values()))
             else:
                 counter = self._counters.get(place)
                 if counter is None:
                     counter = self._counters[place] = Counter()
                     if self.first_ns is not None:
                         # It came with the first request that it counts: until then it was zero.
-                        counter.add(self.first_ns, 0.0)
-                counter.add(at, sum(values))
+                        counter.add_samples(self.first_ns, {})
+                counter.add_samples(at, samples)
         if self.first_ns is None:
             self.first_ns = at
 

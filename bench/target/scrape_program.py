@@ -8,11 +8,13 @@ scrape has the time at which it was made.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
@@ -36,6 +38,7 @@ from bench.target.nvml_page import NVML, NvmlPage
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
+LATE = f"no whole answer within {TIMEOUT_S:g} s"
 MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
@@ -61,29 +64,58 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._late = False
+        self._socket: socket.socket | None = None
         if page.address is not None:  # The name stays what the Host header and TLS are about.
             there = (page.address, self._connection.port)
             self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
         """The page now, or what is wrong."""
+        self._late = False
+        # The socket's own timeout begins anew with each byte that a slow server sends.
+        timer = threading.Timer(TIMEOUT_S, self._give_up)
+        timer.daemon = True
+        timer.start()
         try:
-            try:
-                content = self._ask()
-            except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-                # A server may close a connection that rests: that says nothing about the page.
-                self._connection.close()
-                content = self._ask()
+            content = self._asked_twice()
         except (OSError, HTTPException, ValueError) as e:
             self._connection.close()
-            return str(e) or type(e).__name__
+            return LATE if self._late else str(e) or type(e).__name__
+        finally:
+            timer.cancel()
+            self._socket = None
+        if self._late:
+            self._connection.close()
+            return LATE
         if isinstance(content, str):
             return content
         page = read_page(content)
         return "no page of metrics in Prometheus' text format" if page is None else page
 
+    def _give_up(self) -> None:
+        """Called by another thread: end the read that waits."""
+        self._late = True
+        sock = self._socket
+        if sock is not None:
+            with contextlib.suppress(OSError):  # It has ended already.
+                sock.shutdown(socket.SHUT_RD)
+
+    def _asked_twice(self) -> bytes | str:
+        try:
+            return self._ask()
+        except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if self._late:
+                raise
+            # A server may close a connection that rests: that says nothing about the page.
+            self._connection.close()
+            return self._ask()
+
     def _ask(self) -> bytes | str:
         self._connection.request("GET", self._path, headers=self._headers)
+        self._socket = self._connection.sock  # A response that ends with the connection takes it from there.
+        if self._late:
+            raise TimeoutError
         response = self._connection.getresponse()
         content = response.read(MOST_BYTES + 1)
         if not response.isclosed():

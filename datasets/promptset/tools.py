@@ -10,6 +10,7 @@ import orjson
 from promptset.chat import Message, Tool
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
+from promptset.large_numbers import large_number
 from promptset.tokenizer import Tokenizer
 from promptset.whole_file import read_bytes
 
@@ -33,13 +34,16 @@ def tools_problems(tools: object) -> list[str]:
 def load_tools(path: Path) -> tuple[Tool, ...]:
     """The tools of a file, a JSON list. Raises SpecError with every problem."""
     try:
-        tools = orjson.loads(read_bytes(path))
+        content = read_bytes(path)
+        tools = orjson.loads(content)
     except OSError as e:
         raise SpecError(f"{path} cannot be read: {e.strerror}") from e
     except orjson.JSONDecodeError as e:
         raise SpecError(f"{path} is not JSON: {e}") from e
     if too_deep(tools):
         raise SpecError(f"{path} is {TOO_DEEP}")
+    if too_large := large_number(content):
+        raise SpecError(f"{path}: {too_large}")
     if problems := tools_problems(tools) or ([] if tools else ["it has no tools"]):
         raise SpecError([f"{path}: {problem}" for problem in problems])
     return tuple(tools)

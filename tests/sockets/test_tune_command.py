@@ -106,7 +106,7 @@ def test_a_port_that_another_server_has_is_refused(tmp_path: Path, capsys: pytes
         assert main(["tune", str(file), "--out", str(tmp_path / "race"), "--budget", "30s"]) == Exit.USAGE
     said = capsys.readouterr()
     assert "is taken: another server answers there" in said.err
-    assert "the budget is short: two rounds of 4 arms take 1.2 min" in said.out + said.err
+    assert "the budget is short: two rounds of 4 arms take 73 s, without starts" in said.out + said.err
 
 
 def test_what_is_wrong_with_the_file_and_the_directory_is_said_at_once(

@@ -19,6 +19,7 @@ import orjson
 
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
+from promptset.large_numbers import large_number
 from promptset.whole_file import ensure_plain, refuse_encoded
 
 _BOM = b"\xef\xbb\xbf"
@@ -88,7 +89,8 @@ def _decode(line: bytes) -> object:
         return SpecError(f"not JSON: {e}")
     if line.count(b"[") + line.count(b"{") > _MANY_BRACKETS and too_deep(decoded):
         return SpecError(TOO_DEEP)
-    return decoded
+    too_large = large_number(line)
+    return decoded if too_large is None else SpecError(too_large)
 
 
 class _OfBytes:
@@ -225,11 +227,18 @@ class Csv(_OfBytes):
             for record in csv.reader(lines(), delimiter=self._delimiter):
                 if not self._names:
                     self._names = [name.strip() for name in record]
+                    self._refuse_duplicates()
                 elif record:
                     yield Entry(first, start, end, self._row(record))
                 first, start = line_end + 1, end
         except csv.Error as e:
             raise SpecError(f"{self._path}, line {first}: not CSV: {e}") from e
+
+    def _refuse_duplicates(self) -> None:
+        twice = {name: None for name in self._names if name and self._names.count(name) > 1}
+        if twice:
+            names = ", ".join(map(repr, twice))
+            raise SpecError(f"{self._path}: several columns have the name {names}: rename or remove all but one")
 
     def value(self, start: int, end: int) -> object:
         text = self._bytes(start, end).decode(errors="surrogateescape")

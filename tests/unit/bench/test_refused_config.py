@@ -151,6 +151,7 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ({"ca_file": __file__, "url": "https://h"}, "has no certificate in PEM"),
         ({"extra_body": {"seed": 10**30}}, "--extra-body: cannot be sent as JSON: integer exceeds 64-bit range"),
         ({"extra_body": '{"api_key": "***"}'}, "--extra-body: it was stored without its secrets (***): give it again"),
+        ({"extra_body": f'{{"seed": {2**64}}}'}, f"--extra-body: the number {2**64} has more than 64 bits"),
         *(
             ({"extra_body": '{"a":' * levels + "1" + "}" * levels}, "--extra-body: nested too deep to be sent")
             for levels in (240, 253, 300, 1100)  # read and written alone, written alone, read alone, and none

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, RemoteDisconnected
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,6 +166,8 @@ def test_a_late_scrape_goes_on_at_the_next_second_and_the_last_one_settles(
 class Asked:
     """A connection that notes what it is asked, and answers from a script."""
 
+    sock = None
+
     def __init__(self, *answers: Exception | tuple[int, bytes]) -> None:
         self.answers = list(answers)
         self.requests: list[tuple[object, ...]] = []
@@ -209,6 +213,37 @@ def test_a_page_is_asked_for_again_only_where_an_idle_connection_was_closed(
     page._connection = connection = Asked(*answers)  # type: ignore[assignment]
     assert page.read() == found
     assert (len(connection.requests), connection.closed) == (asked, closed)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nX:",
+        b"HTTP/1.1 200 OK\r\n\r\n" + PAGE,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + PAGE,
+    ],
+)
+def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Timer(threading.Thread):
+        """The time is over once the request has come, which is when the server has sent all that it sends."""
+
+        def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+            super().__init__()
+            self.run = lambda: (theirs.recv(99), call())  # type: ignore[assignment]
+
+        def cancel(self) -> None:
+            self.join()
+
+    page = HttpPage(ScrapePage("http://h:1/metrics"), None, None)
+    page._connection.sock, theirs = socket.socketpair()
+    monkeypatch.setattr(scrape_program.threading, "Timer", Timer)
+    with theirs:
+        theirs.sendall(sent)
+        assert page.read() == "no whole answer within 5 s"
+    assert page._connection.sock is None
 
 
 DIRECT = (None, None)

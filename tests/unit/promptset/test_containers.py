@@ -83,6 +83,44 @@ def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder: Path) -> No
     assert str(entries[2].value) == "1 values, and the first line names 2 columns"
 
 
+@pytest.mark.parametrize(("names", "twice"), [("a,prompt, prompt,a", "'a', 'prompt'"), ("prompt,,", None)])
+def test_columns_of_one_name_are_refused_and_those_without_a_name_are_not(
+    folder: Path, names: str, twice: str | None
+) -> None:
+    path = folder / "twice.csv"
+    path.write_text(f"{names}\n{names}\n")
+    if twice is None:
+        assert rows_of(path) == [{"prompt": "prompt", "": ""}]
+    else:
+        with pytest.raises(SpecError, match=f"several columns have the name {twice}: rename"):
+            rows_of(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [
+        (2**64 - 1, True),
+        (2**64, False),
+        (-(2**63), True),
+        (-(2**63) - 1, False),
+        ("1" + "0" * 300, False),
+        (f'"{2**64}"', True),
+        (f"0.{2**64}", True),
+        (f"{2**64}.5", True),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "json"])
+def test_a_whole_number_that_would_be_sent_as_another_is_a_bad_row(
+    folder: Path, number: int | str, fits: bool, suffix: str
+) -> None:
+    path = folder / f"large.{suffix}"
+    row = f'{{"prompt": "a", "seed": [{number}]}}'
+    path.write_text(row if suffix == "jsonl" else f"[{row}]")
+    (value,) = rows_of(path)
+    assert isinstance(value, dict) is fits
+    assert fits or f"the number {str(number)[:20]}" in str(value)
+
+
 def test_what_is_not_utf8_is_a_bad_row_and_not_the_end(folder: Path) -> None:
     table, text = folder / "latin.csv", folder / "latin.txt"
     table.write_bytes(b"prompt\nM\xfcller\nMiller\n")

@@ -122,6 +122,10 @@ def test_tools_that_go_with_nothing_are_refused(
             '[{"type": "function", "function": {"name": "a", "parameters": ' + "[" * 240 + "]" * 240 + "}}]",
             "nested too deep",
         ),
+        (
+            '[{"type": "function", "function": {"name": "a", "parameters": {"maximum": 99999999999999999999}}}]',
+            "the number 99999999999999999999 has more than 64 bits",
+        ),
         ("[]", "tools must be a list that is not empty"),
         ("null", "it has no tools"),
         ('[{"type": "function", "function": {"name": "a"}}, {"name": "b"}]', "tool 2 must be"),

@@ -50,6 +50,15 @@ def test_what_rises_is_per_second_also_of_longer_steps_and_over_a_restart(name: 
     assert (found.rising, found.values) == (True, [5.0, 2.0, 0.0])
 
 
+def test_what_rises_is_counted_for_each_set_of_labels() -> None:
+    rows = ({'x_total{e="0"}': 100.0, 'x_total{e="1"}': 50.0}, {'x_total{e="0"}': 160.0, 'x_total{e="1"}': 4.0})
+    scrapes = [
+        Scrape(t_ns=at * S, asked_ns=at * S, page=0, values=values) for at, values in zip((0, 2), rows, strict=True)
+    ]
+    (found,) = named_series(scrapes, ["x_total"], [0.0], 2.0, 0)
+    assert found.values == [32.0]
+
+
 def test_times_are_those_of_the_run() -> None:
     scrapes = [scrape(at, level=float(at)) for at in (10, 12, 14)]
     (found,) = named_series(scrapes, ["level"], [0.0, 2.5], 1.0, 10 * S)

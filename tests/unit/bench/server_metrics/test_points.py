@@ -70,7 +70,9 @@ def test_the_most_is_that_of_the_points_inside_or_of_the_line(start: int, end: i
 
 
 def test_a_counter_begins_at_zero_and_counts_on_when_the_server_starts_again() -> None:
-    found = line((0, 100.0), (10, 130.0), (20, 130.0), (30, 20.0), (40, 5.0), kind=Counter)
+    found = Counter()
+    for at, value in ((0, 100.0), (10, 130.0), (20, 130.0), (30, 20.0), (40, 5.0)):
+        found.add_samples(at, {"x": value})
     assert found.values == [0, 30, 30, 50, 55]
     assert (found.restarts, found.said, found.between(10, 40), found.between(5, 15)) == (2, 5, 25, 15)
 

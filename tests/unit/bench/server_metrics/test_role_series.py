@@ -46,6 +46,28 @@ def test_a_server_that_is_started_again_counts_on() -> None:
     assert found.restarts == 1
 
 
+@pytest.mark.parametrize(
+    ("second", "risen", "restarts"),
+    [
+        ({"0": 1_100.0, "1": 20.0}, 120.0, 1),  # The sum falls.
+        ({"0": 2_000.0, "1": 20.0}, 1_020.0, 1),  # The sum rises.
+        ({"0": 1_100.0}, 100.0, 0),
+        ({"0": 1_100.0, "1": 500.0, "2": 7.0}, 107.0, 0),
+    ],
+)
+def test_an_engine_of_several_on_a_page_starts_again_or_is_missing_without_touching_the_others(
+    second: dict[str, float], risen: float, restarts: int
+) -> None:
+    def row(values: dict[str, float]) -> dict[str, float]:
+        return {f'{PROMPTS}{{engine="{engine}"}}': value for engine, value in values.items()}
+
+    found = series((0, row({"0": 1_000.0, "1": 500.0})), (1, row(second)))
+    assert (found.rise(Role.PROMPT_TOKENS, 0, S), found.restarts) == (risen, restarts)
+    series((2, row({"1": 600.0} | second)), into=found)
+    back = 100.0 if "1" not in second else 0.0
+    assert found.rise(Role.PROMPT_TOKENS, 0, 2 * S) == risen + back
+
+
 def test_a_counter_that_comes_with_its_first_request_was_zero_before() -> None:
     found = series((0, {RUNNING: 0.0}), (1, {RUNNING: 1.0, PROMPTS: 70.0}), (2, {RUNNING: 1.0, PROMPTS: 90.0}))
     assert found.rise(Role.PROMPT_TOKENS, 0, 2 * S) == 90.0
