@@ -96,14 +96,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
     directory.clear_drafts()
     measured = _read(directory)
-    run, numbers = measured.run, measured.numbers
-    certificate = _certificate(measured)
-    calibration = _calibrated_earlier(measured) if certificate is None else certificate[0]
-    cached_share = numbers.tokens.cached.share
-    cache = prefix_cache.use(run.manifest.prefix_cache, measured.server, measured.summary.cache_plan, cached_share)
-    evidence = _evidence(measured, calibration, cache)
-    verdict = judge(evidence, run.config.limits)
-    whole = _whole(measured, evidence, verdict, cache)
+    run = measured.run
+    certificate, verdict, whole = _judged(measured)
     if certificate is not None:
         _write_certificate(measured, *certificate, whole, verdict)
     page = _page_data(measured, server_charts)
@@ -111,6 +105,24 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     directory.write(REPORT, html.render(run_document(whole, page)).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
+
+
+@explained
+def summary_of(directory: RunDirectory) -> RunSummary:
+    """The summary that `evaluate` would write. It writes nothing."""
+    return _judged(_read(directory))[2]
+
+
+def _judged(measured: _Measured) -> tuple[tuple[LedgerCalibration, Plots] | None, Verdict, RunSummary]:
+    """The certificate of a run if it has one, its verdict and its summary."""
+    run, numbers = measured.run, measured.numbers
+    certificate = _certificate(measured)
+    calibration = _calibrated_earlier(measured) if certificate is None else certificate[0]
+    cached_share = numbers.tokens.cached.share
+    cache = prefix_cache.use(run.manifest.prefix_cache, measured.server, measured.summary.cache_plan, cached_share)
+    evidence = _evidence(measured, calibration, cache)
+    verdict = judge(evidence, run.config.limits)
+    return certificate, verdict, _whole(measured, evidence, verdict, cache)
 
 
 @dataclass(frozen=True, slots=True)

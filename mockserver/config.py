@@ -348,7 +348,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path}: it is nested too deeply: settings are keys with values")
         return {}
     except (OSError, ValueError, yaml.YAMLError) as e:
-        why = e.strerror if isinstance(e, OSError) else " ".join(str(e).split())
+        why = f"{e.strerror}: name a YAML file" if isinstance(e, OSError) else " ".join(str(e).split())
         problems.append(f"{path}: cannot be read: {why}")
         return {}
     if rows is None:

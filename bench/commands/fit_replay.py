@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import manifest
-from bench.config import RunConfig
+from bench.comparison.sides import read_run
+from bench.config import RunConfig, Settings
 from bench.errors import TargetError, UsageError
-from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
 from bench.fit.replayed import NUMBERS, QUANTILES
 from bench.fit.streams import streams_of
@@ -20,8 +20,7 @@ from bench.process.mock_process import running_mock
 from bench.results.base import Interval
 from bench.results.numbers import Latency
 from bench.results.profile import Replay, ReplayedCurve, ReplayedNumber
-from bench.results.summary import RunSummary, from_json
-from bench.run_files.run_directory import SUMMARY, RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.series.drive import drive, in_order
 from bench.series.runs import RunSeries
 
@@ -64,24 +63,28 @@ def _replayed(profile: Path, path: Path, series: RunSeries, name: str, *, held_o
     flags = f"--profile {shlex.quote(str(profile))}"
     with running_mock(flags, seed=config.seed, tokenizer=None if config.server_counts else config.tokenizer) as mock:
         made = series.make(name, _against(config, mock.url), before=f"replaying {path}").result
-    numbers = compared(_summary(directory).latency, made.summary.latency)
+    numbers = compared(read_run(path).summary.latency, made.summary.latency)
     curves = _curves(directory, RunDirectory.open(Path(made.directory.path)))
     return Replay(name=path.name, held_out=held_out, numbers=numbers, curves=curves)
 
 
+_OF_THE_SERVER = (
+    "targets", "balance", "affinity", "resolve_all", "replica_header", "watch_scale", "wait_for_server", "proxy",
+    "model", "api_key", "header", "ca_file", "insecure", "client_cert", "client_key",
+    "cluster", "workers_per_node", "runtime_env", "otlp", "trace_share", "metrics_port", "metrics_linger", "slo",
+)  # fmt: skip
+"""What says where the server of a run is, the way to it, and who is told of the run. The addresses in it would get the load
+again."""
+
+
 def _against(config: RunConfig, url: str) -> RunConfig:
-    """The same load against the mock: nothing of the server's address, secrets and metrics."""
+    """The same load against the mock alone, from this machine."""
+    usual = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in _OF_THE_SERVER}
     # Where a server counts the tokens, it is another one now: the mock, with a tokenizer of its own.
     tokenizer = "server" if config.server_counts else config.tokenizer
     return config.with_values(
-        url=url, tokenizer=tokenizer, model=None, api_key=None, header=(), ca_file=None, insecure=False,
-        server_metrics=("off",), gpu_metrics="off", slo=(), quiet=True,
-    )  # fmt: skip
-
-
-def _summary(directory: RunDirectory) -> RunSummary:
-    path = directory.path / SUMMARY
-    return from_json(path.read_bytes()) if path.exists() else evaluate(directory).summary
+        **usual, url=url, tokenizer=tokenizer, server_metrics=("off",), gpu_metrics="off", quiet=True
+    )
 
 
 def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurve]:

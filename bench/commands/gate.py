@@ -129,9 +129,7 @@ def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
         if kept is None:
             return f"{path} was not written, because something failed"
         return f"{path} is unchanged, because something failed. To accept the change, begin another file"
-    grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
-    baselines.write(path, grown)
-    n = len(grown.runs)
+    n = len(baselines.add(path, gate.runs[0], gate.entries).runs)
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 
 

@@ -119,10 +119,7 @@ def main(argv: Sequence[str]) -> int:
             )
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
-        raise UsageError(
-            "only sweeps can share a page: name one run or search, or the directories of sweeps "
-            f"(without {SWEEP}: {', '.join(others)})"
-        )
+        raise UsageError(_why_not_one_page(paths, others))
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
     if given.shards:
@@ -132,6 +129,15 @@ def main(argv: Sequence[str]) -> int:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)
     return print_result(result, given.format, quiet=given.quiet, details=given.details)
+
+
+def _why_not_one_page(paths: Sequence[Path], others: Sequence[str]) -> list[str]:
+    if gone := [f"{path} does not exist: name the directory of a result" for path in paths if not path.exists()]:
+        return gone
+    return [
+        "only sweeps can share a page: name one run or search, or the directories of sweeps "
+        f"(without {SWEEP}: {', '.join(others)})"
+    ]
 
 
 def _quality(path: Path, form: str) -> int:

@@ -1,7 +1,7 @@
 """The sides of a comparison: runs as they lie on the disk, read and never written.
 
 A side is a run directory, or a directory whose folders are run directories (repeats). Numbers come from summary.json;
-where there is none, or one of another format, they are made from the run's files.
+where there is none, or one of another format, or where the run has lost files since, they are made from the run's files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import MsgspecError
 
 from bench import manifest
 from bench.errors import BenchError, Exit, UsageError
-from bench.evaluate import evaluate
+from bench.evaluate import evaluate, summary_of
 from bench.manifest import Manifest
 from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
@@ -160,6 +160,9 @@ def read_run(path: Path) -> MeasuredRun:
         summary = evaluate(directory).summary
     except MsgspecError as e:
         summary, damage = evaluate(directory).summary, str(e)
+    if directory.lost(stored.manifest.files) and "files" not in (summary.verdict.signs or ()):
+        # The file stays: it may hold the only numbers of what is gone.
+        summary = summary_of(directory)
     return MeasuredRun(path, stored.config.public(), stored.manifest, summary, damage)
 
 

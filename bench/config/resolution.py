@@ -53,7 +53,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = sys.stdin.read() if path == Path("-") else read_text(path)
         content = parse_yaml(text)
     except OSError as e:
-        raise UsageError(f"--config {path}: {e.strerror}") from e
+        raise UsageError(
+            f"--config {path}: {e.strerror}: name a YAML file of settings, or the run.yaml of a run"
+        ) from e
     except RecursionError:
         raise UsageError(f"--config {path}: it is nested too deeply: settings are keys with values") from None
     except (yaml.YAMLError, ValueError) as e:

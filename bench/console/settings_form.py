@@ -17,7 +17,7 @@ from bench.config.addresses import urls_of
 from bench.config.flags import GROUPS, Option
 from bench.config.tokenless import HTTP
 from bench.console.data_files import DataFiles
-from bench.console.errors import ConsoleError, NotFound, Refused
+from bench.console.errors import NotFound, Refused
 from bench.console.form_words import HINTS, label_of, plain
 from bench.console.kinds import KINDS, parted
 from bench.console.language import Phrase, tr
@@ -308,13 +308,13 @@ def _is_tokenizer_name(text: str) -> bool:
 
 
 def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
-    """What was typed into the fields of secrets: a key, and headers, one per line. Raises ConsoleError."""
+    """What was typed into the fields of secrets: a key, and headers, one per line. Raises Refused."""
     secrets: dict[str, Any] = {}
     if api_key and api_key.strip():
         secrets["api_key"] = api_key.strip()
     lines = [line.strip() for line in (headers or "").splitlines() if line.strip()]
     if any(":" not in line for line in lines):
-        raise ConsoleError(tr("write each header as NAME: VALUE, one on a line"))
+        raise Refused([("header", tr("write each header as NAME: VALUE, one on a line"))])
     if lines:
         secrets["header"] = lines
     return secrets

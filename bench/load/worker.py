@@ -46,12 +46,15 @@ CONNECTIONS_AHEAD = 512
 """Connections made before an open loop without a cap, or sessions with sub-agents, whose need is not known beforehand."""
 
 
-def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
+def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None) -> int:
     """Connections to make before the load: one for each user, or each place under the cap. If nothing sets their number, and
-    for the `at_once` requests of a session with sub-agents, as many as are likely to be needed."""
+    for the `at_once` requests of a session with sub-agents, as many as are likely to be needed. Never more than there are
+    `requests`, if their number is known."""
     if share.users is not None:
-        return max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
-    return min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
+        needed = max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
+    else:
+        needed = min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
+    return needed if requests is None else min(needed, requests)
 
 
 def feed_ahead(config: RunConfig) -> FeedProcess | None:
@@ -122,11 +125,13 @@ class Worker:
     async def prepare(self) -> None:
         """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
         share, begun = self._assignment.share, self._load.begun
-        connections = connections_ahead(share, self._source.at_once, preflight.room_for_connections())
-        if not begun and share.requests is not None:
-            connections = min(connections, share.requests)
+        expected = self._assignment.config.load.expected(share, self._ahead[0])
+        requests = expected.requests if expected.exact else share.total
+        connections = connections_ahead(
+            share, self._source.at_once, preflight.room_for_connections(), None if begun else requests
+        )
         if not self._source.in_memory:
-            await self._stock_up(self._assignment.config.load.expected(share, self._ahead[0]), begun)
+            await self._stock_up(expected, begun)
         try:
             self._load.get_ready()
         except SpecError as e:

@@ -6,9 +6,12 @@ are of one workload, whose settings it holds: another workload is refused with w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import orjson
@@ -140,8 +143,18 @@ def read(path: Path) -> Baseline | None:
             f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )
     advice = "; make it anew (--update with a file that does not exist yet)"
-    refuse_misfits(content, Baseline, f"--baseline {path} is damaged:", advice=advice)
+    refuse_misfits(content, Baseline, f"--baseline {path} is damaged:", _impossible, advice)
     return msgspec.convert(content, Baseline)
+
+
+def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
+    """What no run can have, of a baseline whose types are right: a gate computes with it."""
+    for number, run in enumerate(content["runs"]):
+        if run["error_rate"] is not None and not 0 <= run["error_rate"] <= 1:
+            yield f"runs[{number}].error_rate must be from 0 to 1, not {run['error_rate']}"
+        counts = {name: run[name] for name in ("requests", "independent_requests")}
+        counts |= {f"stats.{metric}.n": row["n"] for metric, row in run["stats"].items()}
+        yield from (f"runs[{number}].{name} must be at least 0, not {n}" for name, n in counts.items() if n < 0)
 
 
 def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> None:
@@ -171,14 +184,27 @@ def appended(baseline: Baseline, entries: Sequence[BaselineRun]) -> Baseline:
     return replace(baseline, runs=runs[-KEPT:])
 
 
+def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baseline:
+    """Add the entries, of runs like this one, to what the file holds now: another gate may have added runs since it was
+    read. Raises UsageError where it cannot be written, or is of another workload."""
+    kept = read(path)
+    if kept is not None:
+        refuse_other_workload(path, kept, run)
+    grown = appended(new(run) if kept is None else kept, entries)
+    write(path, grown)
+    return grown
+
+
 def write(path: Path, baseline: Baseline) -> None:
     """Put the file in place whole. Raises UsageError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_bytes(to_bytes(baseline))
         draft.replace(path)
     except OSError as e:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e
 
 

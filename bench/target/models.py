@@ -63,6 +63,6 @@ def unlisted(asked: Sequence[str | None], listed: Sequence[str] | None) -> list[
     if not names:
         return []
     return [
-        f"the server answers for model {some_of(names)}, but lists only {some_of(listed)}: "
+        f"the server answers for model{'' if len(names) == 1 else 's'} {some_of(names)}, but lists only {some_of(listed)}: "
         "it may know the model by a second name, or ignore the name and use another model"
     ]

@@ -343,7 +343,7 @@ def _reset_problem(url: str, said: str) -> str:
     if url.startswith("https:"):
         return (
             f"{url}: {said}. Does the URL point at an http:// port, or does the server want a client certificate "
-            "(--client-cert)?"
+            "(--client-cert), or refuse the one that it gets?"
         )
     return f"{url}: {said}. Does an http:// URL point at an https:// port?"
 
@@ -367,6 +367,14 @@ def is_of_tls(record: RequestRecord) -> bool:
     return _tls_problem("", record.error or "") is not None
 
 
+_OTHER_CURES = {
+    " mismatch": "give the URL with the name that the certificate is for",
+    "has expired": "give the server a new one",
+    "not yet valid": "check the clock of this machine",
+}
+"""What helps where OpenSSL says this of a certificate. Elsewhere it does not know the authority."""
+
+
 def _tls_problem(url: str, said: str) -> str | None:
     """What OpenSSL's words mean for who gave the URL; None where it is not about TLS."""
     if "ALERT_" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said or "HANDSHAKE_FAILURE" in said):
@@ -374,11 +382,15 @@ def _tls_problem(url: str, said: str) -> str | None:
     if any(word in said for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
         return f"{url} does not speak TLS: give its URL with http:// instead of https://"
     if "CERTIFICATE_VERIFY_FAILED" in said:
-        why = said.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or "it cannot be checked"
-        return (
-            f"the certificate of {url} is not trusted ({why}): give the authority that signed it with --ca-file, "
-            "or check nothing with --insecure"
+        why = (
+            said.partition("certificate verify failed: ")[2].partition(" (_ssl")[0].rstrip(".")
+            or "it cannot be checked"
         )
+        cure = next(
+            (cure for words, cure in _OTHER_CURES.items() if words in why),
+            "give the authority that signed it with --ca-file",
+        )
+        return f"the certificate of {url} is not trusted ({why}): {cure}, or check nothing with --insecure"
     return None
 
 
@@ -426,6 +438,8 @@ def _http_problem(
     status, said = record.status, record.error
     if is_of_proxy(said):
         return said or ""
+    if said is not None:
+        said = said.removesuffix(".")
     variable = used_by(options).key_variable
     only_socket = used_by(options).only_socket
     if (options.websocket or only_socket) and status in _NO_WEBSOCKET:

@@ -12,9 +12,11 @@ import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from bench.secrets import shown_url
 from bench.telemetry.declared import METRICS, Metric
 from bench.telemetry.spans import ClientSpan
 from bench.telemetry.task import Exported, Subject
@@ -61,6 +63,49 @@ class _LastError(logging.Handler):
         self.text = (text if reason is None else reason[1])[:200]
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a collector took nothing, or (`rejected`) not all: the SDK takes any answer below 400 for a success."""
+
+    why: str
+    rejected: int | None = None
+
+
+def _refusal(response: Any) -> _Refusal | None:  # noqa: ANN401 - of requests, which comes with the SDK
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+
+    kind = response.headers.get("content-type", "").lower()
+    if 300 <= response.status_code < 400:
+        to = shown_url(response.headers.get("location", "no place"))
+        return _Refusal(f"status {response.status_code} redirects to {to}: give the collector's own URL")
+    if response.status_code >= 400:
+        return None  # The SDK says it.
+    if "html" in kind:
+        return _Refusal("an HTML page answered, not a collector")
+    if "protobuf" not in kind:
+        return None
+    try:
+        # The answer to traces has the same fields: how many were rejected, and why.
+        partial = ExportMetricsServiceResponse.FromString(response.content).partial_success
+    except DecodeError:
+        return _Refusal("the answer is not OTLP")
+    rejected = partial.rejected_data_points
+    return (
+        _Refusal(f"the collector rejected {rejected}: {partial.error_message}"[:200], rejected)
+        if rejected > 0
+        else None
+    )
+
+
+def _own_session() -> bool:
+    """Whether the environment leaves the session of requests to us."""
+    return not any(
+        name.endswith("CREDENTIAL_PROVIDER") and name.startswith("OTEL_PYTHON_EXPORTER_OTLP_HTTP")
+        for name in os.environ
+    )
+
+
 class Otlp:
     """Sends what it was given last, in a thread of its own."""
 
@@ -76,8 +121,11 @@ class Otlp:
         logger.addHandler(self._errors)
         logger.propagate = False
         base = None if url == FROM_ENVIRONMENT else re.sub(r"(/v1/(metrics|traces|logs))?/*$", "", url)
-        self._metrics = OTLPMetricExporter(endpoint=None if base is None else f"{base}/v1/metrics")
-        self._traces = OTLPSpanExporter(endpoint=None if base is None else f"{base}/v1/traces")
+        self._refusal: _Refusal | None = None
+        self._metrics = OTLPMetricExporter(
+            endpoint=None if base is None else f"{base}/v1/metrics", session=self._session()
+        )
+        self._traces = OTLPSpanExporter(endpoint=None if base is None else f"{base}/v1/traces", session=self._session())
         ours = {
             "service.name": "trueload",
             "service.version": subject.version,
@@ -94,6 +142,28 @@ class Otlp:
         self._exports = self._failed = self._sent = self._lost = 0
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._thread.start()
+
+    def _session(self) -> Any:  # noqa: ANN401
+        """A session whose answers are looked at; None if the environment names one."""
+        if not _own_session():
+            return None
+        import requests
+
+        def look(response: Any, **_: object) -> None:  # noqa: ANN401
+            self._refusal = _refusal(response)
+
+        session = requests.Session()
+        session.hooks["response"].append(look)
+        return session
+
+    def _taken(self, good: bool) -> tuple[bool, int | None]:
+        """Whether an export that the SDK calls good was taken. If not, why is kept, and how much was rejected is returned if
+        the rest was taken."""
+        if not good or self._refusal is None:
+            return good, None
+        self._errors.text = self._refusal.why
+        self._errors.seen.set()
+        return False, self._refusal.rejected
 
     def tell(self, at_ns: int, points: Sequence[Point], spans: Sequence[ClientSpan]) -> None:
         """The metrics now, in place of those that were not sent yet, and new spans."""
@@ -153,7 +223,8 @@ class Otlp:
         metrics = [self._metric(name, [*own], at_ns) for name, own in groupby(points, lambda point: point.metric.name)]
         scope = ScopeMetrics(self._scope, metrics, "")
         data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
-        return self._metrics.export(data) is MetricExportResult.SUCCESS
+        self._refusal = None
+        return self._taken(self._metrics.export(data) is MetricExportResult.SUCCESS)[0]
 
     def _metric(self, name: str, points: Sequence[Point], at_ns: int) -> Any:  # noqa: ANN401 - of a package that is not always there
         from opentelemetry.sdk.metrics.export import (
@@ -221,8 +292,10 @@ class Otlp:
             )
             for span in batch
         ]
-        good = self._traces.export(spans) is SpanExportResult.SUCCESS
+        self._refusal = None
+        good, rejected = self._taken(self._traces.export(spans) is SpanExportResult.SUCCESS)
         self._count(good)
+        lost = 0 if good else len(batch) if rejected is None else min(rejected, len(batch))
         with self._lock:
-            self._sent += len(batch) if good else 0
-            self._lost += 0 if good else len(batch)
+            self._sent += len(batch) - lost
+            self._lost += lost

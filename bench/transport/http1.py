@@ -6,15 +6,9 @@ values and detects the end of a response.
 
 from __future__ import annotations
 
-import re
-
 import httptools
 
 from bench.transport.head import HeadReader, ProtocolError
-
-_EXTENSION = re.compile(rb"(?:\A|\n)[0-9A-Fa-f]*[ \t]*;")
-"""What may be the size of a chunk and the start of its extensions; the framing decides."""
-_LINE_END = re.compile(rb"[\r\n]")
 
 
 class ResponseParser:
@@ -25,18 +19,7 @@ class ResponseParser:
 
     beside = False
     """Whether the last bytes were of the connection, and not of the response: of a WebSocket some are."""
-    __slots__ = (
-        "_at_size",
-        "_head",
-        "_in_extension",
-        "_parser",
-        "_pieces",
-        "complete",
-        "error",
-        "headers",
-        "keep_alive",
-        "status",
-    )
+    __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
     def __init__(self, *, to_head: bool = False) -> None:
         """`to_head`: it answers a request HEAD."""
@@ -46,7 +29,6 @@ class ResponseParser:
         self._parser: httptools.HttpResponseParser | None = parser
         self._head = HeadReader(to_head=to_head)
         self._pieces: list[bytes] = []
-        self._at_size = self._in_extension = False
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self.error: str | None = None
@@ -70,10 +52,7 @@ class ResponseParser:
         pieces: list[bytes] = []
         self._pieces = pieces
         try:
-            if self._in_extension or b";" in data:
-                self._feed_without_extensions(self._parser, data)
-            else:
-                self._parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as e:
             if not self.complete:
                 raise ProtocolError("the server wants to switch protocols") from e
@@ -83,26 +62,6 @@ class ResponseParser:
             else:
                 self.error = f"{e} in {data[:60]!r}"
         return pieces
-
-    def _feed_without_extensions(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
-        """Feed the bytes less the extensions of chunks, which mean nothing here: httptools refuses the white space that
-        RFC 9112, 7.1.1, allows in them."""
-        begun = 0
-        if self._in_extension:
-            begun = self._behind_extension(data, 0)
-        for match in _EXTENSION.finditer(data):
-            semicolon = match.end() - 1
-            if semicolon < begun:
-                continue
-            parser.feed_data(data[begun:semicolon])
-            begun = self._behind_extension(data, semicolon) if self._at_size else semicolon
-        if begun < len(data):
-            parser.feed_data(data[begun:])
-
-    def _behind_extension(self, data: bytes, begun: int) -> int:
-        end = _LINE_END.search(data, begun)
-        self._in_extension = end is None
-        return len(data) if end is None else end.start()
 
     def behind(self, data: bytes) -> None:
         """A read behind the response: bytes that were not asked for and do not belong to it."""
@@ -138,17 +97,9 @@ class ResponseParser:
             return
         self.status = self._parser.get_status_code()
         self.keep_alive = self._parser.should_keep_alive()
-        self._at_size = self.headers.get(b"transfer-encoding") == b"chunked"
-
-    def on_chunk_header(self) -> None:
-        self._at_size = False
-
-    def on_chunk_complete(self) -> None:
-        self._at_size = True
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
 
     def on_message_complete(self) -> None:
-        self._at_size = False
         self.complete = True

@@ -170,7 +170,9 @@ def read(path: Path) -> object:
     try:
         return load_yaml(path)
     except OSError as e:
-        raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
+        raise UsageError(
+            f"{path}: cannot be read: {e.strerror}: name the YAML file of a race (python -m bench tune --help has one)"
+        ) from e
     except (yaml.YAMLError, ValueError, RecursionError) as e:
         raise UsageError(f"{path}{yaml_problem(e)}") from e
 

@@ -134,7 +134,7 @@ def test_pages_work_without_scripts(browser: Browser, url: str, tmp_path: Path) 
 @pytest.mark.parametrize(("scheme", "language"), [("light", "en"), ("dark", "zh-CN")])
 def test_every_page_fits_every_width(scheme: str, language: str, browser: Browser, url: str, tmp_path: Path) -> None:
     for n in range(3):
-        made_run(tmp_path / "runs", f"20261125T15000{n}-run", ttft=50.0 + n)
+        made_run(tmp_path / "runs", f"20261125T15000{n}-run", ttft=50.0 + n, held=n != 1)
     failed = tmp_path / "runs" / "20261125T150003-failed"
     failed.mkdir()
     (failed / "task.yaml").write_text("kind: run\nsettings: {url: 'http://h:1'}\n")

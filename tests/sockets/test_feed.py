@@ -223,7 +223,7 @@ def cpu_ns(pid: int) -> int:
 
 
 def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -> None:
-    def prepared(**shape: str) -> tuple[int, bool]:
+    def prepared(**shape: str) -> tuple[int, bool, str]:
         config = configured(input_tokens="5", output_tokens="5", **shape)
         share = WorkerShare(
             requests=None,
@@ -234,13 +234,13 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
         )
         given = Assignment(config=config, share=share, run_id="r", options=OPTIONS, directory=tmp_path)
 
-        async def prepare() -> tuple[int, bool]:
+        async def prepare() -> tuple[int, bool, str]:
             samples = source_of(config, tokenizer_of(config), share)
             clock = LoopClock()
             worker = Worker(given, samples, ScriptedTransport(lambda request: ScriptedReply(ttft_ns=0), clock), clock)
             try:
                 await worker.prepare()
-                return len(worker._load.backlog.stock), worker._feed is not None
+                return len(worker._load.backlog.stock), worker._feed is not None, worker.preparing
             finally:
                 worker.close()
 
@@ -251,11 +251,13 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
     first = next(load.offsets())
     arrivals = list(takewhile(lambda at: at - first < 3 * NS_PER_S, load.offsets()))
     counted = prepared(rate="40", duration="3")
-    assert counted == (len(arrivals), False)
+    assert counted == (len(arrivals), False, f"making {len(arrivals)} connections"), "never more than requests"
     assert counted[0] != 120, "as many as were drawn, not as many as are expected"
     assert prepared(rate="40", duration="3", warmup="1s")[0] > counted[0]
-    assert prepared(concurrency="3", duration="4") == (12, True), "how many a closed loop needs is a guess"
-    assert prepared(rate="3000", duration="3") == (5000, True)
+    assert prepared(concurrency="3", duration="4") == (12, True, "making 3 connections"), (
+        "how many a closed loop needs is a guess"
+    )
+    assert prepared(rate="3000", duration="3") == (5000, True, "making 512 connections")
 
 
 async def filled(made: Backlog) -> None:

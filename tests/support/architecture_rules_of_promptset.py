@@ -12,6 +12,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.dashed_values": frozenset(),
     "promptset.help_text": frozenset(),
     "promptset.depth": frozenset(),
+    "promptset.large_numbers": frozenset(),
     "promptset.header_values": frozenset(),
     "promptset.json_schemas": frozenset(),
     "promptset.whole_file": frozenset(),
@@ -37,7 +38,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset(
-        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer", "promptset.whole_file"}
+        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.large_numbers", "promptset.tokenizer",
+         "promptset.whole_file"}
     ),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
@@ -87,7 +89,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.
-    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors", "promptset.whole_file"}),
+    "promptset.loaders.containers": frozenset(
+        {"promptset.depth", "promptset.errors", "promptset.large_numbers", "promptset.whole_file"}
+    ),
     "promptset.loaders.http_requests": frozenset(
         {"promptset.errors", "promptset.loaders.curl", "promptset.samples", "promptset.whole_file"}
     ),

@@ -44,6 +44,9 @@ class Collector:
         self.open.set()
         self.asked = threading.Event()
         self.status = 200
+        self.kind = "application/x-protobuf"
+        self.answer: bytes | None = None
+        """In place of the usual one."""
         self.url = ""
 
     @property
@@ -94,8 +97,10 @@ def otlp_receiver(port: int = 0) -> Iterator[Collector]:
             answer = b""
             if collector.status == 200:
                 answer = collector.take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            if collector.answer is not None:
+                answer = collector.answer
             self.send_response(collector.status)
-            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-type", collector.kind)
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

@@ -81,6 +81,9 @@ def test_the_flags_of_the_job_are_flags_of_a_run(capsys: pytest.CaptureFixture[s
     (job,) = [each for each in PLAIN if each["kind"] == "Job"]
     command, *flags = job["spec"]["template"]["spec"]["containers"][0]["args"]
     assert command == "run"
+    # With a fixed --out, a second load is refused: the directory holds a run. Without it, each has its own in runs/.
+    assert not any(flag.startswith("--out") for flag in flags)
+    assert "WORKDIR /srv/trueload\n" in (ROOT / "Dockerfile").read_text()
     with pytest.raises(SystemExit, match="0"):  # With a flag that is unknown it would be 2.
         run([*flags, "--help"])
     capsys.readouterr()
@@ -92,7 +95,7 @@ def test_the_chart_has_the_version_of_the_package_and_the_arguments_of_the_manif
     assert (chart["appVersion"], chart["version"]) == (version, version)
     (job,) = [each for each in PLAIN if each["kind"] == "Job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    assert [*values["run"]["args"], f"--out={values['run']['out']}"] == container["args"]
+    assert (values["run"]["args"], values["run"]["out"]) == (container["args"], "")
     assert values["resources"] == container["resources"]
     assert container["envFrom"] == [{"secretRef": {"name": values["storeSecret"], "optional": True}}]
     assert container["image"] == f"{values['image']['repository']}:{version}"
@@ -113,5 +116,7 @@ def test_the_chart_renders_to_the_manifests() -> None:
         kubernetes_validate.validate(each, KUBERNETES[0], strict=True)
         each["metadata"]["name"] = each["metadata"]["name"].removesuffix("-1")
     assert sorted(found, key=by_kind) == sorted(PLAIN, key=by_kind)
+    stored = next(each for each in rendered("--set", "run.out=s3://bucket/key") if each["kind"] == "Job")
+    assert stored["spec"]["template"]["spec"]["containers"][0]["args"][-1] == "--out=s3://bucket/key"
     without = rendered("--set", "run.enabled=false,console.enabled=false")
     assert {each["kind"] for each in without} == {"ServiceAccount", "PersistentVolumeClaim"}

@@ -149,7 +149,7 @@ def test_what_the_report_must_say_of_the_server_is_noted() -> None:
     found, _ = probed(lambda body: made_record(model=body["model"]), samples, listed=["other"])
     assert isinstance(found, ProbeResult)
     assert [note.partition(":")[0] for note in found.notes] == [
-        "the server answers for model 'm', 'x', but lists only other"
+        "the server answers for models 'm', 'x', but lists only other"
     ]
 
 

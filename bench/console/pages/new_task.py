@@ -110,15 +110,16 @@ def submit(fields: Fields, site: TheSite) -> Response:
         values = of_service(values, is_llm="llm" in fields)
     form = replace(form, values=values, data=fields.get("data", ""), typed=typed)
     action = {"paste": _paste, "probe": _probe}.get(fields.get("action", ""), _create)
-    of_data: Sequence[tuple[str | None, str]] = ()
+    at_first: Sequence[tuple[str | None, str]] = ()
     try:
         form = replace(form, values=_with_data(site.console, form, fields))
+        secrets_of(fields.get("api_key"), fields.get("headers"))
     except Refused as e:
-        of_data, action = e.problems, _refuse
+        at_first, action = e.problems, _refuse
     try:
         return action(site, form, fields)
     except Refused as e:
-        problems = (*of_data, *e.problems)
+        problems = (*at_first, *e.problems)
         return _answer(site, replace(form, problems=problems, secrets_typed=_has_secrets(fields)), e.status)
     except ConsoleError as e:
         wrong = replace(form, problems=((None, str(e)),), secrets_typed=_has_secrets(fields))
@@ -149,7 +150,7 @@ def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mappi
 
 
 def _refuse(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
-    """Raises Refused with what else is wrong, where the data is."""
+    """Raises Refused with what else is wrong, where the data or a header is."""
     given = {"url": "http://127.0.0.1:1", **{name: value for name, value in form.values.items() if name != "dataset"}}
     settings_form.check(given, {}, site.console.files, form.kind)
     raise Refused(())

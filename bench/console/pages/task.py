@@ -59,6 +59,7 @@ def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
         can_start=can_start,
         plans=[other for other in console.tasks() if other.made_from == task.id] if plans_replicas else [],
         plan_command=_plan_command(console, task) if plans_replicas else None,
+        directory=shlex.quote(str(console.folder.directory(task.id))),
         load_unit=console.load_unit(task),
         order=list(console.runner.queue),
         series=not task.is_run,

@@ -86,7 +86,10 @@ def _decode(line: bytes) -> object:
     try:
         decoded = orjson.loads(line)
     except orjson.JSONDecodeError as e:
-        return SpecError(f"not JSON: {e}")
+        # Whoever reads this has the number of the line: another, counted from this one, would contradict it.
+        several = len(line.splitlines()) > 1
+        at = f"column {e.colno}" if e.lineno == 1 else "its end"
+        return SpecError(f"not JSON: {e if several else f'{e.msg} at {at}'}")
     if line.count(b"[") + line.count(b"{") > _MANY_BRACKETS and too_deep(decoded):
         return SpecError(TOO_DEEP)
     too_large = large_number(line)

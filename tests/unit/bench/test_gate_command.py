@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.commands import gate
 from bench.errors import Exit, UsageError
+from bench.release_gate.gate import decide
 from tests.support.made_runs import made_run
 
 
@@ -55,6 +57,23 @@ def test_a_baseline_grows_by_the_runs_unless_they_fail(
         f"{path} is unchanged, because something failed. To accept the change, begin another file"
     ]
     assert path.read_bytes() == before
+
+
+def test_what_another_gate_adds_to_the_baseline_meanwhile_stays(
+    runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "main.json"
+    words = ["--baseline", str(path), "--update"]
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        monkeypatch.setattr(gate, "decide", decide)
+        gate.main([runs[0], *words])
+        return decide(*args, **options)
+
+    monkeypatch.setattr(gate, "decide", meanwhile)
+    gate.main([*runs[1:], *words])
+    assert len(json.loads(path.read_bytes())["runs"]) == 3
+    assert [file.name for file in tmp_path.glob(".*")] == []
 
 
 @pytest.mark.parametrize(

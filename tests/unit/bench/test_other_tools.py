@@ -257,6 +257,15 @@ MISTAKES = [
     ("search --url http://h --slo ttft<1s --budget 5s", "give between 10 s and 30 days (given: 5s)"),
     ("set-load runs/mine --rate 5", "write the load after the directory: set-load runs/mine 20"),
     ("report nothere", "nothere is not a run directory: it does not exist"),
+    (
+        "report nothere nor-there",
+        "2 problems - nothere does not exist: name the directory of a result - nor-there does not exist: name the",
+    ),
+    (
+        "run --config nothere",
+        "--config nothere: No such file or directory: name a YAML file of settings, or the run.yaml",
+    ),
+    ("tune nothere", "nothere: cannot be read: No such file or directory: name the YAML file of a race"),
     ("dataset --n 5", "unknown argument --n: did you mean --count?"),
     ("dataset --recipe nope", "--recipe nope: no recipe has this name"),
     ("compare a --margn 3", "--margn is not a flag: did you mean --margin?"),

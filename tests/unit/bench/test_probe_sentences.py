@@ -192,7 +192,7 @@ def test_an_https_port_that_answers_in_plain_words_is_recognized(status: int, sa
         (Outcome.STREAM_ERROR, PLAIN, "x", "the server answered with an error inside the stream: x"),
         (Outcome.RESET, PLAIN, "x", f"{PLAIN}: x. Does an http:// URL point at an https:// port?"),
         (Outcome.RESET, URL, "x", f"{URL}: x. Does the URL point at an http:// port, or does the server want a client "
-         "certificate (--client-cert)?"),
+         "certificate (--client-cert), or refuse the one that it gets?"),
         (Outcome.RESET, URL, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] tlsv13",
          f"{URL} refuses the TLS handshake (certificate required): it wants a client certificate that it trusts; "
          "give it with --client-cert and --client-key"),
@@ -206,6 +206,14 @@ def test_an_https_port_that_answers_in_plain_words_is_recognized(status: int, sa
          "nothing with --insecure"),
         (Outcome.CONNECT_ERROR, URL, "CERTIFICATE_VERIFY_FAILED", f"the certificate of {URL} is not trusted (it cannot be "
          "checked): give the authority that signed it with --ca-file, or check nothing with --insecure"),
+        *((Outcome.CONNECT_ERROR, URL, f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {why}. (_ssl.c:1)",
+           f"the certificate of {URL} is not trusted ({why}): {cure}, or check nothing with --insecure")
+          for why, cure in (("IP address mismatch, certificate is not valid for '::1'",
+                             "give the URL with the name that the certificate is for"),
+                            ("Hostname mismatch, certificate is not valid for 'a'",
+                             "give the URL with the name that the certificate is for"),
+                            ("certificate has expired", "give the server a new one"),
+                            ("certificate is not yet valid", "check the clock of this machine"))),
         (Outcome.CONNECT_ERROR, URL, "ALERT_CLOSE", f"cannot connect to {URL}: ALERT_CLOSE. Is the server running there, and "
          "are its host and port right?"),
         (Outcome.MALFORMED, PLAIN, "x", f"the reply of {PLAIN} is not what an OpenAI-compatible server sends: x. "

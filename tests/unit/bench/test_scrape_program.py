@@ -232,14 +232,18 @@ def test_a_page_that_trickles_in_is_given_up_and_not_asked_for_again(
 
         def __init__(self, seconds: float, call: Callable[[], None]) -> None:
             super().__init__()
-            self.run = lambda: (theirs.recv(99), call())  # type: ignore[assignment]
+            self.call = call
+
+        def run(self) -> None:
+            theirs.recv(99)
+            self.call()
 
         def cancel(self) -> None:
             self.join()
 
     page = HttpPage(ScrapePage("http://h:1/metrics"), None, None)
     page._connection.sock, theirs = socket.socketpair()
-    monkeypatch.setattr(scrape_program.threading, "Timer", Timer)
+    monkeypatch.setattr(threading, "Timer", Timer)
     with theirs:
         theirs.sendall(sent)
         assert page.read() == "no whole answer within 5 s"

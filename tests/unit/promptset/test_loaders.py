@@ -152,7 +152,8 @@ BAD = [
     ("{}", "among its keys: none"),
     ('{"session": "a", "turns": []}', "a session of several turns: python -m bench run --mode sessions"),
     ("[1]", "not a JSON object"),
-    ("{", "not JSON"),
+    ("{", "not JSON: unexpected end of data at its end"),
+    ('{"prompt": x}', "not JSON: unexpected character, expected a JSON value at column 12"),
 ]
 
 

@@ -207,6 +207,19 @@ def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Pa
     assert (to_plain(read_run(path).summary), read_run(path).notes) == (whole, [])
 
 
+def test_a_run_that_lost_records_after_its_summary_has_the_verdict_of_report_and_its_summary_stays(
+    tmp_path: Path,
+) -> None:
+    path = made_run(tmp_path / "run", requests=2, files={REQUESTS: 10_000})
+    content = (path / SUMMARY).read_bytes()
+    assert orjson.loads(content)["verdict"]["status"] == "VALID"
+    run = read_run(path)
+    assert "files" in (run.summary.verdict.signs or ())
+    assert "of the 10,000 bytes that the run wrote" in " ".join(run.summary.verdict.reasons)
+    assert [file.name for file in path.iterdir() if file.read_bytes() == content] == [SUMMARY]
+    assert evaluate(RunDirectory.open(path)).summary == run.summary == read_run(path).summary
+
+
 def judged_run(name: str, status: str, *reasons: str) -> MeasuredRun:
     return run_of(run_id=name, status=status, reasons=reasons)
 

@@ -163,6 +163,17 @@ def test_what_is_wrong_with_data_stands_at_its_choice(
     assert said in wrong[0]
 
 
+def test_a_wrong_header_does_not_hide_what_else_is_wrong(user: TestClient) -> None:
+    page = user.post("/new", data={**FORM, "headers": "x", "duration": "soon"})
+    assert "&#39;soon&#39; is not a time" in page.text
+    assert re.search('id="f-headers"[^<]*</textarea>.*?<span class="wrong"[^>]*>write each header', page.text)
+
+
+def test_the_page_of_a_killed_run_names_the_command_that_makes_its_report(user: TestClient, console: Console) -> None:
+    killed = made_run(console.runs, "a-killed", state="running")
+    assert f"python -m bench report {killed} makes the report" in user.get("/tasks/a-killed").text
+
+
 def test_the_page_of_a_task_that_waits_says_for_what_and_shows_no_numbers(user: TestClient, console: Console) -> None:
     timed = console.create(SETTINGS, title="a", start_at="2999-01-01T18:00").id
     page = user.get(f"/tasks/{timed}").text

@@ -131,6 +131,16 @@ def test_of_a_damaged_baseline_ten_problems_are_named_and_the_others_counted(tmp
         baselines.read(path)
     (problem,) = caught.value.problems
     assert "error_rate must be" in problem
+    stats = {"ttft_ms": {"p50": 1.0, "p90": 1.0, "p99": 1.0, "n": -1, "act": None}}
+    path.write_bytes(damaged({"error_rate": 7, "requests": -3, "independent_requests": -0.5, "stats": stats}))
+    with pytest.raises(UsageError) as caught:
+        baselines.read(path)
+    assert [problem.partition(" is damaged: ")[2].partition(";")[0] for problem in caught.value.problems] == [
+        "runs[0].error_rate must be from 0 to 1, not 7",
+        "runs[0].requests must be at least 0, not -3",
+        "runs[0].independent_requests must be at least 0, not -0.5",
+        "runs[0].stats.ttft_ms.n must be at least 0, not -1",
+    ]
 
 
 def test_a_baseline_that_cannot_be_opened_says_why(tmp_path: Path) -> None:

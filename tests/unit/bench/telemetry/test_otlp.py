@@ -123,6 +123,32 @@ def test_a_collector_that_refuses_is_told_with_what_was_lost() -> None:
     assert "400" in found.error
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "answer", "error", "spans"),
+    [
+        (301, "text/plain", b"", "status 301 redirects to no place: give the collector's own URL", 0),
+        (200, "text/html; charset=utf-8", b"<html>", "an HTML page answered, not a collector", 0),
+        (200, "application/x-protobuf", b"\xff\xfe", "the answer is not OTLP", 0),
+        (200, "application/x-protobuf", b"\x0a\x06\x08\x01\x12\x02no", "the collector rejected 1: no", 1),
+        (200, "application/x-protobuf", b"\x0a\x04\x12\x02ok", None, 2),  # A warning: nothing was rejected.
+        (200, "application/json", b"{}", None, 2),
+        (202, "text/plain", b"", None, 2),
+    ],
+)
+def test_an_answer_that_is_no_success_counts_as_a_failure_with_its_reason(
+    status: int, kind: str, answer: bytes, error: str | None, spans: int
+) -> None:
+    with otlp_receiver() as collector:
+        collector.status, collector.kind, collector.answer = status, kind, answer
+        sender = Otlp(collector.url, SUBJECT, 0, 0)
+        sender.tell(20, points(), [GOOD, BAD])
+        found = sender.finish(PATIENCE_S)
+    assert (found.error, found.failed) == (error, found.exports if error else 0)
+    assert found.exports >= 1
+    # After a failure the spans may not have been tried.
+    assert (found.spans, found.lost_spans) in ((spans, 2 - spans), (0, 2) if error else (2, 0))
+
+
 class Exporter:
     """One of the SDK's. `good`: whether it succeeds."""
 
