@@ -38,7 +38,6 @@ from mockserver.config_parts.values import (
     model_names,
     name_of,
     origin,
-    sendable_key,
     spec,
 )
 from mockserver.errors import UsageError
@@ -47,6 +46,7 @@ from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
 from mockserver.steps.scaling import ScaleSpec
+from promptset import header_values
 from promptset.whole_file import load_yaml
 
 
@@ -80,7 +80,7 @@ class MockConfig(BaseModel):
         description="model name; requests for other models get a 404; one,two or repeated for several names",
     )
     api_key: Annotated[
-        tuple[Annotated[str, AfterValidator(sendable_key)], ...],
+        tuple[Annotated[str, AfterValidator(header_values.api_key)], ...],
         BeforeValidator(as_list),
         Flag("server", "KEY"),
         PlainSerializer(masked),

@@ -19,13 +19,10 @@ Row = dict[str, object]
 _ROWS_AT_ONCE = 20_000
 
 
+@explained
 def write(directory: RunDirectory, form: str) -> Path:
     """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed, or where a
     record is damaged."""
-    return explained(_write)(directory, form)
-
-
-def _write(directory: RunDirectory, form: str) -> Path:
     start_ns = run_start_ns(manifest.read(directory), directory)
     path = directory.path / f"requests.{form}"
     draft = path.with_name(f".{path.name}.new")

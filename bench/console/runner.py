@@ -30,7 +30,7 @@ from bench.console.store import Store
 from bench.console.target_keys import KeyVariables
 from bench.console.task import ACTIVE, OVER
 from bench.console.tasks import LOG, PID, TaskFolder
-from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
+from bench.run_files.run_directory import SUMMARY, RunDirectory, is_locked
 
 LOOK_EVERY_NS = NS_PER_S // 4
 
@@ -177,7 +177,7 @@ class Runner:
 
 
 def _goes_on(path: Path) -> bool:
-    return RunDirectory(path).is_held or is_series_held(path) or _process_of(path) is not None
+    return RunDirectory(path).is_held or is_locked(path) or _process_of(path) is not None
 
 
 def _process_of(path: Path) -> int | None:

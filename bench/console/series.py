@@ -33,7 +33,7 @@ from bench.load_search.follower import came_of
 from bench.load_sweep import measure, stored
 from bench.results.plan import PlanContent
 from bench.results.sweep import SweepContent
-from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
+from bench.run_files.run_directory import SUMMARY, RunDirectory, is_locked
 from bench.run_files.run_state import RunState
 from bench.run_files.shape import read_object
 from bench.series.drive import INTERRUPTED
@@ -63,7 +63,7 @@ class Progress:
 def read(task: Task, path: Path) -> Task | None:
     """The present state of a search or a sweep. Returns None if it has written nothing yet."""
     kind = SHOWN[task.kind]
-    is_held = is_series_held(path)
+    is_held = is_locked(path)
     if not (path / str(kind.sign)).is_file():
         return replace(task, state=str(RunState.PREPARING)) if is_held else None
     try:

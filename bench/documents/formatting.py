@@ -66,7 +66,7 @@ def share(value: float | None) -> str:
     return f"{percent:.0f}%" if percent == int(percent) else f"{percent:.2f}%" if percent < 10 else f"{percent:.1f}%"
 
 
-def si(value: float | None, unit: str = "", digits: int = 3) -> str:
+def si(value: float | None, digits: int = 3) -> str:
     """A number with a prefix: 12.3 k, 4.56 M. For amounts such as bytes, and for marks of axes."""
     if value is None:
         return NOTHING
@@ -74,8 +74,8 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
     scales = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1e-3, ""), (1e-6, "µ"), (0.0, "n"))
     prefix, scale = next((prefix, limit or 1e-9) for limit, prefix in scales if size >= limit)
     if not prefix or not size:
-        return f"{plain(value, digits)} {unit}".rstrip()
-    return f"{plain(value / scale, digits)} {prefix}{unit}"
+        return plain(value, digits)
+    return f"{plain(value / scale, digits)} {prefix}"
 
 
 def mark(value: float, largest: float) -> str:
@@ -129,9 +129,9 @@ def age(value_s: float) -> str:
     return "less than a minute"
 
 
-def signed(value: float | None, decimals: int = 3) -> str:
+def signed(value: float | None) -> str:
     """A difference with its sign. One that rounds to zero is +0."""
-    return NOTHING if value is None else f"{round(value, decimals) + 0.0:+,.{decimals}f}"
+    return NOTHING if value is None else f"{round(value, 3) + 0.0:+,.3f}"
 
 
 def signed_share(value: float | None) -> str:

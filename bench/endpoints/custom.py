@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,10 +48,10 @@ class CustomEndpoint(Endpoint):
         self._asked_at = place_of(api.body, "max_tokens")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _made, (self._content, self._stream)
+        return functools.partial(CustomEndpoint, stream=self._stream), (self._content,)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, CustomEndpoint) and self.__reduce__() == other.__reduce__()
+        return isinstance(other, CustomEndpoint) and (self._content, self._stream) == (other._content, other._stream)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -134,10 +135,6 @@ class CustomEndpoint(Endpoint):
             wrong=find.wrong(reason),
         )
         return parsed(whole, body, options)
-
-
-def _made(content: Mapping[str, Any], stream: bool) -> CustomEndpoint:
-    return CustomEndpoint(content, stream=stream)
 
 
 def _content(message: Mapping[str, Any]) -> str:

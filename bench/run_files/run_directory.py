@@ -138,7 +138,7 @@ def _shard(name: str, worker: str) -> str:
 def _try_lock(fd: int) -> bool:
     """Lock the file until it is closed; False where another process has it. Where there are no such locks, True.
 
-    A look (`_is_locked`) shares the file for a moment, so that nothing but a holder can refuse a share: while only looks are
+    A look (`is_locked`) shares the file for a moment, so that nothing but a holder can refuse a share: while only looks are
     in the way, the lock is tried again.
     """
     if sys.platform == "win32":
@@ -182,12 +182,8 @@ def held_alone(path: Path) -> Iterator[bool]:
         os.close(fd)
 
 
-def is_series_held(path: Path) -> bool:
-    """Whether the process of a search or a sweep is there."""
-    return _is_locked(path)
-
-
-def _is_locked(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a file, or the directory of a search or a sweep."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except OSError:
@@ -256,7 +252,7 @@ class RunDirectory:
     @property
     def is_held(self) -> bool:
         """Whether the process that runs this run is there."""
-        return _is_locked(self.path / LIVE)
+        return is_locked(self.path / LIVE)
 
     def clear_drafts(self) -> None:
         """Remove what a killed process had no time to: whole files that are not in place, and shards of those that are.

@@ -115,14 +115,14 @@ def _power(chances: npt.NDArray[np.float64], times: int) -> npt.NDArray[np.float
     return result
 
 
-def clopper_pearson(k: float, n: float, tail: float = TAIL) -> Interval:
-    """The exact interval of a share of k in n, with this much left out on either side. k need not be whole: it is the sum of
+def clopper_pearson(k: float, n: float) -> Interval:
+    """The exact interval of a share of k in n, with `TAIL` left out on either side. k need not be whole: it is the sum of
     shares of n probes that were asked several times. Raises ValueError for n < 1."""
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"no share of {k} in {n}")
     # P(X >= k) at the lower end, and P(X <= k) at the upper end, equal the tail.
-    low = 0.0 if k == 0 else _crossing(lambda p: incomplete_beta(p, k, n - k + 1), tail)
-    high = 1.0 if k == n else _crossing(lambda p: incomplete_beta(p, k + 1, n - k), 1 - tail)
+    low = 0.0 if k == 0 else _crossing(lambda p: incomplete_beta(p, k, n - k + 1), TAIL)
+    high = 1.0 if k == n else _crossing(lambda p: incomplete_beta(p, k + 1, n - k), 1 - TAIL)
     return Interval(low, high)
 
 

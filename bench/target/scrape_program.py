@@ -42,6 +42,7 @@ LATE = f"no whole answer within {TIMEOUT_S:g} s"
 MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
+_EVERY_NS = NS_PER_S
 SETTLING_EVERY_S = 0.03
 _DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
 
@@ -232,13 +233,12 @@ class Watch:
     def go_on(self) -> None:
         """Scrape until the load is over, and once more."""
         connection = self._connection
-        every_ns = round(self._task.every_s * NS_PER_S)
-        due_ns = clock.now_ns() + every_ns
+        due_ns = clock.now_ns() + _EVERY_NS
         while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
             series = self._scrape()
             connection.send(ServerNow({str(r): v for r in (*LEVELS, *SHARES) if (v := _level(series, r)) is not None}))
             # Who is late goes on with the next time that is still to come.
-            due_ns += every_ns * max(1, -(-(clock.now_ns() - due_ns) // every_ns))
+            due_ns += _EVERY_NS * max(1, -(-(clock.now_ns() - due_ns) // _EVERY_NS))
         connection.recv()
         self._settle()
         connection.send(None)

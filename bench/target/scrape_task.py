@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 from bench.proxy import Proxy
 
-EVERY_S = 1.0
-
 
 @dataclass(frozen=True, slots=True)
 class ScrapePage:
@@ -36,7 +34,6 @@ class ScrapeTask:
     client_cert: str | None = None
     client_key: str | None = None
     proxy: Proxy | None = None
-    every_s: float = EVERY_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from mockserver.step_cost import StepCostSpec, parse_step_cost
 from mockserver.steps.scaling import FORM, ScaleSpec, parse_scale
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
-from promptset.header_values import api_key as checked_key
 
 
 def _distribution(dimension: Dimension) -> PlainValidator:
@@ -108,11 +107,6 @@ def model_names(value: str) -> str:
     if "" in names or len({*names}) < len(names):
         raise ValueError(f"{value!r}: write a name, or several different ones with commas: one,two")
     return ",".join(names)
-
-
-def sendable_key(value: str) -> str:
-    """A key without the white space around it. Raises ValueError for one that no request can carry."""
-    return checked_key(value)
 
 
 def host_name(value: str) -> str:

@@ -89,8 +89,9 @@ class ArrivingRequest:
         self._timer: asyncio.TimerHandle | None = None
 
     def wait(self, seconds: float) -> None:
-        """The connection has sent nothing: it has so long for its first byte."""
-        self._start(seconds)
+        """The connection has so long for its next byte."""
+        if seconds < inf:
+            self._timer = self._loop.call_later(seconds, self._on_time)
 
     def reads(self, size: int) -> None:
         """A read of so many bytes is about to be parsed."""
@@ -108,7 +109,7 @@ class ArrivingRequest:
         elif self._timer is None:
             # The time counts from the first byte: more bytes do not extend it.
             self._began_s = self._loop.time()
-            self._start(self._limits.head_s if self.in_head else self._limits.body_s)
+            self.wait(self._limits.head_s if self.in_head else self._limits.body_s)
 
     def begin(self) -> None:
         self.in_head = self.in_message = True
@@ -144,21 +145,17 @@ class ArrivingRequest:
             self._timer.cancel()
             self._timer = None
 
-    def _start(self, seconds: float) -> None:
-        if seconds < inf:
-            self._timer = self._loop.call_later(seconds, self._on_time)
-
     def _on_time(self) -> None:
         self._timer = None
         if self._held_up():
             self._began_s = self._loop.time()
-            self._start(self._limits.body_s if self.in_message and not self.in_head else self._limits.head_s)
+            self.wait(self._limits.body_s if self.in_message and not self.in_head else self._limits.head_s)
         elif self.in_head:
             self._refuse(HEAD_TOO_SLOW)
         elif self.in_message:
             left_s = self._began_s + self._limits.body_time_s(self.body_bytes) - self._loop.time()
             if left_s > 0:
-                self._start(left_s)
+                self.wait(left_s)
             else:
                 self._refuse(BODY_TOO_SLOW)
         else:

@@ -62,9 +62,7 @@ class StreamSender:
         self.core.close()
 
 
-def stream_sender(
-    shared_ns: int, make: Callable[[], Callable[[int], Sender] | None] = native.sender
-) -> StreamSender | None:
+def stream_sender(shared_ns: int) -> StreamSender | None:
     """The thread, or None where Python sends everything."""
-    made = make()
+    made = native.sender()
     return None if made is None else StreamSender(made(shared_ns))

@@ -16,7 +16,7 @@ from bench.documents.comparison_document import comparison_document
 from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.documents.run_document import run_document
-from bench.documents.sweep_document import repeats_document, sweep_document
+from bench.documents.sweep_document import sweep_document
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.page_data import PageData
 from bench.report import html, markdown, metric_table, text
@@ -24,7 +24,7 @@ from bench.results.certificate import Certificate, LedgerCalibration
 from bench.results.comparison import ComparisonResult
 from bench.results.profile import Profile
 from bench.results.summary import RunSummary
-from bench.results.sweep import RepeatsContent, SweepContent
+from bench.results.sweep import SweepContent
 from tests.support.results import filled
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -87,10 +87,6 @@ def sweep_text(content: Any) -> str:
 
 def sweep_page(contents: Sequence[Any], places: Sequence[str] = ()) -> str:
     return html.render(sweep_document([_typed(SweepContent, content) for content in contents], places))
-
-
-def repeats_text(content: Any) -> str:
-    return text.render(repeats_document(_typed(RepeatsContent, content)), width=80)
 
 
 def calibration_sweep_text(sweep: Sweep) -> str:

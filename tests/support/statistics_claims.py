@@ -277,10 +277,6 @@ def seek_users(server: Server, users: int) -> Sought:
     return Sought(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
 
 
-def _ttft(served: Served) -> Array:
-    return served.ttft_ms
-
-
 @lru_cache(maxsize=8)
 def flooded(server: Server) -> float:
     """Requests per second of a server that never runs out of them."""

@@ -353,7 +353,8 @@ def test_signals_end_the_load_and_are_given_back_after_the_run(
         terminal = Terminal(pipe[0], quiet=True)
         terminal.load_begins(control)
         os.kill(os.getpid(), number)
-        await asyncio.sleep(0.05)
+        while not control.orders:
+            await asyncio.sleep(0)
         terminal.load_ended()
         terminal.run_ended()
         return control.orders

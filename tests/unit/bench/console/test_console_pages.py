@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -20,27 +19,12 @@ from bench.console.service import Console
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from mockserver.cli import read_arguments
-from tests.support.console_process import READ_TOKEN
+from tests.support.console_process import READ_TOKEN, TOKEN
 from tests.support.golden_run import golden_summary
 from tests.support.made_tasks import made_run
 
 SETTINGS = {"url": "http://127.0.0.1:9", "requests": 1}
 LATER = "2999-01-01T00:00"
-
-
-@pytest.fixture
-def console(tmp_path: Path) -> Iterator[Console]:
-    console = Console(tmp_path / "runs")
-    yield console
-    console.close()
-
-
-@pytest.fixture
-def user(console: Console) -> TestClient:
-    keys = Keys("a-token-of-the-test")
-    client = TestClient(create_app(console, keys), base_url="http://127.0.0.1")
-    client.headers["authorization"] = "Bearer a-token-of-the-test"
-    return client
 
 
 ROUTES = [route for page in PAGES for route in page.routes.routes if isinstance(route, APIRoute)]
@@ -320,7 +304,7 @@ def test_a_refused_form_has_an_address_to_come_back_to(user: TestClient) -> None
 
 
 def test_a_reader_is_told_who_may_start_a_task_and_gets_no_form(console: Console) -> None:
-    app = create_app(console, Keys("a-token-of-the-test", READ_TOKEN))
+    app = create_app(console, Keys(TOKEN, READ_TOKEN))
     reader = TestClient(app, base_url="http://127.0.0.1", headers={"authorization": f"Bearer {READ_TOKEN}"})
     page = reader.get("/new").text
     assert "Whoever started the console has the other token" in page

@@ -13,8 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from bench.console import security
 from bench.console.security import Guard, Keys, host_allowed, is_loopback
+from tests.support.console_process import TOKEN
 
-TOKEN = "a-token-of-the-test"
 with pytest.MonkeyPatch.context() as _patch:  # The names of tests are the same in each process.
     _patch.setattr(security, "secret_token", lambda: "a-session-of-the-test")
     KEYS = Keys(TOKEN)

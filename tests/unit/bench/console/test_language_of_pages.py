@@ -16,8 +16,8 @@ from bench.console.language import COOKIE, LANGUAGE, PARAMETER, InLanguage, sent
 from bench.console.pages.site import load
 from bench.console.security import Keys
 from bench.console.service import Console
+from tests.support.console_process import TOKEN
 
-TOKEN = "a-token-of-the-test"
 CHINESE = {"accept-language": "zh-CN,zh;q=0.9"}
 
 

@@ -21,7 +21,6 @@ from tests.support.made_summary import made_summary
 from tests.support.tables import value_of
 
 RATE = 48_000
-SENT_MS = 100
 
 
 def spoken(times_ms: list[float], lengths_ms: list[int], *, after_ms: int = 0, **fields: Any) -> RequestRecord:

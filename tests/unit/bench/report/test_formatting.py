@@ -91,7 +91,6 @@ def test_differences_have_their_sign_and_zero_has_a_plus() -> None:
     assert [formatting.signed(v) for v in (None, 0.0, -0.0001, 0.0006, -1.5, 1234.5)] == [
         "–", "+0.000", "+0.000", "+0.001", "-1.500", "+1,234.500",
     ]  # fmt: skip
-    assert formatting.signed(1.25, 1) == "+1.2"
     assert [formatting.signed_share(v) for v in (None, 0.0, -0.00001, 0.125, -0.5, 12.0)] == [
         "–", "+0.00%", "+0.00%", "+12.50%", "-50.00%", "+1,200.00%",
     ]  # fmt: skip
@@ -99,12 +98,10 @@ def test_differences_have_their_sign_and_zero_has_a_plus() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [(0.0, "B", "0 B"), (0.0005, "s", "500 µs"), (0.00123, "s", "0.00123 s"), (2.5e-7, "", "250 n"),
-     (-1_234.0, "B", "-1.23 kB")],
-)  # fmt: skip
-def test_small_amounts_have_prefixes_too(value: float, unit: str, text: str) -> None:
-    assert formatting.si(value, unit) == text
+    ("value", "text"), [(0.0, "0"), (0.0005, "500 µ"), (0.00123, "0.00123"), (2.5e-7, "250 n"), (-1_234.0, "-1.23 k")]
+)
+def test_small_amounts_have_prefixes_too(value: float, text: str) -> None:
+    assert formatting.si(value) == text
 
 
 @pytest.mark.parametrize(

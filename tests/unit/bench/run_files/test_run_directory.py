@@ -22,7 +22,7 @@ from bench.calibrate import measure
 from bench.errors import RecordError, UsageError
 from bench.records import to_line
 from bench.run_files.load_change import LoadChange
-from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_series_held, series_held
+from bench.run_files.run_directory import LineLog, RunDirectory, held_alone, is_locked, series_held
 from tests.support.made_records import made_record
 from tests.support.patience import PATIENCE_S
 
@@ -67,10 +67,10 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="has no such locks")
 
 @POSIX
 def test_a_look_whether_a_directory_is_held_does_not_hold_it(tmp_path: Path) -> None:
-    assert [is_series_held(tmp_path) for _ in range(2)] == [False, False]
+    assert [is_locked(tmp_path) for _ in range(2)] == [False, False]
     with series_held(tmp_path):
-        assert is_series_held(tmp_path)
-    assert not is_series_held(tmp_path / "gone")
+        assert is_locked(tmp_path)
+    assert not is_locked(tmp_path / "gone")
 
 
 @POSIX
@@ -123,13 +123,13 @@ def test_where_there_are_no_locks_nothing_is_held_and_nothing_waits(
 ) -> None:
     with held_alone(tmp_path), monkeypatch.context() as other:
         other.setattr(sys, "platform", "win32")
-        assert not is_series_held(tmp_path)
+        assert not is_locked(tmp_path)
         with held_alone(tmp_path / "gone") as alone:
             assert alone
     monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     with held_alone(tmp_path) as alone:
         assert alone
-        assert not is_series_held(tmp_path)
+        assert not is_locked(tmp_path)
 
 
 def test_files_can_be_read_by_all_and_written_by_their_user_alone(directory: RunDirectory) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.errors import Interrupted, UsageError
-from bench.run_files.run_directory import is_series_held
+from bench.run_files.run_directory import is_locked
 from bench.series.files import stamp
 from bench.series.runs import REAL_TIME, RunSeries, aside
 from tests.support.made_series import MadeSeries, Noting
@@ -77,8 +77,8 @@ def test_a_wait_lasts_as_long_as_asked_for_and_none_ends_at_once() -> None:
 def test_the_directory_is_made_and_locked_while_the_series_goes_on(tmp_path: Path) -> None:
     series = RunSeries(tmp_path / "new")
     with series.held():
-        assert is_series_held(series.path)
-    assert not is_series_held(series.path)
+        assert is_locked(series.path)
+    assert not is_locked(series.path)
     (tmp_path / "file").touch()
     series.path = tmp_path / "file"
     with pytest.raises(UsageError, match="it is a file"), series.held():

@@ -7,29 +7,9 @@ import zlib
 
 import pytest
 
-from bench.records import Outcome, RequestRecord
-from bench.transport.exchange import Exchange
-from bench.transport.interface import Reading
+from bench.records import Outcome
 from bench.transport.unpacking import MOST_INFLATED, Unpacker
-from bench.workload import Request
-
-TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
-END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
-DONE = b"data: [DONE]\n\n"
-
-
-def opened(encoding: str) -> Exchange:
-    request = Request(id="r", index=3, body=b"{}", stream=True, input_tokens_asked=5, output_tokens_asked=None)
-    made = Exchange(request, 100, 110, Reading(), clock="user")
-    made.sent_ns = 120
-    made.head(200, "text/event-stream", encoding, "http://other", sized=False)
-    return made
-
-
-def fed(made: Exchange, *pieces: bytes) -> RequestRecord:
-    for number, piece in enumerate(pieces):
-        made.feed(piece, 200 + number, 190 + number)
-    return made.close(900, None, None)
+from tests.unit.bench.transport.test_exchange_borders import DONE, END, TOKEN, fed, opened
 
 
 def _without_head(body: bytes, level: int) -> bytes:
@@ -50,7 +30,7 @@ def _without_head(body: bytes, level: int) -> bytes:
 @pytest.mark.parametrize("cut", [1, 2, 20])
 def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> None:
     """Deflate comes with the head of zlib, as HTTP says, and without, as some servers have it."""
-    record = fed(opened(encoding), packed[:cut], packed[cut:])
+    record = fed(opened(encoding=encoding), packed[:cut], packed[cut:])
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
 
@@ -69,14 +49,14 @@ def test_a_block_that_is_stored_is_told_from_a_head_of_zlib(first: bytes, size: 
     packed = first + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + body
     if not first[0] & 1:
         packed += b"\x01\x00\x00\xff\xff"  # That was not the last block.
-    record = fed(opened("deflate"), packed[:cut], packed[cut:])
+    record = fed(opened(encoding="deflate"), packed[:cut], packed[cut:])
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
 
 def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
     packed = gzip.compress(TOKEN)
     for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):
-        made = opened("gzip")
+        made = opened(encoding="gzip")
         assert made._unpacker is not None
         made._unpacker.total = before  # As if so much had come already.
         record = fed(made, packed)
@@ -89,7 +69,7 @@ def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
 @pytest.mark.parametrize("behind", [b"", b"\0" * 9, b"what is no member"])
 def test_every_member_of_gzip_is_unpacked_wherever_the_reads_are_cut(size: int, behind: bytes) -> None:
     packed = b"".join(map(gzip.compress, [TOKEN, TOKEN, b"", END, DONE])) + behind
-    record = fed(opened("gzip"), *[packed[at : at + size] for at in range(0, len(packed), size)])
+    record = fed(opened(encoding="gzip"), *[packed[at : at + size] for at in range(0, len(packed), size)])
     assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "ccoo", None)
 
 
@@ -99,7 +79,7 @@ def test_no_member_is_unpacked_behind_what_is_no_member_wherever_the_reads_are_c
     whole, behind = gzip.compress(TOKEN + END + DONE), other + gzip.compress(TOKEN)
     pieces = [part[at : at + size] for part in (whole, behind) for at in range(0, len(part), size)]
     for cut in (pieces, [whole, other, gzip.compress(TOKEN)], [whole + behind]):
-        record = fed(opened("gzip"), *cut)
+        record = fed(opened(encoding="gzip"), *cut)
         assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "coo", None)
 
 
@@ -114,10 +94,10 @@ def test_no_member_is_unpacked_behind_the_one_that_was_too_much() -> None:
 
 
 def test_a_member_of_gzip_that_is_broken_is_malformed() -> None:
-    record = fed(opened("gzip"), gzip.compress(TOKEN), b"\x1f\x8b\x08 broken")
+    record = fed(opened(encoding="gzip"), gzip.compress(TOKEN), b"\x1f\x8b\x08 broken")
     assert (record.outcome, record.chunk_kind) == (Outcome.MALFORMED, "c")
 
 
 @pytest.mark.parametrize("encoding", ["GZIP", " Gzip ", "X-GZip"])
 def test_the_name_of_an_encoding_is_known_in_all_letters(encoding: str) -> None:
-    assert fed(opened(encoding), gzip.compress(TOKEN + END + DONE)).outcome is Outcome.OK
+    assert fed(opened(encoding=encoding), gzip.compress(TOKEN + END + DONE)).outcome is Outcome.OK

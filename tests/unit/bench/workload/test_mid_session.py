@@ -23,8 +23,6 @@ from bench.workload.mid_session import (
 from promptset.sessions import Session, Turn
 
 S = 1_000_000_000
-ANSWER_S = 10 * ANSWER_NS_PER_TOKEN / S
-"""Of ten tokens: 0.2 s."""
 GRAPH = Session(
     id="s",
     turns=(
