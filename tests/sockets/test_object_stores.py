@@ -81,11 +81,13 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, store: S3Serve
     # The secret that the manifest names, made as its head says.
     assert f"create secret generic {container['envFrom'][0]['secretRef']['name']}" in text
     secret = {name: store.environment[name] for name in re.findall(r"--from-literal=(AWS_\w+)=", text)}
-    others = {"--url": mock, "--duration": "1s", "--out": "s3://results/job"}
+    others = {"--url": mock, "--duration": "1s"}
     words = [
         f"{flag}={others.get(flag, value)}"
         for flag, _, value in (word.partition("=") for word in container["args"][1:])
     ]
+    assert "add --out=s3://BUCKET/KEY" in text
+    words.append("--out=s3://results/job")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = run_to_end(
         [sys.executable, "-m", "bench", container["args"][0], *words, "--config", "calm.yaml"],

@@ -168,7 +168,12 @@ def test_sweeps_share_a_page_and_are_printed_as_asked(
         (["a", "b"], "only sweeps can share a page"),
     ],
 )
-def test_what_a_report_cannot_be_is_refused(words: list[str], problem: str) -> None:
+def test_what_a_report_cannot_be_is_refused(
+    words: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / name).mkdir()
     with pytest.raises(UsageError, match=problem):
         report.main(words)
 

@@ -153,7 +153,7 @@ def test_a_server_of_several_models_needs_no_choice_where_every_row_names_one() 
     ("asked", "listed", "names"),
     [
         (["other"], ["mock"], "model 'other', but lists only mock:"),
-        (["other", "mock", "other", "b"], ["mock", "lora"], "model 'other', 'b', but lists only mock, lora:"),
+        (["other", "mock", "other", "b"], ["mock", "lora"], "models 'other', 'b', but lists only mock, lora:"),
         (["x"], [f"m{k}" for k in range(12)], "lists only m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 2 more:"),
         (["lora"], ["mock", "lora"], None),
         (["llama3", "gemini"], ["llama3:latest", "models/gemini"], None),
