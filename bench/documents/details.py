@@ -272,12 +272,12 @@ def uncertainty(objective: ObjectiveResult) -> str:
     if objective.shown != "not shown" or objective.value is None or objective.stat in ("min", "max"):
         return ""
     if objective.between is not None:
-        return "not certain: the stamps leave it open"
+        return "not shown: the stamps leave it open"
     ends = objective.ci95
     if ends is None:
-        return "not certain: too few independent values"
+        return "not shown: too few independent values"
     low, high = (measured(end, objective.unit) for end in ends)
-    return f"not certain: 95% interval {low} to {high}"
+    return f"not shown: 95% interval {low} to {high}"
 
 
 _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200

@@ -113,7 +113,7 @@ def banner(summary: RunSummary) -> tuple[Banner, ...]:
     if not missed and verdict.status in (Status.VALID, Status.SUSPECT):
         held = _how_many(len(objectives), "held")
         if held and any(map(details.uncertainty, objectives)):
-            held, held_tone = f"{held}, not certain", "warn"
+            held, held_tone = f"{held}, not shown", "warn"
     return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more, missed, held, held_tone),)
 
 

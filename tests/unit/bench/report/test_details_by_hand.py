@@ -187,9 +187,9 @@ def test_a_run_has_the_rates_and_latencies_of_what_comes_back(
         ({"shown": "held", "value": 1}, ""),
         ({"shown": "not shown", "value": None}, ""),
         ({"shown": "not shown", "value": 1, "stat": "max"}, ""),
-        ({"shown": "not shown", "value": 1, "between": [0.5, 2]}, "not certain: the stamps leave it open"),
-        ({"shown": "not shown", "value": 1}, "not certain: too few independent values"),
-        ({"shown": "not shown", "value": 1, "ci95": [0.5, 2], "unit": "ms"}, "not certain: 95% interval 0.500 ms to 2 ms"),
+        ({"shown": "not shown", "value": 1, "between": [0.5, 2]}, "not shown: the stamps leave it open"),
+        ({"shown": "not shown", "value": 1}, "not shown: too few independent values"),
+        ({"shown": "not shown", "value": 1, "ci95": [0.5, 2], "unit": "ms"}, "not shown: 95% interval 0.500 ms to 2 ms"),
     ],
 )  # fmt: skip
 def test_an_objective_says_why_its_interval_does_not_show_it(objective: dict[str, Any], words: str) -> None:

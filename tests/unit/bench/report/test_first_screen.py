@@ -122,7 +122,7 @@ def test_a_run_in_which_no_request_ended_misses_no_objective() -> None:
         (
             ["ttft:p50<900ms", "ttft:p999<900ms"],
             "VALID",
-            '<span class="pill warn">2 objectives held, not certain</span> VALID',
+            '<span class="pill warn">2 objectives held, not shown</span> VALID',
         ),
         (["ttft:p50<900ms"], "INVALID", None),
         (["ttft:p50<900ms", "ttft:p50<1ms"], "VALID", '<span class="pill missed">objective missed</span>'),
@@ -141,7 +141,7 @@ def test_only_what_a_run_shows_to_be_held_is_drawn_as_good() -> None:
     page = run_page(many(objectives=parse(["ttft:p50<900ms", "ttft:p99<900ms", "ttft:p50<1ms"])))
     said = re.findall(r'<td class="l w">(?:<span class="tone (\w+)">)?((?:held|missed)[^<]*)', page)
     assert set(said) == {
-        ("good", "held"), ("", "held, not certain: too few independent values"), ("bad", "missed")
+        ("good", "held"), ("", "held, not shown: too few independent values"), ("bad", "missed")
     }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def test_markdown_has_verdict_numbers_objectives_and_errors() -> None:
     assert "**SUSPECT**, 42 requests, 3 failed: median of TTFT can be given, no P90" in lines
     assert any(line.startswith("| TTFT (ms) | 50.37 (48.56–52.11) | ") for line in lines)
     assert any(
-        line.startswith("| ttft:p90&lt;100ms | 58.07 ms | held, not certain: too few independent values |")
+        line.startswith("| ttft:p90&lt;100ms | 58.07 ms | held, not shown: too few independent values |")
         for line in lines
     )
     assert "made &lt;by> hand & small" in shown

@@ -41,10 +41,10 @@ def _made(n: int = 30, **facts: Any) -> Any:
 @pytest.mark.parametrize(
     ("objective", "n", "outcome"),
     [
-        ("ttft:p99<100ms", 30, "held, not certain: too few independent values"),
-        ("ttft:p99<55.5ms", 30, "missed, not certain: too few independent values"),
+        ("ttft:p99<100ms", 30, "held, not shown: too few independent values"),
+        ("ttft:p99<55.5ms", 30, "missed, not shown: too few independent values"),
         ("ttft:p99<20ms", 30, "missed"),
-        ("ttft:p50<53.1ms", 30, "held, not certain"),
+        ("ttft:p50<53.1ms", 30, "held, not shown"),
         ("ttft:mean<500ms", 300, "held"),
         ("ttft:mean<5ms", 300, "missed"),
     ],
