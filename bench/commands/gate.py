@@ -114,7 +114,7 @@ def _objective(text: str) -> Objective:
 
 
 def _kept(path: Path, *, is_needed: bool) -> Baseline | None:
-    """The baseline; None if there is none yet. Raises UsageError if it is needed, or damaged."""
+    """The baseline; None if there is none yet. Raises UsageError if it is damaged, or is needed and does not exist."""
     kept = baselines.read(path)
     if kept is None and is_needed:
         raise UsageError(f"--baseline {path} does not exist: begin it with --update")

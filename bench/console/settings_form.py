@@ -187,7 +187,7 @@ def check(
 
 
 def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
-    """The first problems of the rows of small data files, of classes too. Those of a large file the task itself names."""
+    """The first problems in the rows of small data files, also of classes. The task itself names those of a large file."""
     try:
         config = resolve(settings)
     except (UsageError, OSError):

@@ -45,7 +45,7 @@ MODELS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 def end_of(tokens: int) -> bytes:
-    """The bytes after the last token: usage (of the reply alone: nobody counts the prompt), `[DONE]`, the end of the body."""
+    """The bytes after the last token: the usage, which counts the reply alone, `[DONE]`, and the end of the body."""
     usage = b'{"completion_tokens":%d}' % tokens
     return _framed(_SHAPE + b'[],"usage":%b}\n\n' % usage) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 

@@ -91,11 +91,9 @@ def _refusal(response: Any) -> _Refusal | None:  # noqa: ANN401 - of requests, w
     except DecodeError:
         return _Refusal("the answer is not OTLP")
     rejected = partial.rejected_data_points
-    return (
-        _Refusal(f"the collector rejected {rejected}: {partial.error_message}"[:200], rejected)
-        if rejected > 0
-        else None
-    )
+    if rejected <= 0:
+        return None
+    return _Refusal(f"the collector rejected {rejected}: {partial.error_message}"[:200], rejected)
 
 
 def _own_session() -> bool:

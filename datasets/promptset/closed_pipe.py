@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class _Unread(io.FileIO):
-    """A file descriptor that nobody may read any more: what is written then goes nowhere. `losable`: nor is any other failure
-    (a full disk) worth an exit status."""
+    """A file descriptor whose reader may go: what is written afterwards is dropped. If it is `losable`, so is what any other
+    failure, such as a full disk, keeps from being written."""
 
     losable = False
 

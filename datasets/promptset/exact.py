@@ -154,8 +154,8 @@ def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None
 
 
 def _may_all_end(tokenizer: Tokenizer, bank: WordBank, behind: str) -> bool:
-    """Whether a text has as many tokens whichever piece stands last, before what the template writes: letters right behind
-    the text are tokenized with its last word, and may join some words and not others."""
+    """Whether every piece may end a text without changing its number of tokens. The tokenizer reads the letters that the
+    template writes right behind the text together with its last word, and they may join some words and not others."""
     first = bank.openers[0].removeprefix(" ")
     pieces = (*bank.words, *bank.openers, *([] if bank.stop is None else [bank.stop]))
     return len(set(tokenizer.count_plain([f"{first}{piece}{behind}" for piece in pieces]))) == 1

@@ -86,7 +86,7 @@ def _decode(line: bytes) -> object:
     try:
         decoded = orjson.loads(line)
     except orjson.JSONDecodeError as e:
-        # Whoever reads this has the number of the line: another, counted from this one, would contradict it.
+        # The reader is told the number of this line in the file. The decoder counts from 1, which would contradict it.
         several = len(line.splitlines()) > 1
         at = f"column {e.colno}" if e.lineno == 1 else "its end"
         return SpecError(f"not JSON: {e if several else f'{e.msg} at {at}'}")

@@ -16,14 +16,7 @@ import bench.report
 from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import config_sha256, exit_of
-from bench.load_sweep.points import (
-    USABLE,
-    kept_up,
-    knee_of,
-    numbers_of,
-    points_of,
-    together,
-)
+from bench.load_sweep.points import USABLE, kept_up, knee_of, numbers_of, points_of, together
 from bench.load_sweep.sweep_file import NO_CEILING, SweepFacts, content_of
 from bench.load_sweep.visits import Loads, parse
 from bench.loads import LoadName
