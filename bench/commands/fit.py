@@ -54,36 +54,7 @@ _SEED = 0
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="run directories of one server and model, at several loads"
-    )
-    parser.add_argument("--out", metavar="FILE", help="where to write the profile (default: nowhere, only print)")
-    parser.add_argument(
-        "--engine",
-        choices=("batching", "sampled"),
-        default="batching",
-        help="the model of the server: batching finds what its steps cost; sampled says what TTFT and gaps were, for a "
-        "server whose steps cannot be seen (default: batching)",
-    )
-    parser.add_argument(
-        "--server", metavar="TEXT", help="a description of the server for the profile: name, version, GPU"
-    )
-    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, if you know it")
-    parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
-    parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
-    parser.add_argument(
-        "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: found for each "
-        "run)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay but not to fit, as a "
-        "check of the fit; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--no-replay", action="store_true", help="do not send the loads to a mock with the profile")
-    parser.add_argument("--quiet", action="store_true", help="print no progress")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    given = parser.parse_args(list(argv))
+    given = _parser().parse_args(list(argv))
     problems: list[str] = []
     limits = tried(problems, lambda: _limits(given)) or {}
     if given.engine == "sampled":
@@ -113,6 +84,39 @@ def main(argv: Sequence[str]) -> int:
     show(profile, fit_document(profile), given.format, Level.USUAL, pages)
     end.refuse_interrupted("interrupted while replaying: the profile has only the replays that were finished")
     return Exit.GOOD
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run directories of one server and model, at several loads"
+    )
+    parser.add_argument("--out", metavar="FILE", help="where to write the profile (default: nowhere, only print)")
+    parser.add_argument(
+        "--engine",
+        choices=("batching", "sampled"),
+        default="batching",
+        help="the model of the server: batching finds what its steps cost; sampled says what TTFT and gaps were, for a "
+        "server whose steps cannot be seen (default: batching)",
+    )
+    parser.add_argument(
+        "--server", metavar="TEXT", help="a description of the server for the profile: name, version, GPU"
+    )
+    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, if you know it")
+    parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
+    parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
+    parser.add_argument(
+        "--step-gap", metavar="MS", help="tokens that arrive closer together belong to one step (default: found for each "
+        "run)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay but not to fit, as a "
+        "check of the fit; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--no-replay", action="store_true", help="do not send the loads to a mock with the profile")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    return parser
 
 
 def _write(profile: Profile, out: Path | None) -> None:
