@@ -132,7 +132,7 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         yield Finding(f"Answers got worse than the default's, so these cannot win: {', '.join(worse)}", "bad")
     if bounds := [arm.name for place, arm in enumerate(content.arms) if _at_least(content, place)]:
         yield Finding(
-            f"A search found no load that is too much for {_few(bounds)}: how much more such an arm holds is not shown, so it "
+            f"A search found no load that is too much for {_few(bounds)}: how much more it holds is not shown, so it "
             "is called neither worse nor the same; give the search a higher max or a longer budget",
             "warn",
         )
