@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,7 +46,8 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, telling)
     answers = [stretches.asked[Question(peak, shown, draw)] for draw in range(draws)]
     at_peak = _objectives(stretches, answers)
-    unknown = [*_unknown(stretches, answers), *stretches.server.misjudged(stretches.objectives, at_peak)]
+    unknown = _unknown(stretches, answers) or _if_padded(stretches, Question(peak, shown, 0, padded=True))
+    unknown += stretches.server.misjudged(stretches.objectives, at_peak)
     room = None if replicas is None else decide.headroom(stretches, peak, replicas, telling)
     scaled = (
         None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
@@ -113,6 +114,16 @@ def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
     most = float(np.median([one.in_flight for one in steady]))
     tokens = float(np.median([one.tokens for one in steady]))
     return [*server.untold(), *server.beyond(most, tokens)]
+
+
+def _if_padded(stretches: Stretches, question: Question) -> list[str]:
+    """Whether the plan holds only if batches that the fit has not seen cost no more than it expects."""
+    server, expected = stretches.server, stretches.asked[replace(question, padded=False)]
+    if server.padded is None or not expected.good or expected.in_flight <= server.most_seen:
+        return []
+    holds = stretches.answer(question).holds
+    broken = [one.text for one, held in zip(stretches.objectives, holds, strict=True) if not held]
+    return [server.if_padded(expected.in_flight, broken)] if broken else []
 
 
 def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[PlannedObjective]:

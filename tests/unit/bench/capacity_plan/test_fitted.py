@@ -20,6 +20,7 @@ from bench.results.plan import PlannedObjective
 from bench.results.profile import (
     DrawnCost,
     FittedCoefficient,
+    ProfileSettings,
     Replay,
     ReplayedNumber,
     StepVariation,
@@ -51,6 +52,29 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
     else:
         assert other != 3_000
         assert 2_500 < other < 3_500
+
+
+@pytest.mark.parametrize(
+    ("decode", "drafts", "padded"),
+    [
+        # 900 us each, and 64 were seen.
+        (None, None, [[64, 57_600], [65, 115_200]]),
+        (None, 3, [[256, 230_400], [257, 460_800]]),
+        # Lines between the points, and behind the last.
+        ([(2, 1_000), (100, 50_000)], None, [[2, 1_000], [64, 32_000], [65, 75_200]]),
+        ([(2, 1_000), (64, 2_000)], None, [[2, 1_000], [64, 2_000], [65, 59_600]]),
+    ],
+)
+def test_batches_beyond_those_that_were_seen_cost_as_much_as_twice_as_many(
+    decode: list[tuple[int, float]] | None, drafts: int | None, padded: list[list[float]], tmp_path: Path
+) -> None:
+    made = profile(tmp_path, seen=64)
+    assert made.step_cost is not None
+    cost = replace(made.step_cost, decode=decode)
+    server = drawn(replace(made, step_cost=cost, settings=ProfileSettings(num_speculative_tokens=drafts)), 1, tmp_path)
+    assert server.padded is not None
+    assert cost_of(server.padded)["decode"] == pytest.approx(np.array(padded))
+    assert drawn(replace(made, step_cost=None), 1, tmp_path).padded is None
 
 
 def test_a_fit_of_users_alone_does_not_know_an_idle_server(tmp_path: Path) -> None:
