@@ -192,6 +192,12 @@ def test_requests_that_show_nothing_are_warned_of_from_a_twentieth_on(failed: in
     assert [sentence.partition(":")[0] for sentence in warnings_of(FIT, runs)] == said
 
 
+@pytest.mark.parametrize(("mode", "cached", "warned"), [("sessions", 0, 1), ("sessions", 32, 0), ("concurrency", 0, 0)])
+def test_conversations_whose_cached_tokens_are_not_told_are_warned_of(mode: str, cached: int, warned: int) -> None:
+    runs = made_runs([[replace(stream(float(place), 1e6), cached_tokens=cached) for place in range(30)]])
+    assert len(warnings_of(FIT, [replace(run, load={"mode": mode}) for run in runs])) == warned
+
+
 def flags(words: str) -> str:
     """The flags of the load in a command."""
     begin, end = "python -m bench run --url http://127.0.0.1:8000 ", " --duration 60"
