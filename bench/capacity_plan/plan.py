@@ -48,7 +48,9 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     at_peak = _objectives(stretches, answers)
     unknown = _unknown(stretches, answers) or _if_padded(stretches, Question(peak, shown, 0, padded=True))
     unknown += stretches.server.misjudged(stretches.objectives, at_peak)
-    room = None if replicas is None else decide.headroom(stretches, peak, replicas, telling)
+    room, more = (
+        (None, False) if replicas is None else decide.headroom(stretches, peak, replicas, telling, known=not unknown)
+    )
     scaled = (
         None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
     )
@@ -69,8 +71,8 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         replicas=replicas,
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),
-        headroom=None if room is None else short(room[0]),
-        headroom_interval=None if room is None or room[0] >= decide.MOST_TRAFFIC else _interval(room),
+        headroom=None if room is None else short(min(room) if more else room[0]),
+        headroom_interval=None if room is None or more else _interval(room),
         at_peak=at_peak,
         hours=_hours(hours, broken, scaled),
         breaks_first_s=firsts[0],

@@ -97,6 +97,21 @@ def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
     assert (content.replicas, content.headroom, content.headroom_interval) == (1, headroom, interval)
 
 
+@pytest.mark.parametrize(
+    ("seen", "known_so", "headroom", "interval"),
+    [(64, True, 1.103, [1.103, 1.103]), (22, True, 1.0, None), (20, False, 1.103, [1.103, 1.103])],
+)
+def test_a_headroom_ends_at_the_loads_that_the_fit_knows(
+    seen: int, known_so: bool, headroom: float, interval: list[float] | None, tmp_path: Path
+) -> None:
+    # Two replicas that hold 8 each have 43.75 requests in flight at 14, and 45.9 at 1.05 times this: a fit knows twice what
+    # it saw. A plan that is not known says what it would be.
+    found = known(tmp_path, 8, hours=[Hour(0, 3_600, 14)])
+    found.server = FittedServer(profile(tmp_path, seen=seen), [])
+    content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+    assert (content.known, content.headroom, content.headroom_interval) == (known_so, headroom, interval)
+
+
 def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than_its_room(tmp_path: Path) -> None:
     found = known(tmp_path, 6.2)
     for replayed, unknown in ((150.0, 1), (250.0, 0)):  # Of 300 ms. Noon takes 81 ms of 100 with four replicas.
