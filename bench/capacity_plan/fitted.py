@@ -69,6 +69,22 @@ class FittedServer:
             )
         return said
 
+    def longer(self, prompt: float, context: float) -> list[str]:
+        """Why the fit does not know requests of such lengths (p99, in tokens)."""
+        runs = self.profile.provenance.runs
+        said = []
+        for length, what, of_run in (
+            (prompt, "prompts", [run.longest_prompt for run in runs]),
+            (context, "prompts with their replies", [run.longest_context for run in runs]),
+        ):
+            longest = max((tokens for tokens in of_run if tokens is not None), default=None)
+            if longest is not None and length > _BEYOND * longest:
+                said.append(
+                    f"{what} have up to {length:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
+                    "known; next: runs with the lengths of this traffic, and fit again"
+                )
+        return said[:1]
+
     def if_padded(self, in_flight: float, broken: Sequence[str]) -> str:
         """What a plan rests on if padded batches break these objectives."""
         most = self.most_seen

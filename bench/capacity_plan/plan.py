@@ -111,11 +111,12 @@ def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
     """Why the fit does not know what the plan rests on."""
     server = stretches.server
     steady = [one for one in answers if not one.overloaded]
+    told = [*server.untold(), *server.longer(answers[0].prompt, answers[0].context)]
     if not steady:
-        return [*server.untold(), *server.when_full()]
+        return [*told, *server.when_full()]
     most = float(np.median([one.in_flight for one in steady]))
     tokens = float(np.median([one.tokens for one in steady]))
-    return [*server.untold(), *server.beyond(most, tokens)]
+    return [*told, *server.beyond(most, tokens)]
 
 
 def _if_padded(stretches: Stretches, question: Question) -> list[str]:

@@ -169,6 +169,8 @@ def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, s
                 endpoint=run.endpoint,
                 requests=len(run.streams),
                 most_in_flight=run.most_users,
+                longest_prompt=max((stream.prompt_tokens for stream in run.streams), default=None),
+                longest_context=max((stream.prompt_tokens + stream.generated for stream in run.streams), default=None),
                 load=run.load,
                 trueload=run.version,
             )

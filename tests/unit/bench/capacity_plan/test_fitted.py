@@ -172,6 +172,26 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
     assert [words in sentence for words, sentence in zip(said, found, strict=True)] == [True] * len(said)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "context", "said"),
+    [
+        (500, 1_000, []),
+        (501, 900, ["prompts have up to 501 tokens, and the fit saw 400"]),
+        (500, 1_001, ["prompts with their replies have up to 1,001 tokens, and the fit saw 800"]),
+        (600, 1_200, ["prompts have up to 600 tokens, and the fit saw 400"]),
+    ],
+)
+def test_a_fit_knows_requests_that_are_as_long_as_those_it_saw(
+    prompt: int, context: int, said: list[str], tmp_path: Path
+) -> None:
+    made = profile(tmp_path)
+    (run,) = made.provenance.runs
+    runs = [replace(run, longest_prompt=400, longest_context=700), replace(run, longest_prompt=90, longest_context=800)]
+    server = FittedServer(replace(made, provenance=replace(made.provenance, runs=[*runs, run])), [])
+    assert [sentence.partition(":")[0] for sentence in server.longer(prompt, context)] == said
+    assert FittedServer(made, []).longer(prompt, context) == [], "an older profile does not say how long they were"
+
+
 def test_each_draw_has_the_costs_of_its_resample_in_turn(tmp_path: Path) -> None:
     made = profile(tmp_path, resamples=[0.6, 1.0, 1.6])
     costs = [cost_of(file) for file in drawn(made, 5, tmp_path).files]
