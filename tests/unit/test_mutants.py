@@ -102,7 +102,11 @@ def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_doe
         (101.0, {1: 0.0, 2: 6.0}, []),
         (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed: nobody is asked.
         (102.0, {1: 0.0, 2: 6.75}, []),
-        (103.0, {1: 0.0, 2: 1.0}, [1]),  # A process of the second has ended, with what it waited.
+        (
+            202.0,
+            {1: 0.0, 2: 1.0},
+            [1],
+        ),  # All were suspended for 99 s; a process of the second ended.
     ):
         assert left.spend(now_s, lambda pids, of=waited: {pid: of[pid] for pid in pids}) == late, now_s
     assert left.of == {1: 0.0, 2: 1.75}
