@@ -1,4 +1,4 @@
-"""The numbers of this machine's GPUs, from a driver that the test plays: units by hand, and what a GPU does not support."""
+"""The numbers of this machine's GPUs by NVML, from a driver that the test plays: units by hand, and what is not supported."""
 
 from __future__ import annotations
 
