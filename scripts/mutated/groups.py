@@ -134,6 +134,8 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/release_gate/test_few_values.py", f"{_BENCH}/run_files/test_writable.py",
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
+         "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
+         "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py", "tests/sockets/test_until.py",
          "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),

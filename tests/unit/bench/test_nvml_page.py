@@ -75,7 +75,7 @@ WHOLE = {
 def test_each_gpu_has_its_numbers(
     made: SimpleNamespace, differs: dict[str, float | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", made)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", made)
     page = NvmlPage().read()
     assert isinstance(page, Page)
     assert page.values == {
@@ -101,5 +101,5 @@ def test_each_gpu_has_its_numbers(
 def test_why_there_are_no_numbers_is_one_sentence(
     made: SimpleNamespace | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", made)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "pynvml", made)
     assert NvmlPage().read() == why
