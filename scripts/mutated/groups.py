@@ -121,7 +121,8 @@ GROUPS: dict[str, Group] = {
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/traffic/test_classes.py", f"{_BENCH}/endpoints/test_custom_apis.py",
+         f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
          "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),
     "commands": Group(
@@ -133,7 +134,9 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/release_gate/test_few_values.py", f"{_BENCH}/run_files/test_writable.py",
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
-         "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
+         "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
+         "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py", "tests/sockets/test_until.py",
+         "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
