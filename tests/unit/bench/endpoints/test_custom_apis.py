@@ -330,12 +330,42 @@ def test_an_api_without_streams_is_asked_for_whole_replies() -> None:
     assert resolve({"url": "http://h", "endpoint": "tgi"}).stream is True
 
 
+RINGED: dict[str, Any] = {"a": "{{ prompt }}"}
+RINGED["b"] = RINGED
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"path": "talk"}, "path must be the path of the API, beginning with /"),
-        ({"reply": "stream"}, "Invalid enum value 'stream' at `reply`"),
-        ({"replies": "sse"}, "there is no key `replies`"),
+        ({"path": "/a b"}, "without white space, not '/a b'"),
+        ({"path": "/{{ model }}/talk"}, "write {model} where the model's name stands"),
+        ({"whole": {"path": "talk"}}, "whole: path must be the path of the API"),
+        ({"root": "v1"}, "root must begin with /, not 'v1'"),
+        ({"reply": "stream"}, "reply must be one of sse, lines, chunks, whole, not 'stream'"),
+        ({"replay": "sse"}, "there is no key replay: did you mean reply?"),
+        ({"whole": {"txt": "$.a"}}, "there is no key whole.txt: did you mean text?"),
+        ({"whole": {"text": 1}}, "whole.text must be a text, not a whole number: put it in quotes"),
+        ({"limit": "length"}, "limit must be a list, not a text"),
+        ({"good": [True]}, "good[0] must be a text, not true or false: put it in quotes"),
+        ({"good": ["a"]}, "good has no effect without finish"),
+        ({"headers": {"a b": "c"}}, "headers: 'a b' is not the name of a header"),
+        ({"headers": {"a": "b\nc"}}, "headers: the value of a has characters that a header cannot carry"),
+        ({"headers": {"Host": "h"}}, "headers: Host is set for each request"),
+        ({"key": ""}, "key must be the name of the header that carries the API key, or bearer, not ''"),
+        ({"key_variable": "A=B"}, "key_variable must be the name of an environment variable, not 'A=B'"),
+        ({"body": {"a": "{{ prompt }}", 1: 2}}, "body has a key that must be a text, not a whole number"),
+        ({"body": {"a": "{{ prompt }}", "b": 2**70}}, "body cannot be written as JSON (Integer exceeds 64-bit range)"),
+        ({"body": RINGED}, "body cannot be written as JSON (Recursion limit reached)"),
+        (
+            {"body": {"a": "{{ prompt }}", "b": "{{ max-tokens }}"}},
+            "body: '{{ max-tokens }}' has {{ without the name of a",
+        ),
+        ({"body": {"a": "{{ prompt }}", "{{ model }}": 1}}, "body: '{{ model }}' has {{ without the name of a value"),
+        ({"body": {"a": "{{ prompt }}", "b": "{{ role }}"}}, "body: {{ role }} is not known"),
+        ({"message": {"r": "{{ role }}"}, "body": {"a": "{{ messages }}"}}, "message must hold {{ content }}"),
+        ({"message": {"c": "{{ content }}"}}, "message has no effect: body has no {{ messages }}"),
+        ({"system": "apart", "body": {"a": "{{ messages }}"}}, "put {{ system }} into body"),
         ({"body": None}, "body"),
         ({"body": {"a": "{{ question }}"}}, "body: {{ question }} is not known: use one of model, prompt"),
         ({"body": {"a": 1}}, "body must hold {{ prompt }} or {{ messages }}"),
@@ -351,13 +381,22 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], words: 
     assert words in str(refused.value)
 
 
+def test_all_that_is_wrong_with_a_definition_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="there is no key a") as refused:
+        definition_of({"a": 1, "reply": "x", "limit": [1], "headers": {"": "b"}})
+    assert str(refused.value).count("; ") == 4
+    with pytest.raises(ValueError, match="path must be") as refused:
+        definition_of({"path": "a", "reply": "sse", "text": "t", "body": {"a": "{{ b }}"}, "limit": ["c"]})
+    assert str(refused.value).count("; ") == 4
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (None, "cannot be read"),
         ("- a", "must hold keys with values"),
         ("a: [", "not YAML"),
-        ("path: /a", "it lacks `body`"),
+        ("path: /a", "body is missing"),
     ],
 )
 def test_a_wrong_file_is_refused_by_the_flag(text: str | None, words: str, tmp_path: Path) -> None:
