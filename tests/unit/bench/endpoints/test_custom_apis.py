@@ -33,6 +33,7 @@ CHAT = Sample(
     output_tokens=5,
 )
 PROMPT = Sample(prompt="Hi", output_tokens=5)
+MINE: dict[str, Any] = {"path": "/talk", "body": {"q": "Ask: {{ prompt }}", "n": "{{ max_tokens }}"}, "reply": "chunks"}
 
 
 def api(name: str, *, stream: bool = True) -> CustomEndpoint:
@@ -258,6 +259,33 @@ def test_a_reason_may_be_empty_until_the_end_and_need_not_be_a_text(
     assert failed.message == "the reply ended with $.why 'lost'"
 
 
+LAST = {"d": True, "i": 7, "o": 1}
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "words"),
+    [
+        ([{"t": "a", "e": []}, {**LAST, "e": {}}], None, ""),
+        ([{"t": "a"}, {"e": True}], Outcome.STREAM_ERROR, "$.e is true"),
+        ([{"t": "a"}, LAST, {"t": "b"}], Outcome.MALFORMED, "event 2 comes after the end of the reply: '{"),
+        ([{"t": "a"}, LAST, {"x": "b"}, b"[DONE]"], None, ""),
+        ([{"t": "a"}, b"[DONE]"], Outcome.TRUNCATED, "without $.d=true"),
+        ([{"t": 5}, LAST], Outcome.NO_TOKENS, "no event has a text at $.t or $.r"),
+        ([{"t": "a", "i": 7}, {**LAST, "i": 0}], None, ""),
+        ([b'\xef\xbb\xbf{"t":"a"}', LAST], None, ""),
+    ],
+)
+def test_what_a_stream_of_an_api_says_and_where(events: list[Any], outcome: Outcome | None, words: str) -> None:
+    paths = {"text": "$.t", "reasoning": "$.r", "end": "$.d=true", "error": "$.e", "input_tokens": "$.i"}
+    mine = CustomEndpoint({**MINE, "reply": "sse", **paths}, stream=True)
+    reader = mine.event_reader(ReadOptions())
+    reader.feed([event if isinstance(event, bytes) else orjson.dumps(event) for event in events])
+    reply = reader.close()
+    assert (None if reply.problem is None else reply.problem.outcome) is outcome
+    assert words in ("" if reply.problem is None else reply.problem.message)
+    assert outcome is not None or reply.input_tokens == 7
+
+
 def test_an_event_that_is_no_json_is_malformed() -> None:
     problem = read("ollama", b"<html>\n").problem
     assert problem is not None
@@ -292,9 +320,6 @@ def test_a_whole_reply_is_read(name: str) -> None:
         failed = endpoint.read_whole(b'{"error":"no room"}', ReadOptions()).problem
         assert failed is not None
         assert (failed.outcome, failed.message) == (Outcome.STREAM_ERROR, "no room")
-
-
-MINE: dict[str, Any] = {"path": "/talk", "body": {"q": "Ask: {{ prompt }}", "n": "{{ max_tokens }}"}, "reply": "chunks"}
 
 
 def test_raw_chunks_are_the_text_and_a_character_may_be_cut() -> None:
