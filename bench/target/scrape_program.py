@@ -27,7 +27,7 @@ from bench.process.interpreter import leave
 from bench.process.priority import give_way
 from bench.proxy import Proxy
 from bench.secrets import public_url
-from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.exposition import Page, PageReader
 from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
@@ -64,6 +64,7 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._pages = PageReader()
         self._late = False
         self._socket: socket.socket | None = None
         if page.address is not None:  # The name stays what the Host header and TLS are about.
@@ -90,7 +91,7 @@ class HttpPage:
             return LATE
         if isinstance(content, str):
             return content
-        page = read_page(content)
+        page = self._pages.read(content)
         return "no page of metrics in Prometheus' text format" if page is None else page
 
     def _give_up(self) -> None:
