@@ -152,11 +152,13 @@ class Source:
             return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=samples), line
         return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
-    def is_good(self, scrape: Scrape) -> bool:
-        """Whether the page is to be read on."""
+    def lacks(self, scrape: Scrape) -> str | None:
+        """What is missing, as the end of a sentence. Returns None if the page has metrics that are known."""
         if scrape.error is not None:
-            return False
-        return not self.page.looked_for or bool(ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found)
+            return f"has no metrics ({scrape.error})"
+        if ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found:
+            return None
+        return "has, before the load, no metric that Trueload knows (docs/server-metrics.md)"
 
 
 def _write(fd: int, line: bytes) -> None:
@@ -220,12 +222,13 @@ class Watch:
         problems: list[str] = []
         for source in self._sources:
             scrape, line = source.scrape()
-            if source.is_good(scrape):
+            lacks = source.lacks(scrape)
+            if lacks is not None and not source.page.looked_for:
+                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
+                problems.append(f"{flag}: {source.url} {lacks}")
+            if scrape.error is None and (lacks is None or not source.page.looked_for):
                 kept.append(source)
                 self._write(source, line)
-            elif not source.page.looked_for:
-                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
-                problems.append(f"{flag}: {source.url} has no metrics ({scrape.error})")
         self._sources = kept
         if any(not source.page.gpu for source in kept):
             self._settle()
