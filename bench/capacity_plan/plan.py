@@ -193,9 +193,7 @@ def warnings_of(stretches: Stretches) -> list[str]:
     profile = stretches.server.profile
     found = [*profile.warnings]
     if profile.replay is None:
-        found.append(
-            "the profile was not replayed (fit --no-replay): how far its times are from the server's is not known"
-        )
+        found.append("no load of the profile was replayed: how far its times are from the server's is not known")
     traffic = stretches.traffic
     if isinstance(traffic, Trace) and traffic.left_out:
         found.append(f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens")

@@ -278,4 +278,4 @@ class Profile(Result, frozen=True, kw_only=True):
     unknown: Sequence[Unknown]
     provenance: Provenance
     replay: Sequence[Replay] | None = None
-    """Left out with --no-replay."""
+    """Left out if no load was replayed."""

@@ -94,6 +94,20 @@ def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: Mo
     assert named.of(replace(mutant, path="bench/facts.py", first=9, line=9)) == ["tests/test_facts.py::test_v"]
 
 
+def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_does_not(script: ModuleType) -> None:
+    left = importlib.import_module("mutated.trial").TimeLeft()
+    left.of = {1: 3.0, 2: 3.0}
+    for now_s, waited, late in (
+        (100.0, {1: 0.0, 2: 5.0}, []),
+        (101.0, {1: 0.0, 2: 6.0}, []),
+        (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed: nobody is asked.
+        (102.0, {1: 0.0, 2: 6.75}, []),
+        (103.0, {1: 0.0, 2: 1.0}, [1]),  # A process of the second has ended, with what it waited.
+    ):
+        assert left.spend(now_s, lambda pids, of=waited: {pid: of[pid] for pid in pids}) == late, now_s
+    assert left.of == {1: 0.0, 2: 1.75}
+
+
 def test_the_table_counts_those_that_a_test_could_notice(script: ModuleType) -> None:
     (mutant, *_) = script.mutants_of("a.py", SOURCE)
     outcomes = [("killed", None)] * 6 + [

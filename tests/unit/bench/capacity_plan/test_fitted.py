@@ -66,7 +66,7 @@ def test_what_a_profile_leaves_open_is_told(tmp_path: Path) -> None:
     steady = replace(made, step_cost=varied, warnings=["of the fit"], replay=[])
     for profiled, warnings in (
         (steady, ["of the fit"]),
-        (replace(steady, replay=None), ["of the fit", "the profile was not replayed"]),
+        (replace(steady, replay=None), ["of the fit", "no load of the profile was replayed"]),
         (replace(steady, step_cost=None, fit=None), ["of the fit"]),
         (replace(steady, step_cost=made.step_cost), ["of the fit", "the profile does not say how steps vary"]),
         (replace(steady, fit=profile(tmp_path).fit), ["of the fit", "the profile has no resamples"]),
