@@ -152,7 +152,8 @@ GROUPS: dict[str, Group] = {
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
         (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
-        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", "tests/sockets/test_server_tokens.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", f"{_BENCH}/test_output.py",
+         "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""
