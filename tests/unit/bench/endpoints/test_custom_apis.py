@@ -371,7 +371,7 @@ def test_a_wrong_file_is_refused_by_the_flag(text: str | None, words: str, tmp_p
 
 
 def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'ollame' is not one of chat, .*http, cohere, gemini.*my-api.yaml"):
+    with pytest.raises(UsageError, match=r"'ollame' is not one of chat, .*http, cohere, .*gemini.*my-api.yaml"):
         resolve({"url": "http://h", "endpoint": "ollame"})
 
 

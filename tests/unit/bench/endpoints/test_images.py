@@ -146,7 +146,7 @@ def test_rows_with_prompts_are_sent(tmp_path: Any) -> None:
     ("given", "words"),
     [
         ({"slo": ["ttft:p90<1s"]}, "generates no text, so there is no ttft: use ttfi, e2el"),
-        ({"batch_inputs": "2"}, "--batch-inputs is for embeddings and rerank, and the endpoint is images"),
+        ({"batch_inputs": "2"}, "and the endpoint is images: --extra-body has its own fields"),
         ({"output_tokens": 5}, "--output-tokens is about generated text"),
         ({"extra_body": {"max_tokens": 5}}, "--extra-body: max_tokens is about generated text"),
         ({"images": "n=1"}, "--images"),
