@@ -199,7 +199,7 @@ def test_only_a_file_of_several_processes_is_locked_while_it_is_written(
     import fcntl
 
     asked: list[int] = []
-    monkeypatch.setattr(ledger_file.fcntl, "lockf", lambda file, operation: asked.append(operation))
+    monkeypatch.setattr(fcntl, "lockf", lambda file, operation: asked.append(operation))
     with open_file(tmp_path / "ledger") as file:
         LedgerFile(file, shared=shared).append([b"{}\n"])
     assert asked == ([fcntl.LOCK_EX, fcntl.LOCK_UN] if shared else [])
