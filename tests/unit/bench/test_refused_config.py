@@ -202,7 +202,7 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
         ({"mode": "sessions", "rate": "5", "sessions_begin": "middle"}, "--sessions-begin middle needs a number of"),
         ({"rate": "5", "sessions_begin": "middle"}, "--sessions-begin is for --mode sessions, and this is mode rate"),
         ({"rate": "5", "drop_late": True}, "--drop-late needs --max-concurrency"),
-        ({"rate": "5", "ramp_up": "5s"}, "--ramp-up is for users, and mode rate has none"),
+        ({"rate": "5", "ramp_up": "5s"}, "users, and mode rate has none: a rate that rises is --ramp 1..50:10m"),
         ({"mode": "throughput", "duration": "5s"}, "say how much with --requests"),
         ({"url": f"{URL}/v1/completions", "endpoint": "chat"}, "the URL names the endpoint completions"),
         ({"insecure": True}, "--ca-file and --insecure are for https:// URLs"),
