@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LiveNumbers, LoadGoal, RecentLatency
@@ -14,6 +13,7 @@ from bench.metrics import objectives
 from bench.observer import Cadence, Control, LoadOnly, Observer
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
