@@ -92,6 +92,11 @@ class TuneTurn(Result, frozen=True, kw_only=True):
     worse_answers: Sequence[str]
     """Measures of answers in which the arm, up to this turn, is shown to be worse than the default."""
 
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether the value is that of a search that found no edge."""
+        return self.value is not None and any(row.status == "at least" for row in self.loads)
+
 
 class TunePoint(Result, frozen=True, kw_only=True):
     """An arm at a load, over its turns."""
