@@ -111,6 +111,7 @@ GROUPS: dict[str, Group] = {
          f"{_VIRTUAL}/test_ses*.py", f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py",
          f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_session_header.py",
          f"{_BENCH}/test_refused_config.py", f"{_BENCH}/test_kept_histories.py",
+         f"{_BENCH}/server_metrics/test_prefix_cache.py",
          f"{_BENCH}/test_keys_and_headers.py",
          f"{_UNIT}/promptset/test_images.py", f"{_UNIT}/promptset/test_media.py",
          "tests/sockets/test_feed*.py"),
