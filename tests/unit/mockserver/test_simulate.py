@@ -111,7 +111,7 @@ def test_a_line_is_a_job_and_gets_a_line(monkeypatch: pytest.MonkeyPatch, capsys
 def test_each_answer_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks over a pipe waits for it."""
     pipe = io.BytesIO()
-    answers = io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8")  # type: ignore[type-var]
+    answers = io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8")
 
     def lines() -> Iterator[str]:
         for asked in range(3):
