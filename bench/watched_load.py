@@ -132,6 +132,8 @@ class WatchedLoad:
             with run.observer.waiting(lambda: crew.preparing):
                 await crew.prepare()
                 notes = () if reading is None else await reading
+                for note in notes:
+                    run.observer.say(f"note: {note}")
                 if self._precision is not None:
                     await self._precision.ready()
             start_ns = run.clock.now_ns() + crew.begin_lead_ns
