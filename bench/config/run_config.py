@@ -96,8 +96,13 @@ class RunConfig(Settings):
             stream="streamed" if self.stream else "whole",
             tls=self.url.startswith("https:"),
             workers=workers,
-            endpoint=self.endpoint,
+            endpoint=self.endpoint_names,
         )
+
+    @property
+    def endpoint_names(self) -> str:
+        """The endpoint, or those of the classes."""
+        return ", ".join(dict.fromkeys(one.config.endpoint for one in self.classes)) or self.endpoint
 
     @property
     def data(self) -> SourceSpec:

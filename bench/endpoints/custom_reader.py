@@ -8,14 +8,16 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.definition import ApiDefinition, ReplyPaths
-from bench.endpoints.event_stream import Event, EventStream, cut_off
-from bench.endpoints.failure import LONGEST_MESSAGE, error_of
+from bench.endpoints.event_stream import MOST_STRAY, Event, EventStream, cut_off
+from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.json_path import JsonPath, parse_path
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import WholeText, parsed
+from bench.records import Outcome
 from promptset.answers import Answer
 
 
@@ -54,11 +56,23 @@ class Finder:
         if self._error is None:
             return None
         found = self._error.first(document)
-        if found is None or found in ("", False):
+        if not found:
             return None
+        if found is True:
+            return f"{self.names.error} is true"
         if isinstance(found, str):
             return found[:LONGEST_MESSAGE]
         return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
+
+    def error_of_text(self, body: bytes) -> str | None:
+        """The error of a body that should be text and is JSON; None if it says none."""
+        if self._error is None or not body.startswith(b"{"):
+            return None
+        try:
+            said = decoding.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+        return self.error_in(said)
 
     def reason_in(self, document: Event) -> object:
         """Why it ended; None if it does not say. Some servers write "" or false until then."""
@@ -115,18 +129,23 @@ class CustomReader(EventStream):
         self._find = find
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
-        for event in decoded:
+        for number, event in enumerate(decoded):
             if event is None:
-                self._done = True
+                # Proxies also send it after a stream that broke: of an API with an end of its own it says nothing.
+                self._done = self._done or not self._find.has_end
                 self._kinds.append("o")
             else:
-                self._take(event)
+                self._take(event, first + number, events[number])
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, number: int, data: bytes) -> None:
         find = self._find
         text, reasoning = find.texts_in(event)
+        if self._done and (text or reasoning) and self._unexpected is None:
+            self._unexpected = f"event {number} comes after the end of the reply: {excerpt(data)}"
         usage = find.usage_in(event)
         if usage is not None:
+            if usage.get("prompt_tokens") == 0:
+                del usage["prompt_tokens"]  # No prompt has 0 tokens: this event does not count them.
             self._usage = {**(self._usage or {}), **usage}
             self._told = len(self._running) + bool(text or reasoning)
         if text or reasoning:
@@ -148,6 +167,13 @@ class CustomReader(EventStream):
     def _answer(self, content: str, reasoning: str) -> Answer:
         return Answer(content=content)
 
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        problem = super()._problem(unfinished, output_tokens)
+        if problem is None or problem.outcome is not Outcome.NO_TOKENS:
+            return problem
+        names = " or ".join(filter(None, [self._find.names.text, self._find.names.reasoning]))
+        return Problem(Outcome.NO_TOKENS, f"{problem.message}: no event has a text at {names}")
+
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         if unfinished:
             return cut_off(unfinished, "")
@@ -159,16 +185,21 @@ class CustomReader(EventStream):
 class RawReader(EventStream):
     """Reads a body whose pieces, as they arrive, are the text."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_begin", "_decoder", "_find")
 
-    def __init__(self, options: ReadOptions) -> None:
+    def __init__(self, options: ReadOptions, find: Finder | None = None) -> None:
         super().__init__(ContentTemplate(b"\0"), options)
+        self._find = find
+        self._begin = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         """Pieces of the body. A piece may end inside a character, which then belongs to the next."""
         del other_lines
         for piece in events:
+            self._begin += piece[: MOST_STRAY - len(self._begin)]
+            if b"\0" in piece and self._malformed is None:
+                self._malformed = f"the reply is not text: {excerpt(piece)}"
             if text := self._decoder.decode(piece):
                 self._add_text("c", text)
             else:
@@ -181,12 +212,19 @@ class RawReader(EventStream):
     def _answer(self, content: str, reasoning: str) -> Answer:
         return Answer(content=content)
 
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        if self._find is not None and (error := self._find.error_of_text(self._begin)) is not None:
+            return Problem(Outcome.STREAM_ERROR, error)
+        return super()._problem(unfinished, output_tokens)
+
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         return None
 
 
-def read_raw(body: bytes, options: ReadOptions) -> ParsedReply:
+def read_raw(body: bytes, options: ReadOptions, find: Finder | None = None) -> ParsedReply:
     """A whole body that is the text."""
+    if find is not None and (error := find.error_of_text(body)) is not None:
+        return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, error))
     text = body.decode("utf-8", "replace")
     root: Mapping[str, Any] = {}
     whole = WholeText(

@@ -1,5 +1,4 @@
-"""The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
-`scraper.py`.
+"""The program that reads a server's metrics beside a load, started by `scraper.py`.
 
 It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
 wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
@@ -10,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,11 +20,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock, trust
 from bench.clock import NS_PER_S
-from bench.process.interpreter import leave
+from bench.process import child_process
 from bench.process.priority import give_way
 from bench.proxy import Proxy
 from bench.secrets import public_url
-from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.exposition import Page, PageReader
 from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
@@ -64,6 +61,7 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._pages = PageReader()
         self._late = False
         self._socket: socket.socket | None = None
         if page.address is not None:  # The name stays what the Host header and TLS are about.
@@ -90,7 +88,7 @@ class HttpPage:
             return LATE
         if isinstance(content, str):
             return content
-        page = read_page(content)
+        page = self._pages.read(content)
         return "no page of metrics in Prometheus' text format" if page is None else page
 
     def _give_up(self) -> None:
@@ -151,11 +149,13 @@ class Source:
             return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=samples), line
         return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
-    def is_good(self, scrape: Scrape) -> bool:
-        """Whether the page is to be read on."""
+    def lacks(self, scrape: Scrape) -> str | None:
+        """What is missing, as the end of a sentence. Returns None if the page has metrics that are known."""
         if scrape.error is not None:
-            return False
-        return not self.page.looked_for or bool(ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found)
+            return f"has no metrics ({scrape.error})"
+        if ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found:
+            return None
+        return "has, before the load, no metric that Trueload knows (docs/server-metrics.md)"
 
 
 def _write(fd: int, line: bytes) -> None:
@@ -219,12 +219,13 @@ class Watch:
         problems: list[str] = []
         for source in self._sources:
             scrape, line = source.scrape()
-            if source.is_good(scrape):
+            lacks = source.lacks(scrape)
+            if lacks is not None and not source.page.looked_for:
+                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
+                problems.append(f"{flag}: {source.url} {lacks}")
+            if scrape.error is None and (lacks is None or not source.page.looked_for):
                 kept.append(source)
                 self._write(source, line)
-            elif not source.page.looked_for:
-                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
-                problems.append(f"{flag}: {source.url} has no metrics ({scrape.error})")
         self._sources = kept
         if any(not source.page.gpu for source in kept):
             self._settle()
@@ -260,20 +261,14 @@ def _counts(series: ServerSeries) -> Mapping[Role, float]:
 
 def main(descriptor: int) -> int:
     """Be the process that reads: `descriptor` is the socket to the one that sends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(socket.socket(fileno=descriptor).detach())
-    try:
-        task: ScrapeTask = connection.recv()
-        watch = Watch(task, connection)
-        first = watch.first()
-        give_way()  # The run waits for everything up to here, and begins the load with this message.
-        connection.send(first)
-        if first.goes_on:
-            watch.go_on()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The process that sends has ended, or has no more use for it.
-    return 0
+    return child_process.serve(descriptor, _scrape)
 
 
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))
+def _scrape(connection: Connection) -> None:
+    task: ScrapeTask = connection.recv()
+    watch = Watch(task, connection)
+    first = watch.first()
+    give_way()  # The run waits for everything up to here, and begins the load with this message.
+    connection.send(first)
+    if first.goes_on:
+        watch.go_on()

@@ -109,7 +109,10 @@ GROUPS: dict[str, Group] = {
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
          f"{_VIRTUAL}/test_ses*.py", f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py",
-         f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_keys_and_headers.py",
+         f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_session_header.py",
+         f"{_BENCH}/test_refused_config.py", f"{_BENCH}/test_kept_histories.py",
+         f"{_BENCH}/server_metrics/test_prefix_cache.py",
+         f"{_BENCH}/test_keys_and_headers.py",
          f"{_UNIT}/promptset/test_images.py", f"{_UNIT}/promptset/test_media.py",
          "tests/sockets/test_feed*.py"),
     ),
@@ -135,7 +138,7 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
          "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
-         "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py", "tests/sockets/test_until.py",
+         "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py",
          "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
@@ -152,7 +155,8 @@ GROUPS: dict[str, Group] = {
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
         (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
-        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", "tests/sockets/test_server_tokens.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", f"{_BENCH}/test_output.py",
+         "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""

@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     # A file that defines an API is read whole.
-    "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.whole_file"}),
+    "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.header_values", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
     ),
@@ -216,14 +216,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.target.amdsmi_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.proxy", "bench.secrets",
+        {"bench.clock", "bench.process.child_process", "bench.process.priority", "bench.proxy", "bench.secrets",
          "bench.server_metrics", "bench.target.amdsmi_page", "bench.target.nvml_page", "bench.target.scrape_task",
          "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
     # The process that exports what the run writes down, and the run's side of it.
     "bench.telemetry": frozenset(
-        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.interpreter", "bench.process.priority",
+        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.child_process", "bench.process.priority",
          "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.secrets",
          "bench.workload.tracing"}
     ),

@@ -202,7 +202,7 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
         ({"mode": "sessions", "rate": "5", "sessions_begin": "middle"}, "--sessions-begin middle needs a number of"),
         ({"rate": "5", "sessions_begin": "middle"}, "--sessions-begin is for --mode sessions, and this is mode rate"),
         ({"rate": "5", "drop_late": True}, "--drop-late needs --max-concurrency"),
-        ({"rate": "5", "ramp_up": "5s"}, "--ramp-up is for users, and mode rate has none"),
+        ({"rate": "5", "ramp_up": "5s"}, "users, and mode rate has none: a rate that rises is --ramp 1..50:10m"),
         ({"mode": "throughput", "duration": "5s"}, "say how much with --requests"),
         ({"url": f"{URL}/v1/completions", "endpoint": "chat"}, "the URL names the endpoint completions"),
         ({"insecure": True}, "--ca-file and --insecure are for https:// URLs"),
@@ -272,6 +272,14 @@ def test_insecure_and_a_ca_file_exclude_each_other() -> None:
 def test_combinations_are_found_beside_wrong_values() -> None:
     found = problems(seed="x", rate="5", concurrency="5")
     assert len(found) == 2
+
+
+def test_each_objective_is_looked_at_wherever_it_stands() -> None:
+    wrong = ["job:p90<1s", "accuracy>90%", "ttft{model=m}<1s", "tpot<5ms"]
+    for first in range(len(wrong)):
+        slo = [*wrong[first:], *wrong[:first]]
+        found = problems(slo=slo, output_tokens="1")
+        assert [one.split(":")[0] for one in found] == [f'--slo "{text}"'.split(":")[0] for text in slo]
 
 
 def test_values_of_classes_are_found_beside_wrong_values() -> None:

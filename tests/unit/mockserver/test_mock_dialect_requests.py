@@ -116,6 +116,10 @@ def test_a_body_of_messages_is_the_conversation_that_chat_would_get() -> None:
         ({"stop_sequences": "END"}, "stop_sequences: Input should be a valid list"),
         ({"thinking": {"type": "enabled", "budget_tokens": 9}}, "thinking.budget_tokens: Input should be greater"),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "max_tokens: must be greater than"),
+        ({"thinking": {"type": "some"}}, "thinking.type: Input should be 'enabled', 'disabled' or 'adaptive'"),
+        ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens: Field required"),
+        ({"thinking": {"type": "enabled", "budget_tokens": True}}, "thinking.budget_tokens: Input should be a valid"),
+        ({"output_config": {"format": {"type": "text"}}}, "output_config.format.type: Input should be 'json_schema'"),
         ({"temperature": 3.0}, "temperature must be in [0, 2]"),
     ],
 )
@@ -149,6 +153,23 @@ def test_the_length_that_a_request_asks_for_counts_in_the_dialects_that_do_not_k
 def test_a_proxys_page_is_the_same_in_every_dialect() -> None:
     page = fault_refusal(502, None)
     assert refused(page) is page
+
+
+@pytest.mark.parametrize(
+    ("choice", "found", "parallel"),
+    [
+        (None, ToolChoice(), True),
+        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice("auto"), False),
+        ({"type": "none"}, ToolChoice("none"), True),
+        ({"type": "any", "disable_parallel_tool_use": False}, ToolChoice("required"), True),
+        # Any of the tools may be named, not the first alone.
+        ({"type": "tool", "name": "weather"}, ToolChoice("required", "weather"), True),
+        ({"type": "tool", "name": "clock"}, ToolChoice("required", "clock"), True),
+    ],
+)
+def test_a_choice_of_tools_in_messages_is_that_of_chat(choice: Any, found: ToolChoice, parallel: bool) -> None:
+    params = parse_messages({**ASKED, "tools": [TOOL, {**TOOL, "name": "clock"}], "tool_choice": choice})
+    assert (params.tool_choice, params.parallel_calls) == (found, parallel)
 
 
 def test_a_body_of_responses_is_the_conversation_that_chat_would_get() -> None:
@@ -214,6 +235,23 @@ def test_a_body_of_responses_is_the_conversation_that_chat_would_get() -> None:
         ({"tool_choice": 5}, "tool_choice", 400),
         ({"tools": [{"type": "function"}]}, "tools", 400),
         ({"stop": [""]}, "stop", 400),
+        ({"text": "json"}, "text", 400),
+        ({"text": {"format": "json"}}, "text", 400),
+        ({"text": {"format": {"type": "xml"}}}, "text", 400),
+        ({"text": {"format": {"type": "json_schema", "schema": []}}}, "text", 400),
+        ({"tools": {}}, "tools", 400),
+        ({"tools": ["f"]}, "tools", 400),
+        ({"tools": [{"type": 3}]}, "tools", 400),
+        ({"tools": [{"type": "function", "name": "f", "parameters": []}]}, "tools", 400),
+        ({"input": ["x"]}, "input", 400),
+        ({"input": [{"role": "user", "content": 5}]}, "input", 400),
+        ({"input": [{"role": "user", "content": ["x"]}]}, "input", 400),
+        ({"input": [{"role": "user", "content": [{"type": "input_text", "text": 5}]}]}, "input", 400),
+        ({"input": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": {}}]}, "input", 400),
+        ({"input": [{"type": "function_call_output", "output": "x"}]}, "input", 400),
+        ({"input": [{"type": "reasoning", "content": "Hm."}]}, "input", 400),
+        ({"priority": "high"}, "priority", 400),
+        ({"priority": 2**63}, "priority", 400),
     ],
 )
 def test_what_is_wrong_with_responses_names_the_field(change: dict[str, Any], param: str, status: int) -> None:
