@@ -87,7 +87,10 @@ def test_arms_of_one_speed_are_not_told_apart_from_the_best(tmp_path: Path) -> N
     ("budget", "first"),
     [
         # Four rounds of two arms are eight visits of 10 s and as many warm-ups of 3 s.
-        ("103s", "the budget is short: four rounds of 2 arms take 1.7 min, without starts, and every answer needs four"),
+        (
+            "103s",
+            "the budget is short: four rounds of 2 arms take 1.7 min, without starts, and every answer needs four",
+        ),
         # A start takes 15 s at first.
         ("104s", "round 1, 1 of 2; at most about 3.7 min left: seqs=64"),
         ("240s", "round 1, 1 of 2; at most about 4 min left: seqs=64"),
