@@ -371,3 +371,22 @@ def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches
             one.holds(float(np.quantile(seen[f"{one.metric}_ms"], 0.99, method="higher"))) for one in parse(slo)
         )
     return kept / stretches
+
+
+def judged(name: str, folder: Path, draws: int = 4, stretches: int = 4) -> str:
+    """A row: how far the held-out load is off at most, what the plan says, and how often the server then holds."""
+    world = WORLDS[name]
+    found = fitted(world, folder)
+    slo = [f"{number[:4]}:p99<{room * np.quantile(found.at_8[number], 0.99):.1f}ms"
+           for number, room in (("ttft_ms", 2.0), ("tpot_ms", 1.3))]  # fmt: skip
+    day = Day(world, [Hour(0, 3_600, round(2.2 * found.per_s, 2))])
+    plan = plan_of(found, day, slo, folder, draws)
+    held_out = next(one for one in found.profile.replay or () if one.held_out)
+    off = max((row for row in held_out.numbers if row.apart is not None), key=lambda row: abs(row.off or 0.0))
+    replicas = "more than 16" if plan.replicas is None else str(plan.replicas)
+    holds = round(stretches * holding(world, day, plan.replicas or 16, slo, stretches))
+    warned = sum("off" in one or "pauses" in one for one in found.profile.warnings)
+    return (
+        f"| {name} | {off.off:+.0%} ({off.number[:4].upper()} {off.quantile}) | {warned} | {replicas} | "
+        f"{'known' if plan.known else 'not known'} | {holds} of {stretches} |"
+    )
