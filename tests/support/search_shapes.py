@@ -73,7 +73,7 @@ SHAPES: Mapping[str, Shape] = {
         lambda m: logistic(20 * math.exp(0.1 * _heavy(m.chance)))(m.load), None
     ),
     "holds 20/s and 10/s in turn, 150 s each": Shape(
-        lambda m: logistic((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), None
+        lambda m: logistic((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), 10.0
     ),
     "a mean that reaches its limit at 20/s": Shape(lambda m: _queue(20)(m.load), 20.0, MEAN),
     "the same, restarts after 400 s, for 30 s": Shape(
@@ -83,7 +83,7 @@ SHAPES: Mapping[str, Shape] = {
         lambda m: _queue(20 * math.exp(0.1 * _heavy(m.chance)))(m.load), None, MEAN
     ),
     "a mean that reaches it at 20/s and 10/s in turn, 150 s each": Shape(
-        lambda m: _queue((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), None, MEAN
+        lambda m: _queue((10, 20)[int(m.at_s / 150 + 2 * m.phase) % 2])(m.load), 10.0, MEAN
     ),
 }  # fmt: skip
 
