@@ -6,7 +6,7 @@ half of the servers a prompt costs something besides its tokens.
 
 The last lines say how many numbers miss, and how many miss where the server is compared with itself, with other random draws:
 the noise floor. `--intervals N` instead counts how many intervals of the coefficients of N more servers hold the truth.
-`--worlds` prints what a plan says of servers whose steps cost what the model lacks, and whether they then hold.
+`--worlds [NAME ...]` prints what a plan says of servers whose steps cost what the model lacks, and whether they then hold.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ def main() -> int:
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load that is fitted")
     parser.add_argument("--intervals", type=int, default=0, metavar="N")
-    parser.add_argument("--worlds", action="store_true")
+    parser.add_argument(
+        "--worlds", nargs="*", choices=WORLDS, metavar="NAME", help=f"{', '.join(WORLDS)}; default: all"
+    )
     given = parser.parse_args()
-    if given.worlds:
+    if given.worlds is not None:
         print("| server | held-out load | warnings | replicas | the plan is | the server holds |\n" + "|---" * 6 + "|")
-        for name in WORLDS:
+        for name in given.worlds or WORLDS:
             with tempfile.TemporaryDirectory(prefix="fit-unseen-") as folder:
                 print(judged(name, Path(folder)), flush=True)
         return 0

@@ -40,7 +40,7 @@ from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
 from mockserver.plans.plan import Plan
 from mockserver.plans.speculation import Speculation
-from mockserver.step_cost import BLOCK_TOKENS, StepCost
+from mockserver.step_cost import StepCost
 from tests.support.changed import replace
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.planned_server import InProcess
@@ -61,14 +61,11 @@ class World:
     seqs: int = 256
     budget: int = 8_192
     kv_blocks: int = 65_536
-    caching: bool = False
-    says_cached: bool = True
     drafts: int = 0
     acceptance: float = 0.0
     shape: Callable[[], Shape] = lambda: lambda us, prefill, decodes, context, prompts: us
     prompts: tuple[int, int] = (40, 400)
     outputs: tuple[int, int] = (16, 96)
-    sessions: bool = False
 
 
 class _Cost(StepCost):
@@ -88,7 +85,7 @@ def _engine(world: World) -> BatchingEngine:
         max_num_batched_tokens=world.budget, kv_blocks=world.kv_blocks,
     )  # fmt: skip
     object.__setattr__(cost, "shape", world.shape())
-    return BatchingEngine(cost, prefix_caching=world.caching, drafts=world.drafts)
+    return BatchingEngine(cost, prefix_caching=False, drafts=world.drafts)
 
 
 def _powers_of_two() -> Shape:
@@ -153,56 +150,36 @@ WORLDS: dict[str, World] = {
     "few KV blocks": World(kv_blocks=180, prompts=(100, 300), outputs=(64, 256)),
     "KV blocks for 20": World(kv_blocks=420, prompts=(100, 300), outputs=(64, 256)),
     "20 sequences": World(seqs=20),
-    "shared prompts": World(caching=True, sessions=True, prompts=(20, 120)),
-    "shared prompts, not told": World(caching=True, says_cached=False, sessions=True, prompts=(20, 120)),
 }  # fmt: skip
 
 
 @dataclass
 class Load:
-    """Requests: when, how long, and what of the prompt another one had (a group and its shared tokens)."""
+    """Requests: when they are sent, and how long they are."""
 
     at_us: list[float] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
-    prefix: list[tuple[int, int]] = field(default_factory=list)
-
-    def add(self, at_us: float, prompt: int, output: int, prefix: tuple[int, int]) -> None:
-        self.at_us.append(at_us)
-        self.inputs.append(prompt)
-        self.outputs.append(output)
-        self.prefix.append(prefix)
 
 
-def made_load(world: World, many: int, seed: int, rate: float | None = None, cv: float = 1.0) -> Load:
-    """Requests with the lengths of a world, as gamma arrivals of this coefficient of variation. With sessions, each goes on
-    with one of 24 conversations, which begin anew after eight turns."""
+def made_load(world: World, many: int, seed: int, rate: float | None = None) -> Load:
+    """Requests with the lengths of a world, as Poisson arrivals; without a rate all at once."""
     chance = random.Random(seed)
     load, at = Load(), 0.0
-    turns = {group: (0, 0, group) for group in range(24)}
-    for number in range(many):
-        at += 0.0 if rate is None else chance.gammavariate(1 / cv**2, cv**2) / rate * 1e6
-        prompt, output = chance.randint(*world.prompts), chance.randint(*world.outputs)
-        if not world.sessions:
-            load.add(at, prompt, output, (number, 0))
-            continue
-        group = chance.randrange(24)
-        turn, said, name = turns[group]
-        if turn == 8:
-            turn, said, name = 0, 0, 1_000 * (number + 1) + group
-        load.add(at, said + prompt, output, (name, said))
-        turns[group] = (turn + 1, said + prompt + output, name)
+    for _ in range(many):
+        at += 0.0 if rate is None else chance.expovariate(rate) * 1e6
+        load.at_us.append(at)
+        load.inputs.append(chance.randint(*world.prompts))
+        load.outputs.append(chance.randint(*world.outputs))
     return load
 
 
 def _request(world: World, load: Load, number: int, at_us: float) -> EngineRequest:
-    prompt, tokens, group = load.inputs[number], load.outputs[number], load.prefix[number][0]
-    blocks = [(group << 32) + block for block in range((prompt + tokens) // BLOCK_TOKENS if world.caching else 0)]
     steps: tuple[int, ...] = ()
     if world.drafts:
-        steps = Speculation(world.drafts, world.acceptance).steps(tokens, random.Random(number))
-    plan = Plan(ttft_ns=0, gaps_ns=(), output_tokens=tokens, step_tokens=steps)
-    return EngineRequest(round(at_us * 1e3), plan, prompt, blocks)
+        steps = Speculation(world.drafts, world.acceptance).steps(load.outputs[number], random.Random(number))
+    plan = Plan(ttft_ns=0, gaps_ns=(), output_tokens=load.outputs[number], step_tokens=steps)
+    return EngineRequest(round(at_us * 1e3), plan, load.inputs[number])
 
 
 def served(
@@ -226,7 +203,6 @@ def served(
     sent: dict[int, float] = {}
     chunks: dict[int, list[tuple[float, int]]] = {}
     left: dict[int, int] = {}
-    cached: dict[int, int] = {}
     while True:
         due = [(ns, number) for number, engine in enumerate(engines) if (ns := engine.next_ns()) is not None]
         first = min(due, default=None)
@@ -242,7 +218,6 @@ def served(
                 chunks[number].append((now_ns / 1e3 + abs(chance.gauss(0, 30.0)), tokens))
                 left[number] -= tokens
                 if left[number] <= 0:
-                    cached[number] = engines[replica].work(number).cached_tokens or 0
                     engines[replica].release(number)
                     if users is not None and following < len(load.inputs):
                         heapq.heappush(coming, (now_ns / 1e3 + 150.0, following))
@@ -251,7 +226,7 @@ def served(
             break
     return [
         Stream(
-            at, chunks[number][-1][0], load.inputs[number], cached[number] if world.says_cached else 0,
+            at, chunks[number][-1][0], load.inputs[number], 0,
             tuple(stamp for stamp, _ in chunks[number]), tuple(tokens for _, tokens in chunks[number]), sure=True,
         )
         for number, at in sorted(sent.items(), key=lambda row: row[1])
@@ -279,7 +254,7 @@ def of_the_mock(profile: Path, load: Load, users: int | None, many: int) -> Late
     """What a mock with the profile gives for the first requests of a load."""
     job: dict[str, Any] = {
         "settings": {"profile": str(profile), "seed": 3}, "users": users, "at_us": [] if users else load.at_us[:many],
-        "input_tokens": load.inputs[:many], "output_tokens": load.outputs[:many], "prefix": load.prefix[:many],
+        "input_tokens": load.inputs[:many], "output_tokens": load.outputs[:many],
     }  # fmt: skip
     (seen,) = InProcess().answers([job])
     rows = zip(seen.sent_us, seen.first_us, seen.last_us, load.outputs[:many], strict=True)
@@ -345,12 +320,11 @@ class Day:
 
     world: World
     hours: Sequence[Hour]
-    cv: float = 1.0
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
         rate = hour.rate * times
-        load = made_load(self.world, max(1, round(rate * seconds)), 7_000 + draw, rate, self.cv)
-        return Requests(load.at_us, load.inputs, load.outputs, load.prefix)
+        load = made_load(self.world, max(1, round(rate * seconds)), 7_000 + draw, rate)
+        return Requests(load.at_us, load.inputs, load.outputs)
 
 
 def plan_of(found: Fitted, day: Day, slo: Sequence[str], folder: Path, draws: int) -> PlanContent:
@@ -365,7 +339,7 @@ def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches
     kept = 0
     rate = day.hours[0].rate
     for seed in range(stretches):
-        load = made_load(world, round(rate * seconds), 90_000 + seed, rate, day.cv)
+        load = made_load(world, round(rate * seconds), 90_000 + seed, rate)
         seen = seen_by(served(world, load, replicas=replicas, seed=seed))
         kept += all(
             one.holds(float(np.quantile(seen[f"{one.metric}_ms"], 0.99, method="higher"))) for one in parse(slo)
