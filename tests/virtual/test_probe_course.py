@@ -49,7 +49,7 @@ def probed(
 ) -> tuple[ProbeResult | str, list[str]]:
     """The result, or the sentence of the error; and the requests."""
     server = Server(rule)
-    asked = AskedServer("http://h/v1/chat/completions", listed, may_start=lambda record: may_start)
+    asked = AskedServer("http://h/v1/chat/completions", listed, authorized=False, may_start=lambda record: may_start)
     of = BodyOptions(**{"endpoint": "chat", "model": "m", **options})
 
     async def main(loop: VirtualTimeLoop) -> ProbeResult | str:
