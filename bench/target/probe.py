@@ -17,7 +17,7 @@ from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
-from bench.proxy import is_of_proxy
+from bench.proxy import is_of_proxy, proxy_in
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target.models import some_of, unlisted
 from bench.transport.interface import Transport
@@ -35,6 +35,7 @@ _TIMEOUTS = {
     Outcome.TIMEOUT_IDLE: "--idle-timeout",
 }
 """The flag that sets each limit."""
+_LATE = (*_TIMEOUTS, Outcome.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,12 @@ def _proxy_hint(url: str) -> str:
     )
 
 
+def _loaded(said: str | None) -> str:
+    """What may keep a server from answering, as the beginning of a question."""
+    proxy = proxy_in(said)
+    return f"Does the proxy {proxy} work, is the server's model loaded yet" if proxy else "Is its model loaded yet"
+
+
 def diagnose(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
@@ -291,6 +298,8 @@ def diagnose(
             )
         case Outcome.TIMEOUT_CONNECT if said is not None and "the proxy" in said:
             return f"cannot connect to {url}: {said}. Is the proxy of --proxy right?"
+        case _ if outcome in _LATE and record.sent_ns is None and (proxy := proxy_in(said)):
+            return f"cannot connect to {url}: no connection through the proxy {proxy} in time. Is the proxy of --proxy right?"
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
                 return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
@@ -300,12 +309,12 @@ def diagnose(
             )
         case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
             return (
-                f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet, and is "
+                f"{url} did not answer in time ({said}): {what_came(record)}. {_loaded(said)}, and is "
                 f"{_TIMEOUTS[outcome]} long enough?"
             )
         case Outcome.INTERRUPTED:
             return (
-                f"{url} did not answer the probe in time: {what_came(record)}. Is its model loaded yet, and is it the "
+                f"{url} did not answer the probe in time: {what_came(record)}. {_loaded(said)}, and is it the "
                 "right server? --probe-timeout sets how long to wait"
             )
         case Outcome.HTTP_ERROR:
