@@ -18,6 +18,7 @@ PLACES = (
     "failed",
     "not tried",
 )
+Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
 ENDINGS = ("decided", "budget", "rounds", "nothing works", "interrupted")
 
 
@@ -124,7 +125,7 @@ class TuneContent(Result, frozen=True, kw_only=True):
     spec: Mapping[str, Setting]
     """The file of the race, without the values of its environment."""
     spec_sha256: str
-    goal: Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
+    goal: Goal
     unit: str
     """Of the values of the goal."""
     load_unit: str

@@ -102,7 +102,8 @@ class TimeLeft:
         """The forks whose time is over. Does nothing before a tick has passed; a fork's first tick does not count."""
         if self._then_s is not None and now_s - self._then_s < TICK_S:
             return []
-        tick_s, self._then_s = now_s - (now_s if self._then_s is None else self._then_s), now_s
+        tick_s = 0.0 if self._then_s is None else min(now_s - self._then_s, 2 * TICK_S)  # All may have been suspended.
+        self._then_s = now_s
         before, self._waited = self._waited, waited(self.of)
         for pid in self.of.keys() & before.keys():
             self.of[pid] -= max(0.0, tick_s - max(0.0, self._waited[pid] - before[pid]))

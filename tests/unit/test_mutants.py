@@ -92,6 +92,11 @@ def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: Mo
     assert len(covered.of(replace(mutant, first=9, line=9))) == 2
     named = Covered({"bench/facts.py": {9: {""}}}, seconds | {"tests/test_facts.py::test_v": 1.0})
     assert named.of(replace(mutant, path="bench/facts.py", first=9, line=9)) == ["tests/test_facts.py::test_v"]
+    # A file that only declares is tried with the tests of the files beside it.
+    declares = Covered(
+        {"bench/words.py": {9: {""}}, "bench/a.py": tests, "bench/b/c.py": {7: {"tests/test_c.py::test_w"}}}, seconds
+    )
+    assert len(declares.of(replace(mutant, path="bench/words.py", first=9, line=9))) == 2
 
 
 def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_does_not(script: ModuleType) -> None:
@@ -102,7 +107,11 @@ def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_doe
         (101.0, {1: 0.0, 2: 6.0}, []),
         (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed: nobody is asked.
         (102.0, {1: 0.0, 2: 6.75}, []),
-        (103.0, {1: 0.0, 2: 1.0}, [1]),  # A process of the second has ended, with what it waited.
+        (
+            202.0,
+            {1: 0.0, 2: 1.0},
+            [1],
+        ),  # All were suspended for 99 s; a process of the second ended.
     ):
         assert left.spend(now_s, lambda pids, of=waited: {pid: of[pid] for pid in pids}) == late, now_s
     assert left.of == {1: 0.0, 2: 1.75}
