@@ -278,10 +278,23 @@ def _proxy_hint(url: str) -> str:
     )
 
 
-def _loaded(said: str | None) -> str:
-    """What may keep a server from answering, as the beginning of a question."""
-    proxy = proxy_in(said)
-    return f"Does the proxy {proxy} work, is the server's model loaded yet" if proxy else "Is its model loaded yet"
+def _no_end(record: RequestRecord, url: str) -> str:
+    """The sentence for a probe that came to no end in time."""
+    proxy = proxy_in(record.error)
+    if proxy and record.sent_ns is None:
+        return (
+            f"cannot connect to {url}: no connection through the proxy {proxy} in time. Is the proxy of --proxy right?"
+        )
+    loaded = f"Does the proxy {proxy} work, is the server's model loaded yet" if proxy else "Is its model loaded yet"
+    if record.outcome is Outcome.INTERRUPTED:
+        return (
+            f"{url} did not answer the probe in time: {what_came(record)}. {loaded}, and is it the right server? "
+            "--probe-timeout sets how long to wait"
+        )
+    return (
+        f"{url} did not answer in time ({record.error}): {what_came(record)}. {loaded}, and is "
+        f"{_TIMEOUTS[record.outcome]} long enough?"
+    )
 
 
 def diagnose(
@@ -299,8 +312,6 @@ def diagnose(
             )
         case Outcome.TIMEOUT_CONNECT if said is not None and "the proxy" in said:
             return f"cannot connect to {url}: {said}. Is the proxy of --proxy right?"
-        case _ if outcome in _LATE and record.sent_ns is None and (proxy := proxy_in(said)):
-            return f"cannot connect to {url}: no connection through the proxy {proxy} in time. Is the proxy of --proxy right?"
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
                 return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
@@ -308,16 +319,8 @@ def diagnose(
                 f"cannot connect to {url}: no answer in time. Is the host right, and does a firewall let you through?"
                 f"{_proxy_hint(url)}"
             )
-        case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
-            return (
-                f"{url} did not answer in time ({said}): {what_came(record)}. {_loaded(said)}, and is "
-                f"{_TIMEOUTS[outcome]} long enough?"
-            )
-        case Outcome.INTERRUPTED:
-            return (
-                f"{url} did not answer the probe in time: {what_came(record)}. {_loaded(said)}, and is it the "
-                "right server? --probe-timeout sets how long to wait"
-            )
+        case _ if outcome in _LATE:
+            return _no_end(record, url)
         case Outcome.HTTP_ERROR:
             return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:
