@@ -67,7 +67,6 @@ class HttpPage:
             self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
-        """The page now, or what is wrong."""
         self._late = False
         # The socket's own timeout begins anew with each byte that a slow server sends.
         timer = threading.Timer(TIMEOUT_S, self._give_up)
@@ -133,7 +132,6 @@ class Source:
 
     @property
     def url(self) -> str:
-        """As it may be shown."""
         at = "" if self.page.address is None else f" ({self.page.address})"
         return self.page.url if self.page.url in DRIVERS else public_url(self.page.url) + at
 
