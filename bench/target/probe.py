@@ -43,8 +43,8 @@ class AskedServer:
 
     url: str
     listed: Sequence[str] | None
-    authorized: bool = False
-    may_start: Callable[[RequestRecord], bool] = lambda record: False
+    authorized: bool
+    may_start: Callable[[RequestRecord], bool]
     """Whether the run begins although the server answers so. Then nothing more is asked."""
 
 
@@ -140,7 +140,7 @@ async def _until_text(
         asked = min(asked * MORE_TIMES, MOST_TOKENS)
         more = replace(sample, output_tokens=asked)
         record = await ask(transport, clock, more, options, f"{request_id}-{asked}", timeout_s)
-    if asked == first or record.outcome is not Outcome.OK:
+    if asked == first:
         return record, []
     return record, [f"the first {first} tokens of a reply have no text: the probe asked for {asked} tokens to see some"]
 
@@ -232,6 +232,7 @@ async def ask(
         stream=encoded.stream,
         input_tokens_asked=None,
         output_tokens_asked=encoded.output_tokens_asked,
+        batch=encoded.batch,
         route=route_of(sample, encoded.url_model),
         model=encoded.model,
     )
