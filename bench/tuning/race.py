@@ -177,7 +177,6 @@ class Race:
         return math.fsum(turn.seconds for turn in self.turns)
 
     def next(self) -> Step | Ending:
-        """What to do now."""
         number = len(self._leaving) + 1
         final = number > 1 and len(self._alive) <= self.settings.finalists
         made = {turn.arm for turn in self.turns if turn.round == number}
@@ -198,7 +197,6 @@ class Race:
 
     @property
     def left(self) -> tuple[int, ...]:
-        """The arms that are still in the race."""
         return self._alive
 
     def time_left_s(self) -> float:
@@ -239,7 +237,6 @@ class Race:
         return fmean(turn.seconds for turn in took) if took else self.settings.turn_s
 
     def _leave_after(self, number: int) -> dict[int, Place]:
-        """The arms that leave after a round."""
         missed = [
             sum(turn.arm == arm and turn.value is None for turn in self.turns) for arm in range(self.settings.arms)
         ]
