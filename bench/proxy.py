@@ -40,7 +40,6 @@ class Proxy:
 
     @property
     def name(self) -> str:
-        """Host and port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property

@@ -60,7 +60,6 @@ class Operations:
         key_variable: str | None,
         title: str | None,
     ) -> dict[str, object]:
-        """Queue a task."""
         problems = list(self.address_problems(settings))
         if target is not None:
             problems += self.address_problems({"url": self.console.target(target).url})

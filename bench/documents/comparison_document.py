@@ -125,7 +125,6 @@ def _tone(rows: Sequence[ComparedNumber]) -> Tone:
 
 
 def _meanings(content: ComparisonResult) -> str:
-    """What the answers mean."""
     known = {row.spread_known for versus in content.versus for row in versus.numbers} - {None}
     both = comparison.MEANINGS_OF_TWO | comparison.MEANINGS
     meanings = comparison.MEANINGS_OF_TWO if known == {False} else both if False in known else comparison.MEANINGS
