@@ -12,11 +12,13 @@ stream may stand behind one that is due later, by no more than the source was la
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import select
 import socket
 import sys
 from collections import deque
+from contextlib import suppress
 
 from bench.clock import NS_PER_MS, NS_PER_S, now_ns
 
@@ -181,7 +183,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.limits.source")
     parser.add_argument("--gap-ms", type=float, default=20.0, help="time to the first token, and between tokens")
     source = BareSource(round(parser.parse_args(argv).gap_ms * NS_PER_MS), until_closed=sys.stdin.fileno())
-    print(f"{READY}{source.url}", flush=True)
+    # Not by `print`: at its end Python would try again what a parent that has died did not take.
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), f"{READY}{source.url}\n".encode())
     source.run()
     return 0
 

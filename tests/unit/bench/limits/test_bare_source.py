@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, now_ns
+from bench.limits import source
 from bench.limits.source import HEAD, LAST_TOKEN, MODELS, TOKEN, BareSource, end_of, take_request
 from tests.support.patience import PATIENCE_S
 
@@ -184,3 +186,13 @@ def test_a_client_that_goes_or_says_too_much_is_left_alone() -> None:
         with socket.create_connection(address, PATIENCE_S) as later:
             later.sendall(post(1))
             assert read(later, len(answer(1))) == answer(1)
+
+
+def test_a_source_whose_parent_has_died_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    (stdin, parents_end), (nobody, stdout) = os.pipe(), os.pipe()
+    os.close(nobody)
+    os.close(parents_end)
+    with open(stdout, "w") as closed, open(stdin) as stdin_of_ours:  # noqa: PTH123
+        monkeypatch.setattr("sys.stdin", stdin_of_ours)
+        monkeypatch.setattr("sys.stdout", closed)
+        assert source.main([]) == 0
