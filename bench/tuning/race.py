@@ -201,7 +201,7 @@ class Race:
         number = len(self._leaving) + 1
         made = {turn.arm for turn in self.turns if turn.round == number}
         arms = [arm for arm in self._alive if arm not in made] + [*self._alive] * (number % 2)
-        rest_s = math.fsum(map(self._turn_s, arms)) if number <= 2 or made or number % 2 == 0 else 0.0
+        rest_s = math.fsum(map(self._turn_s, arms)) if number == 1 or made or number % 2 == 0 else 0.0
         return max(rest_s, self.settings.budget_s - self.seconds)
 
     def _order(self, number: int) -> list[int]:
