@@ -232,6 +232,7 @@ async def ask(
         stream=encoded.stream,
         input_tokens_asked=None,
         output_tokens_asked=encoded.output_tokens_asked,
+        batch=encoded.batch,
         route=route_of(sample, encoded.url_model),
         model=encoded.model,
     )

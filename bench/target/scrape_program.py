@@ -1,5 +1,4 @@
-"""The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
-`scraper.py`.
+"""The program that reads a server's metrics beside a load, started by `scraper.py`.
 
 It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
 wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
@@ -10,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock, trust
 from bench.clock import NS_PER_S
-from bench.process.interpreter import leave
+from bench.process import child_process
 from bench.process.priority import give_way
 from bench.proxy import Proxy
 from bench.secrets import public_url
@@ -264,20 +261,14 @@ def _counts(series: ServerSeries) -> Mapping[Role, float]:
 
 def main(descriptor: int) -> int:
     """Be the process that reads: `descriptor` is the socket to the one that sends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(socket.socket(fileno=descriptor).detach())
-    try:
-        task: ScrapeTask = connection.recv()
-        watch = Watch(task, connection)
-        first = watch.first()
-        give_way()  # The run waits for everything up to here, and begins the load with this message.
-        connection.send(first)
-        if first.goes_on:
-            watch.go_on()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The process that sends has ended, or has no more use for it.
-    return 0
+    return child_process.serve(descriptor, _scrape)
 
 
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))
+def _scrape(connection: Connection) -> None:
+    task: ScrapeTask = connection.recv()
+    watch = Watch(task, connection)
+    first = watch.first()
+    give_way()  # The run waits for everything up to here, and begins the load with this message.
+    connection.send(first)
+    if first.goes_on:
+        watch.go_on()

@@ -373,6 +373,11 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
 
 
+def test_a_tool_that_cannot_send_to_the_endpoint_has_no_number_at_all() -> None:
+    rows = other_tools.rows(typed_summary(made_summary(_streamed(), endpoint="transcriptions")))
+    assert {cell for row in rows if row.title != "Trueload" for cell in row.cells} == {Cell(formatting.NOTHING)}
+
+
 def test_a_page_without_numbers_has_no_other_tools() -> None:
     assert other_tools.rows(typed_summary(made_summary(ALL_FAILED))) == []
     assert "What other tools would print" not in run_page(made_summary(ALL_FAILED))
