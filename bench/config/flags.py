@@ -176,8 +176,6 @@ class Parser(argparse.ArgumentParser):
 
 
 class _HelpAll(argparse.Action):
-    """`--help-all`."""
-
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
     ) -> None:

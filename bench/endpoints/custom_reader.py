@@ -80,7 +80,6 @@ class Finder:
         return None if found == "" or found is False else found
 
     def is_limit(self, reason: object) -> bool:
-        """Whether it ended at the limit of tokens."""
         return reason is not None and _as_written(reason) in self._limit
 
     def wrong(self, reason: object) -> str | None:
@@ -90,7 +89,6 @@ class Finder:
         return f"the reply ended with {self.names.finish} {_as_written(reason)[:60]!r}"
 
     def is_end(self, document: Event) -> bool:
-        """Whether it is the last event."""
         if self._end is None:
             return False
         found = self._end.first(document)

@@ -48,7 +48,6 @@ class _Told:
         self.tally.add(record, counted)
 
     def take(self) -> ProgressTally:
-        """All of it, which the parent is told now."""
         tally, self.tally = self.tally, ProgressTally(self._metrics)
         return tally
 

@@ -30,8 +30,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
-from bench.target.amdsmi_page import AMDSMI, AmdSmiPage
-from bench.target.nvml_page import NVML, NvmlPage
+from bench.target.gpu_pages import DRIVERS
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
@@ -41,7 +40,6 @@ SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
 _EVERY_NS = NS_PER_S
 SETTLING_EVERY_S = 0.03
-_DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
 
 
 class HttpPage:
@@ -69,7 +67,6 @@ class HttpPage:
             self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
-        """The page now, or what is wrong."""
         self._late = False
         # The socket's own timeout begins anew with each byte that a slow server sends.
         timer = threading.Timer(TIMEOUT_S, self._give_up)
@@ -129,15 +126,14 @@ class Source:
     def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
         self._number = number
-        driver = _DRIVERS.get(page.url)
+        driver = DRIVERS.get(page.url)
         self._reader = HttpPage(page, context, proxy) if driver is None else driver()
         self._lines = ScrapeLines(number, self.url)
 
     @property
     def url(self) -> str:
-        """As it may be shown."""
         at = "" if self.page.address is None else f" ({self.page.address})"
-        return self.page.url if self.page.url in _DRIVERS else public_url(self.page.url) + at
+        return self.page.url if self.page.url in DRIVERS else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""
