@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.commands import fit_replay
-from bench.commands.fit_replay import _against, _apart, _NotReplayed, _unless_it_fails
+from bench.commands.fit_replay import _against, _NotReplayed, _unless_it_fails, is_apart
 from bench.config import resolve
 from bench.errors import BenchError, Exit, Interrupted, TargetError
 from bench.series.drive import End
@@ -75,4 +75,4 @@ def test_an_interrupted_replay_still_prints_what_was_fitted(
 def test_intervals_that_share_no_value_lie_apart(
     one: tuple[float, float] | None, two: tuple[float, float] | None, apart: bool | None
 ) -> None:
-    assert _apart(one, two) is apart
+    assert is_apart(one, two) is apart
