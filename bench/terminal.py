@@ -118,7 +118,7 @@ class Terminal(Observer):
 
     def wipe(self) -> None:
         """Take the lines of the load away, where they were drawn."""
-        if self._writer is not None and self._lines_drawn:
+        if self._writer is not None:
             self._writer.write(self._erase())
 
     def _erase(self) -> str:

@@ -100,11 +100,14 @@ class ProcessFeed:
 
     def more(self) -> None:
         """Ask and read on, until the stock has enough."""
-        if not self._reading and self._error is None:
+        if self._error is not None:
+            return
+        if not self._reading:
             self._reading = True
             self._loop.add_reader(self._socket.fileno(), self._read)
-            with contextlib.suppress(BenchError):  # Reading finds it too, behind what was still made.
-                self._ask()
+        # Also while it reads: `wait` may have taken all that was asked for, and then there is no next read that asks.
+        with contextlib.suppress(BenchError):  # Reading finds it too, behind what was still made.
+            self._ask()
 
     def needed(self) -> None:
         """Something is due and has not come. If none will come, the event loop's exception handler gets the reason, which
@@ -150,6 +153,8 @@ class ProcessFeed:
         while not self._take():
             self._ask()
             select.select([self._socket], [], [])
+        if not self._backlog.has_room:
+            self._stop()
 
     def _read(self) -> None:
         try:

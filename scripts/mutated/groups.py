@@ -28,7 +28,7 @@ GROUPS: dict[str, Group] = {
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits", "tests/sockets/test_limits_command.py")),
     "tuning": Group(
         ("bench/tuning/*.py",),
-        (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py", "tests/sockets/test_tune_[mst]*.py"),
+        (f"{_BENCH}/tuning", f"{_BENCH}/test_cli.py", f"{_VIRTUAL}/test_tune*.py", "tests/sockets/test_tune_[mst]*.py"),
     ),
     "imports": Group(
         ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")

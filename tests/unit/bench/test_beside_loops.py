@@ -15,7 +15,7 @@ import pytest
 from bench.api.runs import _FromAnotherThread, beside_loops, configuration
 from bench.config import Settings, resolve
 from bench.errors import UsageError
-from bench.observer import SILENT, Cadence, Observer, PassingOn
+from bench.observer import SILENT, Cadence, LoadOnly, Observer, PassingOn
 
 
 def test_work_moves_to_another_thread_only_beside_a_running_loop() -> None:
@@ -169,3 +169,20 @@ def test_an_observer_that_passes_on_passes_everything_on() -> None:
     ]  # fmt: skip
     # No method of an observer is left out above.
     assert {name for name in vars(Observer) if name[0] != "_"} == {str(what) for what, *_ in noted.told} | {"cadence"}
+
+
+def test_one_run_of_many_passes_on_its_load_and_ends_once() -> None:
+    noted, anything = Noted(), cast("Any", object())
+    observer = LoadOnly(noted)
+    for _ in range(2):
+        observer.say("before the load")
+        observer.waiting("for the server")
+        observer.load_begins(anything)
+        observer.say("of the load")
+        observer.progress(anything)
+        observer.load_ended()
+        observer.say("of the report")
+        observer.run_ended()
+    once = [("load_begins", anything), ("say", "of the load"), ("progress", anything), ("load_ended",), ("run_ended",)]
+    assert noted.told == once * 2
+    assert (observer.cadence, LoadOnly(noted, progress=False).cadence) == (noted.cadence, None)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench import manifest as stored
+from bench.api.runs import result_of
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.errors import PRECEDENCE, Exit, UsageError
@@ -121,6 +122,17 @@ def test_only_a_run_over_addresses_has_numbers_of_each(
     directory = run_directory(tmp_path / "run", settings={"url": ["http://a", "http://b"]}, replicas=replicas)
     facts = facts_of(stored.read(directory), directory)
     assert (facts.replicas, facts.targets) == (replicas, targets)
+
+
+def test_an_interval_has_its_two_ends_and_a_number_without_one_has_none(tmp_path: Path) -> None:
+    records = [made_record(i, sent_ms=10 * i, chunks_ms=(20.0 + i % 7, 60.0)) for i in range(60)]
+    found = result_of(evaluate(run_directory(tmp_path / "run", *records)))
+    low, high = found.interval("ttft:p50") or (0.0, 0.0)
+    value = found.value("ttft:p50")
+    assert value is not None
+    assert 0 < low <= value <= high
+    assert low < high
+    assert found.interval("job:p50") is None
 
 
 def test_a_run_in_which_nothing_ended_has_a_report_too(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ TO_A, TO_B = Sample(prompt="p", model="a"), Sample(body={"model": "b"})
         ({}, (TO_A,), "m", ("a", "m")),
         ({}, (TO_A,), "a", ()),
         ({}, (TO_A, TO_B), None, ("a", "b")),
+        ({}, (Sample(body={"model": "b"}, model="a"), TO_B), None, ("a", "b")),
         ({"model": "x"}, (TO_A, TO_B), "x", ("a", "x")),  # It replaces the models of whole bodies.
         ({"model": "x=1,y=3"}, (), None, ("x", "y")),
         ({"model": "x=1,y=3"}, (TO_A,), "x", ("x", "y", "a")),

@@ -392,3 +392,17 @@ def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) ->
         return loop.virtual_ns
 
     assert run_virtual(main) == START_NS
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize(
+    ("line", "bad"),
+    [("  errors: 2 reset", True), ("  ttft:p99<60ms: 90.0% good, missed so far", True), ("  no errors here", False)],
+)
+def test_only_what_is_bad_is_red_and_only_in_colour(
+    line: str, bad: bool, colour: bool, pipe: tuple[TextIO, TextIO]
+) -> None:
+    terminal = Terminal(pipe[0])
+    terminal._colour = colour
+    red = bad and colour
+    assert terminal._fitted(line, 80) == [f"\x1b[31m{line}\x1b[0m" if red else line]

@@ -169,6 +169,10 @@ def test_what_is_constant_is_exact_and_what_is_listed_too() -> None:
     told = expect(ttft="10ms", tpot="exp:mean=4ms", output_tokens=11)
     assert told["e2el_ms"]["p90"] == pytest.approx(10 - 40 * math.log(0.1))
     assert "numeric" not in told["e2el_ms"]["how"]
+    # A reply of one token has no gap, and is as long as its TTFT; one of two tokens has one that varies.
+    alone, pair = (expect(ttft="20ms", tpot="exp:mean=40ms", output_tokens=n)["e2el_ms"] for n in (1, 2))
+    assert {alone[name] for name in ("mean", *SHARES)} == {20}
+    assert pair["p90"] == pytest.approx(20 - 40 * math.log(0.1))
 
 
 def test_gaps_that_are_drawn_make_a_tpot_that_is_narrower_than_one_that_is_drawn_once() -> None:

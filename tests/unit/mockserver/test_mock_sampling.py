@@ -128,6 +128,7 @@ def test_what_vllm_takes_is_taken(endpoint: str, fields: dict[str, Any]) -> None
 def test_logprobs_within_their_limits_are_taken() -> None:
     parse("chat", body("chat", logprobs=True, top_logprobs=20))
     parse("chat", body("chat", top_logprobs=0))
+    parse("chat", body("chat", logprobs=True, top_logprobs=-1, prompt_logprobs=-1))
     parse("completion", body("completion", logprobs=0))
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from promptset.distributions import FAMILIES, Dimension, Distribution, parse
 from promptset.distributions.gamma import regularized_gamma
+from promptset.distributions.values import write_number
 from promptset.errors import SpecError
 from promptset.rng import stream
 from tests.support import scipy_stats as stats
@@ -370,3 +371,19 @@ def test_an_entry_of_an_empirical_file_is_a_value_or_a_pair(tmp_path: Path) -> N
     assert len(problems) == 3
     for number, problem in zip((3, 4, 5), problems, strict=True):
         assert f"{file}, entry {number}: " in problem
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (3.0, "3"),
+        (-2.0, "-2"),
+        (0.5, "0.5"),
+        (1e15 - 1, "999999999999999"),
+        (1e15, "1000000000000000.0"),
+        (1e300, "1e+300"),
+    ],
+)
+def test_a_number_is_written_as_short_as_it_is_read_again(number: float, text: str) -> None:
+    assert write_number(number) == text
+    assert float(text) == number

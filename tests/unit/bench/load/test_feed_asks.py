@@ -66,7 +66,7 @@ class Maker:
 
 
 @contextlib.asynccontextmanager
-async def begun(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Things, Maker]]:
+async def begun(monkeypatch: pytest.MonkeyPatch, room: int = ROOM) -> AsyncIterator[tuple[Things, Maker]]:
     """A stock with its first thing, and the process that makes more."""
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(child_process, "start", lambda *args: (Mock(), ours))
@@ -79,7 +79,7 @@ async def begun(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Things, 
         theirs.sendall(b".")
         await feed.begin(0)
         maker = Maker(theirs)
-        things.stock.feed_from(feed, requests=ROOM, most_bytes=10**6)
+        things.stock.feed_from(feed, requests=room, most_bytes=10**6)
         yield things, maker
 
 
@@ -100,6 +100,28 @@ def test_all_that_was_asked_for_comes_at_once_and_fills_the_stock(monkeypatch: p
                 assert (things.stock.take(), maker.owed) == (b"%d" % i, 0), "half is there"
             things.stock.take()
             assert maker.owed == 64
+
+    asyncio.run(load())
+
+
+@pytest.mark.parametrize("room", [ROOM, 1000])
+def test_what_a_blocking_take_read_at_once_is_not_all_that_ever_comes(
+    room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop has had no turn to read: everything that was asked for is read before the load, and nothing is on its way."""
+
+    async def load() -> None:
+        async with begun(monkeypatch, room) as (things, maker):
+            maker.send(maker.owed)
+            assert things.stock.take() == b"0"
+            assert (len(things.stock), maker.owed) == (64, 64 if room > ROOM else 0)
+            if room == ROOM:
+                for _ in range(35):
+                    things.stock.take()
+            assert maker.owed == 64
+            maker.send(64)
+            await all_read()
+            assert len(things.stock) == (93 if room == ROOM else 128)
 
     asyncio.run(load())
 

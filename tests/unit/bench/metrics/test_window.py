@@ -77,6 +77,14 @@ def test_a_long_run_is_cut_where_a_series_that_can_show_it_had_not_settled(
     assert _steady(over_time, 53, open_loop=open_loop).start_ns == 0
 
 
+def test_a_run_is_long_by_its_own_length_whenever_its_first_request_was_sent() -> None:
+    over_time = _over_time(160, tpot_ms=[10.0] * 60 + _noise(100))
+    for until_s, start_s in ((93, 40), (94, 60)):  # From 40 s on, 53 s and 54 s.
+        window = steady_window(40 * S, until_s * S, 40 * S, S, over_time, _border, True)
+        assert window is not None
+        assert window.start_ns == start_s * S
+
+
 def test_the_later_cut_wins() -> None:
     over_time = _over_time(100, ttft_ms=[10.0] * 10 + _noise(90), tpot_ms=[10.0] * 30 + _noise(70))
     assert _steady(over_time, 99).start_ns == 30 * S

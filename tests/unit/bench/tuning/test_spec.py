@@ -14,7 +14,7 @@ import pytest
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.tuning import conditions
-from bench.tuning.arms import command_words
+from bench.tuning.arms import command_words, gpus_of
 from bench.tuning.servers import refuse_taken
 from bench.tuning.spec import Spec, read, spec_of
 
@@ -66,6 +66,22 @@ def test_a_flag_that_needs_another_is_left_out_without_it() -> None:
 def test_the_gpus_of_an_arm_may_be_the_value_of_a_flag() -> None:
     spec = made(flags={"tensor-parallel-size": [1, 2, 4]}, gpus="tensor-parallel-size")
     assert [arm.gpus for arm in spec.arms] == [1, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "flags", "taken"),
+    [
+        (3, {"tp": 8}, 3),
+        ("tp", {"tp": 8}, 8),
+        ("tp", {"tp": "8"}, 8),
+        # What is no number of GPUs counts as one.
+        *(("tp", flags, 1) for flags in ({}, {"tp": "auto"}, {"tp": True}, {"tp": None}, {"tp": 2.5}, {"tp": "-2"})),
+    ],
+)
+def test_a_flag_says_how_many_gpus_there_are_where_it_is_a_whole_number(
+    gpus: int | str, flags: dict[str, Any], taken: int
+) -> None:
+    assert gpus_of(gpus, flags) == taken
 
 
 @pytest.mark.parametrize(
@@ -160,6 +176,12 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
     assert said in str(refused.value)
 
 
+def test_a_search_with_an_unknown_key_is_not_planned() -> None:
+    with pytest.raises(UsageError) as refused:
+        made(goal="held_load", objectives=["ttft:p99<1s"], search={"begin": 3, "precision": "x"})
+    assert [problem.partition(" ")[0] for problem in refused.value.problems] == ["search.begin"]
+
+
 def test_an_only_port_may_be_written_out() -> None:
     spec = made(server={"command": "serve --port 8000 {flags}", "url": "http://127.0.0.1:8000", "ports": [8000]})
     assert spec.server.usual_port == 8000
@@ -195,16 +217,18 @@ def test_every_problem_is_said_at_once() -> None:
         {"load": [1], "objectives": ["job:p90<60s"]},
         {"server": {"command": 3}},
         {"server": {"ports": "x", "port": 3}},
+        {"server": 3},
         {1: 2},
     ],
 )
 def test_a_key_of_a_wrong_form_neither_hides_a_wrong_value_nor_makes_one(form: dict[Any, Any]) -> None:
     content = copy.deepcopy(BASE) | form | {"budget": "5s"}
-    content["server"] = BASE["server"] | form.get("server", {})
+    if isinstance(server := form.get("server", {}), dict):
+        content["server"] = BASE["server"] | server
     with pytest.raises(UsageError) as refused:
         spec_of(content, lambda settings: resolve(dict(settings)))
     *of_form, of_budget = refused.value.problems
-    assert len(of_form) == (2 if "port" in form.get("server", {}) else 1), of_form
+    assert len(of_form) == (2 if server == {"ports": "x", "port": 3} else 1), of_form
     assert "5 s is too short" in of_budget
 
 
