@@ -63,7 +63,7 @@ def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -
             webbrowser.open(door(console.runs, private))
 
     try:
-        serve(configured(app, tls), listening, ready=ready)
+        serve(configured(app, tls), listening, ready=ready, ending=console.ending.set)
     finally:
         forget(console.runs)
     return Exit.GOOD

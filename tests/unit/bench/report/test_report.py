@@ -232,7 +232,7 @@ def test_the_verdict_stands_first() -> None:
         "10 requests/s, 42 requests, 100 tokens in, about 13 out, model made &lt;by&gt; hand",
         # The page begins with what was missed; the verdict beside it keeps its colour.
         'class="verdict bad"',
-        '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span>, 42 requests',
+        '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span> 42 requests',
         "<h3>Objectives",
         "<h3>Latency and throughput",
         "<h3>Errors</h3>",
