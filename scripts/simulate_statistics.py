@@ -318,7 +318,10 @@ def rare(runs: int) -> None:
         load = Rare(of, times)
         after = " | ".join(f"{load.held(number, runs):.0%}" for number in (100, 300, 1_000, 3_000))
         ended, held = load.held_at_stop(0.1, 600.0, runs)
-        print(f"| {of:.1%} take {times} times as long | {after} | {ended / runs:.0%} | {share(round(held * ended), ended)} |", flush=True)
+        row = (
+            f"{of:.1%} take {times} times as long | {after} | {ended / runs:.0%} | {share(round(held * ended), ended)}"
+        )
+        print(f"| {row} |", flush=True)
 
 
 def milliseconds(work: Callable[[], object]) -> float:
