@@ -131,7 +131,8 @@ class ProcessFeed:
         self._stop()
         self._error = UsageError(
             f"the process that makes prompts has made none for {STALLED_S:.0f} s, while requests were due: it was stopped, "
-            "or stands where it says above; what had ended is kept: python -m bench report DIR, with the run's directory"
+            "or hangs where the traceback above ends; requests that had ended are kept: python -m bench report DIR, with "
+            "the run's directory"
         )
         self._give_up()
 

@@ -248,7 +248,7 @@ def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
     held = max((result.load for result, kept in judged if kept), default=None)
     if held is not None:
         sure = percent(search.sure_of(held))
-        return f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
+        return f"Not shown: no objective broke at {load_text(held, kind)}, but it is only {sure} sure that this load is held."
     if judged:
         broken = min(result.load for result, _ in judged)
         sure = percent(1 - search.sure_of(broken))

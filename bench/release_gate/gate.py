@@ -114,7 +114,9 @@ def decide(
         before, again = _others(baseline.runs, usable)
         if again and not updating:
             raise UsageError(_compared_with_itself(again, baseline_path))
-        notes += [f"{run.directory} is in the baseline already: its other runs are what it is held to" for run in again]
+        notes += [
+            f"{run.directory} is in the baseline already: it is compared with the other runs there" for run in again
+        ]
         lacks = missing_runs(len(before), len(usable))
         if lacks is not None and not updating:
             raise UsageError(f"--baseline {baseline_path}: {lacks}")

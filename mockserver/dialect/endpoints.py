@@ -13,6 +13,7 @@ from mockserver.dialect.realtime import RealtimeTalk
 from mockserver.dialect.rerank import RERANK, RERANK_V2, SCORE
 from mockserver.dialect.responses import RESPONSES
 from mockserver.dialect.socket_responses import ResponsesTalk
+from mockserver.dialect.socket_talk import SocketTalk
 from mockserver.dialect.speech import SPEECH
 from mockserver.dialect.tgi import TGI, TGI_STREAM
 from mockserver.dialect.transcriptions import TRANSCRIPTIONS
@@ -24,9 +25,8 @@ _ALL = (
 ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in _ALL}
 """Those that generate text, by path."""
 
-SOCKETS: dict[str, type[ResponsesTalk | RealtimeTalk]] = {
-    talk.endpoint.path: talk for talk in (ResponsesTalk, RealtimeTalk)
-}
+_TALKS: tuple[type[SocketTalk], ...] = (ResponsesTalk, RealtimeTalk)
+SOCKETS = {talk.endpoint.path: talk for talk in _TALKS}
 """What is said over WebSockets, by path."""
 
 POOLING_ENDPOINTS: dict[str, PoolingEndpoint] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from mockserver.dialect.endpoint import Endpoint
@@ -26,6 +26,9 @@ class SocketTalk(Protocol):
 
     endpoint: Endpoint
     """The endpoint of its replies."""
+
+    def __init__(self, handshake: Sequence[Header], query: Mapping[str, str]) -> None:
+        """The headers of the handshake, and the query of its URL."""
 
     def greeting(self) -> Sequence[bytes]:
         """The first messages, before the client has said anything."""

@@ -21,6 +21,7 @@ from bench.transport import exchange
 from bench.transport.interface import Reading, Target
 from bench.transport.wire import WireTransport
 from tests.support.calm import CALM
+from tests.support.learned import give
 from tests.support.literal_server import LiteralServer
 from tests.support.on_transports import WAYS, transport_of
 from tests.support.open_transport import Act, Client
@@ -87,6 +88,12 @@ def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
     run.reads_meanwhile = request.param == "wire" and core is not None  # type: ignore[attr-defined]
     return run
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache has no result of another test, only what is learned of tokenizers."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
 
 
 @pytest.fixture

@@ -13,19 +13,15 @@ import pytest
 from bench import cli
 from promptset.audio import wav_file
 from tests.support.calm import lasting
-from tests.support.learned import give
 from tests.support.mock_process import mock_process
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 MOCK = (
     "--ttft 20ms --tpot 4ms --output-tokens 9 --fault 503:index=5 --fault truncate:after=2,index=6 "
     "--fault reset:after=2,index=7 --fault gzip:index=8 --fault trickle:index=9 --fault stall:after=4,for=900ms,index=10 "
     "--fault cut_frame:after=3,index=11 --fault coalesce:chunks=3,index=12"
 )
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
 
 
 def calibrated(words: str, out: Path) -> Any:

@@ -20,11 +20,12 @@ from bench.errors import Exit, TargetError
 from mockserver.clock import identity
 from tests.support.calm import lasting
 from tests.support.held_port import held_port
-from tests.support.learned import give
 from tests.support.literal_replies import error, whole
 from tests.support.literal_server import LiteralServer, closed_port
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 SMALL = ["--input-tokens", "20", "--output-tokens", "8", "--workers", "1", "--quiet"]
 CALM = """\
@@ -37,8 +38,7 @@ limits:
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
+def calm_file(tmp_path: Path) -> None:
     (tmp_path / "calm.yaml").write_text(CALM)
 
 

@@ -10,18 +10,14 @@ import pytest
 
 from bench import cli
 from tests.support.calm import lasting
-from tests.support.learned import give
 from tests.support.literal_server import LiteralServer, Received, Send, Step
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 MOCK = (
     "--ttft 20ms --tpot 4ms --output-tokens 9 --fault 503:index=5 --fault truncate:after=2,index=6 "
     "--fault reset:after=2,index=7 --fault gzip:index=8 --fault trickle:index=9"
 )
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
 
 
 def summary_of(path: Path) -> Any:

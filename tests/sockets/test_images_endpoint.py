@@ -13,8 +13,9 @@ import pytest
 
 from bench import cli
 from tests.support.calm import lasting
-from tests.support.learned import give
 from tests.support.mock_process import mock_process
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 FAULTS = {
     "503": "http_error", "reset:after=2": "reset", "truncate:after=1": "truncated", "cut_frame:after=2": "truncated",
@@ -23,11 +24,6 @@ FAULTS = {
     "comments": "ok", "keepalive:period=5ms": "ok", "length:more=2": "ok", "usage_missing": "ok", "u2028": "ok",
     "split_utf8": "ok", "empty": "ok", "coalesce:chunks=2": "ok",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
 
 
 def calibrated(out: Path, extra: dict[str, Any], requests: int, mock: str, *more: str) -> Any:

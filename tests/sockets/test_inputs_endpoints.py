@@ -10,8 +10,9 @@ import pytest
 
 from bench import cli
 from bench.run_files.run_directory import RunDirectory
-from tests.support.learned import give
 from tests.support.literal_server import LiteralServer, Received, Send, Step
+
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 CALM = """\
 limits:
@@ -24,8 +25,7 @@ SMALL = ["--input-tokens", "uniform:4..12", "--concurrency", "4", "--requests", 
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
+def calm_file(tmp_path: Path) -> None:
     (tmp_path / "calm.yaml").write_text(CALM)
 
 

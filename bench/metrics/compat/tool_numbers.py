@@ -27,7 +27,7 @@ WORTH_SAYING = 1e-3
 
 _WITHOUT_COUNT = (
     "{n:,} of {of:,} requests have no count of that kind in their record (it needs --tokenizer): the server's usage or our "
-    "own count stands in."
+    "own count is used instead."
 )
 _WITHOUT_GAPS = "{n:,} of {of:,} requests have chunks whose number of tokens is not known."
 _RANKS = "Quantiles are values that occurred (nearest rank), not between two of them."

@@ -48,8 +48,8 @@ _VLLM_PYTHON_RESPONSES = replace(
     tpot=PerToken("text", "text", 1),
     itl="text",
     differs={
-        "ttft_ms": "TTFT ends at the first delta of text or reasoning: tool calls are none.",
-        "e2el_ms": "E2EL ends at the last delta of text or reasoning: tool calls are none.",
+        "ttft_ms": "TTFT ends at the first delta of text or reasoning; tool calls do not count.",
+        "e2el_ms": "E2EL ends at the last delta of text or reasoning; tool calls do not count.",
         "tpot_ms": "TPOT is (E2EL - TTFT) / (n - 1), also where the first chunk holds several tokens.",
         "itl_ms": "ITL is every gap between deltas of text or reasoning, however many tokens they hold.",
         "output_tokens": "Without usage the text is tokenised again.",

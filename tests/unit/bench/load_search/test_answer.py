@@ -196,7 +196,7 @@ def test_one_visit_below_a_scout_that_broke() -> None:
     )
     assert sure.exit is Exit.GOOD
     unsure = told(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0))))
-    assert unsure.headline == "Not shown: a visit to 35/s broke nothing, but that it is held is only 87% sure."
+    assert unsure.headline == "Not shown: no objective broke at 35/s, but it is only 87% sure that this load is held."
     assert unsure.exit is Exit.OBJECTIVE_FAILED
 
 

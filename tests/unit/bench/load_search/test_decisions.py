@@ -18,18 +18,10 @@ from bench.results.search import RequiredLoad
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
 from tests.support.made_visits import in_turn, made_search, made_visit
+from tests.support.searched_server import logistic
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 TPOT = Goal("tpot:p90<50ms", 0.1)
-
-
-def logistic(capacity: float, allowed: float = 0.01, slope: float = 40.0) -> Callable[[float], float]:
-    """The share of violations at a load."""
-
-    def share(load: float) -> float:
-        return 1 / (1 + math.exp(-math.log(allowed / (1 - allowed)) - slope * math.log(load / capacity)))
-
-    return share
 
 
 def result_of(visit: Visit, shares: dict[Goal, Callable[[float], float]], **changes: object) -> Result:

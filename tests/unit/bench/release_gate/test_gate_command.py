@@ -106,10 +106,10 @@ def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: p
     assert gate(copied, "--baseline", path) == 2
     said = "is in --baseline " + str(path) + " already, itself or as a copy, and nothing differs from itself"
     assert f"{copied} {said}" in capsys.readouterr().err
-    # Of an update the others are what it is held to, so that the same command can be given twice.
+    # An update compares it with the others, so that the same command can be given twice.
     status, document = judged(capsys, copied, "--baseline", path, "--update")
     assert (status, document["metrics"] != []) == (0, True)
-    assert any("its other runs are what it is held to" in note for note in document["notes"])
+    assert any("it is compared with the other runs there" in note for note in document["notes"])
     assert gate(side, copied, "--slo", "error_rate<5%") == 2
     assert f"{copied} is a copy of {side / '2'}" in capsys.readouterr().err
 
