@@ -419,7 +419,7 @@ def _origin(run: StoredRun) -> RunOrigin:
         name=config.name,
         id=stored.run_id,
         url=config.url,
-        endpoint=config.endpoint,
+        endpoint=config.endpoint_names,
         model=", ".join(stored.models) if stored.models else stored.model,
         mode=config.mode,
         started=stored.started,

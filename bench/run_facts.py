@@ -46,7 +46,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
     return RunFacts(
         mode=config.mode,
         open_loop=config.load.open_loop,
-        endpoint=config.endpoint,
+        endpoint=config.endpoint_names,
         start_ns=start_ns,
         seed=config.seed,
         planned=config.requests if stored.planned is None else stored.planned,

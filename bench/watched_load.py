@@ -132,6 +132,8 @@ class WatchedLoad:
             with run.observer.waiting(lambda: crew.preparing):
                 await crew.prepare()
                 notes = () if reading is None else await reading
+                for note in notes:
+                    run.observer.say(f"note: {note}")
                 if self._precision is not None:
                     await self._precision.ready()
             start_ns = run.clock.now_ns() + crew.begin_lead_ns
@@ -299,10 +301,11 @@ class WatchedLoad:
 def _notes_of_places(places: Sequence[WorkerPlace]) -> Iterator[str]:
     """Notes for the report about the cluster that sent the load."""
     if places:
-        nodes = {place.node for place in places}
+        nodes = len({place.node for place in places})
         bound_ms = max(place.clock_bound_ns for place in places) / NS_PER_MS
         clocks = "share one clock" if bound_ms == 0 else f"have clocks that are known within {bound_ms:.2f} ms"
-        yield f"{len(places)} workers on {len(nodes)} nodes of a cluster, which {clocks}"
+        where = "one node" if nodes == 1 else f"{nodes} nodes"
+        yield f"{len(places)} workers on {where} of a cluster, which {clocks}"
 
 
 def _notes_of(report: CrewReport) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.server_metrics.exposition import read_page
+from bench.server_metrics.exposition import PageReader, read_page
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES
 from bench.server_metrics.scrapes import ScrapeLines, read_scrapes
@@ -14,9 +14,10 @@ from fuzz.target import Target
 
 def read(data: bytes) -> None:
     """One input: pages with a line `====` between them, scraped one after the other."""
-    lines, made = ScrapeLines(0, "http://h/metrics"), []
+    lines, made, reader = ScrapeLines(0, "http://h/metrics"), [], PageReader()
     for number, content in enumerate(data.split(b"\n====\n")[:4]):
-        page = read_page(content)
+        page = reader.read(content)
+        assert page == read_page(content)
         if page is not None:
             assert all(math.isfinite(value) for value in page.values.values())
         made.append(lines.line(number * 10**9, number * 10**9 + 1, "no page" if page is None else page))

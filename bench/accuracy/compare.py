@@ -20,9 +20,9 @@ from bench.accuracy.ledger import Ledger
 from bench.accuracy.number_error import number_error
 from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
-from bench.accuracy.truth import FROM_SENT
 from bench.records import RequestRecord
 from bench.results.certificate import (
+    FROM_SENT,
     METRICS,
     CauseRow,
     LedgerCalibration,

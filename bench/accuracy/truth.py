@@ -26,19 +26,6 @@ TEXT, IMAGE = frozenset("ctf"), "i"
 ENDS = ("e2el_ms", "e2el_from_intended_ms")
 """Metrics that end with the last of a reply, be it text or audio."""
 
-FROM_SENT = (
-    "ttft_ms",
-    "e2el_ms",
-    "ttft_from_intended_ms",
-    "e2el_from_intended_ms",
-    "ttfo_ms",
-    "ttfb_ms",
-    "ttfa_ms",
-    "ttfi_ms",
-    "rtf",
-)
-"""Metrics that begin on the client's side: without a shared clock, their errors include the network."""
-
 Values = dict[str, Sequence[float]]
 NOTHING: Values = {}
 

@@ -162,8 +162,8 @@ def result_of(result: evaluate.Result) -> RunResult:
 
 def configuration(config: Configuration | None = None, **settings: object) -> RunConfig:
     """The complete configuration of settings, which override those of `config`. Raises UsageError with every problem."""
-    if isinstance(config, RunConfig) and not settings:
-        return config
+    if isinstance(config, RunConfig):
+        return resolve(settings, given_settings(config, {})) if settings else config
     if isinstance(config, str | Path):
         return resolve(settings, read_yaml(Path(config)), str(config))
     return resolve(given_settings(config, settings))
@@ -171,7 +171,10 @@ def configuration(config: Configuration | None = None, **settings: object) -> Ru
 
 def given_settings(config: Configuration | None, settings: Mapping[str, object]) -> dict[str, object]:
     """Settings by name: those of a configuration, and these, which override them."""
-    if isinstance(config, Settings):
+    own: dict[str, object]
+    if isinstance(config, RunConfig):
+        own = config.asked_for()
+    elif isinstance(config, Settings):
         own = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}
     elif isinstance(config, str | Path):
         own = read_yaml(Path(config))

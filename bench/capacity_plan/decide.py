@@ -18,7 +18,6 @@ SURE = 0.9
 """The share of the draws in which the planned replicas hold."""
 _MORE_TRAFFIC = tuple(1.05**power for power in range(29))
 """Multiples of the day's traffic, up to about 4."""
-MOST_TRAFFIC = _MORE_TRAFFIC[-1]
 _AIM = 0.75
 """The share of the saturated throughput at which the search begins."""
 Search = Generator[int, bool, int]
@@ -164,15 +163,28 @@ def broken_hours(stretches: Stretches, replicas: int, draws: Sequence[int]) -> l
     return [set(busy[place:]) for place in places]
 
 
-def headroom(stretches: Stretches, hour: Hour, replicas: int, draws: Sequence[int]) -> list[float]:
-    """For each of the draws how many times the traffic of an hour so many replicas hold; 0 if not even this."""
+def headroom(
+    stretches: Stretches, hour: Hour, replicas: int, draws: Sequence[int], *, known: bool
+) -> tuple[list[float], bool]:
+    """For each of the draws how many times the traffic of an hour so many replicas hold; 0 if not even this. And whether they
+    may hold more: no draw breaks at the most that was tried, or the fit does not know such loads. `known`: it knows this one.
+    """
+
+    def seen(answer: Answer) -> bool:
+        return not known or not stretches.server.beyond(answer.in_flight, answer.tokens)
+
+    def ask(place: int, times: int) -> Question:
+        return Question(hour, replicas, draws[place], _MORE_TRAFFIC[times])
+
     places = together(
         [least_true(0, len(_MORE_TRAFFIC) - 1, 2) for _ in draws],
-        lambda place, times: Question(hour, replicas, draws[place], _MORE_TRAFFIC[times]),
+        ask,
         stretches,
-        _bad,
+        lambda answer: not (answer.good and seen(answer)),
     )
-    return [_MORE_TRAFFIC[place - 1] if place else 0.0 for place in places]
+    ends = [ask(place, times) for place, times in enumerate(places) if times < len(_MORE_TRAFFIC)]
+    more = len(ends) < len(draws) or any(stretches.asked[end].good for end in ends)
+    return [_MORE_TRAFFIC[place - 1] if place else 0.0 for place in places], more
 
 
 def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: set[Hour]) -> Lost:

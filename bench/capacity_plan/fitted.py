@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import orjson
 
 from bench.errors import UsageError
-from bench.fit.replayed import NUMBERS, far_off
+from bench.fit.replayed import NUMBERS, misjudged
 from bench.metrics.objectives import Objective
 from bench.results.base import to_plain
 from bench.results.plan import PlannedObjective
-from bench.results.profile import FittedCoefficient, Profile, ReplayedNumber
+from bench.results.profile import FittedCoefficient, Profile, ReplayedNumber, StepCost
 from bench.rng import Random, stream
 
 _TWO_SIDED = 3.92
@@ -29,10 +30,15 @@ _OF_STEPS = ("b0", "b1", "b2", "b3", "b4")
 
 @dataclass(frozen=True, slots=True)
 class FittedServer:
-    """A profile, and the file of each draw: the first is the profile itself."""
+    """A profile, and the file of each draw: the first is the profile itself.
+
+    `padded`: the file of a server that pads batches larger than those that were fitted: they cost as much as twice as many
+    do. None if the steps are not known.
+    """
 
     profile: Profile
     files: Sequence[Path]
+    padded: Path | None = None
 
     @property
     def most_seen(self) -> int:
@@ -63,6 +69,31 @@ class FittedServer:
             )
         return said
 
+    def longer(self, prompt: float, context: float) -> list[str]:
+        """Why the fit does not know requests of such lengths (p99, in tokens)."""
+        runs = self.profile.provenance.runs
+        said = []
+        for length, what, of_run in (
+            (prompt, "prompts", [run.longest_prompt for run in runs]),
+            (context, "prompts with their replies", [run.longest_context for run in runs]),
+        ):
+            longest = max((tokens for tokens in of_run if tokens is not None), default=None)
+            if longest is not None and length > _BEYOND * longest:
+                said.append(
+                    f"{what} have up to {length:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
+                    "known; next: runs with the lengths of this traffic, and fit again"
+                )
+        return said[:1]
+
+    def if_padded(self, in_flight: float, broken: Sequence[str]) -> str:
+        """What a plan rests on if padded batches break these objectives."""
+        most = self.most_seen
+        return (
+            f"a replica has up to {in_flight:.0f} requests in flight, and the fit saw {most}: if larger batches cost as much "
+            f"as {2 * most} (some servers pad them), {' and '.join(broken)} may not hold; next: a run with "
+            f"--concurrency {2 * most}, and fit again"
+        )
+
     def when_full(self) -> list[str]:
         """The same of an overloaded server, whose requests in flight only grow: they say how long the simulation was."""
         limits, most = self.profile.limits, self.most_seen
@@ -89,8 +120,8 @@ class FittedServer:
             rows = [
                 (load, row, turned)
                 for one in (objective, *objective.limits)
-                for load, row in far_off(self.profile.replay or (), (f"{one.metric}_ms",))
-                if row.quantile == _REPLAYED.get(one.stat or "p99", one.stat)
+                for load in self.profile.replay or ()
+                if (row := misjudged(load, f"{one.metric}_ms", _REPLAYED.get(one.stat or "p99", one.stat))) is not None
                 and (turned := _turned(objective, at_peak.value, row)) is not None
             ]
             if rows:
@@ -130,15 +161,35 @@ def lengths_of(profile: Profile) -> dict[str, str]:
 
 def drawn(profile: Profile, draws: int, folder: Path) -> FittedServer:
     """The server with the file of each draw, in this folder."""
-    files = []
-    for draw in range(draws):
-        content = to_plain(profile)
-        if draw and profile.step_cost is not None:
-            content["step_cost"] |= _other_cost(profile, draw)
-        file = folder / f"draw-{draw}.json"
-        file.write_bytes(orjson.dumps(content))
-        files.append(file)
-    return FittedServer(profile, files)
+    cost = profile.step_cost
+    others = [{}, *({} if cost is None else _other_cost(profile, draw) for draw in range(1, draws))]
+    files = [_written(profile, other, folder / f"draw-{draw}.json") for draw, other in enumerate(others)]
+    server = FittedServer(profile, files)
+    if cost is None:
+        return server
+    return replace(server, padded=_written(profile, _padded(cost, profile, server.most_seen), folder / "padded.json"))
+
+
+def _written(profile: Profile, cost: Mapping[str, object], file: Path) -> Path:
+    """The profile with other costs of a step, in a file."""
+    content = to_plain(profile)
+    if cost:
+        content["step_cost"] |= cost
+    file.write_bytes(orjson.dumps(content))
+    return file
+
+
+def _padded(cost: StepCost, profile: Profile, most: int) -> Mapping[str, object]:
+    """The decodes of a batch larger than any that was seen cost as much as those of one twice as large."""
+    seen = max(1, most) * (1 + (profile.settings.num_speculative_tokens or 0))
+    points = [(0, 0.0), *(cost.decode or ())]
+
+    def us(tokens: int) -> float:
+        beyond = max(0, tokens - points[-1][0])
+        return float(np.interp(tokens, [at for at, _ in points], [all_us for _, all_us in points])) + cost.b2 * beyond
+
+    below = [[tokens, us] for tokens, us in points[1:] if tokens < seen]
+    return {"decode": [*below, [seen, us(seen)], [seen + 1, us(2 * seen)]]}
 
 
 def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:

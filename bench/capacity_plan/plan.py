@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,8 +46,11 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
     broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, telling)
     answers = [stretches.asked[Question(peak, shown, draw)] for draw in range(draws)]
     at_peak = _objectives(stretches, answers)
-    unknown = [*_unknown(stretches, answers), *stretches.server.misjudged(stretches.objectives, at_peak)]
-    room = None if replicas is None else decide.headroom(stretches, peak, replicas, telling)
+    unknown = _unknown(stretches, answers) or _if_padded(stretches, Question(peak, shown, 0, padded=True))
+    unknown += stretches.server.misjudged(stretches.objectives, at_peak)
+    room, more = (
+        (None, False) if replicas is None else decide.headroom(stretches, peak, replicas, telling, known=not unknown)
+    )
     scaled = (
         None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
     )
@@ -68,8 +71,8 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         replicas=replicas,
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),
-        headroom=None if room is None else short(room[0]),
-        headroom_interval=None if room is None or room[0] >= decide.MOST_TRAFFIC else _interval(room),
+        headroom=None if room is None else short(min(room) if more else room[0]),
+        headroom_interval=None if room is None or more else _interval(room),
         at_peak=at_peak,
         hours=_hours(hours, broken, scaled),
         breaks_first_s=firsts[0],
@@ -108,11 +111,22 @@ def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
     """Why the fit does not know what the plan rests on."""
     server = stretches.server
     steady = [one for one in answers if not one.overloaded]
+    told = [*server.untold(), *server.longer(answers[0].prompt, answers[0].context)]
     if not steady:
-        return [*server.untold(), *server.when_full()]
+        return [*told, *server.when_full()]
     most = float(np.median([one.in_flight for one in steady]))
     tokens = float(np.median([one.tokens for one in steady]))
-    return [*server.untold(), *server.beyond(most, tokens)]
+    return [*told, *server.beyond(most, tokens)]
+
+
+def _if_padded(stretches: Stretches, question: Question) -> list[str]:
+    """Whether the plan holds only if batches that the fit has not seen cost no more than it expects."""
+    server, expected = stretches.server, stretches.asked[replace(question, padded=False)]
+    if server.padded is None or not expected.good or expected.in_flight <= server.most_seen:
+        return []
+    holds = stretches.answer(question).holds
+    broken = [one.text for one, held in zip(stretches.objectives, holds, strict=True) if not held]
+    return [server.if_padded(expected.in_flight, broken)] if broken else []
 
 
 def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[PlannedObjective]:
@@ -193,9 +207,7 @@ def warnings_of(stretches: Stretches) -> list[str]:
     profile = stretches.server.profile
     found = [*profile.warnings]
     if profile.replay is None:
-        found.append(
-            "the profile was not replayed (fit --no-replay): how far its times are from the server's is not known"
-        )
+        found.append("no load of the profile was replayed: how far its times are from the server's is not known")
     traffic = stretches.traffic
     if isinstance(traffic, Trace) and traffic.left_out:
         found.append(f"{traffic.left_out} rows of the trace are left out: they are bad, or have no time or no tokens")

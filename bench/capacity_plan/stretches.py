@@ -44,13 +44,15 @@ def supported(objectives: Sequence[Objective]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A stretch of an hour with so many replicas, for one draw. `changes`: [us, replicas] during it."""
+    """A stretch of an hour with so many replicas, for one draw. `changes`: [us, replicas] during it. `padded`: of a server
+    that pads batches larger than those that were fitted."""
 
     hour: Hour
     replicas: int
     draw: int
     times: float = 1.0
     changes: tuple[tuple[float, int], ...] = ()
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class Answer:
     mean_in_flight: float
     """Of one replica."""
     overloaded: bool
+    prompt: float = 0.0
+    """How long prompts are (p99, in tokens), and prompts with their replies."""
+    context: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -118,7 +123,7 @@ class Stretches:
         fresh = [one for one in dict.fromkeys(questions) if one not in self.asked]
         loads = [self._load(one) for one in fresh]
         jobs = [
-            self._job(load, one.draw) | {"replicas": one.replicas, "changes": one.changes}
+            self._job(load, one.draw, padded=one.padded) | {"replicas": one.replicas, "changes": one.changes}
             for one, load in zip(fresh, loads, strict=True)
         ]
         for one, load, seen in zip(fresh, loads, self.simulators.answers(jobs), strict=True):
@@ -148,9 +153,10 @@ class Stretches:
         seconds = max([seconds, *((at_us / _US_PER_S) + self.settle_s + _LEAST_S for at_us, _ in question.changes)])
         return self.traffic.requests(question.hour, seconds, question.draw, question.times)
 
-    def _job(self, load: Requests, draw: int) -> dict[str, object]:
+    def _job(self, load: Requests, draw: int, *, padded: bool = False) -> dict[str, object]:
+        file = self.server.padded if padded else self.server.files[draw]
         return {
-            "settings": {"profile": str(self.server.files[draw]), "seed": draw},
+            "settings": {"profile": str(file), "seed": draw},
             "at_us": load.at_us,
             "input_tokens": load.input_tokens,
             "output_tokens": load.output_tokens,
@@ -178,7 +184,9 @@ class Stretches:
         holds = tuple(one.holds(value) for one, value in zip(self.objectives, values, strict=True))
         most, tokens, mean = _in_flight(seen, load, question.replicas)
         overloaded = question.hour.rate * question.times > self.saturated * question.replicas
-        return Answer(values, holds, float(broken.mean()), most, tokens, mean, overloaded)
+        prompts, replies = np.array(load.input_tokens), np.array(load.output_tokens)
+        prompt, context = (float(np.quantile(lengths, 0.99)) for lengths in (prompts, prompts + replies))
+        return Answer(values, holds, float(broken.mean()), most, tokens, mean, overloaded, prompt, context)
 
 
 def _closed(job: dict[str, object], users: int, most: int) -> dict[str, object]:

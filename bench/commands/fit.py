@@ -29,7 +29,8 @@ from bench.results.base import to_bytes, to_plain
 from bench.results.profile import Profile
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
-from bench.run_files.writable import refuse_file
+from bench.run_files.writable import refuse_file, write_file
+from bench.series.drive import End
 from bench.terminal import terminal
 
 ABOUT = """\
@@ -53,6 +54,39 @@ _SEED = 0
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
+    given = _parser().parse_args(list(argv))
+    problems: list[str] = []
+    limits = tried(problems, lambda: _limits(given)) or {}
+    if given.engine == "sampled":
+        problems += [
+            f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)
+        ]
+    if given.no_replay and given.held_out:
+        problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
+    out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
+    runs = [Path(run) for run in given.runs]
+    for run in given.held_out:
+        tried(problems, partial(RunDirectory.open, Path(run)))
+    if problems:
+        for run in runs:  # Else the fit itself says what is wrong with them.
+            tried(problems, partial(RunDirectory.open, run))
+        raise UsageError(problems)
+
+    profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)
+    _write(profile, out)
+    end = End()
+    if not given.no_replay:
+        profile, end = _replayed(profile, given)
+        _write(profile, out)
+    pages = (
+        "" if out is None else f"profile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}"
+    )
+    show(profile, fit_document(profile), given.format, Level.USUAL, pages)
+    end.refuse_interrupted("interrupted while replaying: the profile has only the replays that were finished")
+    return Exit.GOOD
+
+
+def _parser() -> Parser:
     parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="run directories of one server and model, at several loads"
@@ -82,44 +116,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--no-replay", action="store_true", help="do not send the loads to a mock with the profile")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
-    given = parser.parse_args(list(argv))
-    problems: list[str] = []
-    limits = tried(problems, lambda: _limits(given)) or {}
-    if given.engine == "sampled":
-        problems += [
-            f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)
-        ]
-    if given.no_replay and given.held_out:
-        problems.append("--held-out names a run to replay, and --no-replay replays none: use only one of them")
-    out = None if given.out is None else tried(problems, lambda: _place(Path(given.out)))
-    runs = [Path(run) for run in given.runs]
-    for run in given.held_out:
-        tried(problems, partial(RunDirectory.open, Path(run)))
-    if problems:
-        for run in runs:  # Else the fit itself says what is wrong with them.
-            tried(problems, partial(RunDirectory.open, run))
-        raise UsageError(problems)
-
-    profile = sampled(runs, given.server) if given.engine == "sampled" else fitted(runs, limits, given.server)
-    _write(profile, out)
-    if not given.no_replay:
-        profile = _replayed(profile, given)
-        _write(profile, out)
-    pages = (
-        "" if out is None else f"profile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}"
-    )
-    show(profile, fit_document(profile), given.format, Level.USUAL, pages)
-    return Exit.GOOD
+    return parser
 
 
 def _write(profile: Profile, out: Path | None) -> None:
     """Put the profile into place, with its page beside it."""
     if out is not None:
-        try:
-            out.write_bytes(to_bytes(profile))
-            page_of(out).write_text(html.render(fit_document(profile)), encoding="utf-8")
-        except OSError as e:
-            raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
+        write_file("--out", out, to_bytes(profile))
+        write_file("--out", page_of(out), html.render(fit_document(profile)).encode())
 
 
 def page_of(out: Path) -> Path:
@@ -127,15 +131,15 @@ def page_of(out: Path) -> Path:
     return out.with_suffix(".html")
 
 
-def _replayed(profile: Profile, given: Namespace) -> Profile:
-    """The profile with what its loads give when they are sent to a mock with this profile."""
+def _replayed(profile: Profile, given: Namespace) -> tuple[Profile, End]:
+    """The profile with what its loads give when they are sent to a mock with this profile, and how that ended."""
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
         file = Path(folder) / "profile.json"
         file.write_bytes(orjson.dumps(to_plain(profile)))
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
-        replays, problems = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
+        replays, problems, end = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
     warnings = [*profile.warnings, *problems, *warnings_of(replays)]
-    return replace(profile, replay=replays, warnings=warnings)
+    return replace(profile, replay=replays or None, warnings=warnings), end
 
 
 def _limits(given: Namespace) -> dict[str, float]:

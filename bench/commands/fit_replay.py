@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import manifest
 from bench.comparison.sides import read_run
 from bench.config import RunConfig, Settings
-from bench.errors import TargetError, UsageError
+from bench.errors import BenchError, Interrupted, TargetError
 from bench.fit.curves import curves_of
 from bench.fit.replayed import NUMBERS, QUANTILES
 from bench.fit.streams import streams_of
 from bench.observer import Observer
+from bench.process.child_process import death
 from bench.process.mock_process import running_mock
 from bench.results.base import Interval
 from bench.results.numbers import Latency
 from bench.results.profile import Replay, ReplayedCurve, ReplayedNumber
 from bench.run_files.run_directory import RunDirectory
-from bench.series.drive import drive, in_order
+from bench.series.drive import End, drive, in_order
 from bench.series.runs import RunSeries
 
 
@@ -34,26 +35,31 @@ class _NotReplayed:
 
 def replay(
     profile: Path, fitted: Sequence[Path], held_out: Sequence[Path], observer: Observer
-) -> tuple[list[Replay], list[str]]:
-    """What each load gave and gives again, for the profile's `replay`, and why some were not replayed.
-
-    Raises Interrupted on Ctrl-C.
-    """
+) -> tuple[list[Replay], list[str], End]:
+    """What each load gave and gives again, for the profile's `replay`, why some were not replayed, and how the series ended:
+    with an Interrupted on Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
         series = RunSeries(Path(folder), observer=observer)
 
         def again(step: tuple[int, Path]) -> Replay | _NotReplayed:
             number, path = step
-            try:
-                return _replayed(profile, path, series, str(number), held_out=path in held_out)
-            except (TargetError, UsageError) as e:
-                return _NotReplayed(f"{path} was not replayed: {' '.join(str(e).split())}")
+            return _unless_it_fails(
+                path, lambda: _replayed(profile, path, series, str(number), held_out=path in held_out)
+            )
 
         results, end = drive(in_order([*enumerate((*fitted, *held_out))]), again)
-    end.refuse_interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
-    return [one for one in results if isinstance(one, Replay)], [
-        one.why for one in results if isinstance(one, _NotReplayed)
-    ]
+    problems = [one.why for one in results if isinstance(one, _NotReplayed)]
+    return [one for one in results if isinstance(one, Replay)], problems, end
+
+
+def _unless_it_fails(path: Path, make: Callable[[], Replay]) -> Replay | _NotReplayed:
+    """A replay, or why there is none: the profile is worth something without it. Raises Interrupted."""
+    try:
+        return make()
+    except Interrupted:
+        raise
+    except (BenchError, OSError) as e:
+        return _NotReplayed(f"{path} was not replayed: {' '.join(str(e).split())}")
 
 
 def _replayed(profile: Path, path: Path, series: RunSeries, name: str, *, held_out: bool) -> Replay:
@@ -63,6 +69,8 @@ def _replayed(profile: Path, path: Path, series: RunSeries, name: str, *, held_o
     flags = f"--profile {shlex.quote(str(profile))}"
     with running_mock(flags, seed=config.seed, tokenizer=None if config.server_counts else config.tokenizer) as mock:
         made = series.make(name, _against(config, mock.url), before=f"replaying {path}").result
+        if (status := mock.process.poll()) is not None:
+            raise TargetError(f"the mock {death(status)} under this load")
     numbers = compared(read_run(path).summary.latency, made.summary.latency)
     curves = _curves(directory, RunDirectory.open(Path(made.directory.path)))
     return Replay(name=path.name, held_out=held_out, numbers=numbers, curves=curves)

@@ -14,6 +14,7 @@ from bench.config.objective_problems import problems_of_objectives
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
 from bench.endpoints import ENDPOINTS
+from bench.endpoints.choice import name_of
 from bench.metrics import objectives
 from bench.modes.interface import inputs_of
 from bench.traffic.classes import TrafficClass, TrafficMix, readable
@@ -82,7 +83,8 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
         *problems_of_objectives(made, mode),
     ]
     if inputs_of(made) != inputs_of(run):
-        problems.append("endpoint: one run cannot mix endpoints with and without generated text")
+        words = "one run cannot mix endpoints with and without generated text, or with different inputs"
+        problems.append(f"endpoint: {words}, and that of the run is {name_of(run)}")
     if given.get("endpoint") not in (None, *ENDPOINTS):
         known = ", ".join(ENDPOINTS)
         problems.append(f"endpoint: a class has one of {known}; a file or a package is for the whole run")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from bench.clock import NS_PER_S
+from bench.config import addresses
 from bench.config.addresses import Balance, TargetAddress
 from bench.config.classes import settings_of
 from bench.config.renamed import renewed_config
@@ -95,8 +96,13 @@ class RunConfig(Settings):
             stream="streamed" if self.stream else "whole",
             tls=self.url.startswith("https:"),
             workers=workers,
-            endpoint=self.endpoint,
+            endpoint=self.endpoint_names,
         )
+
+    @property
+    def endpoint_names(self) -> str:
+        """The endpoint, or those of the classes."""
+        return ", ".join(dict.fromkeys(one.config.endpoint for one in self.classes)) or self.endpoint
 
     @property
     def data(self) -> SourceSpec:
@@ -223,6 +229,16 @@ class RunConfig(Settings):
     def most_users(self) -> int | None:
         """The greatest number of users; None where there are none."""
         return round(most(self.segments)) if self.segments and self.mode != "rate" else self.concurrency
+
+    def asked_for(self) -> dict[str, object]:
+        """The settings that do not stand at their defaults: they make this configuration again, and may be overridden."""
+        defaults = Settings(url="http://unknown")
+        asked = {
+            name: value for name in Settings.model_fields if (value := getattr(self, name)) != getattr(defaults, name)
+        }
+        if asked.pop("targets", ()):
+            asked["url"] = addresses.written([one.model_dump() for one in self.targets])
+        return asked
 
     def with_values(self, **changes: object) -> RunConfig:
         """The same settings but for these, with what follows from them."""

@@ -25,10 +25,9 @@ from promptset import images as made_images
 from promptset import video as made_video
 from promptset.batches import check_inputs
 from promptset.depth import TOO_DEEP, too_deep
+from promptset.header_values import HEADER_NAME, SET_BY_HTTP, header_value
 from promptset.header_values import api_key as checked_key
-from promptset.header_values import header_value
 from promptset.large_numbers import large_number
-from promptset.loaders.own import SET_BY_HTTP
 from promptset.probes import parse_probes
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -187,13 +186,10 @@ def images(value: str) -> str:
     return value
 
 
-_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-
-
 def header(value: str) -> str:
     """NAME:VALUE, with a name and a value that HTTP can carry. Raises ValueError."""
     name, colon, content = value.partition(":")
-    if not colon or not re.fullmatch(_HEADER_NAME, name.strip()):
+    if not colon or not HEADER_NAME.fullmatch(name.strip()):
         raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
     if name.strip().lower() in _FRAMING:
         raise ValueError(
@@ -211,7 +207,7 @@ def api_key(value: SecretStr | None) -> SecretStr | None:
 
 def header_name(value: str) -> str:
     """The name of a header, with nothing behind it. Raises ValueError."""
-    if not re.fullmatch(_HEADER_NAME, value):
+    if not HEADER_NAME.fullmatch(value):
         raise ValueError("give only the name of a header, for example X-Session-ID")
     if value.lower() in SET_BY_HTTP:
         raise ValueError(f"the header {value} is set for each request: name another header, for example X-Session-ID")

@@ -6,12 +6,14 @@ may be larger than the memory: it is moved, unpacked and read in pieces.
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -182,12 +184,14 @@ class _Unpacked:
         self._file, self._left = file, left
 
     def read(self, size: int) -> bytes:
-        return self._counted(self._file.read(size))
+        return self._counted(self._file.read, size)
 
     def readline(self, size: int) -> bytes:
-        return self._counted(self._file.readline(size))
+        return self._counted(self._file.readline, size)
 
-    def _counted(self, piece: bytes) -> bytes:
+    def _counted(self, read: Callable[[int], bytes], size: int) -> bytes:
+        with _damage_told():
+            piece = read(size)
         self._left[0] -= len(piece)
         if self._left[0] < 0:
             raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
@@ -197,20 +201,31 @@ class _Unpacked:
 def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]:
     """The files of a ZIP, each to be read before the next. Raises DiskProblem if this folder has no room for them."""
     left = [MOST_UPLOADED]
+    with _damage_told(), zipfile.ZipFile(packed) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) > MOST_FILES:
+            raise TooLarge(tr("the ZIP has more than %(n)s files", n=MOST_FILES))
+        if not members:
+            raise ConsoleError(tr("the ZIP has no file"))
+        if links := [member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)]:
+            raise ConsoleError(tr("the ZIP has a link, %(name)s: pack the file itself", name=repr(links[0])))
+        if (unpacked := sum(member.file_size for member in members)) > MOST_UPLOADED:
+            raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
+        ensure_room(folder, tr("the unpacked ZIP"), unpacked)
+        for member in members:
+            with archive.open(member) as file:
+                yield member.filename, _Unpacked(file, left)
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    """Turns whatever a damaged ZIP raises into one sentence. Each method of compression has errors of its own."""
     try:
-        with zipfile.ZipFile(packed) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-            if len(members) > MOST_FILES:
-                raise TooLarge(tr("the ZIP has more than %(n)s files", n=MOST_FILES))
-            if not members:
-                raise ConsoleError(tr("the ZIP has no file"))
-            if links := [member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)]:
-                raise ConsoleError(tr("the ZIP has a link, %(name)s: pack the file itself", name=repr(links[0])))
-            if (unpacked := sum(member.file_size for member in members)) > MOST_UPLOADED:
-                raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
-            ensure_room(folder, tr("the unpacked ZIP"), unpacked)
-            for member in members:
-                with archive.open(member) as file:
-                    yield member.filename, _Unpacked(file, left)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as e:
-        raise ConsoleError(tr("the ZIP cannot be read: %(why)s", why=e)) from e
+        yield
+    except ConsoleError:
+        raise
+    except Exception as e:
+        # The disk has other errors than a place before the begin of the file, and bzip2's without a number.
+        if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):
+            raise
+        raise ConsoleError(tr("the ZIP cannot be read: %(why)s", why=str(e) or "it is cut off")) from e

@@ -126,8 +126,8 @@ class Console:
         if start_at is not None:
             try:
                 start_at = utc(start_at)
-            except ValueError:
-                problems.append(("start_at", tr("%(text)s is not a time: write 2026-12-31T18:00", text=repr(start_at))))
+            except Refused as e:
+                problems += e.problems
         new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
         self.acts.note(task.id, "created it")
@@ -187,9 +187,7 @@ class Console:
         clean = (
             "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in wish).strip("-_")[:60] or "run"
         )
-        base = f"{utc_now():%Y%m%dT%H%M%S}-{clean}"
-        numbered = (base if n == 1 else f"{base}-{n}" for n in count(1))
-        return next(name for name in numbered if not (self.runs / name).exists())
+        return _free(self.runs, f"{utc_now():%Y%m%dT%H%M%S}-{clean}")
 
     def set_load(self, name: str, load: float) -> PresentLoad:
         """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
@@ -262,14 +260,16 @@ class Console:
         if task.active:
             raise Conflict(tr("%(task)s is %(state)s: stop it first", task=name, state=Phrase(task.state)))
         path = self.folder.directory(name)
-        self.store.forget(name, marks=files)
-        self.runner.secrets.pop(name, None)
         if files:
             shutil.rmtree(path)
         else:
             removed = self.runs / OWN_FOLDER / REMOVED
             removed.mkdir(parents=True, exist_ok=True)
+            if (removed / name).exists():  # A terminal uses a name again.
+                (removed / name).rename(removed / _free(removed, f"{name}-removed"))
             path.rename(removed / name)
+        self.store.forget(name, marks=files)
+        self.runner.secrets.pop(name, None)
         self.acts.note(name, "deleted it with its files" if files else "deleted it")
 
     def restore(self, name: str) -> Task:
@@ -311,7 +311,8 @@ class Console:
         ]
         if sum(file.stat().st_size for file in files) > MOST_ZIP_BYTES:
             raise Conflict(tr("%(task)s is too large for a download: copy %(path)s", task=name, path=path))
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        # A file system without dates says 1970, and a ZIP has no year before 1980.
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             for file in files:
                 archive.write(file, f"{name}/{file.relative_to(path)}")
         return buffer.getvalue()
@@ -396,3 +397,9 @@ class Console:
                 status = tr("the probe ended with status %(status)s", status=process.returncode)
                 raise ConsoleError(reason or status) from None
         return tr("it answers, with the model %(model)s", model=model) if model else tr("it answers")
+
+
+def _free(folder: Path, name: str) -> str:
+    """This name, or with a number behind it, of which a folder has no file."""
+    numbered = (name if n == 1 else f"{name}-{n}" for n in count(1))
+    return next(name for name in numbered if not (folder / name).exists())

@@ -49,7 +49,7 @@ SECRET_FIELDS = ("api_key", "header")
 _MOST_CHECKED_BYTES = 4 << 20
 """A larger data file is not read when a task is made, which would keep its form waiting."""
 _ROWS_NAMED = 5
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from bench.errors import UsageError
+
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE marks (task TEXT PRIMARY KEY, title TEXT, label TEXT, note TEXT, baseline INTEGER NOT NULL DEFAULT 0);
@@ -29,6 +31,11 @@ MIGRATIONS: tuple[str, ...] = (
     "CREATE INDEX acts_of_task ON acts (task);",
 )
 """Each brings a file from the version of its index to the next one. Only append."""
+
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""What SQLite says of a file that is broken; a missing table is SQLITE_ERROR. A full disk, or a file that another program has
+locked, says nothing of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,11 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._connection = self._opened()
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as e:
+            if (code := getattr(e, "sqlite_errorcode", None)) is not None and code & 0xFF not in _DAMAGED:
+                raise UsageError(
+                    f"{path} cannot be opened ({e}): look at its disk and its rights, and start again"
+                ) from e
             # Its journal stays and does no harm: SQLite deletes the journal of a file that is empty.
             path.replace(path.with_name(f"{path.name}.broken"))
             self._connection = self._opened()

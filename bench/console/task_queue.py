@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.console import plan as plans
-from bench.console.errors import Conflict
+from bench.console.errors import Conflict, Refused
 from bench.console.history import History
 from bench.console.kinds import KINDS, can_resume
 from bench.console.language import Phrase, tr
@@ -69,13 +69,14 @@ class TaskQueue:
 
     def enqueue(self, name: str, secrets: Mapping[str, Any] | None, start_at: str | None = None) -> Task:
         """Put a task into the queue, whatever it is now. Raises Conflict if a secret must be typed again."""
+        not_before = None if start_at is None else utc(start_at)
         if secrets:
             self._runner.secrets[name] = {**self._runner.secrets.get(name, {}), **secrets}
         task = self.task(name)
         if task.needs:
             raise Conflict(tr("%(secrets)s was typed in and not saved: type it again", secrets=_named(task.needs)))
         if task.state != QUEUED or start_at is not None:
-            self._store.enqueue(name, None if start_at is None else utc(start_at))
+            self._store.enqueue(name, not_before)
         self._history.note(name, "put it into the queue" if task.state != QUEUED else "gave it its secrets")
         self._runner.look()
         return self.task(name)
@@ -126,6 +127,10 @@ def _named(needs: Sequence[str]) -> str:
 
 
 def utc(text: str) -> str:
-    """A time as a browser writes it, which is UTC unless it says another zone."""
-    at = datetime.fromisoformat(text)
-    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)).isoformat()
+    """A time as a browser writes it, which is UTC unless it says another zone. Raises Refused."""
+    try:
+        at = datetime.fromisoformat(text)
+        return (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):  # In UTC, a time on the first or the last day may be in no year.
+        sentence = tr("%(text)s is not a time: write 2026-12-31T18:00", text=repr(text))
+        raise Refused([("start_at", sentence)]) from None

@@ -29,7 +29,7 @@ MOST_UPLOADS = 20
 _WRITTEN_AT_ONCE = 1024 * 1024
 _ABOUT, _DATA = "about.json", "data"
 _ID = re.compile(r"[0-9a-f]{16}")
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

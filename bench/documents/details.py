@@ -76,7 +76,7 @@ def counts(summary: RunSummary) -> list[Fact]:
         rows.append(Fact("Interrupted", number(row.interrupted), "Cut off when the run stopped; no failures."))
     if row.cancelled:
         rows.append(Fact("Cancelled", number(row.cancelled), "Their users left, as planned; no failures."))
-    if (got := summary.cancelled) is not None:
+    if (got := summary.cancelled) is not None and has_tokens(summary):
         received = f"{got.token_chunks:,} token chunks ({number(got.token_chunks_per_s)}/s) to {got.with_tokens:,}"
         rows.append(Fact("Received by them", received, "Until they left; in no throughput."))
     if row.dropped:

@@ -85,7 +85,13 @@ def _banner(content: TuneContent) -> Banner:
     head = "Best" if content.ended not in (None, "interrupted") else "Best so far"
     alike = len(content.not_told_apart)
     also = f"; {alike} arm{'' if alike == 1 else 's'} cannot be told from it" if alike else ""
-    return Banner(f"{head}: {best.name}", f": {value_of(content, best.value)}{_gain(content)}{also}", "good")
+    value = f"{_at_least(content, content.best)}{value_of(content, best.value)}"
+    return Banner(f"{head}: {best.name}", f": {value}{_gain(content)}{also}", "good")
+
+
+def _at_least(content: TuneContent, arm: int) -> str:
+    """What comes before the value of an arm that is only a lower bound."""
+    return "at least " if any(turn.is_lower_bound for turn in content.turns if turn.arm == arm) else ""
 
 
 def _gain(content: TuneContent) -> str:
@@ -124,6 +130,12 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         yield Finding(f"Not told from the best, or the same within {_percent(content.margin)}: {shown}")
     if worse := [arm.name for arm in content.arms if arm.place == "worse answers"]:
         yield Finding(f"Answers got worse than the default's, so these cannot win: {', '.join(worse)}", "bad")
+    if bounds := [arm.name for place, arm in enumerate(content.arms) if _at_least(content, place)]:
+        yield Finding(
+            f"A search found no load that is too much for {_few(bounds)}: how much more it holds is not shown, so it "
+            "is called neither worse nor the same; give the search a higher max or a longer budget",
+            "warn",
+        )
     if content.noise is not None:
         noise = f"by {_percent(content.noise)}" if content.noise >= 0.001 else "by less than 0.1%"
         yield Finding(f"One turn varies {noise} (standard deviation, with the restart)")
@@ -179,7 +191,7 @@ def _arm(content: TuneContent, place: int) -> Row:
     )
     return Row(
         Cell(name, links=links),
-        number(arm.value),
+        f"{_at_least(content, place)}{number(arm.value)}",
         NOTHING if change is None else _signed(change.value),
         NOTHING if change is None else _ends(change),
         str(arm.turns),

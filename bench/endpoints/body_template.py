@@ -29,6 +29,19 @@ def variables_in(template: object) -> Iterator[str]:
             yield from variables_in(item)
 
 
+def no_places_in(template: object) -> Iterator[str]:
+    """The texts of a template, keys too, in which `{{` is no place of a value."""
+    if isinstance(template, str):
+        if "{{" in _PLACE.sub("", template):
+            yield template
+    elif isinstance(template, Mapping):
+        yield from (key for key in template if "{{" in key)
+        yield from no_places_in([*template.values()])
+    elif isinstance(template, list):
+        for item in template:
+            yield from no_places_in(item)
+
+
 def filled(template: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The template with these values, of which None is unknown; an empty object if nothing is left."""
     found = _filled(template, values)

@@ -56,7 +56,7 @@ class CustomEndpoint(Endpoint):
     __hash__ = None  # type: ignore[assignment]
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        own = tuple(self._api.headers.items())
+        own = tuple((name, value.strip()) for name, value in self._api.headers.items())
         if api_key is None:
             return own
         bearer = self._api.key.lower() == "bearer"

@@ -11,11 +11,12 @@ import orjson
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.definition import ApiDefinition, ReplyPaths
 from bench.endpoints.event_stream import Event, EventStream, cut_off
-from bench.endpoints.failure import LONGEST_MESSAGE, error_of
+from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.json_path import JsonPath, parse_path
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import WholeText, parsed
+from bench.records import Outcome
 from promptset.answers import Answer
 
 
@@ -54,8 +55,10 @@ class Finder:
         if self._error is None:
             return None
         found = self._error.first(document)
-        if found is None or found in ("", False):
+        if not found:
             return None
+        if found is True:
+            return f"{self.names.error} is true"
         if isinstance(found, str):
             return found[:LONGEST_MESSAGE]
         return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
@@ -115,18 +118,23 @@ class CustomReader(EventStream):
         self._find = find
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
-        for event in decoded:
+        for number, event in enumerate(decoded):
             if event is None:
-                self._done = True
+                # Proxies also send it after a stream that broke: of an API with an end of its own it says nothing.
+                self._done = self._done or not self._find.has_end
                 self._kinds.append("o")
             else:
-                self._take(event)
+                self._take(event, first + number, events[number])
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, number: int, data: bytes) -> None:
         find = self._find
         text, reasoning = find.texts_in(event)
+        if self._done and (text or reasoning) and self._unexpected is None:
+            self._unexpected = f"event {number} comes after the end of the reply: {excerpt(data)}"
         usage = find.usage_in(event)
         if usage is not None:
+            if usage.get("prompt_tokens") == 0:
+                del usage["prompt_tokens"]  # No prompt has 0 tokens: this event does not count them.
             self._usage = {**(self._usage or {}), **usage}
             self._told = len(self._running) + bool(text or reasoning)
         if text or reasoning:
@@ -147,6 +155,13 @@ class CustomReader(EventStream):
 
     def _answer(self, content: str, reasoning: str) -> Answer:
         return Answer(content=content)
+
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        problem = super()._problem(unfinished, output_tokens)
+        if problem is None or problem.outcome is not Outcome.NO_TOKENS:
+            return problem
+        names = " or ".join(filter(None, [self._find.names.text, self._find.names.reasoning]))
+        return Problem(Outcome.NO_TOKENS, f"{problem.message}: no event has a text at {names}")
 
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         if unfinished:

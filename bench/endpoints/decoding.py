@@ -1,7 +1,8 @@
 """Decodes JSON of servers, unless it is nested deeper than any real reply.
 
 Bytes that are no UTF-8 are read as U+FFFD, as the standard of event streams says and clients do. So is half a surrogate pair,
-which JSON allows and orjson does not. Servers that cut a text between its bytes or its UTF-16 units send both.
+which JSON allows and orjson does not. Servers that cut a text between its bytes or its UTF-16 units send both. A byte order
+mark, which some frameworks write before JSON, is dropped.
 
 orjson reads 1,024 levels and writes 254; Python's own `str` and `repr` of such an object end in a RecursionError. So JSON
 nested deeper than any reply is refused here, once, and readers may print or write each part of a reply.
@@ -34,7 +35,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 - as orjson's own
     try:
         decoded = orjson.loads(data)
     except orjson.JSONDecodeError:
-        readable = _SURROGATES.sub(_whole_character, data.decode("utf-8", "replace").encode())
+        readable = _SURROGATES.sub(_whole_character, data.decode("utf-8-sig", "replace").encode())
         if readable == data:
             raise
         decoded = orjson.loads(readable)

@@ -5,21 +5,31 @@ docs/endpoints.md has every key. `read_definition` reads a file; `definition_of`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
+import orjson
 import yaml
 
-from bench.endpoints.body_template import variables_in
+from bench.endpoints.body_template import no_places_in, variables_in
 from bench.endpoints.json_path import parse_path
+from promptset.header_values import HEADER_NAME, header_problems
 from promptset.whole_file import load_yaml, yaml_problem
 
-VARIABLES = ("model", "prompt", "messages", "system", "max_tokens", "stream", "ignore_eos", "role", "content")
-"""What `{{ }}` in a body may name; the last two in the shape of a message."""
-_PATHS = ("text", "reasoning", "finish", "error", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
+OF_BODY = ("model", "prompt", "messages", "system", "max_tokens", "stream", "ignore_eos")
+"""What `{{ }}` in a body may name."""
+OF_MESSAGE = ("role", "content")
+"""The same in the shape of a message."""
+_PATHS = ("text", "reasoning", "finish", "error", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens",
+          "end")  # fmt: skip
+_PRINTABLE = re.compile(r'[!"$-z|~]*')
+"""ASCII without white space, braces and #."""
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ReplyPaths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,46 +82,118 @@ class ApiDefinition(ReplyPaths, frozen=True, kw_only=True, forbid_unknown_fields
 
 def definition_of(content: Mapping[str, Any]) -> ApiDefinition:
     """Raises ValueError with every problem."""
-    try:
+    problems = [*_wrong_keys(content, ApiDefinition), *header_problems(content.get("headers")), *_no_json(content)]
+    if not problems:
         definition = msgspec.convert(content, ApiDefinition)
-    except msgspec.ValidationError as e:
-        raise ValueError(_plainly(str(e))) from None
-    if problems := list(_problems(definition)):
+        problems = [*_problems(definition), *_without_effect(definition)]
+    if problems:
         raise ValueError("; ".join(problems))
     return definition
 
 
-def _plainly(words: str) -> str:
-    """A sentence of msgspec in ours."""
-    words = words.replace("Object contains unknown field", "there is no key").replace(
-        "Object missing required field", "it lacks"
-    )
-    return words.replace(" - at `$", " at `").replace("`.", "`")
+_IN_WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+             "object": "keys with values", "null": "nothing"}  # fmt: skip
+_TYPES = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`(?: - at `\$(?P<place>.*)`)?(?P<key> - at `key` in)?")
+
+
+def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str = "") -> Iterator[str]:
+    """The keys that there are not, those that are missing, and the values of another type."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for name in content:
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            yield f"there is no key {where}{name}" + (f": did you mean {near[0]}?" if near else "")
+    for name, field in fields.items():
+        if name not in content:
+            if field.required:
+                yield f"{name} is missing"
+        elif field.type is ReplyPaths and isinstance(content[name], Mapping):
+            yield from _wrong_keys(content[name], ReplyPaths, f"{name}.")
+        elif name != "headers":
+            try:
+                msgspec.convert(content[name], field.type)
+            except msgspec.ValidationError as e:
+                yield f"{where}{name}{_plainly(str(e), get_args(field.type))}"
+
+
+def _plainly(words: str, choices: Sequence[object]) -> str:
+    """A sentence of msgspec in ours, with the place that it names before it."""
+    types = _TYPES.search(words)
+    if types is None:
+        return f" must be one of {', '.join(map(str, choices))}, not {words.partition('value ')[2]}"
+    wanted, given = (_IN_WORDS.get(word, word) for word in types.group(1, 2))
+    quoted = ": put it in quotes" if types[1] == "str" and types[2] in ("int", "float", "bool") else ""
+    place = " has a key that" if types["key"] else types["place"] or ""
+    return f"{place} must be {wanted}, not {given}{quoted}"
+
+
+def _no_json(content: Mapping[str, Any]) -> Iterator[str]:
+    for name in ("body", "message"):
+        try:
+            orjson.dumps(content.get(name), option=orjson.OPT_NON_STR_KEYS)  # Such keys have their sentence.
+        except TypeError as e:
+            yield f"{name} cannot be written as JSON ({e})"
 
 
 def _problems(definition: ApiDefinition) -> Iterator[str]:
-    if definition.path is None or not definition.path.startswith("/"):
+    if definition.path is None:
         yield "path must be the path of the API, beginning with /"
-    for where, paths in (("", definition.paths(stream=True)), ("whole: ", definition.paths(stream=False))):
-        for name in _PATHS:
-            if (value := getattr(paths, name)) is None:
-                continue
-            try:
-                parse_path(value)
-            except ValueError as e:
-                yield f"{where}{name}: {e}"
-        if paths.end is not None:
-            try:
-                parse_path(paths.end.partition("=")[0])
-            except ValueError as e:
-                yield f"{where}end: {e}"
-        if paths.text is None and definition.reply != "chunks":
+    for where, paths in (("", definition), ("whole: ", definition.whole)):
+        if paths.path is not None and not _is_path(paths.path):
+            words = f"path must be the path of the API, beginning with / and without white space, not {paths.path!r}"
+            yield f"{where}{words}: write {{model}} where the model's name stands"
+        yield from (f"{where}{problem}" for problem in _wrong_paths(paths))
+    if definition.root and not _is_path(definition.root):
+        yield f"root must begin with /, not {definition.root!r}"
+    for stream, where in ((True, ""), (False, "whole: ")):
+        if definition.paths(stream=stream).text is None and definition.reply != "chunks":
             yield f"{where}text must be the path of the text, for example $.text"
-    used = {*variables_in(definition.body), *variables_in(definition.message)}
-    for name in sorted(used - {*VARIABLES}):
-        yield f"body: {{{{ {name} }}}} is not known: use one of {', '.join(VARIABLES)}"
+            break
+    if not HEADER_NAME.fullmatch(definition.key):
+        yield f"key must be the name of the header that carries the API key, or bearer, not {definition.key!r}"
+    if not _VARIABLE.fullmatch(definition.key_variable):
+        yield f"key_variable must be the name of an environment variable, not {definition.key_variable!r}"
+    yield from _wrong_body("body", definition.body, OF_BODY)
+    yield from _wrong_body("message", definition.message, OF_MESSAGE)
+
+
+def _is_path(text: str) -> bool:
+    plain = text.replace("{model}", "")
+    return plain.startswith("/") and _PRINTABLE.fullmatch(plain) is not None
+
+
+def _wrong_paths(paths: ReplyPaths) -> Iterator[str]:
+    for name in _PATHS:
+        value = getattr(paths, name)
+        try:
+            parse_path(value.partition("=")[0] if name == "end" else value) if value is not None else None
+        except ValueError as e:
+            yield f"{name}: {e}"
+
+
+def _wrong_body(where: str, template: Mapping[str, Any] | None, known: Sequence[str]) -> Iterator[str]:
+    for name in sorted({*variables_in(template)} - {*known}):
+        yield f"{where}: {{{{ {name} }}}} is not known: use one of {', '.join(known)}"
+    for text in no_places_in(template):
+        yield f"{where}: {text!r} has {{{{ without the name of a value: use one of {', '.join(known)}"
+
+
+def _without_effect(definition: ApiDefinition) -> Iterator[str]:
+    """Keys that change nothing, and what they need."""
+    used = {*variables_in(definition.body)}
     if not used & {"prompt", "messages"}:
         yield "body must hold {{ prompt }} or {{ messages }}"
+    elif "messages" not in used:
+        for name in ("message", "roles"):
+            if getattr(definition, name):
+                yield f"{name} has no effect: body has no {{{{ messages }}}}"
+    elif definition.system == "apart" and "system" not in used:
+        yield "system: apart takes the system messages out of {{ messages }}: put {{ system }} into body"
+    if definition.message is not None and "content" not in {*variables_in(definition.message)}:
+        yield "message must hold {{ content }}"
+    for name in ("limit", "good"):
+        if getattr(definition, name) and definition.finish is None and definition.whole.finish is None:
+            yield f"{name} has no effect without finish, the path of why a reply ended"
 
 
 def is_file(name: str) -> bool:

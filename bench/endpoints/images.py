@@ -7,19 +7,18 @@ is decoded but its first bytes, which say whether it is one.
 from __future__ import annotations
 
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from bench.endpoints import decoding
-from bench.endpoints.event_stream import DONE, cut_off
-from bench.endpoints.failure import error_message, error_of, excerpt
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.event_stream import Event
 from bench.endpoints.inputs import InputsEndpoint, ReplyError, entries_of
-from bench.endpoints.interface import EventReader, OtherLine, ParsedReply, Problem, ReadOptions
+from bench.endpoints.interface import EventReader, ParsedReply, Problem, ReadOptions
+from bench.endpoints.typed_events import TypedStream
 from bench.endpoints.usage import input_tokens
 from bench.records import IMAGE_KIND, Outcome
 from bench.workload import InputBatch
+from promptset.answers import Answer
 from promptset.samples import Sample
 
 _PARTIAL, _COMPLETED = "image_generation.partial_image", "image_generation.completed"
@@ -55,7 +54,7 @@ class Images(InputsEndpoint):
                 raise ReplyError(f"data[{number}] {problem}")
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        return ImageReader(1 if options.batch is None else options.batch.entries)
+        return ImageReader(options)
 
 
 def _problem(entry: Mapping[str, Any]) -> str | None:
@@ -72,76 +71,51 @@ def _problem(entry: Mapping[str, Any]) -> str | None:
     return None if begin.startswith(_SIGNATURES) else "has an image that is neither PNG nor JPEG nor WebP"
 
 
-class ImageReader:
+class ImageReader(TypedStream):
     """Reads the events of one stream. It is over when as many images are complete as were asked for."""
 
-    def __init__(self, asked: int) -> None:
-        self._asked = asked
-        self._kinds: list[str] = []
+    __slots__ = ("_asked", "_completed")
+
+    end = _COMPLETED
+    text_type = ""
+
+    def __init__(self, options: ReadOptions) -> None:
+        super().__init__(ContentTemplate(b"\0"), options)
+        self._asked = 1 if options.batch is None else options.batch.entries
         self._completed = 0
-        self._last: Mapping[str, Any] = {}
-        self._error: str | None = None
-        self._malformed: str | None = None
 
-    @property
-    def tokens_so_far(self) -> int:
-        """Images are not counted in tokens."""
-        return 0
+    def _plain_text(self, event: Event) -> None:
+        """No event is looked for by its text."""
 
-    @property
-    def first_token(self) -> int | None:
-        """An image has no tokens."""
-        return None
-
-    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
-        """The next events; a line `event: error` calls an event an error, whatever it holds."""
-        first = len(self._kinds)
-        failed = {line.event for line in other_lines if line.line.startswith(b"event:") and b"error" in line.line}
-        for number, event in enumerate(events, first):
-            if number in failed and self._error is None:
-                self._error = error_message(event)
-            self._kinds.append(self._kind(event))
-
-    def _kind(self, event: bytes) -> str:
-        """The letter of an event, whose image is counted. What follows an event that is not JSON is not read."""
-        if self._malformed is not None or event == DONE:
-            return "o"
-        number = len(self._kinds)
-        try:
-            row = decoding.loads(event)
-        except orjson.JSONDecodeError as e:
-            self._malformed = f"event {number} is not JSON ({e}): {excerpt(event)}"
-            return "o"
-        if not isinstance(row, dict):
-            self._malformed = f"event {number} is not a JSON object: {excerpt(event)}"
-            return "o"
-        if row.get("type") not in (_PARTIAL, _COMPLETED):
-            if self._error is None:
-                self._error = error_of(row)
-            return "o"
-        if (problem := _problem(row)) is not None:
-            self._malformed = f"event {number} {problem}"
-            return "o"
-        if row["type"] == _COMPLETED:
+    def _take(self, kind: str, event: Event) -> None:
+        if kind not in (_PARTIAL, _COMPLETED):
+            return
+        if (problem := _problem(event)) is not None:
+            if self._malformed is None:
+                self._malformed = f"event {len(self._kinds)} {problem}"
+            return
+        self._kinds.append(IMAGE_KIND)
+        if kind == _COMPLETED:
             self._completed += 1
-            self._last = {"usage": row.get("usage")}
-        return IMAGE_KIND
+            usage = event.get("usage")
+            self._usage = usage if isinstance(usage, dict) else None
+            self._done = self._completed >= self._asked
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return Answer(content=content)
+
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        problem = super()._problem(unfinished, output_tokens)
+        return None if problem is not None and problem.outcome is Outcome.NO_TOKENS else problem
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        tokens, wrong = input_tokens(self._last)
+        reply = super().close(unfinished)
+        tokens, wrong = input_tokens({"usage": self._usage})
+        # Tokens of images are no text.
         return ParsedReply(
-            chunk_kind="".join(self._kinds),
+            chunk_kind=reply.chunk_kind,
             input_tokens=tokens,
             usage_contradiction=wrong,
-            complete=self._completed >= self._asked,
-            problem=self._problem(unfinished),
+            complete=reply.complete,
+            problem=reply.problem,
         )
-
-    def _problem(self, unfinished: bytes) -> Problem | None:
-        if self._error is not None:
-            return Problem(Outcome.STREAM_ERROR, self._error)
-        if self._malformed is not None:
-            return Problem(Outcome.MALFORMED, self._malformed)
-        if self._completed < self._asked:
-            return cut_off(unfinished, f" without {_COMPLETED}")
-        return None

@@ -240,6 +240,8 @@ class Endpoint(ABC):
     method: str = "POST"
     lists_models: bool = True
     """Whether the server may list its models at `/v1/models`."""
+    may_be_silent: bool = False
+    """Whether a success may have no text: a clip without speech."""
     may_be_empty: bool = False
     """Whether a success may have no body."""
     socket: SocketWords | None = None

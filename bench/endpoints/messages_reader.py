@@ -4,11 +4,13 @@
     content_block_start    a text, thinking, or the name of a tool that is called
     content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
     content_block_stop
-    message_delta          why the reply ended, and all output tokens
+    message_delta          why the reply ended, and all output tokens; of some servers the prompt's too
     message_stop           the last event
     ping, error            at any time
 
 The prompt's tokens read from the cache and written to it are not in `input_tokens`: the prompt has all three.
+`output_tokens` includes thinking, also where the server keeps its text back or sends a summary:
+`output_tokens_details.thinking_tokens`.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class MessagesReader(TypedStream):
             self._take_reason(event.get("delta"))
         elif kind == "message_stop":
             self._hear(event)
-            self._end("o")
+            self._end("u" if self._take_usage(event.get("usage")) else "o")
 
     def _take_delta(self, delta: object) -> None:
         name, field = _DELTAS.get(str(delta.get("type")), (None, "")) if isinstance(delta, dict) else (None, "")
@@ -114,7 +116,9 @@ class MessagesReader(TypedStream):
     def _take_usage(self, usage: object, without: str = "") -> bool:
         if not isinstance(usage, dict):
             return False
-        self._said |= {name: value for name, value in usage.items() if value is not None and name != without}
+        # No prompt has 0 tokens: servers that say so count only the output here, and said the prompt's before.
+        unknown = (without, *(() if sum_of([usage.get(name) for name in _INPUT]) else _INPUT))
+        self._said |= {name: value for name, value in usage.items() if value is not None and name not in unknown}
         self._usage = usage_of(self._said)
         self._told = len(self._running)
         return True
@@ -136,11 +140,13 @@ class MessagesReader(TypedStream):
 
 def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     """Usage of Messages in the words of chat completions."""
-    cached = usage.get("cache_read_input_tokens")
+    cached, made = usage.get("cache_read_input_tokens"), usage.get("output_tokens_details")
+    thought = made.get("thinking_tokens") if isinstance(made, dict) else None
     return {
         "prompt_tokens": sum_of([usage.get(name) for name in _INPUT]),
         "completion_tokens": usage.get("output_tokens"),
         "prompt_tokens_details": {} if cached is None else {"cached_tokens": cached},
+        "completion_tokens_details": {} if thought is None else {"reasoning_tokens": thought},
     }
 
 

@@ -26,7 +26,7 @@ class Rerank(InputsEndpoint):
         return {"query": sample.prompt, "documents": [sample.prompt]}
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
-        documents, top = body.get("documents"), body.get("top_n")
+        documents, top = body.get("documents"), body.get("top_n", body.get("top_k"))
         inputs = len(documents) if isinstance(documents, list) else 1
         return InputBatch(inputs=inputs, entries=min(top, inputs) if type(top) is int and top > 0 else inputs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import wave
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ import orjson
 from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
-from bench.endpoints.failure import error_of
+from bench.endpoints.failure import error_of, excerpt, page_title
 from bench.endpoints.interface import (
     BodyOptions,
     Endpoint,
@@ -41,9 +42,12 @@ _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
 _PCM = (b"\x01\x00", b"\xfe\xff")
 """The formats that a header may name: PCM, and the extensible one."""
-_MOST_ERROR = 65_536
-_ENDLESS = 2**31 - 2**16
-"""A header that promises more bytes than this was written before the length was known."""
+_MOST_TEXT = 65_536
+"""A body of text in place of a file is no longer: an error, a page."""
+_NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
+"""Bytes that no text has; the first bytes of every format of audio have some."""
+_ENDLESS = 2**28
+"""No reply has more bytes: a header that promises so many was written before the length was known."""
 _ONE = InputBatch(inputs=1, entries=1)
 NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
 """Of a reply that should have some."""
@@ -112,6 +116,14 @@ class Sound:
         self._left: int | None = None
         """Bytes of audio that the header promises, and that have not come."""
 
+    @property
+    def problem(self) -> Problem | None:
+        """What a file lacks that has come to its end: audio that its header promises."""
+        if not self._left:
+            return None
+        words = f"the audio ended {self._left} bytes before the length that the header of the file gives"
+        return Problem(Outcome.TRUNCATED, words)
+
     def take(self, piece: bytes) -> int:
         size = len(piece) if self._head is None else self._behind_head(self._head + piece)
         if self._left is not None:
@@ -152,24 +164,26 @@ class _AudioBytes:
     def __init__(self, sound: Sound, play_after_ns: int) -> None:
         self._sound, self._play_after_ns = sound, play_after_ns
         self._sizes: list[int] = []
-        self._text = b""
-        """What may be an error in place of a file."""
+        self._text: bytes | None = b""
+        """The body, while it may be a text in place of a file."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         """Pieces of the body."""
         del other_lines
         for piece in events:
-            if (self._text or not self._sizes) and (self._text or piece).startswith(b"{"):
-                self._text = (self._text + piece)[:_MOST_ERROR]
+            if self._text is not None:
+                self._text = None if _NO_TEXT.search(piece) else self._text + piece
+                if self._text is not None and len(self._text) > _MOST_TEXT:
+                    self._text = None
             self._sizes.append(self._sound.take(piece))
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         """The reply. `unfinished` is empty: each piece is whole."""
         del unfinished
+        if self._text and (problem := _problem_of_text(self._text)) is not None:
+            return ParsedReply(chunk_kind="o" * len(self._sizes), problem=problem)
         audio = _received(self._sizes, self._sound, self._play_after_ns)
-        problem = NO_AUDIO if audio is None else None
-        if self._text and (error := _error_in(self._text)) is not None:
-            problem = Problem(Outcome.STREAM_ERROR, error)
+        problem = NO_AUDIO if audio is None else self._sound.problem
         kinds = "".join("a" if size else "o" for size in self._sizes)
         return ParsedReply(chunk_kind=kinds, audio=audio, problem=problem)
 
@@ -180,12 +194,21 @@ def _received(sizes: Sequence[int], sound: Sound, play_after_ns: int) -> Receive
     return ReceivedAudio(sum(sizes), sound.bytes_per_s, tuple(sizes), play_after_ns)
 
 
-def _error_in(text: bytes) -> str | None:
+def _problem_of_text(body: bytes) -> Problem | None:
+    """Why a body that may be a text is no audio: an error in the server's words, a page, another text; None if it is none."""
     try:
-        said = decoding.loads(text)
-    except orjson.JSONDecodeError:
+        body.decode()
+    except UnicodeDecodeError:
         return None
-    return error_of(said) if isinstance(said, dict) else None
+    if (title := page_title(body)) is not None:
+        return Problem(Outcome.MALFORMED, f"the reply is an HTML page{title}, not audio")
+    try:
+        said = decoding.loads(body)
+    except orjson.JSONDecodeError:
+        said = None
+    if isinstance(said, dict) and (error := error_of(said)) is not None:
+        return Problem(Outcome.STREAM_ERROR, error)
+    return Problem(Outcome.MALFORMED, f"the reply is text, not audio: {excerpt(body.strip())}")
 
 
 class AudioStream(TypedStream):
@@ -243,9 +266,9 @@ class _AudioEvents(AudioStream):
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         problem = super()._problem(unfinished, output_tokens)
-        if problem is not None and problem.outcome is Outcome.NO_TOKENS:
-            return None if self.has_audio else NO_AUDIO
-        return problem
+        if problem is not None and problem.outcome is not Outcome.NO_TOKENS:
+            return problem
+        return self._sound.problem if self.has_audio else NO_AUDIO
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         reply = super().close(unfinished)

@@ -46,6 +46,7 @@ class Transcriptions(Endpoint):
     measures = ("rtf", "audio", "wer")
     spoken_by = "a server of transcriptions"
     usage_on_request = True
+    may_be_silent = True
     usage_field = "stream_include_usage"
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
@@ -109,15 +110,22 @@ class _EitherStream:
     def __init__(self, options: ReadOptions) -> None:
         self._options = options
         self._reader: EventReader | None = None
-
-    def _chosen(self, events: Sequence[bytes]) -> EventReader:
-        if self._reader is None:
-            of_vllm = bool(events) and b'"choices"' in events[0]
-            self._reader = StreamReader(_CHAT, self._options) if of_vllm else _TranscriptStream(self._options)
-        return self._reader
+        self._before: list[OtherLine] = []
+        """Lines that came before the first event."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
-        self._chosen(events).feed(events, other_lines)
+        if self._reader is not None:
+            self._reader.feed(events, other_lines)
+            return
+        self._before += other_lines
+        if events:
+            of_vllm = b'"choices"' in events[0]
+            self._begin(StreamReader(_CHAT, self._options) if of_vllm else _TranscriptStream(self._options), events)
+
+    def _begin(self, reader: EventReader, events: Sequence[bytes]) -> EventReader:
+        self._reader = reader
+        reader.feed(events, self._before)
+        return reader
 
     @property
     def tokens_so_far(self) -> int:
@@ -128,7 +136,8 @@ class _EitherStream:
         return None if self._reader is None else self._reader.first_token
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        return replace(_silence_is_fine(self._chosen(()).close(unfinished)), tool_calls=None)
+        reader = self._begin(_TranscriptStream(self._options), ()) if self._reader is None else self._reader
+        return replace(_silence_is_fine(reader.close(unfinished)), tool_calls=None)
 
 
 class _TranscriptStream(TypedStream):

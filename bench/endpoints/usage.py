@@ -132,7 +132,7 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
     """
     usage, meta = reply.get("usage"), reply.get("meta")
     if isinstance(usage, dict):
-        named = (name for name in ("prompt_tokens", "input_tokens") if name in usage)
+        named = (name for name in ("prompt_tokens", "input_tokens") if usage.get(name) is not None)
         return _whole_number(usage, next(named, "total_tokens"), "input")
     if isinstance(meta, dict):
         for holder in (meta.get("tokens"), meta.get("billed_units")):

@@ -91,7 +91,8 @@ def fit_batching(
         steps = fitted(budget.value, surely, by_prompt=True)
     variation = variation_of(rows_by_run(budget.value), steps)
     front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us())
-    seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, stated.get("kv_blocks"))
+    waited = seen if kind != "interval" else ()
+    seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
     limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])

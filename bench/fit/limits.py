@@ -41,13 +41,14 @@ class Limits:
 Seen = Sequence[tuple[Sequence[Stream], Clusters, StepTable]]
 
 
-def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[Limit, Limit]:
+def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None, drafts: int = 0) -> tuple[Limit, Limit]:
     """max_num_seqs and kv_blocks. Requests that wait beside a batch that never grows show the one; beside a batch that does,
-    with a sum of tokens that does not, the other. `blocks`: what the server's page says."""
+    with a sum of tokens that does not, the other. `blocks`: what the server's page says. `drafts`: the tokens that each
+    decode computes besides its own."""
     waiting: list[tuple[float, float]] = []
     most_running, most_tokens = 0, 0.0
     for streams, clusters, table in runs:
-        running = table.decode + table.firsts
+        running = table.decode / (1 + drafts) + table.firsts
         tokens = table.context + table.prefill
         held = np.zeros(len(running))
         for stream, places in zip(streams, clusters.of_chunk, strict=True):
@@ -68,7 +69,8 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
         return Limit(most_running, most_running, "waiting"), kv
     p50, p95 = np.quantile(held_tokens, (0.5, 0.95))
     if blocks is None and p95 < 1.1 * p50 and float(np.std(batch)) > 0.05 * float(np.mean(batch)):
-        kv = Limit(-(-int(p95) // BLOCK_TOKENS), seen_blocks, "waiting")
+        # A few steps held more than most: the cache is no smaller than what it was seen to hold.
+        kv = Limit(max(-(-int(p95) // BLOCK_TOKENS), seen_blocks), seen_blocks, "waiting")
     return seqs, kv
 
 

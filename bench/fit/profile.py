@@ -169,6 +169,8 @@ def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, s
                 endpoint=run.endpoint,
                 requests=len(run.streams),
                 most_in_flight=run.most_users,
+                longest_prompt=max((stream.prompt_tokens for stream in run.streams), default=None),
+                longest_context=max((stream.prompt_tokens + stream.generated for stream in run.streams), default=None),
                 load=run.load,
                 trueload=run.version,
             )
@@ -187,6 +189,17 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
         # vLLM sends no chunk for a token without text; with usage on each chunk nothing is lost.
         found += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
     return [found]
+
+
+def _cache_not_told(runs: Sequence[FittedRun]) -> list[str]:
+    """Turns of a conversation repeat what was said: a server that caches computes less than their prompts."""
+    repeated = [run for run in runs if run.load.get("mode") == "sessions"]
+    if not repeated or any(stream.cached_tokens for run in repeated for stream in run.streams):
+        return []
+    return [
+        "the runs send conversations, and the server does not say how much of their prompts its prefix cache had: if it has "
+        "one, a prompt token that is new to it costs more than b1 says; let it say cached_tokens, or record fresh prompts"
+    ]
 
 
 def _limits(fit: BatchingFit) -> FittedLimits:
@@ -244,7 +257,7 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
         )
     if fit.variation is None:
         found.append("too few single steps were seen to say how they vary: the mock's steps are even")
-    found += _unsure_of(runs)
+    found += _unsure_of(runs) + _cache_not_told(runs)
     streams = [stream for run in runs for stream in run.streams]
     if fit.limits.max_num_batched_tokens.value is None and unexplained_a_token(fit.steps, fit.front_end, streams):
         found.append(

@@ -8,16 +8,17 @@ from bench.results.profile import Replay, ReplayedNumber
 
 NUMBERS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 QUANTILES = ("p50", "p90", "p99")
-MEDIAN_OFF, TAIL_OFF = 0.15, 0.25
-"""From here on a quantile is far off. A tail moves by chance, so that both loads need an interval, and these lie apart."""
+MEDIAN_OFF, TAIL_OFF, LESS_THAN_HALF = 0.15, 0.25, -0.5
+"""From here on a quantile is far off. A tail moves by chance, so that both loads need an interval, and these lie apart;
+without intervals only a tail that is less than half as long counts."""
 
 
 def is_far_off(row: ReplayedNumber) -> bool:
     """Whether the mock gives another value, beyond chance and what usually remains."""
-    off = abs(row.off or 0.0)
+    off = row.off or 0.0
     if row.quantile == "p50":
-        return off > MEDIAN_OFF
-    return bool(row.apart) and off > TAIL_OFF
+        return abs(off) > MEDIAN_OFF
+    return off < LESS_THAN_HALF if row.apart is None else row.apart and abs(off) > TAIL_OFF
 
 
 def far_off(
@@ -30,11 +31,22 @@ def far_off(
                 yield replay, row
 
 
+def misjudged(replay: Replay, number: str, quantile: str | None) -> ReplayedNumber | None:
+    """The quantile of a load if it is far off. If a tail has too few requests for an interval, the next lower quantile says
+    how far off the load is."""
+    rows = {row.quantile: row for row in replay.numbers if row.number == number}
+    lower = QUANTILES[QUANTILES.index(quantile) :: -1] if quantile in QUANTILES else ()
+    known = (rows[name] for name in lower if name in rows)
+    decides = next((row for row in known if row.apart is not None or is_far_off(row)), None)
+    return decides if decides is not None and is_far_off(decides) else None
+
+
 def warnings_of(replays: Sequence[Replay]) -> list[str]:
     """A sentence for each load and number that the mock does not give again, with all its quantiles."""
     off: dict[tuple[str, str], list[str]] = {}
     for replay, row in far_off(replays):
-        off.setdefault((replay.name, NUMBERS[row.number]), []).append(f"{row.quantile} is {row.off:+.0%}")
+        unsure = " (too few requests to exclude chance)" if row.quantile != "p50" and row.apart is None else ""
+        off.setdefault((replay.name, NUMBERS[row.number]), []).append(f"{row.quantile} is {row.off:+.0%}{unsure}")
     return [
         f"{name}: the replayed {number} {', '.join(quantiles)} off: the profile does not describe that load"
         for (name, number), quantiles in off.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.endpoints.choice import endpoint_of
 from bench.proxy import Proxy
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def _proxy(config: RunConfig) -> tuple[str, ...]:
 
 def _choices(config: RunConfig) -> tuple[str, ...]:
     n = (config.extra_body or {}).get("n")
-    if type(n) is not int or n < 2:
+    if type(n) is not int or n < 2 or not endpoint_of(config).generates:
         return ()
     return (
         f"each request asks for {n} choices: TTFT ends at the first token of any, and TPOT and ITL are of all together",

@@ -29,6 +29,18 @@ METRICS = {
     **OF_FEW,
 }
 """The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
+FROM_SENT = (
+    "ttft_ms",
+    "e2el_ms",
+    "ttft_from_intended_ms",
+    "e2el_from_intended_ms",
+    "ttfo_ms",
+    "ttfb_ms",
+    "ttfa_ms",
+    "ttfi_ms",
+    "rtf",
+)
+"""Those of METRICS that begin on the client's side: without a shared clock, their errors include the network."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 MetricName = Annotated[str, one_of(*METRICS)]

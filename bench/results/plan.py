@@ -106,7 +106,7 @@ class PlanContent(Result, frozen=True, kw_only=True):
     """The same replicas hold so many times this traffic."""
     headroom_interval: Interval | None
     """In the draws that strain them the least and the most; so are the intervals of hours and of scaling. null: they hold at
-    least `headroom`, which is the most that was tried."""
+    least `headroom`, which is the most that was tried, or that the runs of the fit show."""
     at_peak: Sequence[PlannedObjective]
     hours: Sequence[PlannedHour]
     breaks_first_s: Amount | None

@@ -204,6 +204,10 @@ class RunOfProfile(Result, frozen=True, kw_only=True):
     endpoint: str
     requests: Count
     most_in_flight: Count
+    longest_prompt: Count | None = None
+    """In tokens. Profiles of older versions lack it, and the next."""
+    longest_context: Count | None = None
+    """The most tokens of a prompt and its reply."""
     load: Mapping[str, Setting]
     """The settings that say how much was sent."""
     trueload: str | None
@@ -278,4 +282,4 @@ class Profile(Result, frozen=True, kw_only=True):
     unknown: Sequence[Unknown]
     provenance: Provenance
     replay: Sequence[Replay] | None = None
-    """Left out with --no-replay."""
+    """Left out if no load was replayed."""

@@ -18,6 +18,7 @@ PLACES = (
     "failed",
     "not tried",
 )
+Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
 ENDINGS = ("decided", "budget", "rounds", "nothing works", "interrupted")
 
 
@@ -91,6 +92,11 @@ class TuneTurn(Result, frozen=True, kw_only=True):
     worse_answers: Sequence[str]
     """Measures of answers in which the arm, up to this turn, is shown to be worse than the default."""
 
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether the value is that of a search that found no edge."""
+        return self.value is not None and any(row.status == "at least" for row in self.loads)
+
 
 class TunePoint(Result, frozen=True, kw_only=True):
     """An arm at a load, over its turns."""
@@ -119,7 +125,7 @@ class TuneContent(Result, frozen=True, kw_only=True):
     spec: Mapping[str, Setting]
     """The file of the race, without the values of its environment."""
     spec_sha256: str
-    goal: Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
+    goal: Goal
     unit: str
     """Of the values of the goal."""
     load_unit: str

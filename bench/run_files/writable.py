@@ -81,11 +81,23 @@ def not_removed(path: Path) -> Iterator[None]:
 
 
 def write_file(flag: str, path: Path, content: bytes) -> None:
-    """Write the file. Raises UsageError if that fails."""
+    """Put a whole file in place: readers see the old or the new one, never half of it. Raises UsageError if that fails."""
     try:
-        path.write_bytes(content)
+        _put(path.resolve(), content)  # A link stays a link.
     except OSError as e:
         raise UsageError(_sentence(flag, path, str(e.strerror), "file")) from e
+
+
+def _put(path: Path, content: bytes) -> None:
+    if (_is_there(path) and not path.is_file()) or not os.access(path.parent, os.W_OK | os.X_OK):
+        path.write_bytes(content)  # Nothing can take the place of a device, or of a file in a closed directory.
+        return
+    draft = path.with_name(f".{os.getpid()}.new")
+    try:
+        draft.write_bytes(content)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _sentence(flag: str, path: Path, problem: str, kind: str) -> str:

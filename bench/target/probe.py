@@ -331,7 +331,9 @@ def diagnose(
         return (
             "the server does not stream: it answered a streaming request in one piece. Use --no-stream for E2EL alone"
         )
-    if options.stream and used_by(options).generates and not (TOKEN_KINDS | {"a"}) & set(record.chunk_kind):
+    api = used_by(options)
+    has_text = bool((TOKEN_KINDS | {"a"}) & set(record.chunk_kind))
+    if options.stream and api.generates and not has_text and not api.may_be_silent:
         return "the server streams, but no chunk has text: TTFT cannot be measured. Does the model answer at all?"
     return None
 

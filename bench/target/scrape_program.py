@@ -27,7 +27,7 @@ from bench.process.interpreter import leave
 from bench.process.priority import give_way
 from bench.proxy import Proxy
 from bench.secrets import public_url
-from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.exposition import Page, PageReader
 from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
@@ -64,6 +64,7 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        self._pages = PageReader()
         self._late = False
         self._socket: socket.socket | None = None
         if page.address is not None:  # The name stays what the Host header and TLS are about.
@@ -90,7 +91,7 @@ class HttpPage:
             return LATE
         if isinstance(content, str):
             return content
-        page = read_page(content)
+        page = self._pages.read(content)
         return "no page of metrics in Prometheus' text format" if page is None else page
 
     def _give_up(self) -> None:
@@ -151,11 +152,13 @@ class Source:
             return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=samples), line
         return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
-    def is_good(self, scrape: Scrape) -> bool:
-        """Whether the page is to be read on."""
+    def lacks(self, scrape: Scrape) -> str | None:
+        """What is missing, as the end of a sentence. Returns None if the page has metrics that are known."""
         if scrape.error is not None:
-            return False
-        return not self.page.looked_for or bool(ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found)
+            return f"has no metrics ({scrape.error})"
+        if ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found:
+            return None
+        return "has, before the load, no metric that Trueload knows (docs/server-metrics.md)"
 
 
 def _write(fd: int, line: bytes) -> None:
@@ -219,12 +222,13 @@ class Watch:
         problems: list[str] = []
         for source in self._sources:
             scrape, line = source.scrape()
-            if source.is_good(scrape):
+            lacks = source.lacks(scrape)
+            if lacks is not None and not source.page.looked_for:
+                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
+                problems.append(f"{flag}: {source.url} {lacks}")
+            if scrape.error is None and (lacks is None or not source.page.looked_for):
                 kept.append(source)
                 self._write(source, line)
-            elif not source.page.looked_for:
-                flag = "--gpu-metrics" if source.page.gpu else "--server-metrics"
-                problems.append(f"{flag}: {source.url} has no metrics ({scrape.error})")
         self._sources = kept
         if any(not source.page.gpu for source in kept):
             self._settle()

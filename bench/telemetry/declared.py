@@ -91,7 +91,7 @@ _OPERATIONS = {
 _PROVIDERS = {
     "messages": "anthropic", "gemini": "gcp.gemini", "rerank": "cohere",
     **dict.fromkeys(
-        ("chat", "completions", "responses", "embeddings", "transcriptions", "speech", "images"), "openai"
+        ("chat", "completions", "responses", "embeddings", "transcriptions", "speech", "realtime", "images"), "openai"
     ),
 }  # fmt: skip
 

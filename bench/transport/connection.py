@@ -112,6 +112,9 @@ class Connection(ABC):
         "job", "pooled", "quiet_since_ns", "reads", "reads_at_sweep", "sock",
     )  # fmt: skip
 
+    _not_spoken = "not HTTP: "
+    """What begins the message of an error of the protocol."""
+
     def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._engine = engine
         self.job = job
@@ -334,7 +337,7 @@ class Connection(ABC):
         try:
             self._feed(job, parser)
         except ProtocolError as e:
-            self.fail(Outcome.MALFORMED, f"not HTTP: {e}")
+            self.fail(Outcome.MALFORMED, f"{self._not_spoken}{e}")
         except (HeadTooLarge, Undecodable) as e:
             self.fail(Outcome.MALFORMED, str(e))
         else:

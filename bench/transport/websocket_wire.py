@@ -105,6 +105,8 @@ class SocketConnection(PolledConnection):
     def _head(self, job: Job, parser: Parser) -> None:
         job.exchange.messages()
 
+    _not_spoken = ""  # Its errors say themselves what is wrong.
+
     # Which reads have to be looked at.
 
     _left_of = staticmethod(left_of_frame)

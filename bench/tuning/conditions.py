@@ -10,10 +10,10 @@ from dataclasses import dataclass
 Value = str | int | float | bool | None
 Flags = Mapping[str, Value]
 
-_TERM = re.compile(r"^\s*(\S+)\s*(==|!=|<=|>=|<|>)\s*(\S+)\s*$")
 _ORDER: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt,
 }  # fmt: skip
+_TERM = re.compile(rf"^\s*(\S+)\s*({'|'.join(('==', '!=', *_ORDER))})\s*(\S+)\s*$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,8 @@ def _before(spec: Spec, turns: Sequence[TuneTurn], step: Step) -> str:
 
 def _after(spec: Spec, turns: Sequence[TuneTurn], turn: TuneTurn) -> list[str]:
     content = content_of(spec, turns, (), None)
-    lines = [f"  {value_of(content, turn.value)}" if turn.why is None else f"  no value: {turn.why}"]
+    bound = "at least " if turn.is_lower_bound else ""
+    lines = [f"  {bound}{value_of(content, turn.value)}" if turn.why is None else f"  no value: {turn.why}"]
     lines += [f"    {line}" for line in turn.last_words]
     if turn.worse_answers:
         lines.append(f"  worse answers than the default's: {', '.join(turn.worse_answers)}")

@@ -12,7 +12,8 @@ virtual time and real servers (docs/dev/simulations.md has what it reaches).
    than half of the leader leaves after any round, the default not after the first. At the end an arm is called *worse* only
    if the noise of the whole race proves it against the best.
 3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
-   answers are worse than the default's at once.
+   answers are worse than the default's at once. An arm with a lower bound (a search that found no edge) may be better than it
+   looks: it is neither worse, nor far behind, nor the same.
 4. At most three arms that are left are the finalists. They are not revived, and race on in the same way.
 5. End: one arm is left, or the budget has no room for another round.
 """
@@ -81,7 +82,8 @@ class Settings:
 class Turn:
     """An arm's turn in a round, counted from 1: its value, larger is better, or None if it has none; and how long it took.
 
-    `worse_answers`: whether the arm's answers are known to be worse than the default's.
+    `worse_answers`: whether the arm's answers are known to be worse than the default's. `at_least`: whether the value is only
+    a lower bound.
     """
 
     arm: int
@@ -89,6 +91,7 @@ class Turn:
     value: float | None
     seconds: float
     worse_answers: bool = False
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,22 +240,32 @@ class Race:
             return leaving
         leader = max(racing, key=lambda arm: _mean(values, arm))
         half = _mean(values, leader) + math.log(FAR_BEHIND)
-        far = [arm for arm in racing if _mean(values, arm) < half]
+        bounds = self._lower_bounds()
+        far = [arm for arm in racing if _mean(values, arm) < half and arm not in bounds]
         # A gain takes two rounds with the default.
         leaving |= {arm: Place.FAR_BEHIND for arm in far if number > 1 or arm != self.settings.default}
-        spread = noise(values) if number % 2 == 0 else None
+        spread = self._noise(number) if number % 2 == 0 else None
         if spread is None:
             return leaving
         for arm in racing:
             lead = gap(values, leader, arm, spread)
-            if arm == leader or lead is None or leaving.get(arm) in (Place.FAILED, Place.WORSE_ANSWERS):
+            out = arm == leader or arm in bounds or leaving.get(arm) in (Place.FAILED, Place.WORSE_ANSWERS)
+            if out or lead is None:
                 continue
             if lead.p_above() < self._level(lead):
                 leaving[arm] = Place.WORSE
-            elif arm not in leaving and self._same(lead):
+            elif arm not in leaving and leader not in bounds and self._same(lead):
                 leaving[arm] = Place.SAME
                 self._same_as[arm] = leader
         return leaving
+
+    def _lower_bounds(self) -> set[int]:
+        """The arms that may be better than their values."""
+        return {turn.arm for turn in self.turns if turn.at_least}
+
+    def _noise(self, rounds: int) -> Noise | None:
+        """Lower bounds vary less than what they bound."""
+        return noise(_table([turn for turn in self.turns if not turn.at_least], rounds))
 
     def _same(self, lead: Gap) -> bool:
         low, high = lead.interval(2 * self._level(lead))
@@ -267,8 +280,8 @@ class Race:
         """What the turns say, at the end and before."""
         left_after = {arm: number for number, leaving in enumerate(self._leaving, 1) for arm in leaving}
         places = {arm: place for leaving in self._leaving for arm, place in leaving.items()}
-        values = _table(self.turns, max((turn.round for turn in self.turns), default=0))
-        spread = noise(values)
+        rounds = max((turn.round for turn in self.turns), default=0)
+        values, spread = _table(self.turns, rounds), self._noise(rounds)
         seen = {arm for row in values for arm in row}
         # If all that are left have failed at last, the best of the others is the best.
         places |= {turn.arm: Place.WORSE_ANSWERS for turn in self.turns if turn.worse_answers}
@@ -299,7 +312,9 @@ class Race:
         return Answer(best, tuple(standings), gain, None if spread is None else math.expm1(spread.sd))
 
     def _within(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
-        lead = None if best is None or spread is None else gap(values, best, arm, spread)
+        if best is None or spread is None or best in self._lower_bounds():
+            return False
+        lead = gap(values, best, arm, spread)
         return lead is not None and self._same(lead)
 
     def _proven(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
@@ -309,7 +324,9 @@ class Race:
     def _change(
         self, values: list[dict[int, float]], arm: int, other: int | None, spread: Noise | None
     ) -> Change | None:
-        if other is None or spread is None or (between := gap(values, arm, other, spread)) is None:
+        if other is None or spread is None or {arm, other} & self._lower_bounds():
+            return None
+        if (between := gap(values, arm, other, spread)) is None:
             return None
         low, high = between.interval(2 * self._level(between))
         return Change(math.expm1(between.mean), math.expm1(low), math.expm1(high), between.rounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -56,7 +57,8 @@ class Server:
     def how_it_ended(self) -> str:
         """For a sentence that begins with its name."""
         status = self.process.wait()
-        return death(status if status < 128 else 128 - status)
+        # The guard's word for signal n. A program may also give such a status itself: sys.exit(-1) is 255.
+        return death(128 - status if status - 128 in set(signal.Signals) else status)
 
     def stop(self) -> None:
         """End it and everything that it started."""

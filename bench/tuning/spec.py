@@ -22,6 +22,7 @@ from bench.errors import UsageError
 from bench.load_search.whole import plan as search_plan
 from bench.load_sweep import visits
 from bench.load_sweep.visits import Loads
+from bench.results.tune import Goal
 from bench.series import files
 from bench.tuning import conditions
 from bench.tuning.arms import Arm, Choices, arms_of
@@ -31,7 +32,6 @@ from promptset.whole_file import load_yaml, yaml_problem
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
 T = TypeVar("T")
 Resolve = Callable[[Mapping[str, object]], RunConfig]
 """The configuration of a run, from its settings. Raises UsageError."""

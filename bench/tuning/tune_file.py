@@ -41,8 +41,8 @@ def race_of(spec: Spec, turns: Sequence[TuneTurn]) -> Race:
     """The race with these turns."""
     return Race(
         settings_of(spec),
-        [Turn(turn.arm, turn.round, _larger_is_better(spec, turn.value), turn.seconds, bool(turn.worse_answers))
-         for turn in turns],
+        [Turn(turn.arm, turn.round, _larger_is_better(spec, turn.value), turn.seconds, bool(turn.worse_answers),
+              turn.is_lower_bound) for turn in turns],
     )  # fmt: skip
 
 

@@ -244,11 +244,13 @@ def _values(spec: Spec, arm: int, made: Sequence[TuneLoad]) -> list[float]:
     if spec.goal == "held_load":
         return [row.load for row in made if row.held]
     usable = [row for row in made if row.held and row.status in _USABLE]
-    if spec.goal == "tokens_per_s":
-        return [row.tokens_per_s for row in usable if row.tokens_per_s]
-    if spec.goal == "joules_per_million_tokens":
-        return [row.joules_per_token * 1e6 for row in usable if row.joules_per_token]
-    return [cost for row in usable if (cost := dollars(spec, arm, row.tokens_per_s)) is not None]
+    match spec.goal:
+        case "tokens_per_s":
+            return [row.tokens_per_s for row in usable if row.tokens_per_s]
+        case "joules_per_million_tokens":
+            return [row.joules_per_token * 1e6 for row in usable if row.joules_per_token]
+        case "dollars_per_million_tokens":
+            return [cost for row in usable if (cost := dollars(spec, arm, row.tokens_per_s)) is not None]
 
 
 def dollars(spec: Spec, arm: int, tokens_per_s: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration, NumberRow
+from bench.results.certificate import FROM_SENT, KnownCalibration, KnownErrorRow, LedgerCalibration, NumberRow
 from bench.results.metric_titles import in_sentence
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
@@ -123,9 +123,6 @@ def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     return findings
 
 
-_FROM_SENT = ("ttft", "ttfo", "e2el", "job")
-
-
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:
     """The error in ms. For a speed, of its time per token. Without a shared clock, the part beyond the least network time."""
     if not row.unit:
@@ -133,6 +130,6 @@ def _off_ms(row: NumberRow, network_ms: float | None) -> float:
     if row.unit != "ms":
         measured, true = row.measured, row.true
         return abs(1000 / measured - 1000 / true) if measured and true else 0.0
-    if network_ms is not None and row.metric.startswith(_FROM_SENT):
+    if network_ms is not None and row.metric in (*FROM_SENT, "job_ms"):
         return abs(float(row.error) - network_ms)
     return abs(float(row.error))

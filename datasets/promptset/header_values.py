@@ -1,6 +1,12 @@
-"""Values of HTTP headers as people give them: keys read from a file end in a line break, pasted ones hold anything."""
+"""HTTP headers as people give them: keys read from a file end in a line break, pasted ones hold anything."""
 
 from __future__ import annotations
+
+import re
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+SET_BY_HTTP = frozenset(["content-length", "transfer-encoding", "host", "connection", "x-request-id"])
+"""Headers that are set for each request."""
 
 
 def header_value(text: str, what: str) -> str:
@@ -20,3 +26,25 @@ def api_key(text: str) -> str:
     if not key:
         raise ValueError("the key is empty: give one, or leave it out")
     return key
+
+
+def header_problems(headers: object) -> list[str]:
+    """What is wrong with headers of a row or a file, a sentence each; None: there are none."""
+    if headers is None:
+        return []
+    if not isinstance(headers, dict):
+        return ['headers must be an object of names and values, such as {"X-Tenant": "a"}']
+    problems = []
+    for name, value in headers.items():
+        if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
+            problems.append(f"headers: {name!r} is not the name of a header")
+        elif name.lower() in SET_BY_HTTP:
+            problems.append(f"headers: {name} is set for each request: leave it out")
+        elif not isinstance(value, str):
+            problems.append(f"headers: the value of {name} must be a string")
+        else:
+            try:
+                header_value(value, f"the value of {name}")
+            except ValueError as e:
+                problems.append(f"headers: {e}")
+    return problems

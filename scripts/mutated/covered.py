@@ -42,6 +42,9 @@ class Covered:
             found = {test for tests in lines.values() for test in tests if test}
             # So may tests that are named after it: what makes a value of its classes is no line of its text.
             found |= {test for test in self.seconds if stem in test.partition("::")[0]}
+            if not found:  # A file that only declares: whoever uses the files beside it may notice.
+                beside = [of for path, of in self.tests.items() if Path(path).parent == Path(mutant.path).parent]
+                found = {test for of in beside for tests in of.values() for test in tests if test}
         far = {test: (stem not in test.partition("::")[0], self.seconds.get(test, 0.0)) for test in found}
         chosen: dict[str, list[str]] = defaultdict(list)
         spent = 0.0

@@ -109,7 +109,9 @@ GROUPS: dict[str, Group] = {
         ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
          f"{_VIRTUAL}/test_ses*.py", f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py",
-         f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_keys_and_headers.py",
+         f"{_BENCH}/test_*sources.py", f"{_BENCH}/test_probed.py", f"{_BENCH}/test_session_header.py",
+         f"{_BENCH}/test_refused_config.py", f"{_BENCH}/test_kept_histories.py", "tests/sockets/test_until.py",
+         f"{_BENCH}/test_keys_and_headers.py",
          f"{_UNIT}/promptset/test_images.py", f"{_UNIT}/promptset/test_media.py",
          "tests/sockets/test_feed*.py"),
     ),
@@ -121,7 +123,8 @@ GROUPS: dict[str, Group] = {
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/traffic/test_classes.py", f"{_BENCH}/endpoints/test_custom_apis.py",
+         f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
          "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),
     "commands": Group(
@@ -133,7 +136,9 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/release_gate/test_few_values.py", f"{_BENCH}/run_files/test_writable.py",
          f"{_BENCH}/load_search/test_search_command.py", "tests/sockets/test_compare_pairs.py",
          "tests/sockets/test_wait_for_server.py", "tests/sockets/test_console_from_a_terminal.py",
-         "tests/sockets/test_quality_command.py", "tests/sockets/test_set_load.py"),
+         "tests/sockets/test_api.py", "tests/sockets/test_calibrate_command.py", "tests/sockets/test_fit_command.py",
+         "tests/sockets/test_live_file.py", "tests/sockets/test_sweep_command.py", "tests/sockets/test_until.py",
+         "tests/sockets/test_quality_command.py", "tests/sockets/test_run_gives_back.py", "tests/sockets/test_set_load.py"),
     ),
     "stores": Group(("bench/stores/*.py",), (f"{_BENCH}/test_stores.py",)),
     "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
@@ -149,7 +154,8 @@ GROUPS: dict[str, Group] = {
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
         (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"),
-        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", "tests/sockets/test_server_tokens.py"),
+        (f"{_UNIT}/promptset", f"{_UNIT}/test_compiled_parts.py", f"{_BENCH}/test_output.py",
+         "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,8 +26,10 @@ from mutated.changes import Mutant, mutated, source_of
 KILLED, TIMED_OUT, SURVIVED, NOT_RUN, COLD = "killed", "timed out", "survived", "not run", "cold"
 STATUS_COLD = 77
 """What a trial returns if its change must be there before the code is imported."""
-WALL_FACTOR = 20
-"""Of the processor time that a trial may take: the machine may be busy."""
+WALL_FACTOR = 3
+"""A trial may take this many times its limit on processor time, without the time in which it waits for a busy processor."""
+TICK_S = 0.5
+NS_PER_S = 10**9
 MOST_BYTES = 6 << 30
 FLAGS = [
     "-n", "0", "-x", "-q", "-m", "not processes and not slow", "-p", "no:cacheprovider", "--hypothesis-seed=0",
@@ -64,12 +67,20 @@ def warm() -> None:
 
 def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[Ended]:
     """The trials in the order in which they end, `processes` of them at a time."""
-    waiting, running = iter(trials), dict[int, Trial]()
+    waiting, running, left = iter(trials), dict[int, Trial](), TimeLeft()
     while True:
-        running |= {_forked(trial, folder): trial for trial in islice(waiting, processes - len(running))}
+        for trial in islice(waiting, processes - len(running)):
+            running[pid := _forked(trial, folder)] = trial
+            if trial.seconds is not None:
+                left.of[pid] = WALL_FACTOR * _limit_s(trial.seconds)
         if not running:
             return
-        pid, status = os.wait()
+        while not (pid := (end := os.waitpid(-1, os.WNOHANG))[0]):
+            time.sleep(0.01)
+            for late in left.spend(time.monotonic(), waited_s):
+                os.killpg(late, signal.SIGKILL)
+        status = end[1]
+        left.of.pop(pid, None)
         with suppress(ProcessLookupError):  # What the tests started and left behind.
             os.killpg(pid, signal.SIGKILL)
         own = folder / str(pid)
@@ -79,9 +90,46 @@ def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[End
         yield Ended(running.pop(pid).of, _outcome(status), failed, output)
 
 
+class TimeLeft:
+    """How much longer each fork may take: a tick counts only as far as the fork did not wait for a processor in it."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, float] = {}
+        self._waited: dict[int, float] = {}
+        self._then_s: float | None = None
+
+    def spend(self, now_s: float, waited: Callable[[Iterable[int]], dict[int, float]]) -> list[int]:
+        """The forks whose time is over. Does nothing before a tick has passed; a fork's first tick does not count."""
+        if self._then_s is not None and now_s - self._then_s < TICK_S:
+            return []
+        tick_s = 0.0 if self._then_s is None else min(now_s - self._then_s, 2 * TICK_S)  # All may have been suspended.
+        self._then_s = now_s
+        before, self._waited = self._waited, waited(self.of)
+        for pid in self.of.keys() & before.keys():
+            self.of[pid] -= max(0.0, tick_s - max(0.0, self._waited[pid] - before[pid]))
+        return [pid for pid, left in self.of.items() if left <= 0]
+
+
+def waited_s(sessions: Iterable[int]) -> dict[int, float]:
+    """For how many seconds the threads of each session have waited for a processor."""
+    waited = dict.fromkeys(sessions, 0.0)
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It has ended.
+            session = int((process / "stat").read_text().rpartition(")")[2].split()[3])
+            if session in waited:
+                tasks = process.glob("task/*/schedstat")
+                waited[session] += sum(int(task.read_text().split()[1]) for task in tasks) / NS_PER_S
+    return waited
+
+
+def _limit_s(seconds: float) -> int:
+    """The processor time that tests may take with a change, if they take `seconds` without."""
+    return round(10 + 5 * seconds)
+
+
 def _outcome(status: int) -> str:
     if os.WIFSIGNALED(status):
-        late = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL, signal.SIGALRM)
+        late = os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
         return TIMED_OUT if late else KILLED
     return {0: SURVIVED, STATUS_COLD: COLD}.get(os.WEXITSTATUS(status), KILLED)
 
@@ -99,10 +147,9 @@ def _forked(trial: Trial, folder: Path) -> int:
         for descriptor in (1, 2):
             os.dup2(output, descriptor)
         if trial.seconds is not None:
-            limit_s = round(10 + 5 * trial.seconds)
+            limit_s = _limit_s(trial.seconds)
             resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
             resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
-            signal.alarm(WALL_FACTOR * limit_s)
         status = trial.run()
         sys.stdout.flush()
         os._exit(status)

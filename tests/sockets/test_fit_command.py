@@ -82,7 +82,7 @@ def test_runs_of_a_mock_are_fitted(tmp_path: Path) -> None:
 
 
 def test_the_profile_can_be_printed_as_json(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", *runs, "--format", "json", "--no-replay"]) == Exit.GOOD
+    assert main(["fit", *runs, "--format", "json", "--no-replay", "--step-gap", "0.5"]) == Exit.GOOD
     assert json.loads(capsys.readouterr().out)["schema"] == "trueload/profile/1"
 
 

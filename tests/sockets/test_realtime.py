@@ -118,6 +118,7 @@ def test_every_end_of_a_reply_has_its_outcome(reply: list[bytes], outcome: Outco
     (record,), _ = asked(answered(*reply), behind=SESSION)
     assert record.outcome is outcome, record.error
     assert words in (record.error or "")
+    assert not (record.error or "").startswith("not HTTP")
 
 
 def test_an_error_about_the_session_ends_the_request_with_its_words() -> None:

@@ -167,12 +167,26 @@ def test_a_server_without_known_metrics_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "server.jsonl").exists()
 
 
-def test_a_page_that_was_named_and_is_none_is_told(tmp_path: Path) -> None:
+class Listener(Observer):
+    """Keeps the sentences of a run."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_a_page_that_was_named_and_is_none_is_told_at_once_and_in_the_report(tmp_path: Path) -> None:
+    listener = Listener()
     with LiteralServer(asked([], None)) as server:
         page = f"{server.url}/metrics"
-        found = run(server.url, tmp_path / "run", "--server-metrics", page)
+        bench.run(url=server.url, out=str(tmp_path / "run"), observer=listener, server_metrics=[page], requests=2)
+    found = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert found["server"] is None
-    assert f"--server-metrics: {page} has no metrics (status 404)" in found["run"]["notes"]
+    note = f"--server-metrics: {page} has no metrics (status 404)"
+    assert note in found["run"]["notes"]
+    assert f"note: {note}" in listener.said
 
 
 def test_the_key_goes_to_the_targets_own_page_and_to_no_other(tmp_path: Path) -> None:

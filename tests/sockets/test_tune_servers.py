@@ -18,8 +18,8 @@ from bench.tuning.servers import NotReady, Server
 from bench.tuning.spec import ServerSpec
 from tests.sockets.test_tune_turns import spec
 from tests.support.held_port import held_port
-from tests.support.literal_replies import whole
-from tests.support.literal_server import LiteralServer, Received, Step
+from tests.support.literal_replies import GOOD, api, stream, whole
+from tests.support.literal_server import LiteralServer, Received, Step, in_turn
 
 WAITS = "sh -c 'echo up; exec sleep 600' {port} {flags}"
 
@@ -93,6 +93,13 @@ def test_a_server_is_ready_when_its_path_answers_200_and_cleared_when_a_post_giv
         servers.clear_cache(of_server, running)
     with pytest.raises(TargetError, match=r"^server\.clear_cache: POST /none gave no answer$"):
         servers.clear_cache(spec({}, command=WAITS, clear_cache="/none", **at).server, running)
+
+
+def test_a_server_is_ready_when_it_answers_a_request(tmp_path: Path) -> None:
+    chat = api(in_turn(whole("503 Service Unavailable", b""), stream(*GOOD)), "m")
+    with LiteralServer(chat) as server, started(tmp_path, ready="answer", start_within=60) as (running, of_server):
+        wait(running, of_server, server.url)
+        assert running.running
 
 
 def test_a_server_that_refuses_connections_does_not_answer(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
     # A file that defines an API is read whole.
-    "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.whole_file"}),
+    "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.header_values", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
     ),

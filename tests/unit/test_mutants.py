@@ -92,6 +92,29 @@ def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: Mo
     assert len(covered.of(replace(mutant, first=9, line=9))) == 2
     named = Covered({"bench/facts.py": {9: {""}}}, seconds | {"tests/test_facts.py::test_v": 1.0})
     assert named.of(replace(mutant, path="bench/facts.py", first=9, line=9)) == ["tests/test_facts.py::test_v"]
+    # A file that only declares is tried with the tests of the files beside it.
+    declares = Covered(
+        {"bench/words.py": {9: {""}}, "bench/a.py": tests, "bench/b/c.py": {7: {"tests/test_c.py::test_w"}}}, seconds
+    )
+    assert len(declares.of(replace(mutant, path="bench/words.py", first=9, line=9))) == 2
+
+
+def test_a_fork_that_waits_for_a_processor_keeps_its_time_and_one_that_hangs_does_not(script: ModuleType) -> None:
+    left = importlib.import_module("mutated.trial").TimeLeft()
+    left.of = {1: 3.0, 2: 3.0}
+    for now_s, waited, late in (
+        (100.0, {1: 0.0, 2: 5.0}, []),
+        (101.0, {1: 0.0, 2: 6.0}, []),
+        (101.2, {1: 9.0, 2: 9.0}, []),  # No tick has passed: nobody is asked.
+        (102.0, {1: 0.0, 2: 6.75}, []),
+        (
+            202.0,
+            {1: 0.0, 2: 1.0},
+            [1],
+        ),  # All were suspended for 99 s; a process of the second ended.
+    ):
+        assert left.spend(now_s, lambda pids, of=waited: {pid: of[pid] for pid in pids}) == late, now_s
+    assert left.of == {1: 0.0, 2: 1.75}
 
 
 def test_the_table_counts_those_that_a_test_could_notice(script: ModuleType) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.clock import LoopClock
+from bench.clock import LoopClock, sleep_until
 from bench.load.warmup_finder import LOOK_EVERY_NS, WarmupFinder
 from bench.modes.interface import MOST_AUTO_WARMUP_S
 from bench.modes.rate import Rate
@@ -17,6 +18,7 @@ from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
 from tests.support.slow_metrics import ttft_ms
 from tests.support.virtual_load import MS, START, Load
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 S = 1000 * MS
 QUICK = ScriptedReply(ttft_ns=20 * MS)
@@ -165,3 +167,19 @@ def test_workers_have_arrivals_for_as_long_as_the_warm_up_may_take_and_end_the_r
     # The workers begin with arrivals that follow each other, so that they end as close together.
     assert planned == sorted(sent)[: len(planned)]
     assert len(sent) - len(planned) < workers
+
+
+def test_a_finder_that_is_stopped_tells_nothing_more() -> None:
+    async def main(loop: VirtualTimeLoop) -> tuple[list[int], object]:
+        told: list[int] = []
+        crew: Any = SimpleNamespace(
+            begin_lead_ns=0, counts=lambda at_ns: {"sent": 1, "done": 1}, warmup_ends=told.append
+        )
+        clock = LoopClock()
+        finder = WarmupFinder(clock, crew, start_ns=START, least_ns=0, most_ns=MOST, tell=told.append)
+        finder.start()
+        finder.stop()
+        await sleep_until(clock, START + 3 * LOOK_EVERY_NS)
+        return told, finder.found
+
+    assert run_virtual(main) == ([], None)

@@ -27,6 +27,8 @@ from bench.console.service import Console
 from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS, SUMMARY
 
 EVENT_EVERY_NS = NS_PER_S // 2
+MOST_DIGITS = 18
+"""Of the number of a line: Python refuses to read numbers of over 4,300."""
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
 
 routes = APIRouter()
@@ -113,7 +115,7 @@ def _download(name: str) -> dict[str, str]:
 async def events(console: TheConsole, task: str, request: Request, after: int = 0) -> EventSourceResponse:
     console.task(task)
     resumed, _, run = request.headers.get("last-event-id", "").partition(" ")
-    lines_sent = int(resumed) if resumed.isdecimal() else max(after, 0)
+    lines_sent = int(resumed) if resumed.isdecimal() and len(resumed) <= MOST_DIGITS else max(after, 0)
     return EventSourceResponse(_events(console, task, lines_sent, run or None))
 
 

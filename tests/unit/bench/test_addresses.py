@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import RunConfig, resolve
-from bench.config.addresses import TargetAddress, places_of, resolved
+from bench.config.addresses import TargetAddress, places_of, resolved, urls_of
 from bench.config.resolution import given_again
 from bench.errors import TargetError, UsageError
 from bench.load.components import run_secrets, target_of
@@ -129,3 +129,18 @@ def test_a_name_gives_one_address_for_each_ip(monkeypatch: pytest.MonkeyPatch) -
     known["wide"].append("10.0.1.0")
     with pytest.raises(TargetError, match="257 addresses are too many: a run has at most 256"):
         resolved([TargetAddress(url="http://wide")])
+
+
+@pytest.mark.parametrize(
+    ("setting", "urls"),
+    [
+        (None, [""]),
+        ("", [""]),
+        ([], [""]),
+        (" http://a ", ["http://a"]),
+        (["http://a=3", "http://b"], ["http://a", "http://b"]),
+        (("http://a",), ["http://a"]),
+    ],
+)
+def test_a_setting_names_its_urls_as_they_are_written(setting: object, urls: list[str]) -> None:
+    assert urls_of(setting) == urls

@@ -21,6 +21,7 @@ from bench.evaluate import evaluate
 from bench.run_files.run_directory import RunDirectory
 from tests.support.configurations import resolved
 from tests.support.made_runs import made_run
+from tests.support.made_tasks import made_tune
 from tests.unit.bench.load_sweep.test_stored_sweeps import TEXT, WHOLE
 
 LONG = "a-token-that-nobody-guesses-0123456789"
@@ -150,6 +151,7 @@ def test_sweeps_share_a_page_and_are_printed_as_asked(
     assert report.main(["a"]) == Exit.GOOD
     lines = capsys.readouterr().out.splitlines()
     assert (lines[-1], "a" in lines) == ("page: a/sweep.html", False)
+    assert (tmp_path / "a" / "sweep.html").is_file()
     assert report.main(["a", "b", "--out", "both.html"]) == Exit.GOOD
     lines = capsys.readouterr().out.splitlines()
     assert (lines[-1], lines.count("a"), lines.count("b")) == ("page: both.html", 1, 1)
@@ -157,6 +159,15 @@ def test_sweeps_share_a_page_and_are_printed_as_asked(
     (tmp_path / "other" / "sweep.json").write_text(json.dumps({**WHOLE, "kind": "rate"}))
     with pytest.raises(UsageError, match="a page has sweeps of one kind"):
         report.main(["a", "other"])
+
+
+def test_the_report_of_a_race_makes_its_page_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    race = made_tune(tmp_path, "race")
+    before = [(race / name).read_bytes() for name in ("tune.json", "tune.html")]
+    (race / "tune.html").unlink()
+    assert report.main([str(race)]) == Exit.GOOD
+    assert capsys.readouterr().out.endswith(f"page: {race / 'tune.html'}\n")
+    assert [(race / name).read_bytes() for name in ("tune.json", "tune.html")] == before
 
 
 @pytest.mark.parametrize(

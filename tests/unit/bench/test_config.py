@@ -134,6 +134,21 @@ def test_only_a_load_without_an_end_of_its_own_has_a_default_length_in_time(
     assert again.length == config.length
 
 
+@pytest.mark.parametrize(
+    ("warmup", "requests", "seconds", "finds"),
+    [
+        ("0", 0, 0.0, False),
+        ("7", 7, 0.0, False),
+        ("1.5s", 0, 1.5, False),
+        ("2m", 0, 120.0, False),
+        ("auto", 0, 0.0, True),
+    ],
+)
+def test_a_warm_up_is_requests_or_a_time_or_found(warmup: str, requests: int, seconds: float, finds: bool) -> None:
+    config = resolved(concurrency="1", duration="300s", warmup=warmup)
+    assert (config.warmup_requests, config.warmup_s, config.finds_warmup) == (requests, seconds, finds)
+
+
 def test_a_run_of_the_default_length_can_be_made_again_with_a_number_of_requests() -> None:
     stored = given_again(resolved(concurrency=4).public())
     assert (stored["duration"], stored["warmup"]) == (60.0, "auto")

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from bench.clock import NS_PER_S
 from bench.config import resolve
-from bench.errors import PRECEDENCE, Exit
+from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.evaluate import evaluate, exit_status, too_many_errors
 from bench.records import Outcome, to_line
 from bench.results.summary import Counts, RunSummary
-from bench.run_files.run_directory import RunDirectory
+from bench.run_files.load_change import LoadChange
+from bench.run_files.run_directory import CHANGES, RunDirectory
+from bench.verdict.finding import Status
 from tests.support.made_records import START_NS, made_record
 from tests.support.results import filled
 
@@ -67,6 +70,46 @@ def test_a_run_that_was_killed_is_evaluated_from_what_it_wrote(tmp_path: Path) -
     result = evaluate(directory)
     assert result.summary.counts.succeeded == 5
     assert result.exit is Exit.GOOD
+
+
+@pytest.mark.parametrize("state", ["preparing", "probing"])
+def test_a_run_that_ended_before_its_load_has_nothing_to_evaluate(state: str, tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", state=state)
+    with pytest.raises(UsageError, match=f"the run was ended while {state}, before it sent any load$"):
+        evaluate(directory)
+
+
+@pytest.mark.parametrize(
+    ("length", "end_s"),
+    # A duration says when the load ends; a number of requests does not: the part ends with the last one that was due.
+    [({"duration": "10s", "requests": None}, 10.0), ({"requests": 8}, 7.0)],
+)
+def test_the_last_part_of_a_changed_load_ends_with_the_load(
+    length: dict[str, Any], end_s: float, tmp_path: Path
+) -> None:
+    records = [made_record(i, sent_ms=1000 * i) for i in range(8)]
+    stop_reason = "requests" if "duration" not in length else "duration"
+    directory = run_directory(
+        tmp_path / "run", *records, settings={"rate": "1", **length}, stop_reason=stop_reason, workers=1
+    )
+    (directory.path / CHANGES).write_bytes(
+        LoadChange(t_ns=START_NS + 4 * NS_PER_S, before=1.0, after=2.0, by="terminal").to_line()
+    )
+    segments = evaluate(directory).summary.segments
+    assert segments is not None
+    assert [(one.start_s, one.end_s) for one in segments] == [(0.0, 4.0), (4.0, pytest.approx(end_s, abs=1e-6))]
+
+
+def test_each_class_has_its_planned_share_its_objectives_and_its_verdict(tmp_path: Path) -> None:
+    classes = [{"name": "chat", "share": 3}, {"name": "batch", "share": 1}]
+    settings = {"mix": {"classes": classes}, "slo": ["ttft{class=chat}:p50<100ms", "ttft{class=batch}:p50<20ms"]}
+    chat = [made_record(i, sent_ms=10 * i, chunks_ms=(50.0, 60.0), traffic_class="chat") for i in range(12)]
+    batch = [made_record(12 + i, sent_ms=10 * i, chunks_ms=(50.0, 60.0), traffic_class="batch") for i in range(4)]
+    rows = evaluate(run_directory(tmp_path / "run", *chat, *batch, settings=settings)).summary.classes
+    assert rows is not None
+    assert [(row.name, row.planned_share, row.slo_held, row.verdict.status) for row in rows] == [
+        ("chat", 0.75, True, Status.VALID), ("batch", 0.25, False, Status.VALID),
+    ]  # fmt: skip
 
 
 def test_a_run_in_which_nothing_ended_has_a_report_too(tmp_path: Path) -> None:

@@ -234,6 +234,13 @@ def test_an_address_without_its_flag_is_named_and_is_the_only_problem() -> None:
     assert flags["url"] == "http://127.0.0.1:8000"
 
 
+def test_of_a_repeated_flag_the_last_value_counts_and_only_addresses_and_lists_are_collected() -> None:
+    words = ["--url", "http://a", "--model", "m", "--rate", "1", "--url", "http://b=3", "--model", "n", "--rate", "2"]
+    flags, problems = parse(run_parser(), [*words, "--header", "A: 1", "--header", "B: 2"])
+    assert (flags["url"], flags["model"], flags["rate"]) == (["http://a", "http://b=3"], "n", "2")
+    assert (flags["header"], problems) == (["A: 1", "B: 2"], [])
+
+
 def test_a_value_may_begin_with_a_dash() -> None:
     flags, problems = parse(run_parser(), [*URL, "--duration", "-5s", "--api-key", "-k", "--quiet"])
     assert (flags["duration"], flags["api_key"], flags["quiet"], problems) == ("-5s", "-k", True, [])

@@ -170,6 +170,20 @@ def test_classes_of_the_same_lengths_send_different_prompts() -> None:
     assert len({str(sample.messages) for sample in samples}) == 200
 
 
+@pytest.mark.parametrize(
+    ("of_classes", "names"),
+    [
+        ((None, None), "chat"),
+        (("messages", "completions"), "messages, completions"),
+        (("messages", "messages"), "messages"),
+    ],
+)
+def test_a_run_is_named_by_the_endpoints_of_its_classes(of_classes: tuple[str | None, str | None], names: str) -> None:
+    own = [{} if endpoint is None else {"endpoint": endpoint} for endpoint in of_classes]
+    config = mixed(*({"name": f"c{number}", "share": 1, **one} for number, one in enumerate(own)))
+    assert (config.endpoint_names, config.kind_for(1).endpoint) == (names, names)
+
+
 def test_the_probe_asks_for_the_endpoint_and_model_of_every_class() -> None:
     config = mixed(*THREE, {"name": "two", "share": 1, "model": "x=1,y=2"})
     source = source_of(config, load_tokenizer())

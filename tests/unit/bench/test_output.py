@@ -15,6 +15,7 @@ from bench.commands import output
 from bench.documents.document import Banner, Document
 from bench.errors import Exit
 from bench.load_search.render import Rendered
+from promptset import closed_pipe
 from tests.support.terminal_output import written
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
@@ -138,6 +139,21 @@ def test_a_reader_that_has_gone_does_not_hide_a_missed_objective() -> None:
     done = subprocess.run([sys.executable, "-c", program, "1"], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_what_no_reader_takes_costs_no_open_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", io.StringIO())
+        closed_pipe.survive()
+        next_free = os.dup(writer)
+        os.close(next_free)
+        print("dropped", flush=True)
+        print("dropped", flush=True)
+        assert os.dup(writer) == next_free
+        os.close(next_free)
 
 
 @pytest.mark.processes

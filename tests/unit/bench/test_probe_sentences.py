@@ -246,6 +246,12 @@ def test_a_good_reply_must_be_a_stream_of_text_where_one_was_asked_for(
     assert (sentence is None) if says is None else (sentence is not None and says in sentence)
 
 
+def test_a_clip_without_speech_has_a_stream_without_text() -> None:
+    silent = replace(made_record(0), chunk_kind="oo", chunk_ns=(5, 6))
+    options = BodyOptions(endpoint="transcriptions", model=None)
+    assert diagnose(silent, PLAIN, options, None, False) is None
+
+
 @pytest.mark.parametrize(
     ("headers", "begins"),
     [

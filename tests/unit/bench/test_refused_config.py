@@ -162,6 +162,10 @@ def test_a_problem_is_blamed_on_the_flag_that_overrode_the_file() -> None:
         ),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
         ({"stream": "maybe"}, "--stream: must be true or false"),
+        ({"check_answers": "x"}, "--check-answers: 'x' is not a share of the requests: write 5% or 0.05"),
+        ({"check_answers": "0%"}, "--check-answers: '0%' is not a share"),
+        ({"check_answers": "101%"}, "--check-answers: '101%' is not a share"),
+        ({"until": ["ttft:p90=10%", "ttft=x"]}, '--until: "ttft=x": not of the form METRIC:STATISTIC=SHARE%'),
         ({"mode": "warp"}, "--mode: 'warp' is not one of concurrency, rate, "),
     ],
 )
@@ -198,7 +202,7 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
         ({"mode": "sessions", "rate": "5", "sessions_begin": "middle"}, "--sessions-begin middle needs a number of"),
         ({"rate": "5", "sessions_begin": "middle"}, "--sessions-begin is for --mode sessions, and this is mode rate"),
         ({"rate": "5", "drop_late": True}, "--drop-late needs --max-concurrency"),
-        ({"rate": "5", "ramp_up": "5s"}, "--ramp-up is for users, and mode rate has none"),
+        ({"rate": "5", "ramp_up": "5s"}, "users, and mode rate has none: a rate that rises is --ramp 1..50:10m"),
         ({"mode": "throughput", "duration": "5s"}, "say how much with --requests"),
         ({"url": f"{URL}/v1/completions", "endpoint": "chat"}, "the URL names the endpoint completions"),
         ({"insecure": True}, "--ca-file and --insecure are for https:// URLs"),
@@ -207,6 +211,38 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
             '--slo "ttft:p99<5ms": with --no-stream there is no ttft, only e2el',
         ),
         ({"output_tokens": "1", "slo": ["tpot<5ms"]}, '--slo "tpot<5ms": replies of one token have no tpot'),
+        ({"slo": ["accuracy>90%"]}, '--slo "accuracy>90%": answers are checked with --check-answers 5%: add it'),
+        ({"slo": ["accuracy{model=m}>90%"], "check_answers": "5%"}, "probes are of no class and no model"),
+        ({"slo": ["ttft{model=m}<1s"]}, "no request goes to the model 'm': name the models of the run with --model"),
+        ({"slo": ["ttft{model=m}<1s"], "model": "a=1,b=2"}, "no request goes to the model 'm': --model names a, b"),
+        ({"until": ["ttft:p90=10%"], "mode": "throughput", "requests": "5"}, "and this is mode throughput"),
+        ({"workers_per_node": "2"}, "--workers-per-node is for a cluster: add --cluster, or use --workers"),
+        ({"workers_per_node": "2", "workers": "2", "cluster": "ray"}, "--workers and --workers-per-node cannot be"),
+        ({"runtime_env": "env.yaml"}, "--runtime-env needs a cluster: add --cluster"),
+        ({"watch_scale": True, "wait_for_server": "5s"}, "leave --wait-for-server out"),
+        (
+            {"resolve_all": True, "proxy": "http://p:1"},
+            "--resolve-all cannot be combined with --proxy: the proxy resolves",
+        ),
+        (
+            {"until": ["ttft:p90=10%"], "mode": "rate", "steps": "5,10:10s"},
+            "needs a constant load, and --steps changes it",
+        ),
+        ({"play_after": "1s"}, "--play-after is for --endpoint speech and realtime, and the endpoint is chat"),
+        ({"endpoint": "embeddings", "output_tokens": "5"}, "--output-tokens is about generated text, and"),
+        (
+            {"endpoint": "embeddings", "output_tokens": "5", "ignore_eos": True},
+            "--output-tokens and --ignore-eos are about generated text, and the endpoint embeddings generates none",
+        ),
+        (
+            {"endpoint": "embeddings", "extra_body": {"max_tokens": 3, "user": "u"}},
+            "--extra-body: max_tokens is about generated text, and the endpoint embeddings generates none",
+        ),
+        (
+            {"endpoint": "embeddings", "batch_inputs": "3", "dataset": __file__},
+            "--batch-inputs is for simulated inputs",
+        ),
+        ({"rate": "1000", "duration": "1000001s"}, "is 1,000,001,000 requests: give at most 1,000,000,000"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_what_to_do(flags: dict[str, Any], sentence: str) -> None:
@@ -236,6 +272,13 @@ def test_insecure_and_a_ca_file_exclude_each_other() -> None:
 def test_combinations_are_found_beside_wrong_values() -> None:
     found = problems(seed="x", rate="5", concurrency="5")
     assert len(found) == 2
+
+
+def test_values_of_classes_are_found_beside_wrong_values() -> None:
+    classes = {"classes": [{"name": "a", "share": 1, "input_tokens": "0"}]}
+    of_seed, of_class = problems(seed="x", mix=classes)
+    assert of_seed.startswith("--seed: ")
+    assert of_class == "--mix: class a: input_tokens: '0' is too small: give at least 1"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_only_pages_that_have_metrics_are_read_on_and_named_ones_that_have_none_
     assert watching.first() == FirstScrape(
         (
             "--server-metrics: http://b/ has no metrics (status 404)",
+            "--server-metrics: http://c/ has, before the load, no metric that Trueload knows (docs/server-metrics.md)",
             "--gpu-metrics: http://f/ has no metrics (status 500)",
         ),
         goes_on=True,

@@ -180,6 +180,16 @@ def test_one_user_is_not_called_users(load: float, unit: str, told: str) -> None
     assert run_virtual(main)[1] == f"  {told}:  sent 0  done 0  in flight 0  failed 0 (0.0%)"
 
 
+@pytest.mark.parametrize(("load", "unit"), [(None, "users"), (3.0, "")])
+def test_a_load_that_is_not_known_is_not_told(load: float | None, unit: str) -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=100, load_unit=unit))
+        live.start()
+        return load_lines(replace(live.numbers(START_NS), load=load), unicode=True)
+
+    assert run_virtual(main)[1] == "  sent 0  done 0  in flight 0  failed 0 (0.0%)"
+
+
 def test_a_duration_never_reads_more_than_it_is() -> None:
     at: list[tuple[float, dict[str, int], list[RequestRecord]]] = [
         (45.0, sent(45, 30), []),

@@ -77,8 +77,10 @@ def test_a_speed_is_judged_by_its_time_per_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("metric", "status"), [("ttft_ms", Status.VALID), ("e2el_ms", Status.VALID), ("itl_ms", Status.INVALID)]
-)
+    ("metric", "status"),
+    [*((metric, Status.VALID) for metric in ("ttft_ms", "e2el_ms", "ttfb_ms", "ttfi_ms", "ttfa_ms", "job_ms")),
+     ("itl_ms", Status.INVALID)],
+)  # fmt: skip
 def test_without_a_shared_clock_the_least_that_the_network_takes_is_no_error(metric: str, status: Status) -> None:
     rows = certified(stat="p50", metric=metric, error=5.1, error_share=0.102, measured=55.1)
     assert verdict(calibration=rows).status is Status.INVALID

@@ -189,3 +189,17 @@ def test_a_line_longer_than_a_slice_is_found(tmp_path: Path, monkeypatch: pytest
     assert file.lines == 5
     assert file.read(1) == b"b" * 40 + b"\nc\nd\n" + b"e" * 15 + b"\n"
     file.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there the mock is one process")
+@pytest.mark.parametrize("shared", [False, True])
+def test_only_a_file_of_several_processes_is_locked_while_it_is_written(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    asked: list[int] = []
+    monkeypatch.setattr(fcntl, "lockf", lambda file, operation: asked.append(operation))
+    with open_file(tmp_path / "ledger") as file:
+        LedgerFile(file, shared=shared).append([b"{}\n"])
+    assert asked == ([fcntl.LOCK_EX, fcntl.LOCK_UN] if shared else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,19 @@ def test_a_timerfd_fires_at_its_deadline_and_not_before() -> None:
         assert select.select([timer.fd], [], [], PATIENCE_S)[0] == [timer.fd]
     finally:
         timer.close()
+
+
+@pytest.mark.skipif(not HAS_TIMERFD, reason="timerfd is Linux's")
+def test_a_step_of_the_wall_clock_is_watched_for_also_after_one() -> None:
+    offset = RealtimeOffset(lambda: 0)
+    try:
+        for _ in range(2):
+            about = dict(
+                line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{offset.watch_fd}").read_text().splitlines()
+            )
+            # CLOCK_REALTIME; an absolute time, cancelled when the clock is set; not due for a hundred years.
+            assert (about["clockid"].strip(), int(about["settime flags"], 8)) == ("0", 3)
+            assert int(about["it_value"].strip(" ()").split(",")[0]) > 2**31
+            offset.on_step()
+    finally:
+        offset.close()

@@ -55,7 +55,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_body_mb": ("1.5", 1.5),
     "keep_alive_s": ("9", 9.0),
     "drain_s": ("0", 0.0),
-    "head_timeout_s": ("2.5", 2.5),
+    "head_timeout_s": ("0.5", 0.5),
     "body_timeout_s": ("2.5", 2.5),
     "max_head_kb": ("8", 8.0),
     "allowed_host": ("Mock.Example", ["mock.example"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mockserver import rng
+from mockserver.dialect.openai import parse_chat
+from mockserver.dialect.params import ToolChoice
 from mockserver.documents.grammar import _ENTRIES, Impossible, check_schema, make_document
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
-from mockserver.documents.script import pieces_of
+from mockserver.documents.script import ToolRule, pieces_of, script_of
 from promptset.text import TokenText
 from promptset.tokens import load_tokenizer
 
@@ -168,3 +171,25 @@ def test_the_pieces_of_a_text_are_the_text_one_per_token(text: str) -> None:
     pieces = pieces_of(tokenizer, text)
     assert "".join(pieces) == text
     assert len(pieces) == tokenizer.count_plain([text])[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "calls", "of"),
+    [
+        ({}, 2, "ab"),
+        ({"tool_choice": ToolChoice("none")}, 0, ""),
+        ({"tools": []}, 0, ""),
+        ({"messages": [{"role": "tool", "content": "x"}]}, 0, ""),
+        ({"messages": [{"role": "tool", "content": "x"}], "tool_choice": ToolChoice("required")}, 2, "ab"),
+        ({"tool_choice": ToolChoice("required", "b")}, 1, "b"),
+        ({"parallel_calls": False}, 1, "ab"),
+    ],
+)
+def test_a_reply_calls_the_tools_that_the_request_lets_it_call(change: dict[str, Any], calls: int, of: str) -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in "ab"]
+    params = parse_chat({"messages": [{"role": "user", "content": "x"}]})
+    given: dict[str, Any] = {"tools": tools, "tool_choice": ToolChoice(), **change}
+    script = script_of(replace(params, **given), ToolRule(share=1.0, calls=2), 7, 1)
+    called = [] if script is None else [name for name, _ in script.calls]
+    assert len(called) == calls
+    assert set(called) <= {*of}

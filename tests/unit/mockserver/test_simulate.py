@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,38 @@ def test_a_line_is_a_job_and_gets_a_line(monkeypatch: pytest.MonkeyPatch, capsys
     said = "router 'any': choose one of round_robin, least_in_flight, prefix; replicas: at least 1 must be there at any time"
     assert found[2]["error"].startswith(said)
     assert "what" in found[3]["error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"replicas": 0}, "replicas: at least 1 must be there at any time"),
+        ({"changes": [(5.0, 2), (9.0, 0)]}, "replicas: at least 1 must be there at any time"),
+        ({"input_tokens": [0, 1]}, "input_tokens, output_tokens: each must be at least 1"),
+        ({"output_tokens": [1, 0]}, "input_tokens, output_tokens: each must be at least 1"),
+        ({"at_us": [0.0]}, "at_us has 1 entries and input_tokens 2"),
+        ({"prefix": [(1, 1)]}, "prefix has 1 entries and input_tokens 2"),
+        ({"users": 0, "at_us": ()}, "users: at least 1"),
+        ({"router": "best", "replicas": 0}, "router 'best': choose one of"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused(changes: dict[str, object], problem: str) -> None:
+    fits: dict[str, object] = {"input_tokens": [1, 1], "output_tokens": [1, 1], "at_us": [0.0, 0.0]}
+    Job(**fits)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=problem):
+        Job(**fits | changes)  # type: ignore[arg-type]
+
+
+def test_the_steps_of_each_replica_vary_by_themselves(tmp_path: Path) -> None:
+    shares = [0.01 * at for at in range(100)]
+    cost = {
+        "b0": 1000,
+        "b1": 0,
+        "b2": 0,
+        "variation": {"power": 1, "at_us": 1000, "block": 1, "levels": [{"decodes": 1, "shares": shares}]},
+    }
+    (tmp_path / "cost.json").write_text(json.dumps(cost))
+    settings = {"engine": "batching", "step_cost": str(tmp_path / "cost.json")}
+    found = simulate(Job(settings=settings, at_us=[0.0] * 4, input_tokens=[9] * 4, output_tokens=[9] * 4, replicas=4))
+    assert found.replica == [0, 1, 2, 3]
+    assert len(set(found.last_us)) == 4

@@ -66,3 +66,9 @@ def test_a_wrong_plan_is_refused_with_what_to_write(text: str, words: str) -> No
     with pytest.raises(SpecError) as refused:
         parse(text)
     assert words in " ".join(refused.value.problems)
+
+
+def test_an_endpoint_may_take_clips_of_one_rate_only() -> None:
+    assert parse("length=5s", 24_000).rate == parse("length=5s,rate=24000", 24_000).rate == 24_000
+    with pytest.raises(SpecError, match="this endpoint takes clips of 24000 samples a second, and not of 16000"):
+        parse("rate=16000", 24_000)

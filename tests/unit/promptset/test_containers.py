@@ -200,3 +200,13 @@ def test_what_is_nested_too_deep_to_be_sent_is_a_bad_row(folder: Path, levels: i
     assert first == third == json.loads(wide)
     assert isinstance(second, dict) == is_read
     assert is_read or "nested too deep" in str(second)
+
+
+def test_an_array_is_empty_once_its_file_is_and_a_bare_bracket_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text("[")
+    container = open_container(path)
+    with pytest.raises(SpecError, match="starts as a JSON array but is not one"):
+        list(container.entries())
+    path.write_text("")
+    assert list(container.entries()) == []

@@ -62,6 +62,8 @@ def test_no_two_are_alike_and_a_seed_makes_the_same_again() -> None:
         ("format=gif", "the format 'gif' is not one of jpeg, png, webp"),
         ("size=64x64,width=3", "size sets width and height"),
         ("n=0", "n"),
+        ("n=x,width=y", "images, n: "),
+        ("n=x,width=y", "images, width: "),
         ("size=90000x10", "outside 1 to 8192"),
         ("size=exp:mean=5000", "limit it with min and max"),
     ],

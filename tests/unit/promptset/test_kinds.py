@@ -221,6 +221,8 @@ def test_where_texts_are_too_few_it_is_said(default_tokenizer: Tokenizer) -> Non
 
 
 def test_what_cannot_be_had_is_said_at_once() -> None:
+    with pytest.raises(SpecError, match="a share of repeated text of much: write a number"):
+        parse_style("code", "much")
     with pytest.raises(SpecError) as caught:
         parse_style("jason", "1.5")
     assert caught.value.problems == [

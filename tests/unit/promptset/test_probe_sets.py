@@ -69,6 +69,10 @@ def test_own_rows(tmp_path: Path) -> None:
             {"prompt": "a", "schema": {"pattern": "("}},
             "schema is not a JSON schema: at $.pattern, '(' is not a 'regex'",
         ),
+        ({"prompt": "a", "schema": [], "answer": 1}, "schema must be an object, a JSON schema"),
+        ({"prompt": "a", "answer": 1, "max_tokens": 0}, "max_tokens must be a whole number from 1"),
+        ({"prompt": "a", "answer": 1, "max_tokens": True}, "max_tokens must be a whole number from 1"),
+        ({"prompt": "a", "answer": 1, "ignore_case": 1}, "ignore_case must be true or false"),
         ({"prompt": "a", "schema": {"$schema": 3}}, "schema is not a JSON schema: $schema must be a text"),
         (
             {"prompt": "a", "answer": 1, "tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]},

@@ -380,3 +380,80 @@ def test_how_many_calls_of_a_session_run_beside_each_other_is_known_about(tmp_pa
     assert RecordedSessions(written(tmp_path, *TRACELAB), load_tokenizer()).at_once == 1
     three = [chat(f"c{at}", "root", 1, 3, 90) for at in range(3)]
     assert RecordedSessions(written(tmp_path, *three), load_tokenizer()).at_once == 3
+
+
+ROUND = {"session_id": "a", "round_index": 0, "prefix_tokens": 0, "newly_append_tokens": 9, "output_tokens": 1}
+CALL = {"t": 0, "type": "s", "in": 128, "out": 3}
+
+
+def weka(*requests: Any, **more: Any) -> dict[str, Any]:
+    return {"id": "a", "block_size": 64, "requests": [*requests], **more}
+
+
+@pytest.mark.parametrize(
+    ("row", "problems"),
+    [
+        (ROUND, []),
+        ({**ROUND, "session_id": 3}, ["session_id must be a string that is not empty"]),
+        (
+            {**ROUND, "newly_append_tokens": 0},
+            ["prefix_tokens and newly_append_tokens are both 0: a prompt has tokens"],
+        ),
+        (
+            {**ROUND, "tools": 3, "timing_events": [4]},
+            ["timing_events must be a list of objects", "tools must be a list of objects"],
+        ),
+        (
+            {**ROUND, "tools": [{}, {"tool_wall_latency_ms": -1}], "timing_events": [{"timestamp": "noon"}]},
+            [
+                "timing_events 1: timestamp is not a time: 'noon'",
+                "tools 2: tool_wall_latency_ms must be a number of milliseconds from 0 on, not -1",
+            ],
+        ),
+        (weka(CALL), []),
+        (weka(CALL, block_size=0, id=""), ["id must be a string", "block_size must be"]),
+        (weka(CALL, hash_id_scope="all"), ["hash_id_scope must be local or global, not 'all'"]),
+        (weka(), ["it has no requests"]),
+        (weka({"t": 0, "type": "subagent", "requests": []}), ["it has no requests"]),
+        (
+            weka(CALL, {"t": 0, "type": "x"}, 3),
+            ["request 2 must be an object whose", "request 3 must be an object whose"],
+        ),
+        (
+            weka({"t": -1, "type": "subagent", "requests": 3}, {"type": "s", "in": 0, "out": 3}),
+            [
+                "request 1: t must be",
+                "request 1, requests must be a list",
+                "request 2: t is missing",
+                "request 2: in must",
+            ],
+        ),
+        (weka({**CALL, "hash_ids": [1, True]}), ["request 1: hash_ids must be a list of whole numbers"]),
+        (weka({**CALL, "in": 129, "hash_ids": [1, 2, 3]}), []),
+        (weka({**CALL, "hash_ids": [1, 2, 3]}), ["request 1: 3 hash_ids, and 128 tokens are 2 blocks of 64"]),
+        (weka({**CALL, "input_types": [1]}), ["request 1: input_types must be a list of strings"]),
+        (chat("a", "r", 1, 3, 50), []),
+        ({**chat("a", "r", 1, 3, 50), "traceId": None}, ["a span has no traceId"]),
+        (chat("a", "r", 3, 1, 50), ["the span a ends before it starts"]),
+        (
+            {**chat("a", "r", 1, 3, 50), "endTimeUnixNano": "x"},
+            ["the span a has no startTimeUnixNano or endTimeUnixNano"],
+        ),
+        (
+            chat("a", "r", 1, 3, 0, -1),
+            ["the span a: gen_ai.usage.input_tokens", "the span a: gen_ai.usage.output_tokens"],
+        ),
+        # Without an operation, what counts tokens is a call; a tool that counts them is none.
+        (
+            {**chat("a", "r", 1, 3, 0), "attributes": {"gen_ai.usage.input_tokens": 0}},
+            ["the span a: gen_ai.usage.input_tokens"],
+        ),
+        (span("a", "r", 1, 3, "execute_tool", gen_ai__usage__input_tokens=0), []),
+    ],
+)
+def test_what_is_wrong_with_a_recorded_row_is_said(row: dict[str, Any], problems: list[str]) -> None:
+    used = format_of(row)
+    assert used is not None
+    said = [problem for _, item in used.items(row) for problem in used.problems(item)]
+    assert len(said) == len(problems), said
+    assert [one.startswith(begin) for one, begin in zip(said, problems, strict=True)] == [True] * len(said), said

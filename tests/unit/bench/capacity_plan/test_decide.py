@@ -345,7 +345,8 @@ def test_the_headroom_is_the_last_multiple_that_holds(tmp_path: Path) -> None:
     found, _ = stretches(tmp_path, *SLO)
     found.prepare()
     for replicas in (1, 2):
-        (times,) = decide.headroom(found, HOURS[2], replicas, [0])
+        (times,), more = decide.headroom(found, HOURS[2], replicas, [0], known=False)
+        assert not more
         multiples = decide._MORE_TRAFFIC
         if times == 0:
             assert not found.answer(Question(HOURS[2], replicas, 0, multiples[0])).good
@@ -354,7 +355,7 @@ def test_the_headroom_is_the_last_multiple_that_holds(tmp_path: Path) -> None:
         following = multiples[multiples.index(times) + 1 :]
         assert not following or not found.answer(Question(HOURS[2], replicas, 0, following[0])).good
     quiet = Hour(0, 3_600, 0.01)
-    assert decide.headroom(found, quiet, 8, [0]) == [decide._MORE_TRAFFIC[-1]]
+    assert decide.headroom(found, quiet, 8, [0], known=True) == ([decide._MORE_TRAFFIC[-1]], True)
 
 
 def test_hours_have_the_replicas_that_they_need_however_many_there_may_be(tmp_path: Path) -> None:

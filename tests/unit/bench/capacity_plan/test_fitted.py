@@ -20,6 +20,7 @@ from bench.results.plan import PlannedObjective
 from bench.results.profile import (
     DrawnCost,
     FittedCoefficient,
+    ProfileSettings,
     Replay,
     ReplayedNumber,
     StepVariation,
@@ -53,6 +54,29 @@ def test_a_draw_has_another_cost_of_a_prompt(tmp_path: Path, resampled: bool) ->
         assert 2_500 < other < 3_500
 
 
+@pytest.mark.parametrize(
+    ("decode", "drafts", "padded"),
+    [
+        # 900 us each, and 64 were seen.
+        (None, None, [[64, 57_600], [65, 115_200]]),
+        (None, 3, [[256, 230_400], [257, 460_800]]),
+        # Lines between the points, and behind the last.
+        ([(2, 1_000), (100, 50_000)], None, [[2, 1_000], [64, 32_000], [65, 75_200]]),
+        ([(2, 1_000), (64, 2_000)], None, [[2, 1_000], [64, 2_000], [65, 59_600]]),
+    ],
+)
+def test_batches_beyond_those_that_were_seen_cost_as_much_as_twice_as_many(
+    decode: list[tuple[int, float]] | None, drafts: int | None, padded: list[list[float]], tmp_path: Path
+) -> None:
+    made = profile(tmp_path, seen=64)
+    assert made.step_cost is not None
+    cost = replace(made.step_cost, decode=decode)
+    server = drawn(replace(made, step_cost=cost, settings=ProfileSettings(num_speculative_tokens=drafts)), 1, tmp_path)
+    assert server.padded is not None
+    assert cost_of(server.padded)["decode"] == pytest.approx(np.array(padded))
+    assert drawn(replace(made, step_cost=None), 1, tmp_path).padded is None
+
+
 def test_a_fit_of_users_alone_does_not_know_an_idle_server(tmp_path: Path) -> None:
     found = [warnings_of(stretches(tmp_path, "ttft:p99<1s", of_users=of_users)[0]) for of_users in (True, False)]
     assert [any("no run at a rate was fitted" in one for one in warnings) for warnings in found] == [True, False]
@@ -66,7 +90,7 @@ def test_what_a_profile_leaves_open_is_told(tmp_path: Path) -> None:
     steady = replace(made, step_cost=varied, warnings=["of the fit"], replay=[])
     for profiled, warnings in (
         (steady, ["of the fit"]),
-        (replace(steady, replay=None), ["of the fit", "the profile was not replayed"]),
+        (replace(steady, replay=None), ["of the fit", "no load of the profile was replayed"]),
         (replace(steady, step_cost=None, fit=None), ["of the fit"]),
         (replace(steady, step_cost=made.step_cost), ["of the fit", "the profile does not say how steps vary"]),
         (replace(steady, fit=profile(tmp_path).fit), ["of the fit", "the profile has no resamples"]),
@@ -146,6 +170,26 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
     server = FittedServer(replace(profile(tmp_path, seen=64, seqs=seqs), engine=engine), [])
     found = server.beyond(in_flight, 0)
     assert [words in sentence for words, sentence in zip(said, found, strict=True)] == [True] * len(said)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "context", "said"),
+    [
+        (500, 1_000, []),
+        (501, 900, ["prompts have up to 501 tokens, and the fit saw 400"]),
+        (500, 1_001, ["prompts with their replies have up to 1,001 tokens, and the fit saw 800"]),
+        (600, 1_200, ["prompts have up to 600 tokens, and the fit saw 400"]),
+    ],
+)
+def test_a_fit_knows_requests_that_are_as_long_as_those_it_saw(
+    prompt: int, context: int, said: list[str], tmp_path: Path
+) -> None:
+    made = profile(tmp_path)
+    (run,) = made.provenance.runs
+    runs = [replace(run, longest_prompt=400, longest_context=700), replace(run, longest_prompt=90, longest_context=800)]
+    server = FittedServer(replace(made, provenance=replace(made.provenance, runs=[*runs, run])), [])
+    assert [sentence.partition(":")[0] for sentence in server.longer(prompt, context)] == said
+    assert FittedServer(made, []).longer(prompt, context) == [], "an older profile does not say how long they were"
 
 
 def test_each_draw_has_the_costs_of_its_resample_in_turn(tmp_path: Path) -> None:

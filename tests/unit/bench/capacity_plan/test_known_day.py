@@ -33,7 +33,8 @@ NIGHT, NOON, EVENING, LATE = (
 
 @dataclass
 class Known(Stretches):
-    """A replica holds `holds` requests a second, for each draw: TTFT reaches its limit, 100 ms, there."""
+    """A replica holds `holds` requests a second, for each draw: TTFT reaches its limit, 100 ms, there. A server that pads
+    batches has it 1.2 times as long."""
 
     holds: tuple[float, ...] = ()
 
@@ -42,7 +43,7 @@ class Known(Stretches):
 
     def answers(self, questions: Iterable[Question]) -> None:
         for one in questions:
-            used = one.hour.rate * one.times / (self.holds[one.draw] * one.replicas)
+            used = (1.2 if one.padded else 1.0) * one.hour.rate * one.times / (self.holds[one.draw] * one.replicas)
             broken, good = max(0.0, 1 - self.holds[one.draw] * one.replicas / (one.hour.rate * one.times)), used < 1
             self.asked[one] = Answer((100 * used,), (good,), broken, 50 * used, 0, 10 * used, overloaded=False)
 
@@ -96,6 +97,21 @@ def test_a_headroom_beyond_the_most_that_is_tried_has_no_interval(
     assert (content.replicas, content.headroom, content.headroom_interval) == (1, headroom, interval)
 
 
+@pytest.mark.parametrize(
+    ("seen", "known_so", "headroom", "interval"),
+    [(64, True, 1.103, [1.103, 1.103]), (22, True, 1.0, None), (20, False, 1.103, [1.103, 1.103])],
+)
+def test_a_headroom_ends_at_the_loads_that_the_fit_knows(
+    seen: int, known_so: bool, headroom: float, interval: list[float] | None, tmp_path: Path
+) -> None:
+    # Two replicas that hold 8 each have 43.75 requests in flight at 14, and 45.9 at 1.05 times this: a fit knows twice what
+    # it saw. A plan that is not known says what it would be.
+    found = known(tmp_path, 8, hours=[Hour(0, 3_600, 14)])
+    found.server = FittedServer(profile(tmp_path, seen=seen), [])
+    content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+    assert (content.known, content.headroom, content.headroom_interval) == (known_so, headroom, interval)
+
+
 def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than_its_room(tmp_path: Path) -> None:
     found = known(tmp_path, 6.2)
     for replayed, unknown in ((150.0, 1), (250.0, 0)):  # Of 300 ms. Noon takes 81 ms of 100 with four replicas.
@@ -105,6 +121,20 @@ def test_a_plan_is_not_known_if_the_profile_misjudged_its_objective_by_more_than
         found.server = FittedServer(structs.replace(found.server.profile, replay=[load]), [])
         content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
         assert (content.replicas, content.known, len(content.unknown)) == (4, not unknown, unknown)
+
+
+@pytest.mark.parametrize(("rate", "seen", "unknown"), [(14, 40, 1), (14, 44, 0), (12, 40, 0)])
+def test_a_plan_is_not_known_if_it_rests_on_batches_that_were_not_seen(
+    rate: float, seen: int, unknown: int, tmp_path: Path
+) -> None:
+    # Two replicas that hold 8 each have 43.75 requests in flight at 14, and TTFT takes 87.5 ms of 100: 105 ms if batches of
+    # more than 40 are padded. At 12 it is 90 ms.
+    found = known(tmp_path, 8, hours=[Hour(0, 3_600, rate)])
+    server = profile(tmp_path, seen=seen)
+    found.server = FittedServer(server, [], tmp_path / "padded.json")
+    content = planned(found, Asked(1, 8, 1, price=None, cold_start_s=None, command=[], date="", settings={}))
+    assert (content.replicas, content.known, len(content.unknown)) == (2, not unknown, unknown)
+    assert all("the fit saw 40" in one and "--concurrency 80" in one for one in content.unknown)
 
 
 def test_a_plan_of_which_no_number_is_enough_has_no_costs(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
+import zipfile
 from pathlib import Path
 
 import orjson
@@ -208,3 +211,44 @@ def test_the_damaged_numbers_of_a_series_are_said_to_be_and_its_report_is_shown(
     assert "As it was" in user.get("/tasks/bad/report").text
     told = user.get("/api/tasks/bad/text")
     assert (told.status_code, told.json()["error"]) == (409, task.problem)
+
+
+@pytest.mark.parametrize("start_at", ["", "soon", "0001-01-01T00:00:00+23:00"])
+def test_a_start_at_no_time_is_refused_for_a_new_task_and_for_one_that_waits(
+    start_at: str, user: TestClient, console: Console
+) -> None:
+    waiting = console.create(HERE, start=False).id
+    for path, body in (("/api/tasks", {"settings": HERE}), (f"/api/tasks/{waiting}/start", {})):
+        refused = user.post(path, json={**body, "start_at": start_at})
+        assert (refused.status_code, refused.json()["problems"]) == (
+            422,
+            [{"field": "start_at", "problem": f"{start_at!r} is not a time: write 2026-12-31T18:00"}],
+        )
+    assert not console.runner.queue
+
+
+def test_a_name_that_was_removed_before_can_be_removed_again_and_both_come_back(
+    user: TestClient, console: Console
+) -> None:
+    for _ in range(3):
+        made_run(console.runs, "nightly")
+        assert user.delete("/api/tasks/nightly").status_code == 204
+    for name in ("nightly", "nightly-removed", "nightly-removed-2"):
+        assert user.post(f"/api/tasks/{name}/restore").status_code == 200
+
+
+@pytest.mark.parametrize("at_s", [0, 2**33])
+def test_a_zip_has_files_of_any_date(at_s: int, user: TestClient, console: Console) -> None:
+    os.utime(made_run(console.runs, "old") / "summary.json", (at_s, at_s))
+    reply = user.get("/api/tasks/old/zip")
+    assert "old/summary.json" in zipfile.ZipFile(io.BytesIO(reply.content)).namelist()
+
+
+def test_a_number_of_any_length_in_a_header_is_read_or_refused(user: TestClient, console: Console) -> None:
+    made_run(console.runs, "good")
+    many = "9" * 5_000
+    assert user.get("/api/tasks/good/events", headers={"last-event-id": many}).status_code == 200
+    upload = user.post("/api/uploads", json={"name": "a.jsonl", "size_bytes": 5}).json()["id"]
+    refused = user.put(f"/api/uploads/{upload}", content=b"12345", headers={"content-range": f"bytes {many}-{many}/5"})
+    assert refused.status_code == 400
+    assert refused.json()["error"].endswith("write bytes FIRST-LAST/5")

@@ -134,6 +134,32 @@ def test_a_zip_with_a_link_with_nothing_or_with_a_name_twice_is_refused_whole(tm
     assert files.listed() == []
 
 
+DEFLATED, STORED = zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED
+
+
+@pytest.mark.parametrize("rows", [Rows(), Rows(whole=True)])
+@pytest.mark.parametrize(
+    ("method", "old", "new"),
+    [
+        (STORED, b"rows rows", b"rows_rows"),  # Its checksum is wrong.
+        (DEFLATED, b"a.txt", b"\xff.txt"),  # Its name is no UTF-8.
+        *((method, None, b"\x55" * 20) for method in (DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
+    ],
+)
+def test_a_zip_that_is_damaged_is_refused_in_one_sentence(
+    method: int, old: bytes | None, new: bytes, rows: Rows, tmp_path: Path
+) -> None:
+    packed, text = io.BytesIO(), b" ".join(b"%d" % (n * n) for n in range(2_000)) if old is None else b"rows rows"
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("\u00e4a.txt", text)
+    content = packed.getvalue()
+    old = content[100:120] if old is None else old
+    files = DataFiles(tmp_path)
+    with pytest.raises(ConsoleError, match=r"the ZIP cannot be read: ."):
+        files.add("z.zip", content.replace(old, new), rows)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("name", "content"), [("run.sh", b"x"), ("z.zip", b"PK\x03\x04 no zip"), (".jsonl", b"x")])
 def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path) -> None:
     with pytest.raises(ConsoleError):

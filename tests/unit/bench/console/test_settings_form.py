@@ -70,7 +70,7 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [("dataset", "/etc/passwd"), ("dataset", "../../x.jsonl"), ("tools", "/etc/passwd"), ("mix", "/etc/passwd"),
-     ("ca_file", "/etc/ssl/x.pem"), ("tokenizer", "/root"), ("tokenizer", "../models"),
+     ("ca_file", "/etc/ssl/x.pem"), ("tokenizer", "/root"), ("tokenizer", "../models"), ("tokenizer", "a" * 5_000),
      ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"), ("url", "@/etc/passwd"),
      ("url", ["http://h:1", "@/etc/passwd"]), ("url", ["http://h:1", {"url": "@/etc/passwd"}]),
      ("url", ["http://h:1", "http://user:pw@h:2"]), ("targets", [{"url": "http://evil:1"}]),

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.console.store import MIGRATIONS, Marks, Store, Target
+from bench.errors import UsageError
+from tests.support.full_disk import full_disk
 
 
 @pytest.fixture
@@ -211,4 +213,15 @@ def test_a_file_without_a_table_is_put_aside(path: Path) -> None:
     store = Store(path)
     assert store.targets() == []
     assert store.marks() == {}
+    store.close()
+
+
+def test_a_file_that_a_full_disk_keeps_closed_stays_as_it_is(path: Path) -> None:
+    store = Store(path)
+    store.mark("a", Marks(title="Title"))
+    store.close()
+    with full_disk(0), pytest.raises(UsageError, match=r"console.sqlite cannot be opened \(.*\): look at its disk"):
+        Store(path)
+    store = Store(path)
+    assert store.marks() == {"a": Marks(title="Title")}
     store.close()

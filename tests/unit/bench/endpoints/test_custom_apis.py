@@ -33,6 +33,7 @@ CHAT = Sample(
     output_tokens=5,
 )
 PROMPT = Sample(prompt="Hi", output_tokens=5)
+MINE: dict[str, Any] = {"path": "/talk", "body": {"q": "Ask: {{ prompt }}", "n": "{{ max_tokens }}"}, "reply": "chunks"}
 
 
 def api(name: str, *, stream: bool = True) -> CustomEndpoint:
@@ -258,6 +259,33 @@ def test_a_reason_may_be_empty_until_the_end_and_need_not_be_a_text(
     assert failed.message == "the reply ended with $.why 'lost'"
 
 
+LAST = {"d": True, "i": 7, "o": 1}
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "words"),
+    [
+        ([{"t": "a", "e": []}, {**LAST, "e": {}}], None, ""),
+        ([{"t": "a"}, {"e": True}], Outcome.STREAM_ERROR, "$.e is true"),
+        ([{"t": "a"}, LAST, {"t": "b"}], Outcome.MALFORMED, "event 2 comes after the end of the reply: '{"),
+        ([{"t": "a"}, LAST, {"x": "b"}, b"[DONE]"], None, ""),
+        ([{"t": "a"}, b"[DONE]"], Outcome.TRUNCATED, "without $.d=true"),
+        ([{"t": 5}, LAST], Outcome.NO_TOKENS, "no event has a text at $.t or $.r"),
+        ([{"t": "a", "i": 7}, {**LAST, "i": 0}], None, ""),
+        ([b'\xef\xbb\xbf{"t":"a"}', LAST], None, ""),
+    ],
+)
+def test_what_a_stream_of_an_api_says_and_where(events: list[Any], outcome: Outcome | None, words: str) -> None:
+    paths = {"text": "$.t", "reasoning": "$.r", "end": "$.d=true", "error": "$.e", "input_tokens": "$.i"}
+    mine = CustomEndpoint({**MINE, "reply": "sse", **paths}, stream=True)
+    reader = mine.event_reader(ReadOptions())
+    reader.feed([event if isinstance(event, bytes) else orjson.dumps(event) for event in events])
+    reply = reader.close()
+    assert (None if reply.problem is None else reply.problem.outcome) is outcome
+    assert words in ("" if reply.problem is None else reply.problem.message)
+    assert outcome is not None or reply.input_tokens == 7
+
+
 def test_an_event_that_is_no_json_is_malformed() -> None:
     problem = read("ollama", b"<html>\n").problem
     assert problem is not None
@@ -294,9 +322,6 @@ def test_a_whole_reply_is_read(name: str) -> None:
         assert (failed.outcome, failed.message) == (Outcome.STREAM_ERROR, "no room")
 
 
-MINE: dict[str, Any] = {"path": "/talk", "body": {"q": "Ask: {{ prompt }}", "n": "{{ max_tokens }}"}, "reply": "chunks"}
-
-
 def test_raw_chunks_are_the_text_and_a_character_may_be_cut() -> None:
     endpoint = CustomEndpoint(MINE, stream=True)
     reader = endpoint.event_reader(ReadOptions())
@@ -330,12 +355,42 @@ def test_an_api_without_streams_is_asked_for_whole_replies() -> None:
     assert resolve({"url": "http://h", "endpoint": "tgi"}).stream is True
 
 
+RINGED: dict[str, Any] = {"a": "{{ prompt }}"}
+RINGED["b"] = RINGED
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"path": "talk"}, "path must be the path of the API, beginning with /"),
-        ({"reply": "stream"}, "Invalid enum value 'stream' at `reply`"),
-        ({"replies": "sse"}, "there is no key `replies`"),
+        ({"path": "/a b"}, "without white space, not '/a b'"),
+        ({"path": "/{{ model }}/talk"}, "write {model} where the model's name stands"),
+        ({"whole": {"path": "talk"}}, "whole: path must be the path of the API"),
+        ({"root": "v1"}, "root must begin with /, not 'v1'"),
+        ({"reply": "stream"}, "reply must be one of sse, lines, chunks, whole, not 'stream'"),
+        ({"replay": "sse"}, "there is no key replay: did you mean reply?"),
+        ({"whole": {"txt": "$.a"}}, "there is no key whole.txt: did you mean text?"),
+        ({"whole": {"text": 1}}, "whole.text must be a text, not a whole number: put it in quotes"),
+        ({"limit": "length"}, "limit must be a list, not a text"),
+        ({"good": [True]}, "good[0] must be a text, not true or false: put it in quotes"),
+        ({"good": ["a"]}, "good has no effect without finish"),
+        ({"headers": {"a b": "c"}}, "headers: 'a b' is not the name of a header"),
+        ({"headers": {"a": "b\nc"}}, "headers: the value of a has characters that a header cannot carry"),
+        ({"headers": {"Host": "h"}}, "headers: Host is set for each request"),
+        ({"key": ""}, "key must be the name of the header that carries the API key, or bearer, not ''"),
+        ({"key_variable": "A=B"}, "key_variable must be the name of an environment variable, not 'A=B'"),
+        ({"body": {"a": "{{ prompt }}", 1: 2}}, "body has a key that must be a text, not a whole number"),
+        ({"body": {"a": "{{ prompt }}", "b": 2**70}}, "body cannot be written as JSON (Integer exceeds 64-bit range)"),
+        ({"body": RINGED}, "body cannot be written as JSON (Recursion limit reached)"),
+        (
+            {"body": {"a": "{{ prompt }}", "b": "{{ max-tokens }}"}},
+            "body: '{{ max-tokens }}' has {{ without the name of a",
+        ),
+        ({"body": {"a": "{{ prompt }}", "{{ model }}": 1}}, "body: '{{ model }}' has {{ without the name of a value"),
+        ({"body": {"a": "{{ prompt }}", "b": "{{ role }}"}}, "body: {{ role }} is not known"),
+        ({"message": {"r": "{{ role }}"}, "body": {"a": "{{ messages }}"}}, "message must hold {{ content }}"),
+        ({"message": {"c": "{{ content }}"}}, "message has no effect: body has no {{ messages }}"),
+        ({"system": "apart", "body": {"a": "{{ messages }}"}}, "put {{ system }} into body"),
         ({"body": None}, "body"),
         ({"body": {"a": "{{ question }}"}}, "body: {{ question }} is not known: use one of model, prompt"),
         ({"body": {"a": 1}}, "body must hold {{ prompt }} or {{ messages }}"),
@@ -351,13 +406,22 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], words: 
     assert words in str(refused.value)
 
 
+def test_all_that_is_wrong_with_a_definition_is_said_at_once() -> None:
+    with pytest.raises(ValueError, match="there is no key a") as refused:
+        definition_of({"a": 1, "reply": "x", "limit": [1], "headers": {"": "b"}})
+    assert str(refused.value).count("; ") == 4
+    with pytest.raises(ValueError, match="path must be") as refused:
+        definition_of({"path": "a", "reply": "sse", "text": "t", "body": {"a": "{{ b }}"}, "limit": ["c"]})
+    assert str(refused.value).count("; ") == 4
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         (None, "cannot be read"),
         ("- a", "must hold keys with values"),
         ("a: [", "not YAML"),
-        ("path: /a", "it lacks `body`"),
+        ("path: /a", "body is missing"),
     ],
 )
 def test_a_wrong_file_is_refused_by_the_flag(text: str | None, words: str, tmp_path: Path) -> None:
@@ -371,7 +435,7 @@ def test_a_wrong_file_is_refused_by_the_flag(text: str | None, words: str, tmp_p
 
 
 def test_an_unknown_name_is_refused_with_all_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"'ollame' is not one of chat, .*http, cohere, gemini.*my-api.yaml"):
+    with pytest.raises(UsageError, match=r"'ollame' is not one of chat, .*http, cohere, .*gemini.*my-api.yaml"):
         resolve({"url": "http://h", "endpoint": "ollame"})
 
 

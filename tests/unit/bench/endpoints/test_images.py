@@ -16,6 +16,7 @@ from bench.load.components import source_of
 from bench.records import Outcome
 from bench.workload import InputBatch
 from promptset.samples import Sample
+from tests.support.dialect_streams import read
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(30)).decode()
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(30)).decode()
@@ -87,6 +88,8 @@ STREAMS: list[tuple[str, list[bytes], str, Outcome | None, str]] = [
     ("what is no JSON", [b'{"type":"ima', COMPLETED], "oo", Outcome.MALFORMED, "event 0 is not JSON"),
     ("what is no object", [b"[]"], "o", Outcome.MALFORMED, "event 0 is not a JSON object"),
     ("no image in the event", [PARTIAL, event("completed", "")], "io", Outcome.MALFORMED, "event 1 has neither"),
+    ("an image too many", [COMPLETED, COMPLETED], "ii", Outcome.MALFORMED, "event 1 comes after image_generation.com"),
+    ("no type", [b'{"b64_json":""}'], "o", Outcome.MALFORMED, "event 0 is not an event of a reply: it has no type"),
     ("another file", [event("completed", "aGVsbG8gd29ybGQh")], "o", Outcome.MALFORMED, "event 0 has an image that is"),
 ]
 
@@ -119,6 +122,30 @@ def test_a_line_that_calls_an_event_an_error_is_believed() -> None:
     assert (problem.outcome, problem.message) == (Outcome.STREAM_ERROR, "out of memory")
 
 
+@pytest.mark.parametrize(
+    ("stream", "outcome", "words"),
+    [
+        (b'{"error": {"message": "blocked"}}\n\n', Outcome.STREAM_ERROR, "blocked"),
+        (b'error: {"message": "blocked"}\n\n', Outcome.STREAM_ERROR, "blocked"),
+        (b"event: error\n\n", Outcome.STREAM_ERROR, "event: error"),
+        (b'data: {"error": {"message": "blocked"}}', Outcome.STREAM_ERROR, "blocked"),
+        (b"<html><title>Sign in</title></html>\n", Outcome.MALFORMED, "an HTML page ('Sign in')"),
+    ],
+)
+def test_what_is_no_event_of_images_tells_why_there_is_none(stream: bytes, outcome: Outcome, words: str) -> None:
+    problem = read("images", stream).problem
+    assert problem is not None
+    assert problem.outcome is outcome
+    assert words in problem.message
+
+
+def test_types_may_stand_in_the_event_lines_alone_and_usage_may_be_anything() -> None:
+    lines = [b"event: image_generation.%s\ndata: %s\n\n" % (kind, orjson.dumps({"b64_json": PNG, "usage": [1]}))
+             for kind in (b"partial_image", b"completed")]  # fmt: skip
+    reply = read("images", b"".join(lines))
+    assert (reply.chunk_kind, reply.problem, reply.complete, reply.input_tokens) == ("ii", None, True, None)
+
+
 def test_the_end_in_the_middle_of_an_event_is_told() -> None:
     problem = IMAGES.event_reader(ReadOptions()).close(b"data: {").problem
     assert problem is not None
@@ -146,7 +173,7 @@ def test_rows_with_prompts_are_sent(tmp_path: Any) -> None:
     ("given", "words"),
     [
         ({"slo": ["ttft:p90<1s"]}, "generates no text, so there is no ttft: use ttfi, e2el"),
-        ({"batch_inputs": "2"}, "--batch-inputs is for embeddings and rerank, and the endpoint is images"),
+        ({"batch_inputs": "2"}, "and the endpoint is images: --extra-body has its own fields"),
         ({"output_tokens": 5}, "--output-tokens is about generated text"),
         ({"extra_body": {"max_tokens": 5}}, "--extra-body: max_tokens is about generated text"),
         ({"images": "n=1"}, "--images"),

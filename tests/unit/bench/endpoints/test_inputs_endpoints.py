@@ -85,6 +85,13 @@ BODIES = [
         {"query": "q", "documents": [{"text": "a"}], "top_n": 5},
         InputBatch(1, 1),
     ),
+    (
+        "rerank",
+        Sample(body={"query": "q", "documents": ["a", "b"], "top_k": 1}),
+        {},
+        {"query": "q", "documents": ["a", "b"], "top_k": 1},
+        InputBatch(2, 1),
+    ),
     ("rerank", Sample(prompt="probe"), {}, {"query": "probe", "documents": ["probe"]}, InputBatch(1, 1)),
 ]
 
@@ -197,6 +204,7 @@ def test_embeddings_have_the_dimensions_of_earlier_replies_of_their_model() -> N
 TOKENS = [
     (EMBEDDINGS, embeddings([1.0]), 7, None),
     (EMBEDDINGS, embeddings([1.0], usage={"total_tokens": 9}), 9, None),
+    (EMBEDDINGS, embeddings([1.0], usage={"prompt_tokens": None, "total_tokens": 9}), 9, None),
     (EMBEDDINGS, embeddings([1.0], usage=None), None, None),
     (EMBEDDINGS, embeddings([1.0], usage={"prompt_tokens": -1}), None, "usage says '-1' input tokens"),
     (RERANK, ranked((0, 1.0), usage={"total_tokens": 5}), 5, None),

@@ -127,6 +127,38 @@ def test_the_prompt_has_the_cached_tokens_too_and_the_last_usage_counts() -> Non
     assert (reply.input_tokens, reply.cached_tokens, reply.output_tokens) == (4, 3, 2)
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ({"input_tokens": 25}, {"input_tokens": 0, "output_tokens": 2}, (25, None, 2)),
+        ({"input_tokens": 5, "cache_read_input_tokens": 20},
+         {"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 2}, (25, 20, 2)),
+        ({"input_tokens": 0, "output_tokens": 0}, {"input_tokens": 25, "output_tokens": 2}, (25, None, 2)),
+        ({"input_tokens": 25}, {"input_tokens": 0, "cache_read_input_tokens": 25, "output_tokens": 2}, (25, 25, 2)),
+        ({"input_tokens": 0}, {"input_tokens": 0, "output_tokens": 2}, (None, None, 2)),
+    ],
+)  # fmt: skip
+def test_a_prompt_of_no_tokens_is_one_that_the_event_does_not_count(
+    first: dict[str, int], last: dict[str, int], expected: tuple[int | None, ...]
+) -> None:
+    events = [message_start(**first), text("a"), text("b"), message_delta("end_turn", **last), MESSAGE_STOP]
+    reply = read("messages", framed(events))
+    assert (reply.input_tokens, reply.cached_tokens, reply.output_tokens) == expected
+
+
+def test_usage_of_the_last_event_counts_too() -> None:
+    events = [*messages("a", "b")[:-2], message_delta("end_turn"), {**MESSAGE_STOP, "usage": {"output_tokens": 2}}]
+    assert read("messages", framed(events)).output_tokens_from == "usage"
+
+
+def test_thinking_that_is_kept_back_is_in_the_output_tokens_and_in_no_chunk() -> None:
+    thinking = [block(type="thinking", thinking=""), delta("signature_delta", signature="abc"), block_stop()]
+    last = message_delta("end_turn", output_tokens=102, output_tokens_details={"thinking_tokens": 100})
+    reply = read("messages", framed([message_start(), *thinking, text("a"), text("b"), last, MESSAGE_STOP]))
+    assert (reply.output_tokens, reply.reasoning_tokens, reply.usage_contradiction) == (102, 100, None)
+    assert reply.chunk_tokens == (0, 0, 0, 0, 1, 1, 0, 0)
+
+
 def test_the_tokens_of_the_start_are_no_count_of_a_reply() -> None:
     reply = read("messages", framed([message_start(), text("a"), text("b")]))
     assert (reply.output_tokens, reply.output_tokens_from) == (2, "chunks")

@@ -78,9 +78,9 @@ FLOATS = (
 @pytest.mark.parametrize(
     ("kind", "pieces", "sizes", "rate"),
     [
-        ("pcm", [b"ab", b"c"], (2, 1), 48_000),
-        ("mp3", [b"ab", b"c"], (2, 1), None),
-        ("wav", [b"ID3 no wav", b"c"], (10, 1), None),
+        ("pcm", [b"a\0", b"c"], (2, 1), 48_000),
+        ("mp3", [b"\xff\xfb", b"c"], (2, 1), None),
+        ("wav", [b"ID3\4no wav", b"c"], (10, 1), None),
         ("wav", [FLOATS, b"abcd"], (len(FLOATS), 4), None),
     ],
 )
@@ -119,6 +119,17 @@ def test_events_bear_pieces_of_the_file(one_by_one: bool) -> None:
         (Speech(), [], Outcome.NO_TOKENS, "without audio"),
         (Speech(), [HEAD], Outcome.NO_TOKENS, "without audio"),
         (Speech("mp3"), [b'{"error": {"mess', b'age": "no voice"}}'], Outcome.STREAM_ERROR, "no voice"),
+        (Speech("pcm"), [b'\n [{"error": "x"}]'], Outcome.MALFORMED, "the reply is text, not audio: '[{"),
+        (Speech(), [b'{"audio": "', b'AAAA"}'], Outcome.MALFORMED, "the reply is text, not audio: '{\"audio"),
+        (Speech("mp3"), ["Leider überlastet".encode()], Outcome.MALFORMED, "not audio: 'Leider überlastet'"),
+        (
+            Speech("opus"),
+            [b"<!DOCTYPE html><title>Sign", b" in</title>"],
+            Outcome.MALFORMED,
+            "HTML page ('Sign in'), not",
+        ),
+        (Speech(), [HEAD, SOUND[:500]], Outcome.TRUNCATED, "ended 1500 bytes before the length that the header"),
+        (Speech(events=True), [delta(HEAD + SOUND[:500]), DONE], Outcome.TRUNCATED, "ended 1500 bytes before"),
         (Speech(events=True), [DONE], Outcome.NO_TOKENS, "without audio"),
         (Speech(events=True), [delta(WAV)], Outcome.TRUNCATED, "without speech.audio.done"),
         (Speech(events=True), [delta(WAV), event(type="error", error={"message": "no"})], Outcome.STREAM_ERROR, "no"),
@@ -129,7 +140,8 @@ def test_events_bear_pieces_of_the_file(one_by_one: bool) -> None:
 def test_a_reply_that_is_no_success_says_why(
     endpoint: Speech, pieces: list[bytes], outcome: Outcome, words: str
 ) -> None:
-    problem = read(endpoint, *pieces).problem
-    assert problem is not None
-    assert problem.outcome is outcome
-    assert words in problem.message
+    reply = read(endpoint, *pieces)
+    assert reply.problem is not None
+    assert reply.problem.outcome is outcome
+    assert words in reply.problem.message
+    assert reply.audio is None or outcome in (Outcome.TRUNCATED, Outcome.STREAM_ERROR)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.endpoints import ENDPOINTS, encode
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
+from bench.endpoints.interface import BodyOptions, OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.multipart import BOUNDARY, CONTENT_TYPE, encoded
 from bench.records import Outcome
 from bench.workload import RequestDraft, SentAudio
@@ -132,6 +132,16 @@ def test_a_stream_that_is_no_success_says_why(events: list[bytes], outcome: Outc
     assert problem is not None
     assert problem.outcome is outcome
     assert words in problem.message
+
+
+def test_lines_before_the_first_event_do_not_say_whose_stream_it_is() -> None:
+    reader = ENDPOINT.event_reader(ReadOptions())
+    reader.feed([], [OtherLine(None, b"event: ping")])
+    reader.feed([chunk("Hi"), *END_OF_VLLM])
+    assert reader.close().problem is None
+    reader = ENDPOINT.event_reader(ReadOptions())
+    reader.feed([], [OtherLine(None, b'error: {"message": "no"}')])
+    assert reader.close().problem == Problem(Outcome.STREAM_ERROR, "no")
 
 
 def test_nothing_said_is_a_success() -> None:

@@ -142,9 +142,9 @@ def test_the_provenance_names_server_versions_and_runs() -> None:
         "server": "vLLM", "trueload": "0.2.0", "date": "2026-11-02",
         "runs": [
             {"run_id": "id-0", "name": "run-0", "started": "2026-11-01T12:00:00+00:00", "endpoint": "chat", "requests": 2,
-             "most_in_flight": 2, "load": {"concurrency": 1}, "trueload": "0.1.0"},
+             "most_in_flight": 2, "longest_prompt": 100, "longest_context": 101, "load": {"concurrency": 1}, "trueload": "0.1.0"},
             {"run_id": "id-1", "name": "run-1", "started": "2026-11-01T12:00:00+00:00", "endpoint": "chat", "requests": 9,
-             "most_in_flight": 9, "load": {"rate": 3.0}, "trueload": None},
+             "most_in_flight": 9, "longest_prompt": 40, "longest_context": 41, "load": {"rate": 3.0}, "trueload": None},
         ],
     }  # fmt: skip
     assert document(FIT, runs, server="a lab")["provenance"]["server"] == "a lab"
@@ -190,6 +190,12 @@ def test_requests_that_show_nothing_are_warned_of_from_a_twentieth_on(failed: in
         [stream(float(place), 1e6) for place in range(10)],
     ])  # fmt: skip
     assert [sentence.partition(":")[0] for sentence in warnings_of(FIT, runs)] == said
+
+
+@pytest.mark.parametrize(("mode", "cached", "warned"), [("sessions", 0, 1), ("sessions", 32, 0), ("concurrency", 0, 0)])
+def test_conversations_whose_cached_tokens_are_not_told_are_warned_of(mode: str, cached: int, warned: int) -> None:
+    runs = made_runs([[replace(stream(float(place), 1e6), cached_tokens=cached) for place in range(30)]])
+    assert len(warnings_of(FIT, [replace(run, load={"mode": mode}) for run in runs])) == warned
 
 
 def flags(words: str) -> str:

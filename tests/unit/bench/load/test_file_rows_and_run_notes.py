@@ -60,6 +60,7 @@ SAME = "--same-prompts: every run of seed 0 sends these prompts; a server that h
         ({}, None, []),
         ({"extra_body": {"n": 1}}, None, []),
         ({"extra_body": {"n": 2}}, None, [CHOICES.format(2)]),
+        ({"extra_body": {"n": 2}, "endpoint": "images"}, None, []),
         ({"extra_body": {"n": True}}, None, []),
         ({"extra_body": {"n": "3"}}, None, []),
         ({"extra_body": {"top_p": 1}}, None, []),

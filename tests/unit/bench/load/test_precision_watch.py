@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
-from bench.metrics.precision import Look
+from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.process import child_process
 
 TASK = PrecisionTask(("ttft:p90=10%",), "run", 2, 60.0)
@@ -77,3 +77,22 @@ def test_a_process_that_dies_before_the_load_is_not_listened_to(monkeypatch: pyt
     with beside(monkeypatch) as (watch, program):
         asyncio.run(main(watch, program))
         assert (watch.last, watch.died) == (None, DEATH)
+
+
+@pytest.mark.parametrize(
+    ("last", "died", "stop_reason", "why"),
+    [
+        (ENOUGH, None, PRECISE_ENOUGH, f"stopped: {ENOUGH}"),
+        (EARLY, DEATH, "duration", f"--until could not end the run: the process that judges it {DEATH}"),
+        (None, None, "duration", "--until had no effect: the run ended before its first look"),
+        (EARLY, None, "duration", f"the cap came first: {EARLY}"),
+        (EARLY, None, "requests", f"the cap came first: {EARLY}"),
+        (EARLY, None, "errors", f"--until was not reached: {EARLY}"),
+    ],
+)
+def test_why_a_run_ended_is_a_sentence(
+    last: Look | None, died: str | None, stop_reason: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with beside(monkeypatch) as (watch, _):
+        watch.last, watch.died = last, died
+        assert watch.why(stop_reason) == why

@@ -81,6 +81,8 @@ def test_a_pause_is_told_with_its_instants_in_the_line_that_follows_it() -> None
     rows = sampled(6.5, pauses={1.505: 3.2, 5.305: 0.1, 5.605: 0.05})
     # Due 20 ms after the last tick before it; of two pauses in one second the longer one.
     assert pauses(rows) == [(1.52, 4.705), (pytest.approx(5.32, abs=0.02), 5.405)]
+    rows = sampled(6.5, pauses={5.305: 0.05, 5.605: 0.1})
+    assert pauses(rows) == [(pytest.approx(5.62, abs=0.02), 5.705)]
     assert pauses(sampled(3.5)) == []
 
 

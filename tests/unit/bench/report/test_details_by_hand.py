@@ -47,6 +47,7 @@ REQUESTS = {"Planned": "–", "Sent": "0", "Succeeded": "0", "Failed": "0"}
         ({}, {"stalls": {"stalls": 3, "requests": 1, "max_ms": 250.5}}, {"Stalls": "3 in 1 request, longest 250.5 ms"}),
         ({}, {"cancelled": {"token_chunks": 1234, "token_chunks_per_s": 2.5, "with_tokens": 3}},
          {"Received by them": "1,234 token chunks (2.500/s) to 3"}),
+        ({}, {"cancelled": {"token_chunks": 0, "token_chunks_per_s": 0, "with_tokens": 0}, "inputs": {"are": "images"}}, {}),
     ],
 )  # fmt: skip
 def test_requests_are_counted_by_how_they_ended(

@@ -100,6 +100,28 @@ def test_what_fails_all_the_same_is_the_same_sentence(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"content"
 
 
+def test_a_write_that_ends_in_its_middle_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "profile.json"
+    path.write_bytes(b"old")
+    (tmp_path / "link.json").symlink_to(path)
+
+    def full(draft: Path, content: bytes) -> int:
+        with draft.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "write_bytes", full)
+        with pytest.raises(UsageError, match=r"--out .*profile.json cannot be written \(No space left"):
+            write_file("--out", path, b"new")
+    assert path.read_bytes() == b"old"
+    write_file("--out", tmp_path / "link.json", b"new")
+    assert path.read_bytes() == b"new"
+    write_file("--out", Path(os.devnull), b"new")
+    assert not Path(os.devnull).is_file()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.json", "profile.json"]
+
+
 URL = "http://127.0.0.1:1"
 OF_DIRECTORIES = {
     "run": ["run", "--url", URL],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.server_metrics.exposition import Page, read_page
+from bench.server_metrics.exposition import Page, PageReader, read_page
 from bench.server_metrics.role_series import split_key
 from bench.server_metrics.scrapes import ScrapeLines, read_scrapes, urls_in
 
@@ -71,6 +71,40 @@ def test_what_stands_for_an_unknown_number_is_left_out() -> None:
 )
 def test_what_is_no_page_of_metrics_is_none(content: bytes) -> None:
     assert read_page(content) is None
+
+
+COUNTS = b'# TYPE n counter\nn{a="x y",b="}"} %s\n# TYPE m gauge\nm %s\n'
+
+
+def test_a_page_with_other_numbers_is_read_without_parsing_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = PageReader()
+    assert reader.read(COUNTS % (b"1", b"2.5")) == read_page(COUNTS % (b"1", b"2.5"))
+    with monkeypatch.context() as parsed_no_more:
+        parsed_no_more.setattr("bench.server_metrics.exposition._parsed", None)
+        for numbers in ((b"3", b"NaN"), (b"1e3", b"-4"), (b"9" * 400, b"-0.5")):
+            page = reader.read(COUNTS % numbers)
+            assert page is not None
+            assert list(page.values) == [key for key in ('n_total{a="x y",b="}"}', "m") if key in page.values]
+        assert reader.read(COUNTS % (b"5", b"1_0")) is None
+        assert reader.read(COUNTS % (b"5", b"6")) == Page(
+            {'n_total{a="x y",b="}"}': 5, "m": 6}, {"n": "counter", "m": "gauge"}
+        )
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [b"a 1\n", b"b 2\n", b"a 3\nb 4\n", b"b 5\na 6\n", b""],  # Other samples, another order.
+        [b"a 5 5\n", b"a 5 7\n"],  # A time.
+        [b'a{b="c"} 5 # {d="e"} 5\n', b'a{b="c"} 5 # {d="e"} 6\n'],  # An exemplar.
+        [b"a\t5 5\n", b"a\t5 6\n", b"a  5\n", b"a  6\n", b" # x\n a 5\r\n", b" # x\n a 6\r\n"],  # Other spaces.
+        [b"# TYPE a counter\na 1\n", b"a 1\n# TYPE a counter\n", b"a 1\n", b"# TYPE a gauge\na 1\n"],
+        [b"a 1\n", b"<html>\n", b"a 2\n", b"a x\n", b"a 3\n"],
+    ],
+)
+def test_each_page_is_read_as_it_would_be_alone(pages: list[bytes]) -> None:
+    reader = PageReader()
+    assert [reader.read(content) for content in pages] == [read_page(content) for content in pages]
 
 
 @given(st.binary(max_size=300))

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from bench.config import resolve
+from bench.endpoints import ENDPOINTS
 from bench.errors import UsageError
-from bench.telemetry.declared import METRICS
+from bench.telemetry.declared import METRICS, provider_of
 from bench.telemetry.exporting import subject_of
 
 
@@ -35,6 +36,11 @@ def test_the_conventions_buckets() -> None:
     for metric in METRICS.values():
         assert (metric.kind == "histogram") == bool(metric.bounds)
         assert list(metric.bounds) == sorted(set(metric.bounds))
+
+
+def test_every_api_has_its_provider() -> None:
+    unknown = {name for name in ENDPOINTS if provider_of(name) == name}
+    assert unknown == {"http"}, "bench/telemetry/declared.py: _PROVIDERS says whose API each is"
 
 
 def test_a_subject_has_the_settings_of_every_request() -> None:

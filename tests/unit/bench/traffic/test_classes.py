@@ -76,6 +76,7 @@ def test_a_very_small_share_may_be_written_as_any_number_is(written: object, tmp
         ({"mode": "concurrency"}, TWO_RATES, "rates of classes are for --mode rate"),
         ({"steps": "5,10:10s", "mode": "rate", "requests": None}, TWO_RATES, "--steps sets the rate"),
         ({}, [{"name": "a", "share": 1, "endpoint": "embeddings"}], "class a: endpoint: one run cannot mix endpoints"),
+        ({}, [{"name": "a", "share": 1, "endpoint": "embeddings"}], "inputs, and that of the run is chat"),
         ({}, [{"name": "a", "share": 1, "burstiness": 2}], "class a: burstiness needs a class with a rate"),
         ({}, [{"name": "a", "share": 1, "columns": "prompt=q"}], "class a: columns needs a file in dataset"),
         ({}, [{"name": "a", "share": 1, "slo": "ttft{model=m}<1s"}], "an objective of a class covers the whole class"),

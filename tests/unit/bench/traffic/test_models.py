@@ -48,6 +48,8 @@ def test_models_are_written_as_one_name_or_names_with_weights(
     [
         ("", "is not empty"),
         ("a=3,b", "'b' in 'a=3,b' has no weight above 0"),
+        ("=3,b=1", "'=3' in '=3,b=1' has no weight above 0"),
+        ("a=3,b=x", "'b=x' in 'a=3,b=x' has no weight above 0"),
         ("a=3,a=1", "the model 'a' is named twice"),
         ("a=0,b=1", "the weight of 'a' must be more than 0"),
         ("{", "not JSON"),

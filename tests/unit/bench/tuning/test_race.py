@@ -324,3 +324,31 @@ def test_after_a_single_round_nothing_is_proven() -> None:
     assert [standing.place for standing in answer.standings] == [Place.NOT_TOLD_APART, Place.BEST, Place.FAR_BEHIND]
     assert [standing.against_best for standing in answer.standings] == [None, None, None]
     assert (answer.gain, answer.noise) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("values", "bounded", "places"),
+    [
+        # The arm that searches found no edge of may hold more than the best, or as much as an equal.
+        ((20.0, 26.0, 15.0), {0}, (Place.NOT_TOLD_APART, Place.BEST, Place.WORSE)),
+        ((40.0, 40.0, 38.0), {0, 1}, (Place.BEST, Place.NOT_TOLD_APART, Place.NOT_TOLD_APART)),
+        ((8.0, 26.1, 26.0), {0}, (Place.NOT_TOLD_APART, Place.BEST, Place.SAME)),
+        ((20.0, 26.0, 15.0), set(), (Place.WORSE, Place.BEST, Place.WORSE)),
+    ],
+)
+def test_an_arm_with_a_lower_bound_is_neither_worse_nor_the_same(
+    values: Sequence[float], bounded: set[int], places: Sequence[Place]
+) -> None:
+    race = Race(Settings(3, budget_s=240.0, turn_s=10.0))
+    while isinstance(step := race.next(), Step):
+        at_least = step.arm in bounded
+        value = values[step.arm] * math.exp(0.0 if at_least else wobble(step.arm, step.round, 0.001))
+        race.add(Turn(step.arm, step.round, value, 10.0, at_least=at_least))
+    answer = race.answer()
+    assert tuple(standing.place for standing in answer.standings) == places
+    changes = [standing.against_best for standing in answer.standings]
+    best = places.index(Place.BEST)
+    assert all(changes[arm] is None for arm in bounded)
+    assert best not in bounded or changes == [None] * 3
+    if bounded and best:
+        assert answer.gain is None, "over a default that may hold more"

@@ -126,12 +126,34 @@ def test_the_searches_of_an_arm_are_one_point_at_the_mean_of_what_they_found() -
     turns = [
         TuneTurn(
             arm=arm, round=round_, value=load, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
-            loads=[TuneLoad(name="s", load=load, status="FOUND", held=load > 0, tokens_per_s=10 * load)],
+            loads=[TuneLoad(name="s", load=load, status=status, held=load > 0, tokens_per_s=10 * load)],
         )
-        for arm, round_, load in ((0, 1, 8.0), (1, 1, 20.0), (1, 2, 24.0), (0, 2, 12.0))
+        for arm, round_, load, status in (
+            (0, 1, 8.0, "at least"), (1, 1, 20.0, "up to"), (1, 2, 24.0, "up to"), (0, 2, 12.0, "up to"),
+        )
     ]  # fmt: skip
-    points = content_of(race, turns, (), "budget").points
-    assert [(point.arm, point.load, point.tokens_per_s) for point in points] == [(0, 10, 100), (1, 22, 220)]
+    raced_so = content_of(race, turns, (), "budget")
+    assert [(p.arm, p.load, p.tokens_per_s) for p in raced_so.points] == [(0, 10, 100), (1, 22, 220)]
+    printed = " ".join(text.render(tune_document(raced_so), Level.USUAL).split())
+    assert "at least 9.798" in printed, "one of its searches found no edge"
+    assert "at least 2" not in printed
+    assert "A search found no load that is too much for max-num-seqs=64" in printed
+
+
+def test_of_held_loads_the_front_has_what_no_arm_holds_with_as_few_gpus() -> None:
+    content: dict[str, Any] = {
+        "server": {"command": "serve --port {port} {flags}"}, "flags": {"tensor-parallel-size": [1, 2, 4]},
+        "gpus": "tensor-parallel-size", "goal": "held_load", "objectives": ["ttft:p99<1s"],
+    }  # fmt: skip
+    turns = [
+        TuneTurn(
+            arm=arm, round=1, value=load, seconds=9.0, start_s=2.0, why=None, last_words=(), worse_answers=(),
+            loads=[TuneLoad(name="s", load=load, status="up to", held=True, tokens_per_s=10 * load)],
+        )
+        for arm, load in enumerate((10.0, 22.0, 21.0))
+    ]  # fmt: skip
+    points = content_of(spec_of(content, lambda settings: resolve(dict(settings))), turns, (), "budget").points
+    assert [(point.load, point.on_front) for point in points] == [(10, True), (22, True), (21, False)]
 
 
 def test_what_servers_say_is_plain_text() -> None:

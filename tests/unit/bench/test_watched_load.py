@@ -1,0 +1,142 @@
+"""What a load leaves in run.yaml when it has ended, from the reports of its workers; no load is sent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench import manifest
+from bench.clock import NS_PER_MS
+from bench.config import resolve
+from bench.dispatch.interface import NeverSent
+from bench.load.assignment import WorkerReport
+from bench.load.crew import CrewReport
+from bench.observer import Observer
+from bench.process.priority import PriorityUse
+from bench.run_files.run_directory import RunDirectory
+from bench.run_files.run_state import RunState
+from bench.watched_load import ABANDONED, RunContext, WatchedLoad, _notes_of_places, abandoned
+from tests.support.made_records import made_record
+from tests.unit.bench.test_evaluate import run_directory
+
+QUIET = WorkerReport(
+    run_start_ns=None,
+    reason=None,
+    problems=(),
+    repeated_rows=0,
+    late_requests=0,
+    never_sent=NeverSent(),
+    priority=PriorityUse(asked="normal", had="normal"),
+)
+
+
+class Heard(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def load(directory: RunDirectory, requests: int | None = 9, **run: Any) -> tuple[WatchedLoad, Heard, manifest.Manifest]:
+    heard, first = Heard(), manifest.read(directory).manifest
+    of: Any = {"config": resolve({"url": "http://h"}), "directory": directory, "observer": heard, "clock": None,
+               "defects": SimpleNamespace(notes=lambda: (), raise_first=lambda: None), "scraper": None, **run}  # fmt: skip
+    plan: Any = SimpleNamespace(requests=requests)
+    crew: Any = SimpleNamespace(places=())
+    return WatchedLoad(RunContext(**of), plan, first, crew), heard, first
+
+
+@pytest.mark.parametrize(
+    ("reasons", "requests", "interrupted", "why"),
+    [
+        ((None, None), 9, False, "requests"),
+        ((None, None), None, False, "duration"),
+        # Each worker has its own share of the requests: any other reason comes first.
+        (("requests", "errors"), 9, False, "errors"),
+        (("requests", "requests"), 9, False, "requests"),
+        (("errors", None), 9, True, "interrupted"),
+    ],
+)
+def test_why_a_load_stopped_is_said_by_its_workers(
+    reasons: tuple[str | None, ...], requests: int | None, interrupted: bool, why: str, tmp_path: Path
+) -> None:
+    directory = run_directory(tmp_path / "run", stop_reason=None)
+    watched, _, first = load(directory, requests)
+    report = CrewReport(tuple(replace(QUIET, reason=reason) for reason in reasons))
+    watched._end(first, report, interrupted=interrupted)
+    assert manifest.read(directory).manifest.stop_reason == why
+
+
+def test_the_reports_of_the_workers_are_added_up(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", stop_reason=None, run_start_ns=None, notes=["begun"])
+    scraper: Any = SimpleNamespace(died=True)
+    watched, heard, first = load(directory, scraper=scraper)
+    workers = (
+        replace(
+            QUIET, run_start_ns=7, problems=("disk full",), late_requests=2, never_sent=NeverSent(n=1, waited_ns=30)
+        ),
+        replace(QUIET, run_start_ns=5, repeated_rows=3, late_requests=1, never_sent=NeverSent(n=2, waited_ns=12)),
+        QUIET,
+    )
+    measured = watched._end(first, CrewReport(workers, ("worker 3 died",)), interrupted=False)
+    stored = manifest.read(directory).manifest
+    assert measured.problems == ("disk full",)
+    assert (stored.run_start_ns, stored.never_sent, stored.died) == (
+        5,
+        NeverSent(n=3, waited_ns=42),
+        ("worker 3 died",),
+    )
+    assert (stored.state, len(stored.priority)) == (RunState.EVALUATING, 3)
+    end = "the process that reads the server's metrics died: they end before the load does"
+    assert stored.notes == (
+        "begun",
+        "3 requests were not made yet when they were due: making prompts could not keep up with the load",
+        "3 requests repeat a row of the data set, which has fewer rows than that",
+        end,
+    )
+    assert heard.said == [end]
+
+
+def test_nothing_is_noted_of_a_load_in_good_order(tmp_path: Path) -> None:
+    directory = run_directory(tmp_path / "run", stop_reason=None)
+    watched, heard, first = load(directory, scraper=SimpleNamespace(died=False))
+    measured = watched._end(first, CrewReport((QUIET,)), interrupted=False)
+    stored = manifest.read(directory).manifest
+    assert (measured.problems, stored.notes, stored.died, stored.places, heard.said) == ((), (), (), (), [])
+
+
+@pytest.mark.parametrize(("stop_reason", "noted"), [(None, True), ("requests", False)])
+def test_an_abandoned_load_has_the_records_that_are_on_disk_and_says_so_once(
+    stop_reason: str | None, noted: bool, tmp_path: Path
+) -> None:
+    directory = run_directory(tmp_path / "run", made_record(0), stop_reason=stop_reason)
+    heard = Heard()
+    abandoned(directory, manifest.read(directory).config, heard)
+    stored = manifest.read(directory).manifest
+    assert (stored.stop_reason, stored.abandoned) == ("interrupted" if noted else stop_reason, noted)
+    assert heard.said == [*stored.notes] == [ABANDONED] * noted
+
+
+@pytest.mark.parametrize(
+    ("places", "notes"),
+    [
+        ((), []),
+        ((("a", 0), ("a", 0)), ["2 workers on one node of a cluster, which share one clock"]),
+        (
+            (("a", 0), ("b", 1.5), ("b", 0.25)),
+            ["3 workers on 2 nodes of a cluster, which have clocks that are known within 1.50 ms"],
+        ),
+    ],
+)
+def test_the_report_says_how_well_the_clocks_of_nodes_are_known(
+    places: tuple[tuple[str, float], ...], notes: list[str]
+) -> None:
+    made: Any = [SimpleNamespace(node=node, clock_bound_ns=round(bound * NS_PER_MS)) for node, bound in places]
+    assert [*_notes_of_places(made)] == notes
