@@ -194,7 +194,6 @@ def _calibrated_earlier(measured: _Measured) -> KnownCalibration | None:
 def _evidence(
     measured: _Measured, calibration: LedgerCalibration | KnownCalibration | None, cache: ComparedCache | None
 ) -> RunEvidence:
-    """All that the verdict looks at."""
     run = measured.run
     return RunEvidence(
         summary=measured.numbers,
@@ -263,7 +262,6 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
 def _write_certificate(
     measured: _Measured, calibration: LedgerCalibration, plots: Plots, whole: RunSummary, verdict: Verdict
 ) -> None:
-    """Write certificate.json and its page."""
     from bench.documents.certificate_document import certificate_document
     from bench.report import html
 

@@ -122,11 +122,9 @@ class LoadOnly(PassingOn):
 
     @property
     def cadence(self) -> Cadence | None:
-        """That of the other observer."""
         return super().cadence if self._progress else None
 
     def load_begins(self, control: Control) -> None:
-        """Passed on."""
         self._loading, self._over = True, False
         super().load_begins(control)
 

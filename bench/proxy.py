@@ -7,6 +7,7 @@ through a tunnel that the proxy opens on CONNECT (RFC 9110, 9.3.6; `bench/transp
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -39,7 +40,6 @@ class Proxy:
 
     @property
     def name(self) -> str:
-        """Host and port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
@@ -80,3 +80,9 @@ class Proxy:
 def is_of_proxy(error: str | None) -> bool:
     """Whether an error of a request is the proxy's own: no wait for the server changes that."""
     return error is not None and error.startswith(_BLAMED)
+
+
+def proxy_in(error: str | None) -> str | None:
+    """The name of the proxy that an error of a request went through. Returns None if it names none."""
+    found = re.search(r"\(through the proxy ([^\s,)]+)", error or "")
+    return None if found is None else found[1]

@@ -83,7 +83,6 @@ class Terminal(Observer):
             self._writer.write(" | ".join(told) + "\n")
 
     def lines(self, numbers: LiveNumbers, *, unicode: bool) -> list[str]:
-        """What is drawn of the load."""
         return load_lines(numbers, unicode=unicode)
 
     def load_ended(self) -> None:

@@ -44,8 +44,6 @@ _TEMPLATE_TOKENS = 16
 
 
 class _Draw(Protocol):
-    """Draws the plan of a choice."""
-
     def __call__(
         self,
         key: StreamKey,

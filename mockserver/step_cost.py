@@ -61,7 +61,6 @@ class StepCost:
     """How steps vary around this cost. None: every step costs what its work says."""
 
     def decode_us(self, tokens: float) -> float:
-        """The cost of the decode tokens of one step."""
         place = bisect_left(self.decode, tokens, key=lambda point: point[0])
         before, us = self.decode[place - 1] if place else (0, 0.0)
         if place == len(self.decode):

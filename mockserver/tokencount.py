@@ -245,8 +245,6 @@ class Counter:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One text to count."""
-
     text: str
     special: bool
     digest: bytes

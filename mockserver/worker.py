@@ -49,7 +49,6 @@ class RequestHandler:
         return await self._intake.handle(request, handled_ns, serve, endpoint.refused)
 
     async def pool(self, request: Request, endpoint: PoolingEndpoint, handled_ns: int) -> Response:
-        """Handle a request for embeddings or scores."""
         return await self._intake.handle(request, handled_ns, partial(self._pooling.serve, endpoint))
 
 
@@ -84,12 +83,10 @@ class Worker:
 
     @property
     def config(self) -> MockConfig:
-        """The current configuration."""
         return self.settings.current.config
 
     @property
     def running(self) -> int:
-        """Requests in flight."""
         return self._intake.in_flight
 
     @property
@@ -119,7 +116,6 @@ class Worker:
         return ServerMetrics(self.config.models[0], self.config.max_model_len, self._intake.engine.state, engine)
 
     async def start(self) -> None:
-        """Start to answer the other workers."""
         await self._peers.serve({"settle": self._settle, "metrics": self._own_metrics, "counts": self._own_counts})
 
     async def close(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,6 +29,7 @@ from tests.support.console_process import READ_TOKEN, TOKEN, console_of, until
 from tests.support.made_tasks import made_plan, made_run, made_tune
 from tests.support.mock_process import mock_process
 
+GUARDED = "guarded"
 WIDTHS = (1440, 1024, 420)
 THEMES = ("light", "dark")
 SMALL = {"requests": 60, "concurrency": 4, "input_tokens": 16, "output_tokens": 8}
@@ -283,7 +286,7 @@ def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[st
     return wrong
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     """Make the tasks, take the pictures, and say what is wrong."""
     parser = argparse.ArgumentParser(prog="scripts/console-pages", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
@@ -291,7 +294,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="pages with one of these words in their name")
     parser.add_argument("--languages", nargs="*", default=list(LANGUAGES), help="default: all")
     parser.add_argument("--wait-ms", type=int, default=400, help="before each picture (default: 400)")
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     given.out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -330,4 +333,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [GUARDED]:
+        main(sys.argv[2:])
+    else:
+        # The tasks of a console outlive it: a guard ends them too, however this process ends.
+        guard = [sys.executable, "-m", "bench.process.guarded", "10", sys.executable, __file__, GUARDED, *sys.argv[1:]]
+        with subprocess.Popen(guard, stdin=subprocess.PIPE) as process:
+            sys.exit(process.wait())

@@ -6,6 +6,7 @@ half of the servers a prompt costs something besides its tokens.
 
 The last lines say how many numbers miss, and how many miss where the server is compared with itself, with other random draws:
 the noise floor. `--intervals N` instead counts how many intervals of the coefficients of N more servers hold the truth.
+`--worlds` prints what a plan says of servers whose steps cost what the model lacks, and whether they then hold.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.support.step_families import FAMILIES
 from tests.support.unseen_loads import WITHIN, by_chance, cases, compared, intervals_held
+from tests.support.unseen_worlds import WORLDS, judged
 
 
 def main() -> int:
@@ -27,7 +29,14 @@ def main() -> int:
     parser.add_argument("--family", choices=FAMILIES, action="append")
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load that is fitted")
     parser.add_argument("--intervals", type=int, default=0, metavar="N")
+    parser.add_argument("--worlds", action="store_true")
     given = parser.parse_args()
+    if given.worlds:
+        print("| server | held-out load | warnings | replicas | the plan is | the server holds |\n" + "|---" * 6 + "|")
+        for name in WORLDS:
+            with tempfile.TemporaryDirectory(prefix="fit-unseen-") as folder:
+                print(judged(name, Path(folder)), flush=True)
+        return 0
     if given.intervals:
         held = intervals_held(given.intervals)
         print(f"of {given.intervals} 95% intervals hold the truth: " + ", ".join(f"{k} {n}" for k, n in held.items()))

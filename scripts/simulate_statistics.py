@@ -19,6 +19,7 @@ from bench.statistics.intervals import quantile_intervals
 from tests.support import search_cells as cells
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
+from tests.support.rare_requests import Rare
 from tests.support.replicas_alike import FLEETS, one_run
 from tests.support.search_shapes import SHAPES, searched
 from tests.support.stopping_reach import stopping
@@ -309,6 +310,17 @@ def shapes(runs: int) -> None:
         print(f"| {name} | {told} | {holds} of {len(known)} | {sum(load > 1.02 * true for load in held)} |", flush=True)
 
 
+def rare(runs: int) -> None:
+    """Means that rare long requests carry: a run that met none of them cannot know of them."""
+    print("\n| requests that take longer | after 100 | 300 | 1,000 | 3,000 | `--until` 10%, of 10 min: ended | holds |")
+    print("|---" * 7 + "|")
+    for of, times in ((0.05, 10), (0.01, 50), (0.003, 100)):
+        load = Rare(of, times)
+        after = " | ".join(f"{load.held(number, runs):.0%}" for number in (100, 300, 1_000, 3_000))
+        ended, held = load.held_at_stop(0.1, 600.0, runs)
+        print(f"| {of:.1%} take {times} times as long | {after} | {ended / runs:.0%} | {share(round(held * ended), ended)} |", flush=True)
+
+
 def milliseconds(work: Callable[[], object]) -> float:
     """The best of five."""
     best = float("inf")
@@ -343,7 +355,7 @@ SECTIONS: dict[str, Callable[[int], None]] = {
     "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "starts": starts,
     "troubles": troubles, "shapes": shapes, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
-    "gate-alarms": gate_alarms, "until": until, "cost": cost, "replicas": replicas,
+    "gate-alarms": gate_alarms, "until": until, "rare": rare, "cost": cost, "replicas": replicas,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.tune_reach import DRIFTS, Arms, Reached, held_load, throughput, try_races
+from tests.support.tune_reach import DRIFTS, UNEVEN, Arms, Reached, held_load, throughput, try_races
 
 _NUMBERS = (2, 3, 4, 8)
 
@@ -54,7 +54,7 @@ def drifts(runs: int) -> None:
     print("\n| the machine's speed | " + " | ".join(f"{number} arms" for number in _NUMBERS) + " |")
     print("|---" * (1 + len(_NUMBERS)) + "|")
     of = throughput("8 values of max-num-seqs")
-    for drift in DRIFTS:
+    for drift in DRIFTS | UNEVEN:
         shares = []
         for number in _NUMBERS:
             seen = try_races(of.alike(number), range(runs), budget_s=8 * number * of.turn_s, drift=drift)
@@ -70,9 +70,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=100, help="races a row (default: 100)")
     parser.add_argument("--budget", type=float, default=240.0, metavar="MIN", help="budget of a race (default: 240)")
+    parser.add_argument("--equal", action="store_true", help="only equal arms on machines whose speed changes")
     given = parser.parse_args()
-    races(given.runs, given.budget)
-    alike(given.runs, given.budget)
+    if not given.equal:
+        races(given.runs, given.budget)
+        alike(given.runs, given.budget)
     drifts(given.runs)
 
 

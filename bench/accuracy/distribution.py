@@ -60,7 +60,6 @@ class Distribution:
             self._values = array("d")
 
     def add_all(self, other: Distribution) -> None:
-        """Add the values of another distribution."""
         if other._counts is None:
             self.add(other._values)
             return

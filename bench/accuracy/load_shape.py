@@ -36,5 +36,4 @@ class LoadKind:
         )
 
     def has(self, shape: LoadShape) -> bool:
-        """Whether a load is of this kind."""
         return all(getattr(shape, name) == value for name, value in asdict(self).items())

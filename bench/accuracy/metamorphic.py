@@ -264,7 +264,6 @@ class CheckResult:
 
     @property
     def holds(self) -> bool:
-        """Whether all of it followed."""
         return all(row.held for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:

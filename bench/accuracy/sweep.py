@@ -51,7 +51,6 @@ class LoadPoint:
 
     @property
     def name(self) -> str:
-        """A name for its directory."""
         return f"{self.kind}-{self.value:g}"
 
 

@@ -60,7 +60,6 @@ class Operations:
         key_variable: str | None,
         title: str | None,
     ) -> dict[str, object]:
-        """Queue a task."""
         problems = list(self.address_problems(settings))
         if target is not None:
             problems += self.address_problems({"url": self.console.target(target).url})
@@ -83,8 +82,9 @@ class Operations:
             whole = [word for word in text.split() if _URL.match(word)]
             for address in dict.fromkeys([*_URL.findall(text), *whole]):
                 if not self._may_reach(address):
-                    host = urlsplit(address).hostname or address
-                    yield f"{host} is not an allowed target: start python -m bench mcp with --allow-url, or use this machine"
+                    # The host alone would be one name for two servers, of which one may be allowed.
+                    place = origin_of(address) or urlsplit(address).hostname or address
+                    yield f"{place} is not an allowed target: start python -m bench mcp with --allow-url, or use this machine"
 
     def task(self, name: str) -> Task:
         return self.console.task(name)

@@ -69,8 +69,6 @@ class KeptAnswer:
 
 
 class _Line(msgspec.Struct):
-    """What is read of a record."""
-
     id: str
     phase: Phase
     outcome: Outcome
@@ -90,7 +88,6 @@ class KeptAnswers:
 
     @property
     def probes(self) -> int:
-        """How many probes were answered."""
         return sum(kept.probe is not None for kept in self.answers)
 
     def by_probe(self) -> dict[int, list[KeptAnswer]]:

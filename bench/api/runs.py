@@ -74,22 +74,18 @@ class RunResult:
 
     @property
     def report(self) -> Path:
-        """The page of the run."""
         return self.path / "report.html"
 
     @property
     def succeeded(self) -> int:
-        """The number of successful requests."""
         return int(self.numbers.counts.succeeded)
 
     @property
     def failed(self) -> int:
-        """The number of failed requests."""
         return int(self.numbers.counts.failed)
 
     @property
     def objectives(self) -> tuple[ObjectiveResult, ...]:
-        """Every objective of `slo`."""
         return tuple(
             ObjectiveResult(row.objective, row.value, _interval(row.ci95), row.held, row.shown)
             for row in self.numbers.slo.objectives

@@ -58,7 +58,6 @@ class Simulators:
         return Simulated(**answer)
 
     def close(self) -> None:
-        """End the threads."""
         self._threads.shutdown()
 
 

@@ -130,7 +130,6 @@ class Stretches:
             self.asked[one] = self._answer(one, load, seen)
 
     def answer(self, question: Question) -> Answer:
-        """The answer to one question."""
         self.answers([question])
         return self.asked[question]
 

@@ -56,7 +56,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--pairs", metavar="N", help="with --run: how often to run each side (default: 5)")
     parser.add_argument("--margin", default="5%", metavar="P", help="the smallest change that counts (default: 5%%)")
     parser.add_argument(
-        "--allow", default="", metavar="NAME,...", help="settings that may differ: the ones whose effect you compare"
+        "--allow",
+        default="",
+        metavar="NAME,...",
+        help="settings that may differ, such as the one whose effect you measure",
     )
     forms = ("text", "json", "markdown")
     parser.add_argument("--format", choices=forms, default="text", help="what to print (default: text)")

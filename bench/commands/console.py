@@ -63,7 +63,7 @@ def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -
             webbrowser.open(door(console.runs, private))
 
     try:
-        serve(configured(app, tls), listening, ready=ready)
+        serve(configured(app, tls), listening, ready=ready, ending=console.ending.set)
     finally:
         forget(console.runs)
     return Exit.GOOD
@@ -89,7 +89,7 @@ def _other_console(given: Namespace) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench console",
-        description="Serves the console: one page to start load tests, watch them live, keep and compare them.",
+        description="Serves a web console to start load tests, watch them live, and keep and compare their results.",
         epilog=EXAMPLES,
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
@@ -101,7 +101,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--read-token",
         metavar="T",
-        help="a second token, whose holders may only look (default: TRUELOAD_READ_TOKEN, or none)",
+        help="a second token that allows reading only (default: TRUELOAD_READ_TOKEN, or none)",
     )
     parser.add_argument(
         "--trust-user-header",

@@ -116,13 +116,13 @@ def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
             one, two = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
             if one is not None and two is not None:
                 off = two / one - 1 if one > 0 else None
-                apart = _apart(*(side[name].ci95.get(quantile) for side in (measured, replayed)))
+                apart = is_apart(*(side[name].ci95.get(quantile) for side in (measured, replayed)))
                 row = ReplayedNumber(number=name, quantile=quantile, measured=one, replayed=two, off=off, apart=apart)
                 rows.append(row)
     return rows
 
 
-def _apart(one: Interval | None, two: Interval | None) -> bool | None:
+def is_apart(one: Interval | None, two: Interval | None) -> bool | None:
     """Whether two intervals lie apart; None if there is only one."""
     if one is None or two is None:
         return None

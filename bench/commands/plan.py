@@ -160,8 +160,8 @@ def _parser() -> Parser:
     server.add_argument(
         "--search",
         metavar="DIR",
-        help="in place of a profile, a search of a server's rate (python -m bench search): says only how many replicas keep "
-        "its objectives, with --rates",
+        help="instead of a profile: the directory of a search for a server's rate (python -m bench search); needs "
+        "--rates, and finds only how many replicas keep the search's objectives",
     )
     traffic = parser.add_mutually_exclusive_group()
     traffic.add_argument(

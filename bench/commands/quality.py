@@ -23,7 +23,7 @@ from bench.terminal import terminal
 ABOUT = """\
 Finds out whether load changes the answers. It asks probes (questions with known answers) one by one, then among the
 requests of a load, then one by one again. For each kind of fault it says whether load changes its share by more than the
-margin, by less, or that these probes do not show it.
+margin, by less, or whether these probes cannot tell.
 """
 
 EXAMPLES = """\

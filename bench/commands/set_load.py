@@ -18,8 +18,8 @@ examples:
   python -m bench set-load runs/mine 2.5      with --mode rate: 2.5 requests per second from now on
 
 It is for runs in the modes concurrency and rate whose load is not planned to change (--steps, --ramp, --ramp-up).
-New users start at once; a user who leaves finishes the request that is under way. Each change is written down: the
-report has numbers for each part, and its charts have marks.
+New users start at once; users who leave finish their current request first. Each change is recorded: the report has
+numbers for each part, and its charts mark the changes.
 
 exit status: 0 the load is set, 2 it is refused, and one sentence says why
 """
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         prog="python -m bench set-load", description=f"{COMMANDS['set-load'].summary.capitalize()}.", epilog=EXAMPLES
     )
     parser.add_argument(
-        "run", metavar="RUN_DIR", help="the directory of the run (--out), which it names when it begins"
+        "run", metavar="RUN_DIR", help="the directory of the run (--out); the run prints it when it begins"
     )
     parser.add_argument(
         "load",

@@ -159,12 +159,12 @@ def _parser() -> Parser:
         "--file", metavar="PATH", help="fetch: which file of a data set (default: the only one, or of a split)"
     )
     parser.add_argument(
-        "--whole", action="store_true", help="upload, fetch: all of a file is one request, not each line"
+        "--whole", action="store_true", help="upload, fetch: the whole file is one request (default: each line is one)"
     )
     parser.add_argument(
         "--base64",
         action="store_true",
-        help="upload, fetch: each line, or all of a file, is the Base64 of a body in JSON",
+        help="upload, fetch: each line, or with --whole the file, is a JSON body in Base64",
     )
     parser.add_argument(
         "--format", choices=("text", "json"), default="text", help="ls, describe, data: what to print (default: text)"

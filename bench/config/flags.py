@@ -176,8 +176,6 @@ class Parser(argparse.ArgumentParser):
 
 
 class _HelpAll(argparse.Action):
-    """`--help-all`."""
-
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
     ) -> None:
@@ -335,8 +333,8 @@ def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, gi
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
-    """The flag that was perhaps meant. Dashes do not count: they would make any two short names alike."""
+    """The flags that were perhaps meant, the likeliest first. Without their dashes, which make any two short names alike."""
     bare = {option.lstrip("-"): option for option in known}
     begun = [option for option in known if name.startswith("--") and len(name) > 4 and option.startswith(name)]
     close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.75)
-    return begun[:1] or [bare[word] for word in close]
+    return begun or [bare[word] for word in close]

@@ -39,7 +39,6 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
 
 
 def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[str]:
-    """What is wrong with an objective on jobs."""
     if mode != "sessions":
         what = f"this is mode {mode}: use --mode sessions, or a latency of requests"
         return [f'--slo "{objective.text}": jobs are what sessions consist of, and {what}']

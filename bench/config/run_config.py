@@ -106,7 +106,6 @@ class RunConfig(Settings):
 
     @property
     def data(self) -> SourceSpec:
-        """What is sent."""
         return self.load.data(self)
 
     @property
@@ -360,7 +359,6 @@ def complete(settings: Settings) -> RunConfig:
 
 
 def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, object]:
-    """The lengths that nobody gave."""
     if not endpoint_of(settings).counts_tokens or endpoint_of(settings).takes_audio:
         return {}
     if inputs_are in DEFAULT_BATCH_INPUTS:

@@ -71,7 +71,6 @@ class _Job:
     error: ConsoleError | None = None
 
     def seen(self) -> HubLoad:
-        """The load as it is now."""
         load = self.load
         if load.goes_on:
             load = replace(load, elapsed_s=round((now_ns() - self.begun_ns) / NS_PER_S, 1))

@@ -296,7 +296,6 @@ def _calibration_sweep(path: Path, is_held: bool) -> Progress:
 
 
 def _answer(document: Document) -> str:
-    """The answer of a page, in a sentence."""
     banner = document.banners[0]
     return f"{banner.status}{banner.rest}."
 

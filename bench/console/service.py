@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -73,6 +74,8 @@ class Console:
         """`key_env`: environment variables that targets may name, in addition to the default ones. `allow_local_data`: data
         may be fetched from this machine and its link."""
         self.runs = runs
+        self.ending = threading.Event()
+        """Set when this process is about to end: streams of events end then."""
         self._allow_local_data = allow_local_data
         self._variables = KeyVariables(key_env, data=runs / OWN_FOLDER / "files")
         make_directory("--runs", runs / OWN_FOLDER)

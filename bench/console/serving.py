@@ -1,4 +1,4 @@
-"""The console as a process: it listens until Ctrl-C or SIGTERM, and ends well then."""
+"""The console as a process: it listens until Ctrl-C, SIGTERM or SIGHUP (its terminal is closed), and ends well then."""
 
 from __future__ import annotations
 
@@ -47,14 +47,21 @@ def configured(app: ASGIApp, tls: Tls | None = None) -> uvicorn.Config:
     )
 
 
-def serve(config: uvicorn.Config, listening: socket.socket, *, ready: Callable[[], None]) -> None:
-    """Serve until a signal ends it. `ready` is called when a signal would end it well."""
+def serve(
+    config: uvicorn.Config, listening: socket.socket, *, ready: Callable[[], None], ending: Callable[[], None]
+) -> None:
+    """Serve until a signal ends it. `ready` is called when a signal would end it well, `ending` at each signal."""
     server = _Server(config)
+
+    def end() -> None:
+        server.should_exit = True
+        ending()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # As under nohup.
+                loop.add_signal_handler(number, end)
         ready()
         await server.serve(sockets=[listening])
 

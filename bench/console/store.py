@@ -202,7 +202,6 @@ class Store:
         return {task: (stamp, content) for task, stamp, content in rows}
 
     def keep_seen(self, rows: list[tuple[str, str, bytes]]) -> None:
-        """Keep what was read."""
         if not rows:
             return
         with self._write() as db:

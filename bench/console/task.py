@@ -130,7 +130,6 @@ class Task:
 
     @property
     def active(self) -> bool:
-        """Whether its program runs."""
         return self.state in ACTIVE
 
     @property

@@ -191,7 +191,6 @@ def _earlier_error(row: KnownErrorRow | None) -> Cell:
 
 
 def _by_metric(rows: Sequence[_Row]) -> dict[str, dict[str, _Row]]:
-    """The rows of each metric, by statistic."""
     found: dict[str, dict[str, _Row]] = {}
     for row in rows:
         found.setdefault(row.metric, {})[row.stat] = row

@@ -31,6 +31,8 @@ from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonRes
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
 """Intervals are drawn up to a change by half."""
+_TOLD_APART = 4
+"""Sides that a title names, and answers that show nothing and are told one by one."""
 _SIDES_NAMED, _BESIDE = 12, 4
 """Bars that have room for the name of their side, each; and sides that have room in half of a page."""
 TONES: dict[str, Tone] = {
@@ -57,7 +59,7 @@ def comparison_document(content: ComparisonResult) -> Document:
         *(Section("", tuple(_charts(versus, sides)), level=Level.PAGE) for versus in content.versus),
     ]
     return Document(
-        " against ".join(names),
+        " against ".join(names) if len(names) <= _TOLD_APART else f"{names[0]} against {len(names) - 1} others",
         tuple(_banners(content.versus, sides, several)),
         tuple(section for section in sections if section.blocks),
         name="Comparison",
@@ -89,11 +91,29 @@ def _missing(versus: SideAgainstSide) -> Iterable[str]:
 def _banners(
     all_versus: Sequence[SideAgainstSide], sides: Mapping[str, ComparedSide], several: Mapping[str, str]
 ) -> Iterator[Banner]:
-    methods = [f"{comparison.method_text(versus, sides)}." for versus in all_versus]
-    for versus, method, after in zip(all_versus, methods, [*methods[1:], ""], strict=True):
-        own = tuple(Reason(warning) for warning in versus.warnings if warning not in several)
+    undecided = [versus for versus in all_versus if _shows_nothing(versus)]
+    if len(undecided) <= _TOLD_APART:
+        undecided = []
+    told = [versus for versus in all_versus if versus not in undecided]
+    methods = [f"{comparison.method_text(versus, sides)}." for versus in told]
+    for versus, method, after in zip(told, methods, [*methods, ""][1:], strict=True):
         meaning = "" if method == after else method[:1].upper() + method[1:]
-        yield Banner(versus.headline, "", _tone(versus.numbers), meaning, own)
+        yield Banner(versus.headline, "", _tone(versus.numbers), meaning, _own_reasons(versus, several))
+    if undecided:
+        *others, last = [versus.b for versus in undecided]
+        a, names = undecided[0].a, f"{', '.join(others)} or {last}"
+        rest = " The table of each says which changes would have been found."
+        reasons = [reason for versus in undecided for reason in _own_reasons(versus, several)]
+        yield Banner(f"No difference is shown between {a} and {names}.", rest, "warn", "", tuple(reasons))
+
+
+def _shows_nothing(versus: SideAgainstSide) -> bool:
+    answers = [row.answer for row in versus.numbers if row.primary]
+    return "not shown" in answers and set(answers) <= {"not shown", None}
+
+
+def _own_reasons(versus: SideAgainstSide, several: Mapping[str, str]) -> tuple[Reason, ...]:
+    return tuple(Reason(warning) for warning in versus.warnings if warning not in several)
 
 
 def _tone(rows: Sequence[ComparedNumber]) -> Tone:
@@ -105,7 +125,6 @@ def _tone(rows: Sequence[ComparedNumber]) -> Tone:
 
 
 def _meanings(content: ComparisonResult) -> str:
-    """What the answers mean."""
     known = {row.spread_known for versus in content.versus for row in versus.numbers} - {None}
     both = comparison.MEANINGS_OF_TWO | comparison.MEANINGS
     meanings = comparison.MEANINGS_OF_TWO if known == {False} else both if False in known else comparison.MEANINGS

@@ -300,7 +300,6 @@ def _error_of_rate(calibration: LedgerCalibration | KnownCalibration | None, rat
 
 
 def _errors(summary: RunSummary) -> Iterator[Block]:
-    """The most frequent errors."""
     rows = by_message(summary.errors)
     if not rows:
         return

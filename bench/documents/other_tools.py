@@ -47,7 +47,9 @@ def rows(summary: RunSummary) -> list[ToolRow]:
     found = [ToolRow("Trueload", "these are the numbers above", own)]
     for tool in summary.compat.values():
         why = [f"No {TITLES[key]}: {reason}." for key, reason in tool.missing.items()]
-        printed = (tool.output_tokens, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,)
+        # A tool without a rate sends no such requests, so it counts no tokens either.
+        counted = None if tool.output_tokens_per_s is None else tool.output_tokens
+        printed = (counted, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,)
         cells = (*(_latency(getattr(tool, key), own) for key, own in zip(keys, ours, strict=True)),
                  *map(_rate, printed, our_rates))  # fmt: skip
         found.append(ToolRow(tool.title, tool.version, cells, (*tool.differences, *why)))

@@ -48,7 +48,7 @@ _DRAWN: dict[str, Tone] = {
 }  # fmt: skip
 _ENDED = {
     "decided": "every other arm was dropped",
-    "budget": "the budget has no room for another pair of rounds",
+    "budget": "the budget has no room for more rounds",
     "rounds": "the most rounds that a race has were made",
     "nothing works": "no arm is left",
     "interrupted": "interrupted",

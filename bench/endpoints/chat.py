@@ -129,7 +129,6 @@ def _detailed(message: Mapping[str, Any]) -> str:
 
 
 def _text_in(value: object) -> str:
-    """A text, or the texts of a list of parts."""
     if isinstance(value, list):
         return "".join(_text_in(part.get("text")) for part in value if isinstance(part, dict))
     return value if isinstance(value, str) else ""

@@ -106,11 +106,11 @@ class CustomEndpoint(Endpoint):
         ]
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        return RawReader(options) if self.framing == "chunks" else CustomReader(self._find, options)
+        return RawReader(options, self._find) if self.framing == "chunks" else CustomReader(self._find, options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         if self._api.reply == "chunks" and self._find.text is None:
-            return read_raw(body, options)
+            return read_raw(body, options, self._find)
         document = json_object(body)
         if isinstance(document, ParsedReply):
             return document

@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.definition import ApiDefinition, ReplyPaths
-from bench.endpoints.event_stream import Event, EventStream, cut_off
+from bench.endpoints.event_stream import MOST_STRAY, Event, EventStream, cut_off
 from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.json_path import JsonPath, parse_path
@@ -63,13 +64,22 @@ class Finder:
             return found[:LONGEST_MESSAGE]
         return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
 
+    def error_of_text(self, body: bytes) -> str | None:
+        """The error of a body that should be text and is JSON; None if it says none."""
+        if self._error is None or not body.startswith(b"{"):
+            return None
+        try:
+            said = decoding.loads(body)
+        except orjson.JSONDecodeError:
+            return None
+        return self.error_in(said)
+
     def reason_in(self, document: Event) -> object:
         """Why it ended; None if it does not say. Some servers write "" or false until then."""
         found = None if self.finish is None else self.finish.first(document)
         return None if found == "" or found is False else found
 
     def is_limit(self, reason: object) -> bool:
-        """Whether it ended at the limit of tokens."""
         return reason is not None and _as_written(reason) in self._limit
 
     def wrong(self, reason: object) -> str | None:
@@ -79,7 +89,6 @@ class Finder:
         return f"the reply ended with {self.names.finish} {_as_written(reason)[:60]!r}"
 
     def is_end(self, document: Event) -> bool:
-        """Whether it is the last event."""
         if self._end is None:
             return False
         found = self._end.first(document)
@@ -174,16 +183,21 @@ class CustomReader(EventStream):
 class RawReader(EventStream):
     """Reads a body whose pieces, as they arrive, are the text."""
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_begin", "_decoder", "_find")
 
-    def __init__(self, options: ReadOptions) -> None:
+    def __init__(self, options: ReadOptions, find: Finder | None = None) -> None:
         super().__init__(ContentTemplate(b"\0"), options)
+        self._find = find
+        self._begin = b""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         """Pieces of the body. A piece may end inside a character, which then belongs to the next."""
         del other_lines
         for piece in events:
+            self._begin += piece[: MOST_STRAY - len(self._begin)]
+            if b"\0" in piece and self._malformed is None:
+                self._malformed = f"the reply is not text: {excerpt(piece)}"
             if text := self._decoder.decode(piece):
                 self._add_text("c", text)
             else:
@@ -196,12 +210,19 @@ class RawReader(EventStream):
     def _answer(self, content: str, reasoning: str) -> Answer:
         return Answer(content=content)
 
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        if self._find is not None and (error := self._find.error_of_text(self._begin)) is not None:
+            return Problem(Outcome.STREAM_ERROR, error)
+        return super()._problem(unfinished, output_tokens)
+
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         return None
 
 
-def read_raw(body: bytes, options: ReadOptions) -> ParsedReply:
+def read_raw(body: bytes, options: ReadOptions, find: Finder | None = None) -> ParsedReply:
     """A whole body that is the text."""
+    if find is not None and (error := find.error_of_text(body)) is not None:
+        return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, error))
     text = body.decode("utf-8", "replace")
     root: Mapping[str, Any] = {}
     whole = WholeText(

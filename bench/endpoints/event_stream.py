@@ -189,7 +189,6 @@ class EventStream(ABC):
 
     @property
     def first_token(self) -> int | None:
-        """The number of the first event with text."""
         return next((number for number, kind in enumerate(self._kinds) if kind in TOKEN_KINDS or kind == "n"), None)
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:

@@ -279,7 +279,6 @@ class Endpoint(ABC):
         """The body of a sample."""
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        """A reader for one streamed response."""
         raise AssertionError(f"{self.path} has no streams")
 
     @abstractmethod

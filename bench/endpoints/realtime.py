@@ -182,7 +182,6 @@ def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, A
 
 
 def _appended(samples: bytes) -> Iterator[Mapping[str, Any]]:
-    """The messages that append a clip."""
     for at in range(0, len(samples), _APPENDED):
         part = base64.b64encode(samples[at : at + _APPENDED]).decode()
         yield {"type": "input_audio_buffer.append", "audio": part}

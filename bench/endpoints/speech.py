@@ -168,7 +168,6 @@ class _AudioBytes:
         """The body, while it may be a text in place of a file."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
-        """Pieces of the body."""
         del other_lines
         for piece in events:
             if self._text is not None:
@@ -237,7 +236,6 @@ class AudioStream(TypedStream):
 
     @property
     def has_audio(self) -> bool:
-        """Whether any has come."""
         return any(self._sizes.values())
 
     def _answer(self, content: str, reasoning: str) -> Answer:

@@ -105,7 +105,6 @@ class StepFit:
         return b0 * of.steps + self.decode_cost.us(of.decode) + b3 * of.context
 
     def us(self, of: Rows | StepTable) -> Array:
-        """The cost of single steps."""
         _, b1, _, _, b4 = self.values
         return self.without_prompts_us(of) + b1 * of.prefill + b4 * of.firsts
 

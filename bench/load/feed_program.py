@@ -1,4 +1,4 @@
-"""The program that makes what a load sends, beside it: `python -m bench.load.feed_program DESCRIPTOR`, started by `feed.py`.
+"""The program that makes what a load sends, beside it, started by `feed.py`.
 
 It takes the configuration, loads its tokenizer, takes an assignment and how many of its requests (in mode sessions: of its
 sessions) were made already, writes the next one, and then as many as each message asks for, until the messages end.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import faulthandler
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -21,7 +20,6 @@ from bench.errors import BenchError, Exit
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
-from bench.process.interpreter import leave
 from bench.process.priority import give_way
 from bench.workload import Encoded
 from promptset.errors import SpecError
@@ -30,7 +28,6 @@ from promptset.samples import Sample
 
 def main(descriptor: int) -> int:
     """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()  # The process that sends asks by SIGABRT where this one stands, if nothing comes.
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
@@ -68,7 +65,3 @@ def main(descriptor: int) -> int:
     except Exception:
         traceback.print_exc()
         return int(Exit.DEFECT)
-
-
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))

@@ -19,7 +19,6 @@ class Frames:
         self._bytes = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The frames that this piece completes."""
         buffer = self._bytes
         buffer += piece
         frames, at = [], 0

@@ -131,7 +131,6 @@ class LiveLog:
         client: ClientState,
         server: Mapping[str, float] | None = None,
     ) -> None:
-        """A second is over."""
         if state is not self._state:
             self._state = state
             self._work.put(state)

@@ -76,7 +76,6 @@ class LoadControl:
 
     @property
     def unit(self) -> str:
-        """What the load is a number of."""
         return self._config.load.load_unit or ""
 
     def set_load(self, load: float, by: str = "python") -> LoadChange:

@@ -1,5 +1,4 @@
-"""The program that judges `--until` beside a load: `python -m bench.load.precision_program DESCRIPTOR`, started by
-`precision_watch.py`.
+"""The program that judges `--until` beside a load, started by `precision_watch.py`.
 
 It reads the records of all workers as they are written, checks the goals at fixed times, and sends the result. It runs in the
 idle scheduling class, so it delays no other process. It ends when the goals are reached, or with the process that started it.
@@ -7,9 +6,6 @@ idle scheduling class, so it delays no other process. It ends when the goals are
 
 from __future__ import annotations
 
-import signal
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -19,7 +15,7 @@ from typing import TYPE_CHECKING
 import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
 from bench import clock
 from bench.metrics.precision import Judge, look_times, parse
-from bench.process.interpreter import leave
+from bench.process import child_process
 from bench.process.priority import give_way
 from bench.records import RequestRecord, from_line
 from bench.records.record_table import RecordTable
@@ -66,17 +62,11 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
 
 def main(descriptor: int) -> int:
     """Be the process that judges: `descriptor` is the socket to the one that sends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(socket.socket(fileno=descriptor).detach())
-    try:
-        task: PrecisionTask = connection.recv()
-        connection.send(None)
-        give_way()
-        watch(task, connection)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The process that sends has ended, or has no more use for it.
-    return 0
+    return child_process.serve(descriptor, _judge)
 
 
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))
+def _judge(connection: Connection) -> None:
+    task: PrecisionTask = connection.recv()
+    connection.send(None)
+    give_way()
+    watch(task, connection)

@@ -66,7 +66,6 @@ class Interrupts:
             self._say(f"stopping: waiting for {in_flight:,} requests in flight (Ctrl-C again cuts them)")
 
     def terminate(self) -> None:
-        """SIGTERM."""
         self.seen = True
         self._crew.tell(Order.CUT)
 

@@ -394,7 +394,6 @@ def _failures(goal: Goal, visits: Sequence[Result], numbers: Numbers) -> str:
 
 
 def _judged(search: Search, text: str) -> str:
-    """What an objective judges."""
     return "jobs" if any(text in result.jobs for result in search.results) else "requests"
 
 

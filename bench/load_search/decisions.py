@@ -108,7 +108,6 @@ class Search:
 
     @property
     def visits(self) -> list[Result]:
-        """The visits that are evidence."""
         return self.estimates.visits
 
     @property
@@ -122,7 +121,6 @@ class Search:
         return math.fsum(result.seconds for result in self.results)
 
     def next(self) -> Visit | Ending:
-        """What to do now."""
         lost = self._lost()
         if lost is not None:
             return lost

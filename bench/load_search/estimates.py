@@ -178,7 +178,6 @@ def _means(goal: Goal, results: Sequence[Result]) -> list[Mean]:
 
 
 def _as_sent(goal: Goal, results: Sequence[Result]) -> list[Share]:
-    """What each visit saw."""
     text = goal.text
     return [
         Share(r.load, r.judged(text), r.violations.get(text, 0), max(_LEAST_OWN_D, 3 * r.act.get(text, 1.0)))

@@ -50,7 +50,6 @@ class SearchResult:
         cls, path: Path, headline: str, search: Search, found: Conclusion, stopped_by: Ending, exit_status: Exit,
         summary: Mapping[str, Any],
     ) -> SearchResult:  # fmt: skip
-        """From what is concluded at the end."""
         known = found.known
         return cls(
             path=path,

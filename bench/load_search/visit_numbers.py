@@ -35,7 +35,6 @@ class VisitNumbers:
     reasons: tuple[str, ...] = ()
 
     def stat(self, key: str, stat: str) -> float | None:
-        """A statistic of a latency."""
         row = self.latency.get(key)
         return None if row is None else row.of(stat)
 

@@ -34,7 +34,6 @@ class Loads:
 
     @property
     def unit(self) -> str:
-        """What a load is a number of."""
         return KINDS[self.kind].unit
 
     def named(self, load: float) -> str:

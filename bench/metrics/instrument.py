@@ -148,5 +148,4 @@ class WorkerSamples:
         )
 
     def workers(self) -> int:
-        """How many workers there are samples of."""
         return len(self._workers)

@@ -165,7 +165,6 @@ class FreshTokens:
         self._from: Counter[str] = Counter()
 
     def add(self, table: RecordTable) -> None:
-        """Successful requests."""
         (has_prompt, tokens), (said, cached) = input_tokens(table), table.known("cached_tokens")
         has_plan, planned = table.known("cached_tokens_planned")
         by_server, by_plan = has_prompt & said, has_prompt & ~said & has_plan

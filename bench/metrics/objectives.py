@@ -95,7 +95,6 @@ class Objective:
         return ~meet_all(table, self.limits) if self.metric == "goodput" else ~table.ok
 
     def speaks_of(self, table: RecordTable) -> Mask:
-        """Which requests it is about."""
         if self.part is None:
             return np.ones(len(table), dtype=np.bool_)
         return table.equals(PARTS[self.part[0]], self.part[1])
@@ -112,12 +111,10 @@ class Objective:
 
     @property
     def of_answers(self) -> bool:
-        """Whether it speaks of checked answers."""
         return self.metric in ANSWER_SHARES
 
     @property
     def of_jobs(self) -> bool:
-        """Whether it speaks of jobs."""
         return self.metric in JOB_NUMBERS
 
     def holds(self, value: float) -> bool:

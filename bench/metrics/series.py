@@ -53,7 +53,6 @@ class Steps:
 
     @property
     def start_ns(self) -> int:
-        """Begin of the first step."""
         return self.first * self.ns
 
     def all_of(self, times_ns: Iterable[float]) -> Ints:

@@ -37,7 +37,6 @@ class ServerRequests:
         self._drafts = _Drafts()
 
     def add(self, table: RecordTable) -> None:
-        """Requests, in any order."""
         self._cached.add(table)
         self._drafts.add(table)
         for name, held in self._times.items():

@@ -66,8 +66,6 @@ _PARTS: dict[str, type[PartNumbers]] = {"model": ModelNumbers, "class": ClassNum
 
 
 class _ScopeNumbers(NamedTuple):
-    """The numbers of a scope of time."""
-
     latency: Mapping[str, Metric]
     throughput: Throughput
     goodput: Goodput | None
@@ -177,7 +175,6 @@ class Summary:
         self._itl.extend(gaps.itl.end_ns[sent] - self._facts.start_ns, gaps.itl.ns[sent])
 
     def add_sample(self, row: Mapping[str, object]) -> None:
-        """One line of samples.jsonl."""
         self._result = None
         self._samples.add(row)
 

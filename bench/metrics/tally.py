@@ -226,7 +226,6 @@ class RecordTally:
 
     @property
     def output_tokens(self) -> int:
-        """Output tokens of the successful requests."""
         return self._total["output"]
 
     def errors(self) -> list[ErrorCount]:

@@ -57,7 +57,6 @@ class Concurrency(UsersMode):
         return cls(users=users, ramp_ns=ramp_ns(settings))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
-        """Of the segments too."""
         return divided_changes(self.segments, share) if self.segments else UsersMode.user_changes(self, share)
 
     def load_at(self, since_start_ns: int) -> float:

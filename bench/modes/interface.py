@@ -190,7 +190,6 @@ class Mode(ABC):
 
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
-        """What is sent."""
         return prompts_or_rows(settings)
 
     @abstractmethod

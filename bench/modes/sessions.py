@@ -118,7 +118,6 @@ class Sessions(UsersMode):
 
     @property
     def open_loop(self) -> bool:
-        """With a schedule of new sessions."""
         return self.schedule is not None or self.recorded_speed is not None
 
     @classmethod

@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import IO
 
 from bench.clock import NS_PER_S, now_ns
@@ -32,6 +34,13 @@ def start(
     )
     theirs.close()
     return process, ours
+
+
+def serve(descriptor: int, work: Callable[[Connection], None]) -> int:
+    """Be such a program: `work` gets its end of the socket, and ends with it. Returns the exit status."""
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # The process that started this one has ended.
+        work(Connection(socket.socket(fileno=descriptor).detach()))
+    return 0
 
 
 def death(status: int) -> str:

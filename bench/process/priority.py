@@ -105,7 +105,6 @@ class Priority:
 
     @property
     def use(self) -> PriorityUse:
-        """The priority that the process had."""
         return PriorityUse(
             asked=self._choice,
             had="realtime" if self._realtime else "normal",

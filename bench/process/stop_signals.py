@@ -51,7 +51,6 @@ class StopSignals:
         self._interrupts_of_report = 0
 
     def release(self) -> None:
-        """The run is over."""
         self._disarm()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, self._terminate_before)

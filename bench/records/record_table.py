@@ -74,7 +74,6 @@ class ChunksOfKinds:
         return edge
 
     def sums(self, of: Ints) -> Ints:
-        """The sum over each row."""
         up_to = np.concatenate(([0], np.cumsum(of)))
         sums: Ints = up_to[self.starts + self.counts] - up_to[self.starts]
         return sums
@@ -123,7 +122,6 @@ class RecordTable:
         return np.array([np.nan if value is None else value for value in self.column(name)], dtype=np.float64)
 
     def has(self, name: str) -> Mask:
-        """Which records have a field."""
         column = self.column(name)
         if None not in column:
             return np.ones(len(column), dtype=np.bool_)
@@ -140,13 +138,11 @@ class RecordTable:
 
     @cached_property
     def ok(self) -> Mask:
-        """Which requests succeeded."""
         rows: Mask = self.outcome == OK
         return rows
 
     @cached_property
     def failed(self) -> Mask:
-        """Which requests failed."""
         return ~self.ended(NO_FAILURE)
 
     def ended(self, outcomes: Container[Outcome]) -> Mask:
@@ -199,7 +195,6 @@ class RecordTable:
 
     @cached_property
     def bounded(self) -> bool:
-        """Whether any stamp is a bound."""
         return any(bounds is not None for bounds in self.column("chunk_bound_ns")) and bool(self.chunk_bounds[0].any())
 
     def _of_chunks(self, name: str) -> tuple[Mask, Ints]:

@@ -20,7 +20,6 @@ class LoadChange:
     by: str
 
     def to_line(self) -> bytes:
-        """A line, with its end."""
         row = {"t_ns": self.t_ns, "from": self.before, "to": self.after, "by": self.by}
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 

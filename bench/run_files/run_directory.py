@@ -251,7 +251,6 @@ class RunDirectory:
 
     @property
     def is_held(self) -> bool:
-        """Whether the process that runs this run is there."""
         return is_locked(self.path / LIVE)
 
     def clear_drafts(self) -> None:
@@ -340,7 +339,6 @@ class RunDirectory:
 
     @property
     def has_records(self) -> bool:
-        """Whether a request has a record."""
         return any(path.exists() and path.stat().st_size for path in (self.path / REQUESTS, *self.shards(REQUESTS)))
 
     def records(self) -> Iterator[RequestRecord]:

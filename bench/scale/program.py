@@ -1,4 +1,4 @@
-"""The program of a worker process: `python -m bench.scale.program DESCRIPTOR`, started by `processes.py`.
+"""The program of a worker process, started by `processes.py`.
 
 It takes its assignment from a socket, says that it is ready, begins when it is told to, and reports twice a second. Where
 the parent does not come to read that, the worker goes on, and says it all later. Where the socket closes, the parent has
@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-import signal
-import sys
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -28,7 +26,6 @@ from bench.load.replies_in_flight import Arrived, Counted
 from bench.load.supervision import Defects
 from bench.load.worker import Worker, feed_ahead
 from bench.process.event_loop import add_message_reader, loop_factory
-from bench.process.interpreter import leave
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
 
@@ -51,7 +48,6 @@ class _Told:
         self.tally.add(record, counted)
 
     def take(self) -> ProgressTally:
-        """All of it, which the parent is told now."""
         tally, self.tally = self.tally, ProgressTally(self._metrics)
         return tally
 
@@ -138,8 +134,6 @@ def _obey(parent: Connection, load: ActiveLoad) -> None:
 
 def main(descriptor: int) -> int:
     """Be a worker: `descriptor` is the socket to the parent."""
-    # Ctrl-C is the parent's business: it says what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = Connection(descriptor)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -154,7 +148,3 @@ def main(descriptor: int) -> int:
         traceback.print_exc()
         return int(Exit.DEFECT)
     return 0
-
-
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))

@@ -89,7 +89,6 @@ class ClientTotals:
 
     @property
     def ttft_mean_s(self) -> float | None:
-        """The mean TTFT of what succeeded."""
         return sum(self._ttft_s) / len(self._ttft_s) if self._ttft_s else None
 
     @property

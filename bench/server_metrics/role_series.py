@@ -113,7 +113,6 @@ class Counter(Points):
         self.add(at_ns, self.values[-1] + risen if self.values else 0.0)
 
     def between(self, start_ns: float, end_ns: float) -> float:
-        """How far it rose."""
         return self.at(end_ns) - self.at(start_ns)
 
 
@@ -181,8 +180,6 @@ def _by_name(tables: Sequence[ServerTable]) -> dict[str, list[_Named]]:
 
 
 class _PageSeries:
-    """One page."""
-
     def __init__(self, named: Mapping[str, Sequence[_Named]]) -> None:
         self._named = named
         self._places: dict[str, tuple[tuple[_Place, float], ...]] = {}
@@ -233,7 +230,6 @@ class _PageSeries:
         return next((self._levels[role, rank, ""] for rank in self._ranks(role)), None)
 
     def every_level(self) -> Iterable[Points]:
-        """All levels over time."""
         return self._levels.values()
 
     def counter(self, role: Role) -> Counter | None:
@@ -287,7 +283,6 @@ class ServerSeries:
         self._pages.setdefault(scrape.page, _PageSeries(self._named)).add(scrape)
 
     def add_all(self, scrapes: Iterable[Scrape]) -> ServerSeries:
-        """All of these."""
         for scrape in scrapes:
             self.add(scrape)
         return self
@@ -365,7 +360,6 @@ class ServerSeries:
         return Histogram(bounds, [by_bound[bound] for bound in bounds], gained["count"], gained["sum"])
 
     def has(self, role: Role) -> bool:
-        """Whether a page has it."""
         if role in COUNTERS:
             return self.rise(role, 0, 0) is not None
         if role in HISTOGRAMS:

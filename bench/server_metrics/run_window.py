@@ -22,7 +22,6 @@ class RunWindow:
 
     @property
     def seconds(self) -> float:
-        """Its length."""
         return self.end_s - self.start_s
 
 

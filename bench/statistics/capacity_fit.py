@@ -120,7 +120,6 @@ def _lightest(visits: Sequence[Share]) -> list[Share]:
 
 
 def _together(visits: Sequence[Share]) -> Share:
-    """Several visits as one."""
     requests = sum(visit.requests for visit in visits)
     d = sum(visit.own_d * visit.requests for visit in visits) / requests
     return Share(visits[0].load, requests, sum(visit.violations for visit in visits), d)

@@ -54,7 +54,6 @@ class Pairs:
 
     @property
     def n(self) -> float:
-        """How many probes."""
         return self.both + self.alone + self.loaded + self.neither
 
     def times(self, factor: float) -> Pairs:

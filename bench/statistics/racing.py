@@ -6,8 +6,9 @@ cancels in the differences of two arms over the rounds that both have:
     d = mean of (y_a - y_b),    error = s sqrt(2 / n),    t = d / error    with the degrees of freedom of s
 
 s is the root of the residual variance of the additive fit over all arms and rounds: with eight arms two rounds give seven
-degrees of freedom, where the two differences of a single pair would give one. From `OWN_FROM` common rounds on, the spread of
-the pair's own differences counts if it is larger, so that an unsteady arm is not taken for a steady one.
+degrees of freedom, where the two differences of a single pair would give one. The spread of the pair's own differences counts
+if it is larger, so that an unsteady arm is not taken for a steady one; from `OWN_FROM` common rounds on with its own degrees
+of freedom.
 """
 
 from __future__ import annotations
@@ -88,10 +89,10 @@ def gap(values: Values, arm: int, other: int, spread: Noise) -> Gap | None:
     if not n:
         return None
     pooled = Gap(fmean(differences), spread.sd * math.sqrt(2 / n), spread.degrees, n)
-    if n < OWN_FROM:
+    if n < 2:
         return pooled
     own = math.sqrt(variance(differences) / n)
-    return pooled if own <= pooled.error else Gap(pooled.mean, own, n - 1, n)
+    return pooled if own <= pooled.error else Gap(pooled.mean, own, n - 1 if n >= OWN_FROM else spread.degrees, n)
 
 
 def level(alpha: float, look: int, comparisons: int) -> float:

@@ -17,7 +17,7 @@ from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.errors import TargetError
-from bench.proxy import is_of_proxy
+from bench.proxy import is_of_proxy, proxy_in
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target.models import some_of, unlisted
 from bench.transport.interface import Transport
@@ -35,6 +35,7 @@ _TIMEOUTS = {
     Outcome.TIMEOUT_IDLE: "--idle-timeout",
 }
 """The flag that sets each limit."""
+_LATE = (*_TIMEOUTS, Outcome.INTERRUPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class AskedServer:
 
     url: str
     listed: Sequence[str] | None
-    authorized: bool = False
-    may_start: Callable[[RequestRecord], bool] = lambda record: False
+    authorized: bool
+    may_start: Callable[[RequestRecord], bool]
     """Whether the run begins although the server answers so. Then nothing more is asked."""
 
 
@@ -140,7 +141,7 @@ async def _until_text(
         asked = min(asked * MORE_TIMES, MOST_TOKENS)
         more = replace(sample, output_tokens=asked)
         record = await ask(transport, clock, more, options, f"{request_id}-{asked}", timeout_s)
-    if asked == first or record.outcome is not Outcome.OK:
+    if asked == first:
         return record, []
     return record, [f"the first {first} tokens of a reply have no text: the probe asked for {asked} tokens to see some"]
 
@@ -232,6 +233,7 @@ async def ask(
         stream=encoded.stream,
         input_tokens_asked=None,
         output_tokens_asked=encoded.output_tokens_asked,
+        batch=encoded.batch,
         route=route_of(sample, encoded.url_model),
         model=encoded.model,
     )
@@ -276,6 +278,25 @@ def _proxy_hint(url: str) -> str:
     )
 
 
+def _no_end(record: RequestRecord, url: str) -> str:
+    """The sentence for a probe that came to no end in time."""
+    proxy = proxy_in(record.error)
+    if proxy and record.sent_ns is None:
+        return (
+            f"cannot connect to {url}: no connection through the proxy {proxy} in time. Is the proxy of --proxy right?"
+        )
+    loaded = f"Does the proxy {proxy} work, is the server's model loaded yet" if proxy else "Is its model loaded yet"
+    if record.outcome is Outcome.INTERRUPTED:
+        return (
+            f"{url} did not answer the probe in time: {what_came(record)}. {loaded}, and is it the right server? "
+            "--probe-timeout sets how long to wait"
+        )
+    return (
+        f"{url} did not answer in time ({record.error}): {what_came(record)}. {loaded}, and is "
+        f"{_TIMEOUTS[record.outcome]} long enough?"
+    )
+
+
 def diagnose(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
@@ -298,16 +319,8 @@ def diagnose(
                 f"cannot connect to {url}: no answer in time. Is the host right, and does a firewall let you through?"
                 f"{_proxy_hint(url)}"
             )
-        case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
-            return (
-                f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet, and is "
-                f"{_TIMEOUTS[outcome]} long enough?"
-            )
-        case Outcome.INTERRUPTED:
-            return (
-                f"{url} did not answer the probe in time: {what_came(record)}. Is its model loaded yet, and is it the "
-                "right server? --probe-timeout sets how long to wait"
-            )
+        case _ if outcome in _LATE:
+            return _no_end(record, url)
         case Outcome.HTTP_ERROR:
             return _http_problem(record, url, options, listed, authorized)
         case Outcome.STREAM_ERROR:

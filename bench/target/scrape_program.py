@@ -1,5 +1,4 @@
-"""The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
-`scraper.py`.
+"""The program that reads a server's metrics beside a load, started by `scraper.py`.
 
 It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
 wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
@@ -10,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock, trust
 from bench.clock import NS_PER_S
-from bench.process.interpreter import leave
+from bench.process import child_process
 from bench.process.priority import give_way
 from bench.proxy import Proxy
 from bench.secrets import public_url
@@ -33,8 +30,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
-from bench.target.amdsmi_page import AMDSMI, AmdSmiPage
-from bench.target.nvml_page import NVML, NvmlPage
+from bench.target.gpu_pages import DRIVERS
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
@@ -44,7 +40,6 @@ SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
 _EVERY_NS = NS_PER_S
 SETTLING_EVERY_S = 0.03
-_DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
 
 
 class HttpPage:
@@ -72,7 +67,6 @@ class HttpPage:
             self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
-        """The page now, or what is wrong."""
         self._late = False
         # The socket's own timeout begins anew with each byte that a slow server sends.
         timer = threading.Timer(TIMEOUT_S, self._give_up)
@@ -132,15 +126,14 @@ class Source:
     def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
         self._number = number
-        driver = _DRIVERS.get(page.url)
+        driver = DRIVERS.get(page.url)
         self._reader = HttpPage(page, context, proxy) if driver is None else driver()
         self._lines = ScrapeLines(number, self.url)
 
     @property
     def url(self) -> str:
-        """As it may be shown."""
         at = "" if self.page.address is None else f" ({self.page.address})"
-        return self.page.url if self.page.url in _DRIVERS else public_url(self.page.url) + at
+        return self.page.url if self.page.url in DRIVERS else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""
@@ -264,20 +257,14 @@ def _counts(series: ServerSeries) -> Mapping[Role, float]:
 
 def main(descriptor: int) -> int:
     """Be the process that reads: `descriptor` is the socket to the one that sends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(socket.socket(fileno=descriptor).detach())
-    try:
-        task: ScrapeTask = connection.recv()
-        watch = Watch(task, connection)
-        first = watch.first()
-        give_way()  # The run waits for everything up to here, and begins the load with this message.
-        connection.send(first)
-        if first.goes_on:
-            watch.go_on()
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The process that sends has ended, or has no more use for it.
-    return 0
+    return child_process.serve(descriptor, _scrape)
 
 
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))
+def _scrape(connection: Connection) -> None:
+    task: ScrapeTask = connection.recv()
+    watch = Watch(task, connection)
+    first = watch.first()
+    give_way()  # The run waits for everything up to here, and begins the load with this message.
+    connection.send(first)
+    if first.goes_on:
+        watch.go_on()

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from bench.endpoints import urls
 from bench.process.companion import Companion
-from bench.target.amdsmi_page import AMDSMI
-from bench.target.nvml_page import NVML
+from bench.target.gpu_pages import AMDSMI, NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
 

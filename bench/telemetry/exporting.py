@@ -97,7 +97,6 @@ class Telemetry:
         return answer.notes
 
     def begin(self, config: RunConfig, run_id: str, model: str | None) -> None:
-        """The load begins soon."""
         subject = subject_of(config, run_id, model, identity.versions().get("trueload", ""))
         with contextlib.suppress(OSError):
             self._companion.connection.send(subject)

@@ -1,4 +1,4 @@
-"""The program that exports beside a load: `python -m bench.telemetry.program DESCRIPTOR`, started by `exporting.py`.
+"""The program that exports beside a load, started by `exporting.py`.
 
 Once a second it reads what the run has written meanwhile: the lines of live.jsonl, and the records of every worker. Those of
 a cluster's nodes are shipped into the run directory while the load runs. It has the idle scheduling class: it delays no send.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import socket
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -21,7 +18,7 @@ import orjson
 from bench import clock
 from bench.clock import NS_PER_S
 from bench.errors import RecordError
-from bench.process.interpreter import leave
+from bench.process import child_process
 from bench.process.priority import give_way
 from bench.records import RequestRecord, from_line
 from bench.run_files.growing_file import GrowingFile
@@ -135,28 +132,22 @@ def _ready(task: TelemetryTask) -> tuple[Ready, Page | None]:
 
 def main(descriptor: int) -> int:
     """Be the process that exports: `descriptor` is the socket to the one that sends the load."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(socket.socket(fileno=descriptor).detach())
-    try:
-        task: TelemetryTask = connection.recv()
-        ready, page = _ready(task)
-        connection.send(ready)
-        exporting = Exporting(task, page, connection.recv())
-        give_way()  # From here on: the load begins.
-        interval_ns = every_ns()
-        due_ns = clock.now_ns() + interval_ns
-        while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
-            exporting.look()
-            # After a late look the next is at the next time that is still to come.
-            due_ns += interval_ns * max(1, -(-(clock.now_ns() - due_ns) // interval_ns))
-        connection.recv()
-        connection.send(exporting.finish())
-        if page is not None:
-            page.read_at_end.wait(task.linger_s)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The process that sends has ended, or has no more use for it.
-    return 0
+    return child_process.serve(descriptor, _export)
 
 
-if __name__ == "__main__":
-    leave(main(int(sys.argv[1])))
+def _export(connection: Connection) -> None:
+    task: TelemetryTask = connection.recv()
+    ready, page = _ready(task)
+    connection.send(ready)
+    exporting = Exporting(task, page, connection.recv())
+    give_way()  # From here on: the load begins.
+    interval_ns = every_ns()
+    due_ns = clock.now_ns() + interval_ns
+    while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
+        exporting.look()
+        # After a late look the next is at the next time that is still to come.
+        due_ns += interval_ns * max(1, -(-(clock.now_ns() - due_ns) // interval_ns))
+    connection.recv()
+    connection.send(exporting.finish())
+    if page is not None:
+        page.read_at_end.wait(task.linger_s)

@@ -44,7 +44,6 @@ class Shares:
 
 @lru_cache(maxsize=64)
 def _block(names: tuple[str, ...], weights: tuple[float, ...], seed: int, block: int) -> list[tuple[int, int]]:
-    """The places of the numbers of a block."""
     before, behind = seats(weights, block * BLOCK), seats(weights, (block + 1) * BLOCK)
     order = [which for which in range(len(weights)) for _ in range(behind[which] - before[which])]
     stream(seed, "shares", *names, block).shuffle(order)

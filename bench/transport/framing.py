@@ -16,7 +16,6 @@ class WholeMessages:
     other_lines: Sequence[OtherLine] = ()
 
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
-        """Each piece is an event."""
         return [[piece] for piece in pieces]
 
     def take_other_lines(self) -> list[OtherLine]:

@@ -80,7 +80,6 @@ class Target:
         return Destination(self.url, self.headers, self.method)
 
     def method_of(self, route: Route | None) -> str:
-        """The method of the requests of this route."""
         if route is None or route.method is None:
             return self.method if route is None or route.endpoint is None else self.others[route.endpoint].method
         return route.method

@@ -29,7 +29,6 @@ class LineParser:
         """Whether a line has passed the limit: it is dropped, with all that follows."""
 
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
-        """The lines that end in each piece."""
         return [self._feed(piece) for piece in pieces]
 
     def _feed(self, piece: bytes) -> list[bytes]:

@@ -46,7 +46,6 @@ class ReceivedConnection(Connection):
 
     @property
     def reads(self) -> int:
-        """Reads of the response at hand."""
         return 0 if self._stream is None else self._stream.reads
 
     @reads.setter

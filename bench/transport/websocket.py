@@ -42,6 +42,7 @@ class Refused:
 
     status: int
     content_type: str
+    location: str | None
     body: bytearray = field(default_factory=bytearray)
 
 
@@ -80,7 +81,12 @@ class ClientSocket:
                     return True
                 if isinstance(event, RejectConnection):
                     named = {name.lower(): value for name, value in event.headers}
-                    self.refused = Refused(event.status_code, named.get(b"content-type", b"").decode("latin-1"))
+                    location = named.get(b"location")
+                    self.refused = Refused(
+                        event.status_code,
+                        named.get(b"content-type", b"").decode("latin-1"),
+                        None if location is None else location.decode("latin-1"),
+                    )
                     if not event.has_body:
                         return True
                 elif isinstance(event, RejectData) and self.refused is not None:

@@ -16,7 +16,7 @@ from bench.transport.connection import READABLE, WRITABLE, Address, Connection, 
 from bench.transport.exchange import Undecodable
 from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.polled_connection import PolledConnection
-from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
+from bench.transport.websocket import BrokenSocket, ClientSocket, Refused, is_one_text, left_of_frame
 from bench.transport.wire import WireTransport
 from bench.workload import Request, Route
 
@@ -70,7 +70,7 @@ class SocketConnection(PolledConnection):
             super()._ready()
             return
         self.close()
-        self._transport.refused(self, self._hello_ns, refused.status, refused.content_type, bytes(refused.body))
+        self._transport.refused(self, self._hello_ns, refused)
 
     def _say(self, data: bytes) -> None:
         """Send bytes of our own."""
@@ -247,9 +247,9 @@ class SocketTransport(WireTransport):
         for name in [name for name, own in self._sockets.items() if own is connection]:
             del self._sockets[name]
 
-    def refused(self, connection: Connection, sent_ns: int, status: int, content_type: str, body: bytes) -> None:
+    def refused(self, connection: Connection, sent_ns: int, answer: Refused) -> None:
         """The server has answered the handshake over HTTP: that is what it says to the request."""
-        job = connection.job
+        job, status = connection.job, answer.status
         if job is None:
             self.connect_failed(connection, f"the WebSocket handshake was refused with status {status}")
             return
@@ -264,8 +264,8 @@ class SocketTransport(WireTransport):
             self.failed(job, Outcome.MALFORMED, f"the server answered the WebSocket handshake with status {status}")
             return
         try:
-            exchange.head(status, content_type, "", None)
-            exchange.feed(body, exchange.last_read_ns, sent_ns)
+            exchange.head(status, answer.content_type, "", answer.location)
+            exchange.feed(bytes(answer.body), exchange.last_read_ns, sent_ns)
         except Undecodable as e:
             self.failed(job, Outcome.MALFORMED, str(e))
             return

@@ -80,11 +80,13 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
         for line in _after(spec, made_so_far, turn):
             series.say(line)
 
-    least_s = 2 * len(spec.arms) * (settings_of(spec).turn_s - START_S)
+    settings = settings_of(spec)
+    least_s = settings.block * len(spec.arms) * (settings.turn_s - START_S)
     if not before and least_s > spec.budget_s:
+        many = "two" if settings.block == 2 else "four"
         series.say(
-            f"the budget is short: two rounds of {len(spec.arms)} arms take {duration(least_s)}, without starts, and every "
-            "answer needs two"
+            f"the budget is short: {many} rounds of {len(spec.arms)} arms take {duration(least_s)}, without starts, and "
+            f"every answer needs {many}"
         )
     with series.held():
         try:

@@ -7,15 +7,15 @@ virtual time and real servers (docs/dev/simulations.md has what it reaches).
    to weigh on one arm as on another, and the residuals show how much it weighs (randomised complete blocks). A fixed order,
    also one that goes there and back, favours the same arms whenever the speed swings in time with it, and the residuals do
    not show that.
-2. After each pair of rounds: an arm leaves as *worse* if the leader exceeds it beyond doubt, at a level that is corrected for
-   all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. An arm that reaches less
-   than half of the leader leaves after any round, the default not after the first. At the end an arm is called *worse* only
-   if the noise of the whole race proves it against the best.
+2. After each pair of rounds (of two arms: after four): an arm leaves as *worse* if the leader exceeds it beyond doubt, at
+   a level that is corrected for all pairs of arms and all looks; and as *same* if it surely lies within the margin of the
+   leader. An arm that reaches less than half of the leader leaves after any round, the default not after the first. At the
+   end an arm is called *worse* only if the noise of the whole race proves it against the best.
 3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
    answers are worse than the default's at once. An arm with a lower bound (a search that found no edge) may be better than it
    looks: it is neither worse, nor far behind, nor the same.
 4. At most three arms that are left are the finalists. They are not revived, and race on in the same way.
-5. End: one arm is left, or the budget has no room for another round.
+5. End: one arm is left, or the budget has no room for another pair of rounds (of two arms: for another four).
 """
 
 from __future__ import annotations
@@ -76,6 +76,11 @@ class Settings:
     alpha: float = ALPHA
     finalists: int = FINALISTS
     seed: int = 0
+
+    @property
+    def block(self) -> int:
+        """So many rounds are made before anything is decided: each arm has more than one place in their orders."""
+        return 4 if self.arms == 2 else 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,6 @@ class Race:
         return math.fsum(turn.seconds for turn in self.turns)
 
     def next(self) -> Step | Ending:
-        """What to do now."""
         number = len(self._leaving) + 1
         final = number > 1 and len(self._alive) <= self.settings.finalists
         made = {turn.arm for turn in self.turns if turn.round == number}
@@ -185,33 +189,40 @@ class Race:
             return Ending.DECIDED
         if number > MOST_ROUNDS:
             return Ending.ROUNDS
-        # Nothing is decided between the rounds of a pair.
-        round_s = math.fsum(map(self._turn_s, self._alive)) * (2 if number % 2 else 1)
-        if number > 2 and self.seconds + round_s > _LATE * self.settings.budget_s:
+        # Nothing is decided between the rounds of a block.
+        rounds_s = math.fsum(map(self._turn_s, self._alive)) * (1 + self._rounds_after(number))
+        if number > self.settings.block and self.seconds + rounds_s > _LATE * self.settings.budget_s:
             return Ending.BUDGET
         return Step(self._order(number)[0], number, final)
 
     @property
     def left(self) -> tuple[int, ...]:
-        """The arms that are still in the race."""
         return self._alive
 
     def time_left_s(self) -> float:
-        """About how long it takes at most: what is left of the budget, or of a pair of rounds, which is always ended."""
+        """About how long it takes at most: what is left of the budget, or of a block of rounds, which is always ended."""
         number = len(self._leaving) + 1
         made = {turn.arm for turn in self.turns if turn.round == number}
-        arms = [arm for arm in self._alive if arm not in made] + [*self._alive] * (number % 2)
-        rest_s = math.fsum(map(self._turn_s, arms)) if number <= 2 or made or number % 2 == 0 else 0.0
+        after = self._rounds_after(number)
+        arms = [arm for arm in self._alive if arm not in made] + [*self._alive] * after
+        begun = number <= self.settings.block or made or after < self.settings.block - 1
+        rest_s = math.fsum(map(self._turn_s, arms)) if begun else 0.0
         return max(rest_s, self.settings.budget_s - self.seconds)
 
+    def _rounds_after(self, number: int) -> int:
+        """How many rounds of its block come after a round."""
+        return -number % self.settings.block
+
     def _order(self, number: int) -> list[int]:
-        """A random order. With three arms or more, none has the same place in both rounds of a pair: two orders that agree by
-        chance would show no residual, whatever the speed did."""
-        chance = stream(self.settings.seed, "order", (number - 1) // 2)
+        """A random order. No arm has the same place in both rounds of a pair: two orders that agree by chance would show no
+        residual, whatever the speed did. Two arms go there and back, and back and there: ABBA or BAAB."""
+        chance = stream(self.settings.seed, "order", (number - 1) // self.settings.block)
         arms = [*range(self.settings.arms)]
         chance.shuffle(arms)
+        if self.settings.arms == 2 and number % 4 in (2, 3):
+            arms.reverse()
         first = [arm for arm in arms if arm in self._alive]
-        if number % 2:
+        if number % 2 or self.settings.arms == 2:
             return first
         second = [*first]
         chance.shuffle(second)
@@ -226,7 +237,6 @@ class Race:
         return fmean(turn.seconds for turn in took) if took else self.settings.turn_s
 
     def _leave_after(self, number: int) -> dict[int, Place]:
-        """The arms that leave after a round."""
         missed = [
             sum(turn.arm == arm and turn.value is None for turn in self.turns) for arm in range(self.settings.arms)
         ]
@@ -244,7 +254,7 @@ class Race:
         far = [arm for arm in racing if _mean(values, arm) < half and arm not in bounds]
         # A gain takes two rounds with the default.
         leaving |= {arm: Place.FAR_BEHIND for arm in far if number > 1 or arm != self.settings.default}
-        spread = self._noise(number) if number % 2 == 0 else None
+        spread = self._noise(number) if number % self.settings.block == 0 else None
         if spread is None:
             return leaving
         for arm in racing:

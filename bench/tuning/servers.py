@@ -51,7 +51,6 @@ class Server:
         return self.process.poll() is None
 
     def last_words(self) -> list[str]:
-        """The last lines of its output."""
         return last_lines(self.log)
 
     def how_it_ended(self) -> str:

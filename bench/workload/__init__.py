@@ -172,7 +172,6 @@ class Request:
 
     @property
     def ids(self) -> dict[str, str]:
-        """The headers that name it."""
         named = {"x-request-id": self.id}
         return named if self.traceparent is None else {**named, "traceparent": self.traceparent}
 

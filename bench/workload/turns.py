@@ -329,7 +329,6 @@ class Conversations:
         return not (self._ready or self._left or self._middle_is_next) and self.stock.must_wait
 
     def begin(self) -> Conversation:
-        """The next session."""
         return self._ready.popleft() if self._ready else self._new()
 
     def _new(self) -> Conversation:

@@ -40,7 +40,6 @@ class Draft:
         self._tail: list[str] = []
 
     def write_tail(self, tokens: int, opening: Opening, repeat: float) -> None:
-        """Write words only."""
         self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
     def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
@@ -92,7 +91,6 @@ class Draft:
         self._tail[-pieces:] = self._bank.fresh(pieces, self._rng)
 
     def text(self) -> str:
-        """The text as it is now."""
         if self._layout is None:
             return "".join(without_leading_space([*self._prefix, *self._tail]))
         layout = self._layout

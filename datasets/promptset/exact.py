@@ -185,8 +185,6 @@ def _turn(head: Sequence[Message], content: str) -> list[Message]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Target:
-    """What a text must be."""
-
     tokenizer: Tokenizer
     n: int
     own: int

@@ -73,7 +73,6 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
 
 
 def _recipe(options: argparse.Namespace, problems: list[str]) -> dict[str, str]:
-    """The values of a recipe of prompts."""
     if options.recipe is None or not (recipe := _read_or_note("--recipe", recipes.load, problems, options.recipe)):
         return {}
     return {key: value for key in _RECIPE_KEYS if (value := getattr(recipe, key)) is not None}

@@ -102,7 +102,6 @@ class ServerTokenizer(Tokenizer):
         return self._counts(self._dialect.text(text, False) for text in texts)
 
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
-        """Tokens of each chat, several at a time."""
         return list(self._threads.map(lambda messages: len(self._chat_ids(messages, tools)), chats))
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:

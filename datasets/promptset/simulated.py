@@ -76,7 +76,6 @@ class SimulatedPrompts(Iterator[Sample]):
         return found
 
     def sample_at(self, index: int) -> Sample:
-        """The sample with this index (from 0)."""
         outline = self.outline_at(index)
         made = self.maker.make(outline.input_tokens, outline.path, index)
         prompt, messages = (made, None) if isinstance(made, str) else (None, made)

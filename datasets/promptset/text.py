@@ -72,7 +72,6 @@ class WordBank:
     """The full stop, if it adds one token."""
 
     def sentence(self, rng: Random, opening: Opening | None = None) -> list[str]:
-        """The pieces of a new sentence."""
         random, words = rng.random, self.words
         length = _SENTENCE_WORDS[0] + int(random() * (_SENTENCE_WORDS[1] - _SENTENCE_WORDS[0] + 1))
         if opening is None:

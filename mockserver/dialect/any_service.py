@@ -39,7 +39,6 @@ class _AnyFrames(ReplyFrames):
         return [Event(b'{"ok":true,"id":%b,"text":"' % orjson.dumps(self._identity.id), "o")]
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A part of the text."""
         return [Event(orjson.dumps(piece.text)[1:-1], "c")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
@@ -50,7 +49,6 @@ class _AnyFrames(ReplyFrames):
 
 
 def _parse(row: dict[str, Any]) -> RequestParams:
-    """Nothing is asked for."""
     del row
     return _PARAMS
 

@@ -137,7 +137,6 @@ class MessagesFrames(ReplyFrames):
         return hashlib.blake2b(f"{self._identity.id} {index}".encode(), digest_size=16).hexdigest()
 
     def around(self, running: bool) -> tuple[bytes, bytes]:
-        """A delta of text."""
         before, _, after = self._delta("c", "text_delta", "text", "").frame.partition(b'"text":""')
         return before + b'"text":', after
 

@@ -183,7 +183,6 @@ def _tool_choice(value: object, tools: list[Row] | None) -> tuple[ToolChoice, bo
 
 
 def _system(value: object, where: str) -> str:
-    """The text of a system prompt."""
     if value is None or isinstance(value, str):
         return "" if value is None or value.startswith(_BILLING) else value
     texts = []
@@ -211,7 +210,6 @@ def _block(given: object, where: str) -> Row:
 
 
 def _image(block: Row, where: str) -> Row:
-    """An image as a part of chat."""
     source = _object(block.get("source"), f"{where}.source")
     if source.get("type") == "url":
         url = _text(source.get("url"), f"{where}.source.url")
@@ -223,7 +221,6 @@ def _image(block: Row, where: str) -> Row:
 
 
 def _message(given: object, where: str) -> list[Row]:
-    """The messages of chat that one message becomes."""
     message = _object(given, where)
     role, content = message.get("role"), message.get("content")
     if role not in ("user", "assistant", "system"):

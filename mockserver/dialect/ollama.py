@@ -40,7 +40,6 @@ class OllamaFrames(ReplyFrames):
         self._after = (b"}" if chat else b"") + b',"done":false}\n'
 
     def around(self, running: bool) -> tuple[bytes, bytes]:
-        """The line around a text."""
         return self._before, self._after
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
@@ -63,7 +62,6 @@ class OllamaFrames(ReplyFrames):
         return {"message": {"role": "assistant", "content": text}} if self._chat else {"response": text}
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        """The last line."""
         fields = {**self._said(""), **self._end(ends[0], usage)}
         return [Event(_line(self._head + b"," + orjson.dumps(fields)[1:]), "o" if usage is None else "u")]
 

@@ -109,7 +109,6 @@ class ChatFrames(_OpenAIFrames):
     _text = (b'{"index":%d,"delta":{"content":', b"}")
 
     def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """The role chunk."""
         return [Event(b"%b%b%b\n\n" % (self._head, _ROLE % choice, _tail(usage)), "r")]
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
@@ -131,7 +130,6 @@ class ChatFrames(_OpenAIFrames):
         return [self._chunk(kind, piece.choice, {"delta": delta}, piece.end, usage, logprobs)]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A chunk with empty content."""
         delta = {"role": "assistant", "content": ""} if piece.role else {"content": ""}
         return [self._chunk("r" if piece.role else "o", 0, {"delta": delta}, None, usage)]
 
@@ -168,7 +166,6 @@ class CompletionFrames(_OpenAIFrames):
     _text = (b'{"index":%d,"text":', b"")
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A chunk of text."""
         if piece.logprobs is None:
             return [self._text_chunk(piece, usage)]
         start = self._offsets.get(piece.choice, len(piece.text) - sum(len(one.text) for one in piece.logprobs))
@@ -178,7 +175,6 @@ class CompletionFrames(_OpenAIFrames):
         return [self._chunk(kind, piece.choice, {"text": piece.text}, piece.end, usage, logprobs)]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A chunk with empty text."""
         return [self._chunk("o", 0, {"text": ""}, None, usage)]
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:

@@ -34,8 +34,6 @@ def score(seed: int, query: str, document: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Pairs of texts to score."""
-
     firsts: list[str]
     seconds: list[str]
     entry_name: str

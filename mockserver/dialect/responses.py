@@ -218,7 +218,6 @@ class ResponsesFrames(ReplyFrames):
         return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        """`response.completed` with everything."""
         # A broken event may have stood in place of the item's last token.
         events = self._stop()
         response = self._response(_status(ends[0]), self._output, usage)

@@ -82,7 +82,6 @@ class ResponsesTalk:
         self._handshake = handshake
 
     def greeting(self) -> Sequence[bytes]:
-        """Nothing."""
         return ()
 
     def take(self, message: bytes) -> Ask:

@@ -61,7 +61,6 @@ class SpeechFrames(ReplyFrames):
         return Event(_event(type="speech.audio.delta", audio=base64.b64encode(content).decode()), kind)
 
     def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
-        """The header of the file."""
         return [self._piece(_HEADER, "o")] if self._asked.kind == "wav" else []
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:

@@ -101,8 +101,6 @@ class _Holder(Protocol):
 
 
 class _Place:
-    """A string in a document."""
-
     def __init__(self, holder: _Holder, key: str | int) -> None:
         self._holder, self._key = holder, key
 

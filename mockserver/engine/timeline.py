@@ -120,7 +120,6 @@ class TimelineEngine:
         return self._heap[0][0] if self._heap else None
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
-        """One entry a step of a request."""
         out: list[tuple[int, int]] = []
         heap = self._heap
         while heap and heap[0][0] <= now_ns:

@@ -33,7 +33,6 @@ class Drafts:
         return tuple(accumulate(reversed(self.histogram[1:])))[::-1]
 
     def facts(self) -> dict[str, int]:
-        """For the ledger."""
         return {"draft_steps": self.steps, "draft_tokens": self.proposed, "accepted_tokens": self.accepted}
 
     def since(self, earlier: Drafts) -> Drafts:
@@ -58,7 +57,6 @@ class DraftCounts:
             self._histogram[accepted] += 1
 
     def so_far(self) -> Drafts:
-        """All that was counted."""
         return Drafts(self._proposed, tuple(self._histogram))
 
 

@@ -54,7 +54,6 @@ class ConnectionFaults:
         return next((fault.number("for") for fault in hits if fault.name == "slow_accept"), 0)
 
     def refuses(self) -> bool:
-        """Whether to refuse connections now."""
         self._worker.sync()
         version = self._worker.settings.current
         facts = ArrivalFacts(at_ns=now_ns() - version.since_ns, before=self._worker.shared.taken("arrivals"))

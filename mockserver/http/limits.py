@@ -38,7 +38,6 @@ class RequestLimits:
 
     @classmethod
     def of(cls, config: MockConfig) -> RequestLimits:
-        """Those of a configuration."""
         return cls(config.max_head_kb * 1000, config.head_timeout_s, config.body_timeout_s)
 
     def body_time_s(self, received: int) -> float:

@@ -377,7 +377,6 @@ class MockProtocol(asyncio.Protocol):
         self._headers.append((name.lower(), value))
 
     def _scope(self) -> dict[str, Any]:
-        """The ASGI scope of the request."""
         url = httptools.parse_url(self._url)
         path = url.path.decode("ascii")
         return {

@@ -188,7 +188,6 @@ class Ledger:
         return self._file.lines
 
     def state(self) -> dict[str, Any]:
-        """The state of the file, for `/truth`."""
         return self._file.state()
 
     def add(self, entry: LedgerEntry) -> None:

@@ -66,7 +66,6 @@ class LedgerFile:
 
     @property
     def lines(self) -> int:
-        """Lines in the file since the start."""
         while self._find_lines():
             pass
         return len(self._starts) - 1

@@ -71,7 +71,6 @@ class _Histogram:
         self._sum += sum(ordered) / NS_PER_S
 
     def observe_all(self, values: Iterable[float]) -> None:
-        """`observe` many times."""
         ordered = sorted(values)
         self._count(ordered, self._bounds)
         self._sum += sum(ordered)
@@ -122,7 +121,6 @@ class ServerMetrics(Collector):
         self._registry.register(self)
 
     def samples(self) -> bytes:
-        """The metrics as JSON, for `render`."""
         return orjson.dumps(
             [
                 [family.name, family.documentation, family.type, [[s.name, s.labels, s.value] for s in family.samples]]
@@ -175,7 +173,6 @@ class ServerMetrics(Collector):
             histogram.observe_all_ns(values_ns)
 
     def collect(self) -> Iterator[Metric]:
-        """The families, for the registry."""
         self._count_waiting()
         names, values = ("model_name", "engine"), self._label_values
         state = self._state().since(self._before)

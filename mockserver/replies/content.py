@@ -123,5 +123,4 @@ class Content(NamedTuple):
 
     @property
     def plan(self) -> Plan:
-        """The plan of the first choice."""
         return self.choices[0].plan

@@ -63,7 +63,6 @@ class Reply:
 
     @property
     def tokens_out(self) -> int:
-        """Tokens that were given out."""
         return self.writer.tokens_out
 
     def begin(self) -> None:

@@ -44,7 +44,6 @@ class StreamSender:
         return [(thread, partial(used_ns, number)) for number, (thread, _) in enumerate(self.core.threads())]
 
     def take_back(self) -> None:
-        """Take back every stream that is over."""
         owner: Owner
         for owner in self.core.take():  # type: ignore[assignment]
             try:

@@ -384,7 +384,6 @@ class StreamWriter(ScriptWriter):
     # Strikes. Each gets the fault and the tokens sent after it, and returns whether it replaces the token.
 
     def reset(self, fault: Fault, stop: int) -> bool:
-        """TCP RST."""
         return self._break(fault, Act.RESET)
 
     def truncate(self, fault: Fault, stop: int) -> bool:

@@ -82,7 +82,6 @@ class Peers:
             raise PeerError(f"worker {number} does not answer, so its part is missing") from e
 
     async def close(self) -> None:
-        """Stop answering."""
         if self._server is not None:
             self._server.close()
             self._path(self.number).unlink(missing_ok=True)

@@ -50,7 +50,6 @@ class LastResponse:
         self._response: StoredResponse | None = None
 
     def keep(self, response_id: str, response: StoredResponse) -> None:
-        """It is the last one now."""
         self._id, self._response = response_id, response
 
     def get(self, response_id: str) -> StoredResponse | None:

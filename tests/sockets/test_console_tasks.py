@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench import cli
 from bench.errors import Exit
-from tests.support.console_process import SMALL, console_of, new, until
+from tests.support.console_process import SMALL, TOKEN, console_of, new, until
 from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
@@ -53,6 +54,28 @@ def test_one_task_runs_at_a_time_in_the_order_of_the_queue(mock: str, tmp_path: 
         assert until(client, again["id"], lambda task: task["has_report"])["counts"]["sent"] == 6
         assert client.delete(f"/tasks/{second}", params={"files": True}).status_code == 204
         assert not (tmp_path / second).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_console_that_is_ended_while_a_page_follows_a_task_says_nothing_of_it(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "bench", "console", "--no-browser", "--port", "0", "--runs", str(tmp_path)]
+    process = popen([*command, "--token", TOKEN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    base = process.stdout.readline().removeprefix("console ready at ").strip()
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    settings = {"url": "http://127.0.0.1:9", "requests": 1}
+    with httpx.Client(base_url=f"{base}/api", headers=headers, timeout=PATIENCE_S) as client:
+        body = {"settings": settings, "start_at": "2999-01-01T00:00"}
+        task = client.post("/tasks", json=body).json()["id"]
+        with client.stream("GET", f"/tasks/{task}/events") as events:
+            lines = events.iter_lines()  # It is kept: without it the connection would be closed.
+            next(lines)
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, errors) == (0, "")
+    assert not (tmp_path / ".console" / "address").exists()
 
 
 def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(tmp_path: Pat
             assert wrong == "name the runs to judge; --slo \"tft<3s\": no metric is called 'tft'; did you mean 'ttft'?"
             far = await refused(client, "start", settings={"url": "http://10.0.0.1", **SMALL})
             assert far.startswith(
-                "10.0.0.1 is not an allowed target: start python -m bench mcp with --allow-url, or use this"
+                "http://10.0.0.1:80 is not an allowed target: start python -m bench mcp with --allow-url, or use this"
             )
             # Wrong arguments are named all at once.
             for tool in (await client.list_tools()).tools:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import load_test
+from bench import load_test, manifest
 from bench.config import resolve
 from bench.run_files.run_directory import CONTROL
 from tests.support.literal_replies import GOOD, api, stream
@@ -27,10 +28,17 @@ def timers_and_polls() -> Counter[str]:
     return Counter({kind: count for kind, count in kinds.items() if kind.startswith("anon_inode:")})
 
 
-def test_a_run_gives_back_its_clock_and_its_way_in(tmp_path: Path) -> None:
-    flags = {"concurrency": 1, "requests": 2, "out": str(tmp_path / "run")}
+@pytest.mark.parametrize(
+    ("flags", "finds_warmup"),
+    [({"requests": 2}, False), ({"duration": "0.3s", "warmup": "auto", "max_errors": "5"}, True)],
+)
+def test_a_run_gives_back_its_clock_and_its_way_in(flags: dict[str, Any], finds_warmup: bool, tmp_path: Path) -> None:
     with LiteralServer(api(in_turn(stream(*GOOD)), "m")) as server:
         before = timers_and_polls()
-        load_test.run(resolve({"url": server.url, **flags}), changeable=True)
+        config = resolve({"url": server.url, "concurrency": 1, "out": str(tmp_path / "run"), **flags})
+        result = load_test.run(config, changeable=True)
         assert timers_and_polls() == before
     assert not (tmp_path / "run" / CONTROL).exists()
+    stored = manifest.read(result.directory).manifest
+    assert (stored.warmup is not None and stored.warmup.whole) is finds_warmup
+    assert stored.stop_reason == ("duration" if finds_warmup else "requests")

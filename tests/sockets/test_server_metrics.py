@@ -373,7 +373,7 @@ def test_amds_gpus_of_this_machine_are_read_too(
 )
 def test_why_amds_driver_says_nothing_is_told(package: str, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "amdsmi.py").write_text(package)
-    code = "from bench.target.amdsmi_page import AmdSmiPage; print(AmdSmiPage().read())"
+    code = "from bench.target.gpu_pages import AmdSmiPage; print(AmdSmiPage().read())"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )

@@ -86,14 +86,17 @@ def test_arms_of_one_speed_are_not_told_apart_from_the_best(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("budget", "first"),
     [
-        # Two rounds of two arms are four visits of 10 s and as many warm-ups of 3 s.
-        ("51s", "the budget is short: two rounds of 2 arms take 52 s, without starts, and every answer needs two"),
+        # Four rounds of two arms are eight visits of 10 s and as many warm-ups of 3 s.
+        (
+            "103s",
+            "the budget is short: four rounds of 2 arms take 1.7 min, without starts, and every answer needs four",
+        ),
         # A start takes 15 s at first.
-        ("52s", "round 1, 1 of 2; at most about 1.9 min left: seqs=64"),
-        ("120s", "round 1, 1 of 2; at most about 2 min left: seqs=64"),
+        ("104s", "round 1, 1 of 2; at most about 3.7 min left: seqs=64"),
+        ("240s", "round 1, 1 of 2; at most about 4 min left: seqs=64"),
     ],
 )
-def test_a_budget_without_room_for_two_rounds_is_called_short(budget: str, first: str, tmp_path: Path) -> None:
+def test_a_budget_without_room_for_the_first_rounds_is_called_short(budget: str, first: str, tmp_path: Path) -> None:
     _, lines = raced(tmp_path, {"budget": budget}, speed(seqs64=100, seqs16=40))
     assert lines[0] == first
     # Not again when it goes on.

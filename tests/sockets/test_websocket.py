@@ -177,6 +177,9 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     record, _ = once(lambda said: GOOD, refuses=refuses)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 401, "invalid_request_error: no key")
     assert record.sent_ns is not None
+    record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 302 Found\r\nlocation: /in\r\ncontent-length: 0\r\n\r\n")
+    assert (record.outcome, record.status) == (Outcome.HTTP_ERROR, 302)
+    assert (record.error or "").startswith("the server redirects to /in")
     record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
     assert record.outcome is Outcome.MALFORMED
     record, _ = once(lambda said: GOOD, refuses=b"SSH-2.0-x\r\n\r\n")

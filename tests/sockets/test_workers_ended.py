@@ -180,7 +180,7 @@ def test_a_parent_that_dies_before_it_has_said_what_to_do_is_no_defect() -> None
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs:
-        command = [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())]
+        command = [sys.executable, "-m", "bench.process.beside", "bench.scale.program", str(theirs.fileno())]
         ran = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (ran.returncode, ran.stderr) == (0, "")
 

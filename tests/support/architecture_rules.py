@@ -213,17 +213,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset({"bench.proxy"}),
-    "bench.target.amdsmi_page": frozenset({"bench.server_metrics.exposition"}),
-    "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
+    "bench.target.gpu_pages": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.proxy", "bench.secrets",
-         "bench.server_metrics", "bench.target.amdsmi_page", "bench.target.nvml_page", "bench.target.scrape_task",
+        {"bench.clock", "bench.process.child_process", "bench.process.priority", "bench.proxy", "bench.secrets",
+         "bench.server_metrics", "bench.target.gpu_pages", "bench.target.scrape_task",
          "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
     # The process that exports what the run writes down, and the run's side of it.
     "bench.telemetry": frozenset(
-        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.interpreter", "bench.process.priority",
+        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.child_process", "bench.process.priority",
          "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.secrets",
          "bench.workload.tracing"}
     ),

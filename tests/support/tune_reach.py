@@ -25,24 +25,24 @@ SETTLE_S, MEASURE_S, RESTART_S = 10.0, 60.0, 20.0
 RESTART = 0.01
 """The standard deviation of a server's speed over restarts, relative."""
 POOL = 40
-Speeds = Callable[[np.random.Generator], Callable[[int], float]]
-"""Makes, for one race, the relative speed of the machine at each turn, counted from 0."""
+Speeds = Callable[[np.random.Generator], Callable[[int, int, int], float]]
+"""Makes, for one race, the relative speed at each turn, counted from 0, of an arm, at a place in the round, from 0."""
 
 
 def swings(turns: int, size: float) -> Speeds:
     """The speed is a sine with a period of so many turns, and begins anywhere in it."""
 
-    def of_race(rng: np.random.Generator) -> Callable[[int], float]:
+    def of_race(rng: np.random.Generator) -> Callable[[int, int, int], float]:
         phase = rng.random()
-        return lambda turn: 1 + size * math.sin(2 * math.pi * (turn / turns + phase))
+        return lambda turn, arm, place: 1 + size * math.sin(2 * math.pi * (turn / turns + phase))
 
     return of_race
 
 
-def _walk(rng: np.random.Generator) -> Callable[[int], float]:
+def _walk(rng: np.random.Generator) -> Callable[[int, int, int], float]:
     steps = [0.0]
 
-    def speed(turn: int) -> float:
+    def speed(turn: int, arm: int, place: int) -> float:
         while len(steps) <= turn:
             steps.append(steps[-1] + float(rng.normal(0.0, 0.01)))
         return math.exp(steps[turn])
@@ -52,8 +52,8 @@ def _walk(rng: np.random.Generator) -> Callable[[int], float]:
 
 SLOWER = "0.3% slower with each turn, up to 10%"
 DRIFTS: dict[str, Speeds] = {
-    "none": lambda _: lambda _: 1.0,
-    SLOWER: lambda _: lambda turn: 1 - min(0.003 * turn, 0.1),
+    "none": lambda _: lambda turn, arm, place: 1.0,
+    SLOWER: lambda _: lambda turn, arm, place: 1 - min(0.003 * turn, 0.1),
     "a random walk of 1% a turn": _walk,
     **{
         f"a sine of {turns} turns, {size:.0%}": swings(turns, size)
@@ -61,6 +61,22 @@ DRIFTS: dict[str, Speeds] = {
         for turns in (3, 6, 12, 24)
     },
 }
+
+
+def _unsteady(size: float) -> Speeds:
+    return lambda rng: lambda turn, arm, place: 1.0 if arm else math.exp(float(rng.normal(0.0, size)))
+
+
+UNEVEN: dict[str, Speeds] = {
+    **{f"one arm varies by {size:.0%}": _unsteady(size) for size in (0.05, 0.1)},
+    "one arm is 10% slower in one turn of 20": lambda rng: (
+        lambda turn, arm, place: 0.9 if arm == 0 and rng.random() < 0.05 else 1.0
+    ),
+    "the first turn of each round is 3% slower": lambda _: lambda turn, arm, place: 1.0 if place else 0.97,
+    "the first turn of each round is 10% slower": lambda _: lambda turn, arm, place: 1.0 if place else 0.9,
+    **{f"a sine of {turns} turns, 10%": swings(turns, 0.1) for turns in (4, 8)},
+}
+"""Noise that differs between arms or places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +172,10 @@ def run_race(arms: Arms, settings: Settings, seed: int, drift: str = SLOWER) -> 
     """One race."""
     rng = np.random.default_rng([seed, 11])
     race = Race(replace(settings, seed=seed))
-    speed = DRIFTS[drift](np.random.default_rng([seed, 12]))
+    speed = (DRIFTS | UNEVEN)[drift](np.random.default_rng([seed, 12]))
     while isinstance(step := race.next(), Step):
         value = float(rng.choice(arms.shown[step.arm])) * math.exp(float(rng.normal(0.0, RESTART)))
-        value *= speed(len(race.turns))
+        value *= speed(len(race.turns), step.arm, sum(turn.round == step.round for turn in race.turns))
         race.add(Turn(step.arm, step.round, value, arms.turn_s))
     return race, step
 

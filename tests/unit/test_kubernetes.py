@@ -17,7 +17,7 @@ from bench.commands.run import main as run
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "trueload"
-RUN, CONSOLE = (ROOT / "deploy" / "kubernetes" / name for name in ("run.yaml", "console.yaml"))
+RUN, CONSOLE, RAYJOB = (ROOT / "deploy" / "kubernetes" / name for name in ("run.yaml", "console.yaml", "rayjob.yaml"))
 KUBERNETES = ("1.31", kubernetes_validate.latest_version())
 
 
@@ -63,6 +63,20 @@ def test_a_pod_has_no_rights_and_whole_processors() -> None:
         assert container["resources"]["requests"]["cpu"].isdecimal()
         assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/srv/trueload/runs", "/tmp"}
         assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_pods_of_ray_have_no_rights_either() -> None:
+    (job,) = objects(RAYJOB.read_text())
+    (of_a_run, *_), cluster = list(pods()), job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        spec = group["template"]["spec"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
+        kubernetes_validate.validate(pod, KUBERNETES[0], strict=True)
+        # The image is the user's, with a user of its own, and Ray writes where it likes.
+        expected = {key: value for key, value in of_a_run["securityContext"].items() if key != "runAsUser"}
+        assert (spec["securityContext"], spec["automountServiceAccountToken"]) == (expected, False)
+        (container,) = spec["containers"]
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def test_what_the_objects_name_is_there() -> None:

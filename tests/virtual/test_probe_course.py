@@ -12,7 +12,8 @@ from bench.clock import LoopClock
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.records import Outcome, RequestRecord
-from bench.target.probe import AskedServer, ProbeResult, probe
+from bench.target.probe import AskedServer, ProbeResult, ask, probe
+from bench.workload import InputBatch
 from promptset.samples import Sample
 from tests.support.made_records import made_record
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
@@ -48,7 +49,7 @@ def probed(
 ) -> tuple[ProbeResult | str, list[str]]:
     """The result, or the sentence of the error; and the requests."""
     server = Server(rule)
-    asked = AskedServer("http://h/v1/chat/completions", listed, may_start=lambda record: may_start)
+    asked = AskedServer("http://h/v1/chat/completions", listed, authorized=False, may_start=lambda record: may_start)
     of = BodyOptions(**{"endpoint": "chat", "model": "m", **options})
 
     async def main(loop: VirtualTimeLoop) -> ProbeResult | str:
@@ -171,3 +172,19 @@ def test_a_request_of_several_that_fails_is_named(second: Sample, classes: tuple
     if classes:
         found, _ = probed(lambda body: status(404), (HELLO, second), classes)
         assert str(found).startswith("class first: ")
+
+
+def test_the_reply_to_a_probe_is_checked_for_as_many_inputs_as_it_asks_for() -> None:
+    batches: list[InputBatch | None] = []
+
+    class Noting(Server):
+        def start(self, request: Any, *rest: Any) -> None:
+            batches.append(request.batch)
+            super().start(request, *rest)
+
+    async def main(loop: VirtualTimeLoop) -> RequestRecord:
+        options = BodyOptions(endpoint="images", model="m", extra={"n": 2})
+        return await ask(Noting(refusing()), LoopClock(), HELLO, options, "probe-r-0", None)  # type: ignore[arg-type]
+
+    run_virtual(main)
+    assert batches == [InputBatch(2, 2)]

@@ -168,6 +168,7 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
         if state != last_state:
             last_state = state
             yield ServerSentEvent(state.decode(), event="task")
-        if task.over:
+        # A stream that uvicorn has to cut is an error in its log.
+        if task.over or console.ending.is_set():
             return
         await sleep_until(clock, clock.now_ns() + EVENT_EVERY_NS)

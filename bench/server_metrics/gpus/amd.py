@@ -1,4 +1,4 @@
-"""AMD's GPUs: as `bench/target/amdsmi_page.py` writes them down, and the page of AMD's device metrics exporter."""
+"""AMD's GPUs: as `bench/target/gpu_pages.py` writes them down, and the page of AMD's device metrics exporter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine's driver says (NVML), as `bench/target/nvml_page.py` writes it down."""
+"""What this machine's driver says (NVML), as `bench/target/gpu_pages.py` writes it down."""
 
 from __future__ import annotations
 

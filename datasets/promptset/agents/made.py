@@ -97,8 +97,6 @@ def agent_sessions(
 
 
 class _Texts:
-    """Makes the texts of one session."""
-
     def __init__(self, made: AgentSessions, plan: SessionPlan, chance: Random) -> None:
         self._tokenizer = made.tokenizer
         self._known = known = made.known

@@ -122,7 +122,6 @@ def read_recipe(content: Mapping[str, Any]) -> AgentRecipe:
 
 
 def _fit(found: Mapping[str, Any], problems: list[str]) -> None:
-    """Whether the lengths fit the window."""
     limit = found["context_limit"]
     for share, law in found["first_context"]:
         if law.quantile(0.5) >= limit:

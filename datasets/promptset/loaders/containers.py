@@ -145,7 +145,6 @@ class OneObject(_OfBytes):
     """A file with one JSON object over several lines: one row."""
 
     def entries(self) -> Iterator[Entry]:
-        """The object."""
         content = self._path.read_bytes()
         start = len(_BOM) if content.startswith(_BOM) else 0
         yield Entry(1, start, len(content), _decode(content[start:]))
@@ -282,7 +281,6 @@ class Parquet:
         self._group: list[dict[str, Any]] = []
 
     def entries(self) -> Iterator[Entry]:
-        """Every row."""
         number = 0
         for group in range(self._file.num_row_groups):
             for row in range(self._file.metadata.row_group(group).num_rows):

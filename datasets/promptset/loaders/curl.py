@@ -107,7 +107,6 @@ class _Request:
         self._json = False
 
     def take(self, what: str, value: str) -> None:
-        """An option and its value."""
         own: dict[str, Callable[[str], None]] = {
             "method": self._take_method,
             "header": self._header,

@@ -108,7 +108,6 @@ def _decoded(line: bytes) -> bytes | None:
 
 
 def _bodies(content: bytes, path: str) -> HttpRows:
-    """Each line is a body."""
     return HttpRows(tuple(Sample(http=HttpRequest(line)) for line in _lines(content)), "bodies")
 
 

@@ -42,7 +42,6 @@ _OPERATION = "gen_ai.operation.name"
 
 
 def _spans(row: Row) -> Iterator[Row]:
-    """The spans of a row, as they are."""
     if "resourceSpans" not in row:
         yield row
         return

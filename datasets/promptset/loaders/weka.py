@@ -110,7 +110,7 @@ class _Reader:
         self.calls: list[Call] = []
         self._block = _block_of(row)
         self._scope = None if row.get("hash_id_scope", "local") == "global" else key
-        self._start_s = _first_s(row["requests"])
+        self._start_s = _first_s(row["requests"]) or 0.0
 
     def agent(
         self, requests: Sequence[Row], shift_s: float, began_by: _Ended | None, agent: str | None
@@ -162,7 +162,7 @@ class _Reader:
         if waits and not all(one.timed for one in waits) and request.get("think_time") is not None:
             pause_s = float(request["think_time"])
         else:
-            pause_s = at_s - max((one.end_s for one in waits), default=self._start_s or 0.0)
+            pause_s = at_s - max((one.end_s for one in waits), default=self._start_s)
         ids = request.get("hash_ids", [])
         names = ids if self._scope is None else [f"{self._scope} {one}" for one in ids]
         path: Path = tuple(zip(names, repeat(self._block), strict=False))
@@ -170,7 +170,7 @@ class _Reader:
             Call(
                 input_tokens=request["in"],
                 output_tokens=request["out"] or None,
-                at_s=at_s - (self._start_s or 0.0),
+                at_s=at_s - self._start_s,
                 after=tuple(sorted({number for one in waits for number in one.calls})),
                 pause_s=max(0.0, pause_s),
                 pause=pause,

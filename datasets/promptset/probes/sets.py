@@ -61,7 +61,6 @@ def read_set(source: str, count: int | None) -> list[Probe]:
 
 
 def _rows(path: Path) -> tuple[str, Iterator[Entry]]:
-    """The word for a row, and the rows."""
     container = open_container(path)
     if path.suffix.lower() == ".csv" and _has_no_header(path):
         return "line", _headless(path)

@@ -237,7 +237,6 @@ def names_of(turns: Sequence[Turn]) -> list[str]:
 
 
 def _called(turns: Sequence[Turn], number: int) -> str:
-    """A turn in a sentence."""
     name = turns[number].id
     return f"turn {number + 1}" if name is None else f"turn {number + 1} ({name})"
 

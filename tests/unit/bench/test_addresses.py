@@ -131,6 +131,13 @@ def test_a_name_gives_one_address_for_each_ip(monkeypatch: pytest.MonkeyPatch) -
         resolved([TargetAddress(url="http://wide")])
 
 
+def test_a_flag_replaces_all_addresses_of_a_file() -> None:
+    file = {"url": "http://a", "targets": [{"url": "http://a", "weight": 2}, {"url": "http://b", "weight": 1}]}
+    assert rows(resolve({}, file, "run.yaml")) == [("http://a", 2), ("http://b", 1)]
+    config = resolve({"url": "http://c"}, file, "run.yaml")
+    assert (config.url, config.targets) == ("http://c", ())
+
+
 @pytest.mark.parametrize(
     ("setting", "urls"),
     [

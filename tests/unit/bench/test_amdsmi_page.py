@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.server_metrics.exposition import Page, sample_key
-from bench.target.amdsmi_page import AmdSmiPage
+from bench.target.gpu_pages import AmdSmiPage
 
 
 class AmdSmiException(Exception):

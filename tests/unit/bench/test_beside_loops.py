@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from bench.api.runs import _FromAnotherThread, beside_loops, configuration
 from bench.config import Settings, resolve
 from bench.errors import UsageError
-from bench.observer import SILENT, Observer
+from bench.observer import SILENT, Cadence, Observer, PassingOn
 
 
 def test_work_moves_to_another_thread_only_beside_a_running_loop() -> None:
@@ -119,3 +121,51 @@ def test_a_complete_configuration_stays_what_it_is_but_for_what_overrides_it(giv
     assert made.name == "other"
     # A load of a default length, with a warm-up that the run finds, may be given a number of requests.
     assert configuration(resolve({"url": "http://h"}), requests=5).requests == 5
+
+
+class Noted(Observer):
+    """Keeps what it is told, and by which method."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+
+    def say(self, line: str) -> None:
+        self.told.append(("say", line))
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        self.told.append(("waiting", what))
+        return nullcontext()
+
+    @property
+    def cadence(self) -> Cadence | None:
+        return Cadence(1.0, 2.0)
+
+    def load_begins(self, control: object) -> None:
+        self.told.append(("load_begins", control))
+
+    def progress(self, numbers: object) -> None:
+        self.told.append(("progress", numbers))
+
+    def load_ended(self) -> None:
+        self.told.append(("load_ended",))
+
+    def run_ended(self) -> None:
+        self.told.append(("run_ended",))
+
+
+def test_an_observer_that_passes_on_passes_everything_on() -> None:
+    noted, anything = Noted(), cast("Any", object())
+    observer = PassingOn(noted)
+    observer.say("a line")
+    observer.waiting("a wait")
+    observer.load_begins(anything)
+    observer.progress(anything)
+    observer.load_ended()
+    observer.run_ended()
+    assert observer.cadence == Cadence(1.0, 2.0)
+    assert noted.told == [
+        ("say", "a line"), ("waiting", "a wait"), ("load_begins", anything), ("progress", anything), ("load_ended",),
+        ("run_ended",),
+    ]  # fmt: skip
+    # No method of an observer is left out above.
+    assert {name for name in vars(Observer) if name[0] != "_"} == {str(what) for what, *_ in noted.told} | {"cadence"}

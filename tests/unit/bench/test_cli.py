@@ -65,6 +65,36 @@ def test_a_first_word_that_is_no_command_is_answered(
     assert capsys.readouterr().err.startswith(f"error: {said}")
 
 
+BOTH = "--resume and --out both name the directory: use only one of them"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("gate --slo ttft<1s", ["name the runs to judge"]),
+        ("gate", ["name the runs to judge", "nothing to check the runs against: give --slo, --baseline, or both"]),
+        ("quality --url http://h --resume a --out b", [BOTH]),
+        ("sweep --url http://h --loads concurrency=1 --resume a --out b", [BOTH]),
+        (
+            "calibrate --url http://h --mock x",
+            ["--mock is for the mock that calibrate starts, and --url names one that"],
+        ),
+        ("calibrate --cluster ray", ["--cluster: calibrate starts its mock on this machine, which other nodes cannot"]),
+        ("plan --profile a --slo ttft<1s", ["--profile a", "--rates is missing: give a file of times and requests"]),
+        ("mcp --allow-url h:8000", ["--allow-url h:8000: write it whole, such as http://host:8000"]),
+    ],
+)
+def test_what_a_command_lacks_or_was_given_twice_is_said_before_it_begins(
+    words: str, said: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words.split()) == Exit.USAGE
+    err = capsys.readouterr().err
+    assert [sentence in err for sentence in said] == [True] * len(said), err
+    assert err.startswith("error: " if len(said) == 1 else f"error: {len(said)} problems"), err
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [

@@ -11,8 +11,7 @@ import pytest
 
 from bench import companions as module
 from bench.companions import Companions, companions
-from bench.target.amdsmi_page import AMDSMI
-from bench.target.nvml_page import NVML
+from bench.target.gpu_pages import AMDSMI, NVML
 from bench.target.scrape_task import ScrapeTask
 from tests.support.configurations import resolved
 

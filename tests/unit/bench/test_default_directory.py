@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import load_test
-from bench.config import resolve
+from bench.commands import quality
+from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.load_test import default_directory
 from bench.run_files.run_directory import RunDirectory
@@ -56,3 +59,31 @@ def test_a_run_whose_directory_is_removed_meanwhile_says_so(tmp_path: Path, monk
     monkeypatch.setattr(load_test, "companions", starting)
     with pytest.raises(UsageError, match="run was removed while results were written to it"):
         load_test.run(resolve({"url": "http://127.0.0.1:8000", "out": str(tmp_path / "run")}))
+
+
+@pytest.mark.parametrize(
+    ("in_file", "flags", "name"),
+    [("", [], "quality"), ("name: nightly\n", [], "nightly"), ("name: nightly\n", ["--name", "own"], "own")],
+)
+def test_answers_under_load_are_called_quality_unless_they_have_a_name(
+    in_file: str, flags: list[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "load.yaml").write_text(f"url: http://h\n{in_file}")
+
+    class Planned(Exception):
+        pass
+
+    def plan(
+        answered: object, own: object, resolved: Callable[[dict[str, Any]], RunConfig], *more: object, **_: Any
+    ) -> None:
+        raise Planned(resolved({}).name)
+
+    monkeypatch.setattr(quality, "plan", plan)
+    with pytest.raises(Planned, match=f"^{name}$"):
+        quality.main(["--config", str(tmp_path / "load.yaml"), *flags])
+
+
+def test_only_nodes_of_a_cluster_get_an_environment_made() -> None:
+    here, there = (resolve({"url": "http://h", **of}) for of in ({}, {"cluster": "ray"}))
+    assert load_test._environment(here) is None
+    assert load_test._environment(there) is not None

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from bench import manifest as stored
 from bench.clock import NS_PER_S
 from bench.config import resolve
 from bench.errors import PRECEDENCE, Exit, UsageError
 from bench.evaluate import evaluate, exit_status, too_many_errors
 from bench.records import Outcome, to_line
 from bench.results.summary import Counts, RunSummary
+from bench.run_facts import facts_of
 from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import CHANGES, RunDirectory
 from bench.verdict.finding import Status
@@ -110,6 +112,15 @@ def test_each_class_has_its_planned_share_its_objectives_and_its_verdict(tmp_pat
     assert [(row.name, row.planned_share, row.slo_held, row.verdict.status) for row in rows] == [
         ("chat", 0.75, True, Status.VALID), ("batch", 0.25, False, Status.VALID),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("replicas", "targets"), [(None, ()), ("address", ("http://a", "http://b")), ("reply", ())])
+def test_only_a_run_over_addresses_has_numbers_of_each(
+    replicas: str | None, targets: tuple[str, ...], tmp_path: Path
+) -> None:
+    directory = run_directory(tmp_path / "run", settings={"url": ["http://a", "http://b"]}, replicas=replicas)
+    facts = facts_of(stored.read(directory), directory)
+    assert (facts.replicas, facts.targets) == (replicas, targets)
 
 
 def test_a_run_in_which_nothing_ended_has_a_report_too(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.server_metrics.exposition import Page, sample_key
-from bench.target.nvml_page import NvmlPage
+from bench.target.gpu_pages import NvmlPage
 
 POWER_CAP, THERMAL, IDLE = 4, 32, 1
 

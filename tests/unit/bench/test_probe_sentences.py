@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench.endpoints.interface import BodyOptions
+from bench.proxy import Proxy
 from bench.records import Outcome
 from bench.target.probe import _diagnose, diagnose
 from promptset.samples import Sample
@@ -89,6 +90,19 @@ def test_a_limit_of_time_that_ends_the_probe_is_named_by_its_flag(outcome: Outco
     sentence = diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
     assert sentence is not None
     assert f"and is {flag} long enough?" in sentence
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT_FIRST_BYTE, Outcome.TIMEOUT_TOTAL, Outcome.INTERRUPTED])
+def test_a_proxy_that_hangs_is_named(outcome: Outcome) -> None:
+    error = Proxy("p", 3128).explained(None, "said")
+    hangs = made_record(0, outcome=outcome, error=error, status=None, sent_ns=None, first_byte_ns=None)
+    assert diagnose(hangs, URL, BodyOptions(endpoint="chat", model=None), None, False) == (
+        f"cannot connect to {URL}: no connection through the proxy p:3128 in time. Is the proxy of --proxy right?"
+    )
+    silent = made_record(0, outcome=outcome, error=error, status=None, first_byte_ns=None)
+    sentence = diagnose(silent, URL, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence is not None
+    assert "sent no byte. Does the proxy p:3128 work, is the server's model loaded yet, and is " in sentence
 
 
 @pytest.mark.parametrize("outcome", [Outcome.RESET, Outcome.TRUNCATED])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from bench import readiness
 from bench.calibrate.remote import TIMEOUT_S, _why
-from bench.config import resolve
-from bench.errors import UsageError
+from bench.config import RunConfig, resolve
+from bench.endpoints.interface import BodyOptions
+from bench.errors import TargetError, UsageError
 from bench.readiness import _reason, _shown, is_starting, models_of_run
 from bench.records import Outcome
+from bench.target.probe import ProbeResult
+from bench.transport.several import SeveralTargets
 from promptset.samples import Sample
 from tests.support.made_records import made_record
 
@@ -114,3 +121,54 @@ def test_a_url_in_a_list_has_its_own_credentials(monkeypatch: pytest.MonkeyPatch
         assert (None if given is None else given.get_secret_value()) == key
     with pytest.raises(UsageError, match="--url"):
         resolve_flags({"url": []}, [])
+
+
+def found(model: str, *notes: str, is_ready: bool = True) -> ProbeResult:
+    return ProbeResult(BodyOptions(endpoint="chat", model=model), notes, made_record(0), is_ready=is_ready)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "result"),
+    [
+        (found("m", "a", "b"), found("m", "b", "c"), found("m", "a", "b", "c")),
+        # One that is still starting tells nothing of its models.
+        (found("?", "starts", is_ready=False), found("m"), found("m", "starts")),
+        (found("m"), found("?", is_ready=False), found("m")),
+        (found("?", is_ready=False), found("??", is_ready=False), found("?", is_ready=False)),
+        (
+            found("m"),
+            found("n"),
+            TargetError("the addresses list different models first (http://a:1: m; http://b:2: n): name one"),
+        ),
+        (found("m"), TargetError("b refuses"), TargetError("b refuses")),
+        (TargetError("a refuses"), TargetError("b refuses"), TargetError("a refuses\nb refuses")),
+        # A defect is no word of a target.
+        (TargetError("a refuses"), ValueError("ours"), ValueError("ours")),
+    ],
+)
+def test_of_several_addresses_each_is_probed_and_the_first_that_is_ready_counts(
+    first: ProbeResult | Exception,
+    second: ProbeResult | Exception,
+    result: ProbeResult | Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = resolve({"url": ["http://a:1", "http://b:2"]})
+    asked = []
+
+    async def probe_server(place: RunConfig, own: str, clock: object, run_id: str, source: object) -> ProbeResult:
+        asked.append((place.url, own, run_id))
+        answer = first if own == "to a" else second
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(readiness, "probe_server", probe_server)
+    several: Any = Mock(spec=SeveralTargets, transports=("to a", "to b"))
+    unused: Any = None
+    probing = readiness.probe_servers(config, several, unused, "run", unused)
+    if isinstance(result, Exception):
+        with pytest.raises(type(result), match=re.escape(str(result))):
+            asyncio.run(probing)
+    else:
+        assert asyncio.run(probing) == result
+    assert asked == [("http://a:1", "to a", "run"), ("http://b:2", "to b", "run-1")]

@@ -274,6 +274,14 @@ def test_combinations_are_found_beside_wrong_values() -> None:
     assert len(found) == 2
 
 
+def test_each_objective_is_looked_at_wherever_it_stands() -> None:
+    wrong = ["job:p90<1s", "accuracy>90%", "ttft{model=m}<1s", "tpot<5ms"]
+    for first in range(len(wrong)):
+        slo = [*wrong[first:], *wrong[:first]]
+        found = problems(slo=slo, output_tokens="1")
+        assert [one.split(":")[0] for one in found] == [f'--slo "{text}"'.split(":")[0] for text in slo]
+
+
 def test_values_of_classes_are_found_beside_wrong_values() -> None:
     classes = {"classes": [{"name": "a", "share": 1, "input_tokens": "0"}]}
     of_seed, of_class = problems(seed="x", mix=classes)

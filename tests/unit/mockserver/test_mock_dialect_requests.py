@@ -155,6 +155,23 @@ def test_a_proxys_page_is_the_same_in_every_dialect() -> None:
     assert refused(page) is page
 
 
+@pytest.mark.parametrize(
+    ("choice", "found", "parallel"),
+    [
+        (None, ToolChoice(), True),
+        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice("auto"), False),
+        ({"type": "none"}, ToolChoice("none"), True),
+        ({"type": "any", "disable_parallel_tool_use": False}, ToolChoice("required"), True),
+        # Any of the tools may be named, not the first alone.
+        ({"type": "tool", "name": "weather"}, ToolChoice("required", "weather"), True),
+        ({"type": "tool", "name": "clock"}, ToolChoice("required", "clock"), True),
+    ],
+)
+def test_a_choice_of_tools_in_messages_is_that_of_chat(choice: Any, found: ToolChoice, parallel: bool) -> None:
+    params = parse_messages({**ASKED, "tools": [TOOL, {**TOOL, "name": "clock"}], "tool_choice": choice})
+    assert (params.tool_choice, params.parallel_calls) == (found, parallel)
+
+
 def test_a_body_of_responses_is_the_conversation_that_chat_would_get() -> None:
     params = parse_responses(
         {

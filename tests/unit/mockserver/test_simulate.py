@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,22 @@ def test_a_line_is_a_job_and_gets_a_line(monkeypatch: pytest.MonkeyPatch, capsys
     said = "router 'any': choose one of round_robin, least_in_flight, prefix; replicas: at least 1 must be there at any time"
     assert found[2]["error"].startswith(said)
     assert "what" in found[3]["error"]
+
+
+def test_each_answer_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks over a pipe waits for it."""
+    pipe = io.BytesIO()
+    answers = io.TextIOWrapper(io.BufferedWriter(pipe), encoding="utf-8")
+
+    def lines() -> Iterator[str]:
+        for asked in range(3):
+            assert pipe.getvalue().count(b"\n") == asked
+            yield json.dumps({"settings": COST, "at_us": [0], "input_tokens": [3], "output_tokens": [1]})
+
+    monkeypatch.setattr("sys.stdin", lines())
+    monkeypatch.setattr("sys.stdout", answers)
+    main()
+    assert pipe.getvalue().count(b"\n") == 3
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,11 @@ def test_a_stream_that_is_more_than_text_is_sent_line_by_line() -> None:
         assert played.reply.writer.around() is None
     writer = writer_for(CHAT)
     choice = writer.content.choices[0]
+    alone = writer.content
+    writer.content = alone._replace(choices=(choice, choice))
+    assert writer.around() is None, "events of two choices come in turn"
+    writer.content = alone
+    assert writer.around() is not None
     blocks = (Block("text", 0, 2), Block("reasoning", 2, N))
     writer.content = writer.content._replace(choices=(choice._replace(blocks=blocks),))
     assert writer.around() is None

@@ -7,7 +7,7 @@ import wave
 
 import pytest
 
-from promptset.audio import parse, wav_file, wav_length_ns
+from promptset.audio import parse, samples_of, wav_file, wav_length_ns
 from promptset.errors import SpecError
 
 MS = 1_000_000
@@ -72,3 +72,21 @@ def test_an_endpoint_may_take_clips_of_one_rate_only() -> None:
     assert parse("length=5s", 24_000).rate == parse("length=5s,rate=24000", 24_000).rate == 24_000
     with pytest.raises(SpecError, match="this endpoint takes clips of 24000 samples a second, and not of 16000"):
         parse("rate=16000", 24_000)
+
+
+@pytest.mark.parametrize(("rate", "width", "channels", "taken"), [
+    (24_000, 2, 1, True), (16_000, 2, 1, False), (24_000, 1, 1, False), (24_000, 2, 2, False),
+])  # fmt: skip
+def test_samples_are_taken_of_one_form_of_wav_only(rate: int, width: int, channels: int, taken: bool) -> None:
+    samples = bytes(range(12))
+    with io.BytesIO() as content, wave.open(content, "wb") as file:
+        file.setframerate(rate)
+        file.setsampwidth(width)
+        file.setnchannels(channels)
+        file.writeframes(samples)
+        clip = content.getvalue()
+    if taken:
+        assert samples_of(clip, 24_000, "a.wav") == samples
+    for other in ([] if taken else [clip]) + [b"", b"ID3 an mp3", clip[:20]]:
+        with pytest.raises(SpecError, match="must be a WAV file of 24,000 samples a second, 16-bit"):
+            samples_of(other, 24_000, "a.wav")

@@ -11,6 +11,8 @@ import pytest
 from promptset import job
 from promptset.cli import _closing_lines, _parser, _recipe_list, _unknown_problems
 from promptset.lines import CHUNK, DataSetSpec, tasks
+from promptset.manifest import FileSummary
+from promptset.output_formats import Line, RequestFacts
 
 
 def options(words: str) -> Namespace:
@@ -178,3 +180,15 @@ def test_the_last_line_counts_what_was_written() -> None:
     summary.rows = 2
     of = made.maker.tokenizer
     assert [*_closing_lines(made, summary)] == [f"2 sessions (tokenizer {of.name}, fingerprint {of.fingerprint})"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "counted", "checked", "exact", "length"),
+    [(5, 5, 1, 1, [5]), (5, 6, 1, 0, [6]), (None, 6, 0, 0, [6]), (5, None, 0, 0, [5]), (None, None, 0, 0, [])],
+)
+def test_only_a_prompt_that_states_its_length_and_can_be_counted_is_checked(
+    stated: int | None, counted: int | None, checked: int, exact: int, length: list[int]
+) -> None:
+    summary = FileSummary(None)
+    summary.add(Line(b"{}\n", (RequestFacts(stated, counted, None),)))
+    assert (summary.requests, summary.checked, summary.exact, [*summary._input]) == (1, checked, exact, length)

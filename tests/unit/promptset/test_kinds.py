@@ -234,6 +234,7 @@ def test_what_cannot_be_had_is_said_at_once() -> None:
     ):
         kind_of("verse")
     assert parse_style("code", "0.25") == Style("code", 0.25)
+    assert parse_style("code") == Style("code", 0.0)
     assert all(name in NAMES for name in KINDS)
 
 

@@ -30,6 +30,7 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
             Sample(prompt="a", endpoint="completions", model="m", headers=(("X-A", "b"),), priority=-2),
         ),
         ({"prompt": "a", "model": "m"}, Sample(prompt="a", model="m")),
+        ({"prompt": "a", "priority": 2**31 - 1}, Sample(prompt="a", priority=2**31 - 1)),
         (
             {"messages": MESSAGES, "model": "m", "output_tokens": 4},
             Sample(messages=({"role": "user", "content": "hi"},), model="m", output_tokens=4),
@@ -66,6 +67,9 @@ def test_a_generated_prompt_may_name_a_model_too(tmp_path: Path) -> None:
         ({"endpoint": ""}, "endpoint must be a string that is not empty"),
         ({"model": 3, "output_tokens": 1}, "model must be a string that is not empty"),
         ({"priority": 1.5}, "priority must be a whole number, not 1.5"),
+        ({"priority": True}, "priority must be a whole number, not True"),
+        ({"priority": 2**31}, "priority must be a whole number, not 2147483648"),
+        ({"priority": -(2**31)}, "priority must be a whole number, not -2147483648"),
         ({"headers": ["a"]}, "headers must be an object of names and values"),
         ({"headers": {"a b": "c"}}, "headers: 'a b' is not the name of a header"),
         ({"headers": {"Host": "c"}}, "headers: Host is set for each request: leave it out"),

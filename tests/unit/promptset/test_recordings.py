@@ -434,6 +434,7 @@ def weka(*requests: Any, **more: Any) -> dict[str, Any]:
         (weka({**CALL, "input_types": [1]}), ["request 1: input_types must be a list of strings"]),
         (chat("a", "r", 1, 3, 50), []),
         ({**chat("a", "r", 1, 3, 50), "traceId": None}, ["a span has no traceId"]),
+        (chat("a", "r", 3, 3, 50), []),
         (chat("a", "r", 3, 1, 50), ["the span a ends before it starts"]),
         (
             {**chat("a", "r", 1, 3, 50), "endTimeUnixNano": "x"},

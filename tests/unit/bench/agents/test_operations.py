@@ -47,18 +47,22 @@ def test_this_machine_and_allowed_servers_may_be_loaded(operations: Operations, 
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"url": "http://10.0.0.1:8000"}, "10.0.0.1 is not an allowed target"),
-        ({"url": "http://gpu-box:8001"}, "gpu-box is not an allowed target"),
-        ({"url": "https://gpu-box:8000"}, "gpu-box is not an allowed target"),
-        ({"url": "http://127.0.0.1@evil:8000"}, "evil is not an allowed target"),
-        ({"url": "http://127.0.0.1.evil.com"}, "127.0.0.1.evil.com is not an allowed target"),
+        ({"url": "http://10.0.0.1:8000"}, "http://10.0.0.1:8000 is not an allowed target"),
+        ({"url": "http://gpu-box:8001"}, "http://gpu-box:8001 is not an allowed target"),
+        ({"url": "https://gpu-box:8000"}, "https://gpu-box:8000 is not an allowed target"),
+        ({"url": "http://127.0.0.1@evil:8000"}, "http://evil:8000 is not an allowed target"),
+        ({"url": "http://127.0.0.1.evil.com"}, "http://127.0.0.1.evil.com:80 is not an allowed target"),
+        (
+            {"url": ["http://gpu-box:8001", "http://gpu-box:8002"]},
+            "gpu-box:8001 is not .*; http://gpu-box:8002 is not an",
+        ),
         ({"url": "10.0.0.1:8000"}, "write it whole"),
-        ({"url": HERE, "server_metrics": "http://10.0.0.1/metrics"}, "10.0.0.1 is not an allowed target"),
-        ({"url": HERE, "server_metrics": r"http://127.0.0.1\@evil:1/x"}, "evil is not an allowed target"),
-        ({"url": HERE, "gpu_metrics": ["http://127.0.0.1'@evil:1/x"]}, "evil is not an allowed target"),
+        ({"url": HERE, "server_metrics": "http://10.0.0.1/metrics"}, "http://10.0.0.1:80 is not an allowed target"),
+        ({"url": HERE, "server_metrics": r"http://127.0.0.1\@evil:1/x"}, "http://evil:1 is not an allowed target"),
+        ({"url": HERE, "gpu_metrics": ["http://127.0.0.1'@evil:1/x"]}, "http://evil:1 is not an allowed target"),
         ({"url": HERE, "slo": ["x", {"y": "see wss://evil/x"}]}, "evil is not an allowed target"),
         ({"url": HERE, "cluster": "10.0.0.1:6379"}, "cluster"),
-        ({"url": HERE, "cluster": "ray://10.0.0.1:10001"}, "10.0.0.1 is not an allowed target"),
+        ({"url": HERE, "cluster": "ray://10.0.0.1:10001"}, "ray://10.0.0.1:10001 is not an allowed target"),
     ],
 )
 def test_another_address_is_refused_whatever_setting_names_it(
@@ -71,7 +75,7 @@ def test_another_address_is_refused_whatever_setting_names_it(
 
 def test_a_saved_server_is_no_way_around_the_guard(operations: Operations) -> None:
     operations.console.save_target({"name": "far", "url": "http://10.0.0.1:8000"})
-    with pytest.raises(Refused, match=r"10\.0\.0\.1 is not an allowed target"):
+    with pytest.raises(Refused, match=r"http://10\.0\.0\.1:8000 is not an allowed target"):
         operations.start(LOAD, kind="run", target="far", key_variable=None, title=None)
 
 
@@ -137,8 +141,8 @@ def test_every_address_that_may_not_be_loaded_is_named_once(operations: Operatio
     settings = {"url": "http://10.0.0.2", "server_metrics": "http://10.0.0.2/metrics", **LOAD}
     with pytest.raises(Refused) as refused:
         operations.start(settings, kind="run", target="far", key_variable=None, title=None)
-    assert str(refused.value).count("10.0.0.2 is not an allowed target") == 1
-    assert str(refused.value).count("10.0.0.1 is not an allowed target") == 1
+    assert str(refused.value).count("http://10.0.0.2:80 is not an allowed target") == 1
+    assert str(refused.value).count("http://10.0.0.1:8000 is not an allowed target") == 1
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:99999", "x://localhost", "http://?"])
@@ -158,7 +162,7 @@ def test_each_of_several_urls_is_looked_at(operations: Operations) -> None:
     assert list(operations.address_problems({"url": 8000})) == ["url '8000': write it whole, such as " + HERE]
     assert list(operations.address_problems({"url": [HERE, "localhost:1", "http://10.0.0.1"]})) == [
         "url 'localhost:1': write it whole, such as http://127.0.0.1:8000",
-        "10.0.0.1 is not an allowed target: start python -m bench mcp with --allow-url, or use this machine",
+        "http://10.0.0.1:80 is not an allowed target: start python -m bench mcp with --allow-url, or use this machine",
     ]
 
 

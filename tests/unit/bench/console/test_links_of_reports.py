@@ -29,12 +29,12 @@ from bench.results.tune import TuneContent
 from bench.tuning import tune_file
 from promptset.probes import make_probes, parse_probes
 from tests.support.golden_certificate import golden_calibration
+from tests.support.made_sweeps import LADDER, content, typed
 from tests.support.made_tasks import made_plan, made_tune
 from tests.support.made_visits import in_turn, made_search
 from tests.unit.bench.accuracy.test_sweep import row
 from tests.unit.bench.answers.test_quality_document import content_of
 from tests.unit.bench.load_search.test_conclusion import SCOUTS
-from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content, typed
 
 LEADS = (True, (200, "text/html"), (200, "application/jsonl"))
 LINK = re.compile(r'<a [^>]*href="([^"]+)"')

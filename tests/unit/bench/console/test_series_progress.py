@@ -17,7 +17,7 @@ from bench.console.series import left_since, load_of, read
 from bench.console.service import Console
 from bench.console.task import Task
 from bench.run_files.run_directory import RunDirectory, series_held
-from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content
+from tests.support.made_sweeps import LADDER, content
 
 
 def test_a_sweep_that_runs_is_not_said_to_be_interrupted(tmp_path: Path) -> None:

@@ -333,6 +333,25 @@ def test_raw_chunks_are_the_text_and_a_character_may_be_cut() -> None:
     assert orjson.loads(endpoint.encode(PROMPT, BodyOptions(endpoint="x", model=None)).body) == {"q": "Ask: Hi", "n": 5}
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        (b'{"error": "no room"}', Outcome.STREAM_ERROR),
+        (b'{"answer": 5}', None),
+        (b'{"error": ', None),
+        (b"\x00\x01\xff", Outcome.MALFORMED),
+    ],
+)
+def test_raw_chunks_may_be_an_error_or_no_text(body: bytes, outcome: Outcome | None) -> None:
+    content = {**MINE, "error": "$.error"}
+    reader = CustomEndpoint(content, stream=True).event_reader(ReadOptions())
+    reader.feed([body[:6], body[6:]])
+    problem = reader.close().problem
+    assert (None if problem is None else problem.outcome) is outcome
+    whole = CustomEndpoint(content, stream=False).read_whole(body, ReadOptions()).problem
+    assert outcome is Outcome.MALFORMED or (None if whole is None else whole.outcome) is outcome
+
+
 def test_a_custom_endpoint_travels_between_processes() -> None:
     endpoint = api("gemini", stream=False)
     assert pickle.loads(pickle.dumps(endpoint)) == endpoint

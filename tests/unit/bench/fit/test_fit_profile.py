@@ -142,9 +142,11 @@ def test_the_provenance_names_server_versions_and_runs() -> None:
         "server": "vLLM", "trueload": "0.2.0", "date": "2026-11-02",
         "runs": [
             {"run_id": "id-0", "name": "run-0", "started": "2026-11-01T12:00:00+00:00", "endpoint": "chat", "requests": 2,
-             "most_in_flight": 2, "longest_prompt": 100, "longest_context": 101, "load": {"concurrency": 1}, "trueload": "0.1.0"},
+             "most_in_flight": 2, "longest_prompt": 100, "longest_context": 101, "load": {"concurrency": 1},
+             "trueload": "0.1.0"},
             {"run_id": "id-1", "name": "run-1", "started": "2026-11-01T12:00:00+00:00", "endpoint": "chat", "requests": 9,
-             "most_in_flight": 9, "longest_prompt": 40, "longest_context": 41, "load": {"rate": 3.0}, "trueload": None},
+             "most_in_flight": 9, "longest_prompt": 40, "longest_context": 41, "load": {"rate": 3.0},
+             "trueload": None},
         ],
     }  # fmt: skip
     assert document(FIT, runs, server="a lab")["provenance"]["server"] == "a lab"

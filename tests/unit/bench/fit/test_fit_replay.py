@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.commands import fit_replay
-from bench.commands.fit_replay import _against, _NotReplayed, _unless_it_fails
+from bench.commands.fit_replay import _against, _apart, _NotReplayed, _unless_it_fails
 from bench.config import resolve
 from bench.errors import BenchError, Exit, Interrupted, TargetError
 from bench.series.drive import End
@@ -62,3 +62,17 @@ def test_an_interrupted_replay_still_prints_what_was_fitted(
     assert "replay" not in profile, "a plan says that nothing was replayed"
     assert "runs/8 was not replayed: it died" in profile["warnings"]
     assert "only the replays that were finished" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "apart"),
+    [
+        (None, None, None), ((1.0, 2.0), None, None), (None, (1.0, 2.0), None), ((1.0, 2.0), (1.5, 3.0), False),
+        ((1.0, 2.0), (2.0, 3.0), False), ((2.0, 3.0), (1.0, 2.0), False), ((1.0, 2.0), (2.5, 3.0), True),
+        ((2.5, 3.0), (1.0, 2.0), True),
+    ],
+)  # fmt: skip
+def test_intervals_that_share_no_value_lie_apart(
+    one: tuple[float, float] | None, two: tuple[float, float] | None, apart: bool | None
+) -> None:
+    assert _apart(one, two) is apart

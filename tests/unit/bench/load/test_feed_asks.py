@@ -15,6 +15,7 @@ import pytest
 
 from bench.config import resolve
 from bench.endpoints.interface import BodyOptions
+from bench.errors import BenchError
 from bench.load.assignment import Assignment
 from bench.load.feed import ProcessFeed
 from bench.load.frames import frame
@@ -119,3 +120,25 @@ def test_more_is_on_its_way_whenever_less_than_half_is_there(seed: int, monkeypa
                 assert len(things.stock) < ROOM + 100, "memory is bounded"
 
     asyncio.run(load())
+
+
+@pytest.mark.parametrize(
+    ("awaited", "error", "came", "does"),
+    [
+        (True, None, 7, "gives up"),
+        (True, None, 8, "waits on"),
+        # What was due has come meanwhile, or why it never will is known.
+        (False, None, 7, "nothing"),
+        (True, BenchError("it died"), 7, "nothing"),
+    ],
+)
+def test_a_process_that_made_nothing_while_something_was_due_is_given_up(
+    awaited: bool, error: BenchError | None, came: int, does: str
+) -> None:
+    feed = Mock(_backlog=Mock(stock=Mock(awaited=awaited)), _error=error, _came=came)
+    ProcessFeed._look(feed, 7)
+    done = {"waits on": feed.needed.called, "gives up": feed._give_up.called}
+    assert [what for what, happened in done.items() if happened] == [does] * (does != "nothing")
+    assert feed._process.send_signal.called is feed._stop.called is (does == "gives up")
+    if does == "gives up":
+        assert "made none for 120 s, while requests were due" in str(feed._error)

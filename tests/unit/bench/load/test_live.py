@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
@@ -11,6 +13,7 @@ from bench.metrics import objectives
 from bench.observer import Cadence, Control, LoadOnly, Observer
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
@@ -49,15 +52,16 @@ def test_the_numbers_of_a_load() -> None:
     assert (ttft.held, errors.value, errors.held) == (True, 0.2, False)
 
 
-def test_rates_so_far_are_of_the_time_of_the_run() -> None:
-    """Four replies in 2 s, each of 3 tokens for a prompt of 100."""
+@pytest.mark.parametrize("counted", [{}, {"input_tokens": None, "input_tokens_asked": 100}])
+def test_rates_so_far_are_of_the_time_of_the_run(counted: dict[str, Any]) -> None:
+    """Four replies in 2 s, each of 3 tokens for a prompt of 100, by the server or as it was asked for."""
     names = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 
     async def main(loop: VirtualTimeLoop) -> LiveNumbers:
         live = live_of(LoadGoal(objectives=objectives.parse([f"{name}>1" for name in names])))
         live.start()
         for record in RECORDS[:4]:
-            live.add(record)
+            live.add(replace(record, **counted))
         return live.numbers(START_NS + 2 * NS_PER_S)
 
     assert [one.value for one in run_virtual(main).objectives] == [4 / 2, 400 / 2, 12 / 2, 412 / 2]

@@ -14,7 +14,7 @@ from bench import cli
 from bench.errors import Exit, UsageError
 from bench.load_sweep.stored import read
 from bench.results.base import to_plain
-from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content
+from tests.support.made_sweeps import LADDER, content
 
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
 

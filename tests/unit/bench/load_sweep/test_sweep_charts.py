@@ -15,8 +15,8 @@ from bench.documents.sweep_document import repeats_document
 from bench.documents.sweep_words import progress_line, sentences
 from bench.results.sweep import RepeatsContent, SweepRun
 from bench.results.sweep import SweepNumber as Number
+from tests.support.made_sweeps import LADDER, content, made_run, typed
 from tests.support.results import filled
-from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content, made_run, typed
 
 
 def lines(chart: Chart) -> dict[str, Line]:

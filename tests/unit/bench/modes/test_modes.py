@@ -170,6 +170,10 @@ def share(**fields: Any) -> WorkerShare:
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S), 15, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, warmup_ns=S), 20, True),
         ({"rate": 5, "arrivals": "constant"}, share(duration_ns=90 * S), 101, True),
+        # While it is not known when the load is warm: the arrivals of ten seconds more, of this worker.
+        ({"rate": 5, "arrivals": "constant"}, share(duration_ns=3 * S, finds_warmup=True), 65, False),
+        ({"rate": 6, "arrivals": "constant"}, share(duration_ns=4 * S, finds_warmup=True, workers=2), 42, False),
+        ({"rate": 50, "arrivals": "constant"}, share(duration_ns=3 * S, finds_warmup=True), 100, False),
         ({"mode": "trace"}, share(requests=7, warmup_requests=1), 8, True),
         ({"mode": "rate", "arrivals": "constant", "steps": "5,10:3s"}, share(ends_ns=6 * S), 45, True),
         ({"steps": "5,10:3s"}, share(ends_ns=6 * S, users=10), 60, False),

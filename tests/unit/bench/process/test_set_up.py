@@ -106,11 +106,12 @@ def test_a_program_beside_a_command_begins_set_up_and_ends_with_its_status(monke
     monkeypatch.setattr(interpreter, "set_up", lambda: steps.append("set up"))
     monkeypatch.setattr(interpreter, "woken_by_parents_end", lambda: steps.append("woken"))
     monkeypatch.setattr(interpreter, "leave", leave)
+    monkeypatch.setattr(signal, "signal", lambda *given: steps.append(given))
     with pytest.raises(Left):
         runpy.run_module("bench.process.beside", run_name="__main__")
-    assert steps == ["set up", "woken", ("main", 12), ("leave", 7)]
+    assert steps == ["set up", "woken", (signal.SIGINT, signal.SIG_IGN), ("main", 12), ("leave", 7)]
     runpy.run_module("bench.process.beside", run_name="bench.process.beside")
-    assert len(steps) == 4
+    assert len(steps) == 5
 
 
 class Ended(BaseException):

@@ -1,4 +1,4 @@
-"""Charts of single requests, of the server, of replicas and of scaling: which value lies where, computed by hand."""
+"""Charts of single requests, the server, replicas and scaling, and their axes: which value lies where, computed by hand."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ from typing import Any
 
 import pytest
 
-from bench.documents import replica_charts, request_charts, scaling_section, server_charts, time_charts
-from bench.documents.charts import Chart
-from bench.documents.document import ChartBlock, Table
+from bench.documents import (
+    certificate_charts,
+    replica_charts,
+    request_charts,
+    scaling_section,
+    server_charts,
+    time_charts,
+)  # fmt: skip
+from bench.documents.charts import Cells, Chart, Line, Panel
+from bench.documents.document import (
+    ChartBlock,
+    DrawnInterval,
+    Table,
+)
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.page_data import PageData
+from bench.report import page, plot
+from bench.results.certificate import TrueAndMeasured
 from bench.results.scaling import Scaling
 from bench.results.summary import RunSummary
 from tests.support.results import filled
@@ -332,3 +345,42 @@ def test_a_run_over_several_addresses_names_whose_time_was_lost_and_draws_each_s
     chart = drawn.chart
     assert (chart.x, chart.x_span, chart.x_names) == ([3.5, 4.5], (3, 5), ["3–4 s", "4–5 s"])
     assert values(chart) == {"good": [5, 0], "slow": [0, 1], "refused": [0, 2], "failed": [0, 3]}
+
+
+def test_an_interval_on_an_axis_is_placed_in_percent_and_never_too_narrow_to_see() -> None:
+    drawn = DrawnInterval(low=-0.1, middle=0.0, high=0.1, margin=0.05, reach=0.3)
+    assert [drawn.place(value) for value in (-0.3, -0.1, 0.0, 0.1, 0.9)] == [0.0, 33.33, 50.0, 66.67, 100.0]
+    assert (drawn.wide(-0.1, 0.1), drawn.wide(0.0, 0.001)) == (33.34, 0.6)
+
+
+def test_a_heat_map_without_rows_still_has_an_axis() -> None:
+    def drawn(*columns: tuple[int, ...]) -> plot.Plot:
+        cells = Cells(columns, ((0.0, "0"), (1.0, "1")))
+        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", (), cells=cells),))
+        return plot.draw(chart, chart.panels[0])
+
+    assert [drawn(*columns).top for columns in ((), ((),), ((1,),), ((1, 0, 2),))] == [1, 1, 1, 3]
+
+
+def test_a_legend_has_the_drawn_lines_that_may_be_in_it() -> None:
+    def legend(*lines: Line) -> list[str]:
+        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", lines),))
+        (panel,) = page.chart_view(chart)["panels"]
+        return [line.name for _, line in panel["legend"]]
+
+    plain, other = Line("a", [1.0]), Line("b", [1.0])
+    assert legend(plain, other) == ["a", "b"]
+    assert legend(plain, other, Line("c", [1.0], hidden=True), Line("d", [1.0], in_legend=False)) == ["a", "b"]
+    assert legend(plain, Line("d", [1.0], in_legend=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("span_s", "ticks"), [(3, "0 1 2 3"), (6, "0 1 2 3 4 5 6"), (7, "0 2 4 6"), (60, "0 10 20 30 40 50 60")]
+)
+def test_an_axis_of_time_has_whole_seconds_and_at_most_six_parts(span_s: float, ticks: str) -> None:
+    assert " ".join(name.removesuffix(" s") for _, name in time_charts.time_ticks(0, span_s)) == ticks
+
+
+def test_an_axis_of_true_and_measured_times_has_at_most_four_parts() -> None:
+    chart = certificate_charts._qq(filled(TrueAndMeasured, true=[0.0, 24.0], measured=[0.0, 24.0]), "ttft_ms", "TTFT")
+    assert [name for _, name in chart.ticks] == ["10", "20"]

@@ -164,3 +164,34 @@ def test_sweeps_are_drawn_over_the_loads_that_both_visited() -> None:
     assert (first.x, first.x_span, first.x_names) == ([0, 1], (-0.5, 1.5), ["8 users", "16 users"])
     assert first.ticks == ((0, "8"), (1, "16"))
     assert {line.name: [*line.values] for line in first.panels[0].lines} == {"A": [8, 16], "B": [16, 32]}
+
+
+def test_many_sides_that_show_nothing_have_one_answer_and_those_that_differ_come_first() -> None:
+    names = "ABCDEFG"
+    sides = [{**SIDES[1], "name": name} for name in names]
+    answers = ["not shown", "not shown", "differs", "not shown", "not shown", "not shown"]
+
+    def versus(b: str, answer: str) -> dict[str, Any]:
+        warnings = [f"{b}: slow"] if b == "C" else []
+        numbers = [number(answer=answer, worse=answer == "differs" or None), number("n", answer=None)]
+        return {"a": "A", "b": b, "method": "runs", "headline": f"{b}.", "numbers": numbers, "warnings": warnings}
+
+    def document(count: int) -> Document:
+        made_of = [versus(*each) for each in zip(names[1:count], answers, strict=False)]
+        return made(sides=sides[:count], versus=made_of)
+
+    many = document(7)
+    assert many.title == "A against 6 others"
+    assert [(banner.status, len(banner.reasons)) for banner in many.banners] == [
+        ("D.", 0),
+        ("No difference is shown between A and B, C, E, F or G.", 1),
+    ]
+    answers[2] = "not shown"
+    assert [banner.status for banner in document(7).banners] == [
+        "No difference is shown between A and B, C, D, E, F or G."
+    ]
+    few = document(4)
+    assert (few.title, [banner.status for banner in few.banners]) == (
+        "A against B against C against D",
+        ["B.", "C.", "D."],
+    )

@@ -232,7 +232,7 @@ def test_the_verdict_stands_first() -> None:
         "10 requests/s, 42 requests, 100 tokens in, about 13 out, model made &lt;by&gt; hand",
         # The page begins with what was missed; the verdict beside it keeps its colour.
         'class="verdict bad"',
-        '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span>, 42 requests',
+        '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span> 42 requests',
         "<h3>Objectives",
         "<h3>Latency and throughput",
         "<h3>Errors</h3>",
@@ -371,6 +371,11 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
     assert rows["genai-bench"].cells[2] == Cell(formatting.NOTHING)
     assert "No ITL: it prints no such number." in rows["genai-bench"].why
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
+
+
+def test_a_tool_that_cannot_send_to_the_endpoint_has_no_number_at_all() -> None:
+    rows = other_tools.rows(typed_summary(made_summary(_streamed(), endpoint="transcriptions")))
+    assert {cell for row in rows if row.title != "Trueload" for cell in row.cells} == {Cell(formatting.NOTHING)}
 
 
 def test_a_page_without_numbers_has_no_other_tools() -> None:

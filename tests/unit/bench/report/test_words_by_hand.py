@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from bench.documents import (
-    certificate_charts,
     certificate_document,
     comparison,
     details,
@@ -19,14 +18,12 @@ from bench.documents import (
     time_charts,
 )  # fmt: skip
 from bench.documents.calibration_words import cause_sentence
-from bench.documents.charts import Cells, Chart, Line, Panel
 from bench.documents.comparison_document import comparison_document as document_of
 from bench.documents.document import (
     Block,
     Cell,
     Column,
     Document,
-    DrawnInterval,
     Findings,
     Level,
     Paragraph,
@@ -45,8 +42,8 @@ from bench.metrics.chosen_requests import ShownRequest
 from bench.metrics.objectives import parse
 from bench.metrics.page_data import PageData
 from bench.records import Outcome
-from bench.report import metric_table, page, plot, text
-from bench.results.certificate import CauseRow, NumberRow, TrueAndMeasured
+from bench.report import metric_table, text
+from bench.results.certificate import CauseRow, NumberRow
 from bench.results.comparison import ComparedNumber, ComparisonResult
 from bench.results.gate import GateObjective, GateResult
 from bench.results.profile import Profile, Replay
@@ -200,12 +197,6 @@ def test_the_residuals_of_a_fit_name_the_decodes_of_a_step() -> None:
     assert [row.cells[0].text for row in table.rows] == ["1", "1-2", "4-7"]
 
 
-def test_an_interval_on_an_axis_is_placed_in_percent_and_never_too_narrow_to_see() -> None:
-    drawn = DrawnInterval(low=-0.1, middle=0.0, high=0.1, margin=0.05, reach=0.3)
-    assert [drawn.place(value) for value in (-0.3, -0.1, 0.0, 0.1, 0.9)] == [0.0, 33.33, 50.0, 66.67, 100.0]
-    assert (drawn.wide(-0.1, 0.1), drawn.wide(0.0, 0.001)) == (33.34, 0.6)
-
-
 def test_two_texts_show_where_they_begin_to_differ() -> None:
     common = "x" * 50
     short, long = common + "a" * 160, common + "b" * 161
@@ -225,27 +216,6 @@ def test_a_line_below_the_cells_is_left_out_unless_a_number_has_it() -> None:
 
     assert "average" in shown(table(("5",)))
     assert "average" not in shown(table(()))
-
-
-def test_a_heat_map_without_rows_still_has_an_axis() -> None:
-    def drawn(*columns: tuple[int, ...]) -> plot.Plot:
-        cells = Cells(columns, ((0.0, "0"), (1.0, "1")))
-        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", (), cells=cells),))
-        return plot.draw(chart, chart.panels[0])
-
-    assert [drawn(*columns).top for columns in ((), ((),), ((1,),), ((1, 0, 2),))] == [1, 1, 1, 3]
-
-
-def test_a_legend_has_the_drawn_lines_that_may_be_in_it() -> None:
-    def legend(*lines: Line) -> list[str]:
-        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", lines),))
-        (panel,) = page.chart_view(chart)["panels"]
-        return [line.name for _, line in panel["legend"]]
-
-    plain, other = Line("a", [1.0]), Line("b", [1.0])
-    assert legend(plain, other) == ["a", "b"]
-    assert legend(plain, other, Line("c", [1.0], hidden=True), Line("d", [1.0], in_legend=False)) == ["a", "b"]
-    assert legend(plain, Line("d", [1.0], in_legend=False)) == []
 
 
 def test_the_table_for_other_tools_has_the_share_of_the_cache_and_the_errors_of_each_part_where_they_are_known() -> (
@@ -369,18 +339,6 @@ def test_a_run_of_segments_has_their_table() -> None:
         ("5–10", ""),
         ("1", "bad"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("span_s", "ticks"), [(3, "0 1 2 3"), (6, "0 1 2 3 4 5 6"), (7, "0 2 4 6"), (60, "0 10 20 30 40 50 60")]
-)
-def test_an_axis_of_time_has_whole_seconds_and_at_most_six_parts(span_s: float, ticks: str) -> None:
-    assert " ".join(name.removesuffix(" s") for _, name in time_charts.time_ticks(0, span_s)) == ticks
-
-
-def test_an_axis_of_true_and_measured_times_has_at_most_four_parts() -> None:
-    chart = certificate_charts._qq(filled(TrueAndMeasured, true=[0.0, 24.0], measured=[0.0, 24.0]), "ttft_ms", "TTFT")
-    assert [name for _, name in chart.ticks] == ["10", "20"]
 
 
 def test_a_step_of_the_load_is_marked_where_it_begins_and_a_ramp_is_not() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -122,12 +121,9 @@ def test_a_worker_ends_with_what_went_wrong(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    signals: list[object] = []
-    monkeypatch.setattr(signal, "signal", lambda *given: signals.append(given))
     monkeypatch.setattr(program, "_serve", _raising(error))
     theirs, ours = Pipe()
     assert program.main(os.dup(ours.fileno())) == int(status)
-    assert signals[0] == (signal.SIGINT, signal.SIG_IGN)
     if said is not None:
         refused = theirs.recv()
         assert isinstance(refused, Refused)
@@ -140,7 +136,6 @@ def test_a_worker_ends_with_what_went_wrong(
 
 
 def test_a_refusal_that_nobody_hears_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signal, "signal", lambda *given: None)
     monkeypatch.setattr(program, "_serve", _raising(UsageError("no room")))
     theirs, ours = Pipe()
     theirs.close()
@@ -169,7 +164,6 @@ def test_the_feed_of_a_worker_ends_with_it(fed: bool, monkeypatch: pytest.Monkey
     class Work:
         config = "its configuration"
 
-    monkeypatch.setattr(signal, "signal", lambda *given: None)
     monkeypatch.setattr(program, "feed_ahead", lambda config: feed if config == "its configuration" else None)
     monkeypatch.setattr(program, "_work", work)
     parent: Any = Parent(Work)

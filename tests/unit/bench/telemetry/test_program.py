@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench import clock
+from bench.process import child_process
 from bench.records import to_line
 from bench.telemetry import program
 from bench.telemetry.declared import METRICS
@@ -148,7 +148,6 @@ class Conversation:
         self.steps: list[object] = []
         self._theirs, ours = socket.socketpair()
         self.parent = Connection(ours.detach())
-        monkeypatch.setattr(signal, "signal", lambda *given: self.steps.append(given))
         monkeypatch.setattr(program, "give_way", lambda: self.steps.append("gives way"))
 
     def run(self, *said: object) -> list[object]:
@@ -171,7 +170,7 @@ def test_a_run_without_a_look_is_exported_at_its_end(tmp_path: Path, monkeypatch
     (tmp_path / "requests.jsonl").write_bytes(b"{")
     conversation = Conversation(monkeypatch)
     assert conversation.run(task(tmp_path), SUBJECT, None) == [Ready(), Exported(unread=1)]
-    assert conversation.steps == [(signal.SIGINT, signal.SIG_IGN), "gives way"]
+    assert conversation.steps == ["gives way"]
 
 
 @pytest.mark.parametrize("said", [0, 1, 2])
@@ -206,8 +205,7 @@ def test_looks_are_a_second_apart_and_those_that_are_late_are_left_out(
             looks.append(now[0] / 1e9)
             now[0] += round(next(takes_s) * 1e9)
 
-    monkeypatch.setattr(program, "Connection", Parent)
-    monkeypatch.setattr(signal, "signal", lambda *given: None)
+    monkeypatch.setattr(child_process, "Connection", Parent)
     monkeypatch.setattr(program, "give_way", lambda: None)
     monkeypatch.setattr(clock, "now_ns", lambda: now[0])
     monkeypatch.setattr(Exporting, "look", look)

@@ -123,17 +123,18 @@ def test_a_message_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "body"),
+    ("answer", "status", "body", "location"),
     [
-        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nno", 404, b"no"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, b""),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nno", 404, b"no", None),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 200, b"", None),
+        (b"HTTP/1.1 302 Found\r\nLocation: /sign-in\r\ncontent-length: 0\r\n\r\n", 302, b"", "/sign-in"),
     ],
 )
-def test_a_handshake_may_be_refused_over_http(answer: bytes, status: int, body: bytes) -> None:
+def test_a_handshake_may_be_refused_over_http(answer: bytes, status: int, body: bytes, location: str | None) -> None:
     client = ClientSocket("h", "/", [])
     assert [client.feed_handshake(answer[:20]), client.feed_handshake(answer[20:])] == [False, True]
     assert client.refused is not None
-    assert (client.refused.status, bytes(client.refused.body)) == (status, body)
+    assert (client.refused.status, bytes(client.refused.body), client.refused.location) == (status, body, location)
 
 
 @pytest.mark.parametrize(

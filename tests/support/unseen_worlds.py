@@ -1,0 +1,392 @@
+"""Servers whose steps cost what the fit's model lacks: whether a plan that is sure of itself then holds on them.
+
+Each is the mock's engine with a cost of another shape, or with a feature that a client does not see. It is fitted from loads
+of 1, 4 and 16 users and one rate, and replayed as `bench fit` does, with a run of 8 users held out. The plan gets a peak that
+takes about three replicas, and the server then gets that peak with as many replicas as the plan says.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+
+from bench.capacity_plan.fitted import drawn
+from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.simulators import Simulators
+from bench.capacity_plan.stretches import Stretches
+from bench.capacity_plan.traffic import Hour, Requests
+from bench.commands.fit_replay import is_apart
+from bench.fit.batching import fit_batching
+from bench.fit.profile import batching_profile
+from bench.fit.replayed import QUANTILES, warnings_of
+from bench.fit.streams import Stream
+from bench.metrics.objectives import parse
+from bench.results.base import to_plain
+from bench.results.plan import PlanContent
+from bench.results.profile import Profile, Replay, ReplayedNumber
+from bench.rng import stream
+from bench.statistics.autocorrelation import Floats, dependence
+from bench.statistics.intervals import Interval, quantile_interval
+from mockserver.engine import EngineRequest
+from mockserver.engine.batching import BatchingEngine
+from mockserver.plans.plan import Plan
+from mockserver.plans.speculation import Speculation
+from mockserver.step_cost import BLOCK_TOKENS, StepCost
+from tests.support.changed import replace
+from tests.support.made_runs_of_fit import made_runs
+from tests.support.planned_server import InProcess
+
+Shape = Callable[[float, int, int, int, int], float]
+"""The us of a step: from its linear cost, prefill, decodes, context and prompts."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A server. `shape` begins one, which may remember its steps."""
+
+    b0: float = 8_000.0
+    b1: float = 20.0
+    b2: float = 250.0
+    b3: float = 0.0
+    a0: float = 3_000.0
+    seqs: int = 256
+    budget: int = 8_192
+    kv_blocks: int = 65_536
+    caching: bool = False
+    says_cached: bool = True
+    drafts: int = 0
+    acceptance: float = 0.0
+    shape: Callable[[], Shape] = lambda: lambda us, prefill, decodes, context, prompts: us
+    prompts: tuple[int, int] = (40, 400)
+    outputs: tuple[int, int] = (16, 96)
+    sessions: bool = False
+
+
+class _Cost(StepCost):
+    """A cost of another shape."""
+
+    __slots__ = ("shape",)
+    shape: Shape
+
+    def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int, prompts: int) -> int:
+        linear_us = super().step_ns(prefill_tokens, decode_tokens, context_tokens, prompts) / 1e3
+        return max(1, round(1e3 * self.shape(linear_us, prefill_tokens, decode_tokens, context_tokens, prompts)))
+
+
+def _engine(world: World) -> BatchingEngine:
+    cost = _Cost(
+        world.b0, world.b1, world.b2, world.b3, a0=world.a0, max_num_seqs=world.seqs,
+        max_num_batched_tokens=world.budget, kv_blocks=world.kv_blocks,
+    )  # fmt: skip
+    object.__setattr__(cost, "shape", world.shape())
+    return BatchingEngine(cost, prefix_caching=world.caching, drafts=world.drafts)
+
+
+def _powers_of_two() -> Shape:
+    def shape(us: float, prefill: int, decodes: int, context: int, prompts: int) -> float:
+        return us + 250.0 * (float(2 ** math.ceil(math.log2(max(decodes, 1)))) - decodes)
+
+    return shape
+
+
+def _cliff() -> Shape:
+    return lambda us, prefill, decodes, context, prompts: us * (1.0 if decodes <= 24 else 2.2)
+
+
+def _quadratic_context() -> Shape:
+    return lambda us, prefill, decodes, context, prompts: us + 0.00008 * context * context / max(decodes, 1)
+
+
+def _quadratic_prompt() -> Shape:
+    return lambda us, prefill, decodes, context, prompts: us + 0.05 * prefill * prefill / max(prompts, 1)
+
+
+def _own_steps() -> Shape:
+    """Prompts are computed in a step of their own, before the decodes."""
+    return lambda us, prefill, decodes, context, prompts: us + (8_000 if prefill and decodes else 0)
+
+
+_SERVERS = count()
+"""Each has its own pauses."""
+
+
+def _pauses(every_us: float, lasts_us: float) -> Callable[[], Shape]:
+    def begin() -> Shape:
+        chance = random.Random(next(_SERVERS))
+        left = chance.expovariate(1 / every_us)
+
+        def shape(us: float, prefill: int, decodes: int, context: int, prompts: int) -> float:
+            nonlocal left
+            left -= us
+            if left > 0:
+                return us
+            left = chance.expovariate(1 / every_us)
+            return us + lasts_us
+
+        return shape
+
+    return begin
+
+
+WORLDS: dict[str, World] = {
+    "linear": World(),
+    "context": World(b3=0.25),
+    "quadratic context": World(shape=_quadratic_context, prompts=(200, 3_000)),
+    "quadratic prompt": World(shape=_quadratic_prompt),
+    "powers of two": World(shape=_powers_of_two),
+    "cliff at 24": World(shape=_cliff),
+    "prompts in steps of their own": World(shape=_own_steps),
+    "2 s pause a minute": World(shape=_pauses(60e6, 2e6)),
+    "0.5 s pause each 15 s": World(shape=_pauses(15e6, 0.5e6)),
+    "drafts": World(drafts=3, acceptance=0.6),
+    "drafts, 12 sequences": World(drafts=3, acceptance=0.6, seqs=12),
+    "small chunks": World(budget=128, prompts=(40, 900)),
+    "few KV blocks": World(kv_blocks=180, prompts=(100, 300), outputs=(64, 256)),
+    "KV blocks for 20": World(kv_blocks=420, prompts=(100, 300), outputs=(64, 256)),
+    "20 sequences": World(seqs=20),
+    "shared prompts": World(caching=True, sessions=True, prompts=(20, 120)),
+    "shared prompts, not told": World(caching=True, says_cached=False, sessions=True, prompts=(20, 120)),
+}  # fmt: skip
+
+
+@dataclass
+class Load:
+    """Requests: when, how long, and what of the prompt another one had (a group and its shared tokens)."""
+
+    at_us: list[float] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    prefix: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, at_us: float, prompt: int, output: int, prefix: tuple[int, int]) -> None:
+        self.at_us.append(at_us)
+        self.inputs.append(prompt)
+        self.outputs.append(output)
+        self.prefix.append(prefix)
+
+
+def made_load(world: World, many: int, seed: int, rate: float | None = None, cv: float = 1.0) -> Load:
+    """Requests with the lengths of a world, as gamma arrivals of this coefficient of variation. With sessions, each goes on
+    with one of 24 conversations, which begin anew after eight turns."""
+    chance = random.Random(seed)
+    load, at = Load(), 0.0
+    turns = {group: (0, 0, group) for group in range(24)}
+    for number in range(many):
+        at += 0.0 if rate is None else chance.gammavariate(1 / cv**2, cv**2) / rate * 1e6
+        prompt, output = chance.randint(*world.prompts), chance.randint(*world.outputs)
+        if not world.sessions:
+            load.add(at, prompt, output, (number, 0))
+            continue
+        group = chance.randrange(24)
+        turn, said, name = turns[group]
+        if turn == 8:
+            turn, said, name = 0, 0, 1_000 * (number + 1) + group
+        load.add(at, said + prompt, output, (name, said))
+        turns[group] = (turn + 1, said + prompt + output, name)
+    return load
+
+
+def _request(world: World, load: Load, number: int, at_us: float) -> EngineRequest:
+    prompt, tokens, group = load.inputs[number], load.outputs[number], load.prefix[number][0]
+    blocks = [(group << 32) + block for block in range((prompt + tokens) // BLOCK_TOKENS if world.caching else 0)]
+    steps: tuple[int, ...] = ()
+    if world.drafts:
+        steps = Speculation(world.drafts, world.acceptance).steps(tokens, random.Random(number))
+    plan = Plan(ttft_ns=0, gaps_ns=(), output_tokens=tokens, step_tokens=steps)
+    return EngineRequest(round(at_us * 1e3), plan, prompt, blocks)
+
+
+def served(
+    world: World,
+    load: Load,
+    *,
+    users: int | None = None,
+    until_us: float = math.inf,
+    replicas: int = 1,
+    seed: int = 0,
+) -> list[Stream]:
+    """What clients of the server see, behind a router that takes turns. With `users`, each sends the next request after a
+    reply."""
+    chance = random.Random(seed)
+    engines = [_engine(world) for _ in range(replicas)]
+    coming = [*zip(load.at_us, range(len(load.inputs)), strict=True)]
+    if users is not None:
+        coming = [(1e3 * user, user) for user in range(users)]
+    heapq.heapify(coming)
+    following = len(coming)
+    sent: dict[int, float] = {}
+    chunks: dict[int, list[tuple[float, int]]] = {}
+    left: dict[int, int] = {}
+    cached: dict[int, int] = {}
+    while True:
+        due = [(ns, number) for number, engine in enumerate(engines) if (ns := engine.next_ns()) is not None]
+        first = min(due, default=None)
+        if coming and (first is None or coming[0][0] * 1e3 <= first[0]):
+            at, number = heapq.heappop(coming)
+            if at > until_us:
+                continue
+            engines[len(sent) % replicas].admit(number, _request(world, load, number, at))
+            sent[number], chunks[number], left[number] = at, [], load.outputs[number]
+        elif first is not None:
+            now_ns, replica = first
+            for number, tokens in engines[replica].step(now_ns):
+                chunks[number].append((now_ns / 1e3 + abs(chance.gauss(0, 30.0)), tokens))
+                left[number] -= tokens
+                if left[number] <= 0:
+                    cached[number] = engines[replica].work(number).cached_tokens or 0
+                    engines[replica].release(number)
+                    if users is not None and following < len(load.inputs):
+                        heapq.heappush(coming, (now_ns / 1e3 + 150.0, following))
+                        following += 1
+        else:
+            break
+    return [
+        Stream(
+            at, chunks[number][-1][0], load.inputs[number], cached[number] if world.says_cached else 0,
+            tuple(stamp for stamp, _ in chunks[number]), tuple(tokens for _, tokens in chunks[number]), sure=True,
+        )
+        for number, at in sorted(sent.items(), key=lambda row: row[1])
+    ]  # fmt: skip
+
+
+Latencies = Mapping[str, Floats]
+"""TTFT and TPOT in ms."""
+
+
+def _latencies(rows: Sequence[tuple[float, float, float, int]]) -> Latencies:
+    """Of requests by the time they were sent, without the first tenth. A row: sent, first and last token (us), tokens."""
+    late = rows[len(rows) // 10 :]
+    return {
+        "ttft_ms": np.array([first - sent for sent, first, _, _ in late]) / 1e3,
+        "tpot_ms": np.array([(last - first) / (tokens - 1) for _, first, last, tokens in late if tokens > 1]) / 1e3,
+    }
+
+
+def seen_by(streams: Sequence[Stream]) -> Latencies:
+    return _latencies([(one.sent_us, one.arrivals_us[0], one.arrivals_us[-1], one.generated) for one in streams])
+
+
+def of_the_mock(profile: Path, load: Load, users: int | None, many: int) -> Latencies:
+    """What a mock with the profile gives for the first requests of a load."""
+    job: dict[str, Any] = {
+        "settings": {"profile": str(profile), "seed": 3}, "users": users, "at_us": [] if users else load.at_us[:many],
+        "input_tokens": load.inputs[:many], "output_tokens": load.outputs[:many], "prefix": load.prefix[:many],
+    }  # fmt: skip
+    (seen,) = InProcess().answers([job])
+    rows = zip(seen.sent_us, seen.first_us, seen.last_us, load.outputs[:many], strict=True)
+    return _latencies(
+        sorted((s, first, last, n) for s, first, last, n in rows if not (s is None or first is None or last is None))
+    )
+
+
+def replay(name: str, measured: Latencies, again: Latencies, *, held_out: bool) -> Replay:
+    numbers = []
+    for number in measured:
+        for quantile in QUANTILES:
+            p = float(f"0.{quantile[1:]}")
+            one, two = (float(np.quantile(side[number], p)) for side in (measured, again))
+            ends = [quantile_interval(np.sort(side[number]), p, dependence(side[number])) for side in (measured, again)]
+            apart = is_apart(*((end.low, end.high) if isinstance(end, Interval) else None for end in ends))
+            off = two / one - 1
+            numbers.append(
+                ReplayedNumber(number=number, quantile=quantile, measured=one, replayed=two, off=off, apart=apart)
+            )
+    return Replay(name=name, held_out=held_out, numbers=numbers)
+
+
+@dataclass
+class Fitted:
+    """A profile with replays, the requests a second of 16 users, and what 8 saw."""
+
+    profile: Profile
+    per_s: float
+    at_8: Latencies
+
+
+def fitted(world: World, folder: Path, seconds: float = 60.0, seed: int = 0) -> Fitted:
+    """The profile of runs of 1, 4 and 16 users and a rate, with the replays of these and of 8 users."""
+    most = 20_000
+    runs: list[tuple[str, int | None, Load, list[Stream]]] = []
+    for users in (1, 4, 16, 8):
+        load = made_load(world, most, seed * 100 + users)
+        runs.append(
+            (f"{users} users", users, load, served(world, load, users=users, until_us=seconds * 1e6, seed=seed))
+        )
+    per_s = len(runs[2][3]) / seconds
+    load = made_load(world, most, seed * 100 + 5, rate=0.5 * per_s)
+    runs.append(("a rate", None, load, served(world, load, until_us=seconds * 1e6, seed=seed)))
+    used = [run for run in runs if run[0] != "8 users"]
+    fit = fit_batching([one[3] for one in used], stream(seed, "fit"))
+    known = made_runs([one[3] for one in used])
+    known[-1] = replace(known[-1], load={"mode": "rate"})
+    profile = batching_profile(fit, known, date="2026-12-01", trueload=None, server=None)
+    file = folder / "fitted.json"
+    file.write_bytes(orjson.dumps(to_plain(profile)))
+    replays = [
+        replay(name, seen_by(streams), of_the_mock(file, load, users, len(streams)), held_out=name == "8 users")
+        for name, users, load, streams in runs
+    ]
+    profile = replace(profile, replay=replays, warnings=[*profile.warnings, *warnings_of(replays)])
+    return Fitted(profile, per_s, seen_by(runs[3][3]))
+
+
+@dataclass
+class Day:
+    """One hour, of which a stretch has the requests of a world."""
+
+    world: World
+    hours: Sequence[Hour]
+    cv: float = 1.0
+
+    def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
+        rate = hour.rate * times
+        load = made_load(self.world, max(1, round(rate * seconds)), 7_000 + draw, rate, self.cv)
+        return Requests(load.at_us, load.inputs, load.outputs, load.prefix)
+
+
+def plan_of(found: Fitted, day: Day, slo: Sequence[str], folder: Path, draws: int) -> PlanContent:
+    """The plan of that hour, with 1 to 16 replicas."""
+    server = drawn(found.profile, draws, folder)
+    stretches = Stretches(cast("Simulators", InProcess()), server, day, parse(slo), "round_robin")
+    return planned(stretches, Asked(1, 16, draws, None, None, (), "", {}))
+
+
+def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches: int, seconds: float = 120.0) -> float:
+    """The share of stretches in which the server with so many replicas keeps the objectives at the peak."""
+    kept = 0
+    rate = day.hours[0].rate
+    for seed in range(stretches):
+        load = made_load(world, round(rate * seconds), 90_000 + seed, rate, day.cv)
+        seen = seen_by(served(world, load, replicas=replicas, seed=seed))
+        kept += all(
+            one.holds(float(np.quantile(seen[f"{one.metric}_ms"], 0.99, method="higher"))) for one in parse(slo)
+        )
+    return kept / stretches
+
+
+def judged(name: str, folder: Path, draws: int = 4, stretches: int = 4) -> str:
+    """A row: how far the held-out load is off at most, what the plan says, and how often the server then holds."""
+    world = WORLDS[name]
+    found = fitted(world, folder)
+    slo = [f"{number[:4]}:p99<{room * np.quantile(found.at_8[number], 0.99):.1f}ms"
+           for number, room in (("ttft_ms", 2.0), ("tpot_ms", 1.3))]  # fmt: skip
+    day = Day(world, [Hour(0, 3_600, round(2.2 * found.per_s, 2))])
+    plan = plan_of(found, day, slo, folder, draws)
+    held_out = next(one for one in found.profile.replay or () if one.held_out)
+    off = max((row for row in held_out.numbers if row.apart is not None), key=lambda row: abs(row.off or 0.0))
+    replicas = "more than 16" if plan.replicas is None else str(plan.replicas)
+    holds = round(stretches * holding(world, day, plan.replicas or 16, slo, stretches))
+    warned = sum("off" in one or "pauses" in one for one in found.profile.warnings)
+    return (
+        f"| {name} | {off.off:+.0%} ({off.number[:4].upper()} {off.quantile}) | {warned} | {replicas} | "
+        f"{'known' if plan.known else 'not known'} | {holds} of {stretches} |"
+    )
