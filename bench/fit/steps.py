@@ -9,6 +9,7 @@ cost is linear, so nothing is lost but resolution.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -160,9 +161,13 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
         prefill[first] += stream.fresh_tokens
         if stream.tokens[0] > 1 and not drafts:
             unsure[first] = True
-        generated = stream.tokens[0]
-        for before, at, count in zip(places, places[1:], stream.tokens[1:], strict=False):
+        chunks = zip(places, places[1:], stream.tokens[1:], itertools.accumulate(stream.tokens), strict=False)
+        alone: list[tuple[int, int]] = []
+        for before, at, count, generated in chunks:
             span = at - before
+            if span == count == 1 and not drafts:  # Nearly all.
+                alone.append((at, generated))
+                continue
             here = slice(before + 1, at + 1)
             if drafts:
                 decode[here] += 1 + drafts
@@ -180,7 +185,11 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
                 unsure[here] = True
             if span == 1:
                 steps[at] = min(steps[at], 1 if drafts else count)
-            generated += count
+        if alone:
+            steps_alone, before_them = np.array(alone).T
+            decode[steps_alone] += 1
+            context[steps_alone] += stream.prompt_tokens + before_them
+            steps[steps_alone] = np.minimum(steps[steps_alone], 1)
     begin = np.concatenate(([-np.inf], clusters.end_us[:-1]))
     return StepTable(
         begin, clusters.end_us, decode, context, prefill, firsts, np.where(np.isinf(steps), 1.0, steps),

@@ -10,12 +10,12 @@ import re
 
 _ALONE = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _LETTER = rf"[^\W_{_ALONE}]"
-_WORD = re.compile(rf"[{_ALONE}]|{_LETTER}+(?:'{_LETTER}+)*")
+_WORD = rf"[{_ALONE}]|{_LETTER}+(?:'{_LETTER}+)*"  # Compiled when a transcript is read: 3 ms that no other run needs.
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text, as they are compared."""
-    return _WORD.findall(text.casefold().replace("’", "'"))
+    return re.findall(_WORD, text.casefold().replace("’", "'"))
 
 
 def word_errors(reference: list[str], said: list[str]) -> int:

@@ -176,10 +176,14 @@ def log_likelihood(
             continue
         own = math.log((k + 0.5) / (n - k + 0.5))
         distance = np.log(visit.load / capacities)[:, None] * slopes
-        logit = np.where(
-            distance >= most, max(p0 + most, own), np.where(distance <= -clip, min(p0 - clip, own), p0 + distance)
-        )
-        total += k * logit - n * np.logaddexp(0.0, logit)
+        high = distance >= most
+        above, below = (k * x - n * np.logaddexp(0.0, x) for x in (max(p0 + most, own), min(p0 - clip, own)))
+        of_visit = np.where(high, above, below)
+        # The curve itself is needed near the load alone, for few of the capacities: all else is the side.
+        near = ~high & (distance > -clip)
+        logit = p0 + distance[near]
+        of_visit[near] = k * logit - n * np.logaddexp(0.0, logit)
+        total += of_visit
     return total
 
 

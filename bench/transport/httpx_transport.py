@@ -39,11 +39,12 @@ class HttpxTransport:
 
     async def open(self) -> None:
         target = self._target
-        verify = trust.context(target)
-        transport = httpx.AsyncHTTPTransport(verify=verify, limits=httpx.Limits(), retries=0)
+        # To read the system's authorities takes longer than all else here.
+        tls = trust.context(target) if target.url.startswith("https:") else None
+        transport = httpx.AsyncHTTPTransport(verify=tls or False, limits=httpx.Limits(), retries=0)
         # httpx has no public way to give its pool a network backend.
         transport._pool = httpcore.AsyncConnectionPool(
-            ssl_context=verify,
+            ssl_context=tls,
             max_connections=None,
             max_keepalive_connections=None,
             network_backend=StampedBackend(target),

@@ -13,7 +13,7 @@ from tests.support.mock_process import mock_process
 
 
 def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: Path) -> None:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
+    with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
         task = new(client, mock.url, "manual", concurrency=2, duration="900s")
         while not any(line["done"] for line in client.get(f"/tasks/{task}/live").json()):
             time.sleep(0.1)

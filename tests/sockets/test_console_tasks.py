@@ -23,7 +23,8 @@ from tests.support.ready_made import popen
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+    # Loads that last until they are stopped: a fast server would have them send hundreds of requests a second.
+    with mock_process("--ttft", "200ms", "--tpot", "1ms") as running:
         yield running.url
 
 

@@ -10,7 +10,6 @@ import re
 import resource
 import select
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from tests.support.literal_replies import GOOD, api, content, error, stream, who
 from tests.support.literal_server import LiteralServer, Pause, Received, Step, Until, closed_port, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 from tests.support.run_process import SMALL, finished, flags, loaded, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -337,7 +337,9 @@ def on_a_terminal(
     so far."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
-    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LC_ALL": "C.UTF-8", **environment}
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
+    if not (env.get("LC_ALL") or env.get("LANG", "")).endswith("UTF-8"):  # Another locale takes a new interpreter.
+        env["LC_ALL"] = "C.UTF-8"
     seen: list[bytes] = []
 
     def read() -> None:
@@ -348,7 +350,7 @@ def on_a_terminal(
 
     reader = threading.Thread(target=read)
     try:
-        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
+        with popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
             os.close(theirs)
             reader.start()
             try:

@@ -67,7 +67,11 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     words = [*load, "--arrivals", "constant"] if load[0] == "--rate" else load
     words = [*words, "--duration", "600s", "--workers", "2", "--quiet"]
     followed = FOLLOWED[load[0]]
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, process(flags(mock.url, tmp_path, *words)) as running:
+    # 31 users of a fast server would send a thousand requests a second.
+    with (
+        mock_process("--ttft", "200ms", "--tpot", "1ms") as mock,
+        process(flags(mock.url, tmp_path, *words)) as running,
+    ):
         wait_for(lambda: accepted(run, 31))
         assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600
         wait_for(lambda: followed(run, 31))

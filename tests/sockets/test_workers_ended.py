@@ -32,7 +32,8 @@ pytestmark = pytest.mark.usefixtures("work_folder")
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+    # Loads that last until they are stopped: a fast server would have them send hundreds of requests a second.
+    with mock_process("--ttft", "100ms", "--tpot", "1ms") as running:
         yield running.url
 
 

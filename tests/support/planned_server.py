@@ -22,7 +22,8 @@ HOURS = (Hour(0, 21_600, 5.0), Hour(21_600, 28_800, 30.0), Hour(50_400, 14_400, 
 
 
 _ANSWERS: dict[tuple[bytes, bytes], Simulated] = {}
-"""By what the profile of a job says and by the rest of the job: several tests ask for it, each in a folder of its own."""
+"""By what the mock takes of the profile of a job, and by the rest of the job: several tests ask for it, each in a folder of
+its own."""
 
 
 class InProcess:
@@ -38,7 +39,9 @@ class InProcess:
 
 def _answer(job: dict[str, Any]) -> Simulated:
     settings = job["settings"]
-    key = Path(settings["profile"]).read_bytes(), orjson.dumps({**job, "settings": {**settings, "profile": None}})
+    row = orjson.loads(Path(settings["profile"]).read_bytes())
+    taken = {name: row[name] for name in ("engine", "model", "step_cost", "settings")}
+    key = orjson.dumps(taken), orjson.dumps({**job, "settings": {**settings, "profile": None}})
     if key not in _ANSWERS:
         _ANSWERS[key] = Simulated(**orjson.loads(orjson.dumps(simulate(Job(**orjson.loads(orjson.dumps(job)))))))
     return _ANSWERS[key]

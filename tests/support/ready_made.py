@@ -213,7 +213,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
     for name in IMPORTED:
         importlib.import_module(name)
-    _make_what_mocks_write()
+    _make_what_all_write()
     importlib.import_module("bench.console.pages.site").templates()
     os.environ.clear()
     gc.collect()
@@ -242,12 +242,20 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
             os.close(stream)
 
 
-def _make_what_mocks_write() -> None:
-    """The tokenizer of the package and its words, which each mock that is not told another one makes first."""
+def _make_what_all_write() -> None:
+    """What each mock and each run that is told nothing else makes first: the tokenizer of the package, its words, and what
+    prompts of them cost; and what pydantic makes of the declaration of a run when it first reads one."""
+    from bench.config import resolve
+    from promptset.exact import exact_messages, exact_prompt
+    from promptset.rng import stream
     from promptset.text import TokenText
     from promptset.tokens import load_tokenizer
 
-    TokenText(load_tokenizer())
+    tokenizer = load_tokenizer()
+    TokenText(tokenizer)
+    exact_prompt(tokenizer, 100, stream(0, "ready made"))
+    exact_messages(tokenizer, 100, stream(0, "ready made"))
+    resolve({"url": "http://127.0.0.1"}).public()
 
 
 def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 pytestmark = pytest.mark.processes
 
@@ -37,7 +38,8 @@ def script(request: pytest.FixtureRequest, printed: dict[tuple[str, str], str], 
         pytest.skip(f"no {shell} here: apt-get install {shell}")
     for program, words in PROGRAMS.items():
         if (program, shell) not in printed:
-            ran = subprocess.run([sys.executable, *words, shell], capture_output=True, text=True, check=True)
+            ran = run_to_end([sys.executable, *words, shell])
+            assert ran.returncode == 0, ran.stderr
             printed[program, shell] = ran.stdout
         (tmp_path / f"{program}.{shell}").write_text(printed[program, shell])
     return tmp_path / f"trueload.{shell}"

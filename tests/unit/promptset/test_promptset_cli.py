@@ -19,13 +19,16 @@ from promptset.loaders import load
 from promptset.tokenizer import Tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 from tests.support.sample_parts import messages_of
 
 COMMAND = [sys.executable, "-m", "promptset"]
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=PATIENCE_S, check=False, **options)
+    with popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 def rows(text: str | bytes) -> list[dict[str, Any]]:
@@ -226,7 +229,7 @@ def test_the_version_is_that_of_trueload(flag: str, capsys: pytest.CaptureFixtur
 def on_a_terminal(*arguments: str) -> tuple[int, bytes]:
     """(exit status, what the terminal shows) of a command whose stdout and stderr are a terminal."""
     master, slave = pty.openpty()
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
+    process = popen([*COMMAND, *arguments], stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
     os.close(slave)
     shown = b""
     while True:

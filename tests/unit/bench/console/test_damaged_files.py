@@ -177,9 +177,19 @@ def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
     assert not runner._looking.locked()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"schema": 1}', b"\0"])
 # Only the content of sweep.json tells that it is of a calibration.
-@pytest.mark.parametrize("kind", [name for name, kind in SHOWN.items() if kind.sign and name != CALIBRATION_SWEEP])
+KINDS = [name for name, kind in SHOWN.items() if kind.sign and name != CALIBRATION_SWEEP]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    # What is no JSON is the same for every kind.
+    [
+        *[(kind, content) for kind in KINDS for content in (b"{", b"[]", b'{"schema": 1}')],
+        (KINDS[0], b""),
+        (KINDS[0], b"\0"),
+    ],
+)
 def test_the_damaged_numbers_of_a_series_are_said_to_be_and_its_report_is_shown(
     kind: str, content: bytes, user: TestClient, console: Console
 ) -> None:
