@@ -179,7 +179,7 @@ def test_a_run_of_the_baseline_is_held_to_the_others_only_while_it_is_updated(fi
     assert "1 candidate run against 4 of the baseline" in found.notes[1]
     found = decide(five[:3], Rules(), BASELINE, kept(five), updating=True)
     assert len(found.metrics) == 6
-    assert sum("is in the baseline already: its other runs" in note for note in found.notes) == 3
+    assert sum("is in the baseline already: it is compared" in note for note in found.notes) == 3
 
 
 def test_a_baseline_of_too_few_runs_is_refused_unless_it_is_being_begun(
