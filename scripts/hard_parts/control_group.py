@@ -27,7 +27,7 @@ from hard_parts.place import (
     state_of,
 )
 
-SAID = re.compile(r"[\w ]* was killed by SIGKILL \(which the system does where memory runs out\)")
+SAID = re.compile(r"[\w ]* was killed by SIGKILL \(which the system does when memory runs out\)")
 """What is said of a process that was killed so."""
 _GROWS = "import time\nheld = []\nwhile True:\n    held.append(bytearray(1000000))\n    time.sleep(0.005)"
 _MB = 1_000_000
