@@ -180,7 +180,7 @@ def _written(profile: Profile, cost: Mapping[str, object], file: Path) -> Path:
 
 
 def _padded(cost: StepCost, profile: Profile, most: int) -> Mapping[str, object]:
-    """The decodes of a batch larger than any that was seen cost as much as those of one twice as large."""
+    """Step costs of a server that pads: decodes beyond the largest batch seen cost as much as a batch twice as large."""
     seen = max(1, most) * (1 + (profile.settings.num_speculative_tokens or 0))
     points = [(0, 0.0), *(cost.decode or ())]
 

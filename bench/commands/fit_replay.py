@@ -53,7 +53,7 @@ def replay(
 
 
 def _unless_it_fails(path: Path, make: Callable[[], Replay]) -> Replay | _NotReplayed:
-    """A replay, or why there is none: the profile is worth something without it. Raises Interrupted."""
+    """The replay, or why it failed: a failed replay must not cost the profile. Raises Interrupted."""
     try:
         return make()
     except Interrupted:

@@ -101,7 +101,7 @@ class RunConfig(Settings):
 
     @property
     def endpoint_names(self) -> str:
-        """The endpoint, or those of the classes."""
+        """The name of the endpoint; with classes, the names of their endpoints."""
         return ", ".join(dict.fromkeys(one.config.endpoint for one in self.classes)) or self.endpoint
 
     @property

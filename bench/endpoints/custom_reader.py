@@ -143,7 +143,7 @@ class CustomReader(EventStream):
         usage = find.usage_in(event)
         if usage is not None:
             if usage.get("prompt_tokens") == 0:
-                del usage["prompt_tokens"]  # No prompt has 0 tokens: this event does not count them.
+                del usage["prompt_tokens"]  # No prompt has 0 tokens, so this event does not count the prompt.
             self._usage = {**(self._usage or {}), **usage}
             self._told = len(self._running) + bool(text or reasoning)
         if text or reasoning:

@@ -97,7 +97,7 @@ _TYPES = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`(?: - at `\$(?P<
 
 
 def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str = "") -> Iterator[str]:
-    """The keys that there are not, those that are missing, and the values of another type."""
+    """Unknown keys, missing keys, and values of the wrong type."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for name in content:
         if name not in fields:

@@ -194,7 +194,7 @@ def _received(sizes: Sequence[int], sound: Sound, play_after_ns: int) -> Receive
 
 
 def _problem_of_text(body: bytes) -> Problem | None:
-    """Why a body that may be a text is no audio: an error in the server's words, a page, another text; None if it is none."""
+    """Why a body is text and not audio: the server's error, an HTML page, or other text; None if it may be audio."""
     try:
         body.decode()
     except UnicodeDecodeError:

@@ -97,7 +97,7 @@ class PhaseTally:
                 refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
                 self.errors[record.outcome] = f"status {record.status}: {record.error}" if refused else record.error
             return
-        # As in the report: what was asked for stands where the server counts no prompt.
+        # As in the report: the length asked for counts if the server does not count the prompt.
         self.input_tokens += (record.input_tokens_asked if record.input_tokens is None else record.input_tokens) or 0
         self.output_tokens += record.output_tokens or 0
         self.tokens_arrived += (record.output_tokens or 0) - counted.tokens

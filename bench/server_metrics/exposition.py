@@ -49,7 +49,7 @@ class PageReader:
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        """Of the last page: what stands before each number, and the lines without one."""
+        """The last page without its numbers: the text before each number, and the other lines."""
         self._keys: list[str] = []
         self._types: dict[str, str] = {}
 
@@ -82,7 +82,7 @@ def _parsed(content: bytes) -> tuple[list[tuple[str, float]], dict[str, str]]:
 
 
 def _halves(line: str) -> tuple[str, str]:
-    """What stands before the number of a line, and the number; the whole line if it is a comment or empty."""
+    """A line's text before its number, and the number; the whole line if it is a comment or empty."""
     if line[:1] in ("#", ""):
         return line, ""
     part, _, number = line.rpartition(" ")

@@ -144,5 +144,5 @@ class AmdSmiPage(GpuPage):
 
 
 NVML, AMDSMI = "nvml:", "amdsmi:"
-"""Each stands where the URL of a page does."""
+"""Each is given in place of a page's URL."""
 DRIVERS: dict[str, type[GpuPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
