@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from bench.errors import UsageError
+from bench.fit.profile import DRIFT, REFUSED
 from bench.fit.replayed import NUMBERS, misjudged
 from bench.metrics.objectives import Objective
 from bench.results.base import to_plain
@@ -69,18 +70,19 @@ class FittedServer:
             )
         return said
 
-    def longer(self, prompt: float, context: float) -> list[str]:
-        """Why the fit does not know requests of such lengths (p99, in tokens)."""
+    def longer(self, prompt: tuple[float, float], context: tuple[float, float]) -> list[str]:
+        """Why the fit does not know requests of such lengths (p99 and the longest, in tokens): a few that are far longer
+        delay the requests beside them."""
         runs = self.profile.provenance.runs
         said = []
-        for length, what, of_run in (
+        for (usual, most), what, of_run in (
             (prompt, "prompts", [run.longest_prompt for run in runs]),
             (context, "prompts with their replies", [run.longest_context for run in runs]),
         ):
             longest = max((tokens for tokens in of_run if tokens is not None), default=None)
-            if longest is not None and length > _BEYOND * longest:
+            if longest is not None and (usual > _BEYOND * longest or most > _FAR_BEYOND * longest):
                 said.append(
-                    f"{what} have up to {length:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
+                    f"{what} have up to {most:,.0f} tokens, and the fit saw {longest:,}: what longer ones cost is not "
                     "known; next: runs with the lengths of this traffic, and fit again"
                 )
         return said[:1]
@@ -108,10 +110,14 @@ class FittedServer:
         ]
 
     def untold(self) -> list[str]:
-        """Coefficients that the loads of the fit could not tell, and that decide."""
+        """Coefficients that the loads of the fit could not tell, and that decide; and what the model lacks."""
         found = self.profile.coefficients or {}
         names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
-        return [f"the fit could not determine {name}{self._next(name)}" for name in names]
+        lacks = [row for row in self.profile.unknown if row.what in (DRIFT, REFUSED)]
+        return [
+            *(f"the fit could not determine {name}{self._next(name)}" for name in names),
+            *(f"{row.why}; next: {row.command}" for row in lacks),
+        ]
 
     def misjudged(self, objectives: Sequence[Objective], planned: Sequence[PlannedObjective]) -> list[str]:
         """Objectives whose answer turns if the profile is as wrong in the plan as it was when a load was replayed."""

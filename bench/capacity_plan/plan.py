@@ -10,12 +10,16 @@ import numpy as np
 
 from bench.capacity_plan import decide
 from bench.capacity_plan.stretches import Answer, Question, Stretches
-from bench.capacity_plan.traffic import Hour, Trace
+from bench.capacity_plan.traffic import Hour, Schedule, Trace
 from bench.modes import MODES
 from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 
 HOURS_A_DAY = 24
+_OF_RATES = (
+    "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for recorded "
+    "requests)"
+)
 _A_DRAW, _A_DAY, _A_REPLICA = 2, 30, 6
 """Stretches that plans of a day took: for each draw, for the hours and the headroom, and for each replica to scale."""
 
@@ -68,6 +72,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         draws=draws,
         known=not unknown,
         unknown=unknown,
+        not_shown=[_OF_RATES] if isinstance(stretches.traffic, Schedule) else [],
         replicas=replicas,
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),

@@ -69,9 +69,9 @@ class Answer:
     mean_in_flight: float
     """Of one replica."""
     overloaded: bool
-    prompt: float = 0.0
-    """How long prompts are (p99, in tokens), and prompts with their replies."""
-    context: float = 0.0
+    prompt: tuple[float, float] = (0.0, 0.0)
+    """How long prompts are (p99 and the longest, in tokens), and prompts with their replies."""
+    context: tuple[float, float] = (0.0, 0.0)
 
     @property
     def good(self) -> bool:
@@ -184,7 +184,9 @@ class Stretches:
         most, tokens, mean = _in_flight(seen, load, question.replicas)
         overloaded = question.hour.rate * question.times > self.saturated * question.replicas
         prompts, replies = np.array(load.input_tokens), np.array(load.output_tokens)
-        prompt, context = (float(np.quantile(lengths, 0.99)) for lengths in (prompts, prompts + replies))
+        prompt, context = (
+            (float(np.quantile(lengths, 0.99)), float(lengths.max())) for lengths in (prompts, prompts + replies)
+        )
         return Answer(values, holds, float(broken.mean()), most, tokens, mean, overloaded, prompt, context)
 
 

@@ -17,6 +17,7 @@ from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of,
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, variation_of
 from bench.rng import Random
+from bench.statistics.steady_state import halves
 
 _MANY = 0.05
 """Of the steps; so many do not lie far off by chance."""
@@ -46,6 +47,8 @@ class BatchingFit:
     stream_interval: int = 1
     variation: Variation | None = None
     """How steps vary around their cost. None: too few single steps were seen."""
+    drifts: tuple[float, ...] = ()
+    """For each run by how much longer its steps became from the first half to the second, as a share; 0: not shown."""
 
 
 def fit_batching(
@@ -89,7 +92,8 @@ def fit_batching(
             steps = fitted(budget.value)
     if kind == "single" and costs_besides_tokens(seen, steps, budget.value or surely):
         steps = fitted(budget.value, surely, by_prompt=True)
-    variation = variation_of(rows_by_run(budget.value), steps)
+    rows = rows_by_run(budget.value)
+    variation = variation_of(rows, steps)
     front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us())
     waited = seen if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
@@ -97,7 +101,14 @@ def fit_batching(
     limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
-    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation)
+    drifts = tuple(drift_of(one, steps) for one in rows)
+    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, drifts)
+
+
+def drift_of(rows: Rows, fit: StepFit) -> float:
+    """By how much longer steps became over a run, beside what they cost; 0 if that is within chance, or small."""
+    found = halves(rows.time_us / np.maximum(fit.us(rows), 1.0))
+    return found.change if found is not None and found.drifted else 0.0
 
 
 def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[Stream]) -> bool:

@@ -41,6 +41,14 @@ NOTABLE_ERROR = 0.015
 """The fit warns if the mean of a step is less certain than this."""
 USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_stats": true}}'
 
+_MOCKS = {"max_num_seqs": 256, "max_num_batched_tokens": 2_048, "kv_blocks": 65_536}
+"""What the mock takes of a limit that a profile lacks."""
+
+DRIFT, REFUSED = "steady steps", "failed requests"
+"""What is unknown of a server that the model does not describe."""
+_FEW, _LEAST_FAILED = 0.01, 3
+"""A run with more failures than this share, and at least so many, shows a server that refuses."""
+
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
     "b4": "us a prompt",
@@ -93,11 +101,14 @@ def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
     return StepCost(
         **{name: _short(one.value) for name, one in coefficients_of(fit).items()},
         decode=table or None,
-        max_num_seqs=limits.max_num_seqs.value,
-        max_num_batched_tokens=limits.max_num_batched_tokens.value,
-        kv_blocks=limits.kv_blocks.value,
+        **{name: _served(name, limit) for name, limit in limits.by_name().items()},
         variation=_variation(fit.variation),
     )
+
+
+def _served(name: str, limit: FittedLimit) -> int | None:
+    """A limit for the mock: not less than the server was seen to do. None: the mock's own."""
+    return limit.at_least if limit.value is None and limit.at_least > _MOCKS[name] else limit.value
 
 
 def _drawn(draw: StepDraw) -> DrawnCost:
@@ -153,7 +164,7 @@ def _unknown_of_sampled(fit: SampledFit, runs: Sequence[FittedRun]) -> list[Unkn
         why = "prompts are of too similar a length, or TTFT does not grow with them"
         command = command_of(runs[0], concurrency=1, input_tokens="uniform:64..4096", output_tokens="16")
         rows.append(Unknown(what="ttft_per_input_token_us", why=why, command=command))
-    return rows
+    return rows + _refused(runs)
 
 
 def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None) -> Provenance:
@@ -316,7 +327,30 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
     elif not found["a1"].told:
         why = "too few prompts of different lengths came to an idle server"
         rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))
-    return rows + _unknown_limits(fit, row, most, longest)
+    return rows + _unknown_limits(fit, row, most, longest) + _drifts(fit, runs) + _refused(runs)
+
+
+def _drifts(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
+    rows = []
+    for run, change in zip(runs, fit.drifts, strict=False):
+        if change:
+            why = (
+                f"steps of {run.name} got {abs(change):.0%} {'slower' if change > 0 else 'faster'} from its first half to "
+                "its second (a server that warms up, a machine that gets hot), and the fit takes their mean"
+            )
+            load = {name: run.load[name] for name in ("concurrency", "rate") if name in run.load}
+            rows.append(Unknown(what=DRIFT, why=why, command=command_of(run, **load)))
+    return rows
+
+
+def _refused(runs: Sequence[FittedRun]) -> list[Unknown]:
+    rows = []
+    for run in runs:
+        if run.failed >= _LEAST_FAILED and run.failed > _FEW * len(run.streams):
+            why = f"{run.failed} of {len(run.streams)} requests of {run.name} failed, and the mock answers all"
+            command = shlex.join(["python", "-m", "bench", "search", "--url", run.url, "--slo", "error_rate<1%"])
+            rows.append(Unknown(what=REFUSED, why=why, command=command))
+    return rows
 
 
 def _half_rate(runs: Sequence[FittedRun]) -> float:
@@ -330,21 +364,24 @@ def _half_rate(runs: Sequence[FittedRun]) -> float:
 
 def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, longest: int) -> list[Unknown]:
     rows = []
-    if fit.limits.max_num_seqs.value is None:
-        why = f"no request waited: it is at least {fit.limits.max_num_seqs.at_least}; the mock takes 256"
+    limits = fit.limits
+    takes = {name: max(usual, getattr(limits, name).at_least) for name, usual in _MOCKS.items()}
+    if limits.max_num_seqs.value is None:
+        seen = f"it is at least {limits.max_num_seqs.at_least}"
+        why = f"no request waited: {seen}; the mock takes {takes['max_num_seqs']}"
         rows.append(
             row("max_num_seqs", why, concurrency=max(8, 4 * most), input_tokens="32", output_tokens="uniform:64..128")
         )
-    if fit.limits.max_num_batched_tokens.value is None:
-        seen = fit.limits.max_num_batched_tokens.at_least
+    if limits.max_num_batched_tokens.value is None:
+        least = limits.max_num_batched_tokens.at_least
         # Decodes alone are no sign of how much of a prompt fits a step.
-        bound = f"it is at least {seen}" if seen > most else "how many tokens a step computes is not shown"
-        why = f"no prompt was seen to take several steps: {bound}; the mock takes 2048"
+        seen = f"it is at least {least}" if least > most else "how many tokens a step computes is not shown"
+        why = f"no prompt was seen to take several steps: {seen}; the mock takes {takes['max_num_batched_tokens']}"
         tokens = max(4096, 2 * longest)
         rows.append(row("max_num_batched_tokens", why, concurrency=4, input_tokens=str(tokens), output_tokens="64"))
-    if fit.limits.kv_blocks.value is None:
-        seen = fit.limits.kv_blocks.at_least
-        why = f"neither waiting nor the server's metrics show it: it is at least {seen}; the mock takes 65536"
+    if limits.kv_blocks.value is None:
+        seen = f"it is at least {limits.kv_blocks.at_least}"
+        why = f"neither waiting nor the server's metrics show it: {seen}; the mock takes {takes['kv_blocks']}"
         rows.append(row("kv_blocks", why, concurrency=max(8, 2 * most), input_tokens="4096", output_tokens="512"))
     return rows
 

@@ -11,6 +11,7 @@ from bench import manifest
 from bench.damage import explained
 from bench.errors import UsageError
 from bench.fit.streams import Stream, streams_of
+from bench.records import NO_FAILURE
 from bench.run_files.run_directory import SERVER, RunDirectory
 from bench.server_metrics.scrapes import read_scrapes
 from bench.server_metrics.servers import SERVERS
@@ -38,6 +39,8 @@ class FittedRun:
     """What the server states of its limits: max_num_seqs, max_num_batched_tokens, kv_blocks (of 16 tokens)."""
     version: str | None
     """Of the Trueload that made it."""
+    failed: int = 0
+    """How many requests failed, those of the warm-up too."""
 
     @property
     def most_users(self) -> int:
@@ -99,6 +102,7 @@ def _read(directory: RunDirectory) -> FittedRun:
         server=server,
         stated=stated if blocks is None else {**stated, "kv_blocks": blocks},
         version=stored.manifest.versions.get("trueload"),
+        failed=sum(record.outcome not in NO_FAILURE for record in directory.records()),
     )
 
 

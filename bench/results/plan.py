@@ -93,7 +93,7 @@ class PlanContent(Result, frozen=True, kw_only=True):
     search: SearchedRate | None = None
     """The search that the plan is of, in place of a fit."""
     not_shown: Sequence[str] = ()
-    """What a plan from a search cannot say."""
+    """What the plan cannot say."""
     replicas: Positive | None
     """The least number that holds all objectives in all hours in at least 90% of the draws, or at the low end of the search's
     interval; null: none in the range."""

@@ -63,12 +63,13 @@ DRIFTS: dict[str, Speeds] = {
 }
 
 
-def _unsteady(size: float) -> Speeds:
+def unsteady(size: float) -> Speeds:
+    """The first arm varies by so much besides."""
     return lambda rng: lambda turn, arm, place: 1.0 if arm else math.exp(float(rng.normal(0.0, size)))
 
 
 UNEVEN: dict[str, Speeds] = {
-    **{f"one arm varies by {size:.0%}": _unsteady(size) for size in (0.05, 0.1)},
+    **{f"one arm varies by {size:.0%}": unsteady(size) for size in (0.05, 0.1)},
     "one arm is 10% slower in one turn of 20": lambda rng: (
         lambda turn, arm, place: 0.9 if arm == 0 and rng.random() < 0.05 else 1.0
     ),
@@ -95,6 +96,11 @@ class Arms:
         """So many arms that are all the best of these."""
         best = self.truth.index(self.best)
         return Arms((self.best,) * arms, (self.shown[best],) * arms, self.turn_s)
+
+
+def even(arms: int) -> Arms:
+    """Equal arms whose turns show the truth but for restarts and speeds."""
+    return Arms((1.0,) * arms, ((1.0,),) * arms, RESTART_S + SETTLE_S + MEASURE_S)
 
 
 @lru_cache
@@ -168,27 +174,35 @@ class Reached:
     """What no race of as many rounds goes below: a turn of every arm, and two arms in each further round."""
 
 
-def run_race(arms: Arms, settings: Settings, seed: int, drift: str = SLOWER) -> tuple[Race, Ending]:
+def run_race(
+    arms: Arms, settings: Settings, seed: int, speeds: Speeds = DRIFTS[SLOWER], restart: float = RESTART
+) -> tuple[Race, Ending]:
     """One race."""
     rng = np.random.default_rng([seed, 11])
     race = Race(replace(settings, seed=seed))
-    speed = (DRIFTS | UNEVEN)[drift](np.random.default_rng([seed, 12]))
+    speed = speeds(np.random.default_rng([seed, 12]))
     while isinstance(step := race.next(), Step):
-        value = float(rng.choice(arms.shown[step.arm])) * math.exp(float(rng.normal(0.0, RESTART)))
+        value = float(rng.choice(arms.shown[step.arm])) * math.exp(float(rng.normal(0.0, restart)))
         value *= speed(len(race.turns), step.arm, sum(turn.round == step.round for turn in race.turns))
         race.add(Turn(step.arm, step.round, value, arms.turn_s))
     return race, step
 
 
 def try_races(
-    arms: Arms, seeds: Sequence[int], *, budget_s: float = 1e9, default: int | None = None, drift: str = SLOWER
+    arms: Arms,
+    seeds: Sequence[int],
+    *,
+    budget_s: float = 1e9,
+    default: int | None = None,
+    speeds: Speeds = DRIFTS[SLOWER],
+    restart: float = RESTART,
 ) -> Reached:
     """Races of these arms. The default arm, over which the gain is, is the last one if not said."""
     number = len(arms.truth)
     base = Settings(number, default=number - 1 if default is None else default, budget_s=budget_s, turn_s=arms.turn_s)
     seen = Reached()
     for seed in seeds:
-        race, ending = run_race(arms, base, seed, drift)
+        race, ending = run_race(arms, base, seed, speeds, restart)
         answer = race.answer()
         assert answer.best is not None
         rounds = max(turn.round for turn in race.turns)

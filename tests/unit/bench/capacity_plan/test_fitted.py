@@ -15,6 +15,7 @@ from bench.capacity_plan.fitted import FittedServer, drawn, lengths_of, read_pro
 from bench.capacity_plan.plan import warnings_of
 from bench.capacity_plan.traffic import Trace
 from bench.errors import UsageError
+from bench.fit.profile import DRIFT, REFUSED
 from bench.metrics.objectives import parse
 from bench.results.plan import PlannedObjective
 from bench.results.profile import (
@@ -175,14 +176,17 @@ def test_a_fit_knows_what_it_saw_and_a_little_more(
 @pytest.mark.parametrize(
     ("prompt", "context", "said"),
     [
-        (500, 1_000, []),
-        (501, 900, ["prompts have up to 501 tokens, and the fit saw 400"]),
-        (500, 1_001, ["prompts with their replies have up to 1,001 tokens, and the fit saw 800"]),
-        (600, 1_200, ["prompts have up to 600 tokens, and the fit saw 400"]),
+        ((500, 800), (1_000, 1_600), []),
+        ((501, 600), (900, 1_000), ["prompts have up to 600 tokens, and the fit saw 400"]),
+        ((500, 500), (1_001, 1_002), ["prompts with their replies have up to 1,002 tokens, and the fit saw 800"]),
+        ((600, 650), (1_200, 1_300), ["prompts have up to 650 tokens, and the fit saw 400"]),
+        # A few are far longer.
+        ((300, 801), (500, 900), ["prompts have up to 801 tokens, and the fit saw 400"]),
+        ((300, 800), (500, 1_601), ["prompts with their replies have up to 1,601 tokens, and the fit saw 800"]),
     ],
 )
 def test_a_fit_knows_requests_that_are_as_long_as_those_it_saw(
-    prompt: int, context: int, said: list[str], tmp_path: Path
+    prompt: tuple[float, float], context: tuple[float, float], said: list[str], tmp_path: Path
 ) -> None:
     made = profile(tmp_path)
     (run,) = made.provenance.runs
@@ -207,6 +211,13 @@ def test_what_a_fit_could_not_tell_comes_with_the_run_that_would(tmp_path: Path)
     for unknown, ending in (((row,), "; next: python -m bench run --rate 3"), ((), "")):
         server = FittedServer(replace(made, coefficients={**(made.coefficients or {}), **untold}, unknown=unknown), [])
         assert server.untold() == [f"the fit could not determine b1{ending}"]
+
+
+@pytest.mark.parametrize(("what", "many"), [(DRIFT, 1), (REFUSED, 1), ("kv_blocks", 0)])
+def test_a_fit_does_not_know_a_server_that_its_model_lacks(what: str, many: int, tmp_path: Path) -> None:
+    row = Unknown(what=what, why="31 of 99 failed", command="python -m bench search")
+    server = FittedServer(replace(profile(tmp_path), unknown=[row]), [])
+    assert server.untold() == ["31 of 99 failed; next: python -m bench search"] * many
 
 
 def with_limits(folder: Path, seen: int, seqs: int | None, blocks: int | None, **of: Any) -> FittedServer:

@@ -65,6 +65,10 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
         "schema": "trueload/plan/1", "date": "today", "command": ["plan"], "settings": {"draws": 5},
         "server": found.server.profile.provenance.server, "objectives": ["ttft:p99<100ms"], "router": "prefix",
         "least": 2, "most": 16, "draws": 5, "known": True, "unknown": [],
+        "not_shown": [
+            "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for "
+            "recorded requests)"
+        ],
         "replicas": 4, "interval": [3, 4],
         # Four replicas hold 24.8, 36 and 22 requests a second in the first draw, in the easiest and in the hardest.
         "headroom": 1.216, "headroom_interval": [1.05, 1.796],

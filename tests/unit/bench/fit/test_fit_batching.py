@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -177,6 +177,17 @@ def test_decodes_that_do_not_cost_the_same_each_are_a_table() -> None:
 
 def test_a_linear_server_gets_no_table() -> None:
     assert all(fitted(server, **load).steps.table == () for server, load in SERVERS.values())
+
+
+def _warms_up(chance: Random) -> Callable[[float, int, float], float]:
+    """Steps take 1.5 times as long at first, and become shorter for 8 s."""
+    return lambda us, decodes, now: us * (1 + 0.5 * max(0.0, 1 - now / 8e6))
+
+
+def test_steps_that_become_shorter_over_a_run_are_told_from_a_steady_server() -> None:
+    (change,) = fitted(StepServer(varied=_warms_up), ((4, 8.0),)).drifts
+    assert -0.3 < change < -0.1
+    assert {fitted(server, **load).drifts for server, load in SERVERS.values()} == {(0.0, 0.0, 0.0)}
 
 
 def test_a_cost_that_falls_with_the_batch_is_said() -> None:

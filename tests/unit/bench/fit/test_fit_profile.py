@@ -15,6 +15,8 @@ from bench.fit.decode_cost import DecodeCost
 from bench.fit.front_end import UNKNOWN, FrontEnd
 from bench.fit.limits import Limit, Limits
 from bench.fit.profile import (
+    DRIFT,
+    REFUSED,
     batching_profile,
     command_of,
     sampled_profile,
@@ -25,6 +27,7 @@ from bench.fit.read import FittedRun
 from bench.fit.sampled import LoadPoint, SampledFit
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, VariationLevel
+from mockserver.step_cost import StepCost
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.results import as_json
 
@@ -303,6 +306,43 @@ def test_a_limit_that_was_not_reached_takes_a_larger_load(name: str, users: int,
     (row,) = (row for row in unknown_of(unlimited(name), runs) if row.what == name)
     assert flags(row.command) == load
     assert "it is at least 17; the mock takes " in row.why
+
+
+@pytest.mark.parametrize("name", ["max_num_seqs", "max_num_batched_tokens", "kv_blocks"])
+def test_the_mock_takes_no_limit_below_what_the_server_was_seen_to_do(name: str) -> None:
+    usual = getattr(StepCost(1, 1, 1), name)
+    for seen, served in ((usual - 1, None), (usual, None), (usual + 1, usual + 1)):
+        fit = replace(FIT, limits=replace(LIMITS, **{name: Limit(None, seen, "unknown")}))
+        assert document(fit)["step_cost"].get(name) == served
+        (row,) = (row for row in unknown_of(fit, runs_of(2, 9)) if row.what == name)
+        assert row.why.endswith(f"it is at least {seen}; the mock takes {served or usual}")
+
+
+@pytest.mark.parametrize(
+    ("drifts", "failed", "said"),
+    [
+        ((0.0, 0.0), (0, 2), []),
+        ((0.0, -0.124), (0, 0), ["steady steps: steps of run-1 got 12% faster from its first half to its second"]),
+        ((0.2, 0.0), (0, 3), [
+            "steady steps: steps of run-0 got 20% slower from its first half to its second",
+            "failed requests: 3 of 299 requests of run-1 failed, and the mock answers all",
+        ]),
+        ((0.0, 0.0), (3, 0), []),  # 3 of 300 are as few as an objective may allow.
+    ],
+)  # fmt: skip
+def test_what_the_model_lacks_is_unknown(drifts: tuple[float, ...], failed: tuple[int, int], said: list[str]) -> None:
+    runs = [
+        replace(run, failed=many, load={"mode": "rate", "rate": 3})
+        for run, many in zip(made_runs([together(2, 298), together(9, 290)]), failed, strict=True)
+    ]
+    rows = [row for row in unknown_of(replace(FIT, drifts=drifts), runs) if row.what in (DRIFT, REFUSED)]
+    assert [f"{row.what}: {row.why.partition(' (')[0]}" for row in rows] == said
+    address = "--url http://127.0.0.1:8000"
+    commands = {
+        DRIFT: f"python -m bench run {address} --rate 3 --duration 60",
+        REFUSED: f"python -m bench search {address} --slo 'error_rate<1%'",
+    }
+    assert all(row.command == commands[row.what] for row in rows)
 
 
 def test_decodes_alone_do_not_bound_the_tokens_of_a_step() -> None:

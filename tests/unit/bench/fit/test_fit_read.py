@@ -101,6 +101,13 @@ def test_a_run_needs_a_reply_that_came_as_a_stream(tmp_path: Path, fields: dict[
         assert len(refused(path)) == 1
 
 
+def test_requests_that_failed_are_counted_without_those_that_were_cancelled(tmp_path: Path) -> None:
+    outcomes = (Outcome.OK, Outcome.HTTP_ERROR, Outcome.CANCELLED, Outcome.RESET)
+    records = [made_record(number, chunks_ms=(50.0, 60.0), outcome=outcome) for number, outcome in enumerate(outcomes)]
+    (run,) = read_runs([write_run(tmp_path / "run", records)])
+    assert run.failed == 2
+
+
 def test_a_run_that_is_named_twice_is_refused(tmp_path: Path) -> None:
     path = made_run(tmp_path / "one", requests=2)
     assert refused(path, path) == ["a run is named twice: name each once"]
