@@ -16,10 +16,13 @@ from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 
 HOURS_A_DAY = 24
-_OF_RATES = (
-    "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for recorded "
-    "requests)"
-)
+_NOT_SHOWN = {
+    Schedule: "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for "
+    "recorded requests)",
+    Trace: "other days: every draw has the same requests, those of the trace, so the intervals show the fit's uncertainty "
+    "alone",
+}
+"""What a plan of such traffic leaves out."""
 _A_DRAW, _A_DAY, _A_REPLICA = 2, 30, 6
 """Stretches that plans of a day took: for each draw, for the hours and the headroom, and for each replica to scale."""
 
@@ -72,7 +75,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         draws=draws,
         known=not unknown,
         unknown=unknown,
-        not_shown=[_OF_RATES] if isinstance(stretches.traffic, Schedule) else [],
+        not_shown=[said for kind, said in _NOT_SHOWN.items() if isinstance(stretches.traffic, kind)],
         replicas=replicas,
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),

@@ -33,9 +33,9 @@ from bench.terminal import terminal
 
 ABOUT = """\
 Computes how many replicas of a server keep the objectives over a day of traffic. It simulates them with a profile of the
-server (python -m bench fit), so it needs no server. Intervals include the uncertainty of the fit and of the arrivals. With
---search it uses the capacity that python -m bench search found, and says only how many replicas keep that search's
-objectives.
+server (python -m bench fit), so it needs no server. Intervals include the uncertainty of the fit and, with --rates, of the
+arrivals. With --search it uses the capacity that python -m bench search found, and says only how many replicas keep that
+search's objectives.
 """
 
 EXAMPLES = """\

@@ -22,6 +22,8 @@ from bench.results.summary import ObjectiveResult
 Numbers = Mapping[int, VisitNumbers]
 SHORT_S = 20.0
 """Shorter visits see too few of a server's pauses to tell them from an edge (docs/dev/simulations.md)."""
+_UNSTEADY = 2
+"""So many visits that held and were not steady are told: a single one may be chance."""
 SCATTERS = 2.0
 """Deviance a degree of freedom from which the scatter of visits is told."""
 
@@ -288,6 +290,12 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
         short = [
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
+    unsteady = [str(r.n) for r, kept in search.judged if kept and numbers.get(r.n, VisitNumbers()).unsteady]
+    if found.answers and len(unsteady) >= _UNSTEADY:
+        short.append(
+            f"the server became slower or faster within visits that held ({', '.join(unsteady)}): one that is fast and "
+            "slow in turn may look like an edge, and hold less"
+        )
     if known is None:
         return [*_beyond_reach(search), *short]
     keeps_up = "the server keeps up, and beyond it requests pile up"

@@ -33,6 +33,8 @@ class VisitNumbers:
     """What requests are made of there."""
     failed: int = 0
     reasons: tuple[str, ...] = ()
+    unsteady: bool = False
+    """Whether the server became slower or faster within the visit, beyond chance."""
 
     def stat(self, key: str, stat: str) -> float | None:
         row = self.latency.get(key)
@@ -65,6 +67,7 @@ def of_summary(summary: RunSummary) -> VisitNumbers:
         inputs_are=None if summary.inputs is None else summary.inputs.are,
         failed=summary.counts.failed,
         reasons=tuple(summary.verdict.reasons),
+        unsteady=any(test is not None and test.drifted for test in (summary.window.stationarity or {}).values()),
     )
 
 

@@ -95,8 +95,8 @@ def _powers_of_two() -> Shape:
     return shape
 
 
-def _cliff() -> Shape:
-    return lambda us, prefill, decodes, context, prompts: us * (1.0 if decodes <= 24 else 2.2)
+def _cliff(at: int) -> Callable[[], Shape]:
+    return lambda: lambda us, prefill, decodes, context, prompts: us * (1.0 if decodes < at else 2.2)
 
 
 def _quadratic_context() -> Shape:
@@ -110,6 +110,23 @@ def _quadratic_prompt() -> Shape:
 def _own_steps() -> Shape:
     """Prompts are computed in a step of their own, before the decodes."""
     return lambda us, prefill, decodes, context, prompts: us + (8_000 if prefill and decodes else 0)
+
+
+def _warms_up(factor: float, seconds: float) -> Callable[[], Shape]:
+    """Steps take so many times as long at first. Its clock is that of its steps."""
+
+    def begin() -> Shape:
+        busy_us = 0.0
+
+        def shape(us: float, prefill: int, decodes: int, context: int, prompts: int) -> float:
+            nonlocal busy_us
+            took_us = us * (1 + (factor - 1) * max(0.0, 1 - busy_us / 1e6 / seconds))
+            busy_us += took_us
+            return took_us
+
+        return shape
+
+    return begin
 
 
 _SERVERS = count()
@@ -140,10 +157,14 @@ WORLDS: dict[str, World] = {
     "quadratic context": World(shape=_quadratic_context, prompts=(200, 3_000)),
     "quadratic prompt": World(shape=_quadratic_prompt),
     "powers of two": World(shape=_powers_of_two),
-    "cliff at 24": World(shape=_cliff),
+    "cliff at 17": World(shape=_cliff(17)),
+    "cliff at 25": World(shape=_cliff(25)),
+    "contexts alone": World(b0=500.0, b2=0.0, b3=4.0),
+    "warms up for 2 min": World(shape=_warms_up(1.5, 120.0)),
     "prompts in steps of their own": World(shape=_own_steps),
     "2 s pause a minute": World(shape=_pauses(60e6, 2e6)),
     "0.5 s pause each 15 s": World(shape=_pauses(15e6, 0.5e6)),
+    "0.3 s pause each 40 s": World(shape=_pauses(40e6, 0.3e6)),
     "drafts": World(drafts=3, acceptance=0.6),
     "drafts, 12 sequences": World(drafts=3, acceptance=0.6, seqs=12),
     "small chunks": World(budget=128, prompts=(40, 900)),
@@ -347,7 +368,7 @@ def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches
     return kept / stretches
 
 
-def judged(name: str, folder: Path, draws: int = 4, stretches: int = 4) -> str:
+def judged(name: str, folder: Path, draws: int = 10, stretches: int = 4) -> str:
     """A row: how far the held-out load is off at most, what the plan says, and how often the server then holds."""
     world = WORLDS[name]
     found = fitted(world, folder)
@@ -362,5 +383,5 @@ def judged(name: str, folder: Path, draws: int = 4, stretches: int = 4) -> str:
     warned = sum("off" in one or "pauses" in one for one in found.profile.warnings)
     return (
         f"| {name} | {off.off:+.0%} ({off.number[:4].upper()} {off.quantile}) | {warned} | {replicas} | "
-        f"{'known' if plan.known else 'not known'} | {holds} of {stretches} |"
+        f"{'known' if plan.known else 'not known: ' + plan.unknown[0].partition(';')[0]} | {holds} of {stretches} |"
     )

@@ -16,7 +16,7 @@ from bench.capacity_plan.decide import Scaled, spread
 from bench.capacity_plan.fitted import FittedServer
 from bench.capacity_plan.plan import Asked, planned
 from bench.capacity_plan.stretches import Answer, Question, Stretches
-from bench.capacity_plan.traffic import Hour, Schedule
+from bench.capacity_plan.traffic import Hour, Schedule, Trace
 from bench.metrics.objectives import parse
 from bench.results.base import to_plain
 from bench.results.profile import Replay, ReplayedNumber
@@ -90,6 +90,13 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
     }  # fmt: skip
     # Two replicas more are there one cold start after the requests of before have settled.
     assert Question(NOON, 2, 0, changes=((1_900e6, 4),)) in found.asked
+
+
+def test_a_plan_of_a_trace_knows_only_its_own_requests(tmp_path: Path) -> None:
+    found = known(tmp_path, 6.2)
+    found.traffic = Trace(found.traffic.hours, ())
+    (said,) = planned(found, Asked(1, 9, 1, price=None, cold_start_s=None, command=[], date="", settings={})).not_shown
+    assert said.startswith("other days: every draw has the same requests")
 
 
 @pytest.mark.parametrize(("holds", "headroom", "interval"), [(76, 3.733, [3.733, 3.733]), (80, 3.92, None)])

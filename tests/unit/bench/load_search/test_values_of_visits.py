@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from bench.load_search.decisions import Ending
 from bench.load_search.goals import Goal
-from bench.load_search.visit_numbers import VisitNumbers
-from bench.results.summary import ObjectiveResult
+from bench.load_search.visit_numbers import VisitNumbers, of_summary
+from bench.results.summary import ObjectiveResult, RunSummary
 from bench.statistics.capacity import Mean
 from tests.support.made_visits import MEAN, P99, TPOT, in_turn, made_search, made_visit
 from tests.support.results import filled
@@ -103,3 +105,25 @@ def test_a_visit_that_judged_no_request_has_no_value() -> None:
     visits = [made_visit(n, 32.0, requests=0) for n in (7, 8, 9)]
     headline = told(made_search(*in_turn(*CALM), *visits, goals=(P99, MEAN), most=32.0)).headline
     assert headline.endswith("the highest load that was measured, and nothing broke; no value there.")
+
+
+def test_visits_that_held_and_were_not_steady_are_named() -> None:
+    held = [result.n for result, kept in BRACKET.judged if kept]
+    broke = [result.n for result, kept in BRACKET.judged if not kept]
+    said = f"the server became slower or faster within visits that held ({held[0]}, {held[1]})"
+    for unsteady, many in (([*held[:2], *broke], 1), ([*held[:1], *broke], 0), ([], 0)):
+        numbers = {n: VisitNumbers(unsteady=True) for n in unsteady}
+        lines = told(BRACKET, Ending.PRECISION, numbers=numbers).lines
+        assert [line.partition(":")[0] for line in lines].count(said) == many
+
+
+@pytest.mark.parametrize(
+    ("tests", "unsteady"),
+    [
+        (None, False),
+        ({"ttft_ms": None, "tpot_ms": {"change": 0.3, "p": 0.2, "drifted": False}}, False),
+        ({"ttft_ms": None, "tpot_ms": {"change": 0.3, "p": 0.001, "drifted": True}}, True),
+    ],
+)
+def test_a_visit_was_not_steady_if_one_of_its_series_changed(tests: dict[str, Any] | None, unsteady: bool) -> None:
+    assert of_summary(filled(RunSummary, window={"stationarity": tests})).unsteady is unsteady
