@@ -101,7 +101,9 @@ def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
     return StepCost(
         **{name: _short(one.value) for name, one in coefficients_of(fit).items()},
         decode=table or None,
-        **{name: _served(name, limit) for name, limit in limits.by_name().items()},
+        max_num_seqs=_served("max_num_seqs", limits.max_num_seqs),
+        max_num_batched_tokens=_served("max_num_batched_tokens", limits.max_num_batched_tokens),
+        kv_blocks=_served("kv_blocks", limits.kv_blocks),
         variation=_variation(fit.variation),
     )
 

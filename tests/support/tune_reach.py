@@ -29,7 +29,7 @@ Speeds = Callable[[np.random.Generator], Callable[[int, int, int], float]]
 """Makes, for one race, the relative speed at each turn, counted from 0, of an arm, at a place in the round, from 0."""
 
 
-def swings(turns: int, size: float) -> Speeds:
+def swings(turns: float, size: float) -> Speeds:
     """The speed is a sine with a period of so many turns, and begins anywhere in it."""
 
     def of_race(rng: np.random.Generator) -> Callable[[int, int, int], float]:
