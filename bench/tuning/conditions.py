@@ -7,8 +7,6 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from bench.config.values import as_text
-
 Value = str | int | float | bool | None
 Flags = Mapping[str, Value]
 
@@ -65,7 +63,7 @@ def written(value: Value) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return as_text(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _written(value: Value) -> str:
