@@ -361,9 +361,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
-         "bench.stores", "bench.process.interpreter", "bench.process.mock_process", "bench.process.priority",
-         "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state", "bench.run_files.shape",
-         "bench.run_files.writable", "bench.secrets",
+         "bench.process.interpreter", "bench.process.mock_process", "bench.process.priority",
+         "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.run_files.shape", "bench.run_files.writable", "bench.secrets", "bench.stores",
          "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.errors",
          "promptset.probes.sets", "promptset.recipes", "promptset.whole_file"}
     ),
