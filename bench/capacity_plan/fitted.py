@@ -11,12 +11,11 @@ import numpy as np
 import orjson
 
 from bench.errors import UsageError
-from bench.fit.profile import DRIFT, REFUSED
 from bench.fit.replayed import NUMBERS, misjudged
 from bench.metrics.objectives import Objective
 from bench.results.base import to_plain
 from bench.results.plan import PlannedObjective
-from bench.results.profile import FittedCoefficient, Profile, ReplayedNumber, StepCost
+from bench.results.profile import DRIFT, REFUSED, FittedCoefficient, Profile, ReplayedNumber, StepCost
 from bench.rng import Random, stream
 
 _TWO_SIDED = 3.92

@@ -16,6 +16,8 @@ from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
 from bench.fit.variation import Variation
 from bench.results.profile import (
+    DRIFT,
+    REFUSED,
     SCHEMA,
     DrawnCost,
     FittedCoefficient,
@@ -44,8 +46,6 @@ USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_
 _MOCKS = {"max_num_seqs": 256, "max_num_batched_tokens": 2_048, "kv_blocks": 65_536}
 """What the mock takes of a limit that a profile lacks."""
 
-DRIFT, REFUSED = "steady steps", "failed requests"
-"""What is unknown of a server that the model does not describe."""
 _FEW, _LEAST_FAILED = 0.01, 3
 """A run with more failures than this share, and at least so many, shows a server that refuses."""
 

@@ -187,6 +187,10 @@ class SeenTimes(Result, frozen=True, kw_only=True):
     requests_by_load: Sequence[Count]
 
 
+DRIFT, REFUSED = "steady steps", "failed requests"
+"""What is unknown of a server that does what the model lacks."""
+
+
 class Unknown(Result, frozen=True, kw_only=True):
     """What the loads cannot tell, and the run that would."""
 

@@ -15,10 +15,11 @@ from bench.capacity_plan.fitted import FittedServer, drawn, lengths_of, read_pro
 from bench.capacity_plan.plan import warnings_of
 from bench.capacity_plan.traffic import Trace
 from bench.errors import UsageError
-from bench.fit.profile import DRIFT, REFUSED
 from bench.metrics.objectives import parse
 from bench.results.plan import PlannedObjective
 from bench.results.profile import (
+    DRIFT,
+    REFUSED,
     DrawnCost,
     FittedCoefficient,
     ProfileSettings,

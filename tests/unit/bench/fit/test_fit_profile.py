@@ -15,8 +15,6 @@ from bench.fit.decode_cost import DecodeCost
 from bench.fit.front_end import UNKNOWN, FrontEnd
 from bench.fit.limits import Limit, Limits
 from bench.fit.profile import (
-    DRIFT,
-    REFUSED,
     batching_profile,
     command_of,
     sampled_profile,
@@ -27,6 +25,7 @@ from bench.fit.read import FittedRun
 from bench.fit.sampled import LoadPoint, SampledFit
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, VariationLevel
+from bench.results.profile import DRIFT, REFUSED
 from mockserver.step_cost import StepCost
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.results import as_json
