@@ -325,7 +325,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.records", "bench.rng", "bench.statistics.autocorrelation", "bench.statistics.steady_state"}
     ),
     "bench.fit.read": frozenset(
-        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
+        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.run_files.run_directory",
          "bench.server_metrics"}
     ),
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
