@@ -263,7 +263,7 @@ def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
         "load.off_plan": None, "counts.succeeded": 0, "counts.sent": 0, "tokens.asked_against_got.output.share": None,
         "tokens.mismatch.share": None, "tokens.cached.share_beyond_head": None,
         **{f"latency.{key}.{stat}": None for key in PERFECT["latency"] for stat in ("mean", "p50", "p90", "p99")},
-        "tokens.contradicted.share": None, "tokens.doubted.share": None,
+        "tokens.contradicted.share": None, "tokens.doubted.share": None, "instrument.connect_ms": {"n": 0, "mean": None},
     }  # fmt: skip
     found = verdict(nothing)
     assert [f.sign for f in found.findings] == ["nothing_measured"]
