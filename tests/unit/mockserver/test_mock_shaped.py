@@ -194,9 +194,12 @@ def test_a_reply_without_a_head_waits_for_the_client_or_for_its_end() -> None:
     assert waits.wire.on_lost is not None
     waits.wire.on_lost("client_closed")
     assert (waits.ended, waits.reply.cut) == ([waits.reply], "client_closed")
-    closes = Played("no_headers:for=5ms", stream=False).play()
-    closes.timer.move_to(5 * MS)
-    assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
+    for stream in (True, False):
+        closes = Played("no_headers:for=5ms", stream=stream).play()
+        closes.timer.move_to(5 * MS - 1)
+        assert closes.wire.said == []
+        closes.timer.move_to(5 * MS)
+        assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
 
 
 # ---- Together ----------------------------------------------------------------------------------------------------------
