@@ -184,7 +184,7 @@ def test_a_closed_ledger_writes_no_more(tmp_path: Path, monkeypatch: pytest.Monk
     assert tried == []
 
 
-KNOWN = {
+KNOWN: dict[str, tuple[Any, dict[str, Any]]] = {
     "previous": ("found", {"previous": "found"}),
     "other_name": (True, {"model": "m"}),
     "probe": ("sort", {"probe": "sort"}),
@@ -199,7 +199,8 @@ def test_a_refusal_has_what_is_known_of_its_request_and_no_more(field: str | Non
     arrival: Any = SimpleNamespace(id="a", index=4, attempt=2, traceparent=None)
     wire: Any = None
     value, said = KNOWN.get(field or "", (None, {}))
-    context = RequestContext(arrival, 5, 7, 11, wire, model="m", **({} if field is None else {field: value}))
+    given: dict[str, Any] = {} if field is None else {field: value}
+    context = RequestContext(arrival, 5, 7, 11, wire, model="m", **given)
     entry = entry_of_refusal(context, Refusal(429, b"too many"), 13)
     assert (entry.id, entry.index, entry.attempt, entry.received_ns, entry.handled_ns) == ("a", 4, 2, 5, 7)
     assert (entry.status, entry.finished, entry.fault, entry.end_ns) == (429, "error", None, 13)

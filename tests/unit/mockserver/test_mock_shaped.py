@@ -243,6 +243,12 @@ def test_the_last_two_change_places_where_there_is_no_later_one() -> None:
     assert Played("reorder").play(4).kinds == "rco"
 
 
+def test_a_token_without_text_is_the_later_one_too() -> None:
+    played = Played("reorder:after=1", pieces=["One", " two", "", " four"]).play()
+    assert [delta.get("content") for delta in played.deltas] == ["", "One", "", " two", " four"]
+    assert (played.kinds, played.reply.chunk_tokens) == ("rcocco", [0, 1, 0, 1, 2, 0])
+
+
 @pytest.mark.parametrize(("fault", "ended"), [("crlf", crlf), ("cr", cr)])
 def test_a_character_is_cut_with_other_line_ends_and_comments_too(fault: str, ended: Callable[[bytes], bytes]) -> None:
     played = Played(f"split_utf8:after=0;{fault};comments").play()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,9 +87,14 @@ def test_workers_on_a_cluster_are_announced(tmp_path: Path) -> None:
     async def place(count: int) -> list[Any]:
         return [SimpleNamespace()] * count
 
+    @contextmanager
+    def waiting(sentence: str) -> Iterator[None]:
+        said.append(sentence)
+        yield
+
     async def announced(count: int) -> None:
         workers: Any = SimpleNamespace(cluster=SimpleNamespace(place=place, release=lambda: None), count=count)
-        observer = SimpleNamespace(say=said.append, waiting=lambda sentence: nullcontext(said.append(sentence)))
+        observer = SimpleNamespace(say=said.append, waiting=waiting)
         run: Any = SimpleNamespace(observer=observer, clock=LoopClock())
         plan: Any = SimpleNamespace(at_once=1, bounded=True)
         given = [assignment(tmp_path)] * count
