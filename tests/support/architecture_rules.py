@@ -321,7 +321,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.process.mock_process", "bench.series"}
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
-    "bench.fit": frozenset({"bench.records", "bench.rng", "bench.statistics.autocorrelation"}),
+    "bench.fit": frozenset(
+        {"bench.records", "bench.results.profile", "bench.rng", "bench.statistics.autocorrelation"}
+    ),
     "bench.fit.read": frozenset(
         {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
          "bench.server_metrics"}
