@@ -147,7 +147,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "promptset.errors"}
     ),
     # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
-    "bench.tuning": frozenset({"bench.rng", "bench.statistics"}),
+    "bench.tuning": frozenset({"bench.results.tune", "bench.rng", "bench.statistics"}),
     "bench.tuning.spec": frozenset(
         {"bench.config", "bench.errors", "bench.load_search.whole", "bench.load_sweep.visits", "bench.series.files",
          "bench.tuning", "promptset.whole_file"}
