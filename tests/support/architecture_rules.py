@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.answers.graders": frozenset({"promptset"}),
     "bench.answers.traits": frozenset(),
     # Pure functions of plain values, and the decisions of a search that stand on them.
-    "bench.statistics": frozenset(),
+    "bench.statistics": frozenset({"promptset.distributions.gamma"}),
     "bench.load_search": frozenset(
         {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
     ),
