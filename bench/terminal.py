@@ -31,7 +31,7 @@ _REPLICAS_SHOWN = 8
 
 
 class Terminal(Observer):
-    """Writes to a stream; nothing where it is quiet. Ctrl-C and SIGTERM end the load in any case."""
+    """Writes to a stream; nothing where it is quiet. Signals end the load in any case."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -62,7 +62,7 @@ class Terminal(Observer):
         return DRAWN if self.is_terminal else LINES
 
     def load_begins(self, control: Control) -> None:
-        """Ctrl-C and SIGTERM are for the load now, and then for its report."""
+        """Signals are for the load now, and then for its report."""
         if not self._quiet:
             self._writer = _Writer(self._stream)
         if threading.current_thread() is threading.main_thread():  # No other thread gets signals.

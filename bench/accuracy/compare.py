@@ -14,7 +14,7 @@ from bench.accuracy.causes import MetricComparison, Stats, cause_of, causes_of_o
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.jobs import JobTruth
-from bench.accuracy.join import HTTP, Join
+from bench.accuracy.join import HTTP, SAYS_NO_INPUT_TOKENS, Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
 from bench.accuracy.number_error import number_error
@@ -76,7 +76,7 @@ def certify(
     joining, pairs = compared.joining, compared.pairs
     job_errors, job_problems, job_causes = compared.jobs.compared(summary.jobs)
     slip = None if arrivals is None else arrivals.slip()
-    throughput = _throughput(summary.throughput, pairs)
+    throughput = _throughput(summary.throughput, pairs, endpoint)
     problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs, endpoint), *job_problems, *lost]
     causes = [
         *_causes(summary, pairs),
@@ -230,7 +230,7 @@ def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tup
     }
 
 
-def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberRow]:
+def _throughput(found: Throughput, pairs: PairStatistics, endpoint: str) -> list[NumberRow]:
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -241,10 +241,12 @@ def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberRow]:
         "total_tokens_per_s": pairs.input_tokens + pairs.output_tokens,
         "inputs_per_s": pairs.inputs,
     }
+    if endpoint in SAYS_NO_INPUT_TOKENS:
+        del amounts["input_tokens_per_s"], amounts["total_tokens_per_s"]
     return [
         number_error(name, "mean", "1/s", measured=value, true=amounts[name] / span_s)
         for name in THROUGHPUT
-        if (value := getattr(found, name)) not in (None, UNSET)
+        if name in amounts and (value := getattr(found, name)) not in (None, UNSET)
     ]
 
 

@@ -60,6 +60,8 @@ SPEECH = "speech"
 """An endpoint whose replies are audio. The network may cut the audio into other pieces than the server wrote."""
 HTTP = "http"
 """The endpoint of any HTTP service. It measures when a response came, reads nothing in it, and counts no tokens."""
+SAYS_NO_INPUT_TOKENS = frozenset({HTTP, "tei-rerank"})
+"""Endpoints whose replies do not say how many input tokens a request had."""
 _NAMES_ERRORS = frozenset({"messages", "responses"})
 """Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
 _WITH_A_LAST_EVENT = _NAMES_ERRORS | {
@@ -269,7 +271,7 @@ class Join:
         if record.outcome is Outcome.OK and record.inputs is not None:
             here["inputs"] += record.inputs
             there["inputs"] += line.get("inputs") or 0
-            if not WITHOUT_USAGE & faults_of(line):
+            if _says_input_tokens(pair):
                 here["input tokens"] += record.input_tokens or 0
                 there["input tokens"] += line["input_tokens"] or 0
 
@@ -283,6 +285,10 @@ class Join:
 def _has_tokens(record: RequestRecord) -> bool:
     """Whether a reply is a stream of generated text."""
     return record.outcome is Outcome.OK and record.streamed and record.inputs is None
+
+
+def _says_input_tokens(pair: Pair) -> bool:
+    return pair.endpoint not in SAYS_NO_INPUT_TOKENS and not WITHOUT_USAGE & faults_of(pair.line)
 
 
 def _differences(pair: Pair) -> list[tuple[str, str]]:
@@ -314,7 +320,7 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
             compare("number of tokens", record.output_tokens, text_tokens(line))
     if record.outcome is Outcome.OK and record.inputs is not None:
         compare("number of inputs", record.inputs, line.get("inputs"))
-        if pair.endpoint != HTTP and not WITHOUT_USAGE & faults_of(line):
+        if _says_input_tokens(pair):
             compare("number of tokens", record.input_tokens, line["input_tokens"])
     return found
 

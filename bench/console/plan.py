@@ -16,6 +16,7 @@ from bench.console.language import tr
 from bench.console.target_keys import TargetKeys
 from bench.run_files import shape
 from bench.run_files.run_directory import RunDirectory
+from promptset.whole_file import read_bytes
 
 TASK_FILE = "task.yaml"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -67,7 +68,7 @@ class Plan:
 def read(directory: Path) -> Plan | None:
     """The plan of a task. Returns None if the console did not make it; raises Damaged."""
     try:
-        content = yaml.load((directory / TASK_FILE).read_bytes(), Loader=_LOADER)
+        content = yaml.load(read_bytes(directory / TASK_FILE), Loader=_LOADER)
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:

@@ -31,6 +31,7 @@ from bench.console.target_keys import KeyVariables
 from bench.console.task import ACTIVE, OVER
 from bench.console.tasks import LOG, PID, TaskFolder
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_locked
+from promptset.whole_file import read_bytes
 
 LOOK_EVERY_NS = NS_PER_S // 4
 
@@ -183,7 +184,7 @@ def _goes_on(path: Path) -> bool:
 def _process_of(path: Path) -> int | None:
     """The process that a console started for this directory and that is still there."""
     try:
-        number = int((path / PID).read_text())
+        number = int(read_bytes(path / PID))
         command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None

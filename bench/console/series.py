@@ -38,6 +38,7 @@ from bench.run_files.run_state import RunState
 from bench.run_files.shape import read_object
 from bench.series.drive import INTERRUPTED
 from bench.tuning import tune_file
+from promptset.whole_file import read_bytes
 
 FILES = tuple(kind.sign for kind in SHOWN.values() if kind.sign)
 RUNS = {"alone": "alone", "loaded": "under load", "back": "alone again"}
@@ -131,7 +132,7 @@ def load_of(config: Mapping[str, Any], kind: str) -> str:
 
 
 def _yaml(path: Path) -> Mapping[str, Any]:
-    content = yaml.load(path.read_bytes(), Loader=_LOADER)
+    content = yaml.load(read_bytes(path), Loader=_LOADER)
     return content if isinstance(content, dict) else {}
 
 
@@ -260,7 +261,7 @@ def _tune(path: Path, is_held: bool) -> Progress:
 
 def _plan(path: Path, is_held: bool) -> Progress:
     del is_held
-    content = msgspec.json.decode((path / SHOWN["plan"].numbers).read_bytes(), type=PlanContent)
+    content = msgspec.json.decode(read_bytes(path / SHOWN["plan"].numbers), type=PlanContent)
     search = content.settings.get("search")
     return Progress(
         config={"objectives": ", ".join(content.objectives)},

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
+from bench.process.interpreter import TERMINATE
+
 GRACE_S = 2
 """Open connections, of pages that follow a task, are closed after this time."""
 
@@ -59,7 +61,7 @@ def serve(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, *TERMINATE):
             if signal.getsignal(number) is not signal.SIG_IGN:  # As under nohup.
                 loop.add_signal_handler(number, end)
         ready()

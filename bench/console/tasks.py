@@ -48,6 +48,7 @@ from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDi
 from bench.run_files.run_state import RunState
 from bench.traffic.classes import mix_of
 from bench.verdict import headline
+from promptset.whole_file import read_bytes
 
 LOG = "console.log"
 PID = "console.pid"
@@ -373,6 +374,8 @@ def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
 
     `last`: of the end of the file alone, so many bytes.
     """
+    if not path.is_file():
+        return ()
     try:
         with path.open("rb") as file:
             if last is not None and (size := path.stat().st_size) > last:
@@ -403,7 +406,7 @@ def last_error(path: Path) -> str | None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")[-8_000:]
+        text = read_bytes(path).decode(errors="replace")[-8_000:]
     except OSError:
         return []
     text = text.replace(f"{path.parent.parent.resolve() / OWN_FOLDER / 'files'}/", "")

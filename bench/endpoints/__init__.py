@@ -20,7 +20,7 @@ from bench.endpoints.images import Images
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.endpoints.messages import Messages
 from bench.endpoints.realtime import Realtime
-from bench.endpoints.rerank import Rerank
+from bench.endpoints.rerank import Rerank, TeiRerank
 from bench.endpoints.responses import Responses
 from bench.endpoints.speech import Speech
 from bench.endpoints.transcriptions import Transcriptions
@@ -34,6 +34,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "responses": Responses(),
     "embeddings": Embeddings(),
     "rerank": Rerank(),
+    "tei-rerank": TeiRerank(),
     "transcriptions": Transcriptions(),
     "speech": Speech(),
     "realtime": Realtime(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -80,40 +80,65 @@ class ApiDefinition(ReplyPaths, frozen=True, kw_only=True, forbid_unknown_fields
         return ReplyPaths(**own)
 
 
+_HARMLESS: Mapping[str, Any] = {
+    "path": "/",
+    "body": {"a": "{{ prompt }}{{ messages }}{{ system }}"},
+    "reply": "chunks",
+    "text": "$",
+    "finish": "$",
+}
+"""Takes the place of a wrong or missing value while the others are checked: another one would make them look wrong too."""
+
+
 def definition_of(content: Mapping[str, Any]) -> ApiDefinition:
     """Raises ValueError with every problem."""
-    problems = [*_wrong_keys(content, ApiDefinition), *header_problems(content.get("headers")), *_no_json(content)]
-    if not problems:
-        definition = msgspec.convert(content, ApiDefinition)
-        problems = [*_problems(definition), *_without_effect(definition)]
+    wrong = [*_wrong_keys(content, ApiDefinition), *_wrong_values(content)]
+    definition = msgspec.convert(_right(content, ApiDefinition, {key for key, _ in wrong}), ApiDefinition)
+    problems = [*(words for _, words in wrong), *_problems(definition), *_without_effect(definition)]
     if problems:
         raise ValueError("; ".join(problems))
     return definition
 
 
-_IN_WORDS = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+def _right(content: Mapping[str, Any], kind: type[ReplyPaths], wrong: Set[str], where: str = "") -> dict[str, Any]:
+    """The content without its unknown keys and wrong values."""
+    right: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        name, key = field.name, where + field.name
+        if key in wrong:
+            right |= {name: _HARMLESS[name]} if name in _HARMLESS else {}
+        elif field.type is ReplyPaths and name in content:
+            right[name] = _right(content[name], ReplyPaths, wrong, f"{key}.")
+        elif name in content:
+            right[name] = content[name]
+    return right
+
+
+_IN_WORDS = {"str": "a string", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
              "object": "keys with values", "null": "nothing"}  # fmt: skip
 _TYPES = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`(?: - at `\$(?P<place>.*)`)?(?P<key> - at `key` in)?")
 
 
-def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str = "") -> Iterator[str]:
-    """Unknown keys, missing keys, and values of the wrong type."""
+def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str = "") -> Iterator[tuple[str, str]]:
+    """Unknown keys, missing keys, and values of the wrong type: the key that is wrong, or that was meant, and a sentence."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for name in content:
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=1)
-            yield f"there is no key {where}{name}" + (f": did you mean {near[0]}?" if near else "")
+            near = next(iter(difflib.get_close_matches(str(name), fields, n=1)), None)
+            meant = near if near is not None and near not in content else name
+            yield f"{where}{meant}", f"there is no key {where}{name}" + (f": did you mean {near}?" if near else "")
     for name, field in fields.items():
+        key = where + name
         if name not in content:
             if field.required:
-                yield f"{name} is missing"
+                yield key, f"{name} is missing"
         elif field.type is ReplyPaths and isinstance(content[name], Mapping):
-            yield from _wrong_keys(content[name], ReplyPaths, f"{name}.")
+            yield from _wrong_keys(content[name], ReplyPaths, f"{key}.")
         elif name != "headers":
             try:
                 msgspec.convert(content[name], field.type)
             except msgspec.ValidationError as e:
-                yield f"{where}{name}{_plainly(str(e), get_args(field.type))}"
+                yield key, f"{key}{_plainly(str(e), get_args(field.type))}"
 
 
 def _plainly(words: str, choices: Sequence[object]) -> str:
@@ -127,12 +152,14 @@ def _plainly(words: str, choices: Sequence[object]) -> str:
     return f"{place} must be {wanted}, not {given}{quoted}"
 
 
-def _no_json(content: Mapping[str, Any]) -> Iterator[str]:
+def _wrong_values(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Headers that cannot be sent, and bodies that are no JSON, as in `_wrong_keys`."""
+    yield from (("headers", words) for words in header_problems(content.get("headers")))
     for name in ("body", "message"):
         try:
             orjson.dumps(content.get(name), option=orjson.OPT_NON_STR_KEYS)  # Such keys have their sentence.
         except TypeError as e:
-            yield f"{name} cannot be written as JSON ({e})"
+            yield name, f"{name} cannot be written as JSON ({e})"
 
 
 def _problems(definition: ApiDefinition) -> Iterator[str]:

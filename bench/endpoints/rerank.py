@@ -18,15 +18,17 @@ class Rerank(InputsEndpoint):
     path = "/rerank"
     inputs_are = "documents"
     spoken_by = "a server that ranks documents"
+    field = "documents"
+    """The field of the body that has the documents."""
 
     def fields(self, sample: Sample) -> dict[str, Any]:
         if sample.query is not None and sample.texts is not None:
-            return {"query": sample.query, "documents": list(sample.texts)}
+            return {"query": sample.query, self.field: list(sample.texts)}
         # The probe: any text will do.
-        return {"query": sample.prompt, "documents": [sample.prompt]}
+        return {"query": sample.prompt, self.field: [sample.prompt]}
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
-        documents, top = body.get("documents"), body.get("top_n", body.get("top_k"))
+        documents, top = body.get(self.field), body.get("top_n", body.get("top_k"))
         inputs = len(documents) if isinstance(documents, list) else 1
         return InputBatch(inputs=inputs, entries=min(top, inputs) if type(top) is int and top > 0 else inputs)
 
@@ -45,6 +47,15 @@ class Rerank(InputsEndpoint):
                     f"{name}[{number}] has the score {after:g}, more than {before:g} before it: not in order"
                 )
         return None
+
+
+class TeiRerank(Rerank):
+    """`POST /rerank` of Text Embeddings Inference. It ranks every document, says no usage and lists no models."""
+
+    path, root = "/rerank", ""
+    spoken_by = "Text Embeddings Inference"
+    field = "texts"
+    lists_models = False
 
 
 def _place(reply: object) -> tuple[str, Any]:

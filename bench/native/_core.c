@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -58,6 +59,8 @@
 #define RARE 16 /* one of so many reads may speak for short naps: where more do, they are short again */
 #define BUSY_WAKES 4
 #define TURNS 16 /* reads of a connection before it is the others' turn */
+#define STALE_NS 1000000 /* from the stamp of a packet to its read: more than the way to here takes */
+#define OUT_OF_ORDER 224 /* offsetof(struct tcp_info, tcpi_rcv_ooopack), linux/tcp.h; the headers of some systems end before it */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define MOST_BYTES (4 * 1024 * 1024) /* of a connection that wait for Python; then the socket waits */
 #define MOST_OF_ALL (256 * 1024 * 1024) /* of all connections together, and of each one read more */
@@ -93,6 +96,7 @@ typedef struct connection {
     uint64_t reads; /* of the response at hand */
     size_t last;    /* bytes of the last of them */
     size_t put_by;  /* reads since Python took them */
+    uint32_t out_of_order; /* packets that had come out of order, when that was last looked at */
     reads_t incoming;
     struct connection *next; /* among those that the thread lets go of */
 } connection;
@@ -228,13 +232,29 @@ typedef union {
     char room[CMSG_SPACE(sizeof(struct timespec))];
 } control_t;
 
-/* As recvmsg; the stamp is the kernel's where there is one. */
-static ssize_t receive(int fd, char *buffer, size_t size, int64_t *stamp_ns, bool *kernel) {
+/* Whether bytes with this stamp had to wait for a packet that came after them: the network lost or delayed it. The kernel keeps
+ * the stamp of their arrival, which may be a round trip before any program can have them. Only between machines. */
+static bool waited_in_order(connection *c, int64_t stamp_ns) {
+    struct timespec at;
+    if (c->patient || clock_gettime(CLOCK_REALTIME, &at) != 0) return false;
+    if (at.tv_sec * NS_PER_S + at.tv_nsec - stamp_ns < STALE_NS) return false;
+    char info[256];
+    uint32_t count;
+    socklen_t size = sizeof info;
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, info, &size) != 0 || size < OUT_OF_ORDER + sizeof count) return false;
+    memcpy(&count, info + OUT_OF_ORDER, sizeof count);
+    bool grown = count != c->out_of_order;
+    c->out_of_order = count;
+    return grown;
+}
+
+/* As recvmsg; the stamp is the kernel's where there is one that says when the bytes could be read. */
+static ssize_t receive(connection *c, char *buffer, size_t size, int64_t *stamp_ns, bool *kernel) {
     control_t control;
     struct iovec part = {.iov_base = buffer, .iov_len = size};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    ssize_t got = recvmsg(c->fd, &message, MSG_DONTWAIT);
     if (got <= 0) return got;
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     *kernel = header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPNS;
@@ -242,9 +262,9 @@ static ssize_t receive(int fd, char *buffer, size_t size, int64_t *stamp_ns, boo
         struct timespec at;
         memcpy(&at, CMSG_DATA(header), sizeof at);
         *stamp_ns = at.tv_sec * NS_PER_S + at.tv_nsec;
-    } else {
-        *stamp_ns = now_ns(); /* Before anything else is done with it. */
+        *kernel = !waited_in_order(c, *stamp_ns);
     }
+    if (!*kernel) *stamp_ns = now_ns(); /* Before anything else is done with it. */
     return got;
 }
 
@@ -307,7 +327,7 @@ static void read_chunkwise(receiver *r, connection *c, room_t *room, size_t head
         bool kernel;
         size_t wanted = left ? left : GLANCE;
         if (in_piece + wanted > (size_t)BUFFER_SIZE) break;
-        ssize_t got = receive(c->fd, glance, wanted < BUFFER_SIZE ? wanted : BUFFER_SIZE, &stamp_ns, &kernel);
+        ssize_t got = receive(c, glance, wanted < BUFFER_SIZE ? wanted : BUFFER_SIZE, &stamp_ns, &kernel);
         if (got < 0) {
             c->empty = true;
             c->more = false;
@@ -391,7 +411,7 @@ static void arrived(receiver *r, connection *c, room_t *room, int64_t poll_ns, b
     }
     int64_t stamp_ns;
     bool kernel;
-    ssize_t got = receive(c->fd, buffer, BUFFER_SIZE, &stamp_ns, &kernel);
+    ssize_t got = receive(c, buffer, BUFFER_SIZE, &stamp_ns, &kernel);
     if (got < 0) {
         c->empty = true;
         c->more = false;

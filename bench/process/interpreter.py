@@ -23,6 +23,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT = 64 << 20, 32 << 20
 """mallopt(3): memory that is freed stays with the process up to so many bytes, in pieces of at most so many."""
 
+TERMINATE = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
+"""They ask a process to end: somebody, or the terminal that was closed."""
+
 NO_PLUGINS = "__all__"
 """What pydantic calls all plugins that it shall not use."""
 
@@ -40,14 +43,15 @@ def set_up() -> None:
 
 
 def end_as_ctrl_c() -> None:
-    """Have SIGTERM raise KeyboardInterrupt in this process, unless it has a handler already."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Have SIGTERM and SIGHUP raise KeyboardInterrupt in this process, unless they have a handler or are ignored (nohup)."""
+    for number in TERMINATE:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager
 def ended_at_once(status: int) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end this process with a status and without an exception.
+    """Let Ctrl-C, SIGTERM and SIGHUP end this process with a status and without an exception.
 
     While modules are imported, there is nothing to clean up, and an exception in the middle of the start of a compiled one
     can crash the process, or be taken for a defect.
@@ -64,8 +68,8 @@ def ended_at_once(status: int) -> Iterator[None]:
 
 @contextmanager
 def stop_signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
-    """Give Ctrl-C and SIGTERM another handler, unless this process ignores them, and the earlier one back."""
-    numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    """Give Ctrl-C, SIGTERM and SIGHUP another handler, unless this process ignores them, and the earlier one back."""
+    numbers = [n for n in (signal.SIGINT, *TERMINATE) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

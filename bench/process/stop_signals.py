@@ -1,12 +1,13 @@
-"""Ctrl-C and SIGTERM from the beginning of a load until its report is made.
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) from the beginning of a load until its report is made.
 
-The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM does. A load that has not ended
+The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM and SIGHUP do. A load that has not ended
 `ABANDONED_AFTER_S` after that, or by a third Ctrl-C, is abandoned: KeyboardInterrupt ends the event loop. While the report
 is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the third of a run,
-raises KeyboardInterrupt.
+raises KeyboardInterrupt. SIGHUP does not end a report: when a terminal is closed, its shell and the kernel may both send
+one.
 
-Before and after, SIGTERM ends a command as Ctrl-C does (`interpreter.end_as_ctrl_c`): a process that it killed outright
-would leave its folders behind, and say nothing.
+Before and after, SIGTERM and SIGHUP end a command as Ctrl-C does (`interpreter.end_as_ctrl_c`): a process that they
+killed outright would leave its folders behind, and say nothing.
 
 The handlers are those of `signal.signal`, which Python also calls while its main thread is blocked in a system call. The
 handlers of an event loop wait until the loop runs.
@@ -20,6 +21,8 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from bench.process.interpreter import TERMINATE
 
 ABANDONED_AFTER_S = 10.0
 """Cutting 10,000 streams and writing their records takes a few seconds on a busy machine."""
@@ -42,18 +45,24 @@ class StopSignals:
         self._alarm_before: tuple[Any, tuple[float, float]] | None = None
         """The handler and the timer of SIGALRM that are given back."""
         signal.signal(signal.SIGINT, self._on_interrupt)
-        self._terminate_before = signal.signal(signal.SIGTERM, self._on_terminate)
+        self._terminate_before = {
+            number: signal.signal(number, self._on_terminate)
+            for number in TERMINATE
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
 
     def report(self) -> None:
         """The load has ended, and its report is made next. SIGTERM does what it did before the load."""
         self._disarm()
-        signal.signal(signal.SIGTERM, self._terminate_before)
+        if signal.SIGTERM in self._terminate_before:
+            signal.signal(signal.SIGTERM, self._terminate_before[signal.SIGTERM])
         self._interrupts_of_report = 0
 
     def release(self) -> None:
         self._disarm()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, self._terminate_before)
+        for number, before in self._terminate_before.items():
+            signal.signal(number, before)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 1
@@ -70,8 +79,9 @@ class StopSignals:
         self._loop.call_soon_threadsafe(self._interrupt)
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
-        self._arm()
-        self._loop.call_soon_threadsafe(self._terminate)
+        if self._interrupts_of_report is None:
+            self._arm()
+            self._loop.call_soon_threadsafe(self._terminate)
 
     def _arm(self) -> None:
         # Windows has no such timer: a third Ctrl-C does it there.

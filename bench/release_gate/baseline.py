@@ -6,9 +6,7 @@ are of one workload, whose settings it holds: another workload is refused with w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -38,6 +36,7 @@ from bench.results.baseline import (
 )
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.run_files.shape import refuse_misfits
+from bench.run_files.writable import write_file
 from bench.statistics.autocorrelation import SAFETY
 from bench.statistics.between_runs import RunShare
 from promptset.whole_file import read_bytes
@@ -197,15 +196,7 @@ def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baselin
 
 def write(path: Path, baseline: Baseline) -> None:
     """Put the file in place whole. Raises UsageError where it cannot be written."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(to_bytes(baseline))
-        draft.replace(path)
-    except OSError as e:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e
+    write_file("--baseline", path, to_bytes(baseline), makes_directories=True)
 
 
 def _digest(content: Mapping[str, object]) -> str:

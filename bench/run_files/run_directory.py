@@ -70,6 +70,8 @@ READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, PROBES, LEDGER, CERTIFICA
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows would write \\r\\n for each \\n."""
+_AT_ONCE: int = getattr(os, "O_NONBLOCK", 0)
+"""Opening a named pipe in place of a file would wait for a writer."""
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: type[object] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The same in C, where PyYAML was built with it: ten times as quick."""
@@ -185,7 +187,7 @@ def held_alone(path: Path) -> Iterator[bool]:
 def is_locked(path: Path) -> bool:
     """Whether a process holds a file, or the directory of a search or a sweep."""
     try:
-        fd = os.open(path, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY | _AT_ONCE)
     except OSError:
         return False
     try:
@@ -278,7 +280,7 @@ class RunDirectory:
         return {name: size for name in READ_FILES if (size := self._size(name)) is not None}
 
     def _size(self, name: str) -> int | None:
-        there = [path for path in (self.path / name, *self.shards(name)) if path.exists()]
+        there = [path for path in (self.path / name, *self.shards(name)) if path.is_file()]
         return sum(path.stat().st_size for path in there) if there else None
 
     def lost(self, sizes: Mapping[str, int]) -> list[str]:
@@ -294,11 +296,16 @@ class RunDirectory:
 
     def _is_whole(self, name: str) -> bool:
         path = self.path / name
-        return path.exists() and bool(path.stat().st_size)
+        return path.is_file() and bool(path.stat().st_size)
 
     def _every_shard(self, name: str) -> list[Path]:
         found = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
-        return [path for _, path in sorted((int(worker), path) for worker, path in found if worker.isdecimal())]
+        return [
+            path
+            for _, path in sorted(
+                (int(worker), path) for worker, path in found if worker.isdecimal() and path.is_file()
+            )
+        ]
 
     def write(self, name: str, content: bytes) -> None:
         """Put a whole file in place: readers see the old or the new one, never half of it."""
@@ -339,7 +346,7 @@ class RunDirectory:
 
     @property
     def has_records(self) -> bool:
-        return any(path.exists() and path.stat().st_size for path in (self.path / REQUESTS, *self.shards(REQUESTS)))
+        return any(path.is_file() and path.stat().st_size for path in (self.path / REQUESTS, *self.shards(REQUESTS)))
 
     def records(self) -> Iterator[RequestRecord]:
         """Every whole record. Raises RecordError, with the line's number, where one in the middle is damaged."""
@@ -364,13 +371,13 @@ class RunDirectory:
 
     def scraped_lines(self, name: str) -> Iterator[bytes]:
         """Every whole line of server.jsonl or gpu.jsonl; none where there is no such file."""
-        if (self.path / name).exists():
+        if (self.path / name).is_file():
             yield from (line for _, line in whole_lines(self.path / name))
 
     def changes(self) -> list[LoadChange] | None:
         """The changes of the load while it went on, in their order; None where it could not be changed."""
         path = self.path / CHANGES
-        if not path.exists():
+        if not path.is_file():
             return None
         try:
             return [LoadChange.of_row(row) for row in _rows(path)]
@@ -390,7 +397,7 @@ class RunDirectory:
 
     def _json(self, name: str) -> object:
         path = self.path / name
-        if not path.exists():
+        if not path.is_file():
             return None
         try:
             return orjson.loads(path.read_bytes())
@@ -399,7 +406,7 @@ class RunDirectory:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
+    if not path.is_file():
         return
     for number, line in whole_lines(path):
         try:

@@ -23,6 +23,7 @@ import msgspec
 import orjson
 
 from bench.errors import UsageError
+from promptset.whole_file import read_bytes
 
 T = TypeVar("T")
 MOST = 2**62
@@ -48,7 +49,7 @@ def read_result(
 def read_object(path: Path, name: str, advice: str = "") -> dict[str, Any]:
     """The JSON object in a file. Raises UsageError, which names it and ends with the advice."""
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_bytes(path))
     except OSError as e:
         raise UsageError(f"{path}: {e.strerror}{advice}") from e
     except orjson.JSONDecodeError as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,10 +81,13 @@ def not_removed(path: Path) -> Iterator[None]:
         ) from e
 
 
-def write_file(flag: str, path: Path, content: bytes) -> None:
-    """Put a whole file in place: readers see the old or the new one, never half of it. Raises UsageError if that fails."""
+def write_file(flag: str, path: Path, content: bytes, *, makes_directories: bool = False) -> None:
+    """Put a whole file in place: readers see the old or the new one, never half of it. Links stay links, and a file that is
+    replaced keeps its mode. Raises UsageError if that fails."""
     try:
-        _put(path.resolve(), content)  # A link stays a link.
+        if makes_directories:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _put(path.resolve(), content)
     except OSError as e:
         raise UsageError(_sentence(flag, path, str(e.strerror), "file")) from e
 
@@ -93,8 +97,13 @@ def _put(path: Path, content: bytes) -> None:
         path.write_bytes(content)  # Nothing can take the place of a device, or of a file in a closed directory.
         return
     draft = path.with_name(f".{os.getpid()}.new")
+    replaced = _is_there(path)
     try:
+        if replaced:
+            draft.touch(0o600)  # No moment when more people can read it than before.
         draft.write_bytes(content)
+        if replaced:
+            shutil.copymode(path, draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -89,7 +89,7 @@ _OPERATIONS = {
     "chat": "chat", "completions": "text_completion", "messages": "chat", "responses": "chat", "gemini": "generate_content",
 }  # fmt: skip
 _PROVIDERS = {
-    "messages": "anthropic", "gemini": "gcp.gemini", "rerank": "cohere",
+    "messages": "anthropic", "gemini": "gcp.gemini", "rerank": "cohere", "tei-rerank": "tei",
     **dict.fromkeys(
         ("chat", "completions", "responses", "embeddings", "transcriptions", "speech", "realtime", "images"), "openai"
     ),

@@ -14,7 +14,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from bench.clock import NS_PER_S, now_ns
+from bench.clock import NS_PER_MS, NS_PER_S, now_ns
 from bench.transport.chunkwise_reads import (
     announces_chunks,
     chunked_head,
@@ -31,6 +31,10 @@ _STAMP = struct.Struct("qq")
 _CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size) if sys.platform != "win32" else 0
 _END = b"\r\n\r\n"
 _PUT_BY = 64
+_STALE_NS = NS_PER_MS
+"""From the stamp of a packet to its read: more than the way to here takes."""
+_OUT_OF_ORDER = struct.Struct("224xI")
+"""tcpi_rcv_ooopack in struct tcp_info (linux/tcp.h): how many packets came out of order."""
 
 _Read = tuple[bytes, bytes | int, int]
 """The bytes, the kernel's stamp as it came (or ours, in ns), and the last poll that did not report the socket."""
@@ -45,13 +49,14 @@ _view = memoryview(_buffer)
 class PolledConnection(Connection):
     """See the module docstring."""
 
-    __slots__ = ("_lazy", "_more", "_put", "_put_by", "_put_by_bytes", "_recvmsg_into")
+    __slots__ = ("_lazy", "_more", "_out_of_order", "_put", "_put_by", "_put_by_bytes", "_recvmsg_into")
 
     def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._put_by: list[_Read] = []
         self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
         self._put = self._put_by.append
         self._lazy = self._more = False
+        self._out_of_order = 0
         super().__init__(engine, address, job)
         self._recvmsg_into = self.sock.recvmsg_into
 
@@ -72,6 +77,8 @@ class PolledConnection(Connection):
             return
         # A read without a kernel stamp is stamped here, before anything else is done with it.
         stamp: bytes | int = control[0][2] if control else now_ns()
+        if not self._patient and isinstance(stamp, bytes) and self._waited_in_order(stamp):
+            stamp = now_ns()
         data = _view[:size].tobytes()
         if not size:
             self._ended()
@@ -103,6 +110,23 @@ class PolledConnection(Connection):
                 self.parse()  # There was none, and memory must not grow with what a server pours out.
         if self._tls is not None and self._tls.ended and not self.closed:
             self._ended()
+
+    def _waited_in_order(self, stamp: bytes) -> bool:
+        """Whether bytes with this stamp had to wait for a packet that came after them: the network lost or delayed it. The
+        kernel keeps the stamp of their arrival, which may be a round trip before any program can have them."""
+        if now_ns() - self._on_our_clock(stamp) < _STALE_NS:
+            return False
+        info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+        if len(info) < _OUT_OF_ORDER.size:  # Before Linux 5.4.
+            return False
+        before = self._out_of_order
+        (self._out_of_order,) = _OUT_OF_ORDER.unpack_from(info)
+        return self._out_of_order != before
+
+    def _on_our_clock(self, stamp: bytes) -> int:
+        """The kernel's stamp as an instant of CLOCK_MONOTONIC."""
+        seconds, nanoseconds = _STAMP.unpack(stamp)
+        return int(seconds) * NS_PER_S + int(nanoseconds) - self._engine.offset_ns
 
     def _read_chunkwise(self, head: int) -> None:
         """Read all that waits, each chunk with its own stamp; first the head of the response, if this is its length."""
@@ -151,7 +175,7 @@ class PolledConnection(Connection):
         return self._lazy
 
     def _feed(self, job: Job, parser: Parser) -> None:
-        exchange, offset_ns = job.exchange, self._engine.offset_ns
+        exchange = job.exchange
         reads, self._put_by = self._put_by, []
         self._put_by_bytes = 0
         self._put = self._put_by.append
@@ -163,8 +187,7 @@ class PolledConnection(Connection):
             if isinstance(raw, int):
                 stamp_ns, exchange.clock = raw, "mixed"
             else:
-                seconds, nanoseconds = _STAMP.unpack(raw)
-                stamp_ns = seconds * NS_PER_S + nanoseconds - offset_ns
+                stamp_ns = self._on_our_clock(raw)
             is_first = exchange.first_byte_ns is None
             if is_first:
                 exchange.first_byte_ns = stamp_ns

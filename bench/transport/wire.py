@@ -2,8 +2,9 @@
 
 All sockets of the process sit in one epoll set inside the event loop. That set is polled in one place (`_pump`), so that
 each read knows the last poll that did not report its socket: whatever the read holds came after it. Reads carry the
-kernel's receive stamps, which are right however late the program looks; they are CLOCK_REALTIME and are carried to
-CLOCK_MONOTONIC by one tightly bracketed offset, measured again when the clock is stepped.
+kernel's receive stamps, which are right however late the program looks, but for packets that had to wait for an earlier one
+which the network had lost or delayed: those reads are stamped here. The kernel's stamps are CLOCK_REALTIME and are carried
+to CLOCK_MONOTONIC by one tightly bracketed offset, measured again when the clock is stepped.
 
 Connections are made ahead of the run, kept as long as the server keeps them, and looked at before they are used again. One
 that dies after the send and before any byte of a response is given one second attempt, on a fresh connection.

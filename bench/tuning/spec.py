@@ -255,24 +255,24 @@ def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
 
 def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     part = file.server
-    found = len(wrong)
+    found, command = len(wrong), part.command
     try:
-        words = shlex.split(part.command)
-        if not words:
+        if not shlex.split(command):
             wrong.append("server.command is empty: give the command that starts the server")
+            command = "{port} {flags}"  # What it lacks follows from that.
     except ValueError as e:
         wrong.append(f"server.command: {str(e).lower()}")
     if len(part.ports) > 1 or part.ports == (0,):
         wrong += [
             f"server.{name} has no {{port}}: write {{port}}, or give server.ports the only port, such as [8000]"
-            for name, text in (("command", part.command), ("url", part.url))
+            for name, text in (("command", command), ("url", part.url))
             if "{port}" not in text
         ]
-    flags = [name for name in _names(file) if f"{{{name}}}" not in part.command]
-    if flags and "{flags}" not in part.command:
+    flags = [name for name in _names(file) if f"{{{name}}}" not in command]
+    if flags and "{flags}" not in command:
         wrong.append(f"server.command has no place for {', '.join(flags)}: write {{flags}}, or {{{flags[0]}}}")
     known = {"port", "flags", *_names(file)}
-    unknown = [name for name in re.findall(r"\{([\w.-]+)\}", part.command) if name not in known]
+    unknown = [name for name in re.findall(r"\{([\w.-]+)\}", command) if name not in known]
     wrong += [f"server.command: {{{name}}} is not a flag of this file" for name in unknown]
     if not part.ports or any(not 0 <= port < 65536 for port in part.ports):
         wrong.append("server.ports: give ports from 1 to 65535, or 0 for a free one")

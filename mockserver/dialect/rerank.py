@@ -78,12 +78,20 @@ class RerankRequest(_Pairs):
     with_documents: bool
     bills: bool
     """Whether the reply has Cohere's `meta`."""
+    bare: bool
+    """Whether the reply is only the list of results, as that of Text Embeddings Inference."""
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
         """The best `top_n` documents, best first."""
         reply_id, _, model = identity
         found = await self.scores(seed)
         order = sorted(range(len(found)), key=lambda i: found[i], reverse=True)[: self.top_n]
+        if self.bare:
+            texts = [{"text": self.seconds[i]} if self.with_documents else {} for i in order]
+            ranks = orjson.dumps(
+                [{"index": i, **text, "score": found[i]} for i, text in zip(order, texts, strict=True)]
+            )
+            return lambda _: ranks
         results: list[dict[str, Any]] = []
         for i in order:
             document = {"document": {"text": self.seconds[i]}} if self.with_documents else {}
@@ -118,24 +126,29 @@ def _texts(row: dict[str, Any], name: str) -> list[str]:
 
 
 def parse_rerank(row: dict[str, Any], size: int, *, bills: bool = False) -> RerankRequest:
-    """A body of /rerank or /v1/rerank; of /v2/rerank, which `bills`. Raises Refusal (400)."""
+    """A body of /rerank or /v1/rerank; of /v2/rerank, which `bills`. With `texts` in place of `documents` it is one of Text
+    Embeddings Inference. Raises Refusal (400)."""
     query = row.get("query")
     if not isinstance(query, str):
         refuse("query must be a text.", "query")
-    documents = _texts(row, "documents")
+    bare = "texts" in row and "documents" not in row
+    name = "texts" if bare else "documents"
+    documents = _texts(row, name)
     top_n = row.get("top_n")
     if top_n is not None and (type(top_n) is not int or top_n < 0):
         refuse("top_n must be a whole number of at least 0; 0 means all documents.", "top_n")
-    with_documents = row.get("return_documents")
+    returned = "return_text" if bare else "return_documents"
+    with_documents = row.get(returned, not bare)
     if with_documents is not None and not isinstance(with_documents, bool):
-        refuse("return_documents must be true or false.", "return_documents")
+        refuse(f"{returned} must be true or false.", returned)
     return RerankRequest(
         [query] * len(documents),
         documents,
-        "documents",
+        name,
         top_n if top_n is not None and top_n > 0 else len(documents),
         with_documents is not False,
         bills,
+        bare,
     )
 
 

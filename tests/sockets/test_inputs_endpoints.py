@@ -40,6 +40,7 @@ def summary_of(path: Path) -> Any:
         ("embeddings", "wire", {"dimensions": 16, "encoding_format": "base64"}),
         ("embeddings", "httpx", {}),
         ("rerank", "wire", {"top_n": 1}),
+        ("tei-rerank", "wire", {}),
     ],
 )
 def test_a_calibration_agrees_with_the_ledger_in_counts_and_tokens(

@@ -48,6 +48,18 @@ def test_a_rerank_has_every_document_in_the_order_of_its_score_and_a_line_in_the
     assert first["end_ns"] - first["received_ns"] >= first["planned"]["ttft_ns"] - 100_000
 
 
+def test_text_embeddings_inference_has_texts_and_answers_with_a_bare_list() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        body = {"query": QUERY, "texts": DOCUMENTS}
+        ranks = (await client.post("/rerank", json=body)).json()
+        assert [row["score"] for row in ranks] == sorted((score(0, QUERY, text) for text in DOCUMENTS), reverse=True)
+        assert [row.keys() for row in ranks] == [{"index", "score"}] * 3
+        with_texts = (await client.post("/rerank", json={**body, "return_text": True})).json()
+        assert [row["text"] for row in with_texts] == [DOCUMENTS[row["index"]] for row in ranks]
+
+    through_asgi(call)
+
+
 def _total(tokens: list[int]) -> int:
     return 3 * tokens[0] + sum(tokens[1:])
 
@@ -97,6 +109,8 @@ def test_a_score_compares_one_with_several_or_pairs(names: tuple[str, str]) -> N
         (parse_rerank, {"query": "a", "documents": ["b"], "top_n": -1}, "top_n must be"),
         (parse_rerank, {"query": "a", "documents": ["b"], "top_n": True}, "top_n must be"),
         (parse_rerank, {"query": "a", "documents": ["b"], "return_documents": 1}, "return_documents must be"),
+        (parse_rerank, {"query": "a", "texts": []}, "texts must be"),
+        (parse_rerank, {"query": "a", "texts": ["b"], "return_text": 1}, "return_text must be"),
         (parse_score, {"text": "a"}, "text_1 must be"),
         (parse_score, {"text_1": "a"}, "text_2 must be"),
         (parse_score, {"queries": ["a", "b"], "items": ["c", "d", "e"]}, "queries has 2 texts and items 3"),

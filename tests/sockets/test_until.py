@@ -155,7 +155,7 @@ def test_a_process_that_died_before_the_load_is_told(tmp_path: Path) -> None:
 def test_a_run_of_two_workers_ends_when_its_number_is_known(
     server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    more = ("--duration", "600s", "--until", "ttft:p50=99%", "--workers", "2", "--format", "json")
+    more = ("--duration", "300s", "--until", "ttft:p50=99%", "--workers", "2", "--format", "json")
     assert cli.main(words(server, tmp_path, *more)) == Exit.GOOD
     printed = capfd.readouterr()
     written = manifest(tmp_path)

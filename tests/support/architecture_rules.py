@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.trust": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
-    "bench.run_files.shape": frozenset({"bench.errors"}),
+    "bench.run_files.shape": frozenset({"bench.errors", "promptset.whole_file"}),
     "bench.run_files.load_change": frozenset(),
     "bench.run_files.run_state": frozenset(),
     "bench.run_files.writable": frozenset({"bench.errors"}),
@@ -358,14 +358,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.exports": frozenset({"bench.errors", "bench.run_files.run_directory", "bench.run_files.writable"}),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
-         "bench.run_files.shape", "bench.statistics", "promptset.whole_file"}
+         "bench.run_files.shape", "bench.run_files.writable", "bench.statistics", "promptset.whole_file"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
-         "bench.stores", "bench.process.mock_process", "bench.process.priority", "bench.report.metric_table",
-         "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state", "bench.run_files.shape",
-         "bench.run_files.writable", "bench.secrets",
+         "bench.process.interpreter", "bench.process.mock_process", "bench.process.priority",
+         "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.run_files.shape", "bench.run_files.writable", "bench.secrets", "bench.stores",
          "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.errors",
          "promptset.probes.sets", "promptset.recipes", "promptset.whole_file"}
     ),
@@ -389,7 +389,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.accuracy.sweep", "bench.answer_quality", "bench.config", "bench.console", "bench.documents",
          "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
          "bench.run_files.run_directory", "bench.run_files.run_state",
-         "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file"}
+         "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file", "promptset.whole_file"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(

@@ -13,9 +13,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from bench.console.kinds import CALIBRATION_SWEEP, SHOWN
-from bench.console.plan import Plan
+from bench.console.plan import TASK_FILE, Plan
 from bench.console.service import Console
 from bench.console.task import NOT_STARTED
+from bench.console.tasks import LOG, PID
+from bench.run_files.run_directory import REPORT, RUN_FILES, SUMMARY, RunDirectory
 from tests.support.full_disk import full_disk
 from tests.support.made_tasks import made_run
 
@@ -115,6 +117,31 @@ def test_damaged_numbers_are_said_to_be(content: bytes, user: TestClient, consol
     pages_are_shown(user)
     told = user.get("/api/tasks/bad/text")
     assert (told.status_code, "summary.json cannot be read" in told.json()["error"]) == (409, True)
+
+
+@pytest.mark.parametrize(
+    "plain", ["run.yaml", "run.yaml summary.json report.html", "task.yaml", "search.yaml", "sweep.json", "plan.json"]
+)
+@pytest.mark.parametrize("state", ["ended", "running"])
+def test_a_named_pipe_in_place_of_a_file_is_not_waited_for(
+    state: str, plain: str, user: TestClient, console: Console
+) -> None:
+    made_run(console.runs, "good")
+    folder = made_run(console.runs, "bad", state=state)
+    (folder / "task.yaml").write_bytes(b"kind: run\nsettings: {url: http://h}")
+    for path in folder.iterdir():
+        if path.name not in plain.split():
+            path.unlink()
+    for name in (*RUN_FILES, SUMMARY, REPORT, LOG, PID, TASK_FILE, "search.yaml", "search.json", "sweep.json", "plan.json",
+                 "requests-0.jsonl"):  # fmt: skip
+        if name in plain.split():
+            (folder / name).touch()
+        else:
+            os.mkfifo(folder / name)
+    pages_are_shown(user)
+    directory = RunDirectory(folder)
+    assert (directory.has_records, [*directory.samples()], directory.shards("requests.jsonl")) == (False, [], [])
+    assert (directory.mock(), directory.changes(), [*directory.scraped_lines("gpu.jsonl")]) == ({}, None, [])
 
 
 def test_on_a_full_disk_no_half_of_a_task_is_left_and_one_sentence_says_why(user: TestClient, console: Console) -> None:

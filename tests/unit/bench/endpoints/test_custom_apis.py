@@ -389,16 +389,16 @@ RINGED["b"] = RINGED
         ({"reply": "stream"}, "reply must be one of sse, lines, chunks, whole, not 'stream'"),
         ({"replay": "sse"}, "there is no key replay: did you mean reply?"),
         ({"whole": {"txt": "$.a"}}, "there is no key whole.txt: did you mean text?"),
-        ({"whole": {"text": 1}}, "whole.text must be a text, not a whole number: put it in quotes"),
-        ({"limit": "length"}, "limit must be a list, not a text"),
-        ({"good": [True]}, "good[0] must be a text, not true or false: put it in quotes"),
+        ({"whole": {"text": 1}}, "whole.text must be a string, not a whole number: put it in quotes"),
+        ({"limit": "length"}, "limit must be a list, not a string"),
+        ({"good": [True]}, "good[0] must be a string, not true or false: put it in quotes"),
         ({"good": ["a"]}, "good has no effect without finish"),
         ({"headers": {"a b": "c"}}, "headers: 'a b' is not the name of a header"),
         ({"headers": {"a": "b\nc"}}, "headers: the value of a has characters that a header cannot carry"),
         ({"headers": {"Host": "h"}}, "headers: Host is set for each request"),
         ({"key": ""}, "key must be the name of the header that carries the API key, or bearer, not ''"),
         ({"key_variable": "A=B"}, "key_variable must be the name of an environment variable, not 'A=B'"),
-        ({"body": {"a": "{{ prompt }}", 1: 2}}, "body has a key that must be a text, not a whole number"),
+        ({"body": {"a": "{{ prompt }}", 1: 2}}, "body has a key that must be a string, not a whole number"),
         ({"body": {"a": "{{ prompt }}", "b": 2**70}}, "body cannot be written as JSON (Integer exceeds 64-bit range)"),
         ({"body": RINGED}, "body cannot be written as JSON (Recursion limit reached)"),
         (
@@ -425,13 +425,33 @@ def test_what_is_wrong_with_a_definition_is_said(change: dict[str, Any], words: 
     assert words in str(refused.value)
 
 
-def test_all_that_is_wrong_with_a_definition_is_said_at_once() -> None:
-    with pytest.raises(ValueError, match="there is no key a") as refused:
-        definition_of({"a": 1, "reply": "x", "limit": [1], "headers": {"": "b"}})
-    assert str(refused.value).count("; ") == 4
-    with pytest.raises(ValueError, match="path must be") as refused:
-        definition_of({"path": "a", "reply": "sse", "text": "t", "body": {"a": "{{ b }}"}, "limit": ["c"]})
-    assert str(refused.value).count("; ") == 4
+@pytest.mark.parametrize(
+    ("content", "problems"),
+    [
+        (
+            {"a": 1, "path": "b", "reply": "x", "limit": [1], "headers": {"": "b"}, "body": {"a": "{{ b }}"}, "key": "",
+             "whole": {"error": "e", "end": 1}},
+            ["there is no key a", "reply must be one of", "limit[0] must be", "whole.end must be", "headers: ",
+             "path must be", "whole: error: 'e' is not a path", "key must be the name", "body: {{ b }} is not known",
+             "body must hold {{ prompt }}"],
+        ),
+        (
+            {"path": "a", "reply": "sse", "text": "t", "body": {"a": "{{ b }}"}, "limit": ["c"]},
+            ["path must be", "text: 't' is not a path", "body: {{ b }} is not known", "body must hold", "limit has no"],
+        ),
+        # A wrong value is not the cause of a second problem.
+        ({**MINE, "reply": "sse", "txt": "$.a"}, ["there is no key txt: did you mean text?"]),
+        ({**MINE, "body": RINGED, "system": "apart"}, ["body cannot be written as JSON"]),
+        ({**MINE, "limit": ["a"], "whole": {"finish": 1}}, ["whole.finish must be a string"]),
+        ({**MINE, "pathe": "/b", "path": "b"}, ["there is no key pathe: did you mean path?", "path must be"]),
+        ({"path": "/a", "body": 1, "roles": {"a": "b"}}, ["body must be keys with values", "reply is missing"]),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_with_a_definition_is_said_at_once(content: dict[str, Any], problems: list[str]) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 (the words are compared)
+        definition_of(content)
+    told = str(refused.value).split("; ")
+    assert [words[: len(start)] for words, start in zip(told, problems, strict=True)] == problems
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ FACTS: dict[str, tuple[Any, ...]] = {
     "responses": ("/responses", True, None, False, 16, "OPENAI_API_KEY"),
     "embeddings": ("/embeddings", False, "texts", False, 4, "OPENAI_API_KEY"),
     "rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
+    "tei-rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
     "transcriptions": ("/audio/transcriptions", False, None, True, 4, "OPENAI_API_KEY"),
     "speech": ("/audio/speech", False, "utterances", False, 4, "OPENAI_API_KEY"),
     "realtime": ("/realtime?model={model}", False, None, False, 4, "OPENAI_API_KEY"),

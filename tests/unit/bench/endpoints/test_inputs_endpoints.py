@@ -92,6 +92,8 @@ BODIES = [
         {"query": "q", "documents": ["a", "b"], "top_k": 1},
         InputBatch(2, 1),
     ),
+    ("tei-rerank", Sample(query="q", texts=("a", "b")), {}, {"query": "q", "texts": ["a", "b"]}, InputBatch(2, 2)),
+    ("tei-rerank", Sample(body={"query": "q", "texts": ["a"]}), {}, {"query": "q", "texts": ["a"]}, InputBatch(1, 1)),
     ("rerank", Sample(prompt="probe"), {}, {"query": "probe", "documents": ["probe"]}, InputBatch(1, 1)),
 ]
 

@@ -102,15 +102,16 @@ def test_ctrl_c_while_the_process_is_set_up_is_one_sentence(
 
 
 def test_what_somebody_else_has_said_of_sigterm_stays() -> None:
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in interpreter.TERMINATE}
     try:
         interpreter.end_as_ctrl_c()
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert {signal.getsignal(number) for number in interpreter.TERMINATE} == {signal.SIG_IGN}
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, *interpreter.TERMINATE])
 def test_a_signal_while_a_command_is_imported_ends_the_process_without_an_exception(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

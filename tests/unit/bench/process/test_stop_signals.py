@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM from the beginning of a load until its report is made. Each signal is sent to this very process."""
+"""Ctrl-C, SIGTERM and SIGHUP from the beginning of a load until its report is made. They are sent to this very process."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import select
 import signal
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from bench.process import stop_signals
+from bench.process import interpreter, stop_signals
 from bench.process.event_loop import loop_factory
-from bench.process.interpreter import end_as_ctrl_c
 from bench.process.stop_signals import StopSignals
 
 
@@ -60,7 +60,7 @@ def in_loop(request: pytest.FixtureRequest) -> Any:
             runner.run(main())
         return told[0]
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     yield run
     assert [signal.getsignal(number) for number in numbers] == before
@@ -75,13 +75,15 @@ def test_during_the_load_each_signal_is_told_in_the_event_loop(in_loop: Any) -> 
         await told.has("interrupt", "interrupt")
         send(signal.SIGTERM)
         await told.has("interrupt", "interrupt", "terminate")
+        send(signal.SIGHUP)
+        await told.has("interrupt", "interrupt", "terminate", "terminate")
         signals.report()
         signals.release()
 
     in_loop(work)
 
 
-@pytest.mark.parametrize("signals_sent", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+@pytest.mark.parametrize("signals_sent", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM], [signal.SIGHUP]])
 @pytest.mark.parametrize("blocked", [False, True])
 def test_a_load_that_does_not_end_is_abandoned(
     in_loop: Any, signals_sent: list[int], blocked: bool, monkeypatch: pytest.MonkeyPatch
@@ -152,21 +154,39 @@ def test_a_load_that_ended_in_time_is_not_abandoned_later(in_loop: Any) -> None:
     in_loop(work)
 
 
-def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_loop: Any) -> None:
+@pytest.mark.parametrize("number", interpreter.TERMINATE)
+def test_sigterm_outside_a_load_is_like_ctrl_c_and_so_it_stays_after_a_load(in_loop: Any, number: int) -> None:
     async def work(told: Told) -> None:
-        before = signal.getsignal(signal.SIGTERM)
-        end_as_ctrl_c()
+        before = {number: signal.getsignal(number) for number in interpreter.TERMINATE}
+        interpreter.end_as_ctrl_c()
         try:
             signals = taken(told)
-            send(signal.SIGTERM)
+            send(number)
             await told.has("terminate")
             signals.report()
-            with pytest.raises(KeyboardInterrupt):
-                send(signal.SIGTERM)
+            with pytest.raises(KeyboardInterrupt) if number == signal.SIGTERM else nullcontext():
+                send(number)  # SIGHUP spares the report.
             signals.release()
             with pytest.raises(KeyboardInterrupt):
-                send(signal.SIGTERM)
+                send(number)
+            assert told.words == ["terminate"]
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number_before, handler in before.items():
+                signal.signal(number_before, handler)
+
+    in_loop(work)
+
+
+def test_a_process_that_ignores_sighup_goes_on_ignoring_it(in_loop: Any) -> None:
+    async def work(told: Told) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            signals = taken(told)
+            send(signal.SIGHUP)
+            signals.report()
+            signals.release()
+            assert (told.words, signal.getsignal(signal.SIGHUP)) == ([], signal.SIG_IGN)
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     in_loop(work)

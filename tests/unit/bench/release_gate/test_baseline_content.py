@@ -160,6 +160,10 @@ def test_a_baseline_is_put_in_place_of_another_and_makes_its_directories(tmp_pat
         baselines.write(path, made)
         assert orjson.loads(path.read_bytes()) == to_plain(made)
     assert [file.name for file in path.parent.iterdir()] == ["baseline.json"]
+    (tmp_path / "link.json").symlink_to(path)
+    baselines.write(tmp_path / "link.json", filled(Baseline, tool_version="3"))
+    assert (tmp_path / "link.json").is_symlink()
+    assert orjson.loads(path.read_bytes())["tool_version"] == "3"
 
 
 def refusal(baseline: Baseline, **settings: Any) -> str | None:

@@ -122,6 +122,15 @@ def test_a_write_that_ends_in_its_middle_leaves_the_old_file(tmp_path: Path, mon
     assert sorted(one.name for one in tmp_path.iterdir()) == ["link.json", "profile.json"]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_file_that_is_replaced_keeps_its_mode(mode: int, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.touch()
+    path.chmod(mode)
+    write_file("--out", path, b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", mode)
+
+
 URL = "http://127.0.0.1:1"
 OF_DIRECTORIES = {
     "run": ["run", "--url", URL],

@@ -192,6 +192,7 @@ def test_a_problem_is_said_once() -> None:
         {"server": {"environment": {"A": [1]}}},
         {"visit": [1]},
         {"server": {"command": "serve {port} '{flags}"}},
+        {"server": {"command": " "}},
     ):
         with pytest.raises(UsageError) as refused:
             made(**changes)
