@@ -1,7 +1,7 @@
 """The command line: `python -m bench COMMAND`. It finds the command and turns what went wrong into an exit status.
 
-Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C, SIGTERM and SIGHUP
-with 130, a full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that
+Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C, SIGTERM and
+SIGHUP with 130, a full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that
 scripts take for a failed objective.
 """
 

@@ -27,7 +27,6 @@ from bench.console.data_files import DataFiles
 from bench.console.data_rows import AS_IT_IS, Rows
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.fetching import fetch
-from bench.console.history import History
 from bench.console.hub_loads import HubLoads
 from bench.console.kinds import KINDS
 from bench.console.language import Phrase, tr
@@ -86,8 +85,7 @@ class Console:
         self.folder = TaskFolder(runs, self.store)
         self.runner = Runner(self.folder, self.store, self._variables)
         self.mock = BuiltInMock()
-        self.acts = History(self.store)
-        self.queue = TaskQueue(self.folder, self.runner, self.store, self.acts)
+        self.queue = TaskQueue(self.folder, self.runner, self.store)
         self._comparer = Comparer(runs)
 
     def close(self) -> None:
@@ -133,7 +131,7 @@ class Console:
                 problems += e.problems
         new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
-        self.acts.note(task.id, "created it")
+        self.store.note(task.id, "created it")
         try:
             return self.queue.enqueue(task.id, None, start_at) if start else self.task(task.id)
         except sqlite3.Error:
@@ -195,7 +193,7 @@ class Console:
     def set_load(self, name: str, load: float) -> PresentLoad:
         """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
         present = set_load(self.folder.directory(name), self.task(name), load)
-        self.acts.note(name, f"set its load to {load:g}")
+        self.store.note(name, f"set its load to {load:g}")
         return present
 
     def history(self, name: str) -> list[Act]:
@@ -240,7 +238,7 @@ class Console:
         new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))
         secret = keys is not None or bool(new.typed)
         task = self._made(new, tokenizer_problem(settings) if secret else [])
-        self.acts.note(task.id, f"made it from {name}")
+        self.store.note(task.id, f"made it from {name}")
         return self.queue.start(task.id) if start and not task.needs else self.task(task.id)
 
     def mark(self, name: str, changes: Mapping[str, Any]) -> Task:
@@ -254,7 +252,7 @@ class Console:
             text = "" if value is None else str(value).strip()[:MOST_TEXT]
             known[key] = bool(value) if key == "baseline" else text or None
         self.store.mark(name, Marks(**known))
-        self.acts.note(name, f"changed its {', '.join(sorted(changes))}")
+        self.store.note(name, f"changed its {', '.join(sorted(changes))}")
         return self.task(name)
 
     def remove(self, name: str, *, files: bool) -> None:
@@ -273,7 +271,7 @@ class Console:
             path.rename(removed / name)
         self.store.forget(name, marks=files)
         self.runner.secrets.pop(name, None)
-        self.acts.note(name, "deleted it with its files" if files else "deleted it")
+        self.store.note(name, "deleted it with its files" if files else "deleted it")
 
     def restore(self, name: str) -> Task:
         """Put a task back that was moved aside, with its title and label. Raises NotFound."""
@@ -281,7 +279,7 @@ class Console:
         if TASK_NAME.fullmatch(name) is None or not path.is_dir() or (self.runs / name).exists():
             raise NotFound(tr("there is no removed task %(task)s", task=repr(name)))
         path.rename(self.runs / name)
-        self.acts.note(name, "brought it back")
+        self.store.note(name, "brought it back")
         return self.task(name)
 
     def compared(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from bench.clock import utc_now
+from bench.console.people import USER
 from bench.errors import UsageError
 
 MIGRATIONS: tuple[str, ...] = (
@@ -137,10 +139,11 @@ class Store:
                 (task, marks.title, marks.label, marks.note, marks.baseline),
             )
 
-    def note(self, task: str, act: Act) -> None:
-        """Add what somebody did with a task."""
-        with self._write() as db:
-            db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, act.at, act.user, act.what))
+    def note(self, task: str, what: str) -> None:
+        """Add what the user of this request did with a task. A full disk must not undo what was done."""
+        now = utc_now().isoformat(timespec="seconds")
+        with suppress(sqlite3.Error), self._write() as db:
+            db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, now, USER.get(), what))
 
     def acts(self, task: str) -> list[Act]:
         """What was done with a task, in its order."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from bench.console import plan as plans
 from bench.console.errors import Conflict, Refused
-from bench.console.history import History
 from bench.console.kinds import KINDS, can_resume
 from bench.console.language import Phrase, tr
 from bench.console.plan import Damaged
@@ -25,11 +24,10 @@ READ_AT_ONCE = 20
 class TaskQueue:
     """The tasks of one folder, in the order in which they run."""
 
-    def __init__(self, folder: TaskFolder, runner: Runner, store: Store, history: History) -> None:
+    def __init__(self, folder: TaskFolder, runner: Runner, store: Store) -> None:
         self._folder = folder
         self._runner = runner
         self._store = store
-        self._history = history
 
     def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
         """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may still be
@@ -77,7 +75,7 @@ class TaskQueue:
             raise Conflict(tr("%(secrets)s was typed in and not saved: type it again", secrets=_named(task.needs)))
         if task.state != QUEUED or start_at is not None:
             self._store.enqueue(name, not_before)
-        self._history.note(name, "put it into the queue" if task.state != QUEUED else "gave it its secrets")
+        self._store.note(name, "put it into the queue" if task.state != QUEUED else "gave it its secrets")
         self._runner.look()
         return self.task(name)
 
@@ -111,14 +109,14 @@ class TaskQueue:
     def stop(self, name: str) -> Task:
         """Drain a task; the second time, cut what is in flight."""
         self._runner.stop(name, self.task(name).state)
-        self._history.note(name, "stopped it")
+        self._store.note(name, "stopped it")
         return self.task(name)
 
     def move(self, name: str, places: int) -> None:
         if name not in self._runner.queue:
             raise Conflict(tr("%(task)s is not in the queue", task=name))
         self._store.move(name, places)
-        self._history.note(name, "moved it in the queue")
+        self._store.note(name, "moved it in the queue")
 
 
 def _named(needs: Sequence[str]) -> str:

@@ -65,7 +65,7 @@ def fit_document(profile: Profile) -> Document:
     words = (profile.model, f"engine {profile.engine}", origin.date)
     subtitle = " · ".join(word for word in words if word)
     footer = "Made by Trueload. How a server is fitted: docs/fit.md."
-    return Document(f"Profile of {origin.server or 'A server'}", (), sections, subtitle, footer=footer)
+    return Document(f"Profile of {origin.server or 'a server'}", (), sections, subtitle, footer=footer)
 
 
 def _named(replay: Replay) -> str:

@@ -23,19 +23,10 @@ from bench.documents.document import (
 )
 from bench.documents.document import Tone as WordTone
 from bench.documents.formatting import NOTHING, number
-from bench.results.tune import TuneArm, TuneChange, TuneContent, TunePoint
+from bench.results.tune import Place, TuneArm, TuneChange, TuneContent, TunePoint
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
-_PLACES = (
-    "best",
-    "not told apart",
-    "same within the margin",
-    "worse",
-    "far behind",
-    "worse answers",
-    "failed",
-    "not tried",
-)
+_PLACES = tuple(Place)
 _TONES: dict[str, WordTone] = {
     "best": "good", "not told apart": "good", "same within the margin": "good", "worse": "quiet",
     "far behind": "quiet", "worse answers": "bad",

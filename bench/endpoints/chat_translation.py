@@ -22,9 +22,8 @@ _SYSTEM = ("system", "developer")
 
 def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Any] | orjson.Fragment]:
     """The system prompt and the messages of Anthropic's shape. Later system messages stay where they are."""
-    begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
-    system = "\n\n".join(_plain(message.get("content")) for message in chat[:begin])
-    return system, array_of(chat[begin:], "messages", _said, together=lambda message: message.get("role") == "tool")
+    system, said = instructions_of(chat)
+    return system, array_of(said, "messages", _said, together=lambda message: message.get("role") == "tool")
 
 
 def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
@@ -59,7 +58,7 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
 def instructions_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
     """The system messages at the start as the `instructions` of Responses, and the messages behind them."""
     begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
-    return "\n\n".join(_plain(message.get("content")) for message in chat[:begin]), chat[begin:]
+    return "\n\n".join(map(text_of, chat[:begin])), chat[begin:]
 
 
 def items_of(chat: Sequence[Mapping[str, Any]]) -> Sequence[Any] | orjson.Fragment:
@@ -72,11 +71,11 @@ def _items(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
     for message in chat:
         role, content = message.get("role"), message.get("content")
         if role == "tool":
-            output = content if isinstance(content, str) else _plain(content)
-            found.append({"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output})
+            call_id = message.get("tool_call_id")
+            found.append({"type": "function_call_output", "call_id": call_id, "output": text_of(message)})
         elif role == "assistant":
             found += _reasoning_items(message)
-            if text := _plain(content):
+            if text := text_of(message):
                 part = {"type": "output_text", "text": text, "annotations": []}
                 found.append({"type": "message", "role": "assistant", "status": "completed", "content": [part]})
             found += [
@@ -150,8 +149,9 @@ def _holds_results(message: Fields) -> bool:
     return isinstance(content, list) and bool(content) and content[-1].get("type") == "tool_result"
 
 
-def _plain(content: object) -> str:
-    """The text of a content, whose parts are joined."""
+def text_of(message: Mapping[str, Any]) -> str:
+    """The text of a message, of all its parts."""
+    content = message.get("content")
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from bench.endpoints.body_template import filled, place_of, value_at
+from bench.endpoints.chat_translation import text_of
 from bench.endpoints.custom_reader import CustomReader, Finder, RawReader, read_raw
 from bench.endpoints.definition import definition_of
 from bench.endpoints.failure import excerpt
@@ -88,9 +89,9 @@ class CustomEndpoint(Endpoint):
         rest = [message for message in chat if message["role"] != "system"] if apart else chat
         return {
             "model": model,
-            "prompt": sample.prompt if sample.prompt is not None else "\n".join(map(_content, chat)),
+            "prompt": sample.prompt if sample.prompt is not None else "\n".join(map(text_of, chat)),
             "messages": self._messages(rest),
-            "system": "\n".join(map(_content, system)) or None,
+            "system": "\n".join(map(text_of, system)) or None,
             "max_tokens": sample.output_tokens,
             "stream": stream,
             "ignore_eos": options.ignore_eos or None,
@@ -101,7 +102,7 @@ class CustomEndpoint(Endpoint):
         if shape is None:
             return [dict(message) for message in chat]
         return [
-            filled(shape, {"role": roles.get(message["role"], message["role"]), "content": _content(message)})
+            filled(shape, {"role": roles.get(message["role"], message["role"]), "content": text_of(message)})
             for message in chat
         ]
 
@@ -135,12 +136,3 @@ class CustomEndpoint(Endpoint):
             wrong=find.wrong(reason),
         )
         return parsed(whole, body, options)
-
-
-def _content(message: Mapping[str, Any]) -> str:
-    """The text of a message, of all its parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, list) else []
-    return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

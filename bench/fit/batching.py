@@ -11,11 +11,12 @@ import numpy as np
 from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.front_end import FrontEnd, fit_front_end
-from bench.fit.limits import Limit, Limits, batched_tokens, sequences_and_blocks
+from bench.fit.limits import batched_tokens, sequences_and_blocks
 from bench.fit.prompt_cost import costs_besides_tokens
 from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, variation_of
+from bench.results.profile import FittedLimit, FittedLimits
 from bench.rng import Random
 from bench.statistics.steady_state import halves
 
@@ -40,7 +41,7 @@ class BatchingFit:
 
     steps: StepFit
     front_end: FrontEnd
-    limits: Limits
+    limits: FittedLimits
     chunks: ChunkKind
     drafts: int = 0
     acceptance: float | None = None
@@ -79,7 +80,7 @@ def fit_batching(
     surely = SURELY_ONE_STEP
     steps = fitted(None if budget is None else budget.value)
     if budget is None and kind == "interval":
-        budget = Limit(None, 0, "unknown")
+        budget = FittedLimit(None, 0, "unknown")
     if budget is None:
         least = 100
         if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(seen, steps.values, None), everything):
@@ -98,7 +99,7 @@ def fit_batching(
     waited = seen if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
-    limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
+    limits = FittedLimits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
     drifts = tuple(drift_of(one, steps) for one in rows)
@@ -119,10 +120,10 @@ def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[S
     return a1.told and a1.low > b1.high and a1.low * longest > steps.values[0]
 
 
-def _limit(given: int | None, stated: int | None) -> Limit | None:
+def _limit(given: int | None, stated: int | None) -> FittedLimit | None:
     """What the user gives, else what the server states."""
     value, source = (given, "given") if given is not None else (stated, "server")
-    return None if value is None else Limit(value, value, source)
+    return None if value is None else FittedLimit(value, value, source)
 
 
 ChunkKind = Literal["single", "interval", "drafts"]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bench.fit import robust
 from bench.fit.decode_cost import DecodeCost, knots_for
 from bench.fit.steps import LEAST_GAP_US, Rows, StepTable
+from bench.results.profile import FittedDecode, Residuals
 from bench.rng import Random
 
 Array = npt.NDArray[np.float64]
@@ -46,28 +47,6 @@ class Coefficient:
 
 
 @dataclass(frozen=True, slots=True)
-class TablePoint:
-    """What so many decode tokens of a step cost together, in us, with its 95% interval."""
-
-    tokens: int
-    us: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualBin:
-    """The steps of one range of batch sizes: measured less fitted, as a share of the fitted step."""
-
-    least_decodes: int
-    most_decodes: int
-    rows: int
-    p10: float
-    p50: float
-    p90: float
-
-
-@dataclass(frozen=True, slots=True)
 class StepDraw:
     """The coefficients of one resample: b0 to b4, and the points of the table."""
 
@@ -85,10 +64,10 @@ class StepFit:
     steps: int
     scale_us: float
     left_out: float
-    residuals: tuple[ResidualBin, ...]
+    residuals: tuple[Residuals, ...]
     decode_cost: DecodeCost
     """Of the decodes of a step together."""
-    table: tuple[TablePoint, ...] = ()
+    table: tuple[FittedDecode, ...] = ()
     """The same as points, where the decodes do not cost the same each; b2 goes on behind the last."""
     draws: tuple[StepDraw, ...] = ()
     """Some of the resamples: coefficients that may as well be the server's, with how they go together."""
@@ -161,12 +140,12 @@ def _draws(knots: tuple[int, ...], drawn: Array) -> tuple[StepDraw, ...]:
     )
 
 
-def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[TablePoint, ...]:
+def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[FittedDecode, ...]:
     """Slopes, and those of the resamples, added up to points."""
     widths = np.diff((0, *knots)).astype(np.float64)
     points = np.cumsum(widths * slopes[: len(knots)])
     low, high = _bounds(np.cumsum(widths * drawn[:, : len(knots)], axis=1), points)
-    return tuple(TablePoint(knot, float(points[k]), float(low[k]), float(high[k])) for k, knot in enumerate(knots))
+    return tuple(FittedDecode(knot, float(points[k]), float(low[k]), float(high[k])) for k, knot in enumerate(knots))
 
 
 def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
@@ -208,7 +187,7 @@ def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> 
     return np.asarray(told & (apart > _COLLINEAR) & ~(wide & (moves > _MATTERS)))
 
 
-def _bins(rows: Rows, fitted: Array) -> tuple[ResidualBin, ...]:
+def _bins(rows: Rows, fitted: Array) -> tuple[Residuals, ...]:
     """Residuals by the mean number of decodes in a step, in powers of two."""
     decodes = rows.decode / np.maximum(rows.steps, 1)
     off = (rows.time_us - fitted) / np.maximum(fitted, 1e-9)
@@ -217,11 +196,11 @@ def _bins(rows: Rows, fitted: Array) -> tuple[ResidualBin, ...]:
     for power in sorted(set(place.tolist())):
         chosen = off[place == power]
         p10, p50, p90 = (float(q) for q in np.quantile(chosen, (0.1, 0.5, 0.9)))
-        found.append(ResidualBin(2**power, 2 ** (power + 1) - 1, len(chosen), p10, p50, p90))
+        found.append(Residuals(2**power, 2 ** (power + 1) - 1, len(chosen), p10, p50, p90))
     return tuple(found)
 
 
-def worst_bin(bins: Sequence[ResidualBin]) -> ResidualBin | None:
+def worst_bin(bins: Sequence[Residuals]) -> Residuals | None:
     """The batch sizes whose steps lie the furthest from the fit; None where no bin has enough rows."""
     enough = [one for one in bins if one.rows >= _LEAST_IN_BIN]
     return max(enough, key=lambda one: abs(one.p50)) if enough else None

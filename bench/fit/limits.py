@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bench.fit.coefficients import StepFit
 from bench.fit.steps import Clusters, StepTable
 from bench.fit.streams import Stream
+from bench.results.profile import FittedLimit
 
 BLOCK_TOKENS = 16
 _LEAST_WAITING = 30
@@ -19,29 +19,12 @@ _FULL_STEPS, _FULL_SPREAD, _MORE_OFTEN = 8, 0.05, 2
 USUAL_BUDGETS = (512, 1024, 2048, 4096, 8192, 16384)
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit of the server. `value` is None where it is unknown; it is at least `at_least`, which was seen."""
-
-    value: int | None
-    at_least: int
-    source: str
-    """waiting (of requests), steps (that were full), server (its own page), given, or unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The three of a step cost."""
-
-    max_num_seqs: Limit
-    max_num_batched_tokens: Limit
-    kv_blocks: Limit
-
-
 Seen = Sequence[tuple[Sequence[Stream], Clusters, StepTable]]
 
 
-def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None, drafts: int = 0) -> tuple[Limit, Limit]:
+def sequences_and_blocks(
+    runs: Seen, a0_us: float, blocks: int | None, drafts: int = 0
+) -> tuple[FittedLimit, FittedLimit]:
     """max_num_seqs and kv_blocks. Requests that wait beside a batch that never grows show the one; beside a batch that does,
     with a sum of tokens that does not, the other. `blocks`: what the server's page says. `drafts`: the tokens that each
     decode computes besides its own."""
@@ -60,21 +43,21 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None, drafts: i
         chosen = table.sure & (held > 0) & (table.firsts == 0)
         waiting += zip(running[chosen], tokens[chosen], strict=True)
     seen_blocks = -(-int(most_tokens) // BLOCK_TOKENS)
-    seqs = Limit(None, most_running, "unknown")
-    kv = Limit(None, seen_blocks, "unknown") if blocks is None else Limit(blocks, seen_blocks, "server")
+    seqs = FittedLimit(None, most_running, "unknown")
+    kv = FittedLimit(None, seen_blocks, "unknown") if blocks is None else FittedLimit(blocks, seen_blocks, "server")
     if len(waiting) < _LEAST_WAITING:
         return seqs, kv
     batch, held_tokens = np.array(waiting).T
     if float((batch >= most_running - 1).mean()) >= _SAME:
-        return Limit(most_running, most_running, "waiting"), kv
+        return FittedLimit(most_running, most_running, "waiting"), kv
     p50, p95 = np.quantile(held_tokens, (0.5, 0.95))
     if blocks is None and p95 < 1.1 * p50 and float(np.std(batch)) > 0.05 * float(np.mean(batch)):
         # A few steps held more than most: the cache is no smaller than what it was seen to hold.
-        kv = Limit(max(-(-int(p95) // BLOCK_TOKENS), seen_blocks), seen_blocks, "waiting")
+        kv = FittedLimit(max(-(-int(p95) // BLOCK_TOKENS), seen_blocks), seen_blocks, "waiting")
     return seqs, kv
 
 
-def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
+def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> FittedLimit:
     """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
     long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`. Without
     these it is at least what a step was seen to compute: whole prompts, and its decodes."""
@@ -112,5 +95,5 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
         if float(near.mean()) > 0.6:
             usual = min(USUAL_BUDGETS, key=lambda budget: abs(budget / middle - 1))
             value = usual if abs(usual / middle - 1) < _FULL_SPREAD else round(middle)
-            return Limit(value, value, "steps")
-    return Limit(None, math.ceil(most), "unknown")
+            return FittedLimit(value, value, "steps")
+    return FittedLimit(None, math.ceil(most), "unknown")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
+from msgspec import Struct, structs
 
 from bench.fit.batching import BatchingFit, unexplained_a_token
-from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, StepDraw, worst_bin
-from bench.fit.limits import Limit
+from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, StepDraw, worst_bin
 from bench.fit.prompt_cost import alike
 from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
@@ -21,27 +22,25 @@ from bench.results.profile import (
     SCHEMA,
     DrawnCost,
     FittedCoefficient,
-    FittedDecode,
     FittedFrontEnd,
     FittedLimit,
-    FittedLimits,
     FittedSteps,
     Profile,
     ProfileSettings,
     Provenance,
-    Residuals,
     RunOfProfile,
     SampledTimes,
     SeenTimes,
     StepCost,
     StepVariation,
     Unknown,
-    VariationLevel,
 )
 
 NOTABLE_ERROR = 0.015
 """The fit warns if the mean of a step is less certain than this."""
 USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_stats": true}}'
+
+T = TypeVar("T", bound=Struct)
 
 _MOCKS = {"max_num_seqs": 256, "max_num_batched_tokens": 2_048, "kv_blocks": 65_536}
 """What the mock takes of a limit that a profile lacks."""
@@ -66,26 +65,22 @@ def batching_profile(
     fit: BatchingFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
 ) -> Profile:
     """The profile of a fit. `server`: what the user calls it; else the kind that its metrics show."""
-    limits = _limits(fit)
     return Profile(
         schema=SCHEMA,
         engine="batching",
         model=runs[0].model,
-        step_cost=_step_cost(fit, limits),
+        step_cost=_step_cost(fit),
         settings=_settings(fit),
         coefficients={name: _coefficient(name, one) for name, one in coefficients_of(fit).items()},
-        decode=[
-            FittedDecode(tokens=one.tokens, us=_short(one.us), low=_short(one.low), high=_short(one.high))
-            for one in fit.steps.table
-        ],
-        limits=limits,
+        decode=[_all_short(one) for one in fit.steps.table],
+        limits=fit.limits,
         fit=FittedSteps(
             rows=fit.steps.rows,
             steps=fit.steps.steps,
             scale_us=_short(fit.steps.scale_us),
             left_out=_short(fit.steps.left_out),
             chunks=fit.chunks,
-            residuals=[_residuals(one) for one in fit.steps.residuals],
+            residuals=[_all_short(one) for one in fit.steps.residuals],
             front_end=FittedFrontEnd(how=fit.front_end.how, requests=fit.front_end.requests),
             mean_error=None if fit.variation is None else _short(fit.variation.mean_error),
             draws=[_drawn(draw) for draw in fit.steps.draws] or None,
@@ -96,8 +91,8 @@ def batching_profile(
     )
 
 
-def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
-    table = [(one.tokens, _short(one.us)) for one in fit.steps.table]
+def _step_cost(fit: BatchingFit) -> StepCost:
+    table, limits = [(one.tokens, _short(one.us)) for one in fit.steps.table], fit.limits
     return StepCost(
         **{name: _short(one.value) for name, one in coefficients_of(fit).items()},
         decode=table or None,
@@ -122,8 +117,7 @@ def _drawn(draw: StepDraw) -> DrawnCost:
 def _variation(of: Variation | None) -> StepVariation | None:
     if of is None:
         return None
-    levels = [VariationLevel(decodes=level.decodes, shares=level.shares) for level in of.levels]
-    return StepVariation(power=_short(of.power), at_us=_short(of.at_us), block=_short(of.block), levels=levels)
+    return StepVariation(power=_short(of.power), at_us=_short(of.at_us), block=_short(of.block), levels=of.levels)
 
 
 def _settings(fit: BatchingFit) -> ProfileSettings:
@@ -215,37 +209,19 @@ def _cache_not_told(runs: Sequence[FittedRun]) -> list[str]:
     ]
 
 
-def _limits(fit: BatchingFit) -> FittedLimits:
-    def of(limit: Limit) -> FittedLimit:
-        return FittedLimit(value=limit.value, at_least=limit.at_least, source=limit.source)
-
-    limits = fit.limits
-    return FittedLimits(
-        max_num_seqs=of(limits.max_num_seqs),
-        max_num_batched_tokens=of(limits.max_num_batched_tokens),
-        kv_blocks=of(limits.kv_blocks),
-    )
-
-
 def _coefficient(name: str, one: Coefficient) -> FittedCoefficient:
     low, high = (_short(value) if math.isfinite(value) else None for value in (one.low, one.high))
     return FittedCoefficient(value=_short(one.value), low=low, high=high, told=one.told, unit=UNITS[name])
 
 
-def _residuals(one: ResidualBin) -> Residuals:
-    return Residuals(
-        least_decodes=one.least_decodes,
-        most_decodes=one.most_decodes,
-        rows=one.rows,
-        p10=_short(one.p10),
-        p50=_short(one.p50),
-        p90=_short(one.p90),
-    )
-
-
 def _short(value: float) -> float:
     """Six digits: more are not known."""
     return float(f"{value:.6g}")
+
+
+def _all_short(numbers: T) -> T:
+    short = {name: _short(value) for name, value in structs.asdict(numbers).items() if isinstance(value, float)}
+    return structs.replace(numbers, **short)
 
 
 def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:

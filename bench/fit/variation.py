@@ -17,6 +17,7 @@ import numpy.typing as npt
 from bench.fit import robust
 from bench.fit.coefficients import StepFit
 from bench.fit.steps import Rows
+from bench.results.profile import VariationLevel
 from bench.statistics.autocorrelation import act
 
 Array = npt.NDArray[np.float64]
@@ -30,14 +31,6 @@ _NOTABLE, _DIFFERENCE = 9.0, 0.01
 """Loads differ if the mean squared z of their means or spreads is so large, and these differ by this share of a step."""
 _LEAST_RANGE = 1.3
 """Steps whose longest costs so many times the shortest can tell in what proportion they vary."""
-
-
-@dataclass(frozen=True, slots=True)
-class VariationLevel:
-    """Deviations of successive steps (shares of a step of the median cost), and the mean decode tokens of these steps."""
-
-    decodes: float
-    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -600,8 +600,15 @@ static void stamp_read(StreamObject *s, int64_t offset_ns) {
     if (s->begun_read) return;
     s->begun_read = true;
     read_t *read = &s->pending.reads[s->at_read];
+    if (read->kernel) {
+        int64_t latest_ns = now_ns();
+        read->stamp_ns -= offset_ns;
+        if (read->stamp_ns > latest_ns) { /* The system's clock was set after `offset_ns` was measured. */
+            read->stamp_ns = latest_ns;
+            read->kernel = false;
+        }
+    }
     if (!read->kernel) s->mixed = true;
-    else read->stamp_ns -= offset_ns;
     /* The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp. */
     if (read->stamp_ns < s->before_ns) read->stamp_ns = s->before_ns;
     /* Not reported by that poll: the bytes came after it, and after those of the read before. */

@@ -17,7 +17,7 @@ REQUIRED = ("b0", "b1", "b2", "b3", "a0", "a1")
 """The coefficients that every profile has."""
 
 
-class VariationLevel(Result, frozen=True, kw_only=True):
+class VariationLevel(Result, frozen=True):
     """Deviations of successive steps, and the mean decode tokens of these steps."""
 
     decodes: Amount
@@ -85,7 +85,7 @@ class FittedCoefficient(Result, frozen=True, kw_only=True):
     unit: str
 
 
-class FittedDecode(Result, frozen=True, kw_only=True):
+class FittedDecode(Result, frozen=True):
     """What so many decode tokens of a step cost together, in us, with its 95% interval."""
 
     tokens: Positive
@@ -94,7 +94,7 @@ class FittedDecode(Result, frozen=True, kw_only=True):
     high: Number
 
 
-class FittedLimit(Result, frozen=True, kw_only=True):
+class FittedLimit(Result, frozen=True):
     """A limit of the server."""
 
     value: Positive | None
@@ -105,7 +105,7 @@ class FittedLimit(Result, frozen=True, kw_only=True):
     """Where requests began to wait, steps that were full, the server's own page, or a flag."""
 
 
-class FittedLimits(Result, frozen=True, kw_only=True):
+class FittedLimits(Result, frozen=True):
     """The limits of the server."""
 
     max_num_seqs: FittedLimit
@@ -117,7 +117,7 @@ class FittedLimits(Result, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-class Residuals(Result, frozen=True, kw_only=True):
+class Residuals(Result, frozen=True):
     """The steps of one range of batch sizes: measured less fitted, as a share of the fitted step."""
 
     least_decodes: Count

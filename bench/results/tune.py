@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from bench.results.base import Amount, Count, Number, Positive, Result, Setting, one_of
 
 SCHEMA: Final = "trueload/tune/1"
-PLACES = (
-    "best",
-    "not told apart",
-    "same within the margin",
-    "worse",
-    "far behind",
-    "worse answers",
-    "failed",
-    "not tried",
-)
 Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
 ENDINGS = ("decided", "budget", "rounds", "nothing works", "interrupted")
 
 
-class TuneChange(Result, frozen=True, kw_only=True):
+class Place(StrEnum):
+    """What the race says of an arm."""
+
+    BEST = "best"
+    NOT_TOLD_APART = "not told apart"
+    SAME = "same within the margin"
+    WORSE = "worse"
+    FAR_BEHIND = "far behind"
+    """It reached less than half of the leader, in too few turns to prove that it is worse."""
+    WORSE_ANSWERS = "worse answers"
+    FAILED = "failed"
+    UNTRIED = "not tried"
+
+
+class TuneChange(Result, frozen=True):
     """A ratio minus 1: 0.05 is 5% more of what is wanted."""
 
     value: Number
@@ -41,7 +46,7 @@ class TuneArm(Result, frozen=True, kw_only=True):
     command: str
     """The command line that starts its server."""
     gpus: Positive
-    place: Annotated[str, one_of(*PLACES)]
+    place: Annotated[str, one_of(*Place)]
     turns: Count
     value: Number | None
     """What the goal measures, over its turns (geometric mean)."""

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from bench.statistics.autocorrelation import SAFETY, Floats, act
 from bench.statistics.student import incomplete_beta, t_quantile, two_sided
+from promptset.distributions.gamma import regularized_gamma
 
 MOST_SLICES = 200
 A_SLICE = 4
@@ -129,7 +130,8 @@ def chi_square(counts: Sequence[int]) -> float:
     expected = sum(counts) / len(counts)
     if not expected:
         return 1.0
-    return gamma_tail((len(counts) - 1) / 2, math.fsum((count - expected) ** 2 for count in counts) / expected / 2)
+    statistic = math.fsum((count - expected) ** 2 for count in counts) / expected
+    return regularized_gamma((len(counts) - 1) / 2, statistic / 2)[1]
 
 
 def binomial_tail(k: int, n: int, p: float) -> float:
@@ -152,31 +154,3 @@ def fisher(failed: int, tried: int, failed_of_others: int, tried_of_others: int)
 
 def _log_ways(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def gamma_tail(a: float, x: float) -> float:
-    """The regularised upper incomplete gamma function Q(a, x): a series below a + 1, Lentz's fraction above it (Numerical
-    Recipes, 6.2)."""
-    if x <= 0:
-        return 1.0
-    front = math.exp(a * math.log(x) - x - math.lgamma(a))
-    if x < a + 1:
-        term = total = 1 / a
-        n = a
-        while term > total * 1e-16:
-            n += 1
-            term *= x / n
-            total += term
-        return max(0.0, 1 - total * front)
-    b = x + 1 - a
-    c, d = 1e300, 1 / b
-    h = d
-    for i in range(1, 10_000):
-        an = -i * (i - a)
-        b += 2
-        d = 1 / (an * d + b)
-        c = b + an / c
-        h *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * h

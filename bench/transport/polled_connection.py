@@ -179,7 +179,7 @@ class PolledConnection(Connection):
         reads, self._put_by = self._put_by, []
         self._put_by_bytes = 0
         self._put = self._put_by.append
-        before_ns = exchange.last_read_ns
+        before_ns, latest_ns = exchange.last_read_ns, now_ns()
         for data, raw, poll_ns in reads:
             if parser.complete:
                 parser.behind(data)
@@ -188,6 +188,8 @@ class PolledConnection(Connection):
                 stamp_ns, exchange.clock = raw, "mixed"
             else:
                 stamp_ns = self._on_our_clock(raw)
+                if stamp_ns > latest_ns:  # The system's clock was set after `offset_ns` was measured.
+                    stamp_ns, exchange.clock = latest_ns, "mixed"
             is_first = exchange.first_byte_ns is None
             if is_first:
                 exchange.first_byte_ns = stamp_ns

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
+from bench.results.tune import Place, TuneChange
 from bench.rng import stream
 from bench.statistics.racing import Gap, Noise, gap, level, noise
 
@@ -38,20 +39,6 @@ FAILURES = 2
 """So many turns without a value make an arm a failed one: a single one may be an accident."""
 _LATE = 1.05
 """A round is begun if it is expected to end within so many times the budget."""
-
-
-class Place(StrEnum):
-    """What the race says of an arm."""
-
-    BEST = "best"
-    NOT_TOLD_APART = "not told apart"
-    SAME = "same within the margin"
-    WORSE = "worse"
-    FAR_BEHIND = "far behind"
-    """It reached less than half of the leader, in too few turns to prove that it is worse."""
-    WORSE_ANSWERS = "worse answers"
-    FAILED = "failed"
-    UNTRIED = "not tried"
 
 
 class Ending(StrEnum):
@@ -110,16 +97,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A ratio minus 1, with its 95% interval, corrected as the decisions are: for all pairs of arms and all looks."""
-
-    value: float
-    low: float
-    high: float
-    rounds: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """An arm at the end. `against_best`: how far it lies below the best; `left_after` is its last round if it left."""
 
@@ -127,7 +104,7 @@ class Standing:
     place: Place
     turns: int
     value: float | None
-    against_best: Change | None
+    against_best: TuneChange | None
     left_after: int | None
 
 
@@ -137,7 +114,7 @@ class Answer:
 
     best: int | None
     standings: tuple[Standing, ...]
-    gain: Change | None
+    gain: TuneChange | None
     noise: float | None
     """The standard deviation of a turn, relative."""
 
@@ -333,13 +310,13 @@ class Race:
 
     def _change(
         self, values: list[dict[int, float]], arm: int, other: int | None, spread: Noise | None
-    ) -> Change | None:
+    ) -> TuneChange | None:
         if other is None or spread is None or {arm, other} & self._lower_bounds():
             return None
         if (between := gap(values, arm, other, spread)) is None:
             return None
         low, high = between.interval(2 * self._level(between))
-        return Change(math.expm1(between.mean), math.expm1(low), math.expm1(high), between.rounds)
+        return TuneChange(math.expm1(between.mean), math.expm1(low), math.expm1(high), between.rounds)
 
 
 def _table(turns: Sequence[Turn], rounds: int) -> list[dict[int, float]]:

@@ -14,12 +14,12 @@ from bench.documents.tune_document import tune_document
 from bench.loads import KINDS
 from bench.report import html
 from bench.results.base import rounded
-from bench.results.tune import SCHEMA, TuneArm, TuneChange, TuneContent, TunePoint, TuneTurn
+from bench.results.tune import SCHEMA, TuneArm, TuneContent, TunePoint, TuneTurn
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.shape import read_result
 from bench.secrets import public_command
 from bench.series import files
-from bench.tuning.race import Change, Race, Settings, Standing, Turn
+from bench.tuning.race import Race, Settings, Standing, Turn
 from bench.tuning.spec import Spec
 from bench.tuning.turns import dollars, latency_of, lengths_of
 
@@ -73,7 +73,7 @@ def content_of(spec: Spec, turns: Sequence[TuneTurn], command: Sequence[str], en
             ended=ended,
             best=answer.best,
             not_told_apart=() if answer.best is None else answer.not_told_apart,
-            gain=_change(answer.gain),
+            gain=answer.gain,
             noise=answer.noise,
             margin=race.settings.margin,
             start=None if answer.best is None else arms[answer.best].command,
@@ -97,19 +97,11 @@ def _arm(spec: Spec, standing: Standing, turns: Sequence[TuneTurn]) -> TuneArm:
         place=standing.place.value,
         turns=standing.turns,
         value=_larger_is_better(spec, standing.value),
-        against_best=_change(standing.against_best),
+        against_best=standing.against_best,
         left_after=standing.left_after,
         why=failed[-1].why if failed else None,
         last_words=failed[-1].last_words if failed else (),
         worse_answers=mine[-1].worse_answers if mine else (),
-    )
-
-
-def _change(change: Change | None) -> TuneChange | None:
-    return (
-        None
-        if change is None
-        else TuneChange(value=change.value, low=change.low, high=change.high, rounds=change.rounds)
     )
 
 

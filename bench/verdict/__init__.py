@@ -43,7 +43,7 @@ from bench.verdict.sent_load import (
     sent_rate,
     waited_at_cap,
 )
-from bench.verdict.server import cache_hits, errors, late_ends, sent_again, server_counts, target_gone
+from bench.verdict.server import cache_hits, errors, late_ends, sent_again, server_counts, slow_connects, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
 from bench.verdict.token_counts import input_tokens, output_tokens, tokens_doubted, usage, usage_contradicted
 
@@ -70,6 +70,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "errors": errors,
     "sent_again": sent_again,
     "late_ends": late_ends,
+    "slow_connects": slow_connects,
     "target_gone": target_gone,
     "replica_gone": replica_gone,
     "replica_errors": replica_errors,

@@ -27,6 +27,7 @@ ADVICE: dict[str, str] = {
     "errors": "read the table of errors: correct what the server refuses (400, 404), else lower the load until nothing fails",
     "sent_again": "look in the logs of the server and the proxy for an idle timeout or a worker that restarts",
     "late_ends": "look for what the server, or a proxy, does between the last token and the end of a reply (usage, logs)",
+    "slow_connects": "raise the server's backlog (net.core.somaxconn too), and let it keep connections open",
     "target_gone": "read the server's log (out of memory is the usual cause), and run again with a lower load",
     "replica_gone": "read the log of that replica (out of memory is the usual cause), and run again",
     "replica_errors": "read the log of that replica, and the table of errors",

@@ -40,6 +40,7 @@ def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
     findings += _way_in(found, limits)
+    findings += _seen_before_written(found, limits)
     for row in found.throughput:
         share = abs(row.error_share or 0.0)
         status = limits.calibration_throughput_share.of(share)
@@ -121,6 +122,17 @@ def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
     return findings
+
+
+def _seen_before_written(found: LedgerCalibration, limits: Limits) -> list[Finding]:
+    """A chunk arrives after it was written. One that came earlier is wrong, whatever share of its latency that is."""
+    early_ms = -(found.observation_lag_ms.min or 0.0)
+    if early_ms <= 0:
+        return []
+    sentence = (
+        f"calibration: a chunk arrived {early_ms:.3f} ms before the mock wrote it: time stamps or the ledger are wrong"
+    )
+    return [Finding("calibration", limits.calibration_p99_ms.of(early_ms), early_ms, sentence)]
 
 
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:

@@ -111,6 +111,10 @@ class Limits(BaseModel):
         Band, _of("mean time that replies stayed open after their last token, as a share of the time to that token")
     ] = _band(0.10)
     late_ends_ms: Annotated[Band, _of("the same, ms")] = _band(100.0)
+    slow_connects: Annotated[
+        Band, _of("mean time that requests waited for new connections, as a share of their mean E2EL")
+    ] = _band(0.10)
+    slow_connects_ms: Annotated[Band, _of("the same, ms")] = _band(100.0)
     target_gone: Annotated[
         Band,
         _of("share of the requests, at least 5, that were lost from the server's last answer to the end of the run"),

@@ -59,6 +59,22 @@ def late_ends(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("late_ends", status, row.share, sentence)]
 
 
+def slow_connects(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Requests waited for new connections: a user waits for that, and no latency from the send contains it."""
+    summary = evidence.summary
+    connects, sent, e2el_ms = summary.instrument.connect_ms, summary.counts.sent, summary.latency["e2el_ms"].mean
+    if connects.mean is None or not sent or not e2el_ms:
+        return []
+    mean_ms = connects.n * connects.mean / sent
+    share = mean_ms / e2el_ms
+    status = milder(limits.slow_connects.of(share), limits.slow_connects_ms.of(mean_ms))
+    sentence = (
+        f"requests waited {mean_ms:,.0f} ms for a new connection on average, {share:.1%} of their time from the send to the "
+        "last token: requests/s and latencies from due contain this time, and TTFT and E2EL do not"
+    )
+    return [Finding("slow_connects", status, share, sentence)]
+
+
 def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server stopped answering before the run ended."""
     counts = evidence.summary.counts

@@ -25,7 +25,7 @@ from tests.support.literal_replies import (
     stream,
     usage_of,
 )
-from tests.support.literal_server import LiteralServer, Pause, Received, Responder, Send, Step
+from tests.support.literal_server import CERTIFICATE, LiteralServer, Pause, Received, Responder, Send, Step
 
 TOKEN = content("word ")
 
@@ -260,6 +260,14 @@ def shorter_than_asked(checkout: Checkout) -> str:
     return ran.words("output tokens")
 
 
+def slow_connections(checkout: Checkout) -> str:
+    """Each request needs a new connection, whose TLS handshake takes 300 ms: a user waits for it, and no TTFT contains it."""
+    reply = [Send(head("200 OK", "text/event-stream", CHUNKED, "connection: close")), *paced(*GOOD)[1:]]
+    with LiteralServer(api(lambda request: reply), tls=True, handshake_pause_s=0.3) as server:
+        ran = checkout.run(server.url, "--requests", "20", "--concurrency", "2", "--ca-file", str(CERTIFICATE))
+    return ran.words("new connection")
+
+
 def all_at_once(checkout: Checkout) -> str:
     """A proxy that keeps the reply until it is whole: nothing is known of the time between tokens."""
     whole = b"".join([chunk(frame(event)) for event in GOOD])
@@ -324,6 +332,7 @@ ATTACKS: dict[str, Callable[[Checkout], str]] = {
     "a server that sheds 9 of 10 requests": shed(10),
     "a server that sheds every second request": shed(2),
     "replies of 4 tokens, 64 asked for with --ignore-eos": shorter_than_asked,
+    "each request needs a new connection, which takes 300 ms": slow_connections,
     "a proxy that holds replies until they are whole": all_at_once,
     "the same, with --slo": objective_of_open_numbers,
 }

@@ -76,7 +76,9 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/release_gate/test_gate_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/accuracy/test_[jm]*.py",
          f"{_BENCH}/accuracy/test_sweep.py", f"{_BENCH}/answers/test_quality_document.py",
          f"{_BENCH}/tuning/test_tune_document.py", f"{_BENCH}/server_metrics/test_prefix_cache.py",
-         f"{_BENCH}/metrics/test_media.py", f"{_BENCH}/test_other_tools.py"),
+         f"{_BENCH}/metrics/test_media.py", f"{_BENCH}/metrics/test_bounds.py", f"{_BENCH}/metrics/test_objectives.py",
+         f"{_BENCH}/load_search/test_answer.py", f"{_BENCH}/load_search/test_search_text.py",
+         f"{_BENCH}/capacity_plan/test_searched.py", f"{_BENCH}/test_headline.py", f"{_BENCH}/test_other_tools.py"),
     ),
     "results": Group(
         ("bench/results/*.py",),
@@ -150,7 +152,7 @@ GROUPS: dict[str, Group] = {
         (_MOCK, f"{_VIRTUAL}/test_mock*.py",
          *(f"tests/sockets/test_mock_{name}.py" for name in (
              "any_body", "api", "asgi", "choices", "conversation_cache", "endpoints", "images", "model_names", "probes",
-             "rerank", "routes", "sender*", "stored_responses", "tools"))),
+             "rerank", "routes", "sender*", "serves_here", "stored_responses", "tools"))),
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(

@@ -54,3 +54,60 @@ def test_the_arrivals_are_stamped_by_the_handler_and_the_truth_says_so() -> None
 
     (line,) = through_asgi(call)
     assert line["received_ns"] == line["handled_ns"]
+
+
+def test_a_page_of_an_allowed_origin_may_call_and_another_may_not() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        asks = {"access-control-request-method": "POST", "access-control-request-headers": "x-mock-ttft"}
+        for origin, status in (("http://ui.example", 204), ("http://evil.example", 400)):
+            headers = {"origin": origin}
+            preflight = await client.options("/v1/chat/completions", headers={**headers, **asks})
+            plain = await client.get("/health", headers=headers)
+            given = [reply.headers.get("access-control-allow-origin") for reply in (preflight, plain)]
+            assert (preflight.status_code, plain.status_code, given) == (
+                status, 200, [origin if status == 204 else None] * 2,
+            )  # fmt: skip
+            if status == 204:
+                assert preflight.headers["access-control-allow-methods"] == "GET, POST, PATCH, OPTIONS"
+                assert preflight.headers["access-control-allow-headers"] == "x-mock-ttft"
+                assert preflight.headers["access-control-max-age"] == "600"
+                assert plain.headers["vary"] == "Origin"
+                assert plain.headers["access-control-expose-headers"] == "retry-after, x-ledger-lines, x-request-id"
+        assert "access-control-allow-origin" not in (await client.get("/health")).headers
+
+    assert through_asgi(call, "--cors", "http://ui.example", "--ttft", "0ms") == []
+
+
+def test_a_change_of_the_configuration_is_taken_or_refused_in_words() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        for body, words in (
+            (b"{", "The request body is not valid JSON: "),
+            (b"[1]", "The body must be a JSON object of the fields to change"),
+            (b'{"ttft": "x"}', "ttft"),
+        ):
+            refused = await client.patch("/admin/config", content=body)
+            assert (refused.status_code, words in refused.json()["error"]["message"]) == (400, True)
+        before = (await client.get("/admin/config")).json()
+        after = (await client.patch("/admin/config", json={"ttft": "9ms"})).json()
+        assert (before["config"]["ttft"], after["config"]["ttft"], after["all"]["ttft"]) == ("7ms", "9ms", "9ms")
+        assert (after["version"] - before["version"], after["ledger_lines"]) == (1, 0)
+        reset = (await client.post("/admin/reset")).json()
+        assert reset["config"]["ttft"] == "7ms"
+
+    through_asgi(call, "--admin", "everyone", "--ttft", "7ms")
+
+
+def test_what_does_not_fit_or_has_no_key_is_refused() -> None:
+    key = {"authorization": "Bearer secret"}
+
+    async def call(client: httpx.AsyncClient) -> None:
+        for headers, status in (({}, 401), ({"x-api-key": "other"}, 401), ({"x-api-key": "secret"}, 200), (key, 200)):
+            assert (await client.get("/v1/models", headers=headers)).status_code == status
+        for tokens, status in ((8, 200), (9, 400)):
+            reply = await client.post("/tokenize", json={"prompt": " a" * tokens}, headers=key)
+            assert reply.status_code == status, reply.text
+        headers = {**key, "x-mock-tool-calls": "x"}
+        wrong = (await client.post("/v1/chat/completions", json=BODY, headers=headers)).json()["error"]
+        assert wrong["message"].startswith("x-mock-tool-calls: 'x': write a whole number from 0 to ")
+
+    through_asgi(call, "--api-key", "secret", "--max-model-len", "8", "--ttft", "0ms")

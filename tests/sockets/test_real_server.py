@@ -152,7 +152,7 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
 # What the server counts of prompts that never were in a run: its usage, to the token.
 SYSTEM = "You answer in one sentence.\n\nNever apologize."
 HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
-LENGTHS = (16, 17, 100, 900)  # The server has room for 1,024 in each of its slots.
+LENGTHS = (16, 17, 100, 300)  # It reads each prompt: most of what these tests cost.
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:

@@ -83,13 +83,16 @@ def test_tls_keeps_the_kernel_stamps() -> None:
     assert before <= record.chunk_ns[1] <= arrived_ns
 
 
-def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() -> None:
+@pytest.mark.parametrize("back_h", [1, -1])
+def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after(back_h: int) -> None:
     has_stepped = threading.Event()
 
     async def stepped(wire: Wire) -> list[RequestRecord]:
         pending = wire.start()
         await read_of(server, 2)
-        wire.transport.offset_ns += 3_600_000 * MS  # As though the clock had been set back an hour since then ...
+        wire.transport.offset_ns += (
+            back_h * 3_600_000 * MS
+        )  # As though the clock had been set back an hour before it ...
         wire.transport._clock_stepped()  # ... and the watch says so: the offset is measured anew.
         has_stepped.set()
         return [await pending, await wire.start()]

@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.answers.graders": frozenset({"promptset"}),
     "bench.answers.traits": frozenset(),
     # Pure functions of plain values, and the decisions of a search that stand on them.
-    "bench.statistics": frozenset(),
+    "bench.statistics": frozenset({"promptset.distributions.gamma"}),
     "bench.load_search": frozenset(
         {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
     ),
@@ -147,7 +147,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "promptset.errors"}
     ),
     # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
-    "bench.tuning": frozenset({"bench.rng", "bench.statistics"}),
+    "bench.tuning": frozenset({"bench.results.tune", "bench.rng", "bench.statistics"}),
     "bench.tuning.spec": frozenset(
         {"bench.config", "bench.errors", "bench.load_search.whole", "bench.load_sweep.visits", "bench.series.files",
          "bench.tuning", "promptset.whole_file"}
@@ -322,7 +322,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
     "bench.fit": frozenset(
-        {"bench.records", "bench.rng", "bench.statistics.autocorrelation", "bench.statistics.steady_state"}
+        {"bench.records", "bench.results.profile", "bench.rng", "bench.statistics.autocorrelation",
+         "bench.statistics.steady_state"}
     ),
     "bench.fit.read": frozenset(
         {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.run_files.run_directory",

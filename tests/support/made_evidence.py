@@ -98,6 +98,7 @@ PERFECT: dict[str, Any] = {
     },
     "instrument": {
         "send_lateness_ms": {"p99": 0.1},
+        "connect_ms": {"n": 10, "mean": 0.1},
         "loop_lag_ms": {"p99": 0.1},
         "clock": {"kernel": 0, "user": 1_000, "mixed": 0},
         "cpu": {"seconds_over_90": 0.0},
@@ -175,6 +176,10 @@ KERNEL = {"instrument.clock": {"kernel": 1_000, "user": 0, "mixed": 0}}
 
 def pause(longest_ms: float, share: float) -> dict[str, object]:
     return {PAUSE: {"longest_ms": longest_ms, "worker": 2, "share_of_run": share}}
+
+
+def connects(n: int, mean_ms: float) -> dict[str, object]:
+    return {"instrument.connect_ms": {"n": n, "mean": mean_ms}}
 
 
 def ready(share: float, typical_ms: float) -> dict[str, object]:

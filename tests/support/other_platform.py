@@ -1,8 +1,8 @@
-"""A process that has only what another system has: `python -m tests.support.other_platform PLATFORM [FOLDER]`.
+"""A process that has only what another system has: `python -m tests.support.other_platform [FOLDER]`.
 
-Every module of ours is imported once, so that everybody else's is there. Then the modules and names that the other system
-lacks are taken away, and ours are imported again. Prints a line for each that cannot be; with FOLDER, only of the packages
-that lie there.
+Every module of ours is imported once, so that everybody else's is there. Then, for one system after another, the modules and
+names that it lacks are taken away, and ours are imported again. Prints a line for each that cannot be, by system; a FOLDER
+stands for ours.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
+import json
 import os
 import pkgutil
 import select
@@ -59,7 +60,8 @@ LACKS = {
         ("fcntl", "resource", "termios", "tty", "pty", "pwd", "grp", "syslog", "uvloop", "readline"),
     ),
 }  # fmt: skip
-"""By the system: the beginnings of names that it lacks, by module, and the modules that it lacks."""
+"""By the system: the beginnings of names that it lacks, by module, and the modules that it lacks. Each lacks all that those
+before it lack."""
 
 
 class _Missing(importlib.abc.MetaPathFinder):
@@ -95,26 +97,30 @@ def become(platform: str) -> None:
     sys.platform = platform
 
 
-def problems(platform: str, packages: Sequence[str] = OURS) -> list[str]:
-    """A line for each module that the other system cannot import."""
+def problems(platforms: Sequence[str], packages: Sequence[str] = OURS) -> dict[str, list[str]]:
+    """By platform, a line for each module that it cannot import, and how many there are. Each platform lacks all that those
+    before it lack."""
     names = [name for package in packages for name in modules_of(package)]
     for name in names:
         importlib.import_module(name)
-    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
-        del sys.modules[name]
-    become(platform)
-    found = []
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as e:
-            found.append(f"{name}: {type(e).__name__}: {e}")
-    return [*found, f"{len(names)} modules"]
+    found: dict[str, list[str]] = {}
+    for platform in platforms:
+        for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+            del sys.modules[name]
+        become(platform)
+        found[platform] = []
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception as e:
+                found[platform].append(f"{name}: {type(e).__name__}: {e}")
+        found[platform].append(f"{len(names)} modules")
+    return found
 
 
 if __name__ == "__main__":
-    if folder := sys.argv[2:3]:
+    if folder := sys.argv[1:2]:
         sys.path.insert(0, folder[0])
-        print("\n".join(problems(sys.argv[1], sorted(path.name for path in Path(folder[0]).iterdir()))))
+        print(json.dumps(problems([*LACKS], sorted(path.name for path in Path(folder[0]).iterdir()))))
     else:
-        print("\n".join(problems(sys.argv[1])))
+        print(json.dumps(problems([*LACKS])))

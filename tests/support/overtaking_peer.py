@@ -76,7 +76,7 @@ def packet(port: int, seq: int, ack: int, flags: int, data: bytes = b"") -> byte
 
 def _checksum(data: bytes) -> int:
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

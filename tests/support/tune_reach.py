@@ -16,7 +16,8 @@ import numpy as np
 
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Settings as Search
-from bench.tuning.race import Ending, Place, Race, Settings, Step, Turn
+from bench.results.tune import Place
+from bench.tuning.race import Ending, Race, Settings, Step, Turn
 from tests.support.batching_model import S2, S3, Server, closed_loop
 from tests.support.search_model import run_search, ttft
 from tests.support.statistics_claims import FAST

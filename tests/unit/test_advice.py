@@ -91,11 +91,13 @@ def unknown(path: str, source: str) -> list[str]:
     """The flags that sentences advise in vain."""
     found = []
     for line, text in sentences(source):
+        advised = FLAG.findall(text)
+        if not advised or OTHER_PROGRAMS.search(text):
+            continue
         named = [name for name in flags() if re.search(rf"\b{name}s?\b", re.sub(r"\bmocks?\b", MOCK, text))]
         named += [MOCK] if text.startswith(("--ttft", "--profile {", "{} --")) else []
         known = frozenset[str]().union(*(flags()[name] for name in (printer_of(path), *named)))
-        if not OTHER_PROGRAMS.search(text):
-            found += [f"{path}:{line}: {flag} in {text!r}" for flag in FLAG.findall(text) if flag not in known]
+        found += [f"{path}:{line}: {flag} in {text!r}" for flag in advised if flag not in known]
     return found
 
 

@@ -39,19 +39,20 @@ class Gamma(ContinuousLaw):
 
     def cdf(self, x: float) -> float:
         """P(shape, x / scale), the regularized incomplete gamma function."""
-        return regularized_gamma(self.shape, x / self.scale)
+        return regularized_gamma(self.shape, x / self.scale)[0]
 
     def mean_below(self, x: float) -> float:
         """shape x scale x P(shape + 1, x / scale)."""
-        return self.shape * self.scale * regularized_gamma(self.shape + 1.0, x / self.scale)
+        return self.shape * self.scale * regularized_gamma(self.shape + 1.0, x / self.scale)[0]
 
 
-def regularized_gamma(a: float, x: float) -> float:
-    """P(a, x), lower: the power series below a + 1, the continued fraction above (DLMF 8.7.1 and 8.9.2)."""
+def regularized_gamma(a: float, x: float) -> tuple[float, float]:
+    """P(a, x), lower, and Q(a, x), upper: the power series below a + 1, the continued fraction above (DLMF 8.7.1 and
+    8.9.2)."""
     if x <= 0.0:
-        return 0.0
+        return 0.0, 1.0
     if math.isinf(x):
-        return 1.0
+        return 1.0, 0.0
     front = math.exp(a * math.log(x) - x - math.lgamma(a))
     if x < a + 1.0:
         term = total = 1.0 / a
@@ -60,7 +61,7 @@ def regularized_gamma(a: float, x: float) -> float:
             n += 1.0
             term *= x / n
             total += term
-        return front * total
+        return front * total, max(0.0, 1.0 - front * total)
     # Lentz's method for 1 / (x + 1 - a - 1(1 - a) / (x + 3 - a - 2(2 - a) / ...)).
     b = x + 1.0 - a
     c = 1e300
@@ -76,7 +77,7 @@ def regularized_gamma(a: float, x: float) -> float:
         c = b + numerator / c
         step = d * c
         fraction *= step
-    return 1.0 - front * fraction
+    return 1.0 - front * fraction, front * fraction
 
 
 def _from_shape(dimension: Dimension, mean: float, shape: float) -> Gamma:

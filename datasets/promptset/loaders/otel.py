@@ -149,9 +149,9 @@ class _Node:
 
     span: Row
     children: list[_Node] = field(default_factory=list)
-    call: bool = False
-    """Whether it is a call that is sent."""
-    has_calls: bool = False
+    call: bool = field(init=False)
+    """Whether it is a call that is sent: `_mark` says it."""
+    has_calls: bool = field(init=False)
     """Whether it or something below it is."""
     waits: frozenset[int] = frozenset()
     """Numbers of the calls that had ended when this one began."""

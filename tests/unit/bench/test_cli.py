@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -268,6 +269,39 @@ def test_the_token_that_only_reads_differs_from_the_other(
     else:
         with pytest.raises(UsageError, match=problem):
             console._read_token(given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("flags", "variable", "token"),
+    [
+        ({}, None, None),
+        ({}, f"{LONG}\n", LONG),
+        ({"token": LONG}, None, LONG),
+        ({"token": LONG}, f"{LONG}-other", LONG),
+        ({"token": "short"}, LONG, re.compile("--token ")),
+        ({}, "short", re.compile("the token in TRUELOAD_TOKEN ")),
+        ({"host": "0.0.0.0"}, None, re.compile("--host 0.0.0.0 lets other machines in: choose the token")),
+        ({"host": "0.0.0.0"}, LONG, LONG),
+    ],
+)
+def test_the_token_is_the_flags_then_the_variables_and_other_machines_need_one(
+    flags: dict[str, str], variable: str | None, token: Any, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.delenv("TRUELOAD_TOKEN", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("TRUELOAD_TOKEN", variable)
+    given: Any = SimpleNamespace(**{"token": None, "host": "127.0.0.1", "tls_cert": None, **flags})
+    if isinstance(token, re.Pattern):
+        with pytest.raises(UsageError, match=token):
+            console._token(given)
+    else:
+        assert console._token(given) == token
+        warns = (
+            "host" in flags
+            and "0.0.0.0 can be reached from other machines, without encryption: " in capsys.readouterr().err
+        )
+        assert warns is ("host" in flags)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -68,6 +69,22 @@ def test_a_locale_without_our_signs_gets_plain_ones() -> None:
     stream.write("1.0–2.0 ± 3 · läufe/\udcfc\n")
     stream.flush()
     assert raw.getvalue() == b"1.0-2.0 +- 3 | l?ufe/\xfc\n"
+
+
+@pytest.mark.parametrize(("missed", "status"), [(Exit.GOOD, Exit.USAGE), (Exit.INTERRUPTED, Exit.INTERRUPTED)])
+def test_a_result_that_a_full_disk_does_not_take_is_found_in_its_directory(
+    missed: Exit, status: Exit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    result = SimpleNamespace(exit=missed, directory=SimpleNamespace(path="runs/a"))
+    monkeypatch.setattr(output, "_write", full)
+    monkeypatch.setattr(output, "_forget_output", lambda: None)
+    assert output.print_result(result, "text", quiet=False) == status  # type: ignore[arg-type]
+    assert capsys.readouterr().err == (
+        "error: the result cannot be printed (No space left on device): it is in runs/a\n"
+    )
 
 
 @pytest.mark.processes

@@ -68,6 +68,11 @@ def test_certificates_are_checked_unless_that_is_given_up(insecure: bool) -> Non
     assert made.verify_mode == (ssl.CERT_NONE if insecure else ssl.CERT_REQUIRED)
 
 
+def test_the_certificate_of_the_client_is_loaded() -> None:
+    with pytest.raises(FileNotFoundError):
+        trust.context(SimpleNamespace(ca_file=None, insecure=False, client_cert="no such file", client_key=None))
+
+
 def test_names_are_of_their_lengths_and_each_is_another() -> None:
     for make, form in (
         (rng.fresh_salt, r"[0-9a-f]{16}"),

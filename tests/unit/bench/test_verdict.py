@@ -18,6 +18,7 @@ from tests.support.made_evidence import (
     PROMPTS,
     cache_off,
     certified,
+    connects,
     opened,
     pause,
     ready,
@@ -74,6 +75,9 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.11}}, Status.SUSPECT),
     ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.09}}, Status.VALID),
     ("late_ends", {"load.late_ends": {"mean_ms": 99.0, "share": 5.0}}, Status.VALID),
+    ("slow_connects", connects(200, 1_000.0), Status.SUSPECT),  # 200 ms a request, 40% of 500 ms.
+    ("slow_connects", connects(200, 499.0), Status.VALID),
+    ("slow_connects", {"latency.e2el_ms.mean": 5_000.0, **connects(200, 2_000.0)}, Status.VALID),
     ("pause", pause(3_000, 0.051), Status.INVALID),
     ("pause", pause(101, 0.051), Status.INVALID),
     ("pause", pause(99, 0.9), Status.VALID),  # A run of a tenth of a second.

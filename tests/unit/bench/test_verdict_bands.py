@@ -12,6 +12,7 @@ BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "send_lateness_p99_ms": (1, 10, None), "send_lateness_p99_of_ttft": (0.01, 0.1, None),
     "ready_not_sent": (0.01, 0.05, None), "ready_not_sent_ms": (1, 10, None), "never_sent": (0.01, 0.05, None),
     "cut_requests": (0.01, None, None), "late_ends": (0.10, None, None), "late_ends_ms": (100, None, None),
+    "slow_connects": (0.10, None, None), "slow_connects_ms": (100, None, None),
     "pause_ms": (100, 100, None), "pause_of_run": (0.01, 0.05, None),
     "sent_rate_off": (0.01, 0.05, None), "sent_rate_off_ms": (10, 50, None),
     "sent_dispersion_off": (0.05, 0.25, None), "off_plan": (0.01, 0.05, None), "waited_at_cap": (0.01, None, None),

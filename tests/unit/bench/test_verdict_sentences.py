@@ -21,6 +21,7 @@ from tests.support.made_evidence import (
     PROMPTS,
     cache_off,
     certified,
+    connects,
     ready,
     replicas,
     verdict,
@@ -276,6 +277,16 @@ def test_what_was_never_sent_is_counted_in_the_unit_of_its_mode() -> None:
     sessions = said("never_sent", {**row, "load.mode": "sessions"})
     assert sessions[0][0].startswith("1,200 sessions were due and never sent")
     assert said("never_sent", {"load.never_sent": None}) == []
+
+
+def test_waits_for_connections_are_a_matter_of_the_server() -> None:
+    assert said("slow_connects", connects(200, 2_000.0)) == [
+        (
+            "requests waited 400 ms for a new connection on average, 80.0% of their time from the send to the last token: "
+            "requests/s and latencies from due contain this time, and TTFT and E2EL do not",
+            0.8,
+        )
+    ]
 
 
 def test_replies_that_stay_open_are_a_matter_of_the_server() -> None:

@@ -218,6 +218,17 @@ def test_a_request_that_is_said_to_be_sent_after_it_arrived_is_found_out() -> No
     assert way_in(p90=-6.0).status is Status.INVALID
 
 
+@pytest.mark.parametrize(
+    ("least_ms", "status"),
+    [(0.003, Status.VALID), (-0.4, Status.VALID), (-0.6, Status.SUSPECT), (-5.0, Status.INVALID), (5.0, Status.VALID)],
+)
+def test_a_chunk_that_is_seen_before_it_was_written_is_wrong_however_long_it_took(
+    least_ms: float, status: Status
+) -> None:
+    row = certified(stat="p50", measured=995.0, true=1000.0, error=-5.0, error_share=-0.005)
+    assert verdict(calibration=row | {"observation_lag_ms": {"n": 100, "min": least_ms}}).status is status
+
+
 def test_the_networks_least_scales_the_share_too() -> None:
     # 5.1 ms off of 50 ms, of which the network takes 4.7: 0.4 ms and 0.8% are left.
     row = certified(stat="p50", metric="ttft_ms", error=5.1, error_share=0.102, measured=55.1)
@@ -252,7 +263,7 @@ def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
         "load.off_plan": None, "counts.succeeded": 0, "counts.sent": 0, "tokens.asked_against_got.output.share": None,
         "tokens.mismatch.share": None, "tokens.cached.share_beyond_head": None,
         **{f"latency.{key}.{stat}": None for key in PERFECT["latency"] for stat in ("mean", "p50", "p90", "p99")},
-        "tokens.contradicted.share": None, "tokens.doubted.share": None,
+        "tokens.contradicted.share": None, "tokens.doubted.share": None, "instrument.connect_ms": {"n": 0, "mean": None},
     }  # fmt: skip
     found = verdict(nothing)
     assert [f.sign for f in found.findings] == ["nothing_measured"]

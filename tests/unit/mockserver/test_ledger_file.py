@@ -188,6 +188,8 @@ def test_a_line_longer_than_a_slice_is_found(tmp_path: Path, monkeypatch: pytest
     file.append([b"a\n", b"b" * 40 + b"\n", b"c\n" * 1, b"d\n", b"e" * 15 + b"\n"])
     assert file.lines == 5
     assert file.read(1) == b"b" * 40 + b"\nc\nd\n" + b"e" * 15 + b"\n"
+    file.append([b"f" * 40 + b"\n"])
+    assert (file.lines, file.read(5)) == (6, b"f" * 40 + b"\n")
     file.close()
 
 

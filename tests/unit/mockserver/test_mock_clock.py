@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -62,3 +63,21 @@ def test_a_step_of_the_wall_clock_is_watched_for_also_after_one() -> None:
             offset.on_step()
     finally:
         offset.close()
+
+
+def test_after_a_step_the_timer_is_set_anew() -> None:
+    offset = RealtimeOffset(lambda: 0)
+    offset.close()
+    done: list[str] = []
+
+    class Timer:
+        def clear(self) -> None:
+            done.append("clear")
+            raise OSError(errno.ECANCELED, "the clock was set")
+
+        def set(self, at_ns: int, flags: int) -> None:
+            done.append("set")
+
+    offset._timer = Timer()  # type: ignore[assignment]
+    offset.on_step()
+    assert done == ["clear", "set"]

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from mockserver import cli, native
+from mockserver.api import _plain, flags_of
+from mockserver.combinations import replica_problems, replica_settings
 from mockserver.config import Flag, MockConfig, load
 from mockserver.errors import UsageError
 from mockserver.settings import LIVE, changed
@@ -321,3 +324,70 @@ def test_help_imports_no_server_and_the_collector_looks_rarely_meanwhile() -> No
     modules, looks = done.stderr.splitlines()
     assert modules == "[]"
     assert int(looks) < 10  # Each 700 new objects, as by default, are some 70 looks.
+
+
+def test_a_replica_has_its_own_settings_and_faults_add_up() -> None:
+    words = (
+        "0:ttft=9ms",
+        " 1 : output-tokens=5",
+        "1:fault=429:rate=0.5",
+        "1:fault=reset:index=3",
+        "1:ttft=1ms",
+        "1:ttft=2ms",
+    )
+    config = MockConfig(replicas=2, replica=words)
+    assert replica_settings(config, 0) == {"ttft": "9ms"}
+    assert replica_settings(config, 1) == {
+        "output_tokens": "5", "fault": ["429:rate=0.5", "reset:index=3"], "ttft": "2ms",
+    }  # fmt: skip
+    assert replica_problems(config) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        *(([f"--replica={words}"], f"--replica {words}: write N:KEY=VALUE, for example 1:ttft=200ms")
+          for words in ("ttft=1ms", "x:ttft=1ms", "1:ttft", "-1:ttft=1ms")),
+        (["--replica=2:ttft=1ms"], "--replica 2:ttft=1ms: --replicas 2 has no replica 2 (from 0)"),
+        (["--workers=2"], "--replicas and --workers cannot be combined: each replica is one process"),
+    ],
+)  # fmt: skip
+def test_a_replica_that_cannot_be_is_refused(flags: list[str], problem: str) -> None:
+    assert problems("--replicas=2", *flags) == [problem]
+
+
+def test_python_values_become_flags_and_json() -> None:
+    assert flags_of({"ttft": "9ms", "fault": ["a", "b"], "itl": None, "max_model_len": 5}) == [
+        "--ttft=9ms", "--fault=a", "--fault=b", "--max-model-len=5",
+    ]  # fmt: skip
+    assert _plain([1, 2.5, "x", None, True, Path("p"), ("y",)]) == [1, 2.5, "x", None, True, "p", ["y"]]
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "below", "most"),
+    [
+        ("port", 0, -1, 65_535), ("max_model_len", 2, 1, None), ("stored_responses", 0, -1, 1_000_000),
+        ("stored_mb", 0.001, 0, 65_536), ("max_body_mb", 0.001, 0, None), ("body_timeout_s", 0.001, 0, None),
+        ("max_head_kb", 0.001, 0, None), ("head_timeout_s", 0.001, 0, None), ("keep_alive_s", 0.001, 0, None),
+        ("drain_s", 0, -0.001, None), ("workers", 1, 0, 64), ("replicas", 1, 0, 64), ("num_speculative_tokens", 0, -1, 1_000),
+        ("acceptance_rate", 0, -0.001, 1), ("stream_interval", 1, 0, None), ("max_num_seqs", 1, 0, None),
+        ("max_num_batched_tokens", 1, 0, None), ("kv_blocks", 1, 0, None), ("embedding_size", 1, 0, 65_536),
+        ("image_tokens", 0, -1, None), ("audio_tokens", 0, -1, None), ("video_tokens", 0, -1, None),
+        ("tool_share", 0, -0.001, 1), ("load_slowdown", 0, -0.001, None), ("tool_calls", 1, 0, 128),
+    ],
+)  # fmt: skip
+def test_a_number_has_its_limits(field: str, least: float, below: float, most: float | None) -> None:
+    batching = (
+        {"engine": "batching", "max_model_len": 16}
+        if field in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
+        else {}
+    )
+    assert getattr(MockConfig(**{**batching, field: least}), field) == least
+    beyond = [below]
+    if most is not None:
+        assert getattr(MockConfig(**{field: most}), field) == most
+        beyond.append(most + (1 if isinstance(most, int) and most > 1 else 0.001))
+    for value in beyond:
+        with pytest.raises(ValidationError) as refused:
+            MockConfig(**{**batching, field: value})
+        assert [error["loc"] for error in refused.value.errors()] == [(field,)]

@@ -16,6 +16,7 @@ from mockserver.dialect.messages_request import parse_messages, parse_prompt
 from mockserver.dialect.params import RequestParams, ToolChoice
 from mockserver.dialect.refusals import Refusal, fault_refusal
 from mockserver.dialect.responses_request import parse_responses
+from mockserver.dialect.socket_responses import parse_message
 from promptset.errors import SpecError
 from promptset.tokens import load_tokenizer
 
@@ -336,3 +337,16 @@ def test_a_message_of_results_alone_says_nothing_beside_them() -> None:
     assert messages is not None
     assert [message["role"] for message in messages] == ["tool", "assistant"]
     assert messages[0]["content"] == "Sun."
+
+
+def test_a_message_of_a_socket_asks_for_a_response_and_streams() -> None:
+    params = parse_message({"type": "response.create", "input": "x", "stream": False, "background": True})
+    assert (params.stream, params.messages) == (True, [{"role": "user", "content": "x"}])
+    for row, words in (
+        ({"input": "x"}, "Unknown message type: None. This server takes response.create."),
+        ({"type": "response.cancel"}, "Unknown message type: response.cancel. This server takes response.create."),
+        ({"type": "response.create", "input": "x", "generate": False}, "generate=false is not supported"),
+    ):
+        with pytest.raises(Refusal) as refused:
+            parse_message(row)
+        assert words in refused.value.body.decode()

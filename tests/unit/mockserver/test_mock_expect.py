@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from mockserver.config import MockConfig
 from mockserver.engine import ENGINES
 from mockserver.expect import EXPECTATIONS, RequestLengths
-from mockserver.expect.sampled import SHARES
+from mockserver.expect.sampled import SHARES, _by_ratio, _evenly, _grouped
 from mockserver.expect.sums import inverse, product_sum, repeated_sum, transform
 from mockserver.plans.plan import Latencies, ReplyLength, draw_plan
 
@@ -207,6 +208,27 @@ def test_very_long_ranges_of_lengths_are_grouped() -> None:
     assert told["output_tokens"]["p50"] == pytest.approx(100_000, rel=1e-3)
     assert told["output_tokens"]["mean"] == pytest.approx(100_000.5, rel=1e-4)
     assert told["e2el_ms"]["p90"] == pytest.approx(180_000, rel=2e-3)
+
+
+def test_lengths_are_grouped_at_their_means_and_keep_their_mass() -> None:
+    few = [(1.0, 0.25), (2.0, 0.75)]
+    assert _grouped(few, 2, lambda n: 0) == few
+    assert _grouped(few, 1, lambda n: 0) == [(2.0, 1.0)]  # The mean is 1.75.
+    assert _grouped([(1.0, 0.5), (2.0, 0.25), (9.0, 0.125), (11.0, 0.125)], 3, lambda n: int(n // 5)) == [
+        (1.0, 0.75), (9.0, 0.125), (11.0, 0.125),
+    ]  # fmt: skip
+    # A long tail has a fifth of the groups, and takes none from the bulk.
+    lengths = [(float(n), 0.999 / 1000) for n in range(1, 1001)] + [
+        (float(n), 0.0001) for n in range(1100, 11_100, 1000)
+    ]
+    for grouped, most in ((_evenly(lengths, 100), 100), (_by_ratio(lengths, 100), 101)):
+        assert len(grouped) <= most
+        assert sum(share for _, share in grouped) == pytest.approx(1)
+        assert sum(n * share for n, share in grouped) == pytest.approx(sum(n * share for n, share in lengths), rel=2e-3)
+    even = [n for n, _ in _evenly(lengths, 100)]
+    assert [79 <= sum(n <= 1000 for n in even) <= 81, even[-1]] == [True, 10_100]
+    ratios = [b / a for (a, _), (b, _) in pairwise(_by_ratio(lengths, 100)) if a > 100]
+    assert max(ratios) < 2.2
 
 
 def test_every_engine_has_its_expectation_and_every_number_says_how_it_was_had() -> None:

@@ -6,11 +6,14 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import mockserver.record.ledger
+from mockserver.dialect.refusals import Refusal
+from mockserver.entries import RequestContext, entry_of_refusal
 from mockserver.errors import UsageError
 from mockserver.faults import parse_rule
 from mockserver.plans.plan import Plan
@@ -179,3 +182,29 @@ def test_a_closed_ledger_writes_no_more(tmp_path: Path, monkeypatch: pytest.Monk
 
     asyncio.run(main())
     assert tried == []
+
+
+KNOWN: dict[str, tuple[Any, dict[str, Any]]] = {
+    "previous": ("found", {"previous": "found"}),
+    "other_name": (True, {"model": "m"}),
+    "probe": ("sort", {"probe": "sort"}),
+    "replicas": (0, {"replicas": 0}),
+    "replica_ns": (0, {"replica_ns": 0}),
+    "version": (3, {"config": 3}),
+}
+
+
+@pytest.mark.parametrize("field", [None, *KNOWN])
+def test_a_refusal_has_what_is_known_of_its_request_and_no_more(field: str | None) -> None:
+    arrival: Any = SimpleNamespace(id="a", index=4, attempt=2, traceparent=None)
+    wire: Any = None
+    value, said = KNOWN.get(field or "", (None, {}))
+    given: dict[str, Any] = {} if field is None else {field: value}
+    context = RequestContext(arrival, 5, 7, 11, wire, model="m", **given)
+    entry = entry_of_refusal(context, Refusal(429, b"too many"), 13)
+    assert (entry.id, entry.index, entry.attempt, entry.received_ns, entry.handled_ns) == ("a", 4, 2, 5, 7)
+    assert (entry.status, entry.finished, entry.fault, entry.end_ns) == (429, "error", None, 13)
+    assert (entry.bytes_in, entry.bytes_out, entry.output_tokens, entry.engine) == (11, 8, 0, said)
+    left = entry_of_refusal(context, Refusal(429, b"too many"), None)
+    assert (left.bytes_out, left.engine) == (0, {"cut": "client_closed", **said})
+    assert left.end_ns > 13

@@ -75,6 +75,39 @@ def test_finished_requests_are_folded_into_vllms_metrics() -> None:
     assert seen["vllm:request_generation_tokens_count"] == 3
 
 
+TOKEN_S = ".01 .025 .05 .075 .1 .15 .2 .3 .4 .5 .75 1 2.5 5 7.5 10 20 40 80 +Inf"
+REQUEST_S = ".3 .5 .8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680 +Inf"
+BUCKETS = {
+    "time_to_first_token_seconds": ".001 .005 .01 .02 .04 .06 .08 .1 .25 .5 .75 1 2.5 5 7.5 10 20 40 80 160 640 2560 +Inf",
+    "inter_token_latency_seconds": TOKEN_S,
+    "request_time_per_output_token_seconds": TOKEN_S,
+    **{f"{name}_seconds": REQUEST_S for name in (
+        "e2e_request_latency", "request_queue_time", "request_prefill_time", "request_decode_time")},
+    "request_prompt_tokens": "1 2 5 10 20 50 +Inf",
+    "request_generation_tokens": "1 2 5 10 20 50 +Inf",
+    "iteration_tokens_total": "1 8 16 32 64 128 256 512 1024 2048 4096 8192 16384 +Inf",
+}  # fmt: skip
+
+
+def test_the_buckets_are_those_of_vllm() -> None:
+    seen = samples(ServerMetrics("m", 60, lambda: EngineState(0, preemptions=0)))
+    for name, bounds in BUCKETS.items():
+        start = f"vllm:{name}_bucket["
+        found = [key.removeprefix(start)[:-1] for key in seen if key.startswith(start)]
+        assert [float(bound) for bound in found] == [float(bound) for bound in bounds.split()], name
+
+
+def test_a_value_at_a_bound_is_in_its_bucket_with_any_way_of_counting() -> None:
+    one, many, of_times = (_Histogram("x", "x", (1.0, 2.0)) for _ in range(3))
+    one.observe(1.0, times=3)
+    one.observe(2.5)
+    many.observe_all([1.0, 2.5, 1.0, 1.0])
+    of_times.observe_all_ns([10**9, 2.5e9, 10**9, 10**9])
+    for histogram in (one, many, of_times):
+        values = [sample.value for sample in histogram.family((), ()).samples]
+        assert values == [3, 3, 4, 4, 5.5]
+
+
 def test_a_refused_request_was_seen_by_no_engine() -> None:
     metrics = ServerMetrics("m", 1000, lambda: EngineState(0))
     refused = entry(0, [], finished="error")

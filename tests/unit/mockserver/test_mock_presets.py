@@ -53,6 +53,17 @@ def test_the_published_medians_are_the_medians() -> None:
     assert 1000 / (config.tpot.quantile(0.5) / MS) == pytest.approx(81, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("name", "ttft_ms", "tpot_ms"),
+    [("llama-3.1-8b-server", 2000, 100), ("llama-3.1-8b-interactive", 500, 30), ("llama-2-70b-server", 2000, 200),
+     ("llama-2-70b-interactive", 450, 40), ("deepseek-r1-server", 2000, 80), ("deepseek-r1-interactive", 1500, 15)],
+)  # fmt: skip
+def test_the_objectives_of_mlperf_are_the_p99(name: str, ttft_ms: float, tpot_ms: float) -> None:
+    config = cli.read_arguments(["--preset", f"mlperf-{name}"])
+    assert config.ttft.quantile(0.99) == pytest.approx(ttft_ms * MS, rel=1e-5)
+    assert config.tpot.quantile(0.99) == pytest.approx(tpot_ms * MS, rel=1e-5)
+
+
 def test_an_unknown_preset_is_told_with_the_other_problems(tmp_path: Path) -> None:
     file = tmp_path / "mock.yaml"
     file.write_text("preset: gpt-4o-opnai\n")

@@ -7,11 +7,15 @@ import json
 import pytest
 
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Block, FinishReason
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
+from mockserver.replies.content import Choice
+from mockserver.replies.logprobs import Logprobs
 from mockserver.replies.reply import Reply
+from mockserver.rng import stream
 from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
 from tests.support.played_reply import PIECES, ByHand, Played
@@ -142,3 +146,16 @@ def test_a_whole_reply_is_one_body_and_no_chunk() -> None:
     assert isinstance(response, tuple)
     assert json.loads(response[1])["choices"][0]["message"]["content"] == "".join(PIECES)
     assert (reply.write_ns, kinds(reply), reply.end_ns, reply.bytes_out) == ([], "", 1, len(response[1]))
+
+
+def test_what_a_choice_has_said_by_a_token_is_its_texts_and_log_probabilities_up_to_it() -> None:
+    end, texts = FinishReason("length", None), ["p", "q", "a", "b", "c"]
+    chances = Logprobs(0, stream(1, "logprobs", 0), lambda count, chance: [])
+    blocks = (Block("reasoning", 0, 2), Block("text", 2, 5))
+    choice = Choice(Plan(0, (0,) * 4, 5), texts, blocks, end, tokens=texts, logprobs=chances, echo="> ")
+    for tokens, reasoning, text in ((5, "> pq", "abc"), (4, "> pq", "ab"), (2, "> pq", ""), (1, "> p", "")):
+        said = choice.said(tokens)
+        assert (said.text_of("reasoning"), said.text_of("text"), said.end) == (reasoning, text, end)
+        assert [one.text for one in said.logprobs or ()] == [*text]
+    assert choice.said(4, more="!").text_of("text") == "ab!"
+    assert choice._replace(is_document=True).said(4, more="!").text_of("text") == "ab"

@@ -27,6 +27,7 @@ def parse(endpoint: str, row: dict[str, Any]) -> None:
 BOTH = [
     ({"temperature": 99}, "temperature must be in [0, 2], got 99.0. (parameter=temperature, value=99.0)", "temperature"),
     ({"temperature": -1}, "temperature must be non-negative, got -1.0. (parameter=temperature, value=-1.0)", "temperature"),
+    ({"temperature": 2.01}, "temperature must be in [0, 2], got 2.01. (parameter=temperature, value=2.01)", "temperature"),
     ({"temperature": "hot"}, "temperature: Input should be a valid number", "temperature"),
     ({"temperature": [1]}, "temperature: Input should be a valid number", "temperature"),
     ({"top_p": 0}, "top_p must be in (0, 1], got 0.0. (parameter=top_p, value=0.0)", "top_p"),
@@ -34,18 +35,27 @@ BOTH = [
     ({"top_k": -2}, "top_k must be 0 (disable), or at least 1, got -2.", None),
     ({"top_k": 1.5}, "top_k: Input should be a valid integer", "top_k"),
     ({"min_p": -0.1}, "min_p must be in [0, 1], got -0.1.", None),
-    ({"min_p": 2}, "min_p must be in [0, 1], got 2.0.", None),
-    ({"presence_penalty": 2.5}, "presence_penalty must be in [-2, 2], got 2.5.", None),
+    ({"min_p": 1.01}, "min_p must be in [0, 1], got 1.01.", None),
+    ({"presence_penalty": 2.01}, "presence_penalty must be in [-2, 2], got 2.01.", None),
+    ({"presence_penalty": -2.01}, "presence_penalty must be in [-2, 2], got -2.01.", None),
     ({"frequency_penalty": -3}, "frequency_penalty must be in [-2, 2], got -3.0.", None),
     ({"repetition_penalty": 0}, "repetition_penalty must be greater than zero, got 0.0.", None),
     ({"n": 0}, "n must be at least 1, got 0.", None),
     ({"max_tokens": 0}, "max_tokens must be at least 1, got 0. (parameter=max_tokens, value=0)", "max_tokens"),
     ({"min_tokens": -1}, "min_tokens must be greater than or equal to 0, got -1.", None),
-    ({"min_tokens": 9, "max_tokens": 4}, "min_tokens must be less than or equal to max_tokens=4, got 9.", None),
+    ({"min_tokens": 5, "max_tokens": 4}, "min_tokens must be less than or equal to max_tokens=4, got 5.", None),
     ({"seed": 2**63}, f"seed: Input should be less than or equal to {2**63 - 1}", "seed"),
+    ({"seed": f"-{2**63 + 1}"}, f"seed: Input should be greater than or equal to -{2**63}", "seed"),
     ({"seed": "x"}, "seed: Input should be a valid number", "seed"),
     ({"stop": ["a", ""]}, "stop cannot contain an empty string.", "stop"),
     ({"stop_token_ids": ["a"]}, "stop_token_ids must contain only integers, got ['a'].", None),
+    ({"stop_token_ids": [True]}, "stop_token_ids must contain only integers, got [True].", None),
+    ({"stop_token_ids": 5}, "stop_token_ids must contain only integers, got 5.", None),
+    (
+        {"prompt_logprobs": -1, "stream": True},
+        "`prompt_logprobs` are not available when `stream=True`. (parameter=prompt_logprobs)",
+        "prompt_logprobs",
+    ),
     (
         {"prompt_logprobs": 1, "stream": True},
         "`prompt_logprobs` are not available when `stream=True`. (parameter=prompt_logprobs)",
@@ -77,8 +87,8 @@ CHAT = [
 COMPLETION = [
     ({"logprobs": -1}, "`logprobs` must be a positive value. (parameter=logprobs, value=-1)", "logprobs"),
     (
-        {"logprobs": 25},
-        "Requested sample logprobs of 25, which is greater than max allowed: 20 (parameter=logprobs, value=25)",
+        {"logprobs": 21},
+        "Requested sample logprobs of 21, which is greater than max allowed: 20 (parameter=logprobs, value=21)",
         "logprobs",
     ),
 ]
@@ -114,7 +124,8 @@ def test_an_infinite_number_is_refused(name: str) -> None:
     [
         {"temperature": 0, "top_p": 1, "top_k": 0, "min_p": 0},
         {"temperature": 2, "top_p": 1e-6, "top_k": -1, "min_p": 1},
-        {"temperature": "0.7", "seed": -1, "n": 1},
+        {"temperature": "0.7", "seed": -(2**63), "n": 1},
+        {"priority": -(2**63), "max_tokens": 1},
         {"presence_penalty": -2, "frequency_penalty": 2, "repetition_penalty": 1e-3},
         {"min_tokens": 4, "max_tokens": 4, "seed": 2**63 - 1, "top_k": 50.0},
         {"prompt_logprobs": 0, "stream": True},
@@ -130,6 +141,7 @@ def test_logprobs_within_their_limits_are_taken() -> None:
     parse("chat", body("chat", top_logprobs=0))
     parse("chat", body("chat", logprobs=True, top_logprobs=-1, prompt_logprobs=-1))
     parse("completion", body("completion", logprobs=0))
+    parse("completion", body("completion", logprobs=20))
 
 
 @pytest.mark.parametrize("value", ["null", [1], {}, "1.5"])

@@ -194,9 +194,12 @@ def test_a_reply_without_a_head_waits_for_the_client_or_for_its_end() -> None:
     assert waits.wire.on_lost is not None
     waits.wire.on_lost("client_closed")
     assert (waits.ended, waits.reply.cut) == ([waits.reply], "client_closed")
-    closes = Played("no_headers:for=5ms", stream=False).play()
-    closes.timer.move_to(5 * MS)
-    assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
+    for stream in (True, False):
+        closes = Played("no_headers:for=5ms", stream=stream).play()
+        closes.timer.move_to(5 * MS - 1)
+        assert closes.wire.said == []
+        closes.timer.move_to(5 * MS)
+        assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
 
 
 # ---- Together ----------------------------------------------------------------------------------------------------------
@@ -238,6 +241,12 @@ def test_a_fault_of_the_bytes_has_not_struck_where_none_were_sent() -> None:
 def test_the_last_two_change_places_where_there_is_no_later_one() -> None:
     assert Played("reorder:after=2").play().writes[3:5] == [FOUR, THREE]
     assert Played("reorder").play(4).kinds == "rco"
+
+
+def test_a_token_without_text_is_the_later_one_too() -> None:
+    played = Played("reorder:after=1", pieces=["One", " two", "", " four"]).play()
+    assert [delta.get("content") for delta in played.deltas] == ["", "One", "", " two", " four"]
+    assert (played.kinds, played.reply.chunk_tokens) == ("rcocco", [0, 1, 0, 1, 2, 0])
 
 
 @pytest.mark.parametrize(("fault", "ended"), [("crlf", crlf), ("cr", cr)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_a_decode_table_is_read_between_its_points_and_beyond_the_last(tmp_path:
     found = [cost.decode_us(n) for n in (0, 1, 2, 3, 4, 10, 16, 20)]
     assert found == [0, 650, 1300, 1525, 1750, 7150, 12_550, 12_550 + 4 * 840]
     assert cost.step_ns(100, 3, 0, 1) == (2900 + 800 + 1525) * 1000
+    assert table_in(tmp_path, [[1, 0], [2, 0]]).decode_us(2) == 0
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,11 @@ def test_a_decode_table_is_read_between_its_points_and_beyond_the_last(tmp_path:
         ([[0, 10]], "[0, 10] comes after [0, 0.0]"),
         ([[1, "x"]], "it has [1, 'x']"),
         ([[True, 5]], "it has [True, 5]"),
+        ([[1, True]], "it has [1, True]"),
+        ([[1]], "it has [1]"),
+        ([[1, 2, 3]], "it has [1, 2, 3]"),
+        ([[1.5, 2]], "it has [1.5, 2]"),
+        ([[1, math.inf]], "it has [1, inf]"),
     ],
 )
 def test_a_wrong_decode_table_says_which_point(points: object, says: str, tmp_path: Path) -> None:
@@ -97,6 +104,8 @@ def test_a_wrong_decode_table_says_which_point(points: object, says: str, tmp_pa
         ("b0=0,b1=0,b2=0", "a step must take time"),
         ("b0=1,b1=2,b2=3,decode=4", "in a .json file"),
         ("b0=1,b1=2,b2=3,kv_blocks=1.5", "kv_blocks=1.5: write a whole number"),
+        ("b0=1,b1=2,b2=3,max_num_seqs=0", "max_num_seqs=0: write a whole number of at least 1"),
+        ("b0=1,b1=2,b2=inf", "b2=inf: write a number of us, 0 or more"),
         ("/nowhere/cost.json", "cannot be read"),
     ],
 )

@@ -32,6 +32,19 @@ def test_what_is_stored_comes_back_until_it_is_removed() -> None:
     store.close()
 
 
+def test_what_makes_room_is_counted_as_dropped() -> None:
+    store = ResponseStore(2, 100)
+    for name in "abc":
+        store.add(name, response(b""))
+    assert store.state().dropped == 1
+    store.remove("b")
+    store.add("d", response(b""))  # The oldest was removed before.
+    assert store.state().dropped == 1
+    store.clear()
+    assert store.state().dropped == 0
+    store.close()
+
+
 def test_a_store_of_nothing_and_what_is_too_large() -> None:
     for store in (ResponseStore(), ResponseStore(0, 1000), ResponseStore(5, 0)):
         store.add("a", response(b""))

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mockserver.workers import shared_state
-from mockserver.workers.shared_state import MAX_TEXT_BYTES, SharedState
+from mockserver.workers.response_store import ResponseStore, StoredResponse
+from mockserver.workers.shared_state import COUNTERS, MAX_TEXT_BYTES, SharedState
 
 forking = pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 
@@ -83,6 +84,27 @@ def test_a_text_is_published_with_a_version(state: SharedState) -> None:
     with pytest.raises(ValueError, match="the limit is 1048576"):
         state.publish(bytes(MAX_TEXT_BYTES + 1))
     assert state.text() == (2, b"x")
+
+
+def test_a_long_text_leaves_the_one_before_it_and_the_attempts_as_they_are(state: SharedState) -> None:
+    state.attempt("a")
+    longest = bytes([7]) * MAX_TEXT_BYTES
+    assert [state.publish(text) for text in (longest, b"x", longest)] == [1, 2, 3]
+    assert state.text() == (3, longest)
+    assert [state.attempt("a"), state.taken("replies")] == [2, 0]
+
+
+def test_what_is_forgotten_begins_anew_and_the_text_stays() -> None:
+    state = SharedState(ResponseStore(1, 10))
+    for counter in COUNTERS:
+        assert [state.take(counter), state.take(counter), state.taken(counter)] == [0, 1, 2]
+    state.publish(b"x")
+    state.attempt("a")
+    state.responses.add("r", StoredResponse(b"1", b"2"))
+    state.forget()
+    assert [(state.taken(counter), state.take(counter)) for counter in COUNTERS] == [(0, 0)] * len(COUNTERS)
+    assert (state.attempt("a"), state.responses.get("r"), state.text()) == (1, None, (1, b"x"))
+    state.close()
 
 
 @pytest.mark.processes

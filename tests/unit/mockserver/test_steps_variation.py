@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_a_batch_between_two_levels_takes_from_both() -> None:
     assert shares[5] == pytest.approx(0.53, abs=0.05)
 
 
+def test_the_mean_of_a_batch_between_two_levels_lies_between_theirs() -> None:
+    variation = varied(Level(1, (0.0,)), Level(15, (0.5, 1.5)))
+    # ln(1 + 7) is two thirds of the way from ln(1 + 1) to ln(1 + 15).
+    means = [variation.mean_us(1_000.0, decodes) for decodes in (0, 1, 7, 15, 99)]
+    assert means == pytest.approx([1_000, 1_000, 1_667, 2_000, 2_000], abs=1)
+
+
 def test_an_engine_draws_the_same_again_from_one_seed_and_other_steps_from_another() -> None:
     cost = replace(STEP_COSTS["qwen2.5-7b-h100"], variation=varied(SLOW))
 
@@ -90,6 +98,42 @@ def test_a_file_of_a_step_cost_can_say_how_steps_vary(tmp_path: Path) -> None:
     file = tmp_path / "cost.json"
     file.write_text(json.dumps({"b0": 1, "b1": 2, "b2": 3, "variation": row}))
     assert parse_step_cost(str(file)).cost.variation == StepVariation(1.0, 900.0, 50.0, (Level(2.0, (0.0, 0.5)),))
+
+
+def with_levels(*levels: object) -> dict[str, object]:
+    return {"power": 1, "at_us": 1, "block": 1, "levels": [*levels]}
+
+
+ONE, TWO = {"decodes": 0, "shares": [0]}, {"decodes": 2.5, "shares": [-0.5, 1]}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        *((with_levels(ONE) | {key: value}, None) for key, value in (
+            ("power", 0), ("power", 1), ("at_us", 1e-3), ("at_us", 1e12), ("block", 1), ("block", 1e9))),
+        *((with_levels(ONE) | {key: value}, f"variation: {key}={value!r}: write a number from {span}")
+          for key, value, span in (
+            ("power", -0.01, "0 to 1"), ("power", 1.01, "0 to 1"), ("at_us", 9e-4, "0.001 to 1e+12"),
+            ("at_us", 1.1e12, "0.001 to 1e+12"), ("block", 0.9, "1 to 1e+09"), ("block", 1.1e9, "1 to 1e+09"),
+            ("block", True, "1 to 1e+09"), ("power", None, "0 to 1"), ("block", math.inf, "1 to 1e+09"))),
+        (with_levels(ONE, TWO), None),
+        *((with_levels(*levels), "variation: levels: write objects like") for levels in (
+            (), (7,), (ONE, ONE), (TWO, ONE), ({"decodes": -1, "shares": [0]},), ({"decodes": 1, "shares": []},),
+            ({"decodes": 1, "shares": 5},), ({"decodes": "1", "shares": [0]},), (ONE | {"more": 1},), ({"decodes": 1},),
+            ({"decodes": 1, "shares": [0, True]},))),
+        (with_levels() | {"levels": {"decodes": 1}}, "variation: levels: write objects like"),
+    ],
+)  # fmt: skip
+def test_a_variation_at_its_borders_is_taken_and_beyond_them_refused(row: dict[str, object], said: str | None) -> None:
+    variation, problems = variation_of(row)
+    if said is None:
+        assert variation is not None
+        assert (variation.power, variation.at_us, variation.block) == (row["power"], row["at_us"], row["block"])
+    else:
+        assert variation is None
+        assert len(problems) == 1
+        assert problems[0].startswith(said)
 
 
 @pytest.mark.parametrize(

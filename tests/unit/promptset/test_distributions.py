@@ -283,7 +283,13 @@ def test_any_time_written_back_is_the_same_distribution(form: str, number: float
 
 @given(st.floats(0.05, 2000), st.floats(1e-4, 5000))
 def test_the_incomplete_gamma_function_is_scipys(a: float, x: float) -> None:
-    assert regularized_gamma(a, x) == pytest.approx(stats.gamma(a).cdf(x), rel=1e-9, abs=1e-12)
+    assert regularized_gamma(a, x)[0] == pytest.approx(stats.gamma(a).cdf(x), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("a", [0.5, 1.0, 3.5, 40.0])
+@pytest.mark.parametrize("x", [0.0, 0.01, 1.0, 4.4, 4.6, 39.0, 200.0, math.inf])
+def test_the_upper_gamma_function_is_that_of_scipy(a: float, x: float) -> None:
+    assert regularized_gamma(a, x)[1] == pytest.approx(stats.gamma.sf(x, a), rel=1e-9, abs=1e-290)
 
 
 def test_draws_use_nothing_of_a_generator_but_random() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
@@ -13,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
+from promptset import text
 from promptset.chat import Message
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
@@ -140,6 +143,35 @@ def test_words_that_join_what_follows_are_left_out(tmp_path: Path) -> None:
     assert " time" not in word_bank(tokenizer).words
     assert " place" in word_bank(tokenizer).words
     assert tokenizer.count("".join(TokenText(tokenizer).pieces(500, stream(1)))) == 500
+
+
+class Cut:
+    """Counts the tokens of a text as what a pattern finds."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = re.compile(pattern)
+
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        return [len(self._pattern.findall(text)) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "stop"),
+    [
+        (r" ?\w+|\.", "."),
+        (r" end\.| ?\w+|\.", None),  # Behind one of the words it is a part of that.
+        (r"\. You| ?\w+|\.", None),
+        (r" ?\w+|\. ?", "."),
+    ],
+)
+def test_the_full_stop_is_used_if_it_is_a_token_behind_every_word(pattern: str, stop: str | None) -> None:
+    assert text._stop(cast(Tokenizer, Cut(pattern)), [" begin", " end"], [" You"]) == stop
+
+
+def test_a_word_that_costs_more_or_joins_the_next_is_in_no_bank() -> None:
+    cut = cast(Tokenizer, Cut(r" st time| long|er| ?[a-z]+"))
+    assert text.additive(cut, [" a", " longer", " st", " b"], " time") == [" a", " b"]
+    assert text.bare(cast(Tokenizer, Cut(r"long|er| ?[a-z]+")), [" a", " longer", "b"]) == [" a", "b"]
 
 
 def test_too_short_is_said_with_where_the_tokens_go(default_tokenizer: Tokenizer) -> None:

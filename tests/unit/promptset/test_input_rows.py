@@ -66,6 +66,8 @@ def test_the_number_of_inputs_changes_no_length() -> None:
 def test_batches_without_inputs_or_with_too_many_are_refused(spec: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         check_inputs(distributions.parse(spec, "tokens"))
+    for border in ("1", str(MOST_INPUTS)):
+        check_inputs(distributions.parse(border, "tokens"))
 
 
 ROWS: list[tuple[str, dict[str, Any], Sample]] = [

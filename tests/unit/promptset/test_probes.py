@@ -141,6 +141,7 @@ def test_no_line_of_a_list_has_the_code_of_a_probe() -> None:
     assert len(listed) > 1_500
     own = {codes.code(SEED, None, slot, i) for slot in range(len(KINDS)) for i in range(50_000)}
     assert listed & own == {probe.code}
+    assert all(len(locker) == 6 for locker in re.findall(r"Locker (\d+)", question(probe)))
 
 
 def test_a_list_has_about_the_tokens_that_were_asked_for() -> None:

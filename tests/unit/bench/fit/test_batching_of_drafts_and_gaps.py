@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from bench.fit.batching import BatchingFit, Given, fit_batching
-from bench.fit.limits import Limit
 from bench.fit.streams import Stream
+from bench.results.profile import FittedLimit
 from tests.support.step_server import StepServer, closed_loop
 
 B0, B1, B2 = 6000.0, 20.0, 40.0
@@ -79,7 +79,7 @@ def test_drafts_cost_as_much_as_decodes_and_their_acceptance_is_found() -> None:
     assert (fit.chunks, fit.drafts, fit.stream_interval) == ("drafts", 3, 1)
     assert fit.acceptance == pytest.approx(0.6, abs=0.03)
     assert fit.steps.values[:3] == pytest.approx((B0, B1, B2), rel=0.03)
-    assert fit.limits.max_num_seqs == Limit(None, 12, "unknown"), "drafts are no requests"
+    assert fit.limits.max_num_seqs == FittedLimit(None, 12, "unknown"), "drafts are no requests"
 
 
 def test_a_server_of_single_tokens_has_no_drafts() -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bench.fit.coefficients import ResidualBin, StepFit, fit_steps, worst_bin
+from bench.fit.coefficients import StepFit, fit_steps, worst_bin
 from bench.fit.decode_cost import pieces_of
 from bench.fit.steps import Rows
+from bench.results.profile import Residuals
 
 Array = npt.NDArray[Any]
 B0, B1, B2, B3, B4 = 5000.0, 20.0, 100.0, 0.5, 3000.0
@@ -264,8 +265,8 @@ def test_a_table_that_is_no_better_is_not_taken() -> None:
     assert found.table == ()
 
 
-def bins(*of: tuple[int, float]) -> list[ResidualBin]:
-    return [ResidualBin(2**k, 2 ** (k + 1) - 1, rows, -1.0, p50, 1.0) for k, (rows, p50) in enumerate(of)]
+def bins(*of: tuple[int, float]) -> list[Residuals]:
+    return [Residuals(2**k, 2 ** (k + 1) - 1, rows, -1.0, p50, 1.0) for k, (rows, p50) in enumerate(of)]
 
 
 def test_the_worst_bin_is_the_furthest_to_either_side_of_those_with_enough_rows() -> None:

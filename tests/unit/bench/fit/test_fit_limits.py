@@ -10,9 +10,10 @@ import pytest
 
 from bench.fit.coefficients import NAMES, Coefficient, StepFit
 from bench.fit.decode_cost import DecodeCost
-from bench.fit.limits import Limit, Seen, batched_tokens, sequences_and_blocks
+from bench.fit.limits import Seen, batched_tokens, sequences_and_blocks
 from bench.fit.steps import Clusters, StepTable
 from bench.fit.streams import Stream
+from bench.results.profile import FittedLimit
 
 Run = tuple[Sequence[Stream], Clusters, StepTable]
 
@@ -52,7 +53,7 @@ def seen(steps: Sequence[Step], waiting: Sequence[tuple[float, int]] = ()) -> Ru
     return [*streams, failed], Clusters(ends, places, 10.0), table
 
 
-def limits(*runs: Run, a0_us: float = 0.0, blocks: int | None = None) -> tuple[Limit, Limit]:
+def limits(*runs: Run, a0_us: float = 0.0, blocks: int | None = None) -> tuple[FittedLimit, FittedLimit]:
     found: Seen = runs
     return sequences_and_blocks(found, a0_us, blocks)
 
@@ -65,10 +66,10 @@ def batches(sizes: Sequence[int], tokens: Sequence[int] | None = None) -> list[S
 
 def test_requests_that_wait_beside_a_batch_that_does_not_grow_show_its_size() -> None:
     seqs, kv = limits(seen(batches([8] * 30), [(500.0, 30)]))
-    assert seqs == Limit(None, 8, "unknown")  # They wait in 29 steps.
+    assert seqs == FittedLimit(None, 8, "unknown")  # They wait in 29 steps.
     seqs, kv = limits(seen([*batches([8] * 30), Step(firsts=1, decode=7)], [(500.0, 31)]))
-    assert seqs == Limit(8, 8, "waiting")
-    assert kv == Limit(None, 7, "unknown")
+    assert seqs == FittedLimit(8, 8, "waiting")
+    assert kv == FittedLimit(None, 7, "unknown")
 
 
 def test_a_request_waits_from_the_first_step_that_begins_after_its_a0() -> None:
@@ -79,24 +80,24 @@ def test_a_request_waits_from_the_first_step_that_begins_after_its_a0() -> None:
 
 def test_steps_in_which_nothing_waits_or_that_brought_a_first_token_do_not_count() -> None:
     quiet = [Step(decode=3)] * 40
-    assert limits(seen([*batches([8] * 30), Step(firsts=1), *quiet], [(500.0, 31)]))[0] == Limit(8, 8, "waiting")
+    assert limits(seen([*batches([8] * 30), Step(firsts=1), *quiet], [(500.0, 31)]))[0] == FittedLimit(8, 8, "waiting")
     for other in (Step(decode=8, firsts=1), Step(decode=8, sure=False)):
         assert limits(seen([*batches([8] * 29), other, Step(firsts=1)], [(500.0, 31)]))[0].source == "unknown"
-    assert limits(seen(batches([8] * 60)))[0] == Limit(None, 8, "unknown")
+    assert limits(seen(batches([8] * 60)))[0] == FittedLimit(None, 8, "unknown")
 
 
 def test_first_tokens_are_of_the_batch_and_steps_that_are_not_sure_are_not() -> None:
     steps = [*batches([8] * 30), Step(firsts=1), Step(decode=7, firsts=2), Step(decode=90, context=9999, sure=False)]
-    assert limits(seen(steps, [(500.0, 31)]))[0] == Limit(9, 9, "waiting")
+    assert limits(seen(steps, [(500.0, 31)]))[0] == FittedLimit(9, 9, "waiting")
     assert limits(seen(steps))[1].at_least == 7
 
 
 def test_waiting_of_all_runs_is_taken_together() -> None:
     one = seen([*batches([8] * 15), Step(firsts=1)], [(500.0, 16)])
-    assert limits(one, one)[0] == Limit(8, 8, "waiting")
-    assert limits(one, seen(batches([2] * 3)), one)[0] == Limit(8, 8, "waiting")
-    assert limits(one)[0] == Limit(None, 8, "unknown")
-    assert limits() == (Limit(None, 0, "unknown"), Limit(None, 0, "unknown"))
+    assert limits(one, one)[0] == FittedLimit(8, 8, "waiting")
+    assert limits(one, seen(batches([2] * 3)), one)[0] == FittedLimit(8, 8, "waiting")
+    assert limits(one)[0] == FittedLimit(None, 8, "unknown")
+    assert limits() == (FittedLimit(None, 0, "unknown"), FittedLimit(None, 0, "unknown"))
 
 
 @pytest.mark.parametrize(("full", "source"), [(27, "waiting"), (26, "unknown")])
@@ -105,20 +106,20 @@ def test_nine_of_ten_batches_are_full_or_lack_one(full: int, source: str) -> Non
     assert limits(seen([*batches(sizes), Step(firsts=1)], [(500.0, 31)]))[0].source == source
 
 
-def of_tokens(sizes: Sequence[int], tokens: Sequence[int], most: int = 51, **given: int) -> Limit:
+def of_tokens(sizes: Sequence[int], tokens: Sequence[int], most: int = 51, **given: int) -> FittedLimit:
     steps = [*batches(sizes, tokens), Step(firsts=1), Step(context=most - 51, prefill=51)]
     return limits(seen(steps, [(500.0, len(sizes) + 1)]), **given)[1]
 
 
 def test_requests_that_wait_beside_a_sum_of_tokens_that_does_not_grow_show_the_blocks() -> None:
     # 1601 tokens need 101 blocks of 16.
-    assert of_tokens([4, 8] * 15, [1601] * 30) == Limit(101, 101, "waiting")
-    assert of_tokens([4, 8] * 15, [1600] * 30) == Limit(100, 100, "waiting")
-    assert of_tokens([4, 8] * 15, [1601] * 30, blocks=555) == Limit(555, 101, "server")
-    assert of_tokens([4, 8] * 14, [1601] * 28) == Limit(None, 101, "unknown")
-    assert of_tokens([8, 8] * 15, [1601] * 30) == Limit(None, 101, "unknown")
+    assert of_tokens([4, 8] * 15, [1601] * 30) == FittedLimit(101, 101, "waiting")
+    assert of_tokens([4, 8] * 15, [1600] * 30) == FittedLimit(100, 100, "waiting")
+    assert of_tokens([4, 8] * 15, [1601] * 30, blocks=555) == FittedLimit(555, 101, "server")
+    assert of_tokens([4, 8] * 14, [1601] * 28) == FittedLimit(None, 101, "unknown")
+    assert of_tokens([8, 8] * 15, [1601] * 30) == FittedLimit(None, 101, "unknown")
     # 1701 were held in a step in which nothing waited: 107, and the cache is no smaller.
-    assert of_tokens([4, 8] * 15, [1601] * 30, most=1701) == Limit(107, 107, "waiting")
+    assert of_tokens([4, 8] * 15, [1601] * 30, most=1701) == FittedLimit(107, 107, "waiting")
 
 
 @pytest.mark.parametrize(("most", "blocks"), [(1090, 69), (1100, None), (1300, None)])
@@ -149,7 +150,7 @@ def step(extra_us: float = 0.0, *, decode: int = 12, context: int = 300, prefill
     return Step(decode, context, prefill, firsts, bool(of.get("sure", 1)), lasts, steps)
 
 
-def budget(steps: Sequence[Step], *, fit: StepFit | None = None, least: int = 100) -> Limit:
+def budget(steps: Sequence[Step], *, fit: StepFit | None = None, least: int = 100) -> FittedLimit:
     """While a long prompt waits from the first step on, until the last but one brings its first token."""
     steps = [step(), *steps, step(prefill=3, firsts=1), step()]
     return batched_tokens([seen(steps, [(500.0, len(steps) - 2)])], fit or fit_of(), least)
@@ -161,9 +162,9 @@ def full(tokens: float, count: int = 8, **of: int) -> list[Step]:
 
 
 def test_steps_that_a_part_of_a_prompt_filled_show_the_budget() -> None:
-    assert budget(full(512)) == Limit(512, 512, "steps")
-    assert budget(full(512, 7)) == Limit(None, 12, "unknown")
-    assert budget(full(512, 8, steps=2)) == Limit(512, 512, "steps")
+    assert budget(full(512)) == FittedLimit(512, 512, "steps")
+    assert budget(full(512, 7)) == FittedLimit(None, 12, "unknown")
+    assert budget(full(512, 8, steps=2)) == FittedLimit(512, 512, "steps")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_budget_is_looked_for_above_the_least_and_what_is_surely_no_noise(
 
 
 def test_where_a_prompt_costs_nothing_no_step_is_full() -> None:
-    assert budget(full(512), fit=fit_of(b1=0.0)) == Limit(None, 12, "unknown")
+    assert budget(full(512), fit=fit_of(b1=0.0)) == FittedLimit(None, 12, "unknown")
 
 
 @pytest.mark.parametrize(("extra_us", "at_least"), [(0, 212), (59, 212), (-59, 212), (60, 12), (-60, 12)])
@@ -213,7 +214,7 @@ def test_whole_prompts_in_a_step_whose_time_agrees_with_its_work_are_a_bound(ext
     free = replace(step(extra_us, firsts=1), prefill=200)  # What it takes if a prompt token costs nothing.
     for b1, brings in ((B1, long), (0.0, free)):
         run = seen([step(), brings, step()], [(500.0, 1)])
-        assert batched_tokens([run], fit_of(b1)) == Limit(None, at_least, "unknown")
+        assert batched_tokens([run], fit_of(b1)) == FittedLimit(None, at_least, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -229,12 +230,12 @@ def test_a_prompt_is_whole_in_a_step_if_it_was_sent_during_the_step_before(
 
 
 def test_where_no_step_agrees_nothing_bounds_the_budget() -> None:
-    assert batched_tokens([seen([step(900.0)] * 5)], fit_of()) == Limit(None, 0, "unknown")
+    assert batched_tokens([seen([step(900.0)] * 5)], fit_of()) == FittedLimit(None, 0, "unknown")
 
 
 def test_all_runs_are_taken_together() -> None:
     long = seen([step(), *full(512, 4), step(prefill=90, firsts=1)], [(500.0, 5)])
     short = seen([step(), *full(512, 4), step(prefill=3, firsts=1)], [(500.0, 5)])
-    assert batched_tokens([long, short], fit_of()) == Limit(512, 512, "steps")
-    assert batched_tokens([long, seen([step()])], fit_of()) == Limit(None, 12, "unknown")
-    assert batched_tokens([], fit_of()) == Limit(None, 0, "unknown")
+    assert batched_tokens([long, short], fit_of()) == FittedLimit(512, 512, "steps")
+    assert batched_tokens([long, seen([step()])], fit_of()) == FittedLimit(None, 12, "unknown")
+    assert batched_tokens([], fit_of()) == FittedLimit(None, 0, "unknown")

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bench.fit.batching import BatchingFit
-from bench.fit.coefficients import Coefficient, ResidualBin, StepFit, TablePoint
+from bench.fit.coefficients import Coefficient, StepFit
 from bench.fit.decode_cost import DecodeCost
 from bench.fit.front_end import UNKNOWN, FrontEnd
-from bench.fit.limits import Limit, Limits
 from bench.fit.profile import (
     batching_profile,
     command_of,
@@ -24,8 +24,8 @@ from bench.fit.profile import (
 from bench.fit.read import FittedRun
 from bench.fit.sampled import LoadPoint, SampledFit
 from bench.fit.streams import Stream
-from bench.fit.variation import Variation, VariationLevel
-from bench.results.profile import DRIFT, REFUSED
+from bench.fit.variation import Variation
+from bench.results.profile import DRIFT, REFUSED, FittedDecode, FittedLimit, FittedLimits, Residuals, VariationLevel
 from mockserver.step_cost import StepCost
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.results import as_json
@@ -37,8 +37,8 @@ def told(value: float) -> Coefficient:
 
 KNOWN = {"b0": told(6000.123456), "b1": told(20.0), "b2": told(80.0), "b3": told(1.0)}
 FRONT = FrontEnd(told(2000.0), told(3.0), told(4.0), "idle", 31)
-LIMITS = Limits(Limit(8, 8, "waiting"), Limit(2048, 2048, "steps"), Limit(900, 77, "server"))
-BIN = ResidualBin(4, 7, 40, -0.0112345678, 0.002, 0.02)
+LIMITS = FittedLimits(FittedLimit(8, 8, "waiting"), FittedLimit(2048, 2048, "steps"), FittedLimit(900, 77, "server"))
+BIN = Residuals(4, 7, 40, -0.0112345678, 0.002, 0.02)
 STEPS = StepFit(KNOWN, 400, 410, 12.3456789, 0.0123456789, (BIN,), DecodeCost((), (80.0,)))
 VARIATION = Variation(1.0, 9_000.0, 50.0, (VariationLevel(4.0, (0.0, 0.25)),), 410)
 FIT = BatchingFit(STEPS, FRONT, LIMITS, "single", variation=VARIATION)
@@ -104,7 +104,9 @@ def test_a_document_has_the_cost_with_its_intervals_and_limits() -> None:
 
 def test_what_is_not_known_has_no_bound_and_no_limit() -> None:
     fit = replace(
-        FIT, front_end=replace(FRONT, w0=UNKNOWN), limits=replace(LIMITS, max_num_seqs=Limit(None, 9, "unknown"))
+        FIT,
+        front_end=replace(FRONT, w0=UNKNOWN),
+        limits=structs.replace(LIMITS, max_num_seqs=FittedLimit(None, 9, "unknown")),
     )
     made = document(fit)
     assert made["coefficients"]["w0"] == {
@@ -115,7 +117,7 @@ def test_what_is_not_known_has_no_bound_and_no_limit() -> None:
 
 
 def test_a_table_of_decodes_is_in_the_cost_and_with_its_intervals() -> None:
-    table = (TablePoint(2, 1000.12345, 900.5, 1100.25), TablePoint(8, 3000.0, 2900.0, 3100.0))
+    table = (FittedDecode(2, 1000.12345, 900.5, 1100.25), FittedDecode(8, 3000.0, 2900.0, 3100.0))
     made = document(replace(FIT, steps=replace(STEPS, table=table)))
     assert made["step_cost"]["decode"] == [[2, 1000.12], [8, 3000]]
     assert made["decode"] == [
@@ -172,7 +174,7 @@ def test_the_most_in_flight_are_counted_from_send_to_end(times: list[tuple[float
 
 @pytest.mark.parametrize(("p50", "text"), [(0.0501, "+5%"), (-0.2, "-20%"), (0.05, None), (-0.05, None)])
 def test_a_batch_size_that_the_fit_does_not_describe_is_warned_of(p50: float, text: str | None) -> None:
-    off = replace(BIN, p50=p50)
+    off = structs.replace(BIN, p50=p50)
     found = warnings_of(replace(FIT, steps=replace(STEPS, residuals=(BIN, off))), runs_of(2))
     assert [f"steps with 4 to 7 decodes are {text} off" in sentence for sentence in found] == (
         [] if text is None else [True]
@@ -286,7 +288,7 @@ def test_a0_and_w0_are_told_apart_by_half_the_rate_of_the_busiest_load(sent_s: l
 
 
 def unlimited(name: str) -> BatchingFit:
-    return replace(FIT, limits=replace(LIMITS, **{name: Limit(None, 17, "unknown")}))
+    return replace(FIT, limits=structs.replace(LIMITS, **{name: FittedLimit(None, 17, "unknown")}))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ def test_a_limit_that_was_not_reached_takes_a_larger_load(name: str, users: int,
 def test_the_mock_takes_no_limit_below_what_the_server_was_seen_to_do(name: str) -> None:
     usual = getattr(StepCost(1, 1, 1), name)
     for seen, served in ((usual - 1, None), (usual, None), (usual + 1, usual + 1)):
-        fit = replace(FIT, limits=replace(LIMITS, **{name: Limit(None, seen, "unknown")}))
+        fit = replace(FIT, limits=structs.replace(LIMITS, **{name: FittedLimit(None, seen, "unknown")}))
         assert document(fit)["step_cost"].get(name) == served
         (row,) = (row for row in unknown_of(fit, runs_of(2, 9)) if row.what == name)
         assert row.why.endswith(f"it is at least {seen}; the mock takes {served or usual}")

@@ -12,7 +12,8 @@ from bench.fit.batching import fit_batching
 from bench.fit.coefficients import fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.steps import Rows
-from bench.fit.variation import MOST_KEPT, Variation, VariationLevel, variation_of
+from bench.fit.variation import MOST_KEPT, Variation, variation_of
+from bench.results.profile import VariationLevel
 from tests.support.step_families import FAMILIES
 from tests.support.step_server import StepServer, closed_loop
 

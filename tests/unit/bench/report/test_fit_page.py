@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from bench.documents.fit_document import cdf, share_below
+from bench.documents.document import ChartBlock, Document, Facts, Findings, Table, Tiles
+from bench.documents.fit_document import cdf, fit_document, share_below
 from bench.fit.curves import SHARES, curves_of
 from bench.fit.streams import Stream
-from bench.results.profile import ReplayedCurve
+from bench.results.profile import Profile, ReplayedCurve
 from tests.support.rendered import fit_page
+from tests.support.results import filled
 
 PROFILE = json.loads((Path(__file__).parents[3] / "support" / "made_profile.json").read_text())
 
@@ -86,3 +88,107 @@ def test_a_profile_without_replays_has_a_page_too() -> None:
     page = fit_page(made_profile())
     assert "Quantile by quantile" not in page
     assert "What a step costs" in page
+
+
+COEFFICIENTS = {
+    name: {"value": 1234.5, "low": 1200.25, "high": None, "told": name != "w0"}
+    for name in ("b0", "b1", "b2", "b3", "b4", "a0", "a1", "w0")
+}
+
+
+def tables(document: Document) -> dict[str, list[list[str]]]:
+    """The cells of each table or list of facts, by its title."""
+    found = {}
+    for block in (block for section in document.sections for block in section.blocks):
+        if isinstance(block, Table):
+            found[block.title] = [[cell.text for cell in row.cells] for row in block.rows]
+        elif isinstance(block, Facts):
+            found[block.title] = [[fact.name, fact.value] for fact in block.rows]
+    return found
+
+
+def test_the_cost_of_a_step_is_said_with_what_is_not_known_of_it() -> None:
+    limits = {"max_num_seqs": {"value": 256, "source": "waiting"}, "max_num_batched_tokens": {"value": None},
+              "kv_blocks": {"value": 65_536, "source": "server"}}  # fmt: skip
+    residuals = [{"least_decodes": 2, "most_decodes": 9, "rows": 1_200, "p10": -0.0125, "p50": 0.0, "p90": 10.5}]
+    fit = {"steps": 2_000, "rows": 1_500, "scale_us": 31.25, "left_out": 0.0125, "residuals": residuals}
+    profile = filled(Profile, engine="batching", fit=fit, limits=limits, coefficients=COEFFICIENTS)
+    page = fit_document(profile)
+    found = tables(page)
+    meant = (
+        "a step",
+        "a prefill token",
+        "a decode token",
+        "a context token",
+        "a prompt",
+        "a request",
+        "a prompt token",
+    )
+    assert found["Coefficients"] == [
+        *([name, what, "1,234", "1,200 to ?"] for name, what in zip(COEFFICIENTS, meant, strict=False)),
+        ["w0", "an idle server", "1,234", "not determined by these loads"],
+    ]
+    assert found["Limits"] == [
+        ["max_num_seqs", "256 (where waiting begins)"], ["max_num_batched_tokens", "unknown"],
+        ["kv_blocks", "65,536 (stated by the server)"],
+    ]  # fmt: skip
+    assert found["Measured less fitted"] == [["2-9", "1,200", "-1.2%", "+0.0%", "+1,050.0%"]]
+    (note,) = next(
+        b.notes for s in page.sections for b in s.blocks if isinstance(b, Table) and b.title == "Coefficients"
+    )
+    assert note == (
+        "2,000 steps in 1,500 rows; a row is off by 31.25 us (standard deviation); 1.2% of the rows lie far off and have no "
+        "weight here; the mock takes them as they came."
+    )
+    (chart,) = (b.chart for s in page.sections for b in s.blocks if isinstance(b, ChartBlock))
+    assert [(line.name, line.values) for line in chart.panels[0].lines] == [
+        ("p10", [-1.25]),
+        ("p50", [0]),
+        ("p90", [1050]),
+    ]
+    assert chart.x_names == ["2-9 decodes, 1,200 rows"]
+
+
+def test_what_the_load_does_to_sampled_times_is_a_table() -> None:
+    times = {"ttft_ms": [1.0, 2.0], "gap_ms": [3.0, 4.0], "ttft_per_input_token_us": 12.5, "between": 0.256,
+             "follows": 0.125, "load": [(1.0, 1.0, 1.0), (8.5, 2.0, 3.25)]}  # fmt: skip
+    seen = {"requests": 1_234, "gaps": 5_678, "requests_by_load": [1_000, 234]}
+    page = fit_document(filled(Profile, engine="sampled", sampled_times=times, seen=seen))
+    found = tables(page)
+    assert found["Between them"] == [
+        ["A prompt token adds to TTFT", "12.50 us"], ["Variance of gaps between requests", "26%"],
+        ["Correlation of neighbouring gaps in the rest", "0.12"],
+    ]  # fmt: skip
+    assert found["What the load does"] == [["1", "1", "1", "1,000"], ["8.5", "2", "3.250", "234"]]
+    (table,) = (
+        b for s in page.sections for b in s.blocks if isinstance(b, Table) and b.title == "Times at the least load"
+    )
+    assert table.notes == ("1,234 requests with 5,678 gaps. This fit did not look for steps.",)
+
+
+def test_the_head_of_a_fit_has_its_runs_doubts_and_held_out_numbers() -> None:
+    number = {"number": "tpot_ms", "quantile": "p50", "measured": 20.0, "replayed": 25.0, "off": 0.25}
+    replay = [
+        {"name": "one", "held_out": False, "numbers": [number]},
+        {"name": "two", "held_out": True, "numbers": [number]},
+    ]
+    runs = [{"name": "one", "run_id": "r1", "started": "today", "requests": 1_000, "most_in_flight": 8}]
+    unknown = [{"what": "b1", "why": "all prompts are short", "command": "bench run"}]
+    page = fit_document(
+        filled(Profile, model="m", engine="batching", provenance={"date": "today", "runs": runs}, replay=replay,
+               unknown=unknown, warnings=["it drifts"])
+    )  # fmt: skip
+    assert (page.title, page.subtitle) == ("Profile of a server", "m · engine batching · today")
+    assert [section.title for section in page.sections[1:3]] == ["two, held out", "one"]
+    tiles, doubts = page.sections[0].blocks
+    assert isinstance(tiles, Tiles)
+    assert [(tile.title, tile.value, tile.beside) for tile in tiles.tiles] == [
+        ("TTFT p50 of two, held out", "–", ""),
+        ("TPOT p50 of two, held out", "+25.0%", "20 measured, 25 replayed, ms"),
+    ]
+    assert isinstance(doubts, Findings)
+    assert [finding.text for finding in doubts.sentences] == ["it drifts"]
+    assert tables(page)["The runs"] == [["one", "r1 · today · 1,000 requests, 8 at most in flight"]]
+    (told,) = (block for block in page.sections[-1].blocks if isinstance(block, Findings))
+    assert [(one.text, one.command) for one in told.sentences] == [("b1: all prompts are short", ""), ("", "bench run")]
+    assert tables(page)["Quantile by quantile"] == [["TPOT", "+25.0%"]]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bench import load_test
 from bench.clock import LoopClock
 from bench.errors import BenchError, UsageError
 from bench.scale.cluster import crew as of_cluster
@@ -75,6 +79,34 @@ def crew_of(nodes: list[Node], directory: Path, released: list[int], at_once: in
 @pytest.fixture(autouse=True)
 def _pings_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_worker, "now_ns", lambda: 0)
+
+
+def test_workers_on_a_cluster_are_announced(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    async def place(count: int) -> list[Any]:
+        return [SimpleNamespace()] * count
+
+    @contextmanager
+    def waiting(sentence: str) -> Iterator[None]:
+        said.append(sentence)
+        yield
+
+    async def announced(count: int) -> None:
+        workers: Any = SimpleNamespace(cluster=SimpleNamespace(place=place, release=lambda: None), count=count)
+        observer = SimpleNamespace(say=said.append, waiting=waiting)
+        run: Any = SimpleNamespace(observer=observer, clock=LoopClock())
+        plan: Any = SimpleNamespace(at_once=1, bounded=True)
+        given = [assignment(tmp_path)] * count
+        assert isinstance(await load_test._several(run, plan, workers, given), ClusterCrew)
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        await announced(1)
+        await announced(2)
+
+    run_virtual(main)
+    waits = "waiting for room on the cluster"
+    assert said == ["starting 1 worker on the cluster", waits, "starting 2 workers on the cluster", waits]
 
 
 def test_clocks_are_measured_before_the_load_soon_after_its_start_and_every_ten_seconds(tmp_path: Path) -> None:

@@ -84,3 +84,17 @@ def test_a_defect_of_ours_on_a_node_is_told_as_it_is() -> None:
 
     with pytest.raises(RayTaskError):
         asyncio.run(main())
+
+
+def test_the_answers_of_the_last_orders_are_kept_and_a_lost_actor_hears_nothing() -> None:
+    handle = RayHandle(RAY, SimpleNamespace(send=SimpleNamespace(remote=lambda number: number)), "a")
+    for number in range(12):
+        handle.tell("send", number)
+    assert handle.told == [*range(3, 12)]
+
+    def lost(number: int) -> None:
+        raise RayError
+
+    handle._actor = SimpleNamespace(send=SimpleNamespace(remote=lost))
+    handle.tell("send", 12)
+    assert handle.told == [*range(3, 12)]

@@ -9,16 +9,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
+from bench.clock import LoopClock
 from bench.errors import Exit, TargetError, UsageError
 from bench.load.crew import Order
 from bench.load.replies_in_flight import NOTHING
+from bench.load.sampling import ClientState
 from bench.scale import program
-from bench.scale.messages import Change, Command, Refused, WarmupEnds
+from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
 from tests.support.made_records import made_record
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 
 class Load:
@@ -33,7 +37,7 @@ class Load:
     def warmup_ends(self, at_ns: int) -> None:
         self.told.append(("warm-up", at_ns))
 
-    def tell(self, order: Order, reason: str) -> None:
+    def tell(self, order: Order, reason: str = "") -> None:
         self.told.append((order, reason))
 
 
@@ -182,3 +186,65 @@ class Parent:
         if self._said is None:
             raise EOFError
         return self._said
+
+
+class WholeLoad(Load):
+    """A load of 1.2 seconds."""
+
+    failures, client, begun_ns = 0, ClientState(), 0
+
+    def counts(self, at_ns: int) -> dict[str, int]:
+        return {"done": (at_ns - self.begun_ns) // 10**6}
+
+    async def run(self) -> str:
+        await asyncio.sleep(1.2)
+        return "the report"
+
+
+@pytest.mark.parametrize(
+    ("room", "begins", "sent"),
+    [
+        (True, True, [Ready(4), {"done": 500}, {"done": 1_000}, {"done": 1_200}, "the report"]),
+        (False, True, [Ready(4), {"done": 1_200}, "the report"]),
+        (True, False, [Ready(4)]),
+    ],
+)
+def test_a_worker_says_that_it_is_ready_and_twice_a_second_how_far_it_is(
+    room: bool, begins: bool, sent: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, done, said = WholeLoad(), list[str](), list[object]()
+    defects = SimpleNamespace(on_first=None, raise_first=lambda: done.append("raise"))
+
+    async def does(what: str) -> None:
+        done.append(what)
+
+    worker = SimpleNamespace(
+        stocked=4,
+        prepare=lambda: does("prepare"),
+        begin=lambda start_ns, told: load,
+        close=lambda: done.append("close"),
+    )
+    transport = SimpleNamespace(open=lambda: does("open"), close=lambda: does("close transport"))
+    monkeypatch.setattr(program, "Defects", lambda: defects)
+    monkeypatch.setattr(program, "Worker", lambda *_: worker)
+    monkeypatch.setattr(program, "transport_of", lambda *_: transport)
+    monkeypatch.setattr(program, "add_message_reader", lambda *_: done.append("listen"))
+    monkeypatch.setattr(program, "_has_room", lambda parent: room)
+    for name in ("tokenizer_of", "source_of"):
+        monkeypatch.setattr(program, name, lambda *_, **__: None)
+
+    async def main(loop: VirtualTimeLoop) -> None:
+        clock = LoopClock()
+        load.begun_ns = clock.now_ns()
+        monkeypatch.setattr(program, "process_clock", lambda: clock)
+        parent: Any = Parent(Begin(load.begun_ns) if begins else None)
+        parent.send = said.append
+        given: Any = SimpleNamespace(config=SimpleNamespace(objectives=()), share=SimpleNamespace(worker=0), salt=b"")
+        await program._work(parent, given, None)
+
+    run_virtual(main)
+    assert [one.counts if isinstance(one, ProgressUpdate) else one for one in said] == sent
+    assert done == ["open", "prepare", *(["listen", "raise"] if begins else []), "close", "close transport"]
+    if begins:
+        defects.on_first()
+        assert load.told == [(Order.CUT, "")]

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
+from bench.results.tune import Place
 from bench.statistics.racing import Noise, gap, level, noise
-from bench.tuning.race import MOST_ROUNDS, Ending, Place, Race, Settings, Step, Turn
+from bench.tuning.race import MOST_ROUNDS, Ending, Race, Settings, Step, Turn
 
 
 def race_of(
