@@ -95,14 +95,16 @@ def test_rates_are_amounts_of_the_ledger_over_the_span() -> None:
     assert pairs.span_s == 2.0
     pairs.served, pairs.output_tokens, pairs.input_tokens, pairs.inputs = 10, 60, 40, 14
     found = dict.fromkeys(("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s"), 1.0)
-    rows = _throughput(filled(Throughput, {**found, "inputs_per_s": None}), pairs)
+    rows = _throughput(filled(Throughput, {**found, "inputs_per_s": None}), pairs, "chat")
     assert {row.metric: row.true for row in rows} == {
         "requests_per_s": 5.0, "output_tokens_per_s": 30.0, "input_tokens_per_s": 20.0, "total_tokens_per_s": 50.0
     }  # fmt: skip
-    assert {row.metric: row.true for row in _throughput(filled(Throughput, inputs_per_s=3.0), pairs)} == {
-        "inputs_per_s": 7.0
-    }
-    assert _throughput(filled(Throughput, found), statistics()) == []
+    [inputs] = _throughput(filled(Throughput, inputs_per_s=3.0), pairs, "chat")
+    assert (inputs.metric, inputs.true) == ("inputs_per_s", 7.0)
+    assert _throughput(filled(Throughput, found), statistics(), "chat") == []
+    # A server that says no input tokens is not judged by them.
+    rows = _throughput(filled(Throughput, found), pairs, "tei-rerank")
+    assert [row.metric for row in rows] == ["requests_per_s", "output_tokens_per_s"]
 
 
 @pytest.mark.parametrize(("counted", "sentence"), [("warmup", WARMUP_COUNTED), ("failed", FAILED_COUNTED)])
@@ -116,7 +118,7 @@ def test_rates_that_count_what_no_rate_may_are_told_by_their_size(counted: str, 
         "input_tokens_per_s": 235.0,
         "total_tokens_per_s": 580.0,
     }
-    causes = _causes_of_rates(_throughput(filled(Throughput, wrong), pairs), pairs)
+    causes = _causes_of_rates(_throughput(filled(Throughput, wrong), pairs, "chat"), pairs)
     assert [(cause.metric, cause.cause) for cause in causes] == [(name, sentence) for name in wrong]
     right = {
         "requests_per_s": 50.0,
@@ -124,7 +126,7 @@ def test_rates_that_count_what_no_rate_may_are_told_by_their_size(counted: str, 
         "input_tokens_per_s": 200.0,
         "total_tokens_per_s": 500.0,
     }
-    assert _causes_of_rates(_throughput(filled(Throughput, right), pairs), pairs) == []
+    assert _causes_of_rates(_throughput(filled(Throughput, right), pairs, "chat"), pairs) == []
     assert _causes_of_rates([], statistics()) == []
 
 
