@@ -50,7 +50,8 @@ def perfect_samples(seconds: int, in_flight: float) -> list[dict[str, Any]]:
 
 def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     # 100 a second, each 70 ms in flight: 7 at once.
-    records = [made_record(i, sent_ms=10 * i, output_tokens_asked=3, output_tokens_counted=3) for i in range(1_000)]
+    told: dict[str, Any] = {"output_tokens_asked": 3, "output_tokens_counted": 3, "connect_ns": 1}
+    records = [made_record(i, sent_ms=10 * i, **told) for i in range(1_000)]
     # The first sends' ramp of 70 ms is less than 0.5% of 10 s.
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
@@ -72,6 +73,8 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
         ),
         ("errors", Status.FAILED, {"outcome": Outcome.RESET}),
         ("target_gone", Status.FAILED, {"outcome": Outcome.RESET}),
+        ("slow_connects", Status.SUSPECT, {"connect_ns": 101 * MS}),
+        ("slow_connects", Status.VALID, {"connect_ns": 100 * MS}),
         ("cache_hits", Status.SUSPECT, {"cached_tokens": 18}),
         ("cache_hits", Status.VALID, {"cached_tokens": 17}),
         ("waited_at_cap", Status.SUSPECT, {"intended_ns": START_NS, "eligible_ns": START_NS + MS}),
