@@ -14,6 +14,7 @@ from bench.capacity_plan.traffic import Hour, Schedule, Trace
 from bench.modes import MODES
 from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
+from bench.statistics.paired_shares import clopper_pearson
 
 HOURS_A_DAY = 24
 _NOT_SHOWN = {
@@ -142,12 +143,15 @@ def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[Planned
     for place, objective in enumerate(stretches.objectives):
         values = [one.values[place] for one in answers]
         finite = [value for value in values if math.isfinite(value)]
+        held = [one.holds[place] and not one.overloaded for one in answers]
+        surely = clopper_pearson(sum(held), len(held))
         rows.append(
             PlannedObjective(
                 objective=objective.text,
                 value=short(float(np.median(finite))) if finite else None,
                 interval=_interval(finite) if finite else None,
-                holds=_share([one.holds[place] and not one.overloaded for one in answers]),
+                holds=_share(held),
+                holds_interval=[round(surely.low, 6), round(surely.high, 6)],
             )
         )
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bench.documents.charts import Line, Panel, categories
 from bench.documents.document import (
@@ -158,17 +158,21 @@ def _unit(objective: str) -> str:
     return "share" if metric is None else metric.unit
 
 
+def _between(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" ({100 * interval[0]:.0f} to {100 * interval[1]:.0f}%)"
+
+
 def _objectives(content: PlanContent) -> Table:
     rows = tuple(
         Row(
             Cell(one.objective, code=True),
             measured(one.value, _unit(one.objective)),
             NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
-            share(one.holds),
+            share(one.holds) + _between(one.holds_interval),
         )
         for one in content.at_peak
     )
-    columns = (Column("At the busiest hour"), Column("Value"), Column("95% of the draws"), Column("Holds in"))
+    columns = (Column("At the busiest hour"), Column("Value"), Column("95% of the draws"), Column("Holds in (95%)"))
     return Table("Objectives", columns, rows, level=Level.FIRST)
 
 

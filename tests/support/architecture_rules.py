@@ -332,7 +332,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
     "bench.capacity_plan": frozenset(
         {"bench.errors", "bench.fit.replayed", "bench.metrics.objectives", "bench.modes", "bench.rng", "bench.schedule",
-         "promptset.distributions", "promptset.errors", "promptset.loaders", "promptset.samples", "promptset.whole_file"}
+         "bench.statistics.paired_shares", "promptset.distributions", "promptset.errors", "promptset.loaders",
+         "promptset.samples", "promptset.whole_file"}
     ),
     # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
     "bench.series": frozenset(),

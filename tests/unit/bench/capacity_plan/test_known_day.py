@@ -72,7 +72,11 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
         "replicas": 4, "interval": [3, 4],
         # Four replicas hold 24.8, 36 and 22 requests a second in the first draw, in the easiest and in the hardest.
         "headroom": 1.216, "headroom_interval": [1.05, 1.796],
-        "at_peak": [{"objective": "ttft:p99<100ms", "value": 71.43, "interval": [55.56, 90.91], "holds": 1.0}],
+        "at_peak": [
+            # 0.025 ** (1 / 5): five of five.
+            {"objective": "ttft:p99<100ms", "value": 71.43, "interval": [55.56, 90.91], "holds": 1.0,
+             "holds_interval": [0.478176, 1.0]}
+        ],
         "hours": [
             {"start_s": 0, "duration_s": 10_800, "rate": 7, "replicas": 2, "breaks": "no"},
             {"start_s": 10_800, "duration_s": 21_600, "rate": 20, "replicas": 4, "breaks": "perhaps"},
