@@ -123,7 +123,7 @@ class Connection(ABC):
         """Whether it stood before the request at hand: made ahead, or by an earlier one."""
         self.reads = self.reads_at_sweep = 0
         self._parser: Parser | None = None
-        self._unsent = b""
+        self._unsent = bytearray()  # Its begin is cut off without a copy of the rest.
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
         proxy = engine.target.proxy
         self._tunnel = Tunnel(proxy, engine.host, engine.port) if engine.tunnels and proxy is not None else None
@@ -247,7 +247,7 @@ class Connection(ABC):
         self.quiet_since_ns = sent_ns
         job.exchange.mark_sent(sent_ns)
         if count < len(payload):
-            self._unsent = payload[count:]
+            self._unsent += memoryview(payload)[count:]
             self._watch_sending()
 
     def _watch_sending(self) -> None:
@@ -272,7 +272,7 @@ class Connection(ABC):
 
     def _flush(self) -> None:
         try:
-            self._unsent = self._unsent[self.sock.send(self._unsent) :]
+            del self._unsent[: self.sock.send(self._unsent)]
         except BlockingIOError:
             return
 
