@@ -94,7 +94,8 @@ class HttpPage:
         sock = self._socket
         if sock is not None:
             with contextlib.suppress(OSError):  # It has ended already.
-                sock.shutdown(socket.SHUT_RD)
+                # SSLSocket.shutdown would also end the TLS under the thread that reads.
+                socket.socket.shutdown(sock, socket.SHUT_RD)
 
     def _asked_twice(self) -> bytes | str:
         try:

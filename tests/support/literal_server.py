@@ -165,7 +165,8 @@ class LiteralServer:
         with self._lock:
             for connection in self._sockets:
                 with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # SSLSocket.shutdown would also end its TLS: what comes still encrypted would be taken for a request.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def all_are_closed(self) -> bool:
         """Whether the server has closed each connection that it took."""

@@ -96,7 +96,8 @@ class SocketServer:
         self._listening.close()
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                # SSLSocket.shutdown would also end its TLS: its thread would take what comes still encrypted for plain bytes.
+                socket.socket.shutdown(one, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
