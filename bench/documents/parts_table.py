@@ -18,7 +18,7 @@ NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run
 
 
 def number_heads(summary: RunSummary) -> list[str]:
-    """What stands over `numbers`. Replies that are no generated text have no latencies of tokens."""
+    """The heads of `numbers`. Replies that are not generated text have no token latencies."""
     inputs = summary.inputs
     times = ("TTFT", "TPOT", "E2EL") if inputs is None else ("E2EL",)
     rates = ["tokens/s"] if inputs is None else [input_rate(inputs.are)] if inputs.have_tokens else []

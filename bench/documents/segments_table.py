@@ -32,7 +32,7 @@ def unit(summary: RunSummary) -> str:
 
 
 def heads(summary: RunSummary) -> list[str]:
-    """What stands over the cells of a row."""
+    """The heads of a row, without the load."""
     return [*number_heads(summary), "in flight", "failed"]
 
 

@@ -40,7 +40,7 @@ class FittedRun:
     version: str | None
     """Of the Trueload that made it."""
     failed: int = 0
-    """How many requests failed, those of the warm-up too."""
+    """Failed requests, including those of the warm-up."""
 
     @property
     def most_users(self) -> int:

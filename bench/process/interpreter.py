@@ -24,7 +24,7 @@ _KEPT_BYTES, _LARGEST_KEPT = 64 << 20, 32 << 20
 """mallopt(3): memory that is freed stays with the process up to so many bytes, in pieces of at most so many."""
 
 TERMINATE = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
-"""They ask a process to end: somebody, or the terminal that was closed."""
+"""The signals that ask a process to end. SIGHUP comes when its terminal is closed."""
 
 NO_PLUGINS = "__all__"
 """What pydantic calls all plugins that it shall not use."""

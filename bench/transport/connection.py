@@ -123,7 +123,7 @@ class Connection(ABC):
         """Whether it stood before the request at hand: made ahead, or by an earlier one."""
         self.reads = self.reads_at_sweep = 0
         self._parser: Parser | None = None
-        self._unsent = bytearray()  # Its begin is cut off without a copy of the rest.
+        self._unsent = bytearray()  # Cutting off its start does not copy the rest.
         self._tls = None if engine.tls is None else TlsChannel(engine.tls, engine.host)
         proxy = engine.target.proxy
         self._tunnel = Tunnel(proxy, engine.host, engine.port) if engine.tunnels and proxy is not None else None

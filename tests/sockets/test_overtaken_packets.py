@@ -1,4 +1,4 @@
-"""Networks lose and delay packets: those that come too early wait in the kernel, and have the stamp of their arrival."""
+"""A packet that overtakes another waits in the kernel, which keeps the stamp of its arrival."""
 
 from __future__ import annotations
 
