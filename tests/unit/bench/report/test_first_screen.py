@@ -276,7 +276,8 @@ def piling(late_by: float, **facts: Any) -> Any:
     records = [
         made_record(i, sent_ms=100.0 * i, chunks_ms=(50.0 + late_by * i, 90.0 + late_by * i)) for i in range(200)
     ]
-    return made_summary(records, **{"mode": "rate", "open_loop": True, "offered_rps": 10.0} | facts)
+    given: dict[str, Any] = {"mode": "rate", "open_loop": True, "offered_rps": 10.0} | facts
+    return made_summary(records, **given)
 
 
 def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> None:
