@@ -28,12 +28,13 @@ MOCK = [sys.executable, "-m", "mockserver", "--port", "0"]
 @pytest.mark.parametrize(
     "words",
     [
-        ("bench", "--version"),
-        ("bench", "nonsense"),
-        ("bench", "run", "--url", "http://127.0.0.1:1", "--concurency", "2"),
-        ("mockserver", "--ttft", "5"),
-        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a"),
-        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a", "--out", "here/rows.jsonl"),
+        ("-m", "bench", "--version"),
+        ("-m", "bench", "nonsense"),
+        ("-m", "bench", "run", "--url", "http://127.0.0.1:1", "--concurency", "2"),
+        ("-m", "mockserver", "--ttft", "5"),
+        ("-m", "promptset", "--count", "2", "--input-tokens", "16", "--salt", "a"),
+        ("-m", "promptset", "--count", "2", "--input-tokens", "16", "--salt", "a", "--out", "here/rows.jsonl"),
+        ("-c", "import sys; print(sys.argv, __name__); sys.exit(3)", "a word"),
     ],
     ids=" ".join,
 )
@@ -43,7 +44,7 @@ def test_it_prints_and_writes_the_same_and_ends_with_the_same_status(words: tupl
     ended = []
     for name, run in ways.items():
         (tmp_path / name / "here").mkdir(parents=True)
-        ran = run([sys.executable, "-m", *words], cwd=tmp_path / name, timeout=PATIENCE_S)
+        ran = run([sys.executable, *words], cwd=tmp_path / name, timeout=PATIENCE_S)
         written = {path.name: path.read_bytes() for path in (tmp_path / name / "here").iterdir()}
         ended.append((ran.returncode, ran.stdout, ran.stderr, written))
     assert ended[0] == ended[1]
@@ -89,7 +90,7 @@ def test_what_cannot_be_copied_is_a_new_interpreter() -> None:
     kinds = {}
     ways: list[tuple[str, list[str], dict[str, Any]]] = [
         ("a copy", known, {}),
-        ("another program", [sys.executable, "-c", "pass"], {}),
+        ("another program", [sys.executable, "-I", "-c", "pass"], {}),
         ("a variable of the interpreter", known, {"env": {**os.environ, "PYTHONOPTIMIZE": "1"}}),
         ("something before it starts", known, {"preexec_fn": lambda: None}),
     ]
