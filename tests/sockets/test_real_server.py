@@ -45,7 +45,10 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=sorted(TRANSPORTS))
+# What the two transports make of a reply is compared on literal ones (test_http_decisions.py and others).
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS]
+)
 def measured(
     request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
@@ -152,7 +155,7 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
 # What the server counts of prompts that never were in a run: its usage, to the token.
 SYSTEM = "You answer in one sentence.\n\nNever apologize."
 HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
-LENGTHS = (16, 17, 100, 300)  # It reads each prompt: most of what these tests cost.
+LENGTHS = (17, 130)  # It reads each prompt: most of what these tests cost.
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
@@ -177,6 +180,17 @@ def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str
         assert usage(server, "chat/completions", {"messages": turns}) == least + n
 
 
+def test_the_servers_usage_is_what_its_own_tokenizer_counts(server: str) -> None:
+    asked, ours = load_tokenizer(server), load_tokenizer()
+    for text in ("the time", "Be brief.\n\n\t{} 中国"):
+        assert usage(server, "completions", {"prompt": text}) == asked.count(text) == ours.count(text)
+        messages = [{"role": "system", "content": SYSTEM}, *HISTORY, {"role": "user", "content": text}]
+        counted = asked.count_chat(messages)
+        assert usage(server, "chat/completions", {"messages": messages}) == counted == ours.count_chat(messages)
+        assert asked.decode(asked.encode(text)) == text
+
+
+@pytest.mark.long  # That it counts as its usage does is shown above; the rest is computed from its counts.
 def test_the_servers_usage_is_what_its_own_tokenizer_was_asked_for(server: str) -> None:
     tokenizer = load_tokenizer(server)
     for n in (12, 300):
