@@ -37,7 +37,7 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
     from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
     from mcp.client.stdio import stdio_client
 
-    environment = {**os.environ, "XDG_CACHE_HOME": str(runs.parent / "cache"), **env}
+    environment = {**os.environ, **env}
     environment.pop("PYTHONWARNINGS", None)
     started = StdioServerParameters(
         command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment

@@ -137,7 +137,7 @@ def run_to_end(
     command: Sequence[str], *, timeout: float = PATIENCE_S, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
     """`subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)`."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with popen(command, **pipes, **settings) as process:
         try:
             out, err = process.communicate(timeout=timeout)
