@@ -169,7 +169,8 @@ def usage(server: str, path: str, body: dict[str, Any]) -> int:
 
 # The others, and that each is exact with this tokenizer, computes tests/unit/promptset/test_kinds.py.
 @pytest.mark.parametrize(
-    "kind", ["words", "code", "chinese", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)]
+    "kind",
+    ["words", "code", "chinese", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)],
 )
 def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str, server: str) -> None:
     tokenizer, style = load_tokenizer(), Style(kind)
