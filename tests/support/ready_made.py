@@ -3,8 +3,8 @@ has imported them.
 
 For tests of what a program does, and not of how its interpreter starts: what each new one imports is most of the processor
 time of a short command. `popen` is `subprocess.Popen`, and what it gives is one: a child of the process that asked, with the
-arguments, the folder, the environment and the streams that it was given. Where there can be no copy (another system, another
-program, other variables that Python itself reads), it is a new interpreter.
+arguments, the folder, the environment and the streams that it was given, within the named limits of the system. Where there
+can be no copy (another system, another program, other variables that Python itself reads), it is a new interpreter.
 
 What a copy starts in its turn (a worker, the process that makes prompts) is a copy too: of a process
 that the copy made of itself before it did anything.
@@ -24,6 +24,7 @@ import importlib
 import inspect
 import json
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -133,15 +134,19 @@ _ROOM_FOR_A_COMMAND = 4096
 _OUT_OF_THE_WAY = 512
 
 
-def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
-    """`subprocess.Popen(command, **settings)`."""
+def popen(command: Sequence[str], *, limits: Mapping[int, int] | None = None, **settings: Any) -> subprocess.Popen[Any]:
+    """`subprocess.Popen(command, **settings)`, with these limits of the system (`resource`)."""
     environment: Mapping[str, str] | None = settings.get("env")
     wanted = os.environ if environment is None else environment
     alike = _of_the_interpreter(wanted) == _of_the_interpreter(_ENVIRONMENT)
     ours = command[0] == sys.executable and (command[1] == "-c" or (command[1] == "-m" and command[2] in MODULES))
     able = sys.platform == "linux" and os.uname().machine in _CLONE
     known = ours and settings.keys() <= KEPT
-    return (_Copied if alike and known and able else subprocess.Popen)(command, **settings)
+    if alike and known and able:
+        return _Copied(command, limits=limits or {}, **settings)
+    if limits:
+        settings["preexec_fn"] = functools.partial(_limit, limits)
+    return subprocess.Popen(command, **settings)
 
 
 def run_to_end(
@@ -174,6 +179,10 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
 class _Copied(subprocess.Popen[Any]):
     """A process that was copied and not executed; all else is as it is there."""
 
+    def __init__(self, command: Sequence[str], *, limits: Mapping[int, int], **settings: Any) -> None:
+        self._limits = limits
+        super().__init__(command, **settings)
+
     def _execute_child(self, *arguments: Any) -> None:
         usual = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
         given = usual.bind(self, *arguments).arguments
@@ -187,6 +196,7 @@ class _Copied(subprocess.Popen[Any]):
             "environment": dict(os.environ if given["env"] is None else given["env"]),
             "session": bool(given["start_new_session"]),
             "descriptors": [0, 1, 2, *passed],
+            "limits": [*self._limits.items()],
         }
         self.pid = _original().copy(told, [*streams, *passed])
         self._child_created = True
@@ -292,6 +302,7 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     if told["session"]:
         os.setsid()
     _place(streams, told["descriptors"])
+    _limit(dict(told["limits"]))
     if tuple(told["words"][1:3]) in STARTING:
         _start_copies_of_this()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -328,11 +339,17 @@ def _show_command(words: Sequence[str]) -> None:
 
 def _place(streams: Sequence[int], descriptors: Sequence[int]) -> None:
     """Have each stream at its descriptor, and no other open."""
-    held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for stream in streams]
-    os.closerange(3, _OUT_OF_THE_WAY)
+    above = min(_OUT_OF_THE_WAY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _MOST_STREAMS)
+    held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, above) for stream in streams]
+    os.closerange(3, above)
     for stream, descriptor in zip(held, descriptors, strict=True):
         os.dup2(stream, descriptor)
-    os.closerange(max(_OUT_OF_THE_WAY, descriptors[-1] + 1), 1024)
+    os.closerange(max(above, descriptors[-1] + 1), 1024)
+
+
+def _limit(limits: Mapping[int, int]) -> None:
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
 
 
 def _start_copies_of_this() -> None:
