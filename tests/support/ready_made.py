@@ -33,13 +33,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("bench", "mockserver", "promptset", "bench.process.beside", "mockserver.child")
+MODULES = ("bench", "mockserver", "promptset", "bench.process.beside", "bench.process.guarded", "mockserver.child",
+           "gpu.serve_vllm", "tests.support.its_modules")  # fmt: skip
 """What a copy can be."""
 STARTING = (
     ("bench", "calibrate"),
@@ -51,6 +52,7 @@ STARTING = (
     ("bench", "search"),
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
+    ("tests.support.its_modules", "run"),
 )
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
@@ -93,8 +95,10 @@ IMPORTED = (
 STARTERS = (
     "bench.console.beside",
     "bench.console.runner",
+    "bench.console.service",
     "bench.process.child_process",
     "bench.process.mock_process",
+    "bench.tuning.servers",
     "mockserver.api",
 )
 """Modules that start such programs."""
@@ -321,8 +325,11 @@ def _start_copies_of_this() -> None:
 
 
 def with_copies() -> SimpleNamespace:
-    """The module subprocess, with `popen` in the place of Popen."""
-    return SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    """The module subprocess, with `popen` in the place of Popen, in `run` too."""
+    copies = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    copies.run = FunctionType(subprocess.run.__code__, vars(copies))
+    copies.run.__kwdefaults__ = subprocess.run.__kwdefaults__
+    return copies
 
 
 def _open_streams() -> None:
