@@ -125,7 +125,7 @@ def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> Non
 
 
 def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> None:
-    # tests/sockets/test_workers.py shows that those of NEW_INTERPRETERS tell their environment.
+    # tests/sockets/test_feed.py shows that those of NEW_INTERPRETERS tell their environment.
     environment = os.environ | {"TRUELOAD_MARK": "of this one"}
     with mock_process() as mock:
         load = ("--duration", "600s", "--concurrency", "2", "--workers", "2", "--server-metrics", "off")

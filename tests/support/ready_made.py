@@ -36,7 +36,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
 from tests.support.patience import PATIENCE_S
@@ -48,9 +48,12 @@ MODULES = (
     "promptset",
     "bench.console.hub_program",
     "bench.process.beside",
+    "bench.process.guarded",
     "bench.stores.transfer",
+    "gpu.serve_vllm",
     "mockserver.child",
     "mockserver.simulate",
+    "tests.support.its_modules",
 )
 """What a copy can be."""
 STARTING = (
@@ -63,6 +66,7 @@ STARTING = (
     ("bench", "search"),
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
+    ("tests.support.its_modules", "run"),
 )
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
@@ -111,6 +115,7 @@ STARTERS = (
     "bench.process.child_process",
     "bench.process.mock_process",
     "bench.stores.words",
+    "bench.tuning.servers",
     "mockserver.api",
 )
 """Modules that start such programs."""
@@ -370,13 +375,11 @@ def _start_copies_of_this() -> None:
 
 
 def with_copies() -> SimpleNamespace:
-    """The module subprocess, with `popen` in the place of Popen, and a `run` that keeps what is printed."""
-
-    def run(command: Sequence[str], *, capture_output: bool, text: bool, check: bool, **settings: Any) -> Any:
-        assert (capture_output, text, check) == (True, True, False)
-        return run_to_end(command, **settings)
-
-    return SimpleNamespace(**{**vars(subprocess), "Popen": popen, "run": run})
+    """The module subprocess, with `popen` in the place of Popen, in `run` too."""
+    copies = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    copies.run = FunctionType(subprocess.run.__code__, vars(copies))
+    copies.run.__kwdefaults__ = subprocess.run.__kwdefaults__
+    return copies
 
 
 def _open_streams() -> None:
