@@ -62,6 +62,7 @@ STARTING = (
     ("bench", "console"),
     ("bench", "gate"),
     ("bench", "limits"),
+    ("bench", "quality"),
     ("bench", "run"),
     ("bench", "search"),
     ("bench", "sweep"),
