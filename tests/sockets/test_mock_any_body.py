@@ -47,6 +47,7 @@ GOOD: dict[str, list[Any]] = {
     "thinking": [{"type": "enabled", "budget_tokens": 5}],
 }
 """Fields with values that are right somewhere."""
+NEEDED = {"messages", "prompt", "input", "query", "documents", "text_1", "text_2", "model"}
 
 WORDS = ["function", "text", "image_url", "user", "tool", "object", "required", "", "é中", "a b\n"]
 KEYS = ["type", "text", "content", "role", "function", "name", "schema", "json_schema", "parameters", "$ref", "x"]
@@ -68,8 +69,12 @@ def body(chance: Random) -> Any:
     """A body in which most fields are right and some are anything."""
     if chance.randrange(16) == 0:
         return anything(chance)
-    names = chance.sample([*GOOD], chance.randrange(10))
-    return {name: chance.choice(GOOD[name]) if chance.randrange(4) else anything(chance) for name in names}
+    row: dict[str, Any] = {}
+    for name, right in GOOD.items():
+        often = name in NEEDED  # Without them nothing else is looked at.
+        if chance.random() < (0.9 if often else 0.3):
+            row[name] = chance.choice(right) if chance.randrange(12 if often else 3) else anything(chance)
+    return row
 
 
 # The bodies are drawn from a seed: Hypothesis takes more time to draw them than the mock to answer them.

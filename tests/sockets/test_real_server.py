@@ -155,7 +155,7 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
 # What the server counts of prompts that never were in a run: its usage, to the token.
 SYSTEM = "You answer in one sentence.\n\nNever apologize."
 HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
-OTHER_KINDS = ("english", "json", "mixed")
+OTHER_KINDS = ("english", "json", "chinese", "mixed")
 LENGTHS = (17, 130)  # It reads each prompt: most of what these tests cost.
 
 
@@ -170,7 +170,7 @@ def usage(server: str, path: str, body: dict[str, Any]) -> int:
 # The others, and that each is exact with this tokenizer, computes tests/unit/promptset/test_kinds.py.
 @pytest.mark.parametrize(
     "kind",
-    ["words", "code", "chinese", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)],
+    ["words", "code", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)],
 )
 def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str, server: str) -> None:
     tokenizer, style = load_tokenizer(), Style(kind)

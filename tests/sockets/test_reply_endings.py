@@ -33,7 +33,7 @@ from tests.support.literal_replies import (
     whole,
 )
 from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
-from tests.support.on_transports import WAYS, ask
+from tests.support.on_transports import WAYS, ask, ask_each
 from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
@@ -160,14 +160,13 @@ def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("ending", ERRORS.values(), ids=ERRORS.keys())
-def test_a_reply_that_fails_after_two_tokens_is_no_success(transport: str, ending: Ending) -> None:
-    with LiteralServer(in_turn(chunked_stream([*TOKENS, *ending.bodies]))) as server:
-        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
-    assert record.outcome is ending.outcome, record.error
-    assert ending.words in (record.error or "")
-    assert record.chunk_kind.startswith("rcc")
-    assert record.status == 200
+def test_a_reply_that_fails_after_two_tokens_is_no_success(transport: str) -> None:
+    replies = {name: chunked_stream([*TOKENS, *ending.bodies]) for name, ending in ERRORS.items()}
+    for name, record in ask_each(transport, replies, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS).items():
+        assert record.outcome is ERRORS[name].outcome, (name, record.error)
+        assert ERRORS[name].words in (record.error or ""), name
+        assert record.chunk_kind.startswith("rcc"), name
+        assert record.status == 200, name
 
 
 def reply(*events: dict[str, Any] | str) -> list[bytes]:
@@ -238,11 +237,10 @@ SUCCESSES: dict[str, list[bytes]] = {
 }
 
 
-@pytest.mark.parametrize("bodies", SUCCESSES.values(), ids=SUCCESSES.keys())
-def test_what_servers_send_for_a_success_is_one(transport: str, bodies: Sequence[bytes]) -> None:
-    with LiteralServer(in_turn(chunked_stream(bodies))) as server:
-        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
-    assert (record.outcome, record.error, record.usage_contradiction) == (Outcome.OK, None, None)
+def test_what_servers_send_for_a_success_is_one(transport: str) -> None:
+    replies = {name: chunked_stream(bodies) for name, bodies in SUCCESSES.items()}
+    for name, record in ask_each(transport, replies, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS).items():
+        assert (record.outcome, record.error, record.usage_contradiction) == (Outcome.OK, None, None), name
 
 
 @pytest.mark.parametrize(
@@ -300,15 +298,12 @@ WHOLE: dict[str, tuple[Sequence[Step], Outcome, str]] = {
 }
 
 
-@pytest.mark.parametrize("row", WHOLE.values(), ids=WHOLE.keys())
-def test_a_whole_reply_is_a_success_only_if_it_says_what_one_says(
-    transport: str, row: tuple[Sequence[Step], Outcome, str]
-) -> None:
-    steps, outcome, words = row
-    with LiteralServer(in_turn(steps)) as server:
-        (record,) = ask(transport, server.url, streamed=False, asked=8)
-    assert record.outcome is outcome, record.error
-    assert words in (record.error or "")
+def test_a_whole_reply_is_a_success_only_if_it_says_what_one_says(transport: str) -> None:
+    replies = {name: steps for name, (steps, _, _) in WHOLE.items()}
+    for name, record in ask_each(transport, replies, streamed=False, asked=8).items():
+        _, outcome, words = WHOLE[name]
+        assert record.outcome is outcome, (name, record.error)
+        assert words in (record.error or ""), name
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/event-stream", "application/json"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import uvloop
@@ -14,6 +14,7 @@ from bench.records import RequestRecord
 from bench.transport import TRANSPORTS, wire
 from bench.transport.interface import Reading, Target, Transport
 from bench.workload import Request
+from tests.support.literal_server import LiteralServer, Received, Step
 
 IN_PYTHON = "wire without its compiled core"
 WAYS = (*TRANSPORTS, IN_PYTHON)
@@ -69,3 +70,14 @@ def ask(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def ask_each(transport: str, replies: Mapping[str, Sequence[Step]], **how: Any) -> dict[str, RequestRecord]:
+    """The record of each of these replies of one server, all asked for at once; `how` as in `ask`."""
+    given = list(replies.values())
+
+    def script(request: Received) -> Sequence[Step]:
+        return given[int(request.headers["x-request-id"].rpartition("-")[2])]
+
+    with LiteralServer(script) as server:
+        return dict(zip(replies, ask(transport, server.url, requests=len(given), **how), strict=True))
