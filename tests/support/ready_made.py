@@ -40,7 +40,7 @@ from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("bench", "mockserver", "promptset", "bench.process.beside", "bench.process.guarded", "mockserver.child",
-           "gpu.serve_vllm", "tests.support.its_modules")  # fmt: skip
+           "gpu.serve_vllm")  # fmt: skip
 """What a copy can be."""
 STARTING = (
     ("bench", "calibrate"),
@@ -52,7 +52,6 @@ STARTING = (
     ("bench", "search"),
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
-    ("tests.support.its_modules", "run"),
 )
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
