@@ -6,7 +6,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import openai
 import orjson
 import pytest
 
@@ -63,6 +62,8 @@ def test_transcriptions_agree_with_the_ledger(tmp_path: Path) -> None:
 
 
 def test_the_client_of_openai_transcribes_and_speaks() -> None:
+    import openai
+
     sound = wav_file(bytes(32_000), 16_000)
     with (
         mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "5") as mock,

@@ -53,7 +53,6 @@ MODULES = (
     "gpu.serve_vllm",
     "mockserver.child",
     "mockserver.simulate",
-    "tests.support.its_modules",
 )
 """What a copy can be."""
 STARTING = (
@@ -67,7 +66,6 @@ STARTING = (
     ("bench", "search"),
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
-    ("tests.support.its_modules", "run"),
 )
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
