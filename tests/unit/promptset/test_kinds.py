@@ -34,10 +34,12 @@ HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "c
 
 
 @pytest.fixture(scope="module")
-def tokenizers(loaded: Callable[[str], Tokenizer], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+def tokenizers(
+    loaded: Callable[[str], Tokenizer], default_of_few_units: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tokenizer]:
     joins = tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path_factory.mktemp("joins"))
-    made = {name: loaded(name) for name in (*tiny_tokenizers.KINDS, "default")}
-    return {**made, "joins": load_tokenizer(str(joins))}
+    made = {name: loaded(name) for name in tiny_tokenizers.KINDS}
+    return {**made, "default": default_of_few_units, "joins": load_tokenizer(str(joins))}
 
 
 @given(
@@ -187,10 +189,12 @@ def made(
     )
 
 
-@pytest.mark.parametrize("kind", EACH)
-@pytest.mark.parametrize(("tokens", "prompts"), [(2, 3000), (20, 500)])
+@pytest.mark.parametrize(
+    ("kind", "tokens", "prompts"),
+    # Of 2 tokens, the other kinds are words. By chance alone 3,000 would hold pairs; scripts/bench-promptset checks 100,000.
+    [*((kind, 2, 3000) for kind in ("words", "chinese", "random")), *((kind, 20, 500) for kind in EACH)],
+)
 def test_short_prompts_are_all_different(kind: str, tokens: int, prompts: int, default_tokenizer: Tokenizer) -> None:
-    # By chance alone 3,000 of 2 tokens would hold pairs; 100,000 are checked by scripts/bench-promptset.
     samples = made(default_tokenizer, tokens, kind, seed=3)
     assert len({samples.sample_at(index).prompt for index in range(prompts)}) == prompts
 
