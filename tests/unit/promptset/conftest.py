@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptset import drafts, lines, sentences, simulated, tokens
+from promptset import drafts, lines, simulated, tokens
 from promptset.tokens import DEFAULT, Tokenizer, load_tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.counted_once import counted_once
@@ -28,13 +28,12 @@ _FEW_UNITS = 192
 @pytest.fixture(scope="session", autouse=True)
 def few_units() -> Iterator[None]:
     """Texts for tokenizers other than the embedded one are made of 192 units of a kind in place of 2,048: to measure those
-    takes 0.3 s for each kind and tokenizer. Sentences of each length are 256 in place of 1,024."""
+    takes 0.3 s for each kind and tokenizer."""
     with pytest.MonkeyPatch.context() as patch:
         units_of = _of_few(drafts.units_of)
         patch.setattr(drafts, "units_of", units_of)
         patch.setattr(simulated, "units_of", units_of)
         patch.setattr(drafts, "_words", _of_few(drafts._words))
-        patch.setattr(sentences, "_LONG_EACH", 256)
         yield
 
 
