@@ -311,7 +311,7 @@ def accepted(parse: Callable[[dict[str, Any]], RequestParams], row: dict[str, An
     return True
 
 
-@settings(max_examples=50)
+@settings(max_examples=100)
 @given(st.dictionaries(BODY_FIELDS, VALUES, max_size=8), MESSAGES)
 def test_any_body_of_messages_is_taken_or_refused_in_words(row: dict[str, Any], messages: list[Any]) -> None:
     accepted(parse_messages, row)
@@ -319,7 +319,7 @@ def test_any_body_of_messages_is_taken_or_refused_in_words(row: dict[str, Any], 
     accepted(parse_prompt, {**row, "model": "m", "messages": messages})
 
 
-@settings(max_examples=50)
+@settings(max_examples=100)
 @given(st.dictionaries(BODY_FIELDS, VALUES, max_size=8), MESSAGES)
 def test_any_body_of_responses_is_taken_or_refused_in_words(row: dict[str, Any], items: list[Any]) -> None:
     accepted(parse_responses, row)
