@@ -202,6 +202,16 @@ def in_flight(runs: int) -> None:
             )
 
 
+def backlogs(runs: int) -> None:
+    """Share of runs at a fixed rate that are said to pile up, by the rate over what the server serves."""
+    shares = (0.5, 0.8, 0.9, 0.95, 1.0, 1.1, 1.2, 1.5, 2.0)
+    print("| server | seconds | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
+    for name, server in (("S1", S1), ("S2", S2), ("S3", S3)):
+        for seconds in (30.0, 60.0, 180.0):
+            row = [claims.backlogs(server, s, seconds, runs) for s in shares]
+            print(f"| {name} | {seconds:.0f} | " + " | ".join(f"{100 * said:.0f}" for said in row) + " |", flush=True)
+
+
 def until(runs: int) -> None:
     """Runs that `--until` ended before a cap of ten minutes, how many intervals then held the truth, and after how long."""
     print("| load | goal | runs | ended early | held | after, of the cap |\n|---|---|---|---|---|---|")
@@ -355,7 +365,8 @@ SECTIONS: dict[str, Callable[[int], None]] = {
     "intervals": intervals, "short-means": short_means, "uncorrected": uncorrected, "long-tails": long_tails,
     "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "starts": starts,
-    "troubles": troubles, "shapes": shapes, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
+    "troubles": troubles, "shapes": shapes, "in-flight": in_flight, "backlogs": backlogs,
+    "knee": knee, "compare": compare, "gate": gate,
     "gate-alarms": gate_alarms, "until": until, "rare": rare, "cost": cost, "replicas": replicas,
 }  # fmt: skip
 

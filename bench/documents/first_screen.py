@@ -370,6 +370,11 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
     if summary.run.stop_reason == "interrupted":
         yield Finding("(same flags), to its end, measures what was planned", command="python -m bench run")
         return
+    if summary.load.backlog is not None and summary.load.backlog.rises:
+        if not summary.slo.objectives:
+            text = "with an objective and the other flags finds a rate that the server keeps up with"
+            yield Finding(text, command="python -m bench search --load rate")
+        return
     latency = summary.latency
     row = latency["ttft_ms"] if latency["ttft_ms"].n else latency["e2el_ms"]
     for stat in ("p50", "p90", "p99"):

@@ -3,6 +3,8 @@ warnings and notes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bench.documents import details, jobs
 from bench.results.summary import ObjectiveResult, RunSummary
 
@@ -23,7 +25,18 @@ def no_errors(summary: RunSummary) -> str:
 
 def warnings(summary: RunSummary) -> list[str]:
     """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
-    return [*details.ended_early(summary), *summary.window.warnings, *jobs.warnings(summary)]
+    return [*details.ended_early(summary), *_piles_up(summary), *summary.window.warnings, *jobs.warnings(summary)]
+
+
+def _piles_up(summary: RunSummary) -> Iterator[str]:
+    backlog = summary.load.backlog
+    if backlog is not None and backlog.rises:
+        first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
+        yield (
+            f"Requests in flight kept rising while the load was sent, from {first} in its first third to {last} in its last, "
+            f"and E2EL to {times} times as much. If the server does not keep up with this rate, a longer load has longer "
+            "latencies."
+        )
 
 
 def notes(summary: RunSummary) -> list[str]:

@@ -23,7 +23,7 @@ from bench.load_search.estimates import Estimates
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Phase, Result, Visit, jobs_per_s, pause_s, times
 from bench.loads import KINDS
-from bench.statistics.keeps_up import GROWN, InFlight
+from bench.statistics.keeps_up import GROWN, LONG_DRAIN, InFlight
 
 SPREAD = 0.03
 LEAST_VISITS = 4
@@ -36,7 +36,6 @@ _LEAST_OF_SCOUT = 30
 _LONGEST_OVERRUN = 1.5
 """No visit is begun that would make a search take so many times its budget."""
 _BROKEN_SINCE = 3
-_OVERLOADED = 0.5
 _JUDGED_LIVES = 5.0
 _JUDGED_FROM_S = {"scout": 10.0, "visit": 30.0, "again": 60.0}
 
@@ -232,7 +231,7 @@ class Search:
         only over a time in which they come and go several times.
         """
         alone_s = self._alone_s()
-        long_drain = drained_s > _OVERLOADED * (visit.settle_s + visit.measure_s) + 3 * (alone_s or 0.0)
+        long_drain = drained_s > LONG_DRAIN * (visit.settle_s + visit.measure_s) + 3 * (alone_s or 0.0)
         if long_drain and growth is not None and growth > GROWN:
             return False
         expected = self._e2el_s(visit.load)

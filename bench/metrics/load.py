@@ -20,8 +20,9 @@ from bench.metrics.request_metrics import send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.load import LateEnds, LittlesLaw, Load, NeverSent, ReadyNotSent, WaitedAtCap
+from bench.results.load import Backlog, LateEnds, LittlesLaw, Load, NeverSent, ReadyNotSent, WaitedAtCap
 from bench.results.numbers import PlanAgainstSent
+from bench.statistics import keeps_up
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10
@@ -204,6 +205,7 @@ def describe_load(
         ready_not_sent=None if facts.open_loop else readiness.describe(),
         never_sent=_never_sent(facts, readiness.user_ns, len(columns), sessions),
         late_ends=_late_ends(columns),
+        backlog=backlog(facts, columns),
         littles_law=_littles_law(spans, samples),
     )
 
@@ -217,6 +219,16 @@ def _late_ends(columns: Columns) -> LateEnds | None:
         return None
     open_ms = float(np.maximum((view(columns.end) - view(columns.sent))[rows] / NS_PER_MS - e2el_ms[rows], 0.0).sum())
     return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
+
+
+def backlog(facts: RunFacts, columns: Columns) -> Backlog | None:
+    """`backlog` of a summary."""
+    if facts.mode != "rate" or facts.segments or facts.ramp_s or not len(columns):
+        return None
+    found = keeps_up.backlog(view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S)
+    if found is None:
+        return None
+    return Backlog(first=found.first, last=found.last, e2el_growth=found.growth, rises=found.rises)
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:

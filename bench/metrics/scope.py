@@ -56,6 +56,8 @@ class RunData:
     """What requests are made of, if replies are not generated text."""
     measures: tuple[str, ...] = ()
     """The metrics of this run that only few endpoints have."""
+    piles_up: bool = False
+    """Whether requests in flight kept rising (`Load.backlog`)."""
 
     @property
     def of_inputs(self) -> bool:
@@ -91,6 +93,11 @@ class Scope:
     def duration_s(self) -> float | None:
         """Length of the scope. Returns None if nothing in the run took time."""
         return None if self.span is None else (self.span[1] - self.span[0]) / NS_PER_S
+
+    @property
+    def _lengthens_s(self) -> float | None:
+        """The length of which a longer run is so many times as long. None if what piles up makes it another one."""
+        return None if self._data.piles_up else self.duration_s
 
     def latency(self) -> dict[str, Metric]:
         """Every metric of the catalog."""
@@ -128,7 +135,7 @@ class Scope:
         columns = self._data.columns
         values = arrays.known(arrays.view(columns.metrics[metric.key])[self._rows])
         ordered = arrays.ascending(values)
-        sure = sureness.of_requests(values, ordered, self.duration_s)
+        sure = sureness.of_requests(values, ordered, self._lengthens_s)
         ends = bounds.of_request_metric(columns, metric.key, self._rows)
         lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
         return _metric(describe(ordered), sure, "exact", lies, unit=metric.unit)
@@ -141,7 +148,8 @@ class Scope:
         # What has a TPOT has gaps.
         requests = len(arrays.known(arrays.view(self._data.columns.metrics["tpot_ms"])[self._rows]))
         mean_ns = histogram.total / histogram.count if histogram.count else 0.0
-        return sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
+        whole = Whole(requests, mean_ns, snapshot.quantile)
+        return sureness.of_tokens(sample, whole, 1 / NS_PER_MS, self._lengthens_s)
 
     def _ended_inside(self, start: float, end: float) -> Ints:
 

@@ -56,6 +56,19 @@ class LateEnds(Result, frozen=True, kw_only=True):
     """Of the time to their last token."""
 
 
+class Backlog(Result, frozen=True, kw_only=True):
+    """Requests in flight at a fixed rate, counted from the times at which they were due, and whether they kept rising: then
+    the server may not keep up with the rate, and latencies grow with the length of the run."""
+
+    first: Amount
+    """Their mean in the first third of the time in which was sent, after the first requests have ended."""
+    last: Amount
+    """In the last third."""
+    e2el_growth: Amount
+    """The median E2EL of the last third of the requests, from when they were due, over that of the first third."""
+    rises: bool
+
+
 class LittlesLaw(Result, frozen=True, kw_only=True):
     """Mean requests in flight: as the dispatchers counted them, and as the records give them for the same time."""
 
@@ -89,6 +102,8 @@ class Load(Result, frozen=True, kw_only=True):
     """Left out: not known, as in files of older versions."""
     late_ends: LateEnds | None = None
     """Left out: no reply with a latency has ended, or an older version wrote the file."""
+    backlog: Backlog | None = None
+    """Left out: the load has no fixed rate, or fewer than 30 requests, or an older version wrote the file."""
     littles_law: LittlesLaw
 
 

@@ -26,6 +26,8 @@ GROWTH = 0.03
 CHANCE = 3.0
 GROWN = 1.5
 """E2EL of the last third over that of the first from which a long drain is a pile-up, and not the length of the replies."""
+LONG_DRAIN = 0.5
+"""A drain of so much of the time in which was sent, and three requests more, is long."""
 _LEAST_OF_THIRD = 10
 
 SURE = 0.97
@@ -74,6 +76,39 @@ def growth(sent_s: Values, e2el_s: Values) -> float | None:
         return None
     first = float(np.median(e2el[:third]))
     return float(np.median(e2el[-third:])) / first if first > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Requests in flight in the first and the last third of the time in which a load was sent, and how E2EL grew."""
+
+    first: float
+    last: float
+    growth: float
+    """`growth` of all its requests."""
+    rises: bool
+    """Whether they kept rising."""
+
+
+def backlog(due_s: Values, end_s: Values) -> Backlog | None:
+    """What piled up in a run at a fixed rate, of its requests by the times at which they were due and ended.
+
+    Returns None of fewer than ten requests a third, and of those that were all due at once. There are no earlier visits to compare with: a request that waits for
+    none takes as long as the first ones took, and what is in flight rises by itself until such a time has passed. So the
+    thirds begin after two of them, and of a load that is shorter than four only a long drain says anything.
+    """
+    due, end = np.asarray(due_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
+    grown = growth(due, end - due)
+    if grown is None or due.min() == due.max():
+        return None
+    begin_s, stop_s = float(due.min()), float(due.max())
+    first = np.argsort(due, kind="stable")[: max(_LEAST_OF_THIRD, len(due) // 20)]
+    alone_s = float(np.median((end - due)[first]))
+    long_enough = stop_s - begin_s >= 4 * alone_s
+    flight = in_flight(due, end, begin_s + (2 * alone_s if long_enough else 0.0), stop_s)
+    drains_long = float(end.max()) - stop_s > LONG_DRAIN * (stop_s - begin_s) + 3 * alone_s
+    rises = grown > GROWN and ((long_enough and flight.grows) or drains_long)
+    return Backlog(flight.thirds[0], flight.thirds[2], grown, rises)
 
 
 def posterior(visits: Sequence[tuple[float, bool]], capacities: Floats, domain: Domain | None = None) -> Posterior:

@@ -10,20 +10,30 @@ from bench.records import Outcome
 from bench.transport.interface import Target
 
 if TYPE_CHECKING:
-    from bench.transport.connection import Job
+    from bench.transport.connection import Connection, Job
 
 LONGEST_NS = NS_PER_S
 SHORTEST_NS = 5 * NS_PER_MS
+NO_CONNECTION = (Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout")
 
 
 class Sweep:
-    """Looks at every request under way: several times within the shortest of the target's timeouts, and once a second."""
+    """Looks at every request under way, and at every connection that is made ahead of one: several times within the shortest
+    of the target's timeouts, and once a second."""
 
     def __init__(
-        self, target: Target, clock: Clock, jobs: Iterable[Job], end: Callable[[Job, Outcome, str], None]
+        self,
+        target: Target,
+        clock: Clock,
+        jobs: Iterable[Job],
+        end: Callable[[Job, Outcome, str], None],
+        ahead: Iterable[Connection],
+        give_up: Callable[[Connection], None],
     ) -> None:
-        """`jobs`: the jobs under way, at any time. `end` ends one of them."""
+        """`jobs`, `ahead`: the jobs under way, and the connections that are being made ahead, at any time. `end` ends a job,
+        `give_up` a connection."""
         self._target, self._clock, self._jobs, self._end = target, clock, jobs, end
+        self._ahead, self._give_up = ahead, give_up
         limits = (
             target.timeout_connect_ns, target.timeout_first_byte_ns, target.timeout_idle_ns, target.timeout_total_ns,
         )  # fmt: skip
@@ -36,10 +46,17 @@ class Sweep:
 
     def _look(self) -> None:
         now = now_ns()
+        for connection in list(self._ahead):
+            if self._should_stand(connection, now):
+                self._give_up(connection)
         for job in list(self._jobs):
             if (late := self._overdue(job, now)) is not None:
                 self._end(job, *late)
         self._timer = self._clock.call_at(now + self._every_ns, self._look)
+
+    def _should_stand(self, connection: Connection, now: int) -> bool:
+        limit_ns = self._target.timeout_connect_ns
+        return limit_ns is not None and now - connection.began_ns >= limit_ns
 
     def _overdue(self, job: Job, now: int) -> tuple[Outcome, str] | None:
         target, connection = self._target, job.connection
@@ -48,9 +65,7 @@ class Sweep:
         if connection is None:
             return None
         if not connection.connected:
-            if target.timeout_connect_ns is not None and now - connection.began_ns >= target.timeout_connect_ns:
-                return Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout"
-            return None
+            return NO_CONNECTION if self._should_stand(connection, now) else None
         if connection.reads != connection.reads_at_sweep:
             connection.reads_at_sweep, connection.quiet_since_ns = connection.reads, now
             return None

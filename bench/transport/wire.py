@@ -30,7 +30,7 @@ from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection, Job
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
-from bench.transport.overdue import Sweep
+from bench.transport.overdue import NO_CONNECTION, Sweep
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
 from bench.transport.work_queue import WorkQueue
@@ -75,6 +75,8 @@ class WireTransport:
         self._heads: dict[Route, bytes] = {}
         """Of requests that do not go where the others go."""
         self._addresses: list[Address] = []
+        self._answers = False
+        """Whether the first of the addresses has ever taken a connection."""
         self._unresolved: str | None = None
         self._idle: dict[int, Connection] = {}
         self._jobs: dict[Job, None] = {}
@@ -114,7 +116,7 @@ class WireTransport:
         except OSError as e:
             why = f"the name {host} is not known ({e.strerror})"
             self._unresolved = why if proxy is None else proxy.failed(why)
-        self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)
+        self._sweep = Sweep(self.target, self._clock, self._jobs, self._end, self._ahead, self._give_up)
 
     async def prepare(self, connections: int) -> None:
         """Make connections until so many are idle. A failed one is made again by the request that needs it."""
@@ -255,6 +257,7 @@ class WireTransport:
     # What connections report.
 
     def connected(self, connection: Connection) -> None:
+        self._answers = self._answers or connection.address == self._addresses[0]
         made = self._ahead.pop(connection, None)
         if made is not None and not made.done():
             made.set_result(True)
@@ -265,10 +268,13 @@ class WireTransport:
         job.exchange.mark_connected(now_ns() - connection.began_ns)
         self._send(job, connection)
 
-    def connect_failed(self, connection: Connection, error: str) -> None:
-        if len(self._addresses) > 1 and connection.address == self._addresses[0]:
-            # A name with several addresses: go on without the one that refuses.
+    def connect_failed(self, connection: Connection, error: str, outcome: Outcome = Outcome.CONNECT_ERROR) -> None:
+        # A name with several addresses: go on without the one that refuses, or has never said anything. One that has
+        # answered, and now does not in time, is busy: that is what its users meet.
+        silent_now = outcome is Outcome.TIMEOUT_CONNECT and self._answers
+        if len(self._addresses) > 1 and connection.address == self._addresses[0] and not silent_now:
             del self._addresses[0]
+            self._answers = False
         made = self._ahead.pop(connection, None)
         if made is not None and not made.done():
             made.set_result(False)
@@ -277,9 +283,15 @@ class WireTransport:
         if job is None or job not in self._jobs:
             return
         if connection.address != self._addresses[0]:
-            self._connect(job)  # Another request has found out already that this address refuses.
+            self._connect(job)
             return
-        self.failed(job, Outcome.CONNECT_ERROR, error)
+        self.failed(job, outcome, error)
+
+    def _give_up(self, connection: Connection) -> None:
+        """A connection does not come to stand in time."""
+        connection.close()
+        outcome, error = NO_CONNECTION
+        self.connect_failed(connection, error, outcome)
 
     def forget_idle(self, connection: Connection) -> None:
         """An idle connection was closed by the server: it is not used again."""
@@ -371,6 +383,9 @@ class WireTransport:
         if job not in self._jobs:
             return
         connection = job.connection
+        if connection is not None and outcome is Outcome.TIMEOUT_CONNECT:
+            self._give_up(connection)
+            return
         if connection is not None and connection.job is job and connection.connected:
             connection.fail(outcome, error)
             return

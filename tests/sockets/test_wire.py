@@ -13,6 +13,7 @@ from contextlib import suppress
 import pytest
 
 from bench.records import Outcome, RequestRecord
+from bench.transport.connection import Address
 from tests.support.literal_replies import (
     CHUNKED,
     GOOD,
@@ -35,6 +36,7 @@ from tests.support.literal_server import (
     Reset,
     Send,
     closed_port,
+    full_backlog,
     in_turn,
 )
 from tests.support.on_wire import MS, Wire, on_wire
@@ -44,6 +46,8 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
     pytest.mark.usefixtures("reads"),
 ]
+
+LONG_NS = 10_000 * MS
 
 # ---- Requests ----------------------------------------------------------------------------------------------------------
 
@@ -128,20 +132,53 @@ def test_a_connection_made_ahead_that_the_server_closed_is_not_used() -> None:
     assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.OK, 1, GOOD_KINDS)
 
 
-@pytest.mark.parametrize("ahead", [0, 8], ids=["none made ahead", "made ahead"])
-def test_a_name_whose_first_address_refuses_is_served_by_its_second(ahead: int) -> None:
-    async def both(wire: Wire) -> list[RequestRecord]:
-        (good,) = wire.transport._addresses
-        # Nothing listens on the other address, as where a server listens on IPv4 alone and `localhost` is both.
-        wire.transport._addresses = [(socket.AF_INET, ("127.0.0.2", good[1][1])), good]
-        await wire.transport.prepare(ahead)
-        assert len(wire.transport._idle) == ahead
-        return await asyncio.gather(*[wire.start() for _ in range(8)])
+def place(url: str) -> Address:
+    return socket.AF_INET, ("127.0.0.1", int(url.rpartition(":")[2]))
 
-    with LiteralServer(in_turn(stream(*GOOD))) as server:
-        records = on_wire(server.url, both)
+
+async def the_connect_timeout_passes(wire: Wire, silent: Address) -> None:
+    """For all that are being made to this address: its sweep, which comes once a second, finds them long overdue."""
+    made = [*wire.transport._ahead, *(job.connection for job in wire.transport._jobs if job.connection is not None)]
+    for connection in made:
+        assert connection.address == silent
+        connection.began_ns -= LONG_NS
+    await wire.until(lambda: all(connection.closed for connection in made))
+
+
+@pytest.mark.parametrize("ahead", [0, 8], ids=["none made ahead", "made ahead"])
+@pytest.mark.parametrize("silent", [False, True], ids=["refuses", "never answers"])
+def test_a_name_whose_first_address_refuses_or_never_answers_is_served_by_its_second(ahead: int, silent: bool) -> None:
+    async def both(wire: Wire) -> list[RequestRecord]:
+        # As where a server listens on IPv4 alone and `localhost` is both, or where nothing leads to one of the addresses.
+        wire.transport._addresses.insert(0, place(first))
+        made_ahead = asyncio.create_task(wire.transport.prepare(ahead))
+        await asyncio.sleep(0)
+        if silent and ahead:
+            await the_connect_timeout_passes(wire, place(first))
+        await made_ahead
+        assert len(wire.transport._idle) == ahead
+        answers = [wire.start() for _ in range(8)]
+        if silent and not ahead:
+            await the_connect_timeout_passes(wire, place(first))
+        return await asyncio.gather(*answers)
+
+    with LiteralServer(in_turn(stream(*GOOD))) as server, full_backlog() if silent else closed_port() as first:
+        records = on_wire(server.url, both, timeout_connect_ns=LONG_NS)
     assert [r.outcome for r in records] == [Outcome.OK] * 8
     assert all((r.connect_ns == 0) == bool(ahead) for r in records)
+
+
+def test_an_address_that_has_answered_is_kept_when_it_is_too_busy_to_answer_in_time() -> None:
+    async def twice(wire: Wire) -> list[Outcome]:
+        answered = await wire.start()
+        wire.transport._addresses = [place(busy), place(other)]
+        late = [wire.start(), wire.start()]
+        await the_connect_timeout_passes(wire, place(busy))
+        return [record.outcome for record in (answered, *await asyncio.gather(*late))]
+
+    with LiteralServer(lambda _: [*stream(*GOOD), Close()]) as server, full_backlog() as busy, closed_port() as other:
+        outcomes = on_wire(server.url, twice, timeout_connect_ns=LONG_NS)
+    assert outcomes == [Outcome.OK, *[Outcome.TIMEOUT_CONNECT] * 2]
 
 
 def test_where_no_descriptor_is_left_requests_fail_and_the_run_goes_on() -> None:

@@ -27,7 +27,7 @@ from bench.results.base import to_plain
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge
-from bench.statistics.keeps_up import in_flight
+from bench.statistics.keeps_up import backlog, in_flight
 from bench.statistics.knee import Knee, fit
 from bench.statistics.multiple import holm
 from bench.statistics.steady_state import halves
@@ -294,6 +294,17 @@ def flags(server: Server, share: float, settle_s: float, measure_s: float, n: in
         served = open_loop(server, poisson(share * flooded(server), end_s, rng), rng)
         flagged += in_flight(served.sent_s, served.last_s, settle_s, end_s).grows
     return flagged / n
+
+
+def backlogs(server: Server, share: float, seconds: float, n: int) -> float:
+    """Share of runs of an idle server at a share of the flooded rate that are said to pile up."""
+    said = 0
+    for seed in range(n):
+        rng = np.random.default_rng([seed, int(share * 1_000), 7])
+        served = open_loop(server, poisson(share * flooded(server), seconds, rng), rng)
+        found = backlog(served.sent_s, served.last_s)
+        said += found is not None and found.rises
+    return said / n
 
 
 def compared_with_itself(load: Load, seconds: float, runs: int, n: int, how: str) -> float:

@@ -12,6 +12,7 @@ from bench.documents.first_screen import by_message, error_row, sent_words
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.objectives import parse
+from bench.metrics.planned_load import PlannedLoad
 from bench.records import Outcome
 from bench.results.summary import ErrorCount
 from bench.verdict import SIGNS
@@ -268,3 +269,44 @@ def test_no_load_is_told_a_duration_that_it_refuses(config: dict[str, Any], comm
     short["run"]["config"], short["run"]["stop_reason"] = config, "requests"
     (line, *_) = [line for line in first_lines(short, 120) if line.startswith("next: ")]
     assert re.sub(r"\d+ ?s", "1 s", line) == f"next: {command.replace('1s', '1 s')} its interval"
+
+
+def piling(late_by: float, **facts: Any) -> Any:
+    """At a rate of 10/s for 20 s, each reply so many ms later than the one before."""
+    records = [
+        made_record(i, sent_ms=100.0 * i, chunks_ms=(50.0 + late_by * i, 90.0 + late_by * i)) for i in range(200)
+    ]
+    given: dict[str, Any] = {"mode": "rate", "open_loop": True, "offered_rps": 10.0} | facts
+    return made_summary(records, **given)
+
+
+def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> None:
+    summary = piling(50.0)
+    text = " ".join(run_text(summary, width=100).split())
+    assert (
+        "Requests in flight kept rising while the load was sent, from 13.4 in its first third to 56.2 in its last, and E2EL "
+        "to 4.91 times as much. If the server does not keep up with this rate, a longer load has longer latencies."
+    ) in text
+    assert "python -m bench search --load rate with an objective" in text
+    assert "--duration" not in text
+    assert "a run of" not in run_page(summary)
+    missed = first_lines(piling(50.0, objectives=parse(["ttft:p50<1ms"])), 120)
+    assert sum("bench search" in line for line in missed) == 1
+
+
+@pytest.mark.parametrize(
+    ("late_by", "facts"),
+    [
+        (1.0, {}),
+        (50.0, {"mode": "trace"}),
+        (50.0, {"mode": "concurrency", "open_loop": False}),
+        (50.0, {"ramp_s": 5.0}),
+        (50.0, {"segments": (PlannedLoad(5, 15, 0, 20_000_000_000),)}),
+    ],
+)
+def test_a_load_that_does_not_pile_up_or_has_no_fixed_rate_says_nothing_of_it(
+    late_by: float, facts: dict[str, Any]
+) -> None:
+    summary = piling(late_by, **facts)
+    assert "kept rising" not in run_text(summary, width=100)
+    assert ("backlog" in summary["load"]) is (not facts)

@@ -122,7 +122,7 @@ def _is_noticed(summary: dict[str, Any], path: tuple[str | int, ...]) -> bool:
     return next(VALIDATOR.descend(summary[part], SCHEMA_JSON["properties"][part]), None) is not None
 
 
-LATER = ("never_sent", "late_ends")
+LATER = ("never_sent", "late_ends", "backlog")
 """Keys that files of version 0.1 lack, and so may be left out."""
 
 

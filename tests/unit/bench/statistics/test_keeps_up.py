@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.statistics.capacity import grid
-from bench.statistics.keeps_up import InFlight, growth, in_flight, posterior
+from bench.statistics.keeps_up import InFlight, backlog, growth, in_flight, posterior
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,48 @@ def test_a_failed_visit_is_as_likely_as_the_mean_over_the_places_of_the_flag_say
         expected.append(chance)
     found = posterior(visits, np.array(capacities))
     assert found.mass == pytest.approx([chance / sum(expected) for chance in expected])
+
+
+def in_a_queue(rate: float, seconds: float, each_s: float) -> tuple[list[float], list[float]]:
+    """When the requests of a metronome are due, and when a server that takes them one by one has answered them."""
+    due, end, free = [k / rate for k in range(int(rate * seconds))], [], 0.0
+    for at in due:
+        free = max(free, at) + each_s
+        end.append(free)
+    return due, end
+
+
+@pytest.mark.parametrize(
+    ("load", "rises"),
+    [
+        (in_a_queue(10, 60, 0.09), False),
+        (in_a_queue(10, 60, 0.11), True),
+        (in_a_queue(10, 12, 0.11), True),
+        # Replies of 20 s in a load of 10 s or 60 s: what is in flight rises by itself.
+        (([k / 10 for k in range(100)], [k / 10 + 20 for k in range(100)]), False),
+        (([k / 10 for k in range(600)], [k / 10 + 20 for k in range(600)]), False),
+        # In 60 s there are no thirds to compare after replies of 20 s, which get slower; it drains for too short a time.
+        (([k / 10 for k in range(600)], [k / 10 + 20 + k / 30 for k in range(600)]), False),
+        # After 10 s of sending it drains for 79 s, more than five of them and three of the first 23.
+        (([k / 10 for k in range(100)], [k / 10 + 20 + 0.6 * k for k in range(100)]), True),
+        # Slower after a while, and steady from then on.
+        (([k / 10 for k in range(600)], [k / 10 + (1 if k < 250 else 2) for k in range(600)]), False),
+    ],
+)
+def test_requests_pile_up_where_more_and_more_are_in_flight_and_each_takes_longer(
+    load: tuple[list[float], list[float]], rises: bool
+) -> None:
+    found = backlog(*load)
+    assert found is not None
+    assert found.rises is rises
+
+
+def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests() -> None:
+    # Each takes 1 s, and from 32 s on 4 s; the thirds begin after 2 s, and are 20 s long.
+    due = [k / 10 for k in range(621)]
+    found = backlog(due, [at + (1 if at < 32 else 4) for at in due])
+    assert found is not None
+    assert (found.first, found.growth) == (pytest.approx(10), 4)
+    assert found.last == pytest.approx(40, rel=0.06)  # Those of its last 4 s end later.
+    assert backlog(due[:29], due[1:30]) is None
+    assert backlog([5.0] * 40, due[:40]) is None

@@ -31,17 +31,19 @@ class Timers:
 
 def connection(**of: Any) -> SimpleNamespace:
     """A connection that stands, has been read from twice before the last sweep, and has been quiet since 1,000 ms."""
-    made = SimpleNamespace(
-        connected=True, began_ns=900 * MS, reads=2, reads_at_sweep=2, quiet_since_ns=1_000 * MS, parsed=0, **of
-    )
+    usual = {"connected": True, "began_ns": 900 * MS, "reads": 2, "reads_at_sweep": 2, "quiet_since_ns": 1_000 * MS}
+    made = SimpleNamespace(parsed=0, **{**usual, **of})
     made.parse = lambda: setattr(made, "parsed", made.parsed + 1)
     return made
 
 
-def sweep(jobs: Any = (), end: Any = None, **limits_ms: int) -> tuple[Sweep, Timers]:
+def sweep(
+    jobs: Any = (), end: Any = None, ahead: Any = (), give_up: Any = None, **limits_ms: int
+) -> tuple[Sweep, Timers]:
     limits = {f"timeout_{name}_ns": ms * MS for name, ms in limits_ms.items()}
     clock = Timers()
-    return Sweep(Target(url="http://h", **cast("Any", limits)), cast("Clock", clock), jobs, end), clock
+    target = Target(url="http://h", **cast("Any", limits))
+    return Sweep(target, cast("Clock", clock), jobs, end, ahead, give_up), clock
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,12 @@ def test_a_sweep_ends_the_requests_that_are_late_and_no_others() -> None:
     _, clock = sweep([early, late], lambda *of: ended.append(of), total=30_000)
     clock.calls[0][1]()
     assert ended == [(late, Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout")]
+
+
+@pytest.mark.parametrize("limit", [{"connect": 30_000}, NONE])
+def test_a_connection_made_ahead_is_given_up_at_the_connect_timeout(limit: dict[str, int]) -> None:
+    given_up: list[object] = []
+    late, early = (connection(connected=False, began_ns=now_ns() - ms * MS) for ms in (60_000, 0))
+    _, clock = sweep(ahead=[early, late], give_up=given_up.append, **limit)
+    clock.calls[0][1]()
+    assert given_up == ([late] if limit else [])
