@@ -54,7 +54,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.sums": frozenset({"promptset.rng", "promptset.text", "promptset.tokenizer"}),
     "promptset.sentences": frozenset(
-        {"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}
+        {"promptset.errors", "promptset.rng", "promptset.sums", "promptset.text", "promptset.tokenizer"}
     ),
     "promptset.chat_sum": frozenset(
         {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences",
