@@ -85,7 +85,8 @@ _KEYS = frozenset(["access", "api", "auth", "encryption", "private", "secret", "
 """What stands before `key` in the name of a secret: a `cache_key` is none."""
 _TOKENS = frozenset(["bos", "end", "eos", "mask", "max", "min", "next", "pad", "sep", "start", "stop", "unk"])
 """What stands before `token` where it is a token of a model."""
-_MAY_BE_SECRET = re.compile(rb"(?i)key|token|auth|bearer|credential|pass|pwd|secret")
+_MAY_BE_SECRET = (b"token", b"key", b"auth", b"bearer", b"credential", b"pass", b"pwd", b"secret")
+"""One of these is in every name of a secret."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -135,7 +136,9 @@ def _secret_values(value: object, inside: bool = False) -> Iterator[str]:
 
 def without_secrets_of(body: bytes, text: str) -> str:
     """The text without the secrets of this request body: a server may quote what it was sent."""
-    if _MAY_BE_SECRET.search(body) is None:
+    # A body may have 20 MB: a pattern that ignores case takes eight times as long for it.
+    lower = body.lower()
+    if not any(word in lower for word in _MAY_BE_SECRET):
         return text
     try:
         return redactor(_secret_values(orjson.loads(body)))(text)

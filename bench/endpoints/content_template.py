@@ -25,13 +25,15 @@ class ContentTemplate:
     event: `"sequence_number":`.
     """
 
-    __slots__ = ("_after", "_before", "_counted", "_counter", "_field")
+    __slots__ = ("_after", "_before", "_counted", "_counter", "_field", "_parts")
 
     def __init__(self, field: bytes, counter: bytes | None = None) -> None:
         self._field = field
         self._before = self._after = b""
         self._counter = counter
-        self._counted: re.Pattern[bytes] | None = None  # the whole event, where it has such a number
+        # Where it has such a number: patterns of what stands before the text and behind it, and of the whole event.
+        self._parts: tuple[bytes, bytes] | None = None
+        self._counted: re.Pattern[bytes] | None = None
 
     @property
     def learned(self) -> bool:
@@ -45,17 +47,17 @@ class ContentTemplate:
         raw = text.encode()
         if event.count(field) == 1 and event.startswith(raw + b'"', start) and _SAFE.fullmatch(raw):
             self._before, self._after = event[:start], event[start + len(raw) :]
-            self._counted = None
+            self._parts = self._counted = None
             if self._counter is not None and event.count(self._counter) == 1:
                 before, after = (_with_number(part, self._counter) for part in (self._before, self._after))
-                self._counted = None if before is None or after is None else re.compile(before + _TEXT + after)
+                self._parts = None if before is None or after is None else (before, after)
 
     def texts(self, events: Sequence[bytes]) -> list[bytes]:
         """The texts of the events from the first on, up to the first that does not fit."""
         if not self._before:
             return []
-        if self._counted is not None:
-            return self._counted_texts(self._counted, events)
+        if self._parts is not None:
+            return self._counted_texts(*self._parts, events)
         if core is not None and isinstance(events, list):
             return core.texts(events, self._before, self._after)
         return self.texts_in_python(events)
@@ -72,11 +74,17 @@ class ContentTemplate:
             found.append(text)
         return found
 
-    @staticmethod
-    def _counted_texts(pattern: re.Pattern[bytes], events: Sequence[bytes]) -> list[bytes]:
+    def _counted_texts(self, before: bytes, after: bytes, events: Sequence[bytes]) -> list[bytes]:
+        # To compile takes as long as to decode a short reply, and no event of another reply, with another id, fits.
+        assert self._counter is not None
+        head, counter, rest = self._before.partition(self._counter)
+        if not events or not events[0].startswith(head + counter) or rest.lstrip(b"0123456789") not in events[0]:
+            return []
+        if self._counted is None:
+            self._counted = re.compile(before + _TEXT + after)
         found: list[bytes] = []
         for event in events:
-            if (match := pattern.fullmatch(event)) is None:
+            if (match := self._counted.fullmatch(event)) is None:
                 break
             found.append(match[1])
         return found

@@ -182,10 +182,11 @@ def _facts(block: Facts) -> RenderableType | None:
 
 def _table(table: Table, columns: int) -> tuple[Grid, list[str]]:
     """The first way to write a table that is not too wide, or the last; and the columns that it leaves out."""
-    endless, layouts = Console(width=1000), list(_layouts(table))
-    grid, left_out = next(
-        ((grid, left_out) for grid, left_out in layouts if endless.measure(grid).maximum <= columns), layouts[-1]
-    )
+    endless = Console(width=1000)
+    for layout in _layouts(table):
+        if endless.measure(layout[0]).maximum <= columns:
+            break
+    grid, left_out = layout
     return grid, [table.columns[k].title for k in sorted(left_out) if not table.columns[k].page_only]
 
 

@@ -101,6 +101,8 @@ def rounded(numbers: T) -> T:
 def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.12g}") if math.isfinite(value) else None
+    if value is None or isinstance(value, int | str):  # Most of the others; to ask for a Mapping takes longest.
+        return value
     if isinstance(value, msgspec.Struct):
         return type(value)(**{name: _rounded(getattr(value, name)) for name in value.__struct_fields__})
     if isinstance(value, Mapping):

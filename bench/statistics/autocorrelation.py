@@ -55,8 +55,8 @@ def act(values: Values) -> float:
     b = math.ceil(n / MOST_BINS)
     m = n // b
     variance = float(x.var())
-    y = x[: m * b].reshape(m, b).mean(axis=1)
-    y -= y.mean()
+    y = x[: m * b].reshape(m, b).mean(axis=1) if b > 1 else x
+    y = y - y.mean()
     bin_variance = float(y @ y) / m
     # Below this share of the mean's square a variance is rounding: the values are all the same.
     rounding = 1e-24 * float(x @ x) / n

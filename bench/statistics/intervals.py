@@ -212,7 +212,7 @@ def grouped_intervals(
         elif reach >= min(p, 1 - p):
             # The error falls as the root of the number of certain values: this many times as many bring it inside.
             more = (reach / min(p, 1 - p)) ** 2
-            effective = _grouped_dependence(_residuals(below, counts), groups).effective
+            effective = _of_groups(mean_dependence(_residuals(below, counts)), groups).effective
             needed = _effective_for(more * certain_values(effective))
             result[name] = TooFew(effective, math.ceil(needed), max(1, math.ceil(n * (needed / effective - 1))))
         else:
@@ -241,7 +241,8 @@ def grouped_dependence(
     starts = _starts(counts)
     if times is not None:
         x, counts = times * x, np.add.reduceat(times, starts)
-    return _grouped_dependence(_residuals(np.add.reduceat(x, starts), counts), max(len(counts), groups or 0))
+    sample = mean_dependence(_residuals(np.add.reduceat(x, starts), counts))
+    return _of_groups(sample, max(len(counts), groups or 0))
 
 
 Counts = npt.NDArray[np.int64] | Floats
@@ -261,9 +262,8 @@ def _residuals(numerators: Floats, counts: Counts) -> Floats:
     return numerators - float(numerators.sum()) / float(counts.sum()) * counts
 
 
-def _grouped_dependence(residuals: Floats, groups: int) -> Dependence:
+def _of_groups(sample: Dependence, groups: int) -> Dependence:
     """act - 1 sums what neighbours share; of a sample they stand `groups` / n times further apart."""
-    sample = mean_dependence(residuals)
     if sample.n < LEAST_VALUES:
         return Dependence(sample.n, sample.d)
     thinned = MEAN_SAFETY * ((sample.d / MEAN_SAFETY - 1) * groups / sample.n + 1)
@@ -280,7 +280,7 @@ def _ratio_reach(numerators: Floats, counts: Counts, groups: int, least: int = L
         return missing
     certain = certain_values(known.effective)
     # The whole knows more than its sample, by this factor.
-    of_whole = certain * _grouped_dependence(residuals, groups).effective / known.effective
+    of_whole = certain * _of_groups(known, groups).effective / known.effective
     return _t(certain) * float(residuals.std(ddof=1)) / math.sqrt(of_whole) / float(counts.mean())
 
 

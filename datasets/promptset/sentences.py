@@ -3,9 +3,8 @@
 A sentence begins with an *opener* and ends with an *ender*: the full stop, or one of a few words where no full stop is one
 token. Each sentence is counted once, between an ender and an opener, and so is each pair of ender and opener. What stands
 between a sentence's own ends touches no other sentence: any sequence of sentences has the sum of their tokens, and nobody
-counts it again. A text of 150,000 tokens takes a few milliseconds.
-
-Where all texts of plain words have the tokens of their pieces (`promptset.sums`), sentences have theirs without a count.
+counts it again. A text of 150,000 tokens takes a few milliseconds. Where plain words add up whatever stands beside them
+(`promptset.sums`), no sentence is counted: it has one token a piece.
 """
 
 from __future__ import annotations
@@ -93,8 +92,7 @@ class SentenceBank:
 
 @functools.lru_cache(maxsize=8)
 def sentence_bank(tokenizer: Tokenizer) -> SentenceBank:
-    """The bank of a tokenizer, measured once: about half a second where sentences are counted, a tenth where their words add
-    up. Raises SpecError where its sentences do not add up."""
+    """The bank of a tokenizer, measured once. Raises SpecError where its sentences do not add up."""
     words = word_bank(tokenizer)
     known = adds_up(tokenizer, words)
     remote = tokenizer.is_remote
@@ -108,11 +106,12 @@ def sentence_bank(tokenizer: Tokenizer) -> SentenceBank:
         short, long = (_SHORT_ASKED, _LONG_ASKED) if remote else (_SHORT_EACH, _LONG_EACH)
         wanted = short if tokens in _SHORT else long
         drawn = [_drawn(tokens, openers, words.words, enders, chance) for _ in range(wanted)]
-        kept = drawn if known else _exact(tokenizer, drawn, tokens, openers[0], enders[0])
-        by_length.append(_enough(tokenizer, kept, tokens))
+        exact = drawn if known else _exact(tokenizer, drawn, tokens, openers[0], enders[0])
+        by_length.append(_enough(tokenizer, exact, tokens))
         begin = [sentence.removeprefix(" ") for sentence in by_length[-1]]
         if not known:
-            begin = [s for s, count in zip(begin, tokenizer.count_plain(begin), strict=True) if count == tokens]
+            alone = tokenizer.count_plain(begin)
+            begin = [sentence for sentence, count in zip(begin, alone, strict=True) if count == tokens]
         first.append(_enough(tokenizer, begin, tokens))
     long_ones = tuple((tokens, sentence) for tokens in _LONG for sentence in by_length[tokens])
     return SentenceBank(tuple(by_length), long_ones, tuple(first), openers, enders)

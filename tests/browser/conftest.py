@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LAUNCHED = pytest.StashKey["tuple[contextlib.ExitStack, Browser]"]()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Browser:
     """Chromium of the system, one for all tests of this folder; the test is skipped, or fails where
     TRUELOAD_BROWSER_REQUIRED is set, without one."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +40,7 @@ def _chart(k: int, *, ticks: tuple[tuple[float, str], ...] = (), **of: Any) -> C
     return Chart(f"c{k}", "title", "meaning", "x", x, (0.0, max(1.0, len(x) - 1.0)), names, ticks, 0, (panel,))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def charts() -> list[Chart]:
     """Y axes over values of every size, above zero, around it and below, and axes that do not reach it."""
     chance = random.Random(6)
@@ -53,14 +53,15 @@ def charts() -> list[Chart]:
     return [*made, _chart(160), _chart(161, values=[5.0], from_zero=False), _chart(162, values=[2.0, 8.0])]
 
 
-@pytest.fixture
-def page(browser: Browser, charts: list[Chart], tmp_path: Path) -> Page:
-    path = tmp_path / "page.html"
+@pytest.fixture(scope="module")
+def page(browser: Browser, charts: list[Chart], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    path = tmp_path_factory.mktemp("ticks") / "page.html"
     blocks = tuple(map(ChartBlock, charts))
     path.write_text(html.render(Document("Axes", (), (Section("", blocks),))))
     made, complaints = open_page(browser, path)
     assert complaints == []
-    return made
+    yield made
+    made.close()
 
 
 def test_the_script_marks_a_y_axis_as_the_page_did(page: Page, charts: list[Chart]) -> None:

@@ -21,6 +21,7 @@ from bench.verdict.finding import Status
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer, Pause, closed_port
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 from tests.support.run_process import wait_for
 
 
@@ -95,8 +96,9 @@ def test_an_observer_ends_the_load(tmp_path: Path) -> None:
     slow = api(lambda request: [Pause(0.05), *stream(*GOOD)])
     with LiteralServer(slow) as server:
         result = bench.run(
-            url=server.url, model="m", requests=1000, concurrency=1, out=str(tmp_path), observer=Following(ends=True)
-        )
+            url=server.url, model="m", requests=1000, concurrency=1, input_tokens="16", out=str(tmp_path),
+            observer=Following(ends=True),
+        )  # fmt: skip
     assert result.interrupted
     assert result.exit is Exit.INTERRUPTED
     assert 0 < result.succeeded < 1000
@@ -147,7 +149,7 @@ def test_ctrl_c_in_a_notebook_ends_the_load(tmp_path: Path) -> None:
     slow = api(lambda request: [Pause(0.05), *stream(*GOOD)])
     with LiteralServer(slow) as server:
         command = [sys.executable, "-c", IN_A_LOOP, server.url, str(tmp_path / "run")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "begun\n"

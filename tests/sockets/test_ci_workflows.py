@@ -18,6 +18,8 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from bench.cli import main
+from bench.errors import Exit
 from tests.support.calm import CALM
 from tests.support.documentation import ROOT
 from tests.support.literal_replies import whole
@@ -145,6 +147,18 @@ class Runner:
         self.results = self.temp / "trueload-results"
         self.results.mkdir()
 
+    def write_down(self) -> Path:
+        """The programs do nothing but write down their words, each with a zero byte behind it, and another one at the end."""
+        seen = self.temp / "arguments"
+        for name in ("trueload", "trueload-mock"):
+            program = self.temp / "trueload-env" / "bin" / name
+            program.unlink()
+            program.write_text(
+                f'#!/bin/sh\nprintf "%s\\0" "$@" "" >> "{seen}"\necho mockserver ready at http://mock\nexec sleep 0\n'
+            )
+            program.chmod(0o755)
+        return seen
+
     def run(self, commands: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Commands as GitHub's runner executes them; GitLab's has the same options."""
         return subprocess.run(
@@ -240,14 +254,7 @@ HOSTILE = (
 @pytest.mark.parametrize("text", HOSTILE)
 def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
     """What the shell does with it, so the program only writes down its arguments."""
-    seen = runner.temp / "arguments"
-    for name in ("trueload", "trueload-mock"):
-        program = runner.temp / "trueload-env" / "bin" / name
-        program.unlink()
-        program.write_text(
-            f'#!/bin/sh\nprintf "%s\\0" "$@" >> "{seen}"\necho mockserver ready at http://mock\nexec sleep 0\n'
-        )
-        program.chmod(0o755)
+    seen = runner.write_down()
     (runner.folder / "a-file").touch()
     of_runs = ("url", "mock", "load", "api-key")
     for names, step in ((of_runs, "Measure"), (("objectives", "baseline", "margin", "strict"), "Gate")):
@@ -292,7 +299,11 @@ def test_the_component_reads_its_baseline_with_the_token_that_may(
     assert (runner.folder / "results" / "baseline.json").read_text() == "{}"
 
 
-def test_the_component_runs_the_commands_of_the_action(runner: Runner) -> None:
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_the_component_runs_the_commands_of_the_action(
+    whole: bool, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not whole: the shell writes its commands down, and they are run here, in its place."""
     (action,) = documents(ACTION)
     _, jobs = documents(COMPONENT)
     (job,) = jobs.values()
@@ -300,10 +311,19 @@ def test_the_component_runs_the_commands_of_the_action(runner: Runner) -> None:
     theirs = "".join(job["script"]).splitlines()
     assert [line for line in theirs if line not in of_action.replace("::warning::", "").splitlines()] == []
 
+    seen = None if whole else runner.write_down()
     with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
         ran = runner.component(install="trueload", url=mock.url, load=SHORT, runs="1", objectives="ttft:p90<500s")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "no baseline yet" in ran.stdout
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "no baseline yet" in ran.stdout
+        if seen is not None:
+            monkeypatch.chdir(runner.folder)
+            monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+            *calls, _ = seen.read_text().split("\0\0")
+            calibrate, run, gate = (call.split("\0") for call in calls)
+            assert main(calibrate) in (Exit.GOOD, Exit.INVALID)
+            assert main([*run, "--config", str(runner.folder.parent / "calm.yaml")]) in (Exit.GOOD, Exit.INVALID)
+            assert main(gate) == Exit.GOOD
     kept = runner.folder / "trueload-results"
     assert (kept / "gate.md").read_text().startswith("### ✅ The gate passed")
     assert len(orjson.loads((kept / "baseline.json").read_bytes())["runs"]) == 1

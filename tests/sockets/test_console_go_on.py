@@ -49,7 +49,8 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_search_that_was_stopped_goes_on_with_a_key_that_is_kept_until_it_is_over(tmp_path: Path) -> None:
     # Far more than is needed until it is stopped; a longer time would make each visit longer.
     goal = {"slo": ["ttft:p90<100s"], "load": "concurrency", "max": 1024, "budget": "120s"}
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
+    # A slow server has visits of few requests.
+    with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
         body = {"kind": "search", "settings": {"url": mock.url, **SHORT, **goal}, "api_key": "typed-in-once"}
         task = client.post("/tasks", json=body).json()["id"]
         until(client, task, lambda task: bool(task["steps"]) and is_under_way(tmp_path / str(task["id"])))

@@ -29,6 +29,7 @@ from bench.console.hubs import HUBS
 from bench.console.security import Keys
 from bench.console.service import Console
 from tests.support.console_process import TOKEN
+from tests.support.ready_made import have_imported
 
 ROWS = {
     "data/train.jsonl": b'{"prompt": "train"}\n',
@@ -101,6 +102,7 @@ def hub(
 ) -> Iterator[tuple[str, list[str]]]:
     """The name of a hub whose endpoint is a stand-in, and the credentials that it was sent."""
     pytest.importorskip(HUBS[request.param].package)
+    have_imported({"huggingface": "huggingface_hub.hf_api", "modelscope": "modelscope_hub.api"}[request.param])
     sent: list[str] = []
     answer = staticmethod({"huggingface": hugging_face, "modelscope": modelscope}[request.param])
     handler = type("StandIn", (_StandIn,), {"answer": answer, "sent": sent, "held": held})

@@ -10,8 +10,8 @@ from tests.support.mock_process import mock_process
 
 def test_a_task_over_two_replicas_has_rows_of_each_and_is_cloned_whole(tmp_path: Path) -> None:
     with (
-        mock_process() as one,
-        mock_process("--fault", "500:every=2,skip=4") as other,
+        mock_process("--ttft", "100ms") as one,
+        mock_process("--ttft", "100ms", "--fault", "500:every=2,skip=4") as other,
         console_of(tmp_path) as (client, _),
     ):
         both = [one.url, f"{other.url}=3"]

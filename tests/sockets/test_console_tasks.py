@@ -20,6 +20,8 @@ from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
 
+SMALL_LOAD = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
@@ -99,7 +101,7 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
 
 
 def test_a_run_that_a_terminal_started_is_watched_and_not_stopped(mock: str, tmp_path: Path) -> None:
-    words = ["--url", mock, "--duration", "600s", "--out", str(tmp_path / "mine"), "--output-tokens", "4", "--quiet"]
+    words = ["--url", mock, "--duration", "600s", "--out", str(tmp_path / "mine"), *SMALL_LOAD, "--quiet"]
     command = [sys.executable, "-m", "bench", "run", *words]
     with popen(command, stdout=subprocess.DEVNULL) as run, contextlib.ExitStack() as stack:
         stack.callback(run.kill)

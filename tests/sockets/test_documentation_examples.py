@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
 from mockserver.errors import MockError
-from tests.support.documentation import ROOT, blocks_of, patient, workplace
+from tests.support.documentation import ROOT, Workplace, blocks_of, patient, workplace
 from tests.support.examples import BLOCKS, PAGES, run_block
 from tests.support.mock_process import mock_process
 
-SHORT = ("docs/tutorial.md", "docs/mock.md")
-"""Pages whose examples .ci/run runs too."""
+LIGHT = ("README.md", "docs/tutorial.md", "docs/mock.md")
+"""Pages whose examples .ci/run runs too, with fewer requests."""
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +27,40 @@ def mock_url() -> Iterator[str]:
         yield mock.url
 
 
+def lighter(text: str, place: Workplace) -> str:
+    """Commands with a tenth of their requests, where these are hundreds: what they print has the same rows."""
+    if "$ scripts/demo\n" in text:
+        text = text.replace("$ scripts/demo\n", f"$ {command_of_demo(place)}\n")
+    return re.sub(r"(--requests \d\d+)0\b", r"\1", text)
+
+
+def command_of_demo(place: Workplace) -> str:
+    """What scripts/demo runs in its environment. (Typed by itself it is a copy of a process, and not a new interpreter.)"""
+    program = place.folder / ".venv" / "bin" / "python"
+    real = program.read_text()
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    ran = place.run("scripts/demo")
+    program.write_text(real)
+    assert ran.returncode == 0, ran.stderr
+    return f"python {shlex.join(ran.stdout.splitlines())}"
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    "page",
-    [pytest.param(page, marks=() if page in SHORT else pytest.mark.long) for page in PAGES if page != "README.md"],
+    ("page", "whole"),
+    [
+        *((page, False) for page in LIGHT),
+        # README.md is typed as it stands by tests/sockets/test_first_run.py.
+        *(pytest.param(page, True, marks=pytest.mark.long) for page in PAGES if page != "README.md"),
+    ],
 )
-def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
-    # README.md is typed by tests/sockets/test_first_run.py.
+def test_every_example_of_a_page_runs(page: str, whole: bool, tmp_path: Path, mock_url: str) -> None:
     (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())
     (tmp_path / "vllm.json").write_bytes((ROOT / "tests/unit/bench/imports/results/vllm-closed.json").read_bytes())
     with workplace(tmp_path, mock_url) as place:
-        for at in range(len(BLOCKS[page])):
-            run_block(place, BLOCKS[page], at)
+        blocks = [block if whole else replace(block, text=lighter(block.text, place)) for block in BLOCKS[page]]
+        for at in range(len(blocks)):
+            run_block(place, blocks, at)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from shutil import which
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.documentation import (
     LEFT_OUT,
@@ -24,6 +28,7 @@ from tests.support.documentation import (
 )
 from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import IMPORTED
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -64,6 +69,9 @@ def ports() -> Iterator[dict[str, str]]:
         yield {"8000": str(one), "8001": str(other)}
 
 
+# The page's commands, where the environment is there: test_documentation_examples.py. That they need no more than what
+# scripts/environment installs: the test below. That it installs in a fresh clone: .ci/run does it first.
+@pytest.mark.long
 def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ports: dict[str, str]
 ) -> None:
@@ -95,6 +103,49 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
         shell.close()
     assert typed[:2] == ["scripts/demo", ". .venv/bin/activate"]
     assert len(typed) >= 7
+
+
+def core() -> set[str]:
+    """The distributions that a plain installation brings: those that ours requires, and what these do."""
+    found: set[tuple[str, str]] = set()
+    left = {("trueload", "")}
+    while left - found:
+        name, extra = one = (left - found).pop()
+        found.add(one)
+        for requirement in map(Requirement, requires(name) or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                left |= {(canonicalize_name(requirement.name), each) for each in ("", *requirement.extras)}
+    return {name for name, _ in found}
+
+
+WITHOUT = """
+import importlib, json, sys
+
+missing, needed = json.loads(sys.argv[1])
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in missing:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+for name in needed:
+    importlib.import_module(name)
+"""
+
+
+def test_a_run_and_a_mock_import_only_what_a_plain_installation_brings() -> None:
+    had = core()
+    assert "orjson" in had
+    missing = [
+        name
+        for name, theirs in packages_distributions().items()
+        if not {canonicalize_name(each) for each in theirs} & {"trueload", *had}
+    ]
+    assert {"scipy", "pytest", "s3fs"} <= {*missing}
+    words = [sys.executable, "-c", WITHOUT, json.dumps([missing, IMPORTED])]
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

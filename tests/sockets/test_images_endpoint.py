@@ -7,7 +7,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import openai
 import orjson
 import pytest
 
@@ -95,6 +94,8 @@ def test_chats_with_images_audio_and_video_cost_what_the_mock_charges(tmp_path: 
 
 
 def test_the_openai_client_reads_images_and_streams_of_the_mock() -> None:
+    import openai
+
     with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
         client = openai.OpenAI(base_url=f"{mock.url}/v1", api_key="k")
         reply = client.images.generate(prompt="a cat", model="mock-model", n=2, size="256x256")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 from tests.support.run_process import SMALL, process
 from tests.support.stopped import stop
 
@@ -113,7 +114,7 @@ def test_a_mock_as_a_child_does_not_try_the_place_of_its_parents_folder_with_a_f
 
 def test_a_mock_as_a_child_leaves_the_folder_of_a_living_parent_alone(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mockserver.child", "--scratch", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    with popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert "ready" in child.stdout.readline()
         child.terminate()

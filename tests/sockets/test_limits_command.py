@@ -29,6 +29,7 @@ from bench.machine import identity
 from bench.observer import Cadence, Observer
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.run_process import process, wait_for
 
 
 def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -93,15 +94,18 @@ def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None
 
 
 def test_the_source_ends_with_whoever_started_it() -> None:
-    starts = (
-        "from bench.limits.measure import bare_source as s\nwith s(5.0) as source:\n print(source.pid, flush=True)\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", f"{starts} input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        watched = os.pidfd_open(pid)
+    found: list[int] = []
+
+    def started(parent: int) -> bool:
+        of_parent = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        found[:] = [
+            int(pid) for pid in of_parent if b"bench.limits.source" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        return bool(found)
+
+    with process(["limits", "--quick", "--no-store"]) as parent:
+        wait_for(lambda: started(parent.pid))
+        (watched,) = map(os.pidfd_open, found)
         parent.kill()
     assert select.select([watched], [], [], PATIENCE_S)[0] == [watched]
     os.close(watched)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import signal
 import subprocess
 import threading
@@ -35,10 +36,11 @@ def words(url: str, out: Path, *flags: str) -> list[str]:
 
 def state_of(out: Path) -> str | None:
     try:
-        stored = yaml.safe_load((out / "run.yaml").read_text())
+        stored = (out / "run.yaml").read_text()
     except FileNotFoundError:
         return None
-    return str(stored["manifest"]["state"])
+    (state,) = re.findall(r"^  state: (.+)$", stored, re.MULTILINE)  # To parse it all takes 20 ms, at each look.
+    return str(state)
 
 
 def wait_for(process: subprocess.Popen[str], out: Path, state: str) -> list[str]:

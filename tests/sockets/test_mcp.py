@@ -1,23 +1,29 @@
-"""`python -m bench mcp` by the protocol's own client, over stdio, against the mock."""
+"""`python -m bench mcp` by the protocol's own client: over stdio, and in this process, against the mock."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from bench import cli
+from bench.agents import operations
+from bench.agents.operations import Operations
+from bench.console.service import Console
 from bench.errors import Exit
 from bench.run_files.run_directory import held_alone
 from tests.support.made_runs import made_run
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -31,7 +37,7 @@ async def client_of(runs: Path, *words: str, **env: str) -> AsyncIterator[Client
     from mcp import Client, StdioServerParameters  # Only here: it takes a second, and every process collects all tests.
     from mcp.client.stdio import stdio_client
 
-    environment = {**os.environ, "XDG_CACHE_HOME": str(runs.parent / "cache"), **env}
+    environment = {**os.environ, **env}
     environment.pop("PYTHONWARNINGS", None)
     started = StdioServerParameters(
         command=sys.executable, args=["-m", "bench", "mcp", "--runs", str(runs), *words], env=environment
@@ -80,8 +86,6 @@ def test_an_agent_measures_and_judges(tmp_path: Path) -> None:
                 assert {tool.name for tool in (await client.list_tools()).tools} == {
                     "start", "watch", "result", "tasks", "stop", "compare", "gate",
                 }  # fmt: skip
-                checked, _ = await measured(client, kind="calibrate", settings={**SMALL, "requests": 20})
-                assert checked["verdict"] is not None
                 given = {
                     "settings": {"url": mock.url, **SMALL, "slo": ["ttft:p90<500s"]},
                     "key_variable": "OPENAI_API_KEY",
@@ -95,27 +99,60 @@ def test_an_agent_measures_and_judges(tmp_path: Path) -> None:
                 assert result["report"].startswith("# first\n")
                 assert Path(result["page"]).is_file()
                 assert await refused(client, "result", task="nothing-there") == "there is no task 'nothing-there'"
-                listed = (await called(client, "tasks"))["tasks"]
-                assert [task["id"] for task in listed] == [ran["id"], checked["id"]]
-
-                endless = await called(
-                    client, "start", settings={"url": mock.url, **SMALL, "requests": None, "duration": "600s"}
-                )
-                soon = await called(client, "watch", task=endless["id"], seconds=0)
-                assert soon["over"] is False
-                await called(client, "stop", task=endless["id"])
 
     anyio.run(drive)
 
 
-def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(tmp_path: Path) -> None:
+@asynccontextmanager
+async def client_here(runs: Path) -> AsyncIterator[Client]:
+    """A client of a server in this process, where what a task starts is a copy and no new interpreter."""
+    from mcp import Client
+
+    from bench.agents.server import server_of
+
+    with closing(Console(runs)) as console, anyio.fail_after(PATIENCE_S):
+        async with Client(server_of(Operations(console))) as client:
+            yield client
+
+
+def copied(command: Sequence[str], *, capture_output: bool, text: bool, check: bool, **settings: Any) -> object:
+    """subprocess.run, of a copy."""
+    assert (capture_output, text, check) == (True, True, False)
+    return run_to_end(command, **settings)
+
+
+def test_an_agent_calibrates_and_stops_what_has_no_end(tmp_path: Path) -> None:
+    async def drive() -> None:
+        async with client_here(tmp_path / "runs") as client:
+            checked, _ = await measured(client, kind="calibrate", settings={**SMALL, "requests": 20})
+            assert checked["verdict"] is not None
+            with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
+                endless = {"url": mock.url, **SMALL, "requests": None, "duration": "600s"}
+                begun = await called(client, "start", settings=endless)
+                soon = await called(client, "watch", task=begun["id"], seconds=0)
+                assert soon["over"] is False
+                listed = (await called(client, "tasks"))["tasks"]
+                assert [task["id"] for task in listed] == [begun["id"], checked["id"]]
+                while (await called(client, "watch", task=begun["id"], seconds=0.5))["live"] is None:
+                    pass  # What is stopped before its load may know of no signal yet.
+                await called(client, "stop", task=begun["id"])
+                stopped = await called(client, "watch", task=begun["id"], seconds=PATIENCE_S)
+                assert stopped["over"] is True
+
+    anyio.run(drive)
+
+
+def test_an_agent_compares_and_gates_and_is_told_what_it_got_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "subprocess", SimpleNamespace(**{**vars(subprocess), "run": copied}))
     runs = tmp_path / "runs"
     for n, (name, ttft) in enumerate({"a1": 50.0, "a2": 50.5, "b1": 60.0}.items()):
         made_run(runs / name, at=n, seed=n, ttft_ms=ttft)
         (runs / name / "report.html").touch()
 
     async def drive() -> None:
-        async with client_of(runs) as client:
+        async with client_here(runs) as client:
             found = await called(client, "compare", tasks=["a1", "b1"])
             assert [side["path"] for side in found["comparison"]["sides"]] == ["a1", "b1"]
             assert "choose 2 to 26 tasks" in await refused(client, "compare", tasks=["a1"])

@@ -89,7 +89,7 @@ def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
         while (status := ask(mock).status_code) != 200:
             assert status == 408, "a busy machine may send its body late"
         before = resident_mb(mock)
-        connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(60)]
+        connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(30)]
         for connection in connections:
             with contextlib.suppress(ConnectionError):  # It may be closed before we have sent all.
                 connection.sendall(
@@ -161,11 +161,11 @@ def post_prompt(mock: MockProcess, megabytes: int) -> httpx.Response:
 
 
 def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) -> None:
-    response = post_prompt(mock, 60)
+    response = post_prompt(mock, 18)
     assert response.status_code == 400
     message = response.json()["error"]["message"]
     assert message.startswith(
-        "You passed 60000000 input characters and requested 1 output tokens. However, the model's"
+        "You passed 18000000 input characters and requested 1 output tokens. However, the model's"
     )
     assert "context length is only 131072 tokens, resulting in a maximum input length of 131071 tokens" in message
     assert response.json()["error"]["param"] == "input_text"
@@ -173,7 +173,7 @@ def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) 
 
 @pytest.mark.parametrize(("path", "name"), [("/tokenize", "prompt"), ("/v1/embeddings", "input")])
 def test_a_huge_text_is_refused_everywhere(mock: MockProcess, path: str, name: str) -> None:
-    response = httpx.post(mock.url + path, json={name: "hello " * 8_000_000}, timeout=PATIENCE_S)
+    response = httpx.post(mock.url + path, json={name: "hello " * 3_000_000}, timeout=PATIENCE_S)
     assert response.status_code == 400
     assert "context length is only 131072 tokens" in response.json()["error"]["message"]
 

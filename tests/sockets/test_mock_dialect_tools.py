@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import jsonschema
-import openai
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 
 if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
     import anthropic
+    import openai
 
 WEATHER = {
     "type": "object",
@@ -44,6 +44,8 @@ def claude(mock: MockProcess) -> Iterator[anthropic.Anthropic]:
 
 @pytest.fixture
 def gpt(mock: MockProcess) -> Iterator[openai.OpenAI]:
+    import openai
+
     with openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=0) as client:
         yield client
 

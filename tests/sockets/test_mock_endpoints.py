@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any, cast
 
 import httpx
-import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -140,6 +139,8 @@ def test_vectors_depend_on_the_seed_and_on_the_kind_of_input() -> None:
 
 
 def test_the_official_client_reads_embeddings_and_every_key_opens() -> None:
+    import openai
+
     async def main() -> None:
         flags = ["--ttft", "1ms", "--embedding-size", "8", "--api-key", "a", "--api-key", "b"]
         app = create_app(read_arguments(flags))

@@ -13,10 +13,11 @@ import pytest
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.raw_mock import CHAT, chat, connect, read_until, request
+from tests.support.ready_made import popen
 
 
 def start(*flags: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return popen(
         [sys.executable, "-m", "mockserver", *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 

@@ -180,7 +180,11 @@ def test_what_a_transport_makes_of_every_fault_agrees_with_the_ledger(
     assert outcomes >= {*OUTCOME_OF_FAULT.values(), Outcome.TIMEOUT_FIRST_BYTE} - {Outcome.LOST_RESPONSE}
 
 
-@pytest.mark.parametrize("name", list(TRANSPORTS))
+@pytest.mark.parametrize(
+    "name",
+    # The test above shows what httpx makes of each.
+    [pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS],
+)
 def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_path: Path) -> None:
     # The indices before are the probe's and of requests that meet nothing.
     met = [f"--fault {spec}{',' if ':' in spec else ':'}index={i}" for i, spec in enumerate(ONE_EACH, 5)]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import httpx
-import openai
 import pytest
 from pydantic import BaseModel
 
@@ -16,7 +15,8 @@ from tests.support.patience import PATIENCE_S
 
 # It is imported where it is used: every process of the tests reads this file, and one runs its tests.
 # Its models and the libraries under it warn; that is not what is tested here.
-pytestmark = pytest.mark.filterwarnings("ignore")
+# It is imported in seconds, and asks by OpenAI's client: test_mock_openai_client.py and test_mock_openai_features.py.
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.long]
 
 
 class City(BaseModel):
@@ -114,6 +114,8 @@ def test_embeddings(mock: Server) -> None:
 
 
 def test_errors_are_those_of_openai_and_are_tried_again(mock: Server) -> None:
+    import openai
+
     failing = {"x-mock-fault": "503:retry_after=0", "x-request-id": "lc-1"}
     with pytest.raises(openai.InternalServerError):
         chat(mock, max_retries=1, default_headers=failing).invoke("hello")

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httpx
-import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageFunctionToolCall, ChatCompletionMessageParam
 from pydantic import BaseModel, Field
 
 from tests.support.mock_process import MockProcess, mock_process
+
+if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+    import openai
+    from openai.types.chat import ChatCompletionMessageParam
 
 ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who is it, and what is the weather there?"}]
 MODEL = "mock-model"
@@ -40,6 +42,8 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture
 def client(mock: MockProcess) -> Iterator[openai.OpenAI]:
+    import openai
+
     with openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=0) as client:
         yield client
 
@@ -57,6 +61,8 @@ def test_a_structured_output_is_parsed_whole_and_streamed(client: openai.OpenAI)
 
 
 def test_a_structured_output_that_is_cut_is_the_clients_own_error(client: openai.OpenAI) -> None:
+    import openai
+
     with pytest.raises(openai.LengthFinishReasonError):
         client.chat.completions.parse(model=MODEL, messages=ASK, response_format=Person, max_tokens=3)
 
@@ -68,6 +74,9 @@ def test_json_mode_gives_an_object(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("strict", [False, True])
 def test_tool_calls_stream_and_their_arguments_are_parsed(client: openai.OpenAI, strict: bool) -> None:
+    import openai
+    from openai.types.chat import ChatCompletionMessageFunctionToolCall
+
     tool = openai.pydantic_function_tool(Weather)
     if not strict:
         tool["function"].pop("strict")
@@ -88,11 +97,13 @@ def test_tool_calls_stream_and_their_arguments_are_parsed(client: openai.OpenAI,
 
 
 def test_a_conversation_goes_from_the_tool_call_to_the_text(client: openai.OpenAI) -> None:
+    import openai
+
     tool = openai.pydantic_function_tool(Weather)
     first = client.chat.completions.create(model=MODEL, messages=ASK, tools=[tool]).choices[0].message
     (call,) = first.tool_calls or []
     result: ChatCompletionMessageParam = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
-    asked = cast(ChatCompletionMessageParam, first.model_dump(exclude_none=True))
+    asked = cast("ChatCompletionMessageParam", first.model_dump(exclude_none=True))
     second = client.chat.completions.create(model=MODEL, messages=[*ASK, asked, result], tools=[tool], max_tokens=5)
     assert second.choices[0].message.tool_calls is None
     assert second.choices[0].message.content
@@ -120,6 +131,8 @@ def test_embeddings_come_in_base64_unless_asked_otherwise(client: openai.OpenAI)
 
 
 def test_the_client_tries_again_after_an_error_that_passes(mock: MockProcess) -> None:
+    import openai
+
     with (
         openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=1) as client,
         pytest.raises(openai.InternalServerError),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-import openai
 import pytest
-from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from mockserver.faults import ArrivalFacts, parse_rule
@@ -16,9 +15,11 @@ from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
+if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+    import openai
+
 HELLO = "Tell me something."
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": HELLO}]
-EVENT = TypeAdapter(get_args(ResponseStreamEvent)[0])
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +32,24 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture
 def client(mock: MockProcess) -> Iterator[openai.OpenAI]:
+    import openai
+
     with openai.OpenAI(base_url=f"{mock.url}/v1", api_key="right", max_retries=0) as client:
         yield client
+
+
+@functools.cache
+def event_type() -> TypeAdapter[Any]:
+    from openai.types.responses import ResponseStreamEvent
+
+    return TypeAdapter(get_args(ResponseStreamEvent)[0])
 
 
 def streamed(client: openai.OpenAI, **more: Any) -> list[Any]:
     events = list(client.responses.create(model="mock-model", input=HELLO, stream=True, **more))
     for event in events:
         # The client itself takes everything; this refuses what lacks a field or has a wrong type.
-        EVENT.validate_python(event.to_dict())
+        event_type().validate_python(event.to_dict())
     assert [event.sequence_number for event in events] == list(range(len(events)))
     return events
 
@@ -81,6 +91,8 @@ def test_the_first_events_go_out_with_the_head_as_those_of_vllm(client: openai.O
 
 
 def test_a_whole_reply_is_the_last_event_of_the_stream(client: openai.OpenAI) -> None:
+    from openai.types.responses import Response
+
     headers = {"x-request-id": "w-3"}
     whole = client.responses.create(model="mock-model", input=HELLO, max_output_tokens=12, extra_headers=headers)
     Response.model_validate(whole.to_dict())
@@ -141,6 +153,8 @@ def test_what_a_request_has_is_counted(client: openai.OpenAI) -> None:
 
 
 def test_finish_separate_ends_as_openai_does() -> None:
+    import openai
+
     with (
         mock_process("--ttft", "1ms", "--tpot", "0ms", "--finish", "separate") as mock,
         openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=0) as client,
@@ -152,28 +166,31 @@ def test_finish_separate_ends_as_openai_does() -> None:
 
 
 ERRORS = [
-    ("400", openai.BadRequestError),
-    ("401", openai.AuthenticationError),
-    ("403", openai.PermissionDeniedError),
-    ("404", openai.NotFoundError),
-    ("413", openai.APIStatusError),
-    ("429:retry_after=7", openai.RateLimitError),
-    ("500", openai.InternalServerError),
-    ("529", openai.InternalServerError),
+    ("400", "BadRequestError"),
+    ("401", "AuthenticationError"),
+    ("403", "PermissionDeniedError"),
+    ("404", "NotFoundError"),
+    ("413", "APIStatusError"),
+    ("429:retry_after=7", "RateLimitError"),
+    ("500", "InternalServerError"),
+    ("529", "InternalServerError"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "exception"), ERRORS)
 @pytest.mark.parametrize("stream", [True, False])
-def test_each_refusal_is_its_typed_exception(
-    client: openai.OpenAI, fault: str, exception: type[openai.APIStatusError], stream: bool
-) -> None:
-    with pytest.raises(exception) as caught:
+def test_each_refusal_is_its_typed_exception(client: openai.OpenAI, fault: str, exception: str, stream: bool) -> None:
+    import openai
+
+    refused: type[openai.APIStatusError] = getattr(openai, exception)
+    with pytest.raises(refused) as caught:
         client.responses.create(model="mock-model", input=HELLO, stream=stream, extra_headers={"x-mock-fault": fault})
     assert caught.value.status_code == int(fault[:3])
 
 
 def test_what_does_not_fit_or_is_not_stored_is_refused(client: openai.OpenAI) -> None:
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="maximum context length is 2000 tokens"):
         client.responses.create(model="mock-model", input=HELLO, max_output_tokens=1999)
     with pytest.raises(openai.NotFoundError, match="Response with id 'resp_1' not found"):
@@ -190,6 +207,8 @@ def test_a_failure_in_mid_stream_is_said_twice_after_the_text(client: openai.Ope
 
 
 def test_the_client_tries_again_after_a_429() -> None:
+    import openai
+
     def refused(seed: int, attempt: int) -> bool:
         return bool(draw_faults((parse_rule("429:rate=0.5"),), seed, 7, attempt, ArrivalFacts(index=7)))
 

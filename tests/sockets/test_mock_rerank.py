@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 import httpx
-import openai
 import pytest
 
 from mockserver.dialect.refusals import Refusal
@@ -156,6 +155,8 @@ def test_the_batching_engine_takes_time_for_each_input_token_of_a_rerank() -> No
 
 
 def test_a_model_is_found_by_its_id_and_another_is_a_404_in_openais_words() -> None:
+    import openai
+
     async def call(client: httpx.AsyncClient) -> None:
         listed = (await client.get("/v1/models")).json()["data"][0]
         found = await client.get("/v1/models/org/the-model")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from tests.support.mock_asgi import through_asgi
@@ -168,6 +167,8 @@ def test_a_lost_response_stays_lost_and_the_ledger_says_why() -> None:
 
 
 def test_any_worker_continues_what_another_one_said() -> None:
+    import openai
+
     with (
         mock_process("--ttft", "2ms", "--tpot", "100us", "--workers", "3") as mock,
         openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=0) as client,

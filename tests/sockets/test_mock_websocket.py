@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -289,6 +288,8 @@ def test_a_client_that_leaves_cuts_its_response(mock: MockProcess) -> None:
 
 @pytest.mark.filterwarnings("ignore:connect\\(\\) must be used as a context manager:DeprecationWarning")
 def test_the_client_of_openai_reads_turn_after_turn(mock: MockProcess) -> None:
+    import openai
+
     with (
         openai.OpenAI(base_url=f"{mock.url}/v1", api_key="right", max_retries=0) as client,
         client.responses.connect() as connection,

@@ -25,15 +25,16 @@ from tests.support.raw_mock import CHAT, chat, connect, read_until, request
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
 
 WORKERS = 3
+ONE_EACH = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=PATIENCE_S)
+"""Each request has a connection of its own, so that the kernel chooses a worker."""
 # Two drawn times would have each worker compute, in a program of its own, what /truth expects of them.
 FLAGS = ("--workers", str(WORKERS), "--ttft", "exp:mean=5ms", "--tpot", "1ms", "--seed", "7")
 
 
 def ask(mock: MockProcess, request_id: str | None, **more: Any) -> httpx.Response:
-    """One request on a connection of its own, so that the kernel chooses a worker."""
     body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, "stream": True, **more}
     headers = {} if request_id is None else {"x-request-id": request_id}
-    return httpx.post(mock.url + CHAT, json=body, headers=headers)
+    return ONE_EACH.post(mock.url + CHAT, json=body, headers=headers)
 
 
 def ask_all(mock: MockProcess, ids: list[str]) -> None:
@@ -73,10 +74,10 @@ def mock() -> Iterator[MockProcess]:
 
 
 def test_the_kernel_deals_requests_out_and_every_worker_gives_the_whole_ledger(mock: MockProcess) -> None:
-    before = int(httpx.get(mock.url + "/ledger").headers["x-ledger-lines"])
+    before = int(ONE_EACH.get(mock.url + "/ledger").headers["x-ledger-lines"])
     ids = [f"deal-{i}" for i in range(60)]
     ask_all(mock, ids)
-    responses = [httpx.get(f"{mock.url}/ledger?since={before}") for _ in range(4 * WORKERS)]
+    responses = [ONE_EACH.get(f"{mock.url}/ledger?since={before}") for _ in range(4 * WORKERS)]
     assert {response.headers["x-ledger-lines"] for response in responses} == {str(before + 60)}
     assert len({response.content for response in responses}) == 1
     assert sorted(json.loads(line)["id"] for line in responses[0].text.splitlines()) == sorted(ids)
@@ -99,26 +100,26 @@ def test_plans_are_those_of_one_worker(mock: MockProcess) -> None:
 def test_attempts_and_the_order_of_arrival_are_counted_over_all_workers(mock: MockProcess) -> None:
     for _ in range(9):
         ask(mock, "again-1")
-    lines = [json.loads(line) for line in httpx.get(mock.url + "/ledger").text.splitlines()]
+    lines = [json.loads(line) for line in ONE_EACH.get(mock.url + "/ledger").text.splitlines()]
     assert sorted(line["attempt"] for line in lines if line["id"] == "again-1") == list(range(1, 10))
     replies = {ask(mock, None, stream=False).json()["id"] for _ in range(9)}
     assert replies == {f"chatcmpl-mock-{i}" for i in range(9)}
-    assert httpx.get(mock.url + "/truth").json()["plans_keyed_by"]["arrival_order"] == 9
+    assert ONE_EACH.get(mock.url + "/truth").json()["plans_keyed_by"]["arrival_order"] == 9
 
 
 def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProcess) -> None:
     # The kernel begins to stamp a moment after it is asked to.
     numbers = itertools.count()
-    while not (before := httpx.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
+    while not (before := ONE_EACH.get(mock.url + "/truth").json()["arrival_clock"])["kernel"]:
         ask(mock, f"stamp-{next(numbers)}")
     ask_all(mock, [f"sum-{i}" for i in range(12)])
-    lines = len(httpx.get(mock.url + "/ledger").text.splitlines())
+    lines = len(ONE_EACH.get(mock.url + "/ledger").text.splitlines())
     success = 'vllm:request_success_total{engine="0",finished_reason="length",model_name="mock-model"} '
     for _ in range(2 * WORKERS):
-        text = httpx.get(mock.url + "/metrics").text
+        text = ONE_EACH.get(mock.url + "/metrics").text
         assert text.count(success) == 1
         assert f"{success}{lines}.0\n" in text
-        truth = httpx.get(mock.url + "/truth").json()
+        truth = ONE_EACH.get(mock.url + "/truth").json()
         assert truth["ledger_lines"] == sum(truth["plans_keyed_by"].values()) == lines
         assert sum(truth["arrival_clock"].values()) == lines
         assert truth["arrival_clock"] == {**before, "kernel": before["kernel"] + 12}
@@ -127,12 +128,12 @@ def test_metrics_and_truth_add_up_to_the_ledger_at_every_worker(mock: MockProces
 
 def test_a_change_holds_at_every_worker_once_it_is_answered() -> None:
     with mock_process(*FLAGS) as mock:
-        for i in range(4):
+        for i in range(2):
             status = 429 if i % 2 == 0 else 200
             fault = ["429"] if i % 2 == 0 else []
-            assert httpx.patch(mock.url + "/admin/config", json={"fault": fault}).status_code == 200
+            assert ONE_EACH.patch(mock.url + "/admin/config", json={"fault": fault}).status_code == 200
             assert {ask(mock, f"change-{i}{k}").status_code for k in range(2 * WORKERS)} == {status}
-            versions = [httpx.get(mock.url + "/admin/config").json()["version"] for _ in range(2 * WORKERS)]
+            versions = [ONE_EACH.get(mock.url + "/admin/config").json()["version"] for _ in range(2 * WORKERS)]
             assert versions == [i + 1] * (2 * WORKERS)
 
 

@@ -9,12 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from bench import cli
 from bench.console.errors import ConsoleError
 from bench.console.fetching import fetch
 from bench.errors import Exit
@@ -22,15 +23,17 @@ from tests.support.balancer import balanced
 from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import popen, run_to_end
+from tests.support.ready_made import have_imported, popen
 from tests.support.run_process import SMALL, wait_for
 from tests.support.s3_server import SECRET, S3Server, s3_server
 
+Command = Callable[..., tuple[int, str, str]]
 RUN = ("--requests", "4", "--config", "calm.yaml", "--quiet")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    have_imported("s3fs")
     with s3_server(tmp_path_factory.mktemp("s3") / "log") as running:
         yield running
 
@@ -41,11 +44,23 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
-def bench(store: S3Server, folder: Path, *words: str, **variables: str) -> tuple[int, str, str]:
-    environment = {**os.environ, **store.environment, **variables}
-    done = run_to_end([sys.executable, "-m", "bench", *words], cwd=folder, env=environment)
-    assert SECRET not in done.stdout + done.stderr
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def bench(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+    """A command in this folder, with these variables of AWS and no others; its status and what it printed."""
+
+    def run(environment: Mapping[str, str], *words: str) -> tuple[int, str, str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name in [name for name in os.environ if name.startswith("AWS_")]:
+                patch.delenv(name)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            status = cli.main(list(words))
+        out, err = capfd.readouterr()
+        assert SECRET not in out + err
+        return status, out, err
+
+    return run
 
 
 def local_files(folder: Path) -> dict[str, bytes]:
@@ -54,10 +69,12 @@ def local_files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("work_folder")
-def test_a_run_is_copied_when_it_ends_and_read_from_there(tmp_path: Path, store: S3Server, mock: str) -> None:
+def test_a_run_is_copied_when_it_ends_and_read_from_there(
+    tmp_path: Path, bench: Command, store: S3Server, mock: str
+) -> None:
     store.store("data/questions.jsonl", b"".join(b'{"prompt": "Question %d?"}\n' % n for n in range(4)))
     words = ("run", "--url", mock, *RUN, "--output-tokens", "3", "--dataset", "s3://results/data/questions.jsonl")
-    status, _, err = bench(store, tmp_path, *words, "--out", "s3://results/nightly/one/")
+    status, _, err = bench(store.environment, *words, "--out", "s3://results/nightly/one/")
     assert status == 0, err
     assert "to s3://results/nightly/one" in err
     written, keys = local_files(tmp_path), store.keys()
@@ -66,15 +83,15 @@ def test_a_run_is_copied_when_it_ends_and_read_from_there(tmp_path: Path, store:
     assert not any(SECRET.encode() in content for content in written.values())
     assert b"results/data/questions.jsonl" in written["run.yaml"]  # Of the copy in the cache: it names its source.
     # A second run does not mix with it, and that is known before anything is sent.
-    status, _, err = bench(store, tmp_path, *words, "--out", "s3://results/nightly/one")
+    status, _, err = bench(store.environment, *words, "--out", "s3://results/nightly/one")
     assert (status, err) == (Exit.USAGE, "error: s3://results/nightly/one has results already: name another key\n")
-    status, out, err = bench(store, tmp_path, "report", "s3://results/nightly/one", "--format", "json")
+    status, out, err = bench(store.environment, "report", "s3://results/nightly/one", "--format", "json")
     assert status == 0, err
     assert json.loads(out) == json.loads(written["summary.json"])
 
 
 @pytest.mark.usefixtures("work_folder")
-def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, store: S3Server, mock: str) -> None:
+def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, bench: Command, store: S3Server, mock: str) -> None:
     text = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "run.yaml").read_text()
     (job,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "Job"]
     (container,) = job["spec"]["template"]["spec"]["containers"]
@@ -88,13 +105,9 @@ def test_the_job_of_kubernetes_copies_its_results(tmp_path: Path, store: S3Serve
     ]
     assert "add --out=s3://BUCKET/KEY" in text
     words.append("--out=s3://results/job")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    done = run_to_end(
-        [sys.executable, "-m", "bench", container["args"][0], *words, "--config", "calm.yaml"],
-        cwd=tmp_path,
-        env={**environment, **secret, "AWS_EC2_METADATA_DISABLED": "true"},
-    )
-    assert done.returncode in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID), done.stderr
+    environment = {**secret, "AWS_EC2_METADATA_DISABLED": "true"}
+    status, _, err = bench(environment, container["args"][0], *words, "--config", "calm.yaml")
+    assert status in (Exit.GOOD, Exit.OBJECTIVE_FAILED, Exit.INVALID), err
     assert json.loads(store.content("job/summary.json"))["counts"]["sent"] > 0
 
 
@@ -139,25 +152,26 @@ def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
     ],
 )
 def test_what_is_wrong_with_an_address_is_said_before_the_load(
-    words: Sequence[str], sentence: str, tmp_path: Path, store: S3Server
+    words: Sequence[str], sentence: str, tmp_path: Path, bench: Command, store: S3Server
 ) -> None:
-    status, _, err = bench(store, tmp_path, "run", "--url", "http://127.0.0.1:1", *words)
+    status, _, err = bench(store.environment, "run", "--url", "http://127.0.0.1:1", *words)
     assert status == Exit.USAGE
     assert sentence in err
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_store_that_cannot_be_reached_is_named_before_the_load(tmp_path: Path, store: S3Server) -> None:
+def test_a_store_that_cannot_be_reached_is_named_before_the_load(bench: Command, store: S3Server) -> None:
     with closed_port() as dead:
         words = ("run", "--url", "http://127.0.0.1:1", "--out", "s3://results/a")
-        status, _, err = bench(store, tmp_path, *words, AWS_ENDPOINT_URL=dead, AWS_MAX_ATTEMPTS="1")
+        environment = {**store.environment, "AWS_ENDPOINT_URL": dead, "AWS_MAX_ATTEMPTS": "1"}
+        status, _, err = bench(environment, *words)
     assert status == Exit.USAGE
     assert err.startswith("error: s3://results/a: Could not connect to the endpoint URL")
     assert dead in err
 
 
-def test_a_command_that_writes_a_file_takes_no_address(tmp_path: Path, store: S3Server) -> None:
-    status, _, err = bench(store, tmp_path, "limits", "--out", "s3://results/limits.json")
+def test_a_command_that_writes_a_file_takes_no_address(bench: Command, store: S3Server) -> None:
+    status, _, err = bench(store.environment, "limits", "--out", "s3://results/limits.json")
     assert (status, err) == (
         Exit.USAGE,
         "error: --out s3://results/limits.json: limits writes a file: name a local one\n",

@@ -19,7 +19,7 @@ from bench.results.base import to_plain
 from tests.support.mock_process import mock_process
 
 SCHEMA = Path(bench.report.__file__).parent / "quality.schema.json"
-LOAD = ["--concurrency", "8", "--requests", "200", "--share", "40%"]
+LOAD = ["--concurrency", "8", "--requests", "100", "--share", "40%"]
 SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
 
 
@@ -52,7 +52,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert quality(url, folder, probes="24") in (Exit.GOOD, Exit.INVALID)
     content = kept(folder)
     assert [(run["name"], run["answers"], run["failed"]) for run in content["runs"]] == [
-        ("alone", 48, 0), ("loaded", 80, 0), ("back", 24, 0),
+        ("alone", 48, 0), ("loaded", 40, 0), ("back", 24, 0),
     ]  # fmt: skip
     assert {row["decision"] for row in content["measures"]} == {"not shown"}
     assert measure(content, "right")["alone"]["share"] == measure(content, "right")["loaded"]["share"] == 1
@@ -61,7 +61,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert "No change is shown: right answers fall by no more than" in capsys.readouterr().out
     # Probes are marked among the requests of the load, and no other text is stored.
     lines = [json.loads(line) for line in (folder / "loaded" / "requests.jsonl").read_text().splitlines()]
-    assert sorted(line["probe"] for line in lines if "probe" in line) == list(range(80))
+    assert sorted(line["probe"] for line in lines if "probe" in line) == list(range(40))
     assert all(("answer" in line) == ("probe" in line) for line in lines)
     # A finished series is read again; another one is refused.
     before = (folder / "loaded" / "requests.jsonl").read_bytes()
@@ -76,7 +76,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert kept(folder)["measures"] == content["measures"]
     # From Python it is the same.
     found = bench.quality(
-        url=url, concurrency=8, requests=200, share="40%", probes="24", input_tokens="20", output_tokens="8",
+        url=url, concurrency=8, requests=100, share="40%", probes="24", input_tokens="20", output_tokens="8",
         out=str(folder), resume=True,
     )  # fmt: skip
     assert (int(found.exit), found.changed, found.page) == (content["exit"], False, folder / "quality.html")
@@ -110,7 +110,7 @@ def test_a_planted_fault_is_found(fault: str, probes: str, name: str, url: str, 
     "fault", ["cross_talk:crowd=0.05", pytest.param("stale_prefix:crowd=0.05", marks=pytest.mark.long)]
 )
 def test_cross_talk_is_found(fault: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert quality(url, tmp_path / "q", fault=fault, probes="canary=80") == Exit.OBJECTIVE_FAILED
+    assert quality(url, tmp_path / "q", "--requests", "200", fault=fault, probes="canary=80") == Exit.OBJECTIVE_FAILED
     talk = kept(tmp_path / "q")["cross_talk"]
     assert talk["found"] > 0
     assert {foreign["phase"] for foreign in talk["first"]} == {"loaded"}
@@ -142,7 +142,10 @@ def test_what_does_not_go_with_quality_is_told_at_once(url: str, capsys: pytest.
     ],
 )
 def test_probes_are_asked_among_sessions_and_over_a_websocket(how: tuple[str, ...], url: str, tmp_path: Path) -> None:
-    assert quality(url, tmp_path / "q", *how, fault="wrong_answer:crowd=0.12") in (Exit.OBJECTIVE_FAILED, Exit.INVALID)
+    assert quality(url, tmp_path / "q", *how, "--requests", "200", fault="wrong_answer:crowd=0.12") in (
+        Exit.OBJECTIVE_FAILED,
+        Exit.INVALID,
+    )
     content = kept(tmp_path / "q")
     row = measure(content, "right")
     assert (row["decision"], row["alone"]["bad"]) == ("changed", 0)

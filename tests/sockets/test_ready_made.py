@@ -28,12 +28,11 @@ MOCK = [sys.executable, "-m", "mockserver", "--port", "0"]
 @pytest.mark.parametrize(
     "words",
     [
-        ("bench", "--version"),
-        ("bench", "nonsense"),
-        ("bench", "run", "--url", "http://127.0.0.1:1", "--concurency", "2"),
-        ("mockserver", "--ttft", "5"),
-        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a"),
-        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a", "--out", "here/rows.jsonl"),
+        ("-m", "bench", "--version"),
+        ("-m", "bench", "run", "--url", "http://127.0.0.1:1", "--concurency", "2"),
+        ("-m", "mockserver", "--ttft", "5"),
+        ("-m", "promptset", "--count", "2", "--input-tokens", "16", "--salt", "a", "--out", "here/rows.jsonl"),
+        ("-c", "import sys; print(sys.argv, __name__); sys.exit(3)", "a word"),
     ],
     ids=" ".join,
 )
@@ -43,7 +42,7 @@ def test_it_prints_and_writes_the_same_and_ends_with_the_same_status(words: tupl
     ended = []
     for name, run in ways.items():
         (tmp_path / name / "here").mkdir(parents=True)
-        ran = run([sys.executable, "-m", *words], cwd=tmp_path / name, timeout=PATIENCE_S)
+        ran = run([sys.executable, *words], cwd=tmp_path / name, timeout=PATIENCE_S)
         written = {path.name: path.read_bytes() for path in (tmp_path / name / "here").iterdir()}
         ended.append((ran.returncode, ran.stdout, ran.stderr, written))
     assert ended[0] == ended[1]
@@ -89,7 +88,7 @@ def test_what_cannot_be_copied_is_a_new_interpreter() -> None:
     kinds = {}
     ways: list[tuple[str, list[str], dict[str, Any]]] = [
         ("a copy", known, {}),
-        ("another program", [sys.executable, "-c", "pass"], {}),
+        ("another program", [sys.executable, "-I", "-c", "pass"], {}),
         ("a variable of the interpreter", known, {"env": {**os.environ, "PYTHONOPTIMIZE": "1"}}),
         ("something before it starts", known, {"preexec_fn": lambda: None}),
     ]
@@ -102,9 +101,17 @@ def test_what_cannot_be_copied_is_a_new_interpreter() -> None:
 
 
 WHERE_OUTPUT_IS_A_FILE = """
-import sys
-from tests.support.ready_made import run_to_end
-ran = run_to_end([sys.executable, "-m", "bench", "nonsense"])
+import os, socket, sys
+from tests.support import ready_made
+ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+if os.fork() == 0:  # In place of one that imports everything.
+    ours.close()
+    ready_made._copy_when_asked(theirs)
+theirs.close()
+original = ready_made._Original(ours, os.wait)
+ready_made._original = lambda: original
+ran = ready_made.run_to_end([sys.executable, "-m", "bench", "nonsense"])
+original.end()
 print(ran.returncode, ran.stderr)
 """
 
@@ -118,7 +125,7 @@ def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> Non
 
 
 def test_what_a_copy_starts_is_a_copy_that_tells_its_command(tmp_path: Path) -> None:
-    # tests/sockets/test_workers.py shows that those of NEW_INTERPRETERS tell their environment.
+    # tests/sockets/test_feed.py shows that those of NEW_INTERPRETERS tell their environment.
     environment = os.environ | {"TRUELOAD_MARK": "of this one"}
     with mock_process() as mock:
         load = ("--duration", "600s", "--concurrency", "2", "--workers", "2", "--server-metrics", "off")

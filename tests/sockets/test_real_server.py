@@ -29,7 +29,7 @@ pytest.importorskip("gguf", reason="the extra `real` is not installed")
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 24, 100, 16
+REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 24, 100, 8
 BUSY = re.compile(
     "waited for a processor|stood still|bottleneck|the client was busy|event loop was late|came several in one read|"
     "tokens shared reads|Little's law is [01]\\.|sent again .* kept them for over 10 ms"
@@ -45,7 +45,10 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module", params=sorted(TRANSPORTS))
+# What the two transports make of a reply is compared on literal ones (test_http_decisions.py and others).
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=() if name == "wire" else pytest.mark.long) for name in TRANSPORTS]
+)
 def measured(
     request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[int, dict[str, Any], list[dict[str, Any]]]:
@@ -67,10 +70,10 @@ def test_nothing_but_a_busy_machine_is_wrong_with_the_run(measured: tuple[int, d
 
 
 def test_a_run_with_the_default_lengths_succeeds(server: str, tmp_path: Path) -> None:
-    words = ["run", "--url", server, "--requests", "3", "--out", str(tmp_path / "run")]
+    words = ["run", "--url", server, "--requests", "1", "--out", str(tmp_path / "run")]
     ran = run_to_end([sys.executable, "-m", "bench", *words])
     counts = json.loads((tmp_path / "run" / "summary.json").read_text())["counts"]
-    assert (counts["succeeded"], counts["failed"]) == (3, 0), ran.stdout
+    assert (counts["succeeded"], counts["failed"]) == (1, 0), ran.stdout
 
 
 def test_the_summary_keeps_its_schema(measured: tuple[int, dict[str, Any], Any]) -> None:
@@ -152,7 +155,8 @@ def test_four_users_are_in_flight_and_both_accounts_agree(measured: tuple[int, d
 # What the server counts of prompts that never were in a run: its usage, to the token.
 SYSTEM = "You answer in one sentence.\n\nNever apologize."
 HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model. 你呢？"}]
-LENGTHS = (16, 17, 100, 300)  # It reads each prompt: most of what these tests cost.
+OTHER_KINDS = ("english", "json", "mixed")
+LENGTHS = (17, 130)  # It reads each prompt: most of what these tests cost.
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
@@ -163,7 +167,11 @@ def usage(server: str, path: str, body: dict[str, Any]) -> int:
     return int(reply.json()["usage"]["prompt_tokens"])
 
 
-@pytest.mark.parametrize("kind", ["words", "english", "code", "json", "chinese", "mixed", "random"])
+# The others, and that each is exact with this tokenizer, computes tests/unit/promptset/test_kinds.py.
+@pytest.mark.parametrize(
+    "kind",
+    ["words", "code", "chinese", "random", *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHER_KINDS)],
+)
 def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str, server: str) -> None:
     tokenizer, style = load_tokenizer(), Style(kind)
     for n in LENGTHS:
@@ -177,6 +185,17 @@ def test_the_servers_usage_of_every_kind_of_text_is_what_was_asked_for(kind: str
         assert usage(server, "chat/completions", {"messages": turns}) == least + n
 
 
+def test_the_servers_usage_is_what_its_own_tokenizer_counts(server: str) -> None:
+    asked, ours = load_tokenizer(server), load_tokenizer()
+    for text in ("the time", "Be brief.\n\n\t{} 中国"):
+        assert usage(server, "completions", {"prompt": text}) == asked.count(text) == ours.count(text)
+        messages = [{"role": "system", "content": SYSTEM}, *HISTORY, {"role": "user", "content": text}]
+        counted = asked.count_chat(messages)
+        assert usage(server, "chat/completions", {"messages": messages}) == counted == ours.count_chat(messages)
+        assert asked.decode(asked.encode(text)) == text
+
+
+@pytest.mark.long  # That it counts as its usage does is shown above; the rest is computed from its counts.
 def test_the_servers_usage_is_what_its_own_tokenizer_was_asked_for(server: str) -> None:
     tokenizer = load_tokenizer(server)
     for n in (12, 300):

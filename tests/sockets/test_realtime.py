@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import openai
 import orjson
 import pytest
 
@@ -134,6 +133,7 @@ def test_an_error_about_the_session_ends_the_request_with_its_words() -> None:
 
 def answers(mock: MockProcess, *rows: dict[str, Any], sets: Any = None) -> list[Any]:
     """The events that OpenAI's client reads, up to the first `response.done` or error."""
+    import openai
 
     async def talk() -> list[Any]:
         async with (
@@ -179,6 +179,8 @@ def test_the_client_of_openai_hears_a_text_answered_in_speech() -> None:
 
 
 def test_the_client_of_openai_speaks_and_reads_text_and_the_conversation_goes_on() -> None:
+    import openai
+
     speech = {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(9_600)).decode()}
     commit = {"type": "input_audio_buffer.commit"}
 

@@ -81,8 +81,8 @@ def next_token(record: dict[str, Any]) -> int:
 
 def test_a_replica_that_dies_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with MockServer(replicas=3, ttft="20ms", tpot="1ms", replica=["2:fault=refuse:skip=30"]) as mock:
-        ran = bench("run", "--concurrency", "6", "--requests", "900", urls=mock.urls, out=out)
+    with MockServer(replicas=3, ttft="20ms", tpot="1ms", replica=["2:fault=refuse:skip=10"]) as mock:
+        ran = bench("run", "--concurrency", "6", "--requests", "150", urls=mock.urls, out=out)
         first, second, dead = mock.urls
     assert ran.returncode in (0, 3), ran.stderr
     parts = per_target(out)
@@ -95,14 +95,14 @@ def test_a_replica_that_dies_is_named_and_the_others_go_on(tmp_path: Path) -> No
     assert [parts[url]["failed"] for url in (first, second)] == [0, 0]
     assert [parts[url]["gone"] for url in (first, second)] == [None, None]
     records = record_rows(out / "requests.jsonl")
-    assert len(records) == 900
+    assert len(records) == 150
     assert {record["target"] for record in records if record["outcome"] != "ok"} == {dead}
 
 
 def test_only_when_every_replica_is_gone_the_status_is_4(tmp_path: Path) -> None:
     dying = [f"{number}:fault=refuse:skip=10" for number in range(2)]
     with MockServer(replicas=2, ttft="20ms", tpot="1ms", replica=dying) as mock:
-        ran = bench("run", "--concurrency", "4", "--requests", "900", urls=mock.urls, out=tmp_path / "run")
+        ran = bench("run", "--concurrency", "4", "--requests", "120", urls=mock.urls, out=tmp_path / "run")
     assert ran.returncode == Exit.TARGET, ran.stderr
     parts = per_target(tmp_path / "run")
     assert all(part["gone"] is not None for part in parts.values()), [

@@ -15,6 +15,7 @@ from tests.support.record_rows import record_rows
 SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--prefix-caching", "on",
           "--reply-details", "cached_tokens")  # fmt: skip
 BLOCK = 16
+REQUESTS = 45
 RECIPE = """\
 like: coding-agent
 turns: uniform:8..16
@@ -34,7 +35,8 @@ def held(tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     recipe.write_text(RECIPE)
     with mock_process(*SERVER) as mock:
         words = ["run", "--url", mock.url, "--mode", "sessions", "--dataset", str(recipe), "--trace-speed", "5000",
-                 "--concurrency", "3", "--requests", "90", "--out", str(tmp_path / "run"), "--quiet", *more]  # fmt: skip
+                 "--concurrency", "3", "--requests", str(REQUESTS), "--out", str(tmp_path / "run"), "--quiet",
+                 *more]  # fmt: skip
         assert cli.main(words) in (
             Exit.GOOD,
             Exit.INVALID,
@@ -49,7 +51,7 @@ def share(records: list[dict[str, Any]], key: str) -> float:
 @pytest.mark.parametrize("endpoint", ["chat", "messages"])
 def test_with_planned_answers_prompts_and_cache_hits_are_those_of_the_plan(tmp_path: Path, endpoint: str) -> None:
     records = held(tmp_path, "--history", "planned", "--endpoint", endpoint)
-    assert len(records) == 90
+    assert len(records) == REQUESTS
     assert {one["outcome"] for one in records} == {"ok"}
     assert [one["input_tokens"] for one in records] == [one["input_tokens_asked"] for one in records]
     assert {one["agent"] is None for one in records} == {True, False}

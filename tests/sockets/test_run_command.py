@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import locale
 import os
 import pty
 import re
 import resource
 import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -301,18 +301,12 @@ def test_quiet_prints_the_verdict_and_no_more(mock: str, tmp_path: Path, capfd: 
 
 
 def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
-    limit = 20_000
-
-    def full() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     environment = {**os.environ, "TMPDIR": str(elsewhere)}
     with LiteralServer(loaded(in_turn(stream(*GOOD)))) as server:
         words = flags(server.url, tmp_path, "--requests", "45", "--concurrency", "2")
-        status, _, err = finished(words, preexec_fn=full, env=environment)
+        status, _, err = finished(words, limits={resource.RLIMIT_FSIZE: 20_000}, env=environment)
     assert status == Exit.USAGE, err
     assert "Traceback" not in err
     assert f"python -m bench report {tmp_path / 'run'}" in err
@@ -338,7 +332,7 @@ def on_a_terminal(
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
-    if not (env.get("LC_ALL") or env.get("LANG", "")).endswith("UTF-8"):  # Another locale takes a new interpreter.
+    if locale.getencoding().lower() != "utf-8":  # Another locale takes a new interpreter.
         env["LC_ALL"] = "C.UTF-8"
     seen: list[bytes] = []
 

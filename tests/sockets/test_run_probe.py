@@ -119,16 +119,11 @@ def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
     assert "\r" not in err
 
 
-def limited(limit: int, value: int) -> Callable[[], None]:
-    """What a process does before it becomes another program: take a limit of the system upon itself."""
-    return lambda: resource.setrlimit(limit, (value, value))
-
-
 def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
     # None ends before the last has come.
     slow = ("--header", "X-Mock-TTFT: 2s")
     words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1", *slow)
-    status, out, err = finished(words, preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
+    status, out, err = finished(words, limits={resource.RLIMIT_NOFILE: 64})
     assert status in (Exit.GOOD, Exit.INVALID, Exit.TARGET), err
     assert "warning: the limit of open files here (64) has room for about 32 requests in flight" in err
     assert "Traceback" not in err
@@ -139,7 +134,7 @@ def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path)
 
 
 def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> None:
-    status, _, err = finished(flags(mock, tmp_path), preexec_fn=limited(resource.RLIMIT_NOFILE, 24))
+    status, _, err = finished(flags(mock, tmp_path), limits={resource.RLIMIT_NOFILE: 24})
     assert (status, err) == (
         Exit.USAGE,
         "error: a run needs at least 48 open files, and the limit here is 24: raise it (ulimit -Hn 1024)\n",
@@ -152,7 +147,7 @@ def test_too_few_open_files_for_any_run_are_said(mock: str, tmp_path: Path) -> N
 def test_a_small_disk_is_no_defect(mock: str, tmp_path: Path, size: int, told: str) -> None:
     """A limit on the size of files stands for a disk of that size."""
     words = flags(mock, tmp_path, "--requests", "60")
-    status, _, err = finished(words, preexec_fn=limited(resource.RLIMIT_FSIZE, size))
+    status, _, err = finished(words, limits={resource.RLIMIT_FSIZE: size})
     assert status == Exit.USAGE
     assert told in err
     assert "Traceback" not in err

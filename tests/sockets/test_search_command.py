@@ -66,15 +66,15 @@ def wait_for_visits(path: Path, n: int, process: subprocess.Popen[str]) -> None:
 def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> None:
     out = tmp_path / "search"
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
-        flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "40s")
-        ran = run_to_end(command(*flags, "--out", str(out), "--require", "15"))
+        flags = ("--config", settings(tmp_path, mock.url), "--start", "4", "--max", "8", "--budget", "40s")
+        ran = run_to_end(command(*flags, "--out", str(out), "--require", "6"))
     content = kept(out)
     # How sure it is hangs on how long its visits are, and a busy machine leaves less of the budget for them.
     held = content["required"]["held"]
     assert ran.returncode == (0 if held else 1), ran.stdout + ran.stderr
-    assert f"required: 15/s is {'held' if held else 'not shown to be held'}" in ran.stdout
+    assert f"required: 6/s is {'held' if held else 'not shown to be held'}" in ran.stdout
     assert max(map(len, ran.stdout.splitlines()[:-1])) <= 80
-    assert "visit 1: 10/s did not clearly break" in ran.stderr
+    assert "visit 1: 4/s did not clearly break" in ran.stderr
     visits = content["visits"]
     assert {visit["verdict"] for visit in visits} <= {"VALID", "SUSPECT"}
     for visit in visits:
@@ -110,7 +110,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
     held = Held()
     with LiteralServer(loaded(held.script)) as server:
-        flags = ("--config", settings(tmp_path, server.url), "--start", "10", "--max", "20", "--budget", "60s")
+        flags = ("--config", settings(tmp_path, server.url), "--start", "4", "--max", "8", "--budget", "60s")
         held.visits = 1
         begun = popen(
             command(*flags, "--out", str(out)),

@@ -25,7 +25,7 @@ def _settings(folder: Path, url: str) -> str:
     (folder / "agents.jsonl").write_text("\n".join(rows) + "\n")
     never = {"suspect": 1e12, "invalid": 1e12}
     content = {
-        "url": url, "dataset": str(folder / "agents.jsonl"), "slo": ["job:p90<1s", "jobs_per_hour_per_user>9000"],
+        "url": url, "dataset": str(folder / "agents.jsonl"), "slo": ["job:p90<1s", "jobs_per_hour_per_user>4000"],
         "limits": {name: never for name, field in Limits.model_fields.items() if field.default.invalid is not None},
     }  # fmt: skip
     file = folder / "settings.yaml"
@@ -38,7 +38,7 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Path) -> None:
-    with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
+    with mock_process("--ttft", "80ms", "--tpot", "5ms") as mock:
         config = _settings(tmp_path, mock.url)
         searched = _run(
             "search", "--config", config, "--load", "sessions", "--start", "2", "--max", "4", "--budget", "10s",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -19,17 +19,24 @@ import pytest
 
 from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
+from tests.support.run_process import wait_for
+from tests.support.worker_processes import gone
 
-SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = [sys.executable, str(ROOT / "gpu" / "serve_vllm.py")]
+COPIED = [sys.executable, "-m", "gpu.serve_vllm"]
+"""The same program as a copy of a process that has imported it: what all tests but one ask of."""
 
-NVIDIA_SMI = """#!{python}
-print("0, NVIDIA H100 80GB HBM3, 81559")
-print("1, NVIDIA H100 80GB HBM3, 81559")
+NVIDIA_SMI = """#!/bin/sh
+echo "0, NVIDIA H100 80GB HBM3, 81559"
+echo "1, NVIDIA H100 80GB HBM3, 81559"
 """
 
-# Answers /health with 503 twice, then 200; writes down its command line and the signals it gets.
-VLLM = """#!{python}
-import http.server, json, os, signal, subprocess, sys
+# Answers /health with 503 twice, then 200; writes down its command line and the signals it gets. It imports little: it is
+# started by each test.
+VLLM = f"""#!{sys.executable} -SE
+import json, os, signal, socket, sys
 
 here = os.environ["STAND_IN"]
 with open(here + "/started.json", "w") as file:
@@ -42,9 +49,10 @@ for number in range(30):
 if how := os.environ.get("STAND_IN_DIES"):
     print("out of memory", flush=True)
     sys.exit(int(how))
-worker = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
-with open(here + "/worker", "w") as file:
-    file.write(str(worker.pid))
+worker = os.posix_spawn("{shutil.which("sleep")}", ["sleep", "86400"], os.environ)
+with open(here + "/new", "w") as file:
+    file.write(str(worker))
+os.rename(here + "/new", here + "/worker")
 
 def end(number, frame):
     with open(here + "/signals", "a") as file:
@@ -55,31 +63,28 @@ def end(number, frame):
 signal.signal(signal.SIGTERM, end)
 signal.signal(signal.SIGINT, end)
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    asked = 0
-
-    def do_GET(self):
-        Handler.asked += 1
-        if self.path == "/crash":
-            os._exit(9)
-        body = json.dumps({{"data": [{{"id": "served-name"}}]}}).encode() if self.path == "/v1/models" else b""
-        unhealthy = self.path == "/health" and (Handler.asked < 3 or os.environ.get("STAND_IN_NEVER_HEALTHY"))
-        self.send_response(503 if unhealthy else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
 options = dict(zip(sys.argv, sys.argv[1:]))
-http.server.HTTPServer((options["--host"], int(options["--port"])), Handler).serve_forever()
+listening = socket.create_server((options["--host"], int(options["--port"])))
+asked = 0
+while True:
+    connection, _ = listening.accept()
+    with connection, connection.makefile("rb") as lines:
+        path = lines.readline().split()[1]
+        while lines.readline().strip():
+            pass
+        asked += 1
+        if path == b"/crash":
+            os._exit(9)
+        body = json.dumps({{"data": [{{"id": "served-name"}}]}}) if path == b"/v1/models" else ""
+        unhealthy = path == b"/health" and (asked < 3 or os.environ.get("STAND_IN_NEVER_HEALTHY"))
+        status = "503 Not Yet" if unhealthy else "200 OK"
+        connection.sendall(f"HTTP/1.1 {{status}}\\r\\nContent-Length: {{len(body)}}\\r\\n\\r\\n{{body}}".encode())
 """
 
 
 def write_command(folder: Path, name: str, text: str) -> None:
     folder.mkdir(exist_ok=True)
-    (folder / name).write_text(text.format(python=sys.executable))
+    (folder / name).write_text(text)
     (folder / name).chmod(0o755)
 
 
@@ -99,11 +104,12 @@ def stand_in(tmp_path: Path) -> Path:
 class RunningScript:
     """The running script; whatever is left of it is killed at the end."""
 
-    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, program: Sequence[str] = COPIED, **environment: str) -> None:
         kept = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "VLLM_API_KEY")}
         self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, SCRIPT, "some/model", *arguments],
+        self.process = popen(
+            [*program, "some/model", *arguments],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -134,22 +140,14 @@ class RunningScript:
         return (self.folder / name).read_text()
 
 
-def is_running(pid: str) -> bool:
-    status = Path(f"/proc/{pid.strip()}/stat")
-    return status.exists() and status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
 def wait_until_gone(pid: str) -> None:
     """A killed orphan is gone when the kernel has seen to it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while is_running(pid):
-        assert time.monotonic() < deadline, "a worker was left behind"
-        os.sched_yield()
+    wait_for(lambda: gone(int(pid)))
 
 
 def test_it_starts_waits_prints_and_forwards_the_signal(stand_in: Path, port: int) -> None:
     with RunningScript(
-        stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret"
+        stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret", program=SCRIPT
     ) as script:
         url, line = script.ready()
         assert url == f"http://127.0.0.1:{port}"
@@ -167,13 +165,13 @@ def test_it_starts_waits_prints_and_forwards_the_signal(stand_in: Path, port: in
         ]
         script.process.send_signal(signal.SIGTERM)
         status, err = script.end()
+        wait_until_gone(script.read("worker"))
     assert status == 128 + signal.SIGTERM
     assert script.read("signals").split() == [str(int(signal.SIGTERM))]
     assert "1 of 2 GPUs: 0 NVIDIA H100 80GB HBM3 81559 MiB" in err
     assert "healthy after" in err
     assert "sk-secret" not in err
     assert "--api-key '***'" in err
-    wait_until_gone(script.read("worker"))
 
 
 def test_all_gpus_are_used_together(stand_in: Path, port: int) -> None:
@@ -190,11 +188,10 @@ def test_a_second_signal_kills_what_does_not_stop(stand_in: Path, port: int) -> 
     with RunningScript(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
         script.ready()
         script.process.send_signal(signal.SIGINT)
-        while not (stand_in / "signals").exists():
-            os.sched_yield()
+        wait_for((stand_in / "signals").exists)
         script.process.send_signal(signal.SIGINT)
         assert script.end()[0] == 130
-    wait_until_gone(script.read("worker"))
+        wait_until_gone(script.read("worker"))
 
 
 def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in: Path, port: int) -> None:
@@ -218,9 +215,9 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in: Path, port: int) -> 
         with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
             urllib.request.urlopen(f"{url}/crash", timeout=PATIENCE_S)
         status, err = script.end()
+        wait_until_gone(script.read("worker"))
     assert status == 9
     assert "vllm ended with status 9" in err
-    wait_until_gone(script.read("worker"))
 
 
 def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in: Path, port: int) -> None:
@@ -229,11 +226,12 @@ def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in: P
         words = ("--port", str(port), "--timeout", str(seconds))
         with RunningScript(stand_in, *words, STAND_IN_NEVER_HEALTHY="1") as script:
             status, err = script.end()
+            if (stand_in / "worker").exists():
+                wait_until_gone(script.read("worker"))
         assert status == 1
         assert f"was not healthy after {seconds} s and was stopped" in err
         if (stand_in / "worker").exists():
             break
-    wait_until_gone(script.read("worker"))
 
 
 def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in: Path) -> None:
@@ -258,10 +256,10 @@ def test_a_missing_vllm_is_said(stand_in: Path, port: int) -> None:
     [
         (None, "nvidia-smi is not on PATH"),
         (
-            '#!{python}\nprint("NVIDIA-SMI has failed"); raise SystemExit(9)\n',
+            "#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n",
             "nvidia-smi says 'NVIDIA-SMI has failed'",
         ),
-        ("#!{python}\n", "nvidia-smi lists none"),
+        ("#!/bin/sh\n", "nvidia-smi lists none"),
     ],
 )
 def test_a_missing_gpu_is_said(stand_in: Path, port: int, nvidia_smi: str | None, said: str) -> None:

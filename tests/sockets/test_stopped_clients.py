@@ -27,7 +27,8 @@ from tests.support.worker_processes import process, worker_processes
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "5ms") as running:
+    # Loads that last until they are stopped: a fast server would have them send a hundred requests a second.
+    with mock_process("--ttft", "150ms", "--tpot", "5ms") as running:
         yield running.url
 
 
@@ -116,7 +117,7 @@ def test_workers_that_are_stopped_make_a_closed_loop_invalid(mock: str, tmp_path
 
 
 def test_a_stopped_process_is_found_in_an_open_loop_too(mock: str, tmp_path: Path) -> None:
-    with under_way(mock, tmp_path, 1, "--rate", "40") as running:
+    with under_way(mock, tmp_path, 1, "--rate", "20") as running:
         stop_for(running.pid, max(1.2, lasted_s(tmp_path)))
         sends_again(tmp_path)
     told = summary(tmp_path)

@@ -9,11 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from http.client import IncompleteRead
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -33,6 +32,7 @@ from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.otlp_receiver import Collector, otlp_receiver, plain
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import ROOT, run_to_end
 from tests.support.record_rows import written_rows
 from tests.support.run_process import process, wait_for
 
@@ -155,38 +155,25 @@ def test_the_environment_says_where_to_and_what_besides(
     assert not collector.traces
 
 
-class Pages(Observer):
-    """Reads the page: when it is there, and again and again until its process has ended."""
+class LastPage(Observer):
+    """Reads the page while the run waits for that."""
 
     def __init__(self, accept: str) -> None:
-        self.texts: list[str] = []
+        self.text = ""
         self._accept = accept
-        self._thread: threading.Thread | None = None
 
-    def say(self, line: str) -> None:
-        if line.startswith("metrics at "):
-            self._thread = threading.Thread(target=self._read, args=(line.removeprefix("metrics at "),))
-            self._thread.start()
-
-    def _read(self, url: str) -> None:
-        try:
-            while True:
-                self.texts.append(urlopen(Request(url, headers={"accept": self._accept})).read().decode())
-        except (OSError, IncompleteRead):  # The process ended: before its answer, or within it.
-            return
-
-    def end(self) -> None:
-        assert self._thread is not None
-        self._thread.join()
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        if asked := re.fullmatch("waiting until (.+) is read once more", str(what)):
+            self.text = urlopen(Request(asked[1], headers={"accept": self._accept})).read().decode()
+        return nullcontext()
 
 
 def last_page(mock: MockProcess, out: Path, accept: str) -> str:
-    """The page that is served after the load; the run waits for its being read."""
-    pages = Pages(accept)
+    """The page that is served after the load."""
+    page = LastPage(accept)
     settings: dict[str, Any] = {"concurrency": 4, "requests": 40, "input_tokens": "16", "output_tokens": "6"}
-    bench.run(url=mock.url, out=str(out), metrics_port="0", metrics_linger="60s", observer=pages, **settings)
-    pages.end()
-    return pages.texts[-1]
+    bench.run(url=mock.url, out=str(out), metrics_port="0", metrics_linger=PATIENCE_S, observer=page, **settings)
+    return page.text
 
 
 def test_a_scraper_sees_the_end_of_the_run_and_the_page_ends_then(mock: MockProcess, tmp_path: Path) -> None:
@@ -233,35 +220,26 @@ def test_a_collector_that_is_not_there_ends_no_run(mock: MockProcess, tmp_path: 
     assert "40 of 40 spans were not exported" in notes(tmp_path / "run")
 
 
-ITS_MODULES = """
-import sys
-from bench import cli
-status = cli.main(sys.argv[1:])
-heavy = ("opentelemetry.sdk", "prometheus_client", "bench.telemetry.totals", "bench.telemetry.otlp", "bench.telemetry.page")
-print(status, [name for name in heavy if name in sys.modules])
-"""
+OF_EXPORTS = {
+    "opentelemetry.sdk",
+    "prometheus_client",
+    "bench.telemetry.totals",
+    "bench.telemetry.otlp",
+    "bench.telemetry.page",
+}
 
 
 def test_the_process_that_sends_loads_nothing_of_exports(
     mock: MockProcess, collector: Collector, tmp_path: Path
 ) -> None:
-    words = [
-        "--otlp",
-        collector.url,
-        "--trace-share",
-        "100%",
-        "--metrics-port",
-        "0",
-        "--metrics-linger",
-        "0",
-        "--workers",
-        "1",
-    ]
+    words = ["--otlp", collector.url, "--trace-share", "100%", "--metrics-port", "0", "--metrics-linger", "0"]
+    words += ["--requests", "4", "--workers", "1"]
     command = ["run", "--url", mock.url, "--out", str(tmp_path / "run"), *WORDS, *words]
-    ended = subprocess.run([sys.executable, "-c", ITS_MODULES, *command], capture_output=True, text=True)
-    status, _, modules = ended.stdout.splitlines()[-1].partition(" ")
+    ended = run_to_end([sys.executable, "-m", "tests.support.its_modules", *command], cwd=ROOT)
+    status, *modules = ended.stdout.splitlines()[-1].split()
     assert int(status) in RAN, ended.stderr
-    assert modules == "[]"
+    assert "bench.telemetry.exporting" in modules
+    assert OF_EXPORTS.isdisjoint(modules)
     assert collector.spans
 
 

@@ -22,7 +22,7 @@ from tests.support.literal_replies import whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.ready_made import run_to_end
 
-MOCK = f"{sys.executable} -m mockserver --port {{port}} --engine batching --step-cost b0=2000,b1=1,b2=100 {{flags}}"
+MOCK = f"{sys.executable} -m mockserver --port {{port}} --engine batching --step-cost b0=10000,b1=1,b2=100 {{flags}}"
 
 WAITS = "sh -c 'echo up; exec sleep 600' {port} {flags}"
 

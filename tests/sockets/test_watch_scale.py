@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("work_folder")
 
 STARTS = ("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=6s")
 """From the probe's request on: a busy machine takes some seconds from there to the first request of the load."""
-LOAD = ("--rate", "25", "--duration", "9s", "--arrivals", "constant")
+LOAD = ("--rate", "8", "--duration", "9s", "--arrivals", "constant")
 NAMED = ("--model", "mock-model")
 SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"
 

@@ -40,7 +40,8 @@ pytestmark = pytest.mark.usefixtures("work_folder")
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
+    # A fast server would have its users send a hundred requests a second.
+    with mock_process("--ttft", "150ms", "--tpot", "1ms") as running:
         yield running.url
 
 

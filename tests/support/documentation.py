@@ -161,7 +161,7 @@ class Workplace:
         # scripts/environment takes this for an environment in which all is installed.
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "activate").write_text("")  # Its programs are on the path already.
-        for name in ("python", "ruff", "mypy", "trueload", "trueload-mock", "trueload-promptset"):
+        for name in ("python", "pip", "ruff", "mypy", "trueload", "trueload-mock", "trueload-promptset"):
             program = folder / ".venv" / "bin" / name
             real = sys.executable if name == "python" else str(Path(sys.executable).parent / name)
             program.write_text(f'#!/bin/sh\nexec "{real}" "$@"\n')
@@ -206,20 +206,15 @@ class Workplace:
         known = next(address for command, address in SERVERS.items() if words.startswith(command))
         if (told := re.search(r"--port[ =]([1-9]\d*)", words)) is not None:
             known = f"http://127.0.0.1:{told[1]}"
-        if words.endswith("&"):
+        in_the_background = words.endswith("&")
+        words = words.removesuffix("&").strip()
+        if in_the_background:
             port = self._ports.enter_context(held_port())
             self.addresses[known] = f"http://127.0.0.1:{port}"
-            words = f"exec {words.removesuffix('&').strip()} --port {port}"
-            streams = self._own(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self._servers.append(subprocess.Popen(["bash", "-c", words], **streams))
+            self._servers.append(self._start(f"{words} --port {port}", subprocess.DEVNULL))
             return
-        # The last --port counts.
-        words = f"{words.removesuffix('&').strip()} --port 0"
-        streams = self._own(stderr=subprocess.DEVNULL, text=True)
-        if (ours := plain_words(words)) is None:
-            process = subprocess.Popen(["bash", "-c", f"exec {words}"], **streams)
-        else:
-            process = popen(ours, **streams)
+        words = f"{words} --port 0"  # The last --port counts.
+        process = self._start(words, subprocess.PIPE)
         self._servers.append(process)
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], PATIENCE_S)[0], f"{words}: not ready in time"
@@ -233,6 +228,12 @@ class Workplace:
         place, _, first = known.rpartition(":")
         for number, address in enumerate(filter(None, ready)):
             self.addresses[f"{place}:{int(first) + number}"] = address[1]
+
+    def _start(self, words: str, out: int) -> subprocess.Popen[str]:
+        streams = self._own(stdout=out, stderr=subprocess.DEVNULL, text=True)
+        if (ours := plain_words(words)) is None:
+            return subprocess.Popen(["bash", "-c", f"exec {words}"], **streams)
+        return popen(ours, **streams)
 
     def close(self) -> None:
         """Stop the servers, and see that each ends well."""

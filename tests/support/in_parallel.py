@@ -2,7 +2,8 @@
 
 The files are the units, so that what a module shares (a mock, a browser, a console) is started once. The tests that drive a
 browser are one unit, and so never run beside each other. Files that measure the same of the same tokenizers are one unit too,
-as it is measured once in a process; and so are those that compare with scipy, which takes a second to import.
+as it is measured once in a process; and so are those that compare with scipy, which takes a second to import, and those of
+the clients of Anthropic and OpenAI and of the Model Context Protocol, whose packages take one to three.
 
 A process that has nothing left to do takes the next unit. What waits a lot comes first, the longest in front, and what only
 computes is left for the end: its units are short, so that no process works alone for long. One of three processes or more
@@ -28,8 +29,22 @@ TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promp
 """The units of the files that make texts of kinds, and of those that make texts of sentences."""
 SCIPY = "tests/unit/bench/statistics/"
 """The unit of the files that compare with scipy: to import it takes a second, in each process that runs one of them."""
+CLIENTS = "tests/sockets/test_mock_openai_client.py"
+"""The unit of the files in which the clients of OpenAI and Anthropic talk to the mock: to import them takes four seconds."""
 UNITS: dict[str, str] = {
     "tests/browser/": BROWSER,
+    "tests/sockets/test_audio_endpoints.py": CLIENTS,
+    "tests/sockets/test_images_endpoint.py": CLIENTS,
+    "tests/sockets/test_mock_anthropic_client.py": CLIENTS,
+    "tests/sockets/test_mock_dialect_tools.py": CLIENTS,
+    "tests/sockets/test_mock_endpoints.py": CLIENTS,
+    "tests/sockets/test_mock_openai_features.py": CLIENTS,
+    "tests/sockets/test_mock_openai_responses.py": CLIENTS,
+    "tests/sockets/test_mock_rerank.py": CLIENTS,
+    "tests/sockets/test_mock_stored_responses.py": CLIENTS,
+    "tests/sockets/test_mock_websocket.py": CLIENTS,
+    "tests/sockets/test_realtime.py": CLIENTS,
+    "tests/unit/bench/agents/test_server.py": "tests/sockets/test_mcp.py",
     "tests/unit/test_architecture_planted.py": "tests/unit/test_architecture.py",
     SCIPY: SCIPY,
     "tests/unit/bench/accuracy/test_compare.py": SCIPY,
@@ -58,6 +73,7 @@ LONG = (
     BROWSER,
     "tests/sockets/test_documentation_examples.py",
     "tests/sockets/test_first_run.py",
+    CLIENTS,
     "tests/sockets/test_gpu_measure.py",
     "tests/sockets/test_examples.py",
     "tests/sockets/test_console_tasks.py",

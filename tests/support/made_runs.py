@@ -26,6 +26,8 @@ from tests.support.tables import table_of
 
 TOKENS = 4
 FIRST = datetime(2026, 11, 1, 12, tzinfo=UTC)
+_MADE: dict[str, dict[str, bytes]] = {}
+"""The files of each run that was made: many tests make the same."""
 
 
 def made_run(
@@ -45,6 +47,12 @@ def made_run(
 
     `at` is its place in time, in minutes; `settings` go into its configuration, `told` into its manifest.
     """
+    key = repr((path.name, at, seed, ttft_ms, tpot_ms, spread, requests, failed, settings, told))
+    if key in _MADE:
+        RunDirectory.create(path)
+        for name, content in _MADE[key].items():
+            (path / name).write_bytes(content)
+        return path
     chance = random.Random(seed)
     records = []
     for i in range(requests):
@@ -54,7 +62,9 @@ def made_run(
         records.append(
             made_record(i, sent_ms=100.0 * i, chunks_ms=chunks if outcome is Outcome.OK else (), outcome=outcome)
         )
-    return write_run(path, records, at=at, settings=settings, **told)
+    write_run(path, records, at=at, settings=settings, **told)
+    _MADE[key] = {file.name: file.read_bytes() for file in path.iterdir()}
+    return path
 
 
 def write_run(

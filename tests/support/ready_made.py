@@ -1,9 +1,10 @@
-"""Programs that begin at once: `python -m bench`, `mockserver` or `promptset`, as copies of a process that has imported them.
+"""Programs that begin at once: `python -m bench`, `mockserver` or `promptset`, and `python -c`, as copies of a process that
+has imported them.
 
 For tests of what a program does, and not of how its interpreter starts: what each new one imports is most of the processor
 time of a short command. `popen` is `subprocess.Popen`, and what it gives is one: a child of the process that asked, with the
-arguments, the folder, the environment and the streams that it was given. Where there can be no copy (another system, another
-program, other variables that Python itself reads), it is a new interpreter.
+arguments, the folder, the environment and the streams that it was given, within the named limits of the system. Where there
+can be no copy (another system, another program, other variables that Python itself reads), it is a new interpreter.
 
 What a copy starts in its turn (a worker, the process that makes prompts) is a copy too: of a process
 that the copy made of itself before it did anything.
@@ -14,6 +15,7 @@ As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import fcntl
 import functools
@@ -22,6 +24,7 @@ import importlib
 import inspect
 import json
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -33,13 +36,25 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NoReturn
 
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("bench", "mockserver", "promptset", "bench.process.beside", "mockserver.child")
+MODULES = (
+    "bench",
+    "mockserver",
+    "promptset",
+    "bench.console.hub_program",
+    "bench.process.beside",
+    "bench.process.guarded",
+    "bench.stores.transfer",
+    "gpu.serve_vllm",
+    "mockserver.child",
+    "mockserver.simulate",
+    "tests.support.its_modules",
+)
 """What a copy can be."""
 STARTING = (
     ("bench", "calibrate"),
@@ -51,6 +66,7 @@ STARTING = (
     ("bench", "search"),
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
+    ("tests.support.its_modules", "run"),
 )
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
@@ -91,10 +107,15 @@ IMPORTED = (
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
 STARTERS = (
+    "bench.capacity_plan.simulators",
     "bench.console.beside",
+    "bench.console.hub_loads",
     "bench.console.runner",
+    "bench.console.service",
     "bench.process.child_process",
     "bench.process.mock_process",
+    "bench.stores.words",
+    "bench.tuning.servers",
     "mockserver.api",
 )
 """Modules that start such programs."""
@@ -118,27 +139,40 @@ _ROOM_FOR_A_COMMAND = 4096
 _OUT_OF_THE_WAY = 512
 
 
-def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
-    """`subprocess.Popen(command, **settings)`."""
+def popen(command: Sequence[str], *, limits: Mapping[int, int] | None = None, **settings: Any) -> subprocess.Popen[Any]:
+    """`subprocess.Popen(command, **settings)`, with these limits of the system (`resource`)."""
     environment: Mapping[str, str] | None = settings.get("env")
     wanted = os.environ if environment is None else environment
     alike = _of_the_interpreter(wanted) == _of_the_interpreter(_ENVIRONMENT)
-    known = list(command[:2]) == [sys.executable, "-m"] and command[2] in MODULES and settings.keys() <= KEPT
+    ours = command[0] == sys.executable and (command[1] == "-c" or (command[1] == "-m" and command[2] in MODULES))
     able = sys.platform == "linux" and os.uname().machine in _CLONE
-    return (_Copied if alike and known and able else subprocess.Popen)(command, **settings)
+    known = ours and settings.keys() <= KEPT
+    if alike and known and able:
+        return _Copied(command, limits=limits or {}, **settings)
+    if limits:
+        settings["preexec_fn"] = functools.partial(_limit, limits)
+    return subprocess.Popen(command, **settings)
 
 
 def run_to_end(
-    command: Sequence[str], *, timeout: float = PATIENCE_S, **settings: Any
+    command: Sequence[str], *, input: str | None = None, timeout: float = PATIENCE_S, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
-    """`subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)`."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    """`subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout, **settings)`."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    if input is not None:
+        pipes["stdin"] = subprocess.PIPE
     with popen(command, **pipes, **settings) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(input, timeout=timeout)
         finally:
             process.kill()
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def have_imported(name: str) -> None:
+    """Each copy from now on has imported this module, too, where it is installed: for one that few tests need."""
+    if sys.platform == "linux" and os.uname().machine in _CLONE:
+        _original().copy({"import": name}, [])
 
 
 def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
@@ -150,6 +184,10 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
 class _Copied(subprocess.Popen[Any]):
     """A process that was copied and not executed; all else is as it is there."""
 
+    def __init__(self, command: Sequence[str], *, limits: Mapping[int, int], **settings: Any) -> None:
+        self._limits = limits
+        super().__init__(command, **settings)
+
     def _execute_child(self, *arguments: Any) -> None:
         usual = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
         given = usual.bind(self, *arguments).arguments
@@ -158,11 +196,12 @@ class _Copied(subprocess.Popen[Any]):
         streams = [own if one == -1 else one for own, one in enumerate(streams)]
         passed = sorted(given["pass_fds"])
         told = {
-            "words": list(given["args"][2:]),
+            "words": list(given["args"][1:]),
             "folder": str(Path(given["cwd"] or ".").absolute()),
             "environment": dict(os.environ if given["env"] is None else given["env"]),
             "session": bool(given["start_new_session"]),
             "descriptors": [0, 1, 2, *passed],
+            "limits": [*self._limits.items()],
         }
         self.pid = _original().copy(told, [*streams, *passed])
         self._child_created = True
@@ -177,7 +216,7 @@ class _Original:
         self._lock = threading.Lock()
 
     def copy(self, told: dict[str, Any], streams: list[int]) -> int:
-        """Make a copy; its process id."""
+        """Make a copy; its process id. Of a module to import, the process that is copied."""
         with self._lock:
             socket.send_fds(self._ours, [json.dumps(told).encode()], streams)
             answer = self._ours.recv(64)
@@ -228,13 +267,18 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
         message, streams, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_STREAMS)
         if not message:
             os._exit(0)
+        if (name := json.loads(message).get("import")) is not None:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+            asked.send(str(os.getpid()).encode())
+            continue
         # As a fork, but the copy is a child of our parent, who waits for it.
         pid = clone(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
         if pid == 0:
             ctypes.pythonapi.PyOS_AfterFork_Child()
             told = json.loads(message)
             try:
-                _show_command([sys.executable, "-m", *told["words"]])
+                _show_command([sys.executable, *told["words"]])
             finally:  # Whoever asked may look for it by its command from now on.
                 asked.send(str(os.getpid()).encode())
             _be(told, streams)
@@ -263,7 +307,8 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     if told["session"]:
         os.setsid()
     _place(streams, told["descriptors"])
-    if tuple(told["words"][:2]) in STARTING:
+    _limit(dict(told["limits"]))
+    if tuple(told["words"][1:3]) in STARTING:
         _start_copies_of_this()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(told["folder"])
@@ -271,13 +316,16 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     if _WITHOUT_WARNINGS in os.environ.items():
         warnings.simplefilter("ignore")
     _open_streams()
-    module, *words = told["words"]
+    way, what, *words = told["words"]
     sys.path[0] = told["folder"]
-    sys.argv = ["-m", *words]
-    sys.orig_argv = [sys.executable, "-m", module, *words]
+    sys.argv = [way, *words]
+    sys.orig_argv = [sys.executable, way, what, *words]
     status: object = None
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if way == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            exec(what, {"__name__": "__main__"})
     except SystemExit as e:
         status = e.code
     except BaseException as e:  # As the interpreter says it.
@@ -296,11 +344,17 @@ def _show_command(words: Sequence[str]) -> None:
 
 def _place(streams: Sequence[int], descriptors: Sequence[int]) -> None:
     """Have each stream at its descriptor, and no other open."""
-    held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for stream in streams]
-    os.closerange(3, _OUT_OF_THE_WAY)
+    above = min(_OUT_OF_THE_WAY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _MOST_STREAMS)
+    held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, above) for stream in streams]
+    os.closerange(3, above)
     for stream, descriptor in zip(held, descriptors, strict=True):
         os.dup2(stream, descriptor)
-    os.closerange(max(_OUT_OF_THE_WAY, descriptors[-1] + 1), 1024)
+    os.closerange(max(above, descriptors[-1] + 1), 1024)
+
+
+def _limit(limits: Mapping[int, int]) -> None:
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
 
 
 def _start_copies_of_this() -> None:
@@ -321,8 +375,11 @@ def _start_copies_of_this() -> None:
 
 
 def with_copies() -> SimpleNamespace:
-    """The module subprocess, with `popen` in the place of Popen."""
-    return SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    """The module subprocess, with `popen` in the place of Popen, in `run` too."""
+    copies = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
+    copies.run = FunctionType(subprocess.run.__code__, vars(copies))
+    copies.run.__kwdefaults__ = subprocess.run.__kwdefaults__
+    return copies
 
 
 def _open_streams() -> None:

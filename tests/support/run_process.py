@@ -28,7 +28,7 @@ def flags(url: str, tmp_path: Path, *more: str, out: str = "run", limits: str = 
 @contextlib.contextmanager
 def process(words: Sequence[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
     """The command, which does not outlive the block."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with popen([sys.executable, "-m", "bench", *words], text=True, **pipes, **settings) as running:
         try:
             yield running

@@ -130,6 +130,8 @@ class Distribution:
         Of tokens, E[N] = sum of k P(k - 1/2 <= X <= k + 1/2) is summed over the first 2,048 values; beyond them the
         mean of X stands for that of N, which changes it by less than one part in 1,000.
         """
+        if (value := self.constant) is not None and value.is_integer():
+            return value  # Of the sum, all others are 0.
         if self.dimension == "time":
             return self.law.partial_mean(self.low, self.high) / self.kept()
         first = int(self.low)

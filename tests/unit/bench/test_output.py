@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,11 @@ from bench.documents.document import Banner, Document
 from bench.errors import Exit
 from bench.load_search.render import Rendered
 from promptset import closed_pipe
+from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 from tests.support.terminal_output import written
+
+Start = Callable[..., "subprocess.Popen[str]"]
 
 # A result with the exit status 1 of a missed objective; text enough to be more than a buffer.
 PROGRAM = """
@@ -32,6 +38,13 @@ result = SimpleNamespace(
 )
 sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False), result))
 """
+
+
+def ran(words: str, start: Start = popen, **streams: Any) -> tuple[int, str, str]:
+    """The status of a command, and what it wrote to pipes; where nothing else is said, of a copy of a process."""
+    with start([sys.executable, "-m", *words.split()], text=True, **streams) as running:
+        out, err = running.communicate(timeout=PATIENCE_S)
+    return running.returncode, out or "", err or ""
 
 
 class _Interrupted(io.StringIO):
@@ -121,31 +134,29 @@ def test_a_command_ends_well_in_a_locale_that_is_not_utf_8() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    ("words", "status", "stderr_too"),
+    ("words", "status", "stderr_too", "start"),
     [
-        ("bench --help", 0, False),
-        ("bench run --help-all", 0, True),
-        ("bench --version", 0, False),
-        ("bench run --rate x", 2, True),
-        ("bench dataset --count 1000000", 0, False),
-        ("mockserver --help", 0, False),
-        ("mockserver --version", 0, True),
-        ("mockserver --preset list", 0, False),
-        ("mockserver --print-completion bash", 0, False),
-        ("mockserver --ttft x", 2, True),
+        ("bench --help", 0, False, subprocess.Popen),  # As an interpreter ends, too.
+        ("bench run --help-all", 0, True, popen),
+        ("bench --version", 0, False, popen),
+        ("bench run --rate x", 2, True, popen),
+        ("bench dataset --count 1000000", 0, False, popen),
+        ("mockserver --help", 0, False, popen),
+        ("mockserver --version", 0, True, subprocess.Popen),
+        ("mockserver --preset list", 0, False, popen),
+        ("mockserver --print-completion bash", 0, False, popen),
+        ("mockserver --ttft x", 2, True, popen),
     ],
 )
 def test_a_command_whose_reader_has_gone_ends_quietly_with_its_own_status(
-    words: str, status: int, stderr_too: bool
+    words: str, status: int, stderr_too: bool, start: Start
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    stderr = writer if stderr_too else subprocess.PIPE
-    command = [sys.executable, "-m", *words.split()]
-    done = subprocess.run(command, stdout=writer, stderr=stderr, text=True, check=False)
+    ended, _, err = ran(words, start, stdout=writer, stderr=writer if stderr_too else subprocess.PIPE)
     os.close(writer)
-    assert done.returncode == status
-    assert status or not done.stderr
+    assert ended == status
+    assert status or not err
 
 
 @pytest.mark.processes
@@ -187,30 +198,33 @@ def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, lef
 
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("words", ["--help", "run --help", "--version"])
-def test_an_output_that_takes_no_more_is_one_sentence_and_no_traceback(words: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "start"), [("--help", subprocess.Popen), ("run --help", popen), ("--version", popen)]
+)
+def test_an_output_that_takes_no_more_is_one_sentence_and_no_traceback(words: str, start: Start) -> None:
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "bench", *words.split()], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert done.returncode == 2
-    assert done.stderr == "error: the output cannot be written (is the disk full?): send it to another file\n"
+        status, _, err = ran(f"bench {words}", start, stdout=full, stderr=subprocess.PIPE)
+    assert status == 2
+    assert err == "error: the output cannot be written (is the disk full?): send it to another file\n"
 
 
 @pytest.mark.processes
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
-    ("words", "status"),
+    ("words", "stream", "status", "start"),
     [
-        ("bench run --rate x 2>/dev/full", 2),
-        ("mockserver --ttft x 2>/dev/full", 2),
-        ("mockserver --version >/dev/full", 0),  # A mock that serves says there where it listens, and no more.
+        ("bench run --rate x", "stderr", 2, subprocess.Popen),
+        ("mockserver --ttft x", "stderr", 2, popen),
+        # A mock that serves says there where it listens, and no more.
+        ("mockserver --version", "stdout", 0, popen),
     ],
 )
-def test_a_log_that_finds_the_disk_full_does_not_change_the_exit_status(words: str, status: int) -> None:
-    command = f"exec {sys.executable} -m {words}"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+def test_a_log_that_finds_the_disk_full_does_not_change_the_exit_status(
+    words: str, stream: str, status: int, start: Start
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: full}
+        assert ran(words, start, **streams) == (status, "", "")
 
 
 @pytest.mark.processes

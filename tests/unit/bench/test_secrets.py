@@ -124,6 +124,7 @@ def test_a_body_is_shown_with_its_secrets_masked_at_any_depth() -> None:
 def test_an_echo_of_a_secret_of_the_body_is_masked() -> None:
     body = b'{"max_tokens": 5, "metadata": {"hf_token": "sk-abcdef123456"}}'
     assert without_secrets_of(body, f"bad field {KEY}, max_tokens 5") == "bad field ***, max_tokens 5"
+    assert without_secrets_of(b'{"Password": "sk-abcdef123456"}', f"quotes {KEY}") == "quotes ***"
     assert without_secrets_of(b'{"model": "m"}', f"quotes {KEY}") == f"quotes {KEY}"
     assert without_secrets_of(b"token {", "as it is") == "as it is"
 

@@ -18,6 +18,7 @@ from bench.console.task import BEING_READ, Task
 from bench.errors import BenchError
 from tests.support.made_runs import made_run
 from tests.support.made_tasks import made_run as made_task
+from tests.support.ready_made import run_to_end
 
 HERE = "http://127.0.0.1:8000"
 LOAD = {"concurrency": 1, "requests": 1}
@@ -120,7 +121,9 @@ def test_a_baseline_has_a_name_and_no_path(operations: Operations, name: str) ->
 
 
 @pytest.mark.processes
-def test_the_gate_says_what_the_command_says(operations: Operations) -> None:
+def test_the_gate_says_what_the_command_says(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies = {**vars(subprocess), "run": lambda command, **_: run_to_end(command)}
+    monkeypatch.setattr("bench.agents.operations.subprocess", SimpleNamespace(**copies))
     for n in range(3):
         made_run(operations.console.runs / f"r{n}", at=n, seed=n, ttft_ms=50.0 + n)
     names = ["r0", "r1", "r2"]

@@ -46,10 +46,10 @@ def test_cross_talk_of_one_in_a_thousand_is_found_among_five_thousand() -> None:
     def mixed_up(probe: Probe, _: int) -> str:
         return f"It is {rng.choice(probes).code}" if rng.random() < 1e-3 else ""
 
-    for _ in range(20):
+    for _ in range(8):
         talk = cross_talk(probes, {"loaded": answered(probes, 1, mixed_up)})
         found += talk is not None and talk.found > 0
-    assert found >= 19
+    assert found >= 7
     clean = cross_talk(probes, {"loaded": answered(probes)})
     assert clean is not None
     assert clean.found == 0

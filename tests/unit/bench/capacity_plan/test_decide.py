@@ -30,6 +30,15 @@ from tests.support.planned_server import HOURS, stretches
 SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
 
 
+@pytest.fixture(autouse=True)
+def _shorter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stretch has a quarter of the requests that a plan simulates: only `long` tests hang on how steady a p99 is."""
+    if request.node.get_closest_marker("long"):
+        return
+    monkeypatch.setattr("bench.capacity_plan.stretches._REQUESTS", 250)
+    monkeypatch.setattr("bench.capacity_plan.stretches._LEAST_S", 5.0)
+
+
 def asked(**of: object) -> Asked:
     values: dict[str, object] = {
         "least": 1, "most": 16, "draws": 1, "price": None, "cold_start_s": None, "command": ["plan"], "date": "2026-11-29",

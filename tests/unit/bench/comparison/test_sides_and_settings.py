@@ -181,6 +181,14 @@ def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
     assert (to_plain(read_run(path).summary), read_run(path).notes) == (summary, [])
 
 
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two requests with the summary of its records."""
+    path = made_run(tmp_path_factory.mktemp("evaluated") / "run", requests=2)
+    evaluate(RunDirectory.open(path))
+    return path
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -193,9 +201,8 @@ def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
         {"counts": {}},
     ],
 )
-def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Path, change: dict[str, object]) -> None:
-    path = made_run(tmp_path / "run", requests=2)
-    whole = to_plain(evaluate(RunDirectory.open(path)).summary)
+def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(evaluated: Path, change: dict[str, object]) -> None:
+    path, whole = evaluated, orjson.loads((evaluated / SUMMARY).read_bytes())
     (path / SUMMARY).write_bytes(orjson.dumps(whole | change))
     run = read_run(path)
     assert to_plain(run.summary) == whole
@@ -203,8 +210,12 @@ def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Pa
     (note,) = run.notes
     assert note.startswith(f"{path / SUMMARY} could not be read (")
     assert note.endswith("): it was made again from the records of the run")
-    (path / SUMMARY).unlink()
-    assert (to_plain(read_run(path).summary), read_run(path).notes) == (whole, [])
+
+
+def test_a_summary_that_is_not_there_is_made_without_a_note(evaluated: Path) -> None:
+    whole = orjson.loads((evaluated / SUMMARY).read_bytes())
+    (evaluated / SUMMARY).unlink()
+    assert (to_plain(read_run(evaluated).summary), read_run(evaluated).notes) == (whole, [])
 
 
 def test_a_run_that_lost_records_after_its_summary_has_the_verdict_of_report_and_its_summary_stays(

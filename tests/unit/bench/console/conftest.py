@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
@@ -21,9 +22,17 @@ def console(tmp_path: Path) -> Iterator[Console]:
     console.close()
 
 
+@pytest.fixture(scope="session")
+def portal() -> Iterator[BlockingPortal]:
+    """The loop of all requests, in a thread of its own: a client by itself makes both for each request."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
 @pytest.fixture
-def user(console: Console) -> TestClient:
+def user(console: Console, portal: BlockingPortal) -> TestClient:
     """A client whose requests have the token, and which raises what the application raises."""
     client = TestClient(create_app(console, Keys(TOKEN)), base_url="http://127.0.0.1")
+    client.portal = portal
     client.headers["authorization"] = f"Bearer {TOKEN}"
     return client

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import unescape
 from io import BytesIO
 from pathlib import Path
-from shutil import copytree
+from tempfile import TemporaryDirectory
 from zipfile import ZipFile
 
 import msgspec
@@ -43,48 +44,54 @@ OPENED = re.compile(IN_A_FRAME.decode().partition("!/")[2].partition("/.test(hre
 """The links that the frame gives to the page around it."""
 
 
-def a_run(path: Path, made: list[Path]) -> None:
-    """The first is made, the others are copies of it."""
-    if made:
-        copytree(made[0], path)
-    else:
-        made.append(golden_calibration(path).path)
+@cache
+def files_of_a_run() -> dict[str, bytes]:
+    with TemporaryDirectory() as folder:
+        return {file.name: file.read_bytes() for file in golden_calibration(Path(folder, "run")).path.iterdir()}
 
 
-def a_search(path: Path, made: list[Path]) -> None:
+def a_run(path: Path) -> None:
+    """Each is a copy of one."""
+    path.mkdir(parents=True)
+    for name, of_it in files_of_a_run().items():
+        (path / name).write_bytes(of_it)
+
+
+def a_search(path: Path) -> None:
     search = made_search(*in_turn(*SCOUTS[:3]))
     for visit in search.results:
-        a_run(path / visit.run_dir, made)
+        a_run(path / visit.run_dir)
     (path / "search.yaml").write_text("config: {url: http://h}\nmanifest: {}\n")
     (path / "search.json").write_text(json.dumps(to_json(search, "a" * 64, Ending.PRECISION, None)))
     render(SearchDirectory(path), search, Ending.PRECISION, None)
 
 
-def a_sweep(path: Path, made: list[Path]) -> None:
+def a_sweep(path: Path) -> None:
     for run in LADDER[:4]:
-        a_run(path / run.name, made)
+        a_run(path / run.name)
     sweep.write(path, typed(content(LADDER[:4])))
 
 
-def a_task_of_quality(path: Path, made: list[Path]) -> None:
+def a_task_of_quality(path: Path) -> None:
     found = content_of(make_probes(parse_probes("arithmetic=20"), seed=7), None)
     for run in found.runs:
-        a_run(path / run.name, made)
+        a_run(path / run.name)
     quality.write(path, found)
 
 
-def a_race(path: Path, made: list[Path]) -> None:
+def a_race(path: Path) -> None:
     made_tune(path.parent, path.name)
     for load in loads_of(path):
-        a_run(path / load, made)
+        a_run(path / load)
 
 
-def a_race_for_the_held_load(path: Path, made: list[Path]) -> None:
-    """Each turn is a search, with its runs in it."""
+def a_race_for_the_held_load(path: Path) -> None:
+    """Each load of a turn is a search, with its runs in it. Of the turns, one of each arm."""
     made_tune(path.parent, path.name)
-    tune_file.write(path, msgspec.structs.replace(tune_file.read(path / tune_file.TUNE), goal="held_load"))
+    race = tune_file.read(path / tune_file.TUNE)
+    tune_file.write(path, msgspec.structs.replace(race, goal="held_load", turns=race.turns[:2]))
     for load in loads_of(path):
-        a_search(path / load, made)
+        a_search(path / load)
 
 
 def loads_of(path: Path) -> Iterator[str]:
@@ -92,15 +99,15 @@ def loads_of(path: Path) -> Iterator[str]:
     return (load.name for turn in race.turns for load in turn.loads)
 
 
-def a_calibration_sweep(path: Path, made: list[Path]) -> None:
+def a_calibration_sweep(path: Path) -> None:
     found = Sweep(date="2026-11-30T05:00:00+00:00", version="1", host={}, rows=(row("concurrency", 1), row("rate", 50)))
     for point in found.rows:
-        a_run(path / point.directory, made)
+        a_run(path / point.directory)
     write(path, found)
 
 
-def a_plan(path: Path, made: list[Path]) -> None:
-    a_search(path.with_name("searched"), made)
+def a_plan(path: Path) -> None:
+    a_search(path.with_name("searched"))
     made_plan(path.with_name("searched"), path.name)
 
 
@@ -113,7 +120,7 @@ KINDS = {
     "calibrate-sweep": (a_calibration_sweep, 2),
     "quality": (a_task_of_quality, 3 + 3 * 2),
     "tune": (a_race, 12 + 12 * 2),
-    "tune-held-load": (a_race_for_the_held_load, 12 * (1 + 3 + 3 * 2)),
+    "tune-held-load": (a_race_for_the_held_load, 4 * (1 + 3 + 3 * 2)),
     "plan": (a_plan, 0),
 }
 
@@ -142,14 +149,14 @@ def walked(user: TestClient, address: str) -> dict[str, object]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_link_of_a_report_leads_somewhere(kind: str, user: TestClient, console: Console) -> None:
     make, links = KINDS[kind]
-    make(console.runs / kind, [])
+    make(console.runs / kind)
     found = walked(user, f"/tasks/{kind}")
     assert {link: leads for link, leads in found.items() if leads not in LEADS} == {}
     assert len(found) == links
 
 
 def test_a_sweep_of_calibrations_is_one_and_no_sweep_of_a_server(user: TestClient, console: Console) -> None:
-    a_calibration_sweep(console.runs / "swept", [])
+    a_calibration_sweep(console.runs / "swept")
     task = user.get("/api/tasks/swept").json()
     assert (task["kind"], task["load"], task["state"], task["started"]) == (
         "calibrate --sweep", "calibration sweep, concurrency=1, rate=50", "ended", "2026-11-30T05:00:00+00:00"
@@ -166,7 +173,7 @@ def test_a_sweep_of_calibrations_is_one_and_no_sweep_of_a_server(user: TestClien
 
 
 def test_a_damaged_sweep_of_calibrations_names_its_command(user: TestClient, console: Console) -> None:
-    a_calibration_sweep(console.runs / "swept", [])
+    a_calibration_sweep(console.runs / "swept")
     file = console.runs / "swept" / "sweep.json"
     file.write_bytes(file.read_bytes()[:300])
     problem = user.get("/api/tasks/swept").json()["problem"]
@@ -177,7 +184,10 @@ def test_a_damaged_sweep_of_calibrations_names_its_command(user: TestClient, con
 @pytest.mark.processes
 def test_a_comparison_has_no_link_that_would_need_the_console(user: TestClient, console: Console) -> None:
     for name in ("a", "b"):
-        golden_calibration(console.runs / name, run_id=name)
+        a_run(console.runs / name)
+        for file in ("run.yaml", "summary.json"):
+            path = console.runs / name / file
+            path.write_bytes(path.read_bytes().replace(b"golden-1", name.encode()))
     page = user.get("/compare?task=a&task=b").text
     ((source, beside),) = FRAME.findall(page)
     report = user.get(unescape(source)).text
@@ -188,7 +198,7 @@ def test_a_comparison_has_no_link_that_would_need_the_console(user: TestClient, 
 def test_the_zip_of_a_race_has_the_runs_of_its_searches_and_no_link_out_of_it(
     user: TestClient, console: Console, tmp_path: Path
 ) -> None:
-    a_race_for_the_held_load(console.runs / "race", [])
+    a_race_for_the_held_load(console.runs / "race")
     run = console.runs / "race" / "r1-a0-4" / "01-1"
     assert run.is_dir()
     (tmp_path / "elsewhere").mkdir()

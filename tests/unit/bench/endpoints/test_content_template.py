@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,3 +115,26 @@ def test_events_that_are_counted_differ_in_text_and_number_alone() -> None:
         assert template.texts([other, *events]) == []
     number_leads_with_zero = counted(" b", 5).replace(b":5,", b":05,")  # No JSON: left to whoever finds that out.
     assert template.texts([number_leads_with_zero]) == []
+
+
+def test_no_pattern_is_made_for_a_reply_whose_events_fit_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = ContentTemplate(b'"delta":"', counter=b'"sequence_number":')
+    made: list[bytes] = []
+    really = re.compile
+
+    def compiled(pattern: bytes) -> re.Pattern[bytes]:
+        made.append(pattern)
+        return really(pattern)
+
+    monkeypatch.setattr(re, "compile", compiled)
+    for order in ("sequence_number,item_id,delta", "item_id,sequence_number,delta", "item_id,delta,sequence_number"):
+        for reply in ("a", "b"):
+            kinds = [{"sequence_number": number, "item_id": reply, "delta": "x"} for number in (4, 5)]
+            events = [json.dumps({name: kind[name] for name in order.split(",")}).encode() for kind in kinds]
+            events = [event.replace(b": ", b":") for event in events]
+            assert template.texts(events) == []
+            template.learn(events[-1], "x")
+            assert template.learned
+    assert made == []
+    assert template.texts(events) == [b"x", b"x"]
+    assert len(made) == 1

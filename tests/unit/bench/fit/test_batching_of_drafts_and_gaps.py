@@ -14,6 +14,8 @@ from bench.fit.streams import Stream
 from bench.results.profile import FittedLimit
 from tests.support.step_server import StepServer, closed_loop
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 B0, B1, B2 = 6000.0, 20.0, 40.0
 
 

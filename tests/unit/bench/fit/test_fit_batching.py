@@ -22,6 +22,8 @@ from tests.support.made_runs_of_fit import made_runs
 from tests.support.results import as_json
 from tests.support.step_server import StepServer, closed_loop
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 LOADS = ((1, 8.0), (4, 8.0), (16, 8.0))
 
 

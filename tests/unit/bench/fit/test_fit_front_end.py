@@ -14,6 +14,8 @@ from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.step_server import StepServer, closed_loop
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 AWAKE = StepServer(a0=2300)
 WAKES = StepServer(a0=2300, w0=9000)
 

@@ -17,6 +17,8 @@ from bench.results.profile import VariationLevel
 from tests.support.step_families import FAMILIES
 from tests.support.step_server import StepServer, closed_loop
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 EVEN = np.random.default_rng(0)
 
 

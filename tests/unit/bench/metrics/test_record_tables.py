@@ -68,7 +68,7 @@ def cut(chance: random.Random, records: Sequence[RequestRecord], longest: int) -
         left = left[size:]
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 10**9),
     count=st.sampled_from([1, 3, 40, 300]),

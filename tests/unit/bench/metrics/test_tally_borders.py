@@ -36,7 +36,8 @@ def tally(*records: RequestRecord) -> RecordTally:
     for found, tables in (whole, [table_of(*records)]), (alone, each), (back, each[::-1][:1_000]):
         for table in tables:
             found.add(table)
-            texts = table.where(table.ok)
+            if not len(texts := table.where(table.ok)):
+                continue  # Nor does a summary add what is not there.
             found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
     for told in (
         RecordTally.tokens, RecordTally.stalls, RecordTally.errors, RecordTally.connect_ms, RecordTally.clock,

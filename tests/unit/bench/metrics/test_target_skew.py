@@ -42,8 +42,8 @@ def records(change: Change = lambda index, name: {}, n: int = 900) -> list[Reque
 def summed(rows: Sequence[RequestRecord], **facts: Any) -> SummaryNumbers:
     known = {"replicas": "address", "targets": NAMES, **facts}
     summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=0, **known))
-    for start in range(0, len(rows), 70):
-        summary.add(table_of(*rows[start : start + 70]))
+    for start in range(0, len(rows), 350):
+        summary.add(table_of(*rows[start : start + 350]))
     return summary.close()
 
 

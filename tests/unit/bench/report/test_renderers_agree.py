@@ -27,9 +27,11 @@ def _forms(summary: Any) -> dict[str, str]:
     return {name: " ".join(form.split()) for name, form in forms.items()}
 
 
-def _in_all(summary: Any, words: str) -> None:
-    missing = [name for name, form in _forms(summary).items() if words.lower() not in form.lower()]
-    assert missing == [], words
+def _in_all(summary: Any, *words: str) -> dict[str, str]:
+    """The forms, each of which has these words."""
+    forms = _forms(summary)
+    assert [(name, one) for name, form in forms.items() for one in words if one.lower() not in form.lower()] == []
+    return forms
 
 
 def _made(n: int = 30, **facts: Any) -> Any:
@@ -51,8 +53,7 @@ def _made(n: int = 30, **facts: Any) -> Any:
 )
 def test_an_objective_that_is_not_shown_is_told_as_that_in_every_form(objective: str, n: int, outcome: str) -> None:
     summary = _made(n, objectives=parse([objective]))
-    _in_all(summary, outcome)
-    for name, form in _forms(summary).items():
+    for name, form in _in_all(summary, outcome).items():
         of_it = form[form.index(objective) :][:120]
         assert ("not shown" in of_it) is ("not shown" in outcome), (name, of_it)
 
@@ -94,10 +95,11 @@ def test_how_requests_ended_is_in_every_form() -> None:
     records += [made_record(i, outcome=Outcome.CANCELLED, sent_ms=i * 90.0) for i in (8, 9)]
     records += [made_record(10, outcome=Outcome.DROPPED, sent_ms=900.0, sent_ns=None, chunks_ms=())]
     summary = made_summary(records)
+    forms = _forms(summary)
     for count, what in (("cancelled", "cancelled"), ("dropped", "dropped"), ("retried", "sent again")):
         n = summary["counts"][count]
         assert n > 0
-        for name, form in _forms(summary).items():
+        for name, form in forms.items():
             assert re.search(rf"\b{n} {what}\b|\b{what} {n}\b", form, re.IGNORECASE), (name, what)
 
 
@@ -105,9 +107,12 @@ def test_warnings_and_notes_are_in_every_form() -> None:
     summary = _made(planned=90)
     summary["run"] = {"stop_reason": "interrupted", "notes": ["the clock of the server is fast"]}
     summary["window"]["warnings"] = ["TPOT had not settled after half of the run."]
-    _in_all(summary, "The run was interrupted after 30 of 90 requests")
-    _in_all(summary, "TPOT had not settled after half of the run.")
-    _in_all(summary, "the clock of the server is fast")
+    _in_all(
+        summary,
+        "The run was interrupted after 30 of 90 requests",
+        "TPOT had not settled after half of the run.",
+        "the clock of the server is fast",
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,8 +126,7 @@ def test_how_a_target_failed_is_in_every_form() -> None:
     failed = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
     summary = made_summary(failed, "FAILED")
     summary["verdict"]["reasons"] = ["every request failed"]
-    _in_all(summary, "5 failed: busy")
-    _in_all(summary, "every request failed")
+    _in_all(summary, "5 failed: busy", "every request failed")
 
 
 def test_an_error_with_several_outcomes_is_one_reason_of_a_failure() -> None:
@@ -133,5 +137,5 @@ def test_an_error_with_several_outcomes_is_one_reason_of_a_failure() -> None:
         for i, (outcome, error) in enumerate(zip(outcomes, errors, strict=True))
     ]
     summary = made_summary(failed, "FAILED")
-    _in_all(summary, "5 failed: refused")
-    assert all(form.count("failed: refused") == 1 for form in _forms(summary).values())
+    forms = _in_all(summary, "5 failed: refused")
+    assert all(form.count("failed: refused") == 1 for form in forms.values())

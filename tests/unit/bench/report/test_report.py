@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any
 
@@ -255,12 +256,16 @@ def test_every_table_has_a_caption() -> None:
     assert page.count("<table") == len(re.findall(r"<table[^>]*>\s*<caption>[^<]+</caption>", page)) > 10
 
 
+@cache
+def of_a_slow_server() -> Any:
+    return made_summary(
+        [made_record(i, sent_ms=i * 90_000.0, chunks_ms=(123_456.7 + i * 777, 234_567.8 + i * 999)) for i in range(60)]
+    )
+
+
 @pytest.mark.parametrize("width", [20, 80, 100, 120, 400])
 def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
-    slow = [
-        made_record(i, sent_ms=i * 90_000.0, chunks_ms=(123_456.7 + i * 777, 234_567.8 + i * 999)) for i in range(60)
-    ]
-    for summary in (golden_summary(), made_summary(slow)):
+    for summary in (golden_summary(), of_a_slow_server()):
         shown = run_text(summary, width=width)
         assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
         assert "…" not in shown

@@ -30,11 +30,19 @@ OTHER: list[tuple[str, RequestRecord, str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def usual() -> tuple[str, str]:
+    """What the terminal and the page say where there is nothing to say."""
+    page = made_page([USUAL, made_record(1, sent_ms=10, output_tokens_asked=3)])
+    return run_text(page[0]), run_page(*page)
+
+
 @pytest.mark.parametrize(("what", "other", "line", "cell"), OTHER, ids=[row[0] for row in OTHER])
-def test_the_terminal_and_the_page_say_it(what: str, other: RequestRecord, line: str, cell: str) -> None:
-    usual = made_page([USUAL, made_record(1, sent_ms=10, output_tokens_asked=3)])
+def test_the_terminal_and_the_page_say_it(
+    what: str, other: RequestRecord, line: str, cell: str, usual: tuple[str, str]
+) -> None:
     page = made_page([USUAL, other])
     assert line in " ".join(run_text(page[0]).split())
-    assert line not in " ".join(run_text(usual[0]).split())
+    assert line not in " ".join(usual[0].split())
     assert cell in run_page(*page)
-    assert cell not in run_page(*usual)
+    assert cell not in usual[1]

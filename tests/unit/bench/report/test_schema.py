@@ -62,8 +62,13 @@ RUNS: dict[str, list[RequestRecord]] = {
 }
 
 
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("mode", ["rate", "concurrency", "throughput"])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *((name, "rate") for name in RUNS),
+        *((name, mode) for name in ("nothing", "long") for mode in ("concurrency", "throughput")),
+    ],
+)
 def test_summaries_of_all_kinds_keep_the_schema(name: str, mode: str) -> None:
     assert _problems(_summary(RUNS[name], mode=mode, max_concurrency=4)) == []
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from bench.errors import UsageError
+from bench.run_files import shape
 from bench.run_files.shape import misfits, read_result, refuse_misfits, unlike_json
 
 
@@ -177,15 +178,19 @@ ITSELF.append(ITSELF)
         ({"a": "x\ud800"}, "a holds half of a character"),
         ({"a": "\udfff"}, "a holds half of a character"),
         ({"a": "\ud7ff\ue000"}, None),
-        ({"a": ITSELF}, "it has more than 1,000,000 values, or an alias (*) that refers to itself"),
-        ([0] * 1_000_000, "it has more than 1,000,000 values, or an alias (*) that refers to itself"),
-        ([0] * 999_999, None),
+        ({"a": ITSELF}, "it has more than 1,000 values, or an alias (*) that refers to itself"),
+        ([0] * 1_000, "it has more than 1,000 values, or an alias (*) that refers to itself"),
+        ([0] * 999, None),
         ({"a": {"x" * 58: 2**63}}, f"a.{'x' * 58} is a whole number of more than 64 bits"),
         ({"a": {"x" * 59: [2**63]}}, f"a.{'x' * 55}... is a whole number of more than 64 bits"),
         ({"a": [2**63 - 1, -(2**63), 1.5, None, True, "\U0001f600"]}, None),
     ],
 )
-def test_what_json_cannot_hold_is_named_by_its_place(content: object, problem: str | None) -> None:
+def test_what_json_cannot_hold_is_named_by_its_place(
+    content: object, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shape.MOST_VALUES == 1_000_000
+    monkeypatch.setattr(shape, "MOST_VALUES", 1_000)
     assert unlike_json(content) == problem
 
 

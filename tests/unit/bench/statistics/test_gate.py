@@ -96,10 +96,10 @@ def alarms(change: float, noise: float, tries: int, seed: int, candidates: int =
 
 
 def test_unchanged_code_fails_in_at_most_one_of_a_hundred_gates() -> None:
-    assert alarms(0.0, 0.05, 500, seed=1) <= 12  # Both-sided 5% over four metrics: the worse half of it.
-    assert alarms(0.0, 0.02, 500, seed=2) <= 5
+    assert alarms(0.0, 0.05, 200, seed=1) <= 5  # Both-sided 5% over four metrics: the worse half of it.
+    assert alarms(0.0, 0.02, 200, seed=2) <= 2
 
 
 def test_a_change_of_a_fifth_is_found() -> None:
-    assert alarms(0.20, 0.05, 100, seed=3) >= 85
-    assert alarms(0.10, 0.02, 100, seed=4) >= 95
+    assert alarms(0.20, 0.05, 50, seed=3) >= 42
+    assert alarms(0.10, 0.02, 50, seed=4) >= 47
