@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from operator import add, mul, sub
 
 from promptset.distributions import Distribution
 
@@ -155,7 +156,7 @@ def _powers(factors: list[complex], counts: Points) -> list[complex]:
         ahead = round(count) - reached
         if ahead not in steps:
             steps[ahead] = [factor**ahead for factor in factors]
-        powers = [power * step for power, step in zip(powers, steps[ahead], strict=True)]
+        powers = [*map(mul, powers, steps[ahead])]
         totals = [total + share * power for total, power in zip(totals, powers, strict=True)]
         reached += ahead
     return totals
@@ -176,9 +177,12 @@ def _fft(values: Sequence[complex]) -> list[complex]:
     n = len(values)
     if n == 1:
         return list(values)
+    if n == 2:  # Half of all calls end here.
+        first, second = values
+        return [first + second, first - second]
     even, odd = _fft(values[::2]), _fft(values[1::2])
-    turned = [root * value for root, value in zip(_roots(n), odd, strict=True)]
-    return [a + b for a, b in zip(even, turned, strict=True)] + [a - b for a, b in zip(even, turned, strict=True)]
+    turned = [*map(mul, _roots(n), odd)]
+    return [*map(add, even, turned), *map(sub, even, turned)]
 
 
 def transform(masses: Sequence[float]) -> list[complex]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 from typing import Any
 
@@ -18,8 +19,13 @@ class Law:
     def __init__(self, name: str, *parameters: float, **named: float) -> None:
         self._of = (name, parameters, named)
 
+    @functools.cached_property
+    def frozen(self) -> Any:
+        """scipy's own: to make one takes longer than to ask it."""
+        law, parameters, named = self._of
+        return getattr(import_module("scipy.stats"), law)(*parameters, **named)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # pytest looks for marks of its own.
             raise AttributeError(name)
-        law, parameters, named = self.__dict__["_of"]
-        return getattr(getattr(import_module("scipy.stats"), law)(*parameters, **named), name)
+        return getattr(self.frozen, name)

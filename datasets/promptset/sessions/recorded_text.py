@@ -20,7 +20,7 @@ from itertools import accumulate
 from operator import itemgetter
 
 from promptset.chat import Message
-from promptset.chat_sum import NotASum, bank_of_chats, chat_sum
+from promptset.chat_sum import NotASum, bank_of_chats, chat_sum, common
 from promptset.errors import SpecError
 from promptset.rng import Random, stream, text_stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank
@@ -72,7 +72,7 @@ def layout_of(tokenizer: Tokenizer) -> Layout:
         one, *others = map(tokenizer.encode_chat, chats)
     except SpecError:
         return Layout(bank, 0, around, between)  # A server that counts, and gives no ids.
-    head = min(next(at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b) for other in others)
+    head = min(common(one, other) for other in others)
     return Layout(bank, head, around - head, between)
 
 

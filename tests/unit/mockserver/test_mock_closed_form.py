@@ -57,7 +57,7 @@ def closed_loop(
     return throughput, sum(tpots[half:]) / len(tpots[half:])
 
 
-@pytest.mark.parametrize("users", [1, 2, 8, 32, 64, 256])
+@pytest.mark.parametrize("users", [1, 2, 8, 32, 256])
 @pytest.mark.parametrize("spread", [False, True], ids=["lockstep", "spread"])
 def test_throughput_is_the_closed_form_within_1_percent(users: int, spread: bool) -> None:
     form = ClosedForm(STEP_COSTS["qwen2.5-7b-h100"], 1024, 128)

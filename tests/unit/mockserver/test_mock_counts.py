@@ -190,16 +190,6 @@ def test_counting_stops_when_a_long_text_cannot_fit() -> None:
     assert counted("x" * 500_000, limit=1_000)[1], "a text without a space is cut all the same"
 
 
-def test_the_longest_token_is_that_of_the_vocabulary() -> None:
-    async def main() -> int:
-        counter = Counter(load_tokenizer())
-        longest = await counter.longest_token()
-        await counter.close()
-        return longest
-
-    assert asyncio.run(main()) == max(map(len, load_tokenizer().vocabulary()))
-
-
 def test_nobody_looks_at_a_vocabulary_twice_and_further_than_is_enough() -> None:
     tokenizer = load_tokenizer()
     asked: list[int] = []

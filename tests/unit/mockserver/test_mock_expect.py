@@ -102,8 +102,9 @@ def simulate(config: dict[str, Any], first: Draw, gap: Draw, length: Draw) -> di
         decode = (n - 1) * tpot
     else:
         gaps = gap(r, int((n - 1).sum()))
-        decode = np.zeros(N)
-        np.add.at(decode, np.repeat(np.arange(N), n - 1), gaps)
+        ends = np.cumsum(n - 1)
+        sums = np.concatenate([[0.0], np.cumsum(gaps)])
+        decode = sums[ends] - sums[ends - (n - 1)]
         tpot = decode[n > 1] / (n[n > 1] - 1)
     return {"ttft_ms": ttft, "tpot_ms": tpot, "e2el_ms": ttft + decode, "output_tokens": n}
 

@@ -58,8 +58,12 @@ def test_the_process_gives_what_would_be_computed_in_place() -> None:
     ]
 
 
-@pytest.mark.processes
-def test_what_several_ask_at_once_is_computed_once() -> None:
+def test_what_several_ask_at_once_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def compute(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {}
+
+    monkeypatch.setattr(background, "_compute", compute)
     config = MockConfig(ttft="exp:mean=1s", itl="exp:mean=1ms", output_tokens=3)
     first, second = ask((config, RequestLengths()), (config, RequestLengths()))
     assert first is second

@@ -36,8 +36,11 @@ def send(server, **headers):
 """
 
 
-def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> subprocess.CompletedProcess[str]:
-    (folder / "test_users.py").write_text(SEND + source)
+def run_pytest(
+    folder: Path, *sources: str, arguments: tuple[str, ...] = (), ini: str = ""
+) -> subprocess.CompletedProcess[str]:
+    for number, source in enumerate(sources):
+        (folder / f"test_users_{number}.py").write_text(SEND + source)
     (folder / "pytest.ini").write_text(f"[pytest]\naddopts = -p no:cacheprovider --strict-markers\n{ini}")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     return subprocess.run(
@@ -46,11 +49,7 @@ def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> sub
     )  # fmt: skip
 
 
-@pytest.mark.processes
-def test_the_fixture_serves_each_test_afresh(tmp_path: Path) -> None:
-    ran = run_pytest(
-        tmp_path,
-        """
+PASS = """
 def test_it_serves_and_writes_down(mock_llm):
     status, events = send(mock_llm, x_request_id="one-1")
     assert (status, events) == (200, 7 + 2)  # As many as pytest.ini says, a role chunk and [DONE].
@@ -94,19 +93,9 @@ def test_an_asynchronous_test_can_use_it_too(mock_llm):
 
     assert [status for status, _ in asyncio.run(main())] == [200] * 4
     mock_llm.expect(requests=4)
-""",
-        "-q",
-        ini="mock_llm =\n    output_tokens = 7\n",
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "7 passed" in ran.stdout
+"""
 
-
-@pytest.mark.processes
-def test_a_failure_shows_what_was_expected_and_what_came(tmp_path: Path) -> None:
-    ran = run_pytest(
-        tmp_path,
-        """
+FAIL = """
 def test_three_were_expected(mock_llm):
     send(mock_llm, x_request_id="r-0")
     send(mock_llm, x_request_id="r-1", x_mock_fault="429")
@@ -118,11 +107,24 @@ def test_a_setting_is_wrong(mock_llm):
 @pytest.mark.mock_llm("200ms")
 def test_a_marker_without_names(mock_llm):
     pass
-""",
-    )
-    assert ran.returncode == 1
-    assert "2 failed, 1 error" in ran.stdout
-    shown = re.sub(" +", " ", ran.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of tests that pass and of tests that fail."""
+    ini = "mock_llm =\n    output_tokens = 7\n"
+    return run_pytest(tmp_path_factory.mktemp("users"), PASS, FAIL, ini=ini).stdout
+
+
+@pytest.mark.processes
+def test_the_fixture_serves_each_test_afresh(ran: str) -> None:
+    assert "2 failed, 7 passed, 1 error in" in ran, ran
+
+
+@pytest.mark.processes
+def test_a_failure_shows_what_was_expected_and_what_came(ran: str) -> None:
+    shown = re.sub(" +", " ", ran)
     for part in (
         "AssertionError: expected 3 requests with status=429, found 1 (of 2 in the ledger)",
         "> r-1 429 429",
@@ -130,7 +132,7 @@ def test_a_marker_without_names(mock_llm):
         "tpto: no such key; did you mean tpot?",
         "takes only named settings",
     ):
-        assert part in shown, ran.stdout
+        assert part in shown, ran
 
 
 @pytest.mark.processes
@@ -144,12 +146,11 @@ def test_nothing(pytestconfig):
     ours = {name for name in sys.modules if name.partition(".")[0] in ("mockserver", "promptset", "bench")}
     assert ours == {"mockserver", "mockserver.pytest_plugin"}
     assert not {"pydantic", "fastapi", "uvicorn", "tokenizers", "orjson"} & set(sys.modules)
+    assert any(line.startswith("mock_llm(**settings)") for line in pytestconfig.getini("markers"))
 """,
-        "-q", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:langsmith_plugin",
-    )  # fmt: skip
+        arguments=("-q", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:langsmith_plugin"),
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    ran = run_pytest(tmp_path, "", "--markers")
-    assert "@pytest.mark.mock_llm(**settings)" in ran.stdout
 
 
 @pytest.mark.processes

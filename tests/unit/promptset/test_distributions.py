@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -62,9 +63,12 @@ TOKENS = [
 ]
 
 
+@functools.cache
 def draws(distribution: Distribution, n: int = 4000) -> npt.NDArray[np.float64]:
     rng = stream(11, str(distribution))
-    return np.array([distribution.sample(rng) for _ in range(n)])
+    drawn = np.array([distribution.sample(rng) for _ in range(n)])
+    drawn.setflags(write=False)
+    return drawn
 
 
 @pytest.mark.parametrize(("spec", "law", "low", "high"), TIMES)

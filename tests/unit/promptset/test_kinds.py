@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptset import drafts
 from promptset.distributions import parse
-from promptset.drafts import units_of
 from promptset.errors import SpecError
 from promptset.exact import exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
@@ -34,10 +34,17 @@ HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "c
 
 
 @pytest.fixture(scope="module")
-def tokenizers(loaded: Callable[[str], Tokenizer], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+def default_tokenizer(default_of_few_units: Tokenizer) -> Tokenizer:
+    return default_of_few_units
+
+
+@pytest.fixture(scope="module")
+def tokenizers(
+    loaded: Callable[[str], Tokenizer], default_of_few_units: Tokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Tokenizer]:
     joins = tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path_factory.mktemp("joins"))
-    made = {name: loaded(name) for name in (*tiny_tokenizers.KINDS, "default")}
-    return {**made, "joins": load_tokenizer(str(joins))}
+    made = {name: loaded(name) for name in tiny_tokenizers.KINDS}
+    return {**made, "default": default_of_few_units, "joins": load_tokenizer(str(joins))}
 
 
 @given(
@@ -135,12 +142,13 @@ def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer: Tokenizer)
     assert max(ids) > 100_000
 
 
-@pytest.mark.parametrize("kind", ["words", "english", "code", "json", "chinese"])
+@pytest.mark.parametrize(("kind", "separator"), [("words", ". "), ("english", ". "), ("json", "\n")])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
-def test_as_much_of_a_text_is_repeated_as_was_asked(kind: str, share: float, default_tokenizer: Tokenizer) -> None:
-    style = Style(kind, share)
-    prompt = exact_prompt(default_tokenizer, 6000, stream(9), style=style, number=5)
-    separator = {"words": ". ", "english": ". ", "chinese": "。", "code": "\n\n"}.get(kind, "\n")
+def test_as_much_of_a_text_is_repeated_as_was_asked(
+    kind: str, separator: str, share: float, loaded: Callable[[str], Tokenizer]
+) -> None:
+    # Of few units more would be repeated by chance.
+    prompt = exact_prompt(loaded("default"), 6000, stream(9), style=Style(kind, share), number=5)
     parts = Counter(prompt.split(separator))
     again = sum((len(part) + len(separator)) * (times - 1) for part, times in parts.items())
     assert again / len(prompt) == pytest.approx(share, abs=0.02)
@@ -187,10 +195,12 @@ def made(
     )
 
 
-@pytest.mark.parametrize("kind", EACH)
-@pytest.mark.parametrize(("tokens", "prompts"), [(2, 3000), (20, 500)])
+@pytest.mark.parametrize(
+    ("kind", "tokens", "prompts"),
+    # Of 2 tokens, the other kinds are words. By chance alone 3,000 would hold pairs; scripts/bench-promptset checks 100,000.
+    [*((kind, 2, 3000) for kind in ("words", "chinese", "random")), *((kind, 20, 500) for kind in EACH)],
+)
 def test_short_prompts_are_all_different(kind: str, tokens: int, prompts: int, default_tokenizer: Tokenizer) -> None:
-    # By chance alone 3,000 of 2 tokens would hold pairs; 100,000 are checked by scripts/bench-promptset.
     samples = made(default_tokenizer, tokens, kind, seed=3)
     assert len({samples.sample_at(index).prompt for index in range(prompts)}) == prompts
 
@@ -264,12 +274,12 @@ def test_a_locale_that_is_none_is_said() -> None:
 
 def test_units_cost_what_they_add(default_tokenizer: Tokenizer) -> None:
     for name in KINDS:
-        units = units_of(default_tokenizer, name)
+        assert len(drafts._unit_texts(name, drafts._UNITS)) > 900
+        units = drafts.units_of(default_tokenizer, name)
         assert units is not None
-        assert len(units.texts) > 900
-        chosen = [units.texts[i] for i in range(0, len(units.texts), 100)]
+        chosen = [units.texts[i] for i in range(0, len(units.texts), 10)]
         glue = units.kind.glue
-        text, costs = chosen[0], units.costs[0::100]
+        text, costs = chosen[0], units.costs[0::10]
         before = default_tokenizer.count(text)
         for unit, cost in zip(chosen[1:], costs[1:], strict=True):
             text += glue + unit

@@ -37,11 +37,25 @@ def trace(tmp_path: Path) -> str:
     return str(path)
 
 
+def written_by_one_and_by_two(folder: Path, arguments: list[str]) -> None:
+    for processes in "12":
+        written(folder, *arguments, "--processes", processes, name=f"by-{processes}")
+    contents = [(folder / f"by-{n}").read_bytes() for n in "12"]
+    assert contents[0] == contents[1]
+    manifests = [json.loads((folder / f"by-{n}.manifest.json").read_text()) | {"file": ""} for n in "12"]
+    assert manifests[0] == manifests[1]
+
+
 @pytest.mark.processes
+def test_any_number_of_processes_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "17")
+    gaps = ["--gaps", "gamma:mean=80ms,cv=2", "--seed", "5"]
+    written_by_one_and_by_two(tmp_path, [*SHORT, "--prefix", "tokens=9,groups=4", *gaps])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
-        [*SHORT, "--prefix", "tokens=9,groups=4", "--gaps", "gamma:mean=80ms,cv=2", "--seed", "5"],
         ["--chat", "--from", "TRACE"],
         [
             "--count",
@@ -56,19 +70,11 @@ def trace(tmp_path: Path) -> str:
             "5",
         ],
     ],
-    ids=["simulated", "a trace", "sessions"],
+    ids=["a trace", "sessions"],
 )
-def test_any_number_of_processes_writes_the_same_bytes(
-    tmp_path: Path, trace: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = [trace if word == "TRACE" else word for word in arguments]
-    monkeypatch.setenv("PYTHONHASHSEED", "17")
-    for processes in "12":
-        written(tmp_path, *arguments, "--processes", processes, name=f"by-{processes}")
-    contents = [(tmp_path / f"by-{n}").read_bytes() for n in "12"]
-    assert contents[0] == contents[1]
-    manifests = [json.loads((tmp_path / f"by-{n}.manifest.json").read_text()) | {"file": ""} for n in "12"]
-    assert manifests[0] == manifests[1]
+@pytest.mark.usefixtures("pool_here")
+def test_what_other_processes_are_told_makes_the_same_bytes(tmp_path: Path, trace: str, arguments: list[str]) -> None:
+    written_by_one_and_by_two(tmp_path, [trace if word == "TRACE" else word for word in arguments])
 
 
 def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path: Path) -> None:

@@ -62,6 +62,12 @@ def test_the_layout_of_the_tokenizer_that_comes_with_it() -> None:
     assert layout.between == tokenizer().count_chat(two) - tokenizer().count_chat(one) - 7
 
 
+def test_texts_of_which_two_are_equal_still_show_where_a_template_puts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = layout_of(tokenizer())
+    monkeypatch.setattr(recorded_text, "stream", lambda number, name: stream(number // 7, name))
+    assert layout_of(tokenizer()) == layout
+
+
 @pytest.mark.parametrize(
     ("end", "between", "messages"),
     [(300, 10, 0), (4107, 10, 0), (4108, 10, 1), (8203, 10, 1), (8204, 10, 2), (9000, 10, 2), (9000, None, 0)],

@@ -219,8 +219,8 @@ def test_a_call_around_a_call_is_one_call() -> None:
 
 
 def test_spans_may_be_nested_deeply_and_may_name_each_other_as_parents() -> None:
-    deep = [span(f"d{at}", f"d{at - 1}", at / 1000, 20 - at / 1000, "invoke_agent") for at in range(1500)]
-    calls = calls_of(*deep, chat("a", "d1499", 5, 6, 90), chat("b", "d1499", 7, 8, 90), chat("c", "d3", 9, 10, 90))
+    deep = [span(f"d{at}", f"d{at - 1}", at / 1000, 20 - at / 1000, "invoke_agent") for at in range(1100)]
+    calls = calls_of(*deep, chat("a", "d1099", 5, 6, 90), chat("b", "d1099", 7, 8, 90), chat("c", "d3", 9, 10, 90))
     # The last one runs beside all that is below its neighbour, which had not ended.
     assert [one.after for one in calls] == [(), (0,), ()]
     circle = [span("x", "y", 0, 9, "invoke_agent"), span("y", "x", 0, 9, "invoke_agent"), chat("a", "x", 1, 2, 90)]

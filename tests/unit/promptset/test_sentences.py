@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from promptset import sentences
 from promptset.chat_sum import ChatSum, NotASum, chat_sum
 from promptset.errors import SpecError
 from promptset.rng import stream
@@ -71,11 +74,20 @@ def test_a_text_of_less_than_two_tokens_is_refused(default_tokenizer: Tokenizer)
             make(1, stream(0, "x"))
 
 
-def test_a_tokenizer_that_joins_words_over_a_space_keeps_the_sentences_that_add_up(tmp_path: Path) -> None:
+def test_a_tokenizer_that_joins_words_over_a_space_keeps_the_sentences_that_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = sentences._drawn
+
+    def often_joined(tokens: int, openers: Sequence[str], words: Sequence[str], *others: Any) -> str:
+        return drawn(tokens, openers, (*words[:20], *(4 * (" time", " the"))), *others)
+
+    monkeypatch.setattr(sentences, "_drawn", often_joined)
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path)))
     bank, chance = sentence_bank(tokenizer), stream(3, "texts")
     lengths = list(range(2, 300))
     assert tokenizer.count_plain([bank.text(n, chance) for n in lengths]) == lengths
+    assert not any(re.search(r" time the\b", sentence) for _, sentence in bank.long)
 
 
 def chat(

@@ -10,12 +10,14 @@ import pytest
 import tokenizers
 from tokenizers import AddedToken, Regex, pre_tokenizers
 
+from promptset import sentences
 from promptset.chat import Message, Tool
 from promptset.errors import SpecError
 from promptset.exact import _trial_texts, exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.library import Library
 from promptset.rng import stream
+from promptset.sentences import SentenceBank, sentence_bank
 from promptset.sums import adds_up
 from promptset.text import word_bank
 from promptset.tokenizer import LocalTokenizer
@@ -73,6 +75,26 @@ def test_nobody_counts_plain_words_again(make: Callable[[], tokenizers.Tokenizer
         assert tokenizer.counted == before
         assert tokenizer.count_chats(chats) == [n + 30] * 40
     assert [tokenizer.count(text) for _, text in made] == [n for n, _ in made]
+
+
+@pytest.mark.parametrize("make", [tiny_tokenizers.byte_level_bpe, tiny_tokenizers.sentencepiece_bpe])
+def test_nobody_counts_sentences_of_plain_words(
+    make: Callable[[], tokenizers.Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "_LONG_EACH", 32)
+    tokenizer = counted(make())
+    assert adds_up(tokenizer, word_bank(tokenizer))
+
+    def bank() -> tuple[SentenceBank, int]:
+        before = tokenizer.counted
+        return sentence_bank.__wrapped__(tokenizer), tokenizer.counted - before
+
+    made, texts = bank()
+    monkeypatch.setattr(sentences, "adds_up", lambda *_: False)
+    again, counted_texts = bank()
+    assert (made.by_length, made.long, made.first) == (again.by_length, again.long, again.first)
+    # Of each length between 2 and 16 tokens, those that were drawn, and those that were kept at the beginning of a text.
+    assert counted_texts - texts == 6 * 64 + 9 * 32 + sum(map(len, made.by_length))
 
 
 def test_other_kinds_of_text_and_chats_with_a_history_are_counted() -> None:

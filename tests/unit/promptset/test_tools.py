@@ -11,6 +11,7 @@ import pytest
 
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
+from promptset import job
 from promptset.cli import main
 from promptset.errors import SpecError
 from promptset.loaders import DataSet
@@ -29,6 +30,12 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def tokenizer(calls: Path) -> Tokenizer:
     return load_tokenizer(str(calls))
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(calls: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command does not load and measure the same tokenizer again."""
+    monkeypatch.setattr(job, "load_tokenizer", lambda name: tokenizer if name == str(calls) else load_tokenizer(name))
 
 
 @pytest.fixture
@@ -87,7 +94,7 @@ def test_a_batch_offers_the_tools(calls: Path, tools: str, tmp_path: Path) -> No
     assert all(row["body"]["tools"] == TOOLS for row in rows)
 
 
-@pytest.mark.processes
+@pytest.mark.usefixtures("pool_here")
 def test_other_processes_make_the_same_rows(calls: Path, tools: str, tmp_path: Path) -> None:
     here = made(tmp_path / "here.jsonl", tools, "--tokenizer", str(calls))
     assert made(tmp_path / "there.jsonl", tools, "--tokenizer", str(calls), "--processes", "2") == here
