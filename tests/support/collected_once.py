@@ -98,3 +98,5 @@ class Later(Sequence[Any]):
         finally:
             gc.enable()
         self._items.update((item.nodeid, item) for item in items)
+        missing = [node_id for told, node_id in self._told if told == str(path) and node_id not in self._items]
+        assert not missing, f"other tests than where they were counted: a parameter changes from process to process? {missing}"
