@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,9 @@ class Later(Sequence[Any]):
 
     def __init__(self, told: list[tuple[str, str]], sender: Any) -> None:
         self._told, self._sender = told, sender
+        self._ids: defaultdict[str, set[str]] = defaultdict(set)
+        for path, node_id in told:
+            self._ids[path].add(node_id)
         self._folders: dict[Path, pytest.Collector] = {}
         self._items: dict[str, pytest.Item] = {}
         self._session: pytest.Session | None = None
@@ -98,5 +102,7 @@ class Later(Sequence[Any]):
         finally:
             gc.enable()
         self._items.update((item.nodeid, item) for item in items)
-        missing = [node_id for told, node_id in self._told if told == str(path) and node_id not in self._items]
-        assert not missing, f"other tests than where they were counted: a parameter changes from process to process? {missing}"
+        missing = self._ids[str(path)] - self._items.keys()
+        assert not missing, (
+            f"other processes have found them: does a parameter change from process to process? {missing}"
+        )

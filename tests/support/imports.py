@@ -54,7 +54,8 @@ def module_of(source: str) -> Module:
 
 def _telling(tree: ast.AST) -> list[ast.AST]:
     """The nodes of a tree by which imports and uses are told, in the order of ast.walk."""
-    everything, found = [tree], []
+    everything: list[ast.AST] = [tree]
+    found: list[ast.AST] = []
     for node in everything:
         if isinstance(node, _TELLING):
             found.append(node)

@@ -377,7 +377,9 @@ def calibrated(
 ) -> Calibrated:
     """Run the load, and judge it."""
     length = RunLength(requests=requests, duration_ns=None, warmup_requests=warmup)
-    ran = _ran(client.transport, client.dispatcher, client.offsets, seed, answer, length)
+    # mypy asks an instance for the hash of its class.
+    transport: Any = client.transport
+    ran = _ran(transport, client.dispatcher, client.offsets, seed, answer, length)
     numbers = client.numbers(ran.summary, ran.records)
     typed = filled(RunSummary, numbers)
     directory = RunDirectory.create(folder / f"run-{seed}")
