@@ -1,7 +1,7 @@
 """Fuzzing of everything that reads what others wrote. One target a file, one line in TARGETS; `scripts/fuzz` runs them.
 
 The property: no input crashes a reader (only its documented errors come out), none keeps it busy for long, and where bytes
-are counted each is counted once. tests/unit/test_fuzz.py runs every target over its corpus and some hundred mutations of it,
+are counted each is counted once. tests/unit/test_fuzz.py runs every target over its corpus and some mutations of it,
 without atheris. An input that was found to break a reader goes into `fuzz/corpus/TARGET/`, and into the tests of that reader.
 """
 

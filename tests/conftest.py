@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from xdist.workermanage import WorkerController
 
 from tests.support.any_order import shuffled
+from tests.support.collected_once import LATER, collect, collect_later, tell
 from tests.support.heavy import function_of, listed
 from tests.support.in_parallel import Units, place_of, processors, tell_less
 from tests.support.last_lines import Ended, both
@@ -23,7 +25,12 @@ from tests.support.timing import failed_tries, forget_the_last_try, last_words, 
 settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 # What decides whether a change lands tries the same examples each time: others look for new ones with every run.
 settings.register_profile("same examples", settings.get_profile("any machine"), derandomize=True, max_examples=25)
-settings.load_profile("same examples" if os.environ.get("TRUELOAD_SAME_EXAMPLES") else "any machine")
+if os.environ.get("TRUELOAD_SAME_EXAMPLES"):
+    settings.load_profile("same examples")
+    # Nor may they hang on which modules this process has imported before: examples are made of their constants too.
+    vars(providers)["is_local_module_file"] = lambda path: False
+else:
+    settings.load_profile("any machine")
 # Texts are counted a few at a time: threads of the tokenizers' own cost more than they save beside other processes.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -71,7 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
-        tell_less(config)
+        (sender,) = (plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "sendevent"))
+        tell_less(sender)
+        collect_later(config, sender)
     missing = [arg for arg in config.args if not Path(arg.partition("::")[0]).exists()]
     if missing:
         raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}")
@@ -90,6 +99,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
     if config.getoption("dist") != "load":
         return None
     return Units(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """The other processes need not collect the tests: tests/support/collected_once.py."""
+    if config.getoption("dist") == "load":
+        collect(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Another process is about to start."""
+    tell(node)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.File | None:
+    """A process that was told which tests there are imports a file when it needs it."""
+    later = parent.config.stash.get(LATER, None)
+    return None if later is None else later.file(module_path, parent)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -114,10 +142,14 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         gc.enable()
+        if LATER in session.config.stash:
+            session.testscollected = len(session.config.stash[LATER])
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
     """The same order with one process and with several."""
+    if LATER in config.stash and not items:
+        config.stash[LATER].take_the_place_of(session)
     seed = config.getoption("shuffle")
     if seed is not None:
         by_id = {item.nodeid: item for item in items}
@@ -133,8 +165,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     if config.getoption("quick"):
         config.stash[LEFT_OUT] = len(left_out)
-        if hasattr(config, "workeroutput"):
-            config.workeroutput["left out"] = len(left_out)
     items[:] = left
     if os.environ.get("TRUELOAD_WITHOUT_LONG"):
         for item in items:
@@ -148,13 +178,6 @@ def _left_out(item: pytest.Item) -> bool:
     if timing is not None and (timing == "only") != any(map(item.get_closest_marker, WITH_NOTHING_BESIDE)):
         return True
     return bool(item.config.getoption("quick")) and any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: WorkerController) -> None:
-    """Each of several processes has collected the same tests, and left out the same."""
-    if "left out" in getattr(node, "workeroutput", {}):
-        node.config.stash[LEFT_OUT] = node.workeroutput["left out"]
 
 
 @pytest.hookimpl(tryfirst=True)

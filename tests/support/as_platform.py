@@ -1,5 +1,6 @@
 """Commands of `python -m bench` in a process that has only what another system has:
-`python -m tests.support.as_platform PLATFORM [["run", "--url", ...], ...]`. Prints the exit status of each to stdout's end.
+`python -m tests.support.as_platform PLATFORM [["run", "--url", ...], ...] ...`. After those of one system come those of
+another that lacks more. Prints the exit statuses of each system's commands to stdout's end.
 
 The standard library and what others wrote stay those of this system; our own code is told that it runs on the other one.
 """
@@ -25,12 +26,13 @@ USED = (
 """What the commands import of us, so that what that needs of others is there before anything is taken away."""
 
 if __name__ == "__main__":
-    _, platform, commands = sys.argv
     for name in USED:
         importlib.import_module(name)
-    for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
-        del sys.modules[name]
-    become(platform)
-    main = importlib.import_module("bench.cli").main
-    statuses = [main(words) for words in json.loads(commands)]
+    statuses = []
+    for platform, commands in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
+        for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
+            del sys.modules[name]
+        become(platform)
+        main = importlib.import_module("bench.cli").main
+        statuses.append([main(words) for words in json.loads(commands)])
     print(json.dumps(statuses))

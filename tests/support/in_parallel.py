@@ -138,10 +138,9 @@ def _rank_where_computing_is_first(unit: str) -> tuple[bool, int]:
     return not unit.startswith(COMPUTING), _rank(unit)
 
 
-def tell_less(config: pytest.Config) -> None:
+def tell_less(sender: Any) -> None:
     """Have a process of pytest-xdist tell of each test how it ended. That it began, that what it needs was set up and taken
     down, and that all is over are four messages more, which cost more than most tests."""
-    (sender,) = (plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "sendevent"))
     send = sender.sendevent
 
     def tell(name: str, **event: Any) -> None:

@@ -8,6 +8,7 @@ read LAG_NS after its write. A `Client` with one part replaced is a client with 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -308,20 +309,29 @@ class Calibrated:
     summary: Any
 
 
-def calibrated(
-    client: Client,
-    folder: Path,
-    *,
-    seed: int = 5,
-    answer: Callable[[int, int], Answer] = varied,
-    requests: int = 280,
-    warmup: int = 20,
-    truth: Mapping[str, Any] | None = None,
-) -> Calibrated:
-    """Run the load, and judge it."""
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a load has left behind, before anybody makes numbers of it."""
+
+    records: list[RequestRecord]
+    lines: list[dict[str, Any]]
+    start_ns: int
+    summary: Any
+
+
+@functools.lru_cache(maxsize=2)
+def _ran(
+    transport: type[PaperTransport],
+    dispatcher: Callable[..., OpenLoop],
+    offsets: Callable[[int, int, Sequence[int]], Sequence[int]],
+    seed: int,
+    answer: Callable[[int, int], Answer],
+    length: RunLength,
+) -> Ran:
+    """Run the load: once for clients that differ in their numbers alone. Nobody changes what it gives."""
     server = Server(answer, seed)
     records: list[RequestRecord] = []
-    arrivals = draw(planned(seed), RunLength(requests=requests, duration_ns=None, warmup_requests=warmup))
+    arrivals = draw(planned(seed), length)
     starts: list[int] = []
 
     async def main(loop: VirtualTimeLoop) -> None:
@@ -337,13 +347,12 @@ def calibrated(
             def keep(record: RequestRecord, worker: int = share.worker) -> None:
                 records.append(replace(record, worker=worker))
 
-            sending = Sending(transport=client.transport(server, clock, loop, share.worker), clock=clock, stop=stop,
+            sending = Sending(transport=transport(server, clock, loop, share.worker), clock=clock, stop=stop,
                               in_flight=InFlightCounter(), on_record=keep)  # fmt: skip
-            dispatcher = client.dispatcher(
-                supply, sending, offsets=iter(client.offsets(seed, share.worker, share.offsets_ns)), cap=None,
-                drop_late=False,
-            )  # fmt: skip
-            running.append((dispatcher.run(START), stop))
+            sender = dispatcher(
+                supply, sending, offsets=iter(offsets(seed, share.worker, share.offsets_ns)), cap=None, drop_late=False
+            )
+            running.append((sender.run(START), stop))
         await asyncio.gather(*(run for run, _ in running))
         starts.extend(stop.run_start_ns for _, stop in running if stop.run_start_ns is not None)
 
@@ -353,12 +362,30 @@ def calibrated(
         RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=start_ns, seed=seed, offered_rps=RATE)
     )
     summary.add(table_of(*records))
-    numbers = client.numbers(to_plain(summary.close()), records)
+    return Ran(records, server.lines, start_ns, to_plain(summary.close()))
+
+
+def calibrated(
+    client: Client,
+    folder: Path,
+    *,
+    seed: int = 5,
+    answer: Callable[[int, int], Answer] = varied,
+    requests: int = 280,
+    warmup: int = 20,
+    truth: Mapping[str, Any] | None = None,
+) -> Calibrated:
+    """Run the load, and judge it."""
+    length = RunLength(requests=requests, duration_ns=None, warmup_requests=warmup)
+    # mypy asks an instance for the hash of its class.
+    transport: Any = client.transport
+    ran = _ran(transport, client.dispatcher, client.offsets, seed, answer, length)
+    numbers = client.numbers(ran.summary, ran.records)
     typed = filled(RunSummary, numbers)
     directory = RunDirectory.create(folder / f"run-{seed}")
-    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
-    (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
-    certificate = certify(directory, typed, measured, start_ns=start_ns,
+    (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, ran.records)))
+    (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in ran.lines))
+    certificate = certify(directory, typed, measured, start_ns=ran.start_ns,
                         truth=truth, planned=(START + offset_ns for offset_ns in planned(seed)))  # fmt: skip
     assert certificate is not None
     calibration, plots = certificate

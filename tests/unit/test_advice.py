@@ -90,7 +90,7 @@ def printer_of(path: str) -> str:
 def unknown(path: str, source: str) -> list[str]:
     """The flags that sentences advise in vain."""
     found = []
-    for line, text in sentences(source):
+    for line, text in sentences(source) if FLAG.search(source) else ():
         advised = FLAG.findall(text)
         if not advised or OTHER_PROGRAMS.search(text):
             continue

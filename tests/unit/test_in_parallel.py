@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.support.collected_once import Later
 from tests.support.in_parallel import (
     APART,
     BROWSER,
@@ -197,7 +198,7 @@ def test_a_process_tells_how_a_test_ended_and_what_failed_or_was_slow_around_it(
         told.append((name, event.get("data", {}).get("when")))
 
     sender = SimpleNamespace(sendevent=sendevent)
-    tell_less(cast("pytest.Config", SimpleNamespace(pluginmanager=SimpleNamespace(get_plugins=lambda: [ROOT, sender]))))
+    tell_less(sender)
     for when, outcome, duration in (
         ("setup", "passed", 0.1), ("setup", "passed", 2.0), ("call", "passed", 0.1), ("teardown", "failed", 0.1)
     ):  # fmt: skip
@@ -210,3 +211,47 @@ def test_a_process_tells_how_a_test_ended_and_what_failed_or_was_slow_around_it(
         ("testreport", "teardown"),
         ("workerfinished", None),
     ]
+
+
+IMPORTED = """
+import os
+from pathlib import Path
+import pytest
+
+assert "LEFT" not in os.environ
+with (Path(__file__).parent / "imported").open("a") as file:
+    print(os.getpid(), file=file)
+
+@pytest.fixture(scope="module", autouse=True)
+def left():
+    os.environ["LEFT"] = "until this file is done"
+    yield
+    del os.environ["LEFT"]
+
+def test_it():
+    pass
+
+def test_it_too():
+    pass
+"""
+
+
+@pytest.mark.processes
+def test_a_process_imports_the_files_that_it_runs_and_each_once_the_one_before_is_taken_down(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"test_{name}.py").write_text(IMPORTED)
+    words = ["-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-n", "2", str(tmp_path)]
+    ended = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.stdout.splitlines()[-1] == "8 passed", ended.stdout
+    # The one that hands out the tests imports all four files, and one of the others each of them once more.
+    assert len((tmp_path / "imported").read_text().split()) == 8
+
+
+def test_what_comes_next_is_not_collected_for_the_test_before_it() -> None:
+    sender = SimpleNamespace(item_index=0)
+    later = Later([("a.py", "a.py::test_one"), ("b.py", "b.py::test_two")], sender)
+    session = cast("pytest.Session", SimpleNamespace())
+    later.take_the_place_of(session)
+    assert session.items is later
+    assert (len(later), [item.nodeid for item in later]) == (2, ["a.py::test_one", "b.py::test_two"])
+    assert later[1] is session

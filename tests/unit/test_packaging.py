@@ -24,8 +24,12 @@ HEAVY = {"numpy", *NOT_INSTALLED}
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "-q", "-w", str(folder)]
-    subprocess.run(command, check=True, timeout=PATIENCE_S, capture_output=True)
+    uv = [sys.executable, "-m", "uv", "build", "--wheel", "-q", "-o", str(folder), str(ROOT)]
+    # uv needs a third of the time. It does not read pip's settings: where these name the registry, pip builds.
+    pip = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "-q", "-w", str(folder)]
+    built = subprocess.run(uv, timeout=PATIENCE_S, capture_output=True, check=False).returncode == 0
+    if not built:
+        subprocess.run(pip, check=True, timeout=PATIENCE_S, capture_output=True)
     (path,) = folder.glob("trueload-*.whl")
     return zipfile.ZipFile(path)
 

@@ -72,7 +72,7 @@ def test_of_its_tries_one_has_to_pass_and_those_that_failed_are_printed(tmp_path
 @pytest.mark.processes
 def test_those_of_times_are_run_apart_and_the_last_lines_are_of_both_runs(tmp_path: Path) -> None:
     ended = ["--ended", str(tmp_path / "ended.json")]
-    status, printed = run(tmp_path, *ended, "-n", "2", "--timing", "none")
+    status, printed = run(tmp_path, *ended, "--timing", "none")
     assert status == 1
     assert printed.splitlines()[-1] == "1 passed, 1 failed"
     status, printed = run(tmp_path, *ended, "--timing", "only")
@@ -82,7 +82,7 @@ def test_those_of_times_are_run_apart_and_the_last_lines_are_of_both_runs(tmp_pa
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", ["0", "1"])
 def test_quick_says_how_many_it_left_out_and_how_to_run_them(tmp_path: Path, processes: str) -> None:
     marked = [
         f"@pytest.mark.{name}\ndef test_{name}(): assert False\n" for name in ("slow", "long", "heavy", "processes")

@@ -78,29 +78,29 @@ def sent(config: RunConfig, workers: int) -> list[tuple[RequestRecord, str]]:
 @pytest.mark.parametrize(
     "load",
     [
-        {"requests": 1_000, "concurrency": 40},
+        {"requests": 400, "concurrency": 40},
         {"duration": "1s", "concurrency": 40},
-        {"requests": 1_000, "rate": 500},
+        {"requests": 400, "rate": 500},
         {"duration": "2.5s", "rate": 500},
-        {"requests": 1_000, "mode": "throughput", "max_concurrency": 64},
+        {"requests": 400, "mode": "throughput", "max_concurrency": 64},
     ],
     ids=lambda load: " ".join(map(str, load.values())),
 )
 def test_each_class_is_sent_as_often_as_its_share_says(load: dict[str, Any], workers: int, tmp_path: Path) -> None:
     found = sent(mixed(tmp_path, **load), workers)
-    assert len(found) > 950
+    assert len(found) >= 400
     assert {(record.traffic_class, prompt) for record, prompt in found} == {(name, name) for name, _ in SHARES}
     counts = Counter(record.traffic_class for record, _ in found)
     assert {name: counts[name] / len(found) for name, _ in SHARES} == pytest.approx(
         {name: share / 100 for name, share in SHARES}, rel=0.02
     )
     if "requests" in load:
-        assert counts == {"chat": 200, "batch": 600, "code": 200}
+        assert counts == {"chat": 80, "batch": 240, "code": 80}
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_each_class_with_a_rate_is_sent_at_the_instants_of_its_own_process(workers: int, tmp_path: Path) -> None:
-    config = mixed(tmp_path, rates=(20, 60, 20), duration="30s")
+    config = mixed(tmp_path, rates=(20, 60, 20), duration="10s")
     found = sent(config, workers)
     assert sorted(record.index for record, _ in found) == list(range(len(found)))
     for one in config.classes:
@@ -110,4 +110,4 @@ def test_each_class_with_a_rate_is_sent_at_the_instants_of_its_own_process(worke
         )
         own = one.config.load.offsets()
         assert mine == [next(own) for _ in mine]
-        assert len(mine) == pytest.approx(30 * one.traffic.weight, rel=0.2)
+        assert len(mine) == pytest.approx(10 * one.traffic.weight, rel=0.2)

@@ -87,12 +87,12 @@ def test_perfect_runs_raise_no_more_alarms_than_was_promised(tmp_path: Path) -> 
 
 
 def test_a_server_that_is_slower_than_it_says_raises_many_alarms(tmp_path: Path) -> None:
-    found = alarms(tmp_path, 20, Client(), factor=1.25)
-    assert found["ttft_ms mean"] >= 12
-    assert found["ttft_ms interval of p50"] >= 12
-    assert found["tpot_ms mean"] <= 5
+    found = alarms(tmp_path, 10, Client(), factor=1.25)
+    assert found["ttft_ms mean"] >= 6
+    assert found["ttft_ms interval of p50"] >= 6
+    assert found["tpot_ms mean"] <= 3
     assert found["not VALID"] == 0  # The server's own accuracy is no error of the client.
 
 
 def test_a_client_whose_numbers_are_wrong_is_valid_in_no_run(tmp_path: Path) -> None:
-    assert alarms(tmp_path, 10, DEFECTS["TPOT that includes TTFT"].client)["not VALID"] == 10
+    assert alarms(tmp_path, 5, DEFECTS["TPOT that includes TTFT"].client)["not VALID"] == 5

@@ -24,6 +24,8 @@ from tests.support.tables import table_of
 from tests.support.virtual_load import START, Load
 
 GRAPHS = [random_session(seed) for seed in range(200)]
+FEW = GRAPHS[:67]
+"""As many as show a defect."""
 
 
 def replies(seed: int, fails: float) -> Callable[[int, int], Reply]:
@@ -68,30 +70,33 @@ def held(load: Load) -> dict[tuple[int, int], Sent]:
     return found
 
 
-def run(*, users: int = 7, fails: float, real: bool, read_ns: int) -> tuple[Load, dict[tuple[int, int], Sent]]:
+def run(
+    graphs: Sequence[Session], *, users: int = 7, fails: float, real: bool, read_ns: int
+) -> tuple[Load, dict[tuple[int, int], Sent]]:
     reply = replies(1, fails)
-    oracle = expected(GRAPHS, users, reply, real=real, read_ns=read_ns)
+    oracle = expected(graphs, users, reply, real=real, read_ns=read_ns)
     load = Load(script(reply), duration_ns=lasts_ns(oracle), records_late_ns=read_ns)
-    load.sessions(users, then_none(GRAPHS), real=real)
+    load.sessions(users, then_none(graphs), real=real)
     return load, oracle
 
 
 # With failures that are read late, who is free when depends on more than the definition: arrivals, below, have no such users.
 @pytest.mark.parametrize("real", [False, True], ids=["planned", "real"])
-@pytest.mark.parametrize(("fails", "read_ns"), [(0.0, 0), (0.0, 3 * MS), (0.05, 0)])
-def test_200_random_graphs_are_sent_to_the_nanosecond(fails: float, read_ns: int, real: bool) -> None:
-    load, oracle = run(fails=fails, real=real, read_ns=read_ns)
+@pytest.mark.parametrize(("third", "fails", "read_ns"), [(0, 0.0, 0), (1, 0.0, 3 * MS), (2, 0.05, 0)])
+def test_200_random_graphs_are_sent_to_the_nanosecond(third: int, fails: float, read_ns: int, real: bool) -> None:
+    graphs = GRAPHS[third::3]
+    load, oracle = run(graphs, fails=fails, real=real, read_ns=read_ns)
     assert held(load) == oracle
     if not fails:
-        assert len(oracle) == sum(len(session.turns) for session in GRAPHS)
+        assert len(oracle) == sum(len(session.turns) for session in graphs)
 
 
 def arriving(fails: float, read_ns: int) -> tuple[Load, dict[tuple[int, int], Sent]]:
     reply = replies(2, fails)
-    arrivals = [number * 11 * MS for number in range(len(GRAPHS))]
-    oracle = expected(GRAPHS, arrivals, reply, real=True, read_ns=read_ns)
+    arrivals = [number * 11 * MS for number in range(len(FEW))]
+    oracle = expected(FEW, arrivals, reply, real=True, read_ns=read_ns)
     load = Load(script(reply), duration_ns=lasts_ns(oracle), records_late_ns=read_ns)
-    return load.session_arrivals(arrivals, GRAPHS), oracle
+    return load.session_arrivals(arrivals, FEW), oracle
 
 
 @pytest.mark.parametrize("read_ns", [0, 3 * MS], ids=["read at once", "read late"])
@@ -108,12 +113,12 @@ def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> t
     assert found is not None
     failed = {number for number, turn in oracle if reply(number, turn).fails}
     sent = Counter(number for number, _ in oracle)
-    return found.turns_not_sent, sum(len(GRAPHS[number].turns) - sent[number] for number in failed)
+    return found.turns_not_sent, sum(len(FEW[number].turns) - sent[number] for number in failed)
 
 
 def test_turns_that_were_not_sent_are_counted() -> None:
     counted, defined = not_sent(*arriving(0.05, 3 * MS), 0.05)
-    assert counted == defined > 50
+    assert counted == defined > 15
 
 
 def test_a_graph_has_what_makes_it_hard() -> None:
@@ -156,7 +161,7 @@ class NoPause(Course):
 @pytest.mark.parametrize("wrong", [JoinOfOne, PauseFromTheFirst, NoPause])
 def test_a_wrong_course_is_caught(wrong: type[Course], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "Course", wrong)
-    load, oracle = run(fails=0.0, real=False, read_ns=0)
+    load, oracle = run(FEW, fails=0.0, real=False, read_ns=0)
     assert held(load) != oracle
 
 
@@ -179,5 +184,5 @@ def test_an_end_that_waits_for_its_record_is_caught(monkeypatch: pytest.MonkeyPa
         "_turn_ended",
         lambda self, session, turn, end_ns, whole: ended(self, session, turn, end_ns, False),
     )
-    load, oracle = run(fails=0.0, real=False, read_ns=3 * MS)
+    load, oracle = run(FEW, fails=0.0, real=False, read_ns=3 * MS)
     assert held(load) != oracle

@@ -22,13 +22,13 @@ def test_a_turn_shows_the_throughput_of_the_closed_form() -> None:
 
 
 def test_a_race_finds_the_best_arm_in_half_the_time_of_an_even_split(arms: Arms) -> None:
-    seen = try_races(arms, range(100), budget_s=4 * 3600.0, default=2)
-    assert seen.right >= 95
-    assert seen.kept >= 95
-    assert seen.gain_holds >= 95
+    seen = try_races(arms, range(50), budget_s=4 * 3600.0, default=2)
+    assert seen.right >= 48
+    assert seen.kept >= 48
+    assert seen.gain_holds >= 48
     assert seen.seconds <= 0.5 * seen.even_seconds
 
 
 @pytest.mark.parametrize("number", [2, 4])
 def test_equal_arms_are_not_told_apart(number: int, arms: Arms) -> None:
-    assert try_races(arms.alike(number), range(200), budget_s=2 * 3600.0).alike >= 186  # 190 expected, two sd below
+    assert try_races(arms.alike(number), range(60), budget_s=2 * 3600.0).alike >= 57  # 95%
