@@ -93,9 +93,10 @@ class Backlog:
 def backlog(due_s: Values, end_s: Values) -> Backlog | None:
     """What piled up in a run at a fixed rate, of its requests by the times at which they were due and ended.
 
-    Returns None of fewer than ten requests a third, and of those that were all due at once. There are no earlier visits to compare with: a request that waits for
-    none takes as long as the first ones took, and what is in flight rises by itself until such a time has passed. So the
-    thirds begin after two of them, and of a load that is shorter than four only a long drain says anything.
+    Returns None of fewer than ten requests a third, and of those that were all due at once. There are no earlier visits to
+    compare with: a request that waits for none takes as long as the first ones took, and what is in flight rises by itself
+    until such a time has passed. So the thirds begin after two of them, and of a load that is shorter than four only a long
+    drain says anything.
     """
     due, end = np.asarray(due_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
     grown = growth(due, end - due)
