@@ -285,7 +285,7 @@ _FAILURES_SHOWN, _FAILURE_WIDTH = 3, 200
 
 _ENDED_EARLY = {
     "interrupted": "The run was interrupted",
-    "killed": "The run was killed",
+    "killed": "The run was killed, or its disk was full,",
     "errors": "Too many requests failed, and --max-errors ended the run",
 }
 

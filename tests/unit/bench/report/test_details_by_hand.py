@@ -203,7 +203,7 @@ def test_an_objective_says_why_its_interval_does_not_show_it(objective: dict[str
         ("requests", 9, []),
         (None, 9, []),
         ("interrupted", 1234, ["The run was interrupted after 5 of 1,234 requests: the numbers are about these."]),
-        ("killed", None, ["The run was killed after 5 requests: the numbers are about these."]),
+        ("killed", None, ["The run was killed, or its disk was full, after 5 requests: the numbers are about these."]),
     ],
 )
 def test_a_run_that_ended_early_says_after_how_many_requests(
