@@ -10,20 +10,13 @@ import numpy as np
 
 from bench.capacity_plan import decide
 from bench.capacity_plan.stretches import Answer, Question, Stretches
-from bench.capacity_plan.traffic import Hour, Schedule, Trace
+from bench.capacity_plan.traffic import Hour, Schedule, Trace, Traffic
 from bench.modes import MODES
 from bench.modes.interface import OpenLoopMode
 from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
 from bench.statistics.paired_shares import clopper_pearson
 
 HOURS_A_DAY = 24
-_NOT_SHOWN = {
-    Schedule: "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for "
-    "recorded requests)",
-    Trace: "other days: every draw has the same requests, those of the trace, so the intervals show the fit's uncertainty "
-    "alone",
-}
-"""What a plan of such traffic leaves out."""
 _A_DRAW, _A_DAY, _A_REPLICA = 2, 30, 6
 """Stretches that plans of a day took: for each draw, for the hours and the headroom, and for each replica to scale."""
 
@@ -76,7 +69,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         draws=draws,
         known=not unknown,
         unknown=unknown,
-        not_shown=[said for kind, said in _NOT_SHOWN.items() if isinstance(stretches.traffic, kind)],
+        not_shown=_not_shown(stretches.traffic),
         replicas=replicas,
         broken_alone=stretches.broken_alone,
         interval=list(need.interval),
@@ -114,6 +107,21 @@ def _interval(values: Sequence[float]) -> list[float]:
     """95%, over the draws."""
     low, high = np.quantile(np.array(values), (0.025, 0.975), method="nearest")
     return [short(float(low)), short(float(high))]
+
+
+def _not_shown(traffic: Traffic) -> list[str]:
+    """What a plan of such traffic leaves out."""
+    if isinstance(traffic, Trace):
+        return ["other days: every draw has the same requests, those of the trace, so the intervals show the fit's "
+                "uncertainty alone"]  # fmt: skip
+    if not isinstance(traffic, Schedule):
+        return []
+    rest = "at the rate of each part (--trace plans for recorded requests)"
+    if traffic.burstiness == 1:
+        return [
+            f"bursts, and peaks within a part of the day: arrivals are Poisson {rest}; --burstiness plans for bursts"
+        ]
+    return [f"peaks within a part of the day: arrivals come in gaps of burstiness {traffic.burstiness:g} {rest}"]
 
 
 def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:

@@ -2,8 +2,8 @@
 
 A schedule of rates is a CSV file with a row for each part of the day, `time,rate`: from when (06:00, or hours as a number),
 and requests a second. A part lasts until the next one, the last as long as the one before. Its requests are drawn: Poisson
-arrivals, and lengths of distributions. A trace has its own requests: a part is an hour of it, and its stretch the busiest
-one.
+arrivals or bursts, and lengths of distributions. A trace has its own requests: a part is an hour of it, and its stretch the
+busiest one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zlib import crc32
 
 from bench.errors import UsageError
 from bench.rng import stream
-from bench.schedule import poisson
+from bench.schedule import gamma, poisson
 from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
 from promptset.loaders import DataSet, parse_columns
@@ -69,11 +69,13 @@ class Schedule:
     hours: Sequence[Hour]
     input_tokens: Distribution
     output_tokens: Distribution
+    burstiness: float = 1.0
+    """Shape of the gaps between arrivals: 1 is Poisson, less is burstier."""
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
-        """Poisson arrivals: the same at every rate but for their speed, so that rates compare."""
-        chance = stream(draw, "plan-arrivals")
-        gaps = poisson.offsets(1.0, 1.0, chance)
+        """Arrivals that are the same at every rate but for their speed, so that rates compare."""
+        process = poisson if self.burstiness == 1 else gamma
+        gaps = process.offsets(1.0, self.burstiness, stream(draw, "plan-arrivals"))
         rate = hour.rate * times
         many = max(1, round(rate * seconds))
         at_us = [offset / rate / 1e3 for offset in islice(gaps, many)]
@@ -130,7 +132,7 @@ def _busiest(at_s: Sequence[float], seconds: float) -> float:
     return at_s[best]
 
 
-def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
+def read_schedule(path: Path, lengths: Mapping[str, str | None], burstiness: float = 1.0) -> Schedule:
     """A schedule whose requests have lengths of these distributions (input_tokens, output_tokens). Raises UsageError with
     every problem."""
     problems: list[str] = []
@@ -153,7 +155,7 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
             problems += [f"{flag}: {problem}" for problem in e.problems]
     if problems:
         raise UsageError(problems)
-    return Schedule(hours, found["input_tokens"], found["output_tokens"])
+    return Schedule(hours, found["input_tokens"], found["output_tokens"], burstiness)
 
 
 def read_rates(path: Path) -> tuple[Hour, ...]:

@@ -61,6 +61,7 @@ _OF_A_PROFILE = {
     "--columns": "it is for the rows of --trace",
     "--bad-rows": "it is for the rows of --trace",
     "--router": "a search says nothing of a router",
+    "--burstiness": "a search knows only Poisson arrivals",
     "--input-tokens": "a search holds for the lengths that it sent",
     "--output-tokens": "a search holds for the lengths that it sent",
     "--draws": "a search has its own interval",
@@ -187,6 +188,10 @@ def _parser() -> Parser:
         "--input-tokens", metavar="DIST", help="with --rates: lengths of prompts (default: those of the fitted runs)"
     )
     parser.add_argument("--output-tokens", metavar="DIST", help="with --rates: lengths of answers (default: likewise)")
+    parser.add_argument(
+        "--burstiness", metavar="B", help="with --rates: shape of the gaps between arrivals: 1 is Poisson, below 1 is "
+        "burstier, above 1 is more regular (default: 1)",
+    )  # fmt: skip
     parser.add_argument("--price", metavar="P", help="dollars for an hour of a replica, all its GPUs together")
     parser.add_argument(
         "--cold-start", metavar="TIME", help="how long a replica takes to start (90s): adds scaling by the hour"
@@ -231,10 +236,16 @@ def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
     if given.rates is not None:
         if given.bad_rows is not None or given.columns is not None:
             raise UsageError("--columns and --bad-rows go with --trace")
+        problems: list[str] = []
+        burstiness = _number("--burstiness", given.burstiness or "1", problems, least=0.01, most=100.0)
         fitted = dict.fromkeys(asked, "1") if profile is None else lengths_of(profile)
-        return read_schedule(
-            Path(given.rates), {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
-        )
+        lengths = {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
+        day = tried(problems, lambda: read_schedule(Path(given.rates), lengths, burstiness))
+        if problems or day is None:
+            raise UsageError(problems)
+        return day
+    if given.burstiness is not None:
+        raise UsageError("--burstiness goes with --rates: a trace has its own times")
     if any(spec is not None for spec in asked.values()):
         raise UsageError("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
     return read_trace(Path(given.trace), given.columns, given.bad_rows or "fail")

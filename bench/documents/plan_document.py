@@ -93,8 +93,8 @@ def _answers(content: PlanContent) -> Facts:
         rows += _of_search(content, content.search)
     if content.headroom is not None:
         low, high = content.headroom_interval or (None, None)
-        ends = "at least this" if low is None or high is None else f"{low:.2f} to {high:.2f}"
-        rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({ends})"))
+        ends = "at least this" if low is None or high is None else f"{_times(low)} to {_times(high)}"
+        rows.append(Fact("Traffic that they hold", f"{_times(content.headroom)} times this ({ends})"))
     if content.replicas != 1:
         fewer = "these" if content.replicas is None else "one fewer"
         rows.append(Fact(f"Breaks first with {fewer}", _breaks_first(content)))
@@ -105,6 +105,11 @@ def _answers(content: PlanContent) -> Facts:
         rows.append(Fact("A replica dies", f"{lost}; {holds}"))
     rows += _costs(content)
     return Facts("What it says", tuple(rows), level=Level.FIRST)
+
+
+def _times(headroom: float) -> str:
+    """How many times the traffic is held. Of what is not even held once, nothing else is known."""
+    return f"{headroom:.2f}" if headroom else "less than 1"
 
 
 def _breaks_first(content: PlanContent) -> str:

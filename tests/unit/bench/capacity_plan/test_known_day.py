@@ -67,7 +67,7 @@ def test_all_that_a_plan_says_follows_from_what_a_replica_holds(tmp_path: Path) 
         "least": 2, "most": 16, "draws": 5, "known": True, "unknown": [],
         "not_shown": [
             "bursts, and peaks within a part of the day: arrivals are Poisson at the rate of each part (--trace plans for "
-            "recorded requests)"
+            "recorded requests); --burstiness plans for bursts"
         ],
         "replicas": 4, "interval": [3, 4],
         # Four replicas hold 24.8, 36 and 22 requests a second in the first draw, in the easiest and in the hardest.

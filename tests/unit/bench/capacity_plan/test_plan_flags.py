@@ -73,6 +73,21 @@ def test_the_lengths_of_a_day_are_those_of_the_flags_else_of_the_busiest_run(tmp
     assert len(refused.value.problems) == 2
     day: Any = plan._traffic(plan._parser().parse_args([*rates, "--input-tokens", "7", "--output-tokens", "8"]), made)
     assert (day.input_tokens.constant, day.output_tokens.constant) == (7, 8)
+    assert day.burstiness == 1
+    bursts: Any = plan._traffic(plan._parser().parse_args([*rates, "--burstiness", "0.25"]), None)
+    assert bursts.burstiness == 0.25
+    for words, said in (
+        ([*rates, "--burstiness", "0"], ["--burstiness 0: write a number from 0.01 to 100"]),
+        (
+            ["--rates", "none", "--burstiness", "much"],
+            ["--burstiness much: write a number from 0.01 to 100", "--rates none"],
+        ),
+        (["--trace", "t", "--burstiness", "2"], ["--burstiness goes with --rates: a trace has its own times"]),
+    ):
+        with pytest.raises(UsageError) as refused:
+            plan._traffic(plan._parser().parse_args(words), None)
+        assert len(refused.value.problems) == len(said)
+        assert all(map(str.startswith, refused.value.problems, said))
     # Of a profile that could not be read nothing more is said.
     assert plan._traffic(plan._parser().parse_args(rates), None).hours == day.hours
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.capacity_plan.traffic import Hour, Trace, read_rates, read_schedule, read_trace
@@ -66,6 +67,13 @@ def test_arrivals_have_the_rate_and_are_the_same_at_every_rate_but_for_their_spe
     assert set(slow.output_tokens) == {5, 6, 7, 8, 9}
     assert day.requests(day.hours[0], 200.0, draw=4).at_us != slow.at_us
     assert day.requests(day.hours[0], 200.0, draw=3, times=2.0) == fast
+
+
+@pytest.mark.parametrize(("burstiness", "variance"), [(0.25, 4.0), (1.0, 1.0), (4.0, 0.25)])
+def test_the_gaps_of_a_day_of_bursts_have_their_variance(burstiness: float, variance: float, tmp_path: Path) -> None:
+    day = read_schedule(written(tmp_path, "0,10\n"), LENGTHS, burstiness)
+    gaps = np.diff(day.requests(day.hours[0], 2_000.0, draw=1).at_us) * 10 / 1e6
+    assert (gaps.mean(), gaps.var()) == (pytest.approx(1, rel=0.03), pytest.approx(variance, rel=0.1))
 
 
 def test_an_hour_of_hardly_a_request_has_one(tmp_path: Path) -> None:

@@ -82,6 +82,11 @@ def test_the_banner_has_the_answer_and_what_to_do(values: dict[str, Any], banner
         ({"search": {"low": 17.5, "high": 23, "estimate": 20}}, "A replica keeps", ("20 (17.50 to 23) requests/s", "")),
         ({"headroom": 1.254}, "Traffic that they hold", ("1.25 times this (at least this)", "")),
         ({"headroom": 1.2, "headroom_interval": [1, 1.5]}, "Traffic that they hold", ("1.20 times this (1.00 to 1.50)", "")),
+        (
+            {"headroom": 0, "headroom_interval": [0, 1.05]},
+            "Traffic that they hold",
+            ("less than 1 times this (less than 1 to 1.05)", ""),
+        ),
         ({"hours": HOURS[:1]}, "Breaks first with one fewer", ("no hour", "")),
         ({"hours": HOURS}, "Breaks first with one fewer", ("perhaps 06:30, or none", "")),
         ({"replicas": None, "breaks_first_s": 28_800}, "Breaks first with these", ("08:00", "")),

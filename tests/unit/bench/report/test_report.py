@@ -33,7 +33,11 @@ ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(
     [
         ("interrupted", 20, "The run was interrupted after 5 of 20 requests: the numbers are about these."),
         ("interrupted", None, "The run was interrupted after 5 requests: the numbers are about these."),
-        ("killed", 20, "The run was killed, or its disk was full, after 5 of 20 requests: the numbers are about these."),
+        (
+            "killed",
+            20,
+            "The run was killed, or its disk was full, after 5 of 20 requests: the numbers are about these.",
+        ),
         (
             "errors",
             1_000,
