@@ -72,8 +72,8 @@ class Trace(OpenLoopMode):
         """The arrivals that the rows or the recipe say, as far as the length goes. Raises UsageError without any."""
         if (untimed := source.untimed()) is not None:
             raise UsageError(
-                f"--mode trace needs the time of every row, and {untimed}: give each an at_s, in seconds (if yours are called "
-                "otherwise: --columns at_s=timestamp), or use --rate"
+                f"--mode trace needs the time of every row, and {untimed}: give each an at_s, in seconds (if yours has "
+                "another name: --columns at_s=timestamp), or use --rate"
             )
         arrivals = draw(trace.offsets(source.times_s(), self.speed), length)
         if not arrivals.requests:

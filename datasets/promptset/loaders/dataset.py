@@ -18,7 +18,7 @@ from promptset.errors import SKIP_ROWS, SpecError
 from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.recordings import format_of
-from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
+from promptset.loaders.rows import COUNTS, ROW_KEYS, SENT_KEYS, Format, ParsedRow, Row
 from promptset.media import has_media, without_media
 from promptset.outline import Outline, PromptMaker
 from promptset.samples import MOST_TOKENS, Sample
@@ -58,9 +58,10 @@ class DataSet(Sequence[Sample]):
         """Reads and checks every row.
 
         With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
-        maps columns, ours -> theirs; others are then ignored. Prompts of a trace are made from `seed` and
-        `salt` with the tokenizer, or the embedded one. `endpoints` has the names that rows may give, and whether each takes
-        chats; None: any name. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
+        maps columns, ours -> theirs; others are then ignored, but for those of what is sent, of lengths and of times, where
+        it maps nothing that is sent. Prompts of a trace are made from `seed` and `salt` with the tokenizer, or the embedded
+        one. `endpoints` has the names that rows may give, and whether each takes chats; None: any name. Raises SpecError
+        with up to 20 bad rows by line, unless `bad_rows` is "skip".
 
         `inputs_are`: `texts` for embeddings, `documents` for rerank, None for generated text; rows of other kinds
         are bad.
@@ -341,7 +342,13 @@ def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
         return row
     if missing := [theirs for theirs in columns.values() if theirs not in row]:
         raise SpecError(f"no column {', '.join(map(repr, missing))} among {', '.join(row) or 'none'}")
-    return {ours: row[theirs] for ours, theirs in columns.items()}
+    picked = {ours: row[theirs] for ours, theirs in columns.items()}
+    if not any(
+        ours in SENT_KEYS for ours in columns
+    ):  # They rename a length or the time; what is sent has its own name.
+        rest = (key for key in (*SENT_KEYS, *COUNTS, "at_s") if key in row and key not in columns.values())
+        return {**{key: row[key] for key in rest}, **picked}
+    return picked
 
 
 def _with_numbers(row: Row) -> Row:

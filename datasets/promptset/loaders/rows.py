@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
 _INPUT_KEYS = ("texts", "input", "query", "documents")
-ROW_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS, *_OWN_KEYS, "model", "priority")
+SENT_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS)
+"""Keys of what is sent; the others say how much, when and where."""
+ROW_KEYS = (*SENT_KEYS, *_OWN_KEYS, "model", "priority")
 MOST_COUNT = 2**53
 """Beyond it JSON's numbers are not exact in most programs."""
 COUNTS = ("input_tokens", "output_tokens")

@@ -126,6 +126,11 @@ def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
         ("Why?", 12, 0.0),
         ("How?", None, 1.0),
     ]
+    # Whoever renames a length or the time alone has the rest by our names.
+    (row,) = load(file("when,input_tokens,output_tokens,model\n7,30,4,not ours\n", "t.csv"), columns={"at_s": "when"})
+    assert (row.at_s, row.input_tokens, row.output_tokens, row.model) == (0.0, 30, 4, None)
+    (row,) = load(file("prompt,output_tokens,len\nWhy?,4,5\n", "o.csv"), columns={"output_tokens": "len"})
+    assert (row.prompt, row.output_tokens) == ("Why?", 5)
     lines = file([{"question": "Why?", "model": "not ours"}])
     assert [s.prompt for s in load(lines, columns={"prompt": "question"})] == ["Why?"]
     with pytest.raises(SpecError, match="line 1: no column 'answer' among question, model"):
