@@ -372,8 +372,10 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
         return
     if summary.load.backlog is not None and summary.load.backlog.rises:
         if not summary.slo.objectives:
-            text = "with an objective and the other flags finds a rate that the server keeps up with"
-            yield Finding(text, command="python -m bench search --load rate")
+            of_requests = summary.load.backlog.of == "requests"
+            load, found = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
+            text = f"with an objective and the other flags finds {found} the server keeps up with"
+            yield Finding(text, command=f"python -m bench search --load {load}")
         return
     latency = summary.latency
     row = latency["ttft_ms"] if latency["ttft_ms"].n else latency["e2el_ms"]

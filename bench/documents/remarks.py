@@ -32,10 +32,10 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
     backlog = summary.load.backlog
     if backlog is not None and backlog.rises:
         first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
+        what = "Requests in flight" if backlog.of == "requests" else "Sessions under way"
         yield (
-            f"Requests in flight kept rising while the load was sent, from {first} in its first third to {last} in its last, "
-            f"and E2EL to {times} times as much. If the server does not keep up with this rate, a longer load has longer "
-            "latencies."
+            f"{what} kept rising while the load was sent, from {first} in its first third to {last} in its last, and E2EL to "
+            f"{times} times as much. If the server does not keep up with this rate, a longer load has longer latencies."
         )
 
 

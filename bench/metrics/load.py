@@ -205,7 +205,7 @@ def describe_load(
         ready_not_sent=None if facts.open_loop else readiness.describe(),
         never_sent=_never_sent(facts, readiness.user_ns, len(columns), sessions),
         late_ends=_late_ends(columns),
-        backlog=backlog(facts, columns),
+        backlog=backlog(facts, columns, sessions),
         littles_law=_littles_law(spans, samples),
     )
 
@@ -221,14 +221,19 @@ def _late_ends(columns: Columns) -> LateEnds | None:
     return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
 
 
-def backlog(facts: RunFacts, columns: Columns) -> Backlog | None:
+def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backlog | None:
     """`backlog` of a summary."""
-    if facts.mode != "rate" or facts.segments or facts.ramp_s or not len(columns):
+    of = {"rate": "requests", "sessions": "sessions"}.get(facts.mode)
+    if of is None or not facts.open_loop or facts.segments or facts.ramp_s:
         return None
-    found = keeps_up.backlog(view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S)
+    due_s, end_s = view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S
+    grown = keeps_up.growth(due_s, end_s - due_s)
+    if of == "sessions":
+        due_s, end_s = sessions.times_s()
+    found = keeps_up.backlog(due_s, end_s, grown)
     if found is None:
         return None
-    return Backlog(first=found.first, last=found.last, e2el_growth=found.growth, rises=found.rises)
+    return Backlog(of=of, first=found.first, last=found.last, e2el_growth=found.growth, rises=found.rises)
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:

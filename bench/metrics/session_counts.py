@@ -14,8 +14,11 @@ from __future__ import annotations
 
 from array import array
 
+import numpy as np
+
+from bench.clock import NS_PER_S
 from bench.records import Outcome, RequestRecord
-from bench.records.record_table import RecordTable
+from bench.records.record_table import Floats, RecordTable
 from bench.results.sessions import Sessions
 
 _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
@@ -86,6 +89,12 @@ class SessionCounts:
                 begins.append(session.began_ns)
                 ends.append(session.end_ns if session.failed or session.is_whole else FAR_NS)
         return list(found.values())
+
+    def times_s(self) -> tuple[Floats, Floats]:
+        """When the sessions of `spans` began and ended, in s; infinity for those that did not end."""
+        spans = self.spans()
+        begins, ends = (np.concatenate([np.empty(0), *(span[k] for span in spans)]) for k in (0, 1))
+        return begins / NS_PER_S, np.where(ends == FAR_NS, np.inf, ends / NS_PER_S)
 
     def begins(self, start_ns: int) -> tuple[dict[int, float], float]:
         """When each session began, by its number, in ns from `start_ns`; and until when all that began are there: of each

@@ -290,7 +290,7 @@ class Summary:
 
     def _data(self) -> RunData:
         facts = self._facts
-        rising = backlog(facts, self._columns)
+        rising = backlog(facts, self._columns, self._sessions)
         return RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures,
             piles_up=rising is not None and rising.rises,

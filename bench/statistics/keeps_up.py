@@ -80,7 +80,8 @@ def growth(sent_s: Values, e2el_s: Values) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Requests in flight in the first and the last third of the time in which a load was sent, and how E2EL grew."""
+    """Requests or sessions in flight in the first and the last third of the time in which a load was sent, and how E2EL
+    grew."""
 
     first: float
     last: float
@@ -90,24 +91,25 @@ class Backlog:
     """Whether they kept rising."""
 
 
-def backlog(due_s: Values, end_s: Values) -> Backlog | None:
-    """What piled up in a run at a fixed rate, of its requests by the times at which they were due and ended.
+def backlog(due_s: Values, end_s: Values, grown: float | None) -> Backlog | None:
+    """What piled up in a run at a fixed rate, of its requests by the times at which they were due and ended, or of its
+    sessions by those at which they began and ended (infinity: not within the run). `grown`: `growth` of its requests.
 
-    Returns None of fewer than ten requests a third, and of those that were all due at once. There are no earlier visits to
-    compare with: a request that waits for none takes as long as the first ones took, and what is in flight rises by itself
-    until such a time has passed. So the thirds begin after two of them, and of a load that is shorter than four only a long
-    drain says anything.
+    Returns None without it, of fewer than 30, and of those that were all due at once. There are no earlier visits to compare
+    with: one that waits for nothing takes as long as the first ones took, and what is in flight rises by itself until such a
+    time has passed. So the thirds begin after two of them, and of a load that is shorter than four only a long drain says
+    anything.
     """
     due, end = np.asarray(due_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
-    grown = growth(due, end - due)
-    if grown is None or due.min() == due.max():
+    if grown is None or len(due) < 3 * _LEAST_OF_THIRD or due.min() == due.max():
         return None
     begin_s, stop_s = float(due.min()), float(due.max())
     first = np.argsort(due, kind="stable")[: max(_LEAST_OF_THIRD, len(due) // 20)]
     alone_s = float(np.median((end - due)[first]))
     long_enough = stop_s - begin_s >= 4 * alone_s
     flight = in_flight(due, end, begin_s + (2 * alone_s if long_enough else 0.0), stop_s)
-    drains_long = float(end.max()) - stop_s > LONG_DRAIN * (stop_s - begin_s) + 3 * alone_s
+    drained_s = float(end.max()) - stop_s
+    drains_long = math.inf > drained_s > LONG_DRAIN * (stop_s - begin_s) + 3 * alone_s
     rises = grown > GROWN and ((long_enough and flight.grows) or drains_long)
     return Backlog(flight.thirds[0], flight.thirds[2], grown, rises)
 

@@ -27,7 +27,7 @@ from bench.results.base import to_plain
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge
-from bench.statistics.keeps_up import backlog, in_flight
+from bench.statistics.keeps_up import backlog, growth, in_flight
 from bench.statistics.knee import Knee, fit
 from bench.statistics.multiple import holm
 from bench.statistics.steady_state import halves
@@ -302,7 +302,7 @@ def backlogs(server: Server, share: float, seconds: float, n: int) -> float:
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000), 7])
         served = open_loop(server, poisson(share * flooded(server), seconds, rng), rng)
-        found = backlog(served.sent_s, served.last_s)
+        found = backlog(served.sent_s, served.last_s, growth(served.sent_s, served.last_s - served.sent_s))
         said += found is not None and found.rises
     return said / n
 

@@ -311,3 +311,20 @@ def test_a_load_that_does_not_pile_up_or_has_no_fixed_rate_says_nothing_of_it(
     summary = piling(late_by, **facts)
     assert "kept rising" not in run_text(summary, width=100)
     assert ("backlog" in summary["load"]) is (not facts)
+
+
+def test_sessions_that_pile_up_are_told_as_sessions() -> None:
+    records = [
+        made_record(
+            2 * i + turn, sent_ms=500.0 * i + turn * (1_000 + 200 * i), chunks_ms=(100.0, 900.0 + 190 * i),
+            session=f"s{i}", session_number=i, session_turns=2, turn=turn, after=(turn - 1,) if turn else (),
+        )
+        for i in range(60) for turn in (0, 1)
+    ]  # fmt: skip
+    summary = made_summary(records, mode="sessions", open_loop=True, sessions_per_s=2.0)
+    text = " ".join(run_text(summary, width=100).split())
+    assert "Sessions under way kept rising while the load was sent, from " in text
+    assert "python -m bench search --load sessions with an objective" in text
+    assert "--duration" not in text
+    closed = made_summary(records, mode="sessions", concurrency=60)
+    assert "backlog" not in closed["load"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.statistics.capacity import grid
-from bench.statistics.keeps_up import InFlight, backlog, growth, in_flight, posterior
+from bench.statistics.keeps_up import Backlog, InFlight, backlog, growth, in_flight, posterior
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,10 @@ def in_a_queue(rate: float, seconds: float, each_s: float) -> tuple[list[float],
     return due, end
 
 
+def of_requests(due: list[float], end: list[float]) -> Backlog | None:
+    return backlog(due, end, growth(due, np.array(end) - due))
+
+
 @pytest.mark.parametrize(
     ("load", "rises"),
     [
@@ -141,7 +145,7 @@ def in_a_queue(rate: float, seconds: float, each_s: float) -> tuple[list[float],
 def test_requests_pile_up_where_more_and_more_are_in_flight_and_each_takes_longer(
     load: tuple[list[float], list[float]], rises: bool
 ) -> None:
-    found = backlog(*load)
+    found = of_requests(*load)
     assert found is not None
     assert found.rises is rises
 
@@ -149,9 +153,27 @@ def test_requests_pile_up_where_more_and_more_are_in_flight_and_each_takes_longe
 def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests() -> None:
     # Each takes 1 s, and from 32 s on 4 s; the thirds begin after 2 s, and are 20 s long.
     due = [k / 10 for k in range(621)]
-    found = backlog(due, [at + (1 if at < 32 else 4) for at in due])
+    found = of_requests(due, [at + (1 if at < 32 else 4) for at in due])
     assert found is not None
     assert (found.first, found.growth) == (pytest.approx(10), 4)
     assert found.last == pytest.approx(40, rel=0.06)  # Those of its last 4 s end later.
-    assert backlog(due[:29], due[1:30]) is None
-    assert backlog([5.0] * 40, due[:40]) is None
+    assert of_requests(due[:29], due[1:30]) is None
+    assert of_requests([5.0] * 40, due[:40]) is None
+
+
+def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain() -> None:
+    # One begins each second and lasts 10 s, for a minute; those that begin later do not end.
+    begins = [float(k) for k in range(120)]
+    ends = [at + 10 if at < 60 else math.inf for at in begins]
+    found = backlog(begins, ends, 2.0)
+    assert found is not None
+    assert (found.first, found.last, found.rises) == (pytest.approx(10), pytest.approx(43.5, abs=0.5), True)
+    for grown, rises in ((1.5, False), (1.6, True)):
+        found = backlog(begins, ends, grown)
+        assert found is not None
+        assert found.rises is rises
+    # Those of a short run tell nothing: its first ones have not ended.
+    found = backlog(begins[:30], [math.inf] * 30, 2.0)
+    assert found is not None
+    assert not found.rises
+    assert backlog(begins, ends, None) is None
