@@ -227,7 +227,10 @@ def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backl
     if of is None or not facts.open_loop or facts.segments or facts.ramp_s:
         return None
     due_s, end_s = view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S
-    grown = keeps_up.growth(due_s, end_s - due_s)
+    sent = ~np.isnan(
+        view(columns.sent)
+    )  # One that was never sent ended with the sending, however long it had still to wait.
+    grown = keeps_up.growth(due_s[sent], (end_s - due_s)[sent])
     if of == "sessions":
         due_s, end_s = sessions.times_s()
     found = keeps_up.backlog(due_s, end_s, grown)

@@ -89,7 +89,7 @@ def never_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """At a rate: the sent rate differs from the rate of the plan that was drawn."""
     findings = []
-    for plan, where, _ in _plans(evidence):
+    for plan, where, _ in _plans(evidence, limits):
         if plan.rate_difference is None or plan.span_difference_ms is None:
             continue
         off = abs(plan.rate_difference)
@@ -106,7 +106,7 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """At a rate: the sends are burstier or smoother than the plan (dispersion of the counts per 10 mean gaps)."""
     findings = []
-    for plan, where, sends in _plans(evidence):
+    for plan, where, sends in _plans(evidence, limits):
         if plan.dispersion_ratio is None:
             continue
         ratio = plan.dispersion_ratio
@@ -120,12 +120,13 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return _first_and_bad(findings)
 
 
-def _plans(evidence: RunEvidence) -> Iterator[tuple[PlanAgainstSent, str, int]]:
+def _plans(evidence: RunEvidence, limits: Limits) -> Iterator[tuple[PlanAgainstSent, str, int]]:
     """The plan against what was sent: of the whole run, and of each segment of a load that changes; in which part, and how
-    many sends that has."""
+    many sends that has. Where --max-concurrency set the rate, sends that differ from the plan are no fault of the client;
+    whether they left when there was a slot is a sign of its own."""
     summary = evidence.summary
     plan = summary.load.plan
-    if plan is None:
+    if plan is None or any(found.status is not Status.VALID for found in waited_at_cap(evidence, limits)):
         return
     yield plan, "", sum(summary.counts.by_outcome.values())
     for segment in summary.segments or ():

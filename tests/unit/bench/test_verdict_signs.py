@@ -124,6 +124,22 @@ def test_a_closed_loop_has_no_schedule_to_be_late_for() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("waited", "late_ms", "signs"),
+    [
+        (9, 0.1, ["sent_rate", "sent_dispersion"]),
+        (11, 0.1, ["waited_at_cap"]),
+        (11, 20.0, ["send_lateness", "waited_at_cap"]),  # A late client is told apart from the cap.
+    ],
+)
+def test_where_the_cap_set_the_rate_that_it_differs_from_the_plan_is_no_fault_of_the_client(
+    waited: int, late_ms: float, signs: list[str]
+) -> None:
+    plan = {f"{PLAN}.rate_difference": -0.4, f"{PLAN}.dispersion_ratio": 2.0}
+    found = verdict({"load.waited_at_cap.n": waited, LATE: late_ms, **plan})
+    assert [f.sign for f in found.findings if f.status is not Status.VALID] == signs
+
+
 def test_what_was_sent_and_what_failed_add_up_in_words() -> None:
     found = verdict({"counts.succeeded": 360, "counts.failed": 640, "counts.failed_unsent": 600})
     assert found.reasons == [
