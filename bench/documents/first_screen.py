@@ -396,8 +396,6 @@ def _lasting(run: RunOrigin, seconds: int, gives: str) -> Finding:
         return Finding(f"of {seconds} s in all {gives}", command=f"--{changes}")
     if config.get("mode") == "trace" and run.stop_reason == "requests":
         return Finding(f"with {seconds} s of requests {gives}", command="--dataset")
-    if config.get("mode") == "throughput" and config.get("max_concurrency") is None:
-        return Finding(f"for {seconds} s of load {gives}", command="--requests")
     instead = "in place of --requests " if config.get("requests") is not None else ""
     return Finding(f"{instead}{gives}", command=f"--duration {seconds}s")
 

@@ -221,6 +221,16 @@ def _late_ends(columns: Columns) -> LateEnds | None:
     return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
 
 
+def piles_up(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> bool:
+    """Whether a longer run of the kind has longer latencies: its requests piled up, or all are sent at once."""
+    if facts.mode == "throughput":
+        return facts.max_concurrency is None
+    if facts.open_loop and len(columns) > 1 and rate(columns.intended) is None:
+        return True
+    found = backlog(facts, columns, sessions)
+    return found is not None and found.rises
+
+
 def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backlog | None:
     """`backlog` of a summary."""
     of = {"rate": "requests", "sessions": "sessions"}.get(facts.mode)

@@ -57,7 +57,7 @@ class RunData:
     measures: tuple[str, ...] = ()
     """The metrics of this run that only few endpoints have."""
     piles_up: bool = False
-    """Whether requests in flight kept rising (`Load.backlog`)."""
+    """Whether a longer run has longer latencies: requests in flight kept rising (`Load.backlog`), or all came at once."""
 
     @property
     def of_inputs(self) -> bool:

@@ -27,7 +27,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
-from bench.metrics.load import Readiness, Spans, backlog, describe_load
+from bench.metrics.load import Readiness, Spans, describe_load, piles_up
 from bench.metrics.media import Media
 from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import PageData, page_data
@@ -290,10 +290,9 @@ class Summary:
 
     def _data(self) -> RunData:
         facts = self._facts
-        rising = backlog(facts, self._columns, self._sessions)
         return RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures,
-            piles_up=rising is not None and rising.rises,
+            piles_up=piles_up(facts, self._columns, self._sessions),
         )  # fmt: skip
 
     def _numbers(self, scope: Scope) -> _ScopeNumbers:

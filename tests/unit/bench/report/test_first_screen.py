@@ -258,7 +258,6 @@ def test_what_helps_next_depends_on_the_run() -> None:
         ({"mode": "trace"}, "--dataset with 1 s of requests gives P90"),
         ({"mode": "rate", "steps": "5,10:60s"}, "--steps of 1 s in all gives P90"),
         ({"mode": "rate", "ramp": "5..10:60s"}, "--ramp of 1 s in all gives P90"),
-        ({"mode": "throughput", "requests": 20}, "--requests for 1 s of load gives P90"),
         (
             {"mode": "throughput", "requests": 20, "max_concurrency": 2},
             "--duration 1s in place of --requests gives P90",
@@ -311,6 +310,23 @@ def test_a_load_that_does_not_pile_up_or_has_no_fixed_rate_says_nothing_of_it(
     summary = piling(late_by, **facts)
     assert "kept rising" not in run_text(summary, width=100)
     assert ("backlog" in summary["load"]) is (not facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "longer"),
+    [
+        ({"mode": "throughput"}, False),
+        ({"mode": "throughput", "max_concurrency": 4}, True),
+        ({"mode": "trace", "open_loop": True}, False),
+        ({"mode": "concurrency", "concurrency": 20}, True),
+    ],
+)
+def test_what_is_sent_at_once_has_no_length_that_would_do(facts: dict[str, Any], longer: bool) -> None:
+    records = [made_record(i, sent_ms=0.0, chunks_ms=(50.0 + 9 * i, 90.0 + 9 * i)) for i in range(20)]
+    summary = made_summary(records, **facts)
+    missing = summary["latency"]["ttft_ms"]["too_few"]["p50"]
+    assert (missing["run_s"] is not None) is longer
+    assert any(line.startswith("next: --") for line in first_lines(summary)) is longer
 
 
 def test_sessions_that_pile_up_are_told_as_sessions() -> None:
