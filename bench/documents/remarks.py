@@ -32,10 +32,10 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
     backlog = summary.load.backlog
     if backlog is not None and backlog.rises:
         first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
-        what = "Requests in flight" if backlog.of == "requests" else "Sessions under way"
+        what = "requests in flight" if backlog.of == "requests" else "sessions under way"
         yield (
-            f"{what} kept rising while the load was sent, from {first} in its first third to {last} in its last, and E2EL to "
-            f"{times} times as much. If the server does not keep up with this rate, a longer load has longer latencies."
+            f"The number of {what} kept rising while the load was sent: {first} in its first third, {last} in its last. E2EL "
+            f"became {times} times as long. If the server does not keep up with this rate, a longer load has longer latencies."
         )
 
 

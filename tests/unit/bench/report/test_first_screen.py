@@ -284,8 +284,8 @@ def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> No
     summary = piling(50.0)
     text = " ".join(run_text(summary, width=100).split())
     assert (
-        "Requests in flight kept rising while the load was sent, from 13.4 in its first third to 56.2 in its last, and E2EL "
-        "to 4.91 times as much. If the server does not keep up with this rate, a longer load has longer latencies."
+        "The number of requests in flight kept rising while the load was sent: 13.4 in its first third, 56.2 in its last. E2EL "
+        "became 4.91 times as long. If the server does not keep up with this rate, a longer load has longer latencies."
     ) in text
     assert "python -m bench search --load rate with an objective" in text
     assert "--duration" not in text
@@ -339,7 +339,7 @@ def test_sessions_that_pile_up_are_told_as_sessions() -> None:
     ]  # fmt: skip
     summary = made_summary(records, mode="sessions", open_loop=True, sessions_per_s=2.0)
     text = " ".join(run_text(summary, width=100).split())
-    assert "Sessions under way kept rising while the load was sent, from " in text
+    assert "The number of sessions under way kept rising while the load was sent: " in text
     assert "python -m bench search --load sessions with an objective" in text
     assert "--duration" not in text
     closed = made_summary(records, mode="sessions", concurrency=60)
