@@ -34,8 +34,9 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
         first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
         what = "requests in flight" if backlog.of == "requests" else "sessions under way"
         yield (
-            f"The number of {what} kept rising while the load was sent: {first} in its first third, {last} in its last. E2EL "
-            f"became {times} times as long. If the server does not keep up with this rate, a longer load has longer latencies."
+            f"The number of {what} kept rising while the load was sent: {first} in its first third, {last} in its last. "
+            f"E2EL became {times} times as long. If the server does not keep up with this rate, a longer load has longer "
+            "latencies."
         )
 
 

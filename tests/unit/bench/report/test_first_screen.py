@@ -284,8 +284,8 @@ def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> No
     summary = piling(50.0)
     text = " ".join(run_text(summary, width=100).split())
     assert (
-        "The number of requests in flight kept rising while the load was sent: 13.4 in its first third, 56.2 in its last. E2EL "
-        "became 4.91 times as long. If the server does not keep up with this rate, a longer load has longer latencies."
+        "The number of requests in flight kept rising while the load was sent: 13.4 in its first third, 56.2 in its last. "
+        "E2EL became 4.91 times as long. If the server does not keep up with this rate, a longer load has longer latencies."
     ) in text
     assert "python -m bench search --load rate with an objective" in text
     assert "--duration" not in text
