@@ -88,9 +88,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: three processes more than processors: most tests of sockets wait for more than half of their time, and one
-    process computes meanwhile. Those of --quick wait for nothing, and each process more imports and collects them all."""
-    return min(processors(), 6) + (0 if config.getoption("quick") else 3)
+    """`-n auto`: two processes more than processors: most tests of sockets wait for more than half of their time, and one
+    process computes meanwhile. Those of --quick wait for nothing, and each process more imports what it needs anew."""
+    return min(processors(), 6) + (0 if config.getoption("quick") else 2)
 
 
 @pytest.hookimpl(optionalhook=True)
