@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from xdist.workermanage import WorkerController
 
+from tests.support import wall_clock
 from tests.support.any_order import shuffled
 from tests.support.collected_once import LATER, collect, collect_later, tell
 from tests.support.heavy import function_of, listed
@@ -184,6 +185,14 @@ def _left_out(item: pytest.Item) -> bool:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A test that is tried again has nothing of the try before."""
     forget_the_last_try(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Stamps of the kernel are of the wall clock: tests/support/wall_clock.py."""
+    report = yield
+    wall_clock.excuse(item, report)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -58,6 +58,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
         self._offset = offset
+        self._clock_was_stepped = False
         self._on_ready = on_ready
         self._parent = parent
         self._priority = priority
@@ -118,7 +119,11 @@ class _Server(uvicorn.Server):
 
     def _on_clock_step(self) -> None:
         self._offset.on_step()
-        _LOG.warning("the wall clock was stepped: measured the offset of the kernel's stamps again")
+        if not self._clock_was_stepped:  # That of a virtual machine that stood still may be set ten times a second.
+            self._clock_was_stepped = True
+            _LOG.warning(
+                "the wall clock was stepped: the offset of the kernel's stamps is measured again whenever it is"
+            )
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

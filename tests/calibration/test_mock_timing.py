@@ -21,6 +21,7 @@ import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.timing import timing
+from tests.support.wall_clock import SET_NS, offset_ns
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps and timerfd are Linux's")
 
@@ -29,8 +30,6 @@ TOKENS = 64
 _TIMESTAMP = 35
 _STAMP = struct.Struct("qq")
 _MS = 1e6
-_SET_NS = 50_000
-"""The clocks lie some microseconds apart from bracket to bracket; beyond this the wall clock was set."""
 
 
 @dataclass
@@ -41,15 +40,6 @@ class Run:
     sent_ns: list[int]
     single_reads: list[tuple[int, int]]
     """(kernel receive stamp, ledger's write stamp) of each read that held exactly one event."""
-
-
-def wall_offset_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the narrowest of a few brackets."""
-    brackets = []
-    for _ in range(5):
-        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        brackets.append((after - before, wall - (before + after) // 2))
-    return min(brackets)[1]
 
 
 def lateness_of_this_machine_ms() -> float:
@@ -70,7 +60,7 @@ def drive(mock: MockProcess, spread_s: float) -> Run:
     A virtual machine's wall clock may be set all the time (by 0.5 ms ten times a second, after it had stood still): each wake
     knows how the clocks lie now, and what was stamped about when that changed has no stamp.
     """
-    offset = wall_offset_ns()
+    offset = offset_ns()
     host, port = mock.url.removeprefix("http://").split(":")
     reads: list[list[tuple[int | None, bytes]]] = [[] for _ in range(STREAMS)]
     sent_ns: list[int] = []
@@ -91,8 +81,8 @@ def drive(mock: MockProcess, spread_s: float) -> Run:
                 sent_ns.append(time.monotonic_ns())
                 sock.send(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
             ready = selector.select(1.0 if len(sent_ns) == STREAMS else 0.0005)
-            before, offset = offset, wall_offset_ns()
-            was_set = abs(offset - before) > _SET_NS
+            before, offset = offset, offset_ns()
+            was_set = abs(offset - before) > SET_NS
             for key, _ in ready:
                 data, control, _, _ = socks[key.data].recvmsg(65536, 64)
                 seconds, ns = _STAMP.unpack(control[0][2])

@@ -28,6 +28,7 @@ def mock() -> Iterator[MockProcess]:
 
 CLOCKS_NS = 10_000
 """The offset between the clock of the kernel's stamps and ours is known to much less than this."""
+pytestmark = pytest.mark.wall_clock
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
 
 

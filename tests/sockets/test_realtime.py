@@ -25,6 +25,8 @@ from tests.support.patience import PATIENCE_S
 from tests.support.socket_sender import Sender, over
 from tests.support.socket_server import BINARY, CLOSE, Said, Script, SocketServer, frame, goodbye, text
 
+pytestmark = pytest.mark.wall_clock
+
 TEXT = encode(Sample(prompt="Hello."), BodyOptions(endpoint="realtime", model="m")).body
 SPEECH = encode(
     Sample(audio=Audio(wav_file(bytes(24_000), 24_000), "a.wav", None)), BodyOptions(endpoint="realtime", model="m")

@@ -42,6 +42,8 @@ from tests.support.patience import PATIENCE_S
 from tests.support.run_process import wait_for
 from tests.support.timing import timing
 
+pytestmark = pytest.mark.wall_clock
+
 # ---- When ----------------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,7 @@ from tests.support.timing import timing
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
     pytest.mark.usefixtures("reads"),
+    pytest.mark.wall_clock,
 ]
 
 SSE_HEAD = Send(head("200 OK", "text/event-stream", CHUNKED))
