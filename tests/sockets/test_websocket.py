@@ -23,6 +23,8 @@ from tests.support.record_rows import record_rows
 from tests.support.socket_sender import Sender, over
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
 
+pytestmark = pytest.mark.wall_clock
+
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
 GOOD = [text(event) for event in REPLY]
 HOUR_NS = 3_600_000_000_000

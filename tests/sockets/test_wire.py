@@ -45,6 +45,7 @@ from tests.support.patience import PATIENCE_S
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
     pytest.mark.usefixtures("reads"),
+    pytest.mark.wall_clock,
 ]
 
 LONG_NS = 10_000 * MS
