@@ -31,7 +31,7 @@ class ContentTemplate:
         self._field = field
         self._before = self._after = b""
         self._counter = counter
-        # Where it has such a number: patterns of what stands before the text and behind it, and of the whole event.
+        # Only of events with a counter: patterns of the parts before and after the text, and of the whole event.
         self._parts: tuple[bytes, bytes] | None = None
         self._counted: re.Pattern[bytes] | None = None
 

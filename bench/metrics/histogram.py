@@ -113,7 +113,7 @@ class LogHistogram:
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
         if not other.count and other.exact:
-            return  # Most of the many of a run.
+            return  # Most histograms of a run are empty.
         self.count += other.count
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)

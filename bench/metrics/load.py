@@ -221,13 +221,12 @@ def _late_ends(columns: Columns) -> LateEnds | None:
     return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
 
 
-def piles_up(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> bool:
-    """Whether a longer run of the kind has longer latencies: its requests piled up, or all are sent at once."""
+def piles_up(facts: RunFacts, columns: Columns, found: Backlog | None) -> bool:
+    """Whether a longer run would have longer latencies: its requests pile up (`found`), or all are sent at once."""
     if facts.mode == "throughput":
         return facts.max_concurrency is None
     if facts.open_loop and len(columns) > 1 and rate(columns.intended) is None:
         return True
-    found = backlog(facts, columns, sessions)
     return found is not None and found.rises
 
 
@@ -237,9 +236,8 @@ def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backl
     if of is None or not facts.open_loop or facts.segments or facts.ramp_s:
         return None
     due_s, end_s = view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S
-    sent = ~np.isnan(
-        view(columns.sent)
-    )  # One that was never sent ended with the sending, however long it had still to wait.
+    # A request that was never sent ends when the sending stops, however long it would still have waited.
+    sent = ~np.isnan(view(columns.sent))
     grown = keeps_up.growth(due_s[sent], (end_s - due_s)[sent])
     if of == "sessions":
         due_s, end_s = sessions.times_s()

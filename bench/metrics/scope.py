@@ -57,7 +57,7 @@ class RunData:
     measures: tuple[str, ...] = ()
     """The metrics of this run that only few endpoints have."""
     piles_up: bool = False
-    """Whether a longer run has longer latencies: requests in flight kept rising (`Load.backlog`), or all came at once."""
+    """Whether a longer run would have longer latencies (`load.piles_up`)."""
 
     @property
     def of_inputs(self) -> bool:
@@ -95,8 +95,8 @@ class Scope:
         return None if self.span is None else (self.span[1] - self.span[0]) / NS_PER_S
 
     @property
-    def _lengthens_s(self) -> float | None:
-        """The length of which a longer run is so many times as long. None if what piles up makes it another one."""
+    def _scales_from_s(self) -> float | None:
+        """The length from which that of a sufficient run is scaled up. None if a longer run would be another load."""
         return None if self._data.piles_up else self.duration_s
 
     def latency(self) -> dict[str, Metric]:
@@ -135,7 +135,7 @@ class Scope:
         columns = self._data.columns
         values = arrays.known(arrays.view(columns.metrics[metric.key])[self._rows])
         ordered = arrays.ascending(values)
-        sure = sureness.of_requests(values, ordered, self._lengthens_s)
+        sure = sureness.of_requests(values, ordered, self._scales_from_s)
         ends = bounds.of_request_metric(columns, metric.key, self._rows)
         lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
         return _metric(describe(ordered), sure, "exact", lies, unit=metric.unit)
@@ -149,7 +149,7 @@ class Scope:
         requests = len(arrays.known(arrays.view(self._data.columns.metrics["tpot_ms"])[self._rows]))
         mean_ns = histogram.total / histogram.count if histogram.count else 0.0
         whole = Whole(requests, mean_ns, snapshot.quantile)
-        return sureness.of_tokens(sample, whole, 1 / NS_PER_MS, self._lengthens_s)
+        return sureness.of_tokens(sample, whole, 1 / NS_PER_MS, self._scales_from_s)
 
     def _ended_inside(self, start: float, end: float) -> Ints:
 

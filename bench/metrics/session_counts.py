@@ -91,7 +91,7 @@ class SessionCounts:
         return list(found.values())
 
     def times_s(self) -> tuple[Floats, Floats]:
-        """When the sessions of `spans` began and ended, in s; infinity for those that did not end."""
+        """Start and end of each session of `spans`, in s. The end of a session that did not end is infinity."""
         spans = self.spans()
         begins, ends = (np.concatenate([np.empty(0), *(span[k] for span in spans)]) for k in (0, 1))
         return begins / NS_PER_S, np.where(ends == FAR_NS, np.inf, ends / NS_PER_S)

@@ -27,7 +27,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
-from bench.metrics.load import Readiness, Spans, describe_load, piles_up
+from bench.metrics.load import Readiness, Spans, backlog, describe_load, piles_up
 from bench.metrics.media import Media
 from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import PageData, page_data
@@ -47,7 +47,7 @@ from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 from bench.results.base import rounded
-from bench.results.load import Instrument
+from bench.results.load import Backlog, Instrument
 from bench.results.numbers import Goodput, Metric, Throughput, ToolColumn
 from bench.results.series import Series
 from bench.results.summary import (
@@ -195,7 +195,8 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        data = self._data()
+        load = describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions)
+        data = self._data(load.backlog)
         scope = Scope(data, None)
         latency, throughput, goodput = self._numbers(scope)
         parts = {kind: [*by_part.numbers(scope.span)] for kind, by_part in self._parts.items()}
@@ -218,7 +219,7 @@ class Summary:
             per_target=self._per_target(cast("list[TargetNumbers] | None", parts.get("target"))),
             counts=counts,
             errors=tally.errors(),
-            load=describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions),
+            load=load,
             latency=latency,
             throughput=throughput,
             goodput=goodput,
@@ -274,7 +275,7 @@ class Summary:
         """The numbers of what was added, as a part of a run that took this time."""
         self._columns.sort()
         counts = self._counts()
-        data = self._data()
+        data = self._data(backlog(self._facts, self._columns, self._sessions))
         error_rate = _error_rate(counts)
         return _PARTS[kind](
             name=name,
@@ -288,11 +289,11 @@ class Summary:
             **(alone(self._columns) if kind == "target" else {}),
         )
 
-    def _data(self) -> RunData:
+    def _data(self, found: Backlog | None) -> RunData:
         facts = self._facts
         return RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures,
-            piles_up=piles_up(facts, self._columns, self._sessions),
+            piles_up(facts, self._columns, found),
         )  # fmt: skip
 
     def _numbers(self, scope: Scope) -> _ScopeNumbers:

@@ -63,7 +63,7 @@ class Backlog(Result, frozen=True, kw_only=True):
 
     of: Annotated[str, one_of("requests", "sessions")]
     first: Amount
-    """Their mean in the first third of the time in which was sent, after the first requests have ended."""
+    """Their mean number in the first third of the sending time, which begins after the first of them have ended."""
     last: Amount
     """In the last third."""
     e2el_growth: Amount

@@ -105,7 +105,7 @@ class PlanContent(Result, frozen=True, kw_only=True):
     """Of the number that is needed, over the draws or the search's interval. An end beyond the range is one more than its
     most."""
     headroom: Number | None
-    """The same replicas hold so many times this traffic. 0: in this draw not even this."""
+    """The same replicas hold so many times this traffic. 0: they do not hold this traffic in this draw."""
     headroom_interval: Interval | None
     """In the draws that strain them the least and the most; so are the intervals of hours and of scaling. null: they hold at
     least `headroom`, which is the most that was tried, or that the runs of the fit show."""

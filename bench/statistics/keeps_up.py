@@ -27,7 +27,7 @@ CHANCE = 3.0
 GROWN = 1.5
 """E2EL of the last third over that of the first from which a long drain is a pile-up, and not the length of the replies."""
 LONG_DRAIN = 0.5
-"""A drain of so much of the time in which was sent, and three requests more, is long."""
+"""A drain is long beyond this share of the sending time plus three times the E2EL of the first requests."""
 _LEAST_OF_THIRD = 10
 
 SURE = 0.97
@@ -80,8 +80,8 @@ def growth(sent_s: Values, e2el_s: Values) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Requests or sessions in flight in the first and the last third of the time in which a load was sent, and how E2EL
-    grew."""
+    """The mean number of requests or sessions in flight in the first and the last third of the sending time, and the growth
+    of E2EL."""
 
     first: float
     last: float
@@ -92,13 +92,13 @@ class Backlog:
 
 
 def backlog(due_s: Values, end_s: Values, grown: float | None) -> Backlog | None:
-    """What piled up in a run at a fixed rate, of its requests by the times at which they were due and ended, or of its
-    sessions by those at which they began and ended (infinity: not within the run). `grown`: `growth` of its requests.
+    """What piles up in a run at a fixed rate. `due_s`, `end_s`: when its requests were due and ended, or when its sessions
+    began and ended (infinity: not within the run). `grown`: `growth` of its requests.
 
-    Returns None without it, of fewer than 30, and of those that were all due at once. There are no earlier visits to compare
-    with: one that waits for nothing takes as long as the first ones took, and what is in flight rises by itself until such a
-    time has passed. So the thirds begin after two of them, and of a load that is shorter than four only a long drain says
-    anything.
+    Returns None without `grown`, with fewer than 30 requests or sessions, and if all were due at once. There are no earlier
+    visits to compare with: the first requests show how long one takes that does not wait, and until such a time has passed,
+    the number in flight rises by itself. So the thirds begin after twice that time. In a load shorter than four times that
+    time, only a long drain counts.
     """
     due, end = np.asarray(due_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
     if grown is None or len(due) < 3 * _LEAST_OF_THIRD or due.min() == due.max():

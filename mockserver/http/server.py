@@ -119,7 +119,7 @@ class _Server(uvicorn.Server):
 
     def _on_clock_step(self) -> None:
         self._offset.on_step()
-        if not self._clock_was_stepped:  # That of a virtual machine that stood still may be set ten times a second.
+        if not self._clock_was_stepped:  # Some virtual machines set it ten times a second.
             self._clock_was_stepped = True
             _LOG.warning(
                 "the wall clock was stepped: the offset of the kernel's stamps is measured again whenever it is"

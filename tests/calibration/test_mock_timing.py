@@ -57,8 +57,8 @@ def lateness_of_this_machine_ms() -> float:
 def drive(mock: MockProcess, spread_s: float) -> Run:
     """STREAMS streams, sent over `spread_s`, read with kernel stamps.
 
-    A virtual machine's wall clock may be set all the time (by 0.5 ms ten times a second, after it had stood still): each wake
-    knows how the clocks lie now, and what was stamped about when that changed has no stamp.
+    Some virtual machines set their wall clock ten times a second. So the offset of the clocks is measured at each wake, and
+    reads at which it changed have no stamp.
     """
     offset = offset_ns()
     host, port = mock.url.removeprefix("http://").split(":")

@@ -106,7 +106,7 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
 
 
 def core() -> set[str]:
-    """The distributions that a plain installation brings: those that ours requires, and what these do."""
+    """The distributions of a plain installation: those that ours requires, and those that they require."""
     found: set[tuple[str, str]] = set()
     left = {("trueload", "")}
     while left - found:

@@ -97,7 +97,7 @@ def mock_process(*flags: str) -> Iterator[MockProcess]:
         assert process.stdout is not None
         assert process.stderr is not None
         stderr: list[str] = []
-        # That of a virtual machine may be set at any time.
+        # The wall clock of a virtual machine may be set at any time.
         said = (line for line in process.stderr if "the wall clock was stepped" not in line)
         reader = threading.Thread(target=stderr.extend, args=(said,), daemon=True)
         reader.start()

@@ -328,7 +328,7 @@ def _ran(
     answer: Callable[[int, int], Answer],
     length: RunLength,
 ) -> Ran:
-    """Run the load: once for clients that differ in their numbers alone. Nobody changes what it gives."""
+    """Run the load, once for all clients that differ only in their numbers. Callers must not change the result."""
     server = Server(answer, seed)
     records: list[RequestRecord] = []
     arrivals = draw(planned(seed), length)

@@ -1,24 +1,17 @@
-"""Whether the wall clock was set. That of a virtual machine that stood still may be set by 0.5 ms ten times a second, for
-minutes."""
+"""Whether the wall clock was set. Some virtual machines set theirs by 0.5 ms ten times a second, for minutes."""
 
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import pytest
 
+from mockserver.clock import measure_offset_ns
+
 SET_NS = 50_000
 """The clocks lie some microseconds apart from one reading to the next; beyond this the wall clock was set."""
+offset_ns = partial(measure_offset_ns, tries=5)
 _OFFSET = pytest.StashKey[int]()
-
-
-def offset_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the narrowest of a few brackets."""
-    brackets = []
-    for _ in range(5):
-        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
-        brackets.append((after - before, wall - (before + after) // 2))
-    return min(brackets)[1]
 
 
 def excuse(item: pytest.Item, report: pytest.TestReport) -> None:

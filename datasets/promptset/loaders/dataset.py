@@ -58,10 +58,10 @@ class DataSet(Sequence[Sample]):
         """Reads and checks every row.
 
         With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
-        maps columns, ours -> theirs; others are then ignored, but for those of what is sent, of lengths and of times, where
-        it maps nothing that is sent. Prompts of a trace are made from `seed` and `salt` with the tokenizer, or the embedded
-        one. `endpoints` has the names that rows may give, and whether each takes chats; None: any name. Raises SpecError
-        with up to 20 bad rows by line, unless `bad_rows` is "skip".
+        maps columns, ours -> theirs; others are then ignored. If it maps nothing that is sent, the columns of what is sent,
+        of lengths and of times keep our names. Prompts of a trace are made from `seed` and `salt` with the tokenizer, or the
+        embedded one. `endpoints` has the names that rows may give, and whether each takes chats; None: any name. Raises
+        SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
 
         `inputs_are`: `texts` for embeddings, `documents` for rerank, None for generated text; rows of other kinds
         are bad.
@@ -343,9 +343,8 @@ def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
     if missing := [theirs for theirs in columns.values() if theirs not in row]:
         raise SpecError(f"no column {', '.join(map(repr, missing))} among {', '.join(row) or 'none'}")
     picked = {ours: row[theirs] for ours, theirs in columns.items()}
-    if not any(
-        ours in SENT_KEYS for ours in columns
-    ):  # They rename a length or the time; what is sent has its own name.
+    # Columns that rename only a length or the time leave what is sent under its own name.
+    if not any(ours in SENT_KEYS for ours in columns):
         rest = (key for key in (*SENT_KEYS, *COUNTS, "at_s") if key in row and key not in columns.values())
         return {**{key: row[key] for key in rest}, **picked}
     return picked

@@ -126,7 +126,7 @@ def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
         ("Why?", 12, 0.0),
         ("How?", None, 1.0),
     ]
-    # Whoever renames a length or the time alone has the rest by our names.
+    # If only a length or the time is renamed, the other columns keep our names.
     (row,) = load(file("when,input_tokens,output_tokens,model\n7,30,4,not ours\n", "t.csv"), columns={"at_s": "when"})
     assert (row.at_s, row.input_tokens, row.output_tokens, row.model) == (0.0, 30, 4, None)
     (row,) = load(file("prompt,output_tokens,len\nWhy?,4,5\n", "o.csv"), columns={"output_tokens": "len"})

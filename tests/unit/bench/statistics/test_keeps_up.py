@@ -156,13 +156,13 @@ def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests
     found = of_requests(due, [at + (1 if at < 32 else 4) for at in due])
     assert found is not None
     assert (found.first, found.growth) == (pytest.approx(10), 4)
-    assert found.last == pytest.approx(40, rel=0.06)  # Those of its last 4 s end later.
+    assert found.last == pytest.approx(40, rel=0.06)  # Requests of its last 4 s end after it.
     assert of_requests(due[:29], due[1:30]) is None
     assert of_requests([5.0] * 40, due[:40]) is None
 
 
 def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain() -> None:
-    # One begins each second and lasts 10 s, for a minute; those that begin later do not end.
+    # One session begins each second. Those of the first minute last 10 s; the later ones do not end.
     begins = [float(k) for k in range(120)]
     ends = [at + 10 if at < 60 else math.inf for at in begins]
     found = backlog(begins, ends, 2.0)
@@ -172,7 +172,7 @@ def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain()
         found = backlog(begins, ends, grown)
         assert found is not None
         assert found.rises is rises
-    # Those of a short run tell nothing: its first ones have not ended.
+    # A short run tells nothing: its first sessions have not ended.
     found = backlog(begins[:30], [math.inf] * 30, 2.0)
     assert found is not None
     assert not found.rises
