@@ -164,7 +164,7 @@ def test_the_command_prints_what_it_measured_and_keeps_it_for_later_runs(
         asked.append(quick)
         return result() if len(asked) == 1 else nothing
 
-    monkeypatch.setattr(limits_command.measure, "measure", measured)
+    monkeypatch.setattr("bench.limits.measure.measure", measured)
     words = [word.format(tmp_path) for word in words]
     assert limits_command.main(words) == Exit.GOOD
     said = capsys.readouterr()
