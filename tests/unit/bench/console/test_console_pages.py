@@ -426,3 +426,14 @@ def test_the_list_has_pages_of_ended_tasks_and_what_goes_on_stands_on_the_first(
     assert shown("page=99") == shown("page=3")
     assert shown("page=0") == shown("page=x") == shown("") == first
     assert "search=day&amp;page=2" in user.get("/?search=day").text
+
+
+@pytest.mark.parametrize(("typed", "started"), [("--seed 7", "--seed 7"), ("", "--ttft 9ms")])
+def test_the_mock_starts_with_what_was_typed_or_what_it_had(
+    typed: str, started: str, user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(type(console.mock), "start", lambda mock, flags: asked.append(flags))
+    console.mock.flags = "--ttft 9ms"
+    assert user.post("/mock/start", data={"flags": typed}, follow_redirects=False).status_code == 303
+    assert asked == [started]

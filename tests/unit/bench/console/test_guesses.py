@@ -97,3 +97,10 @@ def test_of_too_many_senders_the_one_longest_quiet_is_forgotten() -> None:
         guesses.wrong(f"10.0.{number // 256}.{number % 256}", 1)
     assert guesses.wrong("first", 2) == NS_PER_S
     assert guesses.wrong("second", 2) == 0
+
+
+def test_who_is_locked_out_is_said_in_the_log_of_the_console(capsys: pytest.CaptureFixture[str]) -> None:
+    guesses = Guesses()
+    for second in range(10):
+        guesses.wrong("10.0.0.7", second * NS_PER_S)
+    assert capsys.readouterr().err == "warning: 10 wrong tokens from 10.0.0.7: locked out for 60 s\n"

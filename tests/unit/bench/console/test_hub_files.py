@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
 from bench.console.errors import ConsoleError
-from bench.console.hub_loads import _bytes_in
+from bench.console.hub_loads import HubLoads, _bytes_in
 from bench.console.hubs import choose
 
 ONE = {"README.md": 5, "data.jsonl": 7, ".hidden.csv": 1}
@@ -50,3 +51,20 @@ def test_the_bytes_of_a_folder_are_those_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "in" / "side" / "a").write_bytes(b"123")
     (tmp_path / "b").write_bytes(b"12345")
     assert _bytes_in(tmp_path) == 8
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(OSError("odd"), "odd"), (OSError(28, "No space left on device"), "No space left on device")]
+)
+def test_a_load_that_the_machine_refuses_says_why(
+    error: OSError, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*of: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("bench.console.hub_loads.look_up", refused)
+    files: Any = None
+    loads = HubLoads(tmp_path, files)
+    seen = loads.load(loads.begin("huggingface", "openai/x", None).id, wait_s=60)
+    assert (seen.goes_on, str(seen.problem).endswith(f"{words}.") or str(seen.problem).endswith(words)) == (False, True)
+    assert "None" not in str(seen.problem)

@@ -13,9 +13,13 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from bench.config import resolve
 from bench.console.series import left_since, load_of, read
 from bench.console.service import Console
 from bench.console.task import Task
+from bench.load_search.decisions import Ending, Search, Settings
+from bench.load_search.files import SearchDirectory, config_sha256
+from bench.load_search.goals import Goal
 from bench.run_files.run_directory import RunDirectory, series_held
 from tests.support.made_sweeps import LADDER, content
 
@@ -130,3 +134,26 @@ def test_a_series_can_go_on_if_the_console_started_it_and_it_has_ended_too_soon(
     assert state() == ("stopped", True)
     with series_held(sweep):
         assert state() == ("running", False)
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "state"),
+    [
+        (Ending.INTERRUPTED, "stopped"), (Ending.BUDGET, "ended"), (Ending.TARGET, "could not start"),
+        (None, "could not start"),
+    ],
+)  # fmt: skip
+def test_a_search_without_a_visit_says_why_it_is_over(stopped_by: Ending | None, state: str, tmp_path: Path) -> None:
+    config = resolve({"url": "http://h:1", "rate": 1.0, "slo": ["ttft:p99<500ms"]})
+    place = SearchDirectory.create(tmp_path / "search", config, {"started": "now"})
+    search = Search(Settings("rate", (Goal("ttft:p99<500ms", 0.01),)))
+    place.write(search, config_sha256(config, "rate"), stopped_by, None)
+    found = read(Task(id="search", state="queued", kind="search"), place.path)
+    assert found is not None
+    assert (found.state, found.target, found.load) == (state, "http://h:1", "search, requests/s: ttft:p99<500ms")
+    assert found.settings["url"] == "http://h:1"
+    typed = {"url": "http://typed:2"}
+    task = Task(id="search", state="queued", kind="search", settings=typed, target="lab", load="as it was typed")
+    again = read(task, place.path)
+    assert again is not None
+    assert (again.settings, again.target, again.load) == (typed, "lab", "as it was typed")

@@ -235,3 +235,9 @@ def test_a_server_that_counts_tokens_is_the_one_that_is_loaded(
     problems = tokenizer_problem({"tokenizer": tokenizer, "url": url})
     assert [field for field, _ in problems] == ["tokenizer"] * refused
     assert all(str(origin_of(str(tokenizer))) in sentence for _, sentence in problems)
+
+
+def test_a_removed_task_leaves_no_secret_behind(console: Console) -> None:
+    kept, gone = (console.create({"url": HERE}, secrets={"api_key": key}, start_at=LATER).id for key in "ab")
+    console.remove(gone, files=False)
+    assert console.runner.secrets == {kept: {"api_key": "a"}}

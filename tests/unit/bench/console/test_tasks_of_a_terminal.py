@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
+from bench.console.errors import Conflict
 from bench.console.service import Console
 from tests.support.made_tasks import made_plan, made_run, made_tune
 from tests.unit.bench.capacity_plan.test_searched import searched
@@ -60,3 +66,23 @@ def test_a_search_links_to_the_plans_made_from_it_and_back(
     page = user.get("/tasks/found").text
     assert '<a href="/tasks/planned">planned</a>' in page
     assert f"python -m bench plan --search {folder} --rates day.csv" in page
+
+
+def test_a_task_is_interrupted_by_the_console_that_started_it_and_no_other_is(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *of: killed.append(of))
+    names = [made_run(console.runs, name, state="running").name for name in ("ours", "other")]
+    child: Any = SimpleNamespace(pid=77)
+    console.runner._child, console.runner._task = child, "ours"
+    with pytest.raises(Conflict, match="was not started by a console"):
+        console.runner.stop("other", "running")
+    with pytest.raises(Conflict, match="it has ended"):
+        console.runner.stop("ours", "ended")
+    with pytest.raises(Conflict, match="other is not running"):
+        console.runner.stop("other", "not started")
+    assert (killed, names) == ([], ["ours", "other"])
+    console.runner.stop("ours", "running")
+    assert killed == [(77, signal.SIGINT)]
+    console.runner._child = console.runner._task = None
