@@ -20,12 +20,41 @@ def outcome(objective: ObjectiveResult) -> str:
 
 def no_errors(summary: RunSummary) -> str:
     """What stands in place of the errors of a run that has none."""
-    return "no request failed" if summary.counts.succeeded else "no request was answered"
+    if not summary.counts.succeeded:
+        return "no request was answered"
+    return "no request failed after the warm-up" if summary.counts.warmup.failed else "no request failed"
 
 
 def warnings(summary: RunSummary) -> list[str]:
     """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
-    return [*details.ended_early(summary), *_piles_up(summary), *summary.window.warnings, *jobs.warnings(summary)]
+    return [
+        *details.ended_early(summary),
+        *_warmup_failed(summary),
+        *_over_limit(summary),
+        *_piles_up(summary),
+        *summary.window.warnings,
+        *jobs.warnings(summary),
+    ]
+
+
+def _warmup_failed(summary: RunSummary) -> Iterator[str]:
+    failed, of = summary.counts.warmup.failed, summary.counts.warmup.requests
+    if failed:
+        cold = " The server may still have been cold when the run began." if 2 * failed > of else ""
+        yield f"{failed:,} of {of:,} requests of the warm-up failed ({failed / of:.1%}).{cold}"
+
+
+_MANY_OVER = 0.05
+"""The share of replies over their limit that is said: a server may count an end token beside the limit in some."""
+
+
+def _over_limit(summary: RunSummary) -> Iterator[str]:
+    over, tokens = summary.tokens.over_limit, summary.tokens
+    if over.share is not None and over.share > _MANY_OVER:
+        yield (
+            f"{over.share:.1%} of the replies have more output tokens than the limit that was sent: the server does not keep "
+            f"to it. The load is longer than planned: {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit."
+        )
 
 
 def _piles_up(summary: RunSummary) -> Iterator[str]:
