@@ -15,7 +15,16 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     summary = evidence.summary
     counts = summary.counts
     found = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
-    return [replace(row, sentence=row.sentence + _how_long(summary) + _when(summary)) for row in found]
+    return [
+        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary)) for row in found
+    ]
+
+
+def _not_sent(summary: SummaryNumbers) -> str:
+    """Turns after a failed one: without them the load has fewer long contexts than planned."""
+    turns = 0 if summary.sessions is None else summary.sessions.turns_not_sent
+    were = "turn of their sessions was" if turns == 1 else "turns of their sessions were"
+    return f"; {turns:,} later {were} not sent" if turns else ""
 
 
 def _how_long(summary: SummaryNumbers) -> str:

@@ -55,6 +55,7 @@ PERFECT: dict[str, Any] = {
     },
     "latency_of_failures_ms": {"mean": None},
     "series": {"end_s": None, "failed": []},
+    "sessions": None,
     "segments": None,
     "per_target": None,
     "load": {

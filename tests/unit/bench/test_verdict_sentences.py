@@ -144,12 +144,12 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     (
         "errors",
         {
-            "counts.failed": 250, "latency_of_failures_ms": {"mean": 3_000.0},
+            "counts.failed": 250, "latency_of_failures_ms": {"mean": 3_000.0}, "sessions": {"turns_not_sent": 40},
             "series": {"t_s": [0.0, 1.0, 2.0, 3.0], "step_s": 1, "end_s": 3.2, "failed": [0, 0, 200, 50]},
         },
-        "250 of 1,250 requests failed (20.0%): the latencies are those of the others; it took 3,000 ms on average until a "
-        "request failed, and 500 ms until one was answered; all failures were between 2 and 3 s of the run, which ended at "
-        "3 s", 0.2,
+        "250 of 1,250 requests failed (20.0%): the latencies are those of the others; 40 later turns of their sessions "
+        "were not sent; it took 3,000 ms on average until a request failed, and 500 ms until one was answered; all failures "
+        "were between 2 and 3 s of the run, which ended at 3 s", 0.2,
     ),
     (
         "errors",
