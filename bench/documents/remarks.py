@@ -30,6 +30,7 @@ def warnings(summary: RunSummary) -> list[str]:
     return [
         *details.ended_early(summary),
         *_warmup_failed(summary),
+        *_idle_users(summary),
         *_over_limit(summary),
         *_piles_up(summary),
         *summary.window.warnings,
@@ -42,6 +43,15 @@ def _warmup_failed(summary: RunSummary) -> Iterator[str]:
     if failed:
         cold = " The server may still have been cold when the run began." if 2 * failed > of else ""
         yield f"{failed:,} of {of:,} requests of the warm-up failed ({failed / of:.1%}).{cold}"
+
+
+def _idle_users(summary: RunSummary) -> Iterator[str]:
+    users, requests = summary.load.concurrency, summary.run.config.get("requests")
+    if summary.load.mode == "concurrency" and users is not None and isinstance(requests, int) and requests < users:
+        yield (
+            f"The run had {requests:,} request{'' if requests == 1 else 's'} for {users:,} users: at most "
+            f"{summary.load.concurrency_max:,} were in flight."
+        )
 
 
 _MANY_OVER = 0.05

@@ -294,6 +294,14 @@ def test_a_warmup_that_failed_is_said(warmup: str, words: list[str], no_errors: 
     assert [line for line in lines if "warm-up failed" in line] == words
 
 
+@pytest.mark.parametrize(("requests", "said"), [(3, True), (4, False), (None, False)])
+def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
+    summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
+    summary["run"]["config"] = {"mode": "concurrency", "requests": requests}
+    words = "The run had 3 requests for 4 users: at most 3 were in flight."
+    assert remarks.warnings(typed_summary(summary)) == [words] * said
+
+
 @pytest.mark.parametrize(("asked", "said"), [(2, True), (3, False)])
 def test_replies_longer_than_their_limit_are_said(asked: int, said: bool) -> None:
     records = [made_record(i, sent_ms=100.0 * i, output_tokens_asked=asked if i < 6 else 3) for i in range(100)]
