@@ -29,6 +29,7 @@ def warnings(summary: RunSummary) -> list[str]:
     """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
     return [
         *details.ended_early(summary),
+        *_held_by_the_answered(summary),
         *_warmup_failed(summary),
         *_idle_users(summary),
         *_over_limit(summary),
@@ -36,6 +37,28 @@ def warnings(summary: RunSummary) -> list[str]:
         *summary.window.warnings,
         *jobs.warnings(summary),
     ]
+
+
+def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
+    """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search."""
+    counts, rows = summary.counts, summary.slo.objectives
+    if not counts.failed or any(row.metric == "error_rate" for row in rows):
+        return
+    failed = counts.failed / (counts.succeeded + counts.failed)
+    names = [row.objective for row in rows if row.held and (may := _may_break(row)) is not None and failed > may]
+    if names:
+        yield (
+            f"{', '.join(names)} held among the answered requests alone: {failed:.1%} of all failed, which is more than may "
+            'break it. Add --slo "error_rate<1%" to judge them, too.'
+        )
+
+
+def _may_break(row: ObjectiveResult) -> float | None:
+    """The share of all requests that may break an objective on a quantile (p99: 1%); None of another objective."""
+    if row.metric == "job" or row.stat is None or not row.stat[1:].isdigit() or "{" in row.objective:
+        return None
+    quantile = float(f"0.{row.stat[1:]}")
+    return round(1 - quantile, 6) if row.op.startswith("<") else quantile
 
 
 def _warmup_failed(summary: RunSummary) -> Iterator[str]:

@@ -294,6 +294,28 @@ def test_a_warmup_that_failed_is_said(warmup: str, words: list[str], no_errors: 
     assert [line for line in lines if "warm-up failed" in line] == words
 
 
+@pytest.mark.parametrize(
+    ("objectives", "names"),
+    [
+        (["ttft:p99<200ms", "tpot:p90<200ms", "ttft:p50<1ms"], "ttft:p99<200ms, tpot:p90<200ms"),
+        (["ttft:p75<200ms", "ttft:mean<200ms", "tps:p50>1"], ""),
+        (["ttft:p99<200ms", "error_rate<50%"], ""),
+        ([], ""),
+    ],
+)
+def test_objectives_that_hold_only_because_failed_requests_have_no_latency_are_said(
+    objectives: list[str], names: str
+) -> None:
+    records = [made_record(i, sent_ms=9.0 * i) for i in range(4)]
+    records += [made_record(9, outcome=Outcome.HTTP_ERROR, chunks_ms=(), status=500)]
+    words = (
+        f"{names} held among the answered requests alone: 20.0% of all failed, which is more than may break it. Add "
+    )
+    words += '--slo "error_rate<1%" to judge them, too.'
+    summary = typed_summary(made_summary(records, objectives=parse(objectives)))
+    assert remarks.warnings(summary) == [words] * bool(names)
+
+
 @pytest.mark.parametrize(("requests", "said"), [(3, True), (4, False), (None, False)])
 def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
     summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
