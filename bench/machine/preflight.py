@@ -1,4 +1,4 @@
-"""Before the load: whether this machine has the file descriptors, local ports and address space for it."""
+"""Before the load: whether this machine has the file descriptors, local ports, address space and clock for it."""
 
 from __future__ import annotations
 
@@ -75,6 +75,16 @@ def least_memory() -> None:
         raise UsageError(
             f"a run needs at least {LEAST_MEMORY // 1_000_000} MB of address space, and the limit here is "
             f"{most // 1_000_000} MB: raise it (ulimit -v unlimited)"
+        )
+
+
+def true_clock() -> None:
+    """Raises UsageError under libfaketime: it changes clocks and timers differently, so a wait may never end."""
+    loaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
+    if "faketime" in loaded:
+        raise UsageError(
+            f"libfaketime is loaded ({loaded}), which changes the clocks and timers of this process: a load is timed with "
+            "them, so run it without faketime"
         )
 
 

@@ -18,6 +18,7 @@ from bench.machine.preflight import (
     local_ports_for,
     open_files_for,
     room_for_connections,
+    true_clock,
 )
 from tests.support.patience import PATIENCE_S
 
@@ -144,6 +145,16 @@ def test_too_little_address_space_is_refused_with_what_to_do(monkeypatch: pytest
     for enough in (600_000_000, resource.RLIM_INFINITY):
         limits[resource.RLIMIT_AS] = (enough, enough)
         least_memory()
+
+
+def test_no_load_is_timed_by_a_clock_that_is_faked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/lib/libjemalloc.so.2")
+    true_clock()
+    monkeypatch.setenv("LD_PRELOAD", "/lib/faketime/libfaketime.so.1")
+    with pytest.raises(
+        UsageError, match=r"^libfaketime is loaded \(/lib/faketime/libfaketime\.so\.1\), which changes the"
+    ):
+        true_clock()
 
 
 class Limits:
