@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
 import heapq
 import os
 import sys
@@ -24,8 +23,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
-
-from bench.errors import UsageError
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -217,6 +214,19 @@ class TimerfdClock:
             self._fd = -1
 
 
+def left_of_a_minute_s() -> int:
+    """How many seconds from now the kernel takes to be what is a minute from now by `now_ns`: of another clock, others."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create failed")
+    minute, left = _Itimerspec(0, 0, *divmod(now_ns() + 60 * NS_PER_S, NS_PER_S)), _Itimerspec()
+    libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(minute), None)
+    libc.timerfd_gettime(fd, ctypes.byref(left))
+    os.close(fd)
+    return int(left.value_s)
+
+
 def realtime_offset_ns() -> int:
     """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of 200 brackets: good to some 20 ns.
 
@@ -263,41 +273,5 @@ class StepWatch:
 
 
 def process_clock() -> Clock:
-    """The best clock of this platform, for the running event loop. Raises UsageError if it cannot be used here."""
-    if sys.platform != "linux":
-        return LoopClock()
-    refuse_other_time()
-    return TimerfdClock()
-
-
-def refuse_other_time() -> None:
-    """Raises UsageError if the kernel's timers do not count the time that `now_ns` tells, or if there are none."""
-    if sys.platform != "linux":
-        return
-    try:
-        left_s = _left_of_a_minute_s()
-    except OSError as e:
-        if e.errno not in (errno.EPERM, errno.ENOSYS):
-            raise
-        raise UsageError(
-            f"this system refuses a timer ({e.strerror}: {os.strerror(e.errno)}), and without one nothing can be measured: "
-            "run it where timerfd_create(2) is allowed; a sandbox may forbid it"
-        ) from e
-    if not 30 <= left_s <= 60:
-        raise UsageError(
-            "the time that this process is told differs from the kernel's, so nothing can be measured: is it started with "
-            "libfaketime (LD_PRELOAD)? Start it without"
-        )
-
-
-def _left_of_a_minute_s() -> int:
-    """How far away the kernel takes to be what is a minute from now."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create failed")
-    minute, left = _Itimerspec(0, 0, *divmod(now_ns() + 60 * NS_PER_S, NS_PER_S)), _Itimerspec()
-    libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(minute), None)
-    libc.timerfd_gettime(fd, ctypes.byref(left))
-    os.close(fd)
-    return int(left.value_s)
+    """The best clock of this platform, for the running event loop."""
+    return TimerfdClock() if sys.platform == "linux" else LoopClock()

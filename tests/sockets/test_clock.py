@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import gc
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
 import uvloop
 
-from bench import clock
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, TimerfdClock, process_clock, sleep_until
-from bench.errors import UsageError
 from tests.support.patience import PATIENCE_S
 from tests.support.timing import timing
 
@@ -51,32 +47,6 @@ def run(request: pytest.FixtureRequest) -> Run:
             return runner.run(with_clock())
 
     return on_loop
-
-
-@pytest.mark.parametrize(
-    "off_ns", [-86_400 * NS_PER_S, 86_400 * NS_PER_S, None], ids=["behind", "ahead", "standing still"]
-)
-def test_a_time_that_is_not_the_kernels_is_refused(off_ns: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As under libfaketime: its clocks are others than those of the kernel's timers."""
-    real = clock.now_ns
-    monkeypatch.setattr(clock, "now_ns", lambda: 5 if off_ns is None else real() + off_ns)
-    with pytest.raises(UsageError, match="differs from the kernel's"):
-        asyncio.run(with_process_clock())
-
-
-def test_a_system_that_refuses_a_timer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for number, expected in ((errno.EPERM, UsageError), (errno.ENOSYS, UsageError), (errno.EMFILE, OSError)):
-        monkeypatch.setattr(clock, "_left_of_a_minute_s", partial(refused, number))
-        with pytest.raises(expected, match="timerfd_create"):
-            asyncio.run(with_process_clock())
-
-
-async def with_process_clock() -> None:
-    process_clock().close()
-
-
-def refused(number: int) -> None:
-    raise OSError(number, "timerfd_create failed")
 
 
 def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run: Run) -> None:
