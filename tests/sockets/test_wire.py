@@ -172,6 +172,7 @@ def test_a_name_whose_first_address_refuses_or_never_answers_is_served_by_its_se
 def test_an_address_that_has_answered_is_kept_when_it_is_too_busy_to_answer_in_time() -> None:
     async def twice(wire: Wire) -> list[Outcome]:
         answered = await wire.start()
+        await wire.until(lambda: not any(connection.alive() for connection in wire.transport._idle.values()))
         wire.transport._addresses = [place(busy), place(other)]
         late = [wire.start(), wire.start()]
         await the_connect_timeout_passes(wire, place(busy))
