@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -290,11 +291,11 @@ def test_a_time_that_is_not_the_kernels_is_refused_and_a_refused_timer_is_named(
         with pytest.raises(UsageError, match="is not the kernel's"):
             kernel_time()
 
-    def refused() -> int:
+    def refused(number: int) -> int:
         raise OSError(number, "timerfd_create failed")
 
-    monkeypatch.setattr(preflight, "left_of_a_minute_s", refused)
     for number, expected in ((errno.EPERM, UsageError), (errno.ENOSYS, UsageError), (errno.EMFILE, OSError)):
+        monkeypatch.setattr(preflight, "left_of_a_minute_s", partial(refused, number))
         with pytest.raises(expected, match="timerfd_create"):
             kernel_time()
 
