@@ -219,13 +219,14 @@ class Connection(ABC):
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
-            return True
+            # After a chunked reply a read that does not look like an end lies unread.
+            return not self._holds_reads()
         except OSError:
             return False
         if self._tls is None:
             return False
         self._arrived(READABLE)  # TLS may have left a session ticket there, which ends nothing.
-        return not self.closed
+        return not self.closed and not self._holds_reads()
 
     def send(self, job: Job, payload: bytes) -> None:
         """Send a request. `sent` is taken immediately before the system call that hands over its first byte."""
