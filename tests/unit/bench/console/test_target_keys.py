@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
@@ -235,6 +237,18 @@ def test_a_server_that_counts_tokens_is_the_one_that_is_loaded(
     problems = tokenizer_problem({"tokenizer": tokenizer, "url": url})
     assert [field for field, _ in problems] == ["tokenizer"] * refused
     assert all(str(origin_of(str(tokenizer))) in sentence for _, sentence in problems)
+
+
+def test_a_task_that_cannot_be_stored_leaves_no_secret_behind(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*of: object) -> NoReturn:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(console.store, "enqueue", full)
+    with pytest.raises(sqlite3.Error):
+        console.create({"url": HERE}, secrets={"api_key": "k"}, start_at=LATER)
+    assert (console.tasks(), console.runner.secrets) == ([], {})
 
 
 def test_a_removed_task_leaves_no_secret_behind(console: Console) -> None:
