@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
+from bench.commands.options import note_idle_users, own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import show
 from bench.config import RunConfig
 from bench.config.flags import Option, add_options
@@ -55,6 +55,7 @@ def main(argv: Sequence[str]) -> int:
         return resolve_flags({**given, **of_visit}, [], file)
 
     made = plan(flags, own, config_at, problems)
+    note_idle_users(config_at(made.loads.settings(made.loads.values[-1])))
     named = made.base.out if resume is None else resume
     folder = default_directory(made.base.name) if named is None else Path(named)
     observer = terminal(made.base.quiet)

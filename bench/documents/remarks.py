@@ -20,12 +20,74 @@ def outcome(objective: ObjectiveResult) -> str:
 
 def no_errors(summary: RunSummary) -> str:
     """What stands in place of the errors of a run that has none."""
-    return "no request failed" if summary.counts.succeeded else "no request was answered"
+    if not summary.counts.succeeded:
+        return "no request was answered"
+    return "no request failed after the warm-up" if summary.counts.warmup.failed else "no request failed"
 
 
 def warnings(summary: RunSummary) -> list[str]:
     """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
-    return [*details.ended_early(summary), *_piles_up(summary), *summary.window.warnings, *jobs.warnings(summary)]
+    return [
+        *details.ended_early(summary),
+        *_held_by_the_answered(summary),
+        *_warmup_failed(summary),
+        *_idle_users(summary),
+        *_over_limit(summary),
+        *_piles_up(summary),
+        *summary.window.warnings,
+        *jobs.warnings(summary),
+    ]
+
+
+def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
+    """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search."""
+    counts, rows = summary.counts, summary.slo.objectives
+    if not counts.failed or any(row.metric == "error_rate" for row in rows):
+        return
+    failed = counts.failed / (counts.succeeded + counts.failed)
+    names = [row.objective for row in rows if row.held and (may := _may_break(row)) is not None and failed > may]
+    if names:
+        yield (
+            f"{', '.join(names)} held among the answered requests alone: {failed:.1%} of all failed, which is more than may "
+            'break it. Add --slo "error_rate<1%" to judge them, too.'
+        )
+
+
+def _may_break(row: ObjectiveResult) -> float | None:
+    """The share of all requests that may break an objective on a quantile (p99: 1%); None of another objective."""
+    if row.metric == "job" or row.stat is None or not row.stat[1:].isdigit() or "{" in row.objective:
+        return None
+    quantile = float(f"0.{row.stat[1:]}")
+    return round(1 - quantile, 6) if row.op.startswith("<") else quantile
+
+
+def _warmup_failed(summary: RunSummary) -> Iterator[str]:
+    failed, of = summary.counts.warmup.failed, summary.counts.warmup.requests
+    if failed:
+        cold = " The server may still have been cold when the run began." if 2 * failed > of else ""
+        yield f"{failed:,} of {of:,} requests of the warm-up failed ({failed / of:.1%}).{cold}"
+
+
+def _idle_users(summary: RunSummary) -> Iterator[str]:
+    users, requests = summary.load.concurrency, summary.run.config.get("requests")
+    if summary.load.mode == "concurrency" and users is not None and isinstance(requests, int) and requests < users:
+        yield (
+            f"The run had {requests:,} request{'' if requests == 1 else 's'} for {users:,} users: at most "
+            f"{summary.load.concurrency_max:,} were in flight."
+        )
+
+
+_MANY_OVER = 0.05
+"""The share of replies over their limit that is said: a server may count an end token beside the limit in some."""
+
+
+def _over_limit(summary: RunSummary) -> Iterator[str]:
+    over, tokens = summary.tokens.over_limit, summary.tokens
+    if over.share is not None and over.share > _MANY_OVER:
+        yield (
+            f"{over.share:.1%} of the replies have more output tokens than the limit that was sent: the server does not keep "
+            f"to it. The load is longer than planned: {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit."
+        )
 
 
 def _piles_up(summary: RunSummary) -> Iterator[str]:

@@ -118,7 +118,8 @@ def _doubt(tokens: int, source: TokensFrom | None, usage: Mapping[str, Any] | No
     if source == "tokenizer" or not chunks:
         return None
     if limit is not None and chunks != limit:
-        return f"no count but {chunks} chunks of text, and the reply says that it ended at the limit of {limit} tokens"
+        chunks_text = f"{chunks} chunk{'s' * (chunks != 1)} of text"
+        return f"no count but {chunks_text}, and the reply says that it ended at the limit of {limit} tokens"
     if source == "chunks" and text.most_bytes > (MOST_BYTES if text.is_ascii else MOST_BYTES_OTHERS) * (chunks + 1):
         return f"no count but {chunks} chunks of text, which have {text.most_bytes} bytes: several tokens each"
     return None

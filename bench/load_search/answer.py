@@ -290,6 +290,8 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
         short = [
             f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
         ]
+    if found.answers:
+        short += _too_few(search)
     unsteady = [str(r.n) for r, kept in search.judged if kept and numbers.get(r.n, VisitNumbers()).unsteady]
     if found.answers and len(unsteady) >= _UNSTEADY:
         short.append(
@@ -314,6 +316,25 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
     if fit is not None and fit.spread > SCATTERS:
         lines.append(f"visits scatter {fit.spread:.1f} times as much as chance explains: the interval allows for it")
     return [*lines, *short]
+
+
+def _too_few(search: Search) -> list[str]:
+    """Objectives of which the visits that held judged too few requests to show, with 95%, that no more break than may.
+
+    If a share p may break an objective, n requests all keep it by chance with (1 - p)^n.
+    """
+    lines = []
+    for goal in search.settings.goals:
+        if goal.allowed is None:
+            continue
+        held = sum(result.judged(goal.text) for result, kept in search.judged if kept)
+        if held < (needed := math.ceil(math.log(0.05) / math.log(1 - goal.allowed))):
+            lines.append(
+                f"{goal.text} was seen on {held:,} {_judged(search, goal.text)} in the visits that held, and {needed:,} are "
+                f"the least that show that at most {share(goal.allowed)} break it: how sure the answer is rests on how "
+                "servers usually break"
+            )
+    return lines
 
 
 def _beyond_reach(search: Search) -> list[str]:

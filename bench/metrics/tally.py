@@ -88,9 +88,10 @@ class RecordTally:
         count, end_ns = self._count, table.ints("end_ns")
         has_sent, sent_ns = table.known("sent_ns")
         self._clocks.update(compress(table.column("clock"), has_sent.tolist()))
-        heard = ~table.ended(_NOT_HEARD)
-        if heard.any():
-            last_ns = int(end_ns[heard].max())
+        answered, byte_ns = table.known("first_byte_ns")  # A reply that was broken off later was an answer, too.
+        heard_ns = np.concatenate([end_ns[~table.ended(_NOT_HEARD)], byte_ns[answered]])
+        if len(heard_ns):
+            last_ns = int(heard_ns.max())
             self._heard_ns = last_ns if self._heard_ns is None else max(self._heard_ns, last_ns)
         lost = table.ended(_NO_ANSWER)
         self._lost_ns.frombytes(end_ns[lost].tobytes())

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from bench.records import Outcome
+from bench.records import NO_FAILURE, Outcome
 from bench.results.answers import CheckedAnswers
 from bench.results.base import Amount, Between, Count, Interval, Number, Portion, Positive, Result, one_of
 from bench.results.certificate import KnownCalibration, LedgerCalibration
@@ -154,6 +154,10 @@ class WarmupCounts(Result, frozen=True, kw_only=True):
 
     requests: Count
     by_outcome: ByOutcome
+
+    @property
+    def failed(self) -> int:
+        return sum(n for outcome, n in self.by_outcome.items() if outcome not in NO_FAILURE)
 
 
 class Counts(Result, frozen=True, kw_only=True):

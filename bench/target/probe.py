@@ -112,7 +112,9 @@ async def probe(
             raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
     notes += unlisted([options.model if name is None else name for name in named], listed)
     if options.stream and options.ask_usage and used_by(options).generates and record.output_tokens_from != "usage":
-        notes.append("the server reports no usage: output tokens are counted by the client")
+        impossible = record.usage_contradiction
+        why = "has no usage" if impossible is None else f"has an impossible usage ({impossible})"
+        notes.append(f"the reply to the probe {why}: output tokens of such replies are counted by the client")
     return ProbeResult(options, tuple(notes), record)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from bench.results.summary import SummaryNumbers
 from bench.verdict.evidence import CacheAgainstPlan, RunEvidence
 from bench.verdict.finding import Finding, milder
 from bench.verdict.limits import Limits
@@ -9,8 +12,47 @@ from bench.verdict.limits import Limits
 
 def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Requests failed. They have no latency, so a server that sheds load looks fast."""
-    counts = evidence.summary.counts
-    return errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
+    summary = evidence.summary
+    counts = summary.counts
+    found = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
+    return [
+        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary)) for row in found
+    ]
+
+
+def _not_sent(summary: SummaryNumbers) -> str:
+    """Turns after a failed one: without them the load has fewer long contexts than planned."""
+    turns = 0 if summary.sessions is None else summary.sessions.turns_not_sent
+    were = "turn of their sessions was" if turns == 1 else "turns of their sessions were"
+    return f"; {turns:,} later {were} not sent" if turns else ""
+
+
+def _how_long(summary: SummaryNumbers) -> str:
+    """Failures that took longer than the replies: users waited for them, and no latency contains it."""
+    failed_ms, e2el_ms = summary.latency_of_failures_ms.mean, summary.latency["e2el_ms"].mean
+    if failed_ms is None or e2el_ms is None or failed_ms <= e2el_ms:
+        return ""
+    return (
+        f"; it took {failed_ms:,.0f} ms on average until a request failed, and {e2el_ms:,.0f} ms until one was answered"
+    )
+
+
+_FEW = 10
+"""So many failures are in one half of a run by chance in 1% of the runs; fewer more often."""
+
+
+def _when(summary: SummaryNumbers) -> str:
+    """When the failures were, if all of them are in at most half of the run."""
+    series, counts = summary.series, summary.counts
+    steps = [k for k, failed in enumerate(series.failed) if failed]
+    if series.end_s is None or sum(series.failed) < _FEW or not counts.succeeded or counts.target_gone is not None:
+        return ""
+    begin_s, end_s = series.t_s[steps[0]], min(series.t_s[steps[-1]] + series.step_s, series.end_s)
+    if end_s - begin_s > (series.end_s - series.t_s[0]) / 2:
+        return ""
+    return (
+        f"; all failures were between {begin_s:.0f} and {end_s:.0f} s of the run, which ended at {series.end_s:.0f} s"
+    )
 
 
 def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -> list[Finding]:

@@ -53,6 +53,9 @@ PERFECT: dict[str, Any] = {
         "warmup": {"requests": 0},
         "by_outcome": {"ok": 1_000},
     },
+    "latency_of_failures_ms": {"mean": None},
+    "series": {"end_s": None, "failed": []},
+    "sessions": None,
     "segments": None,
     "per_target": None,
     "load": {

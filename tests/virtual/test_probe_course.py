@@ -136,7 +136,7 @@ def test_a_body_of_the_data_keeps_its_limit() -> None:
 
 def test_what_the_report_must_say_of_the_server_is_noted() -> None:
     counted = made_record(output_tokens_from="tokenizer")
-    without = ("the server reports no usage: output tokens are counted by the client",)
+    without = ("the reply to the probe has no usage: output tokens of such replies are counted by the client",)
     cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ({}, without),
         ({"stream": False}, ()),
@@ -146,6 +146,13 @@ def test_what_the_report_must_say_of_the_server_is_noted() -> None:
         found, _ = probed(lambda body: counted, **options)
         assert isinstance(found, ProbeResult)
         assert found.notes == notes
+    impossible = made_record(output_tokens_from="chunks", usage_contradiction="usage says 0")
+    found, _ = probed(lambda body: impossible)
+    assert isinstance(found, ProbeResult)
+    assert found.notes == (
+        "the reply to the probe has an impossible usage (usage says 0): output tokens of such replies are counted by the "
+        "client",
+    )
     samples = (HELLO, Sample(prompt="a", model="x"), Sample(prompt="b", model="other"))
     found, _ = probed(lambda body: made_record(model=body["model"]), samples, listed=["other"])
     assert isinstance(found, ProbeResult)

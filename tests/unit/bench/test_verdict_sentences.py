@@ -142,6 +142,24 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "250 of 1,250 requests failed (20.0%): the latencies are those of the others", 0.2,
     ),
     (
+        "errors",
+        {
+            "counts.failed": 250, "latency_of_failures_ms": {"mean": 3_000.0}, "sessions": {"turns_not_sent": 40},
+            "series": {"t_s": [0.0, 1.0, 2.0, 3.0], "step_s": 1, "end_s": 3.2, "failed": [0, 0, 200, 50]},
+        },
+        "250 of 1,250 requests failed (20.0%): the latencies are those of the others; 40 later turns of their sessions "
+        "were not sent; it took 3,000 ms on average until a request failed, and 500 ms until one was answered; all failures "
+        "were between 2 and 3 s of the run, which ended at 3 s", 0.2,
+    ),
+    (
+        "errors",
+        {
+            "counts.failed": 250, "latency_of_failures_ms": {"mean": 500.0},
+            "series": {"t_s": [0.0, 1.0, 2.0, 3.0], "step_s": 1, "end_s": 4.0, "failed": [1, 0, 249, 0]},
+        },
+        "250 of 1,250 requests failed (20.0%): the latencies are those of the others", 0.2,
+    ),
+    (
         "files", {"lost": ["samples.jsonl is missing", "gpu.jsonl has 1 of 20 bytes"]},
         "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: the signs that need it were not checked", 2,
     ),

@@ -367,6 +367,10 @@ def test_where_nobody_counts_a_reply_at_its_limit_has_as_many_tokens_and_is_in_d
     reply = read(*four_a_chunk, END, b"[DONE]", output_tokens_asked=16)
     assert (reply.output_tokens, reply.output_tokens_from) == (4, "chunks")
     assert reply.output_tokens_doubt == "no count but 4 chunks of text, which have 72 bytes: several tokens each"
+    one = read(chunk("one two three four"), LIMITED, b"[DONE]", output_tokens_asked=4)
+    assert one.output_tokens_doubt == (
+        "no count but 1 chunk of text, and the reply says that it ended at the limit of 4 tokens"
+    )
 
 
 DOUBT: dict[str, tuple[dict[str, Any] | None, ReplyText, int, bool]] = {

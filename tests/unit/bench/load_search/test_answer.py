@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,19 @@ def test_an_answer_of_short_visits_says_what_they_cannot_see(measure_s: float, t
         assert any(line.startswith("no visit measured over ") for line in lines) is told_of
     one_short = told(made_search(*in_turn(*SCOUTS, *CLOSE), made_visit(12, 37.0, measure_s=6.0)))
     assert not [line for line in one_short.lines if line.startswith("no visit measured over ")]
+
+
+@pytest.mark.parametrize(("requests", "told_of"), [(74, True), (75, False)])
+def test_an_answer_of_few_requests_says_how_many_would_show_it(requests: int, told_of: bool) -> None:
+    rows = in_turn(
+        ("scout", 8.0, 0.0), ("visit", 8.0, 0.0), ("visit", 9.0, 0.0), ("visit", 10.0, 0.0), ("visit", 11.0, 0.0)
+    )
+    visits = [replace(row, requests=requests if row.n < 5 else requests - 1) for row in rows]
+    line = (
+        f"ttft:p99<500ms was seen on {4 * requests - 1} requests in the visits that held, and 299 are the least that show "
+        "that at most 1% break it: how sure the answer is rests on how servers usually break"
+    )
+    assert (line in told(made_search(*visits)).lines) is told_of
 
 
 def test_a_failed_visit_in_the_middle_is_counted_and_not_judged() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ import bench
 from bench.cli import main
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, UsageError
+from bench.load_sweep import measure
 from bench.load_sweep.options import SET_BY_LOADS, plan
 from bench.load_sweep.visits import Loads
 
@@ -80,3 +82,15 @@ def test_every_problem_of_a_sweep_is_said() -> None:
         with pytest.raises(UsageError) as raised:
             plan(URL, {"loads": "rate=5", "repeats": repeats}, resolved)
         assert list(raised.value.problems) == [f"--repeats {repeats}: {problem}"]
+
+
+@pytest.mark.parametrize(("loads", "noted"), [("concurrency=2,8", True), ("concurrency=2,7", False), ("rate=8", False)])
+def test_loads_with_more_users_than_requests_are_noted(
+    loads: str, noted: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*args: Any, **more: Any) -> None:
+        raise UsageError("stopped")
+
+    monkeypatch.setattr(measure, "sweep", stopped)
+    assert main(["sweep", "--url", "http://127.0.0.1:1", "--loads", loads, "--requests", "7"]) == Exit.USAGE
+    assert ("note: 8 users with --requests 7: only 7 users send" in capsys.readouterr().err) is noted

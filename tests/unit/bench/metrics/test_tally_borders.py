@@ -92,6 +92,14 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
     assert tally(answer, *four, lost(300, Outcome.INTERRUPTED)).target_gone(START_NS) is None
 
 
+def test_a_server_that_breaks_off_each_reply_is_not_gone() -> None:
+    broken = [made_record(k, sent_ms=100.0 * k, outcome=Outcome.TRUNCATED, chunks_ms=(50, 60)) for k in range(6)]
+    assert tally(*broken).target_gone(START_NS) is None
+    # Those that were in flight when it died are lost.
+    died = [made_record(k, outcome=Outcome.RESET, chunks_ms=(50.0 + k, 60)) for k in range(5)]
+    assert to_plain(known(tally(*died).target_gone(START_NS))) == {"since_s": 0.054, "requests": 5}
+
+
 @pytest.mark.parametrize(("detour_ms", "late"), [(10.0, 0), (10.001, 1)])
 def test_a_request_that_the_server_kept_for_over_10_ms_before_it_was_sent_again_is_late(
     detour_ms: float, late: int

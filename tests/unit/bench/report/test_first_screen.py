@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.documents import remarks
 from bench.documents.document import Level, Table
 from bench.documents.first_screen import by_message, error_row, first_screen, left_out, sent_words
 from bench.errors import Exit
@@ -308,6 +309,68 @@ def test_no_load_is_told_a_duration_that_it_refuses(config: dict[str, Any], comm
     short["run"]["config"], short["run"]["stop_reason"] = config, "requests"
     (line, *_) = [line for line in first_lines(short, 120) if line.startswith("next: ")]
     assert re.sub(r"\d+ ?s", "1 s", line) == f"next: {command.replace('1s', '1 s')} its interval"
+
+
+@pytest.mark.parametrize(
+    ("warmup", "words", "no_errors"),
+    [
+        ("...", [], "No request failed."),
+        ("x..", ["1 of 3 requests of the warm-up failed (33.3%)."], "No request failed after the warm-up."),
+        (
+            "xx.",
+            ["2 of 3 requests of the warm-up failed (66.7%). The server may still have been cold when the run began."],
+            "No request failed after the warm-up.",
+        ),
+    ],
+)
+def test_a_warmup_that_failed_is_said(warmup: str, words: list[str], no_errors: str) -> None:
+    ends = {"x": Outcome.HTTP_ERROR, ".": Outcome.OK}
+    records = [made_record(i, phase="warmup", outcome=ends[end]) for i, end in enumerate(warmup)]
+    summary = made_summary([*records, made_record(9, sent_ms=100.0)])
+    assert remarks.warnings(typed_summary(summary)) == words
+    lines = first_lines(summary, 120)
+    assert no_errors in lines
+    assert [line for line in lines if "warm-up failed" in line] == words
+
+
+@pytest.mark.parametrize(
+    ("objectives", "names"),
+    [
+        (["ttft:p99<200ms", "tpot:p90<200ms", "ttft:p50<1ms"], "ttft:p99<200ms, tpot:p90<200ms"),
+        (["ttft:p75<200ms", "ttft:mean<200ms", "tps:p50>1"], ""),
+        (["ttft:p99<200ms", "error_rate<50%"], ""),
+        ([], ""),
+    ],
+)
+def test_objectives_that_hold_only_because_failed_requests_have_no_latency_are_said(
+    objectives: list[str], names: str
+) -> None:
+    records = [made_record(i, sent_ms=9.0 * i) for i in range(4)]
+    records += [made_record(9, outcome=Outcome.HTTP_ERROR, chunks_ms=(), status=500)]
+    words = (
+        f"{names} held among the answered requests alone: 20.0% of all failed, which is more than may break it. Add "
+    )
+    words += '--slo "error_rate<1%" to judge them, too.'
+    summary = typed_summary(made_summary(records, objectives=parse(objectives)))
+    assert remarks.warnings(summary) == [words] * bool(names)
+
+
+@pytest.mark.parametrize(("requests", "said"), [(3, True), (4, False), (None, False)])
+def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
+    summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
+    summary["run"]["config"] = {"mode": "concurrency", "requests": requests}
+    words = "The run had 3 requests for 4 users: at most 3 were in flight."
+    assert remarks.warnings(typed_summary(summary)) == [words] * said
+
+
+@pytest.mark.parametrize(("asked", "said"), [(2, True), (3, False)])
+def test_replies_longer_than_their_limit_are_said(asked: int, said: bool) -> None:
+    records = [made_record(i, sent_ms=100.0 * i, output_tokens_asked=asked if i < 6 else 3) for i in range(100)]
+    words = (
+        "6.0% of the replies have more output tokens than the limit that was sent: the server does not keep to it. The "
+    )
+    words += "load is longer than planned: 300 tokens, where 294 were the limit."
+    assert remarks.warnings(typed_summary(made_summary(records))) == [words] * said
 
 
 def piling(late_by: float, **facts: Any) -> Any:
