@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.accuracy import metamorphic
 from bench.accuracy.metamorphic import (
     CHECKS,
     FIRST,
@@ -230,9 +231,9 @@ def test_checks_that_are_interrupted_name_the_runs_that_are_kept(ended: int, mon
         measure, "calibrate", lambda *_, **__: SimpleNamespace(interrupted=next(ways), directory=interrupted)
     )
     monkeypatch.setattr(measure, "_observation", lambda *_: None)
-    monkeypatch.setattr(measure.metamorphic, "expectations", lambda *_: [])
+    monkeypatch.setattr(metamorphic, "expectations", lambda *_: [])
     with pytest.raises(Interrupted) as refused:
-        measure.check_all(lambda *_: None, {}, [], Path("full"), command=[], observer=SILENT)  # type: ignore[arg-type, return-value]
+        measure.check_all(lambda *_: None, {}, [], Path("full"), command=[], observer=SILENT)  # type: ignore[arg-type]
     first, second, *_ = CHECKS
     kept = f". What ended is kept in full: {first}, {second} (python -m bench report full/{second} renders one again)"
     assert str(refused.value) == "interrupted: the checks are incomplete, and full.json is not written" + (
