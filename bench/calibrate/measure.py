@@ -198,13 +198,22 @@ def sweep(
         return next_point(points, rows) or End()
 
     rows, end = drive(next_step, measure, tell=lambda _, row: observer.say(progress_line(row)))
-    end.refuse_interrupted("interrupted: the sweep is incomplete, and its result was not kept")
+    done = _kept(folder, [row.directory for row in rows])
+    end.refuse_interrupted(f"interrupted: the sweep is incomplete, and its result was not kept{done}")
     swept = Sweep(**files.stamp(), rows=tuple(rows))
     make_directory("--out", folder)
     write(folder, swept)
     if store:
         keep_sweep(swept)
     return swept
+
+
+def _kept(folder: Path, directories: Sequence[str]) -> str:
+    """Which runs of an interrupted series are whole, and how to render them."""
+    if not directories:
+        return ""
+    names = ", ".join(directories)
+    return f". What ended is kept in {folder}: {names} (python -m bench report {folder / directories[-1]} renders one again)"
 
 
 def write(folder: Path, sweep: Sweep) -> None:
@@ -252,7 +261,8 @@ def check_all(
         measure,
         tell=lambda name, result: observer.say(f"{name}: {'holds' if result.holds else 'DOES NOT HOLD'}"),
     )
-    end.refuse_interrupted("interrupted: the checks are incomplete")
+    done = _kept(folder, [result.directory for result in results])
+    end.refuse_interrupted(f"interrupted: the checks are incomplete, and full.json is not written{done}")
     checked = metamorphic.ChecksResult(**files.stamp(), checks=tuple(results))
     files.write(folder, "full.json", checked.to_json())
     return checked

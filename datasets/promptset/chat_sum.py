@@ -59,7 +59,10 @@ class ChatSum:
 
 @functools.lru_cache(maxsize=8)
 def chat_sum(tokenizer: Tokenizer) -> ChatSum:
-    """The constants of a tokenizer's template, measured once. Raises NotASum; SpecError where there is no template."""
+    """The constants of a tokenizer's template, measured once. Raises NotASum; SpecError where there is no template.
+
+    An error is not kept, so the next call measures again, with the same chats and the same end. A load asks once or twice.
+    """
     bank = bank_of_chats(tokenizer)
     chance = stream(0, "chat sum")
     one, two = [16], [16, 16]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
 from mockserver.clock import HAS_TIMERFD, RealtimeOffset, Timerfd, measure_offset_ns, now_ns
+from mockserver.http.server import _Server
 from tests.support.patience import PATIENCE_S
 
 
@@ -63,6 +66,22 @@ def test_a_step_of_the_wall_clock_is_watched_for_also_after_one() -> None:
             offset.on_step()
     finally:
         offset.close()
+
+
+def test_a_wall_clock_that_is_stepped_again_and_again_is_measured_each_time_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    measured = iter([1, 2, 3, 4])
+    unused: Any = None
+    offset = RealtimeOffset(lambda: next(measured))
+    try:
+        server = _Server(uvicorn.Config(unused), unused, offset, lambda: None, None, unused)
+        for _ in range(3):
+            server._on_clock_step()
+        assert offset.offset_ns == 4
+    finally:
+        offset.close()
+    assert [message.partition(":")[0] for message in caplog.messages] == ["the wall clock was stepped"]
 
 
 def test_after_a_step_the_timer_is_set_anew() -> None:

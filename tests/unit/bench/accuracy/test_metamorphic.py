@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from bench.accuracy import metamorphic
 from bench.accuracy.metamorphic import (
     CHECKS,
     FIRST,
@@ -22,7 +25,9 @@ from bench.accuracy.metamorphic import (
     expectations,
     load_of,
 )
-from bench.errors import UsageError
+from bench.calibrate import measure
+from bench.errors import Interrupted, UsageError
+from bench.observer import SILENT
 from bench.results.base import to_plain
 from bench.results.summary import RunSummary
 from tests.support.rendered import checks_text
@@ -216,3 +221,21 @@ def test_the_json_names_what_does_not_hold() -> None:
 )
 def test_the_output_tokens_of_a_run_are_its_rate_times_its_duration(throughput: Any, tokens: int | None) -> None:
     assert _output_tokens(Observation(filled(RunSummary, throughput=throughput))) == tokens
+
+
+@pytest.mark.parametrize("ended", [0, 2])
+def test_checks_that_are_interrupted_name_the_runs_that_are_kept(ended: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = iter([False] * ended + [True])
+    interrupted = SimpleNamespace(path=Path("full/it"))
+    monkeypatch.setattr(
+        measure, "calibrate", lambda *_, **__: SimpleNamespace(interrupted=next(ways), directory=interrupted)
+    )
+    monkeypatch.setattr(measure, "_observation", lambda *_: None)
+    monkeypatch.setattr(metamorphic, "expectations", lambda *_: [])
+    with pytest.raises(Interrupted) as refused:
+        measure.check_all(lambda *_: None, {}, [], Path("full"), command=[], observer=SILENT)  # type: ignore[arg-type]
+    first, second, *_ = CHECKS
+    kept = f". What ended is kept in full: {first}, {second} (python -m bench report full/{second} renders one again)"
+    assert str(refused.value) == "interrupted: the checks are incomplete, and full.json is not written" + (
+        kept if ended else ""
+    )

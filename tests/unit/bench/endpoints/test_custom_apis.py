@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from bench.config import resolve
 from bench.endpoints import choice
 from bench.endpoints.body_template import filled
 from bench.endpoints.custom import CustomEndpoint
-from bench.endpoints.definition import definition_of, read_definition, shipped
+from bench.endpoints.definition import ApiDefinition, definition_of, read_definition, shipped
 from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions
 from bench.endpoints.urls import url_of
 from bench.errors import UsageError
@@ -452,6 +453,13 @@ def test_all_that_is_wrong_with_a_definition_is_said_at_once(content: dict[str, 
         definition_of(content)
     told = str(refused.value).split("; ")
     assert [words[: len(start)] for words, start in zip(told, problems, strict=True)] == problems
+
+
+def test_each_required_key_has_a_value_that_stands_in_for_it() -> None:
+    required = [field.name for field in msgspec.structs.fields(ApiDefinition) if field.required]
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 (the words are compared)
+        definition_of({"path": "/a"})
+    assert str(refused.value).split("; ") == [f"{name} is missing" for name in required], "_HARMLESS lacks one"
 
 
 @pytest.mark.parametrize(

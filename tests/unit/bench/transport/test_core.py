@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from bench import native
 from bench.clock import now_ns
 from bench.endpoints.content_template import ContentTemplate
 from bench.records import RequestRecord
+from bench.transport import chunkwise_reads, polled_connection, wire
 from bench.transport.connection import Connection
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
@@ -284,6 +287,24 @@ def test_an_end_that_comes_while_what_came_before_it_is_looked_at_is_told(receiv
     assert stream.heed() == (True, 0)
     stream.forget()
     here.close()
+
+
+def test_the_constants_that_both_readers_need_are_the_same_in_c_and_in_python() -> None:
+    source = Path(native.__file__).with_name("_core.c").read_text()
+    in_c = dict(re.findall(r"^#define (\w+) (\d+)\b", source, re.MULTILINE))
+    in_python = {
+        "BUFFER_SIZE": polled_connection._BUFFER_SIZE,
+        "FEW": wire.FEW,
+        "GLANCE": chunkwise_reads.GLANCE,
+        "LONGEST_HEAD": chunkwise_reads.LONGEST_HEAD,
+        "OUT_OF_ORDER": polled_connection._OUT_OF_ORDER.size - 4,
+        "POLL_MAX": wire.POLL_MAX,
+        "PUT_BY": polled_connection._PUT_BY,
+        "STALE_NS": polled_connection._STALE_NS,
+        "UNHURRIED_NS": wire.UNHURRIED_NS,
+    }
+    assert {name: int(in_c[name]) for name in in_python} == in_python
+    assert chunkwise_reads.MOST == polled_connection._BUFFER_SIZE
 
 
 TEXT = st.text(st.characters(min_codepoint=0x1E, max_codepoint=0x82), max_size=6)
