@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from bench.console.tasks import OWN_FOLDER
 from bench.errors import UsageError
+from bench.run_files.writable import make_directory
 
 ADDRESS, DOOR = "address", "open.html"
 
@@ -28,6 +29,7 @@ def keep(runs: Path, url: str) -> None:
 def door(runs: Path, url: str) -> str:
     """The address of a file that leads to the URL: other users see the words a browser is started with, not the file."""
     path = runs.resolve() / OWN_FOLDER / DOOR
+    make_directory("--runs", path.parent)  # The console may be that of another machine.
     _write(path, f'<!doctype html><meta charset=utf-8><meta http-equiv=refresh content="0;url={url}">')
     return path.as_uri()
 

@@ -10,7 +10,6 @@ from bench.documents.document import (
     Block,
     Cell,
     ChartBlock,
-    Code,
     Column,
     Document,
     Finding,
@@ -22,6 +21,7 @@ from bench.documents.document import (
     Tile,
     Tiles,
     Tone,
+    command_block,
     findings,
 )
 from bench.documents.formatting import NOTHING, interval, number, share
@@ -121,7 +121,7 @@ def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
     if marks := list(_marks(sweep)):
         yield findings(marks)
     if sweep.command:
-        yield Code("Command", " ".join(sweep.command), Level.PAGE)
+        yield command_block(sweep.command)
 
 
 def _shown(sweep: SweepContent) -> list[str]:

@@ -192,11 +192,12 @@ class PolledConnection(Connection):
                     stamp_ns, exchange.clock = latest_ns, "mixed"
             is_first = exchange.first_byte_ns is None
             if is_first:
-                exchange.first_byte_ns = stamp_ns
                 before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
                 # The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp.
                 stamp_ns = before_ns
+            if is_first:
+                exchange.first_byte_ns = stamp_ns
             pieces = parser.feed(data)
             if is_first and parser.beside:
                 exchange.first_byte_ns = None

@@ -98,7 +98,7 @@ class ReceivedConnection(Connection):
 
     def alive(self) -> bool:
         stream = self._stream
-        if stream is None or stream.ended or stream.error or stream.waiting:
+        if stream is None or stream.ended or stream.error:
             return False
         return super().alive()
 

@@ -120,6 +120,7 @@ class ClientSocket:
                 if isinstance(event, TextMessage):
                     self._take(event, pieces)
                 elif isinstance(event, Ping):
+                    self.beside = True
                     self.outgoing += self._frames.send(event.response())
                 elif isinstance(event, CloseConnection):
                     self._close(event)

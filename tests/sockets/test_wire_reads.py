@@ -195,6 +195,26 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_a_second_response_on_an_idle_connection_is_not_the_reply_to_the_next_request(tls: bool) -> None:
+    is_idle = threading.Event()
+    again = head("200 OK", "text/event-stream", "content-length: 18") + b"data: unasked for\n"
+
+    async def ask(wire: Wire) -> list[RequestRecord]:
+        first = await wire.start()
+        is_idle.set()
+        (connection,) = wire.transport._idle.values()
+        before = connection.reads
+        await wire.until(lambda: connection.reads > before or connection.closed)
+        return [first, await wire.start()]
+
+    # After a chunked reply only reads that may end a body are looked at: this one does not look like it.
+    with LiteralServer(in_turn([*stream(*GOOD), Until(is_idle.is_set), Send(again)], stream(*GOOD)), tls=tls) as server:
+        records = on_wire(server.url, ask, ca_file=str(CERTIFICATE) if tls else None)
+    assert [(r.outcome, r.chunk_kind) for r in records] == [(Outcome.OK, GOOD_KINDS)] * 2
+    assert [r.connection for r in server.received] == [1, 2]
+
+
 @timing(
     tries=10,
     why="four writes of a thread, within the 40 ms for which the kernel puts off an acknowledgement: 0.1 ms quiet; "

@@ -48,7 +48,7 @@ def _split(text: str) -> dict[str, str]:
     low, dots, high = (piece.strip() for piece in ends.partition(".."))
     if not (dots and low and high):
         raise SpecError(f"{ends!r} is not two ends joined by two dots")
-    return {"low": low, "high": high, **split_pairs(rest)}
+    return split_pairs(f"low={low},high={high},{rest}")
 
 
 def _join(texts: Mapping[str, str]) -> str:

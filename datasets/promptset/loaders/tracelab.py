@@ -100,7 +100,6 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
     at_s = 0.0
     for number, row in enumerate(sorted(rows, key=lambda one: one["round_index"])):
         this = _Round(row)
-        begins_s = this.sent_s if begins_s is None else begins_s
         pause: Literal["human", "tool"] | None = None
         pause_s = 0.0
         if before is not None:
@@ -109,8 +108,11 @@ def _read(key: str, rows: Sequence[Row]) -> RecordedSession | None:
             gap_s = None if this.sent_s is None or before.ended_s is None else this.sent_s - before.ended_s
             known = (before.tools_s, gap_s) if tool else (gap_s, before.tools_s)
             pause_s = max(0.0, next((one for one in known if one is not None), 0.0))
-        at_s += pause_s if this.sent_s is None or begins_s is None else 0.0
-        at_s = at_s if this.sent_s is None or begins_s is None else max(at_s, this.sent_s - begins_s)
+        if this.sent_s is None:
+            at_s += pause_s
+        else:
+            begins_s = this.sent_s if begins_s is None else begins_s
+            at_s = max(at_s, this.sent_s - begins_s)
         total = row["prefix_tokens"] + row["newly_append_tokens"]
         path = cut(path, row["prefix_tokens"])
         new = total - sum(length for _, length in path)

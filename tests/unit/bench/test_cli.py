@@ -15,14 +15,18 @@ import pytest
 import promptset.closed_pipe
 from bench import cli, control
 from bench.calibrate.measure import anywhere
-from bench.commands import COMMANDS, console, report, run
+from bench.commands import COMMANDS, console, report, run, tune
 from bench.commands.output import print_result
 from bench.errors import Exit, Interrupted, TargetError, UsageError
 from bench.evaluate import evaluate
+from bench.results.tune import TuneContent
 from bench.run_files.run_directory import RunDirectory
+from bench.tuning.measure import TuneResult
+from bench.tuning.spec import Spec
 from tests.support.configurations import resolved
 from tests.support.made_runs import made_run
 from tests.support.made_tasks import made_tune
+from tests.support.results import filled
 from tests.unit.bench.load_sweep.test_stored_sweeps import TEXT, WHOLE
 
 LONG = "a-token-that-nobody-guesses-0123456789"
@@ -190,6 +194,40 @@ def test_sweeps_share_a_page_and_are_printed_as_asked(
     (tmp_path / "other" / "sweep.json").write_text(json.dumps({**WHOLE, "kind": "rate"}))
     with pytest.raises(UsageError, match="a page has sweeps of one kind"):
         report.main(["a", "other"])
+
+
+@pytest.mark.parametrize("ended", ["decided", "rounds", "budget", "interrupted"])
+def test_a_race_that_more_time_would_take_further_says_how_it_goes_on(
+    ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, folder = tmp_path / "flags.yaml", tmp_path / "race"
+    spec.write_text("server: {command: 'serve {flags} {port}'}\nflags: {a: [1, 2]}\nloads: concurrency=4\n")
+    arm = {"name": "the default", "place": "best", "value": 80.0}
+    content = filled(TuneContent, ended=ended, best=0, arms=[arm], unit="tokens/s")
+    asked: list[tuple[bool, float]] = []
+
+    def raced(spec: Spec, *_: object, resume: bool) -> TuneResult:
+        asked.append((resume, spec.budget_s))
+        return TuneResult(folder, content, Exit.OBJECTIVE_FAILED)
+
+    monkeypatch.setattr(tune, "tune", raced)
+    words = [str(spec), "--out", str(folder), "--budget", "90s"]
+    assert tune.main(words) == Exit.OBJECTIVE_FAILED
+    out = capsys.readouterr().out
+    more = f"to go on: python -m bench tune {spec} --resume {folder} --budget 2h\n"
+    head = "Best so far" if ended == "interrupted" else "Best"
+    assert out.splitlines()[1] == f"{head}: the default: 80 tokens/s, which is the default"
+    assert out.endswith(f"the race: {folder / 'tune.html'}\n{more if ended in ('budget', 'interrupted') else ''}")
+    tune.main([*words, "--quiet"])
+    assert len(capsys.readouterr().out) < len(out)
+    tune.main([*words, "--format", "json"])
+    assert json.loads(capsys.readouterr().out)["ended"] == ended
+    assert asked == [(False, 90.0)] * 3
+    spec.write_text("flags: 7\n")
+    with pytest.raises(UsageError) as refused:
+        tune.main([str(spec), "--resume", str(folder)])
+    assert len(refused.value.problems) > 1
+    assert refused.value.problems[-1] == f"--resume {folder}: there is no race (no tune.json)"
 
 
 def test_the_report_of_a_race_makes_its_page_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -319,3 +319,20 @@ def test_an_objective_of_0_1_0_that_is_refused_today_is_no_damage() -> None:
     assert [*wrong_values({"slo": ["ttft:p99>500ms"], "rate": -1}, "config:")] == [
         *wrong_values({"rate": -1}, "config:")
     ] != []  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"rate": None}, []),  # It was not given.
+        ({"rate": -1.0}, ["rate"]),
+        ({"seed": None}, ["seed"]),  # It has a value in each run.
+        ({"timeout": 0, "concurrency": 0, "no_such_key": 0}, ["timeout", "concurrency"]),
+        ({"endpoint": "my-api.yaml"}, ["endpoint"]),
+        ({"endpoint": "my-api.yaml", "api": {}}, ["api"]),
+    ],
+)
+def test_each_setting_of_a_stored_run_that_nobody_could_have_given_is_named(
+    config: dict[str, Any], named: list[str]
+) -> None:
+    assert [said.removeprefix("config: ").partition(":")[0] for said in wrong_values(config, "config:")] == named

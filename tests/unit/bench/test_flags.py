@@ -410,6 +410,16 @@ def test_each_field_stands_in_a_group_of_the_help() -> None:
         assert field.description, name
 
 
+def test_the_help_names_what_a_flag_takes_and_each_word_of_those_that_take_few() -> None:
+    parser = Parser(prog="run")
+    add_fields(parser, Settings)
+    shown = {action.dest: action.metavar for action in parser._actions}
+    assert {name: shown[name] for name in ("bad_rows", "format", "balance", "duration", "name", "warmup")} == {
+        "bad_rows": "fail|skip", "format": "text|json", "balance": "round_robin|weighted|least_in_flight", "duration": "S",
+        "name": "NAME", "warmup": "N|S|auto",
+    }  # fmt: skip
+
+
 def test_each_example_of_the_help_is_accepted() -> None:
     found = [line.strip() for line in run.EXAMPLES.splitlines() if line.startswith("  python -m bench run")]
     assert len(found) >= 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -63,6 +64,7 @@ def source(*ways: Sample, names_models: bool = False) -> Any:
     return SimpleNamespace(ways=ways, names_models=names_models)
 
 
+CLASSES = Path(__file__).with_name("two_classes.yaml")
 TO_A, TO_B = Sample(prompt="p", model="a"), Sample(body={"model": "b"})
 
 
@@ -78,6 +80,8 @@ TO_A, TO_B = Sample(prompt="p", model="a"), Sample(body={"model": "b"})
         ({"model": "x"}, (TO_A, TO_B), "x", ("a", "x")),  # It replaces the models of whole bodies.
         ({"model": "x=1,y=3"}, (), None, ("x", "y")),
         ({"model": "x=1,y=3"}, (TO_A,), "x", ("x", "y", "a")),
+        # The ways of classes name every model that these draw.
+        ({"model": "x=1,y=3", "mix": str(CLASSES)}, (TO_A, Sample(prompt="p", model="b")), None, ("a", "b")),
     ],
 )
 def test_the_models_of_a_run_are_those_drawn_and_those_named(

@@ -25,6 +25,8 @@ TASK: dict[str, Any] = {
 class Console:
     """Notes what is asked, and answers it from a list."""
 
+    base, token = "http://console", "s cret"
+
     def __init__(self, *answers: object) -> None:
         self.asked: list[tuple[str, str, Any]] = []
         self.answers = list(answers)
@@ -66,6 +68,19 @@ def test_words_become_one_question(words: str, asked: tuple[str, str, object], m
     answers = ({"names": ["f"]},) if words.startswith("fetch") else ()
     status, console = asked_by(monkeypatch, *words.split(), answers=answers)
     assert (status, console.asked) == (Exit.GOOD, [asked])
+
+
+def test_a_task_opens_in_the_browser_by_a_file_that_holds_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There need not be a runs folder: the console may be that of another machine."""
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    status, console = asked_by(monkeypatch, "open", "a b", "--runs", str(tmp_path / "runs"))
+    assert (status, console.asked) == (Exit.GOOD, [("GET", "/tasks/a%20b", None)])
+    page = tmp_path / "runs" / ".console" / "open.html"
+    assert opened == [page.as_uri()]
+    assert "http://console/tasks/a%20b?token=s+cret" in page.read_text()
 
 
 def test_settings_of_a_file_are_those_of_the_words_in_other_places(
@@ -154,7 +169,11 @@ def test_a_task_is_described_by_what_it_has(
     assert json.loads(capsys.readouterr().out) == TASK
 
 
-def test_what_a_task_needs_again_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_became_of_a_task_and_what_it_needs_again_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked_by(monkeypatch, "rm", "t1")
+    assert capsys.readouterr().out == "t1: removed\n"
     asked_by(monkeypatch, "start", "t1")
     assert capsys.readouterr().out == "t1: ended\n"
     asked_by(monkeypatch, "start", "t1", answers=({**TASK, "needs": ["api_key", "header"]},))

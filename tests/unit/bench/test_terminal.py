@@ -321,6 +321,26 @@ def test_a_terminal_without_movement_gets_plain_lines(monkeypatch: pytest.Monkey
     assert said.count("failed 0 (0.0%)") == 3
 
 
+@pytest.mark.parametrize(
+    ("moves", "no_color", "coloured"), [(True, None, True), (True, "1", False), (False, None, False)]
+)
+def test_what_is_bad_is_red_on_a_terminal_that_shows_colours(
+    moves: bool, no_color: str | None, coloured: bool, pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.terminal.can_move", lambda stream: moves)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    terminal = Terminal(pipe[0])
+    red = "\x1b[31m{}\x1b[0m" if coloured else "{}"
+    for line, shown in (
+        ("  errors 3 timeout", [red.format("  errors 3 timeout")]),
+        ("  ttft:p99<60ms missed so far", [red.format("  ttft:p99<60ms missed"), red.format("    so far")]),
+        ("  ttft:p99<60ms held so far", ["  ttft:p99<60ms held so", "    far"]),
+    ):
+        assert terminal._fitted(line, 24) == shown
+
+
 def test_a_narrow_terminal_breaks_lines_and_cuts_none() -> None:
     leader, follower = os.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))

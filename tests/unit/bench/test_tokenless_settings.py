@@ -42,6 +42,20 @@ def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
     ]
 
 
+def test_a_setting_of_prompts_that_is_left_empty_is_none() -> None:
+    assert resolve({**URL, "endpoint": "http", "model": None, "prefix": None}).model is None
+    assert refusals(endpoint="http", model="m", prefix=None) == [
+        "--model is about prompts or models, and --endpoint http has neither: leave it out"
+    ]
+    assert (
+        resolve({**URL, "endpoint": "transcriptions", "prefix": None, "ignore_eos": False, "audio": "length=1s"}).prefix
+        is None
+    )
+    assert refusals(endpoint="transcriptions", prefix=None, ignore_eos=True, audio="length=1s") == [
+        "--ignore-eos is about prompts, and --endpoint transcriptions sends audio clips: leave it out"
+    ]
+
+
 OF_INPUTS = " and ".join(
     ", ".join([name for name, api in ENDPOINTS.items() if api.inputs_are in ("texts", "documents")]).rsplit(", ", 1)
 )

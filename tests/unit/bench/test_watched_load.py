@@ -140,3 +140,17 @@ def test_the_report_says_how_well_the_clocks_of_nodes_are_known(
 ) -> None:
     made: Any = [SimpleNamespace(node=node, clock_bound_ns=round(bound * NS_PER_MS)) for node, bound in places]
     assert [*_notes_of_places(made)] == notes
+
+
+@pytest.mark.parametrize(("limit", "watched"), [(None, False), ("5%", False), ("0", True), ("12", True)])
+def test_a_number_of_errors_is_watched_while_a_load_runs_and_a_share_is_judged_at_its_end(
+    limit: str | None, watched: bool, tmp_path: Path
+) -> None:
+    calls: list[object] = []
+    clock = SimpleNamespace(now_ns=lambda: 0, call_at=lambda *of: calls.append(of))
+    config = resolve({"url": "http://h", **({} if limit is None else {"max_errors": limit})})
+    whole, _, _ = load(run_directory(tmp_path / "run", stop_reason=None), config=config, clock=clock)
+    live: Any = SimpleNamespace()
+    watch = whole._error_watch(live)
+    assert (watch is not None, len(calls)) == (watched, int(watched))
+    assert watch is None or watch._limit == int(limit or 0)

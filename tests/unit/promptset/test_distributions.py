@@ -285,6 +285,21 @@ def test_any_time_written_back_is_the_same_distribution(form: str, number: float
     assert parse(str(distribution), "time") == distribution
 
 
+@pytest.mark.parametrize(
+    ("spec", "dimension", "written"),
+    [
+        ("128", "tokens", "128"),
+        (" 1500us ", "time", "1.5ms"),
+        ("constant:50ms", "time", "50ms"),
+        ("uniform: 100 .. 500 , max=400 , min=200", "tokens", "uniform:100..500,max=400,min=200"),
+        ("uniform:10ms..1s", "time", "uniform:10ms..1s"),
+        ("exp:mean=1000ms,min=1us", "time", "exp:mean=1s,min=1us"),
+    ],
+)
+def test_a_distribution_is_written_in_one_form(spec: str, dimension: Dimension, written: str) -> None:
+    assert str(parse(spec, dimension)) == written
+
+
 @given(st.floats(0.05, 2000), st.floats(1e-4, 5000))
 def test_the_incomplete_gamma_function_is_scipys(a: float, x: float) -> None:
     assert regularized_gamma(a, x)[0] == pytest.approx(stats.gamma(a).cdf(x), rel=1e-9, abs=1e-12)
@@ -328,6 +343,7 @@ REFUSED = [
     ("normal:mean=5,std=0", "tokens", ["std must be above 0"]),
     ("uniform:5", "tokens", ["two ends joined by two dots"]),
     ("uniform:9..5", "tokens", ["first end must be below"]),
+    ("uniform:1..5,low=3,high=4", "tokens", ["low is given twice", "high is given twice"]),
     ("uniform:10..50ms", "time", ["low: '10' is a time without a unit"]),
     ("exp:mean=5,min=1.5", "tokens", ["min=1.5: write a whole number"]),
     ("exp:mean=5,min=9,max=3", "tokens", ["max must be at least 9"]),

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from promptset.cli import main
 from promptset.loaders import DataSet, load
-from promptset.manifest import histogram
+from promptset.manifest import _describe, histogram
 from promptset.sessions import load_sessions
 from promptset.tokenizer import Tokenizer
 
@@ -266,3 +267,17 @@ def test_more_rows_than_the_file_has_are_refused(trace: str, capsys: pytest.Capt
 )
 def test_a_histogram_counts_every_value_once(values: list[int], bars: list[str]) -> None:
     assert histogram(values) == bars
+
+
+@pytest.mark.parametrize(
+    ("lengths", "quantiles"),
+    [([7], (7, 7, 7)), ([9, 1], (1, 9, 9)), (range(200, 0, -1), (100, 190, 198)), (range(1, 102), (51, 96, 100))],
+)
+def test_a_quantile_is_the_least_length_that_its_share_does_not_exceed(
+    lengths: Sequence[int], quantiles: tuple[int, ...]
+) -> None:
+    described = _describe(lengths)
+    assert described is not None
+    assert tuple(described[name] for name in ("p50", "p95", "p99")) == quantiles
+    assert (described["n"], described["min"], described["max"]) == (len(lengths), min(lengths), max(lengths))
+    assert _describe([]) is None

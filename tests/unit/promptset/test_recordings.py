@@ -170,6 +170,33 @@ def test_rounds_without_events_pause_as_long_as_their_tools() -> None:
     assert calls[0].output_tokens is None
 
 
+def test_a_round_is_sent_with_the_last_input_before_its_answer() -> None:
+    def round_of(*events: tuple[float, str]) -> dict[str, Any]:
+        timed = [{"timestamp": f"2026-01-01T00:00:{at:06.3f}Z", "event_type": kind} for at, kind in events]
+        return {"prefix_tokens": 0, "newly_append_tokens": 9, "output_tokens": 1, "timing_events": timed}
+
+    calls = calls_of(*rounds(
+        round_of((5, "user_message"), (6, "text"), (8, "tool_call")),
+        # Of a tool, although a person wrote before; what came after its answer began is not its input.
+        round_of((9, "user_message"), (10, "tool_result"), (11, "reasoning"), (12, "user_message"), (13, "text")),
+        round_of(),
+        round_of((20, "text")),
+        round_of((18, "user_message"), (19, "text")),
+    ))  # fmt: skip
+    assert [(one.pause, one.pause_s, one.at_s) for one in calls] == [
+        (None, 0, 0), ("tool", 2, 5), ("human", 0, 5), ("human", 0, 15), ("human", 0, 15),
+    ]  # fmt: skip
+
+
+def test_rounds_of_which_none_is_timed_begin_one_pause_after_another() -> None:
+    row = {"prefix_tokens": 0, "newly_append_tokens": 9, "output_tokens": 1, "tools": [{"tool_wall_latency_ms": 250}]}
+    late = {**row, "timing_events": [{"timestamp": "2026-01-01T00:00:30Z", "event_type": "text"}]}
+    later = {**row, "timing_events": [{"timestamp": "2026-01-01T00:00:31.5Z", "event_type": "text"}]}
+    calls = calls_of(*rounds(row, row, row, late, later))
+    # The first that has a time is where the times of the session begin.
+    assert [one.at_s for one in calls] == [0, 0.25, 0.5, 0.5, 1.5]
+
+
 def test_spans_that_overlap_run_beside_each_other_and_the_next_one_waits_for_both() -> None:
     calls = calls_of(*SPANS)
     assert plan(calls) == [

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from bench.console import comparing
 from bench.console.comparing import Comparer, Comparison, Group, ShownChange, changes, differing_settings
 from bench.console.errors import ConsoleError
+from bench.console.store import Marks
 from bench.console.task import Task
 
 
@@ -95,3 +98,61 @@ def test_the_last_eight_comparisons_of_tasks_that_are_over_are_kept(tmp_path: Pa
     comparer.compare(sides(2, "running"))
     comparer.compare(sides(2, "running"))
     assert comparer.made == 12
+
+
+TASK = Task(id="a", state="ended")
+
+
+@pytest.mark.parametrize(
+    ("message", "settings"),
+    [
+        ("", ()),
+        ("error: A and B differ in model, say --allow model", ("model",)),
+        ("error: A and B differ, say --allow model,rate", ("model", "rate")),
+    ],
+)
+def test_the_settings_that_a_comparison_must_allow_are_read_from_its_words(
+    message: str, settings: tuple[str, ...]
+) -> None:
+    assert comparing._to_allow(message) == settings
+
+
+def test_what_a_comparison_says_of_a_and_b_has_the_names_of_the_tasks(tmp_path: Path) -> None:
+    groups = [Group("night", (TASK,)), Group("A day", (TASK,))]
+    said = "error: 2 problems\n  - A and B differ in model, say --allow model\n  - B cannot be read (A (x) has it)\n"
+    assert Comparer(tmp_path)._named(said, groups) == (
+        "“night” and “A day” differ in model, say --allow model; “A day” cannot be read (“night” (x) has it)"
+    )
+    one = "error: A and B differ in model, say --allow model"
+    assert Comparer(tmp_path)._named(one, groups) == "“night” and “A day” differ in model, compare them all the same"
+
+
+def test_sides_are_the_baseline_and_then_the_others_by_their_time() -> None:
+    early, late, base = (replace(TASK, id=name, started=at) for name, at in (("x", "1"), ("y", "2"), ("z", "3")))
+    base = replace(base, marks=Marks(baseline=True, title="Base", label="old"))
+    late, third = replace(late, marks=Marks(label="new")), replace(TASK, id="w", started="4", marks=Marks(label="new"))
+    tasks = [third, late, early, base]
+    assert [task.id for task in comparing.in_order(tasks)] == ["z", "x", "y", "w"]
+    assert [(group.name, [task.id for task in group.tasks]) for group in comparing.grouped(tasks, "label")] == [
+        ("old", ["z"]), ("x", ["x"]), ("new", ["y", "w"]),
+    ]  # fmt: skip
+    assert [group.name for group in comparing.grouped(tasks, "task")] == ["Base", "x", "y", "w"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "why"),
+    [
+        ([replace(TASK, has_report=True)], None),
+        ([TASK], "a has no result, so it cannot be compared"),
+        ([replace(TASK, state="queued")], "a is queued and has no result yet, so it cannot be compared"),
+        ([replace(TASK, kind="quality", has_report=True)],
+         "side: a quality task compares its own runs: its page has the answer"),
+        ([replace(TASK, kind="tune", has_report=True)], "a is no measurement of one load: its page has the answer"),
+        ([replace(TASK, kind="search", has_report=True)], None),
+        ([replace(TASK, kind="search", has_report=True)] * 2,
+         "side: searches and sweeps are compared one by one, not as a group"),
+        ([replace(TASK, has_report=True)] * 2, None),
+    ],
+)  # fmt: skip
+def test_a_side_that_cannot_be_compared_says_why(tasks: list[Task], why: str | None) -> None:
+    assert comparing._not_ready(Group("side", tuple(tasks))) == why

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from bench.console.app import create_app
 from bench.console.pages import PAGES
+from bench.console.pages import tasks as list_page
 from bench.console.pages.site import templates
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
@@ -401,3 +402,27 @@ def test_every_template_escapes_what_it_is_given() -> None:
         assert environment.from_string("{{ title }}").render(title="<script>") == "&lt;script&gt;"
         with pytest.raises(UndefinedError):
             environment.from_string("{{ titel }}").render(title="")
+
+
+def test_the_list_has_pages_of_ended_tasks_and_what_goes_on_stands_on_the_first(
+    user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list_page.SHOWN_AT_ONCE == 200
+    monkeypatch.setattr(list_page, "SHOWN_AT_ONCE", 2)
+    for day in range(1, 6):
+        made_run(console.runs, f"day-{day}", held=True)
+    waiting = console.create({"url": "http://127.0.0.1:9", "requests": 1}, start_at="2999-01-01T00:00").id
+
+    def shown(query: str) -> tuple[list[str], list[str]]:
+        text = user.get(f"/?{query}").text
+        names = [name for name in (waiting, *(f"day-{day}" for day in range(1, 6))) if f'href="/tasks/{name}"' in text]
+        return names, [f"page={n}" for n in range(1, 5) if f'href="/?page={n}"' in text]
+
+    first, second, last = (shown(f"page={n}") for n in (1, 2, 3))
+    assert (len(first[0]), first[0][0], first[1]) == (3, waiting, ["page=2"])
+    assert (len(second[0]), second[1]) == (2, ["page=1", "page=3"])
+    assert (len(last[0]), last[1]) == (1, ["page=2"])
+    assert {*first[0], *second[0], *last[0]} == {waiting, *(f"day-{day}" for day in range(1, 6))}
+    assert shown("page=99") == shown("page=3")
+    assert shown("page=0") == shown("page=x") == shown("") == first
+    assert "search=day&amp;page=2" in user.get("/?search=day").text

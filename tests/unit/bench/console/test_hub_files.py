@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from bench.console.errors import ConsoleError
+from bench.console.hub_loads import _bytes_in
 from bench.console.hubs import choose
 
 ONE = {"README.md": 5, "data.jsonl": 7, ".hidden.csv": 1}
@@ -40,3 +42,11 @@ def test_a_question_lists_the_first_files_and_how_many_more_there_are(
     with pytest.raises(ConsoleError) as refused:
         choose("o/n", sizes, file)
     assert str(refused.value) == said
+
+
+def test_the_bytes_of_a_folder_are_those_of_its_files(tmp_path: Path) -> None:
+    assert _bytes_in(tmp_path) == 0
+    (tmp_path / "in" / "side").mkdir(parents=True)
+    (tmp_path / "in" / "side" / "a").write_bytes(b"123")
+    (tmp_path / "b").write_bytes(b"12345")
+    assert _bytes_in(tmp_path) == 8

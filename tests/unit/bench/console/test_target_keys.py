@@ -14,7 +14,7 @@ from bench.console.errors import Conflict, Refused
 from bench.console.security import Keys
 from bench.console.service import Console
 from bench.console.store import Target
-from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of
+from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, tokenizer_problem
 from tests.support.console_process import TOKEN
 
 HERE = "http://127.0.0.1:9"
@@ -219,3 +219,19 @@ def test_typed_secrets_keep_the_place_in_the_queue(console: Console) -> None:
     assert list(console.runner.queue) == names
     with pytest.raises(Conflict, match="is queued"):
         console.queue.start(names[0], {"api_key": "k"})
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "url", "refused"),
+    [
+        (None, "http://a", False), ("server", "http://a", False), ("org/name", "http://a", False),
+        ("http://a/v1", "http://a", False), ("http://a:80", ["http://a/v1"], False), ("http://b", "http://a", True),
+        ("https://a", "http://a", True), ("http://a", ["http://a", "http://b"], True), ("http://a", None, True),
+    ],
+)  # fmt: skip
+def test_a_server_that_counts_tokens_is_the_one_that_is_loaded(
+    tokenizer: str | None, url: object, refused: bool
+) -> None:
+    problems = tokenizer_problem({"tokenizer": tokenizer, "url": url})
+    assert [field for field, _ in problems] == ["tokenizer"] * refused
+    assert all(str(origin_of(str(tokenizer))) in sentence for _, sentence in problems)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bench.commands import limits as limits_command
+from bench.errors import Exit, UsageError
 from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_MORE, NO_TIME, Climb, Step
 from bench.limits.limits_document import limits_document
-from bench.limits.result import MachineLimits
+from bench.limits.result import CEILINGS, MachineLimits
 from bench.report import text as report
 
 
@@ -139,3 +143,36 @@ def test_the_json_has_the_ceiling_of_the_better_server_and_every_step() -> None:
     assert (chunks["held"], chunks["client_limited"], chunks["ended"], len(chunks["steps"])) == (49154.1, True, CPU, 3)
     assert chunks["steps"][2]["cause"] == CPU
     assert (told["quick"], told["disturbed"], told["date"]) == (True, False, "2026-11-24T10:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [(["--quick"], "trueload/limits.json"), (["--out", "{}/mine.json"], "mine.json"), (["--no-store"], None)],
+)
+def test_the_command_prints_what_it_measured_and_keeps_it_for_later_runs(
+    words: list[str],
+    kept: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    asked: list[bool] = []
+    nothing = result(**dict.fromkeys(CLIMBS, climb(ended=NO_TIME)))
+
+    def measured(*, quick: bool, observer: object) -> MachineLimits:
+        asked.append(quick)
+        return result() if len(asked) == 1 else nothing
+
+    monkeypatch.setattr("bench.limits.measure.measure", measured)
+    words = [word.format(tmp_path) for word in words]
+    assert limits_command.main(words) == Exit.GOOD
+    said = capsys.readouterr()
+    assert said.out == render(result())
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")] == ([] if kept is None else [kept])
+    assert (f"kept in {tmp_path / kept}" in said.err) if kept is not None else ("kept" not in said.err)
+    assert limits_command.main([*words, "--format", "json"]) == Exit.INVALID
+    assert json.loads(capsys.readouterr().out)["ceiling"] == dict.fromkeys(CEILINGS.values())
+    assert asked == ["--quick" in words] * 2
+    with pytest.raises(UsageError, match="use only one of them"):
+        limits_command.main(["--no-store", "--out", "x.json"])

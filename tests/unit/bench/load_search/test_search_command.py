@@ -8,6 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.commands.options import own_settings, read_file
+from bench.commands.search import _plan
 from bench.config import Settings, resolve
 from bench.errors import Exit
 from bench.load_search.decisions import Search
@@ -122,6 +123,17 @@ def test_a_file_may_say_how_hard_an_earlier_run_was(tmp_path: Path, capsys: pyte
     out = str(tmp_path / "out")
     assert main(["search", "--config", str(file), "--load", "concurrency", "--out", out, "--quiet"]) == Exit.TARGET
     assert "127.0.0.1:1" in capsys.readouterr().err
+
+
+def test_what_a_search_chooses_itself_is_not_that_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    given = {"rate": 5, "duration": "10s", "warmup": "3s", "mode": "rate", "max_errors": 3, "timeout": "7s"}
+    file.write_text("".join(f"{name}: {value}\n" for name, value in given.items()))
+    words = [*URL, *SLO, "--config", str(file), "--load", "concurrency", "--out", str(tmp_path / "out")]
+    base = _plan(words, ["bench", "search", *words])[0].base
+    own = _plan([*URL, *SLO, "--load", "concurrency", "--out", str(tmp_path / "other")], ["bench"])[0].base
+    changed = {name for name in given if getattr(base, name) != getattr(own, name)}
+    assert (changed, base.timeout, base.name) == ({"timeout"}, 7.0, "search")
 
 
 def test_visits_of_sessions_begin_in_their_middle_where_nothing_else_is_said(tmp_path: Path) -> None:

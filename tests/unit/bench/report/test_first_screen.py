@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from bench.documents import remarks
-from bench.documents.document import Level
-from bench.documents.first_screen import by_message, error_row, sent_words
+from bench.documents.document import Level, Table
+from bench.documents.first_screen import by_message, error_row, first_screen, left_out, sent_words
 from bench.errors import Exit
 from bench.evaluate import exit_status
 from bench.metrics.objectives import parse
 from bench.metrics.planned_load import PlannedLoad
 from bench.records import Outcome
-from bench.results.summary import ErrorCount
+from bench.results.summary import ErrorCount, RunSummary
 from bench.verdict import SIGNS
 from bench.verdict.advice import ADVICE, MORE
 from tests.support.golden_run import golden_summary
@@ -159,6 +159,45 @@ def test_many_errors_are_shortened_on_the_first_screen_and_whole_in_the_details(
     long = made_summary([made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="x" * 200 + "end")])
     assert "end" not in "\n".join(first_lines(long))
     assert "end" in run_page(long).partition("All errors")[2]
+
+
+@pytest.mark.parametrize(
+    ("held", "missed", "shown", "note"),
+    [
+        (6, 0, 6, ()), (7, 0, 6, ("1 more held",)), (5, 7, 7, ("5 more held",)), (1, 5, 6, ()), (0, 12, 12, ()),
+        (0, 13, 12, ("1 more missed",)), (2, 14, 12, ("2 more missed, 2 more held",)),
+    ],
+)  # fmt: skip
+def test_of_many_objectives_the_first_screen_has_six_or_up_to_twelve_that_are_missed(
+    held: int, missed: int, shown: int, note: tuple[str, ...]
+) -> None:
+    rows = [{"objective": str(k), "held": k < held} for k in range(held + missed)]
+    summary = filled(RunSummary, golden_summary() | {"slo": {"held": not missed, "objectives": rows}})
+    of_all = [table for table in left_out(summary) if table.title == "All objectives"]
+    (table,) = (b for b in first_screen(summary) if isinstance(b, Table) and b.title == "Objectives")
+    assert (len(table.rows), table.notes, table.half) == (shown, note, True)
+    assert table.rows[0].cells[0].text == str(held if missed else 0)
+    assert [(len(whole.rows), whole.half, whole.level) for whole in of_all] == (
+        [(held + missed, False, Level.USUAL)] if note else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("messages", "length", "shown", "last", "whole"),
+    [(5, 9, 5, "", 0), (6, 9, 5, "with 2 other messages", 6), (1, 160, 1, "", 0), (1, 161, 1, "", 1)],
+)
+def test_many_or_long_errors_are_whole_in_the_details(
+    messages: int, length: int, shown: int, last: str, whole: int
+) -> None:
+    errors = [{"outcome": "http_error", "error": str(k) * length, "n": 10 - k} for k in range(messages)]
+    summary = filled(RunSummary, golden_summary() | {"errors": errors})
+    (table,) = (b for b in first_screen(summary) if isinstance(b, Table) and b.title == "Errors")
+    assert (len(table.rows), table.half, table.level) == (shown, True, Level.BRIEF)
+    # 10 - 4 and 10 - 5 requests had the two messages that the first screen leaves out.
+    assert [cell.text for cell in table.rows[-1].cells[::3]] == ["11", last] or not last
+    assert [(len(of.rows), of.half, of.level) for of in left_out(summary)] == [(whole, False, Level.USUAL)] * bool(
+        whole
+    )
 
 
 def test_the_advice_of_a_sign_stands_below_its_reason_and_only_once() -> None:

@@ -114,6 +114,8 @@ def test_the_cost_of_a_step_is_said_with_what_is_not_known_of_it() -> None:
     fit = {"steps": 2_000, "rows": 1_500, "scale_us": 31.25, "left_out": 0.0125, "residuals": residuals}
     profile = filled(Profile, engine="batching", fit=fit, limits=limits, coefficients=COEFFICIENTS)
     page = fit_document(profile)
+    decode = [{"tokens": 3, "us": 270.0, "low": 260.5, "high": 280.0}]
+    uneven = fit_document(filled(Profile, engine="batching", fit=fit, limits=limits, decode=decode))
     found = tables(page)
     meant = (
         "a step",
@@ -133,13 +135,17 @@ def test_the_cost_of_a_step_is_said_with_what_is_not_known_of_it() -> None:
         ["kv_blocks", "65,536 (stated by the server)"],
     ]  # fmt: skip
     assert found["Measured less fitted"] == [["2-9", "1,200", "-1.2%", "+0.0%", "+1,050.0%"]]
-    (note,) = next(
-        b.notes for s in page.sections for b in s.blocks if isinstance(b, Table) and b.title == "Coefficients"
-    )
-    assert note == (
+    assert tables(uneven)["Coefficients"] == [["D", "3 decodes together", "270", "260.5 to 280"]]
+    notes = [
+        b.notes for of in (page, uneven) for s in of.sections for b in s.blocks
+        if isinstance(b, Table) and b.title == "Coefficients"
+    ]  # fmt: skip
+    note = (
         "2,000 steps in 1,500 rows; a row is off by 31.25 us (standard deviation); 1.2% of the rows lie far off and have no "
         "weight here; the mock takes them as they came."
     )
+    several = " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
+    assert notes == [(note,), (note + several,)]
     (chart,) = (b.chart for s in page.sections for b in s.blocks if isinstance(b, ChartBlock))
     assert [(line.name, line.values) for line in chart.panels[0].lines] == [
         ("p10", [-1.25]),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from bench.documents import (
     certificate_document,
@@ -22,6 +24,7 @@ from bench.documents.comparison_document import comparison_document as document_
 from bench.documents.document import (
     Block,
     Cell,
+    Code,
     Column,
     Document,
     Findings,
@@ -414,6 +417,15 @@ def test_each_of_several_sweeps_has_its_table_of_loads() -> None:
         return [b.title for b in found if isinstance(b, Table) and b.title.startswith("Every load")]
 
     assert (titles("a"), titles("a", "b")) == (["Every load"], ["Every load of a", "Every load of b"])
+
+
+def test_the_command_of_a_sweep_can_be_copied_into_a_shell() -> None:
+    words = ["python", "-m", "bench", "sweep", "--slo", "ttft:p99<500ms", "--name", "a b"]
+    of_a = replace(sweep("a"), command=words)
+    found = blocks(sweep_document.sweep_document([of_a, sweep("b")]))
+    assert [(shlex.split(code.text), "<500ms'" in code.text) for code in found if isinstance(code, Code)] == [
+        (words, True)
+    ]
 
 
 def test_the_verdict_on_an_objective_is_text_and_stands_to_the_left() -> None:

@@ -190,7 +190,7 @@ def realtime() -> ClientSocket:
 
 def test_a_message_of_the_session_is_beside_the_reply_and_no_part_of_it() -> None:
     client = realtime()
-    for data, beside in ((GREETING, True), (GREETING + DELTA, False), (DELTA, False)):
+    for data, beside in ((GREETING, True), (frame(b"", PING), True), (GREETING + DELTA, False), (DELTA, False)):
         client.feed(data)
         assert client.beside is beside
     client = realtime()
