@@ -66,9 +66,11 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
     broken = [hour.start_s for hour in rows if hour.breaks == "yes"]
     cost = None if asked.price is None or replicas is None else asked.price * HOURS_A_DAY
     many = asked.most if replicas is None else replicas
-    not_shown = (
-        [*NOT_SHOWN] if rate.high is not None else ["whether fewer would do: no load of the search broke", *NOT_SHOWN]
-    )
+    unsure = []
+    if rate.high is None:
+        unsure.append("whether fewer would do: no load of the search broke")
+        if search.held is None or search.held.load < rate.low:
+            unsure.append("that a replica keeps this rate: the search is less than 95% sure of it")
     return PlanContent(
         schema=SCHEMA,
         date=asked.date,
@@ -82,7 +84,7 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
         known=True,
         unknown=(),
         search=rate,
-        not_shown=not_shown,
+        not_shown=[*unsure, *NOT_SHOWN],
         replicas=replicas,
         interval=[min(fewest, asked.most + 1), min(need, asked.most + 1)],
         headroom=None if replicas is None else short(many * (rate.estimate or rate.low) / peak.rate),

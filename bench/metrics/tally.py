@@ -217,7 +217,8 @@ class RecordTally:
     def target_gone(self, start_ns: int) -> TargetGone | None:
         """Since when connections only failed, until the end of the run. Returns None if the target answered at the end.
 
-        `since_s` is the end of the last answer, in s from the start of the run; None if there was none.
+        `since_s` is the end of the last answer (the first byte of one that was broken off), in s from the start of the run;
+        None if there was none.
         """
         heard = self._heard_ns
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)

@@ -104,7 +104,8 @@ class TargetGone(Result, frozen=True, kw_only=True):
     """Nothing but lost connections came from the last answer to the end of the run."""
 
     since_s: Number | None
-    """The end of the last answer, in s from the start of the run; null: there was none."""
+    """The end of the last answer, or the first byte of one that was broken off, in s from the start of the run; null: no
+    answer."""
     requests: Positive
 
 

@@ -75,10 +75,16 @@ def test_hours_within_the_interval_break_perhaps(tmp_path: Path) -> None:
     assert "perhaps 14:00, or none" in text.render(plan_document(msgspec.convert(content, PlanContent)), Level.USUAL)
 
 
-def test_of_a_search_that_nothing_broke_only_a_lower_bound_is_known(tmp_path: Path) -> None:
-    status, content = plan(searched(tmp_path, capacity=None, conclusion="at least", at_least=30.0))
+@pytest.mark.parametrize(("held", "sure"), [(30.0, True), (29.0, False), (None, False)])
+def test_of_a_search_that_nothing_broke_only_a_lower_bound_is_known(
+    held: float | None, sure: bool, tmp_path: Path
+) -> None:
+    known = None if held is None else {"load": held, "probability": 0.96}
+    status, content = plan(searched(tmp_path, capacity=None, conclusion="at least", at_least=30.0, held=known))
     assert (status, content["replicas"], content["interval"]) == (Exit.GOOD, 3, [1, 3])
     assert content["not_shown"][0] == "whether fewer would do: no load of the search broke"
+    unsure = "that a replica keeps this rate: the search is less than 95% sure of it"
+    assert (unsure in content["not_shown"]) is not sure
     assert content["headroom_interval"] is None
 
 
