@@ -214,6 +214,19 @@ class TimerfdClock:
             self._fd = -1
 
 
+def left_of_a_minute_s() -> int:
+    """How many seconds from now the kernel takes to be what is a minute from now by `now_ns`: of another clock, others."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create failed")
+    minute, left = _Itimerspec(0, 0, *divmod(now_ns() + 60 * NS_PER_S, NS_PER_S)), _Itimerspec()
+    libc.timerfd_settime(fd, _TFD_TIMER_ABSTIME, ctypes.byref(minute), None)
+    libc.timerfd_gettime(fd, ctypes.byref(left))
+    os.close(fd)
+    return int(left.value_s)
+
+
 def realtime_offset_ns() -> int:
     """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of 200 brackets: good to some 20 ns.
 

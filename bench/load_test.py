@@ -82,7 +82,7 @@ def run(
     RunDirectory.refuse_used(path)
     preflight.least_files()
     preflight.least_memory()
-    preflight.true_clock()
+    preflight.kernel_time()
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
     with (

@@ -203,13 +203,15 @@ def in_flight(runs: int) -> None:
 
 
 def backlogs(runs: int) -> None:
-    """Share of runs at a fixed rate that are said to pile up, by the rate over what the server serves."""
+    """Share of runs that are said to pile up, by the rate over what the server serves: at a fixed rate, and of recordings
+    whose rate rises to that from a third of it."""
     shares = (0.5, 0.8, 0.9, 0.95, 1.0, 1.1, 1.2, 1.5, 2.0)
-    print("| server | seconds | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
+    print("| rate | server | seconds | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
     for name, server in (("S1", S1), ("S2", S2), ("S3", S3)):
         for seconds in (30.0, 60.0, 180.0):
-            row = [claims.backlogs(server, s, seconds, runs) for s in shares]
-            print(f"| {name} | {seconds:.0f} | " + " | ".join(f"{100 * said:.0f}" for said in row) + " |", flush=True)
+            for rate, rises in (("fixed", False), ("rising", True)):
+                row = [f"{100 * claims.backlogs(server, s, seconds, runs, rises=rises):.0f}" for s in shares]
+                print(f"| {rate} | {name} | {seconds:.0f} | " + " | ".join(row) + " |", flush=True)
 
 
 def until(runs: int) -> None:

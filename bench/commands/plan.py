@@ -233,22 +233,24 @@ def _cold_start_s(text: str, problems: list[str]) -> float:
 def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
     """The day. Raises UsageError with every problem. Without a profile, that it lacks lengths is none of them."""
     asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
+    problems: list[str] = []
+    traffic: Traffic | None
     if given.rates is not None:
         if given.bad_rows is not None or given.columns is not None:
-            raise UsageError("--columns and --bad-rows go with --trace")
-        problems: list[str] = []
+            problems.append("--columns and --bad-rows go with --trace")
         burstiness = _number("--burstiness", given.burstiness or "1", problems, least=0.01, most=100.0)
         fitted = dict.fromkeys(asked, "1") if profile is None else lengths_of(profile)
         lengths = {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
-        day = tried(problems, lambda: read_schedule(Path(given.rates), lengths, burstiness))
-        if problems or day is None:
-            raise UsageError(problems)
-        return day
-    if given.burstiness is not None:
-        raise UsageError("--burstiness goes with --rates: a trace has its own times")
-    if any(spec is not None for spec in asked.values()):
-        raise UsageError("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
-    return read_trace(Path(given.trace), given.columns, given.bad_rows or "fail")
+        traffic = tried(problems, lambda: read_schedule(Path(given.rates), lengths, burstiness))
+    else:
+        if given.burstiness is not None:
+            problems.append("--burstiness goes with --rates: a trace has its own times")
+        if any(spec is not None for spec in asked.values()):
+            problems.append("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
+        traffic = tried(problems, lambda: read_trace(Path(given.trace), given.columns, given.bad_rows or "fail"))
+    if problems or traffic is None:
+        raise UsageError(problems)
+    return traffic
 
 
 def _settings(given: Namespace) -> dict[str, object]:

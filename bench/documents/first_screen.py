@@ -371,7 +371,11 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
         yield Finding("(same flags), to its end, measures what was planned", command="python -m bench run")
         return
     if summary.load.backlog is not None and summary.load.backlog.rises:
-        if not summary.slo.objectives:
+        config = summary.run.config
+        if config.get("mode") == "trace":
+            text = f"below {config.get('trace_speed', 1.0):g} sends the rows more slowly, which the server may keep up with"
+            yield Finding(text, command="--trace-speed")
+        elif not summary.slo.objectives:
             of_requests = summary.load.backlog.of == "requests"
             load, found = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
             text = f"with an objective and the other flags finds {found} the server keeps up with"

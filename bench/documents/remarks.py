@@ -111,9 +111,10 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
     if backlog is not None and backlog.rises:
         first, last, times = (f"{value:,.3g}" for value in (backlog.first, backlog.last, backlog.e2el_growth))
         what = "requests in flight" if backlog.of == "requests" else "sessions under way"
+        rate = "these times of the requests" if summary.run.config.get("mode") == "trace" else "this rate"
         yield (
             f"The number of {what} kept rising while the load was sent: {first} in its first third, {last} in its last. "
-            f"E2EL became {times} times as long. If the server does not keep up with this rate, a longer load has longer "
+            f"E2EL became {times} times as long. If the server does not keep up with {rate}, a longer load has longer "
             "latencies."
         )
 

@@ -1,13 +1,15 @@
-"""Before the load: whether this machine has the file descriptors, local ports, address space and clock for it."""
+"""Before the load: whether this machine has the file descriptors, local ports, address space and timers for it."""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.clock import left_of_a_minute_s
 from bench.errors import UsageError
 
 if sys.platform != "win32":
@@ -78,13 +80,24 @@ def least_memory() -> None:
         )
 
 
-def true_clock() -> None:
-    """Raises UsageError under libfaketime: it changes clocks and timers differently, so a wait may never end."""
-    loaded = os.environ.get("LD_PRELOAD", "") + os.environ.get("DYLD_INSERT_LIBRARIES", "")
-    if "faketime" in loaded:
+def kernel_time() -> None:
+    """Make sure that the kernel's timers count the time that this process is told. Raises UsageError where they do not, or
+    where there are none."""
+    if sys.platform != "linux":
+        return
+    try:
+        left_s = left_of_a_minute_s()
+    except OSError as e:
+        if e.errno not in (errno.EPERM, errno.ENOSYS):
+            raise
         raise UsageError(
-            f"libfaketime is loaded ({loaded}), which changes the clocks and timers of this process: a load is timed with "
-            "them, so run it without faketime"
+            f"this system refuses a timer ({e.strerror}: {os.strerror(e.errno)}), and without one nothing can be measured: "
+            "run it where timerfd_create(2) is allowed (a sandbox may forbid it)"
+        ) from e
+    if not 30 <= left_s <= 60:
+        raise UsageError(
+            "the time that this process is told is not the kernel's, so nothing can be measured: is it started with "
+            "libfaketime (LD_PRELOAD)? Start it without"
         )
 
 

@@ -232,7 +232,7 @@ def piles_up(facts: RunFacts, columns: Columns, found: Backlog | None) -> bool:
 
 def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backlog | None:
     """`backlog` of a summary."""
-    of = {"rate": "requests", "sessions": "sessions"}.get(facts.mode)
+    of = {"rate": "requests", "trace": "requests", "sessions": "sessions"}.get(facts.mode)
     if of is None or not facts.open_loop or facts.segments or facts.ramp_s:
         return None
     due_s, end_s = view(columns.intended) / NS_PER_S, view(columns.end) / NS_PER_S
@@ -241,7 +241,7 @@ def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backl
     grown = keeps_up.growth(due_s[sent], (end_s - due_s)[sent])
     if of == "sessions":
         due_s, end_s = sessions.times_s()
-    found = keeps_up.backlog(due_s, end_s, grown)
+    found = keeps_up.backlog(due_s, end_s, grown, even=facts.mode != "trace")
     if found is None:
         return None
     return Backlog(of=of, first=found.first, last=found.last, e2el_growth=found.growth, rises=found.rises)

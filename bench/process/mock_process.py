@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from bench.errors import BenchError, UsageError
+from bench.machine import preflight
 from bench.process.child_process import death
 from promptset.whole_file import load_yaml
 
@@ -61,6 +62,7 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
         raise UsageError(f"--mock: {str(e).lower()} in {flags!r}") from e
     if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
         raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
+    preflight.kernel_time()  # A mock whose time stands still never says that it is ready.
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
         # It ends with its standard input, and removes the folder then: we may be killed.

@@ -57,9 +57,9 @@ class LateEnds(Result, frozen=True, kw_only=True):
 
 
 class Backlog(Result, frozen=True, kw_only=True):
-    """Requests in flight at a fixed rate, counted from the times at which they were due, or sessions under way at a rate of
-    new ones, and whether they kept rising: then the server may not keep up with the rate, and latencies grow with the length
-    of the run."""
+    """Requests in flight at a fixed rate or at the times of a recording, counted from the times at which they were due, or
+    sessions under way at a rate of new ones, and whether they kept rising: then the server may not keep up, and latencies
+    grow with the length of the run."""
 
     of: Annotated[str, one_of("requests", "sessions")]
     first: Amount
@@ -105,7 +105,8 @@ class Load(Result, frozen=True, kw_only=True):
     late_ends: LateEnds | None = None
     """Left out: no reply with a latency has ended, or an older version wrote the file."""
     backlog: Backlog | None = None
-    """Left out: the load has no fixed rate, or fewer than 30 requests or sessions, or an older version wrote the file."""
+    """Left out: the load has no fixed rate and no recorded times, or fewer than 30 requests or sessions, or an older version
+    wrote the file."""
     littles_law: LittlesLaw
 
 

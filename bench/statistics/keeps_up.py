@@ -26,6 +26,9 @@ GROWTH = 0.03
 CHANCE = 3.0
 GROWN = 1.5
 """E2EL of the last third over that of the first from which a long drain is a pile-up, and not the length of the replies."""
+GROWN_AS_RECORDED = 3.0
+"""The same at the times of a recording: a rate that rises makes larger batches, and E2EL up to 2.7 times as long on servers
+that keep up (docs/dev/simulations.md)."""
 LONG_DRAIN = 0.5
 """A drain is long beyond this share of the sending time plus three times the E2EL of the first requests."""
 _LEAST_OF_THIRD = 10
@@ -78,6 +81,13 @@ def growth(sent_s: Values, e2el_s: Values) -> float | None:
     return float(np.median(e2el[-third:])) / first if first > 0 else None
 
 
+def _per_arrival(flight: InFlight, due: Floats, start_s: float, stop_s: float) -> InFlight:
+    """The thirds as they would be if as many requests had been due in each."""
+    came = np.histogram(due, np.linspace(start_s, stop_s, 4))[0]
+    first, middle, last = np.asarray(flight.thirds) * came.mean() / np.maximum(came, 1)
+    return InFlight((float(first), float(middle), float(last)), flight.sent)
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """The mean number of requests or sessions in flight in the first and the last third of the sending time, and the growth
@@ -91,9 +101,10 @@ class Backlog:
     """Whether they kept rising."""
 
 
-def backlog(due_s: Values, end_s: Values, grown: float | None) -> Backlog | None:
+def backlog(due_s: Values, end_s: Values, grown: float | None, *, even: bool = True) -> Backlog | None:
     """What piles up in a run at a fixed rate. `due_s`, `end_s`: when its requests were due and ended, or when its sessions
-    began and ended (infinity: not within the run). `grown`: `growth` of its requests.
+    began and ended (infinity: not within the run). `grown`: `growth` of its requests. `even`: the rate is fixed; if not, the
+    number in flight counts per request that was due in the same third, and E2EL has to grow by more.
 
     Returns None without `grown`, with fewer than 30 requests or sessions, and if all were due at once. There are no earlier
     visits to compare with: the first requests show how long one takes that does not wait, and until such a time has passed,
@@ -110,7 +121,8 @@ def backlog(due_s: Values, end_s: Values, grown: float | None) -> Backlog | None
     flight = in_flight(due, end, begin_s + (2 * alone_s if long_enough else 0.0), stop_s)
     drained_s = float(end.max()) - stop_s
     drains_long = math.inf > drained_s > LONG_DRAIN * (stop_s - begin_s) + 3 * alone_s
-    rises = grown > GROWN and ((long_enough and flight.grows) or drains_long)
+    grows = long_enough and (flight if even else _per_arrival(flight, due, begin_s + 2 * alone_s, stop_s)).grows
+    rises = grown > (GROWN if even else GROWN_AS_RECORDED) and (grows or drains_long)
     return Backlog(flight.thirds[0], flight.thirds[2], grown, rises)
 
 

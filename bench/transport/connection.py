@@ -17,10 +17,10 @@ import ssl
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
-from bench.clock import NS_PER_US, now_ns, realtime_offset_ns
+from bench.clock import now_ns
 from bench.records import Outcome
 from bench.transport.chunkwise_reads import is_loopback
-from bench.transport.exchange import UNASKED, Undecodable
+from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
@@ -42,9 +42,6 @@ SO_TIMESTAMPNS = 35
 
 READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
 WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
-
-_SAME_CLOCK_NS = 5 * NS_PER_US
-"""Two measurements of the offset between the clocks differ by less, unless one was set: each is good to some 20 ns."""
 
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
 """A family and what `connect` takes in it."""
@@ -357,19 +354,8 @@ class Connection(ABC):
                 f"the response is larger than the limit of {self._engine.target.max_response_bytes} bytes"
             )
 
-    def _check_asked(self, exchange: Exchange) -> None:
-        """Raises Undecodable if the response began to arrive before the request was sent: it is no reply to it (RFC 9112,
-        9.2). An earlier stamp has been moved to the send, and no reply is as fast as that."""
-        if exchange.clock != "kernel" or exchange.first_byte_ns != exchange.last_sent_ns:
-            return
-        if abs(realtime_offset_ns() - self._engine.offset_ns) > _SAME_CLOCK_NS:
-            exchange.clock = "mixed"  # The system's clock was set, and the stamp is wrong by that.
-            return
-        raise Undecodable(f"{UNASKED}: it came before the request was sent")
-
     def _head(self, job: Job, parser: Parser) -> None:
         assert parser.status is not None
-        self._check_asked(job.exchange)
         headers = parser.headers
         location = headers.get(b"location")
         # Only the end of a chunked body can be seen without counting its bytes.

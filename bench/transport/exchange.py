@@ -49,7 +49,6 @@ STALE_WITHIN_NS = 1_000_000_000
 the request, which is not sent again."""
 
 
-UNASKED = "the server sent a response that no request had asked for"
 DEFECT = "a defect of the load tester: this reply could not be read"
 
 

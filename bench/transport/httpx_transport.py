@@ -15,10 +15,10 @@ import httpx
 from bench import trust
 from bench.clock import Clock, Timer
 from bench.records import Outcome
-from bench.transport.exchange import UNASKED, Exchange, Undecodable
+from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
-from bench.transport.stamped_backend import StampedBackend, StampedStream, current
+from bench.transport.stamped_backend import UNASKED, StampedBackend, StampedStream, current
 from bench.workload import Request
 
 _Broken = tuple[Outcome | None, str | None]

@@ -20,10 +20,12 @@ from contextvars import ContextVar
 import httpcore
 
 from bench.clock import now_ns
-from bench.transport.exchange import UNASKED, Exchange
+from bench.transport.exchange import Exchange
 from bench.transport.head import HeadReader
 from bench.transport.interface import Target
 from bench.transport.tunnel import Tunnel, TunnelRefused
+
+UNASKED = "the server sent a response that no request had asked for"
 
 current: ContextVar[Exchange] = ContextVar("current")
 

@@ -103,7 +103,6 @@ class SocketConnection(PolledConnection):
         return self._client
 
     def _head(self, job: Job, parser: Parser) -> None:
-        self._check_asked(job.exchange)
         job.exchange.messages()
 
     _not_spoken = ""  # Its errors say themselves what is wrong.

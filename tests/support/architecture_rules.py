@@ -192,7 +192,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Around the load:
     "bench.machine": frozenset(),
     "bench.machine.machine_cache": frozenset({"bench.errors"}),
-    "bench.process.mock_process": frozenset({"bench.errors", "bench.process.child_process", "promptset.whole_file"}),
+    "bench.process.mock_process": frozenset(
+        {"bench.errors", "bench.machine.preflight", "bench.process.child_process", "promptset.whole_file"}
+    ),
     "bench.notices": frozenset({"bench.clock"}),
     "bench.observer": frozenset({"bench.load.live", "bench.run_files.load_change"}),
     # The way in for other processes: the server of a run, and who asks it.
@@ -204,7 +206,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer",
          "bench.process.stop_signals"}
     ),
-    "bench.machine.preflight": frozenset({"bench.errors"}),
+    "bench.machine.preflight": frozenset({"bench.clock", "bench.errors"}),
     "bench.process.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(

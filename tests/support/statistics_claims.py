@@ -296,13 +296,18 @@ def flags(server: Server, share: float, settle_s: float, measure_s: float, n: in
     return flagged / n
 
 
-def backlogs(server: Server, share: float, seconds: float, n: int) -> float:
-    """Share of runs of an idle server at a share of the flooded rate that are said to pile up."""
+def backlogs(server: Server, share: float, seconds: float, n: int, *, rises: bool = False) -> float:
+    """Share of runs of an idle server at a share of the flooded rate that are said to pile up. `rises`: of recordings whose
+    rate rises to that from a third of it."""
     said = 0
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000), 7])
-        served = open_loop(server, poisson(share * flooded(server), seconds, rng), rng)
-        found = backlog(served.sent_s, served.last_s, growth(served.sent_s, served.last_s - served.sent_s))
+        due = poisson(share * flooded(server), seconds, rng)
+        if rises:
+            due = [at for at, drawn in zip(due, rng.random(len(due)), strict=True) if 3 * drawn < 1 + 2 * at / seconds]
+        served = open_loop(server, due, rng)
+        grown = growth(served.sent_s, served.last_s - served.sent_s)
+        found = backlog(served.sent_s, served.last_s, grown, even=not rises)
         said += found is not None and found.rises
     return said / n
 

@@ -82,7 +82,18 @@ def test_the_lengths_of_a_day_are_those_of_the_flags_else_of_the_busiest_run(tmp
             ["--rates", "none", "--burstiness", "much"],
             ["--burstiness much: write a number from 0.01 to 100", "--rates none"],
         ),
-        (["--trace", "t", "--burstiness", "2"], ["--burstiness goes with --rates: a trace has its own times"]),
+        (
+            ["--trace", "none", "--burstiness", "2", "--input-tokens", "5"],
+            [
+                "--burstiness goes with --rates: a trace has its own times",
+                "--input-tokens and --output-tokens",
+                "--trace: the data set none",
+            ],
+        ),
+        (
+            ["--rates", "none", "--bad-rows", "skip", "--burstiness", "0"],
+            ["--columns and --bad-rows go with --trace", "--burstiness 0: write a number", "--rates none"],
+        ),
     ):
         with pytest.raises(UsageError) as refused:
             plan._traffic(plan._parser().parse_args(words), None)

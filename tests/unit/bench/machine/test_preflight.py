@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from bench import clock
 from bench.errors import UsageError
+from bench.machine import preflight
 from bench.machine.preflight import (
     check,
     files_kept,
+    kernel_time,
     least_files,
     least_memory,
     local_ports_for,
     open_files_for,
     room_for_connections,
-    true_clock,
 )
 from tests.support.patience import PATIENCE_S
 
@@ -147,16 +151,6 @@ def test_too_little_address_space_is_refused_with_what_to_do(monkeypatch: pytest
         least_memory()
 
 
-def test_no_load_is_timed_by_a_clock_that_is_faked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LD_PRELOAD", "/lib/libjemalloc.so.2")
-    true_clock()
-    monkeypatch.setenv("LD_PRELOAD", "/lib/faketime/libfaketime.so.1")
-    with pytest.raises(
-        UsageError, match=r"^libfaketime is loaded \(/lib/faketime/libfaketime\.so\.1\), which changes the"
-    ):
-        true_clock()
-
-
 class Limits:
     """The limit of open files of a process, as the system keeps it."""
 
@@ -283,6 +277,27 @@ def test_without_a_limit_there_is_room_for_two_thousand_million(limits: Limits) 
     said = check(2**31 + 1, certain=False)
     assert said is not None
     assert said.startswith("the limit of open files here (2147483648) has room for about 2147483680 requests in flight")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
+def test_a_time_that_is_not_the_kernels_is_refused_and_a_refused_timer_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = clock.now_ns
+    kernel_time()
+    # As under libfaketime: behind, ahead, or standing still.
+    for faked in (lambda: real() - 86_400 * 10**9, lambda: real() + 86_400 * 10**9, lambda: 5):
+        monkeypatch.setattr(clock, "now_ns", faked)
+        with pytest.raises(UsageError, match="is not the kernel's"):
+            kernel_time()
+
+    def refused(number: int) -> int:
+        raise OSError(number, "timerfd_create failed")
+
+    for number, expected in ((errno.EPERM, UsageError), (errno.ENOSYS, UsageError), (errno.EMFILE, OSError)):
+        monkeypatch.setattr(preflight, "left_of_a_minute_s", partial(refused, number))
+        with pytest.raises(expected, match="timerfd_create"):
+            kernel_time()
 
 
 def test_windows_has_no_such_limits_and_sends_no_load(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -403,6 +403,12 @@ def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> No
     assert "python -m bench search --load rate with an objective" in text
     assert "--duration" not in text
     assert "a run of" not in run_page(summary)
+    summary = piling(50.0, mode="trace")
+    summary["run"]["config"] = {"mode": "trace", "trace_speed": 2.0}
+    text = " ".join(run_text(summary, width=100).split())
+    assert "does not keep up with these times of the requests, a longer load" in text
+    assert "next: --trace-speed below 2 sends the rows more slowly" in " ".join(first_lines(summary))
+    assert "--dataset" not in text
     missed = first_lines(piling(50.0, objectives=parse(["ttft:p50<1ms"])), 120)
     assert sum("bench search" in line for line in missed) == 1
 
@@ -411,7 +417,6 @@ def test_a_rate_that_piles_up_requests_is_told_no_duration_that_would_do() -> No
     ("late_by", "facts"),
     [
         (1.0, {}),
-        (50.0, {"mode": "trace"}),
         (50.0, {"mode": "concurrency", "open_loop": False}),
         (50.0, {"ramp_s": 5.0}),
         (50.0, {"segments": (PlannedLoad(5, 15, 0, 20_000_000_000),)}),

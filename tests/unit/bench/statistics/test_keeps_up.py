@@ -150,6 +150,21 @@ def test_requests_pile_up_where_more_and_more_are_in_flight_and_each_takes_longe
     assert found.rises is rises
 
 
+@pytest.mark.parametrize(("slower", "rises"), [(0.0, False), (0.5, False), (12.0, True)])
+def test_a_recording_whose_rate_rises_piles_up_only_where_each_request_takes_longer(slower: float, rises: bool) -> None:
+    # From 5 to 25 requests a second in a minute. Each takes 3 s, or longer and longer.
+    due = [(math.sqrt(25 + 2 * k / 3) - 5) * 3 for k in range(900)]
+    end = [at + 3 + slower * at / 60 for at in due]
+    found = backlog(due, end, 3.1, even=False)
+    assert found is not None
+    assert found.last > 2 * found.first
+    assert found.rises is rises
+    for grown, even, would in ((3.0, False, False), (1.6, True, True)):
+        other = backlog(due, end, grown, even=even)
+        assert other is not None
+        assert other.rises is would
+
+
 def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests() -> None:
     # Each takes 1 s, and from 32 s on 4 s; the thirds begin after 2 s, and are 20 s long.
     due = [k / 10 for k in range(621)]
