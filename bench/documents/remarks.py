@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.documents import details, jobs
+from bench.documents.formatting import number
 from bench.results.summary import ObjectiveResult, RunSummary
 
 TOO_FEW = "too few"
@@ -33,6 +34,7 @@ def warnings(summary: RunSummary) -> list[str]:
         *_warmup_failed(summary),
         *_idle_users(summary),
         *_over_limit(summary),
+        *_all_at_once(summary),
         *_piles_up(summary),
         *summary.window.warnings,
         *jobs.warnings(summary),
@@ -87,6 +89,20 @@ def _over_limit(summary: RunSummary) -> Iterator[str]:
         yield (
             f"{over.share:.1%} of the replies have more output tokens than the limit that was sent: the server does not keep "
             f"to it. The load is longer than planned: {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit."
+        )
+
+
+_AT_ONCE_MS = 0.05
+"""A TPOT that no model reaches: 20,000 tokens a second for one user."""
+
+
+def _all_at_once(summary: RunSummary) -> Iterator[str]:
+    """Replies that were collected before they were sent. If the client read late, the stamps have bounds."""
+    tpot = summary.latency.get("tpot_ms")
+    if tpot is not None and tpot.p50 is not None and tpot.p50 < _AT_ONCE_MS and "p50" not in tpot.bounds:
+        yield (
+            f"The median TPOT is {number(tpot.p50)} ms: in most replies all tokens came at once, so the server or a proxy "
+            "collected them. TPOT and ITL do not say how fast the server generates, and TTFT is the time to the whole reply."
         )
 
 

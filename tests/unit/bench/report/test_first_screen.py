@@ -19,7 +19,7 @@ from bench.results.summary import ErrorCount, RunSummary
 from bench.verdict import SIGNS
 from bench.verdict.advice import ADVICE, MORE
 from tests.support.golden_run import golden_summary
-from tests.support.made_records import made_record
+from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import run_page, run_text, typed_summary
 from tests.support.results import filled
@@ -361,6 +361,17 @@ def test_users_without_a_request_are_said(requests: int | None, said: bool) -> N
     summary["run"]["config"] = {"mode": "concurrency", "requests": requests}
     words = "The run had 3 requests for 4 users: at most 3 were in flight."
     assert remarks.warnings(typed_summary(summary)) == [words] * said
+
+
+@pytest.mark.parametrize(
+    ("gap_ms", "bound_ms", "said"), [(0.04, None, True), (0.06, None, False), (0.0, 50.0, True), (0.0, 20.0, False)]
+)
+def test_replies_whose_tokens_came_at_once_are_said(gap_ms: float, bound_ms: float | None, said: bool) -> None:
+    """`bound_ms`: when the first of the tokens came at the earliest."""
+    chunks = (50.0, 50.0 + gap_ms, 50.0 + 2 * gap_ms)
+    bounds = None if bound_ms is None else (START_NS + round(bound_ms * MS), None, None)
+    warnings = remarks.warnings(typed_summary(made_summary([made_record(chunks_ms=chunks, chunk_bound_ns=bounds)])))
+    assert [line.startswith("The median TPOT is 0") for line in warnings] == [True] * said
 
 
 @pytest.mark.parametrize(("asked", "said"), [(2, True), (3, False)])
