@@ -37,7 +37,7 @@ class Terminal(Observer):
         self._stream = stream
         self._quiet = quiet
         self.is_terminal = can_move(stream)
-        self._colour = self.is_terminal and "NO_COLOR" not in os.environ
+        self._colour = self.is_terminal and not os.environ.get("NO_COLOR")
         self._notices = SILENT if quiet else Notices(stream)
         self._writer: _Writer | None = None
         self._signals: StopSignals | None = None

@@ -58,7 +58,7 @@ def tune_document(content: TuneContent) -> Document:
         sections.append(Section("The race", blocks, level=Level.PAGE))
     if failed := [arm for arm in content.arms if arm.why is not None]:
         sections.append(Section("", (_failures(failed),)))
-    subtitle = f"{len(content.arms)} arms · {len(content.turns)} turns · {content.seconds / 60:.0f} min"
+    subtitle = f"{len(content.arms)} arms · {_turns(content)} · {content.seconds / 60:.0f} min"
     return Document("Flags of a server", (_banner(content),), tuple(sections), subtitle, content.date, footer=FOOTER)
 
 
@@ -67,10 +67,14 @@ def value_of(content: TuneContent, value: float | None) -> str:
     return NOTHING if value is None else f"{number(value)} {content.unit}"
 
 
+def _turns(content: TuneContent) -> str:
+    return f"{len(content.turns)} turn{'s' * (len(content.turns) != 1)}"
+
+
 def _banner(content: TuneContent) -> Banner:
     if content.best is None:
         over = content.ended not in (None, "interrupted")
-        rest = ": no arm has a value" if over else f": {len(content.turns)} turns made, and no arm has a value yet"
+        rest = ": no arm has a value" if over else f": {_turns(content)} made, and no arm has a value yet"
         return Banner("No answer", rest, "bad" if over else "warn")
     best = content.arms[content.best]
     head = "Best" if content.ended not in (None, "interrupted") else "Best so far"

@@ -277,7 +277,7 @@ def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
     ("variables", "sent"),
     [
         ({}, ("job-token", "of-the-job")),
-        ({"TRUELOAD_READ_TOKEN": "of-the-project"}, ("private-token", "of-the-project")),
+        ({"TRUELOAD_GITLAB_TOKEN": "of-the-project"}, ("private-token", "of-the-project")),
     ],
 )
 def test_the_component_reads_its_baseline_with_the_token_that_may(

@@ -322,7 +322,7 @@ def test_a_terminal_without_movement_gets_plain_lines(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("moves", "no_color", "coloured"), [(True, None, True), (True, "1", False), (False, None, False)]
+    ("moves", "no_color", "coloured"), [(True, None, True), (True, "", True), (True, "1", False), (False, None, False)]
 )
 def test_what_is_bad_is_red_on_a_terminal_that_shows_colours(
     moves: bool, no_color: str | None, coloured: bool, pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch

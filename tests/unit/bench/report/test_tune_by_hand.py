@@ -56,6 +56,8 @@ def texts(table: Table) -> list[list[str]]:
         ({"best": None, "ended": None, "turns": [turn(0, 1)] * 2}, "No answer", ": 2 turns made, and no arm has a value yet",
          "warn"),
         ({"best": None, "ended": "interrupted"}, "No answer", ": 0 turns made, and no arm has a value yet", "warn"),
+        ({"best": None, "ended": "interrupted", "turns": [turn(0, 1)]}, "No answer",
+         ": 1 turn made, and no arm has a value yet", "warn"),
         ({"best": None, "ended": "nothing works"}, "No answer", ": no arm has a value", "bad"),
         ({"best": 0}, "Best: the default", ": 80 tokens/s, which is the default", "good"),
         ({"ended": None}, "Best so far: a=1", ": 100 tokens/s; the gain over the default is not known", "good"),
