@@ -62,7 +62,7 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
         raise UsageError(f"--mock: {str(e).lower()} in {flags!r}") from e
     if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
         raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
-    preflight.kernel_time()  # A mock whose time stands still never says that it is ready.
+    preflight.kernel_time()  # Where time stands still, a mock never becomes ready.
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
         # It ends with its standard input, and removes the folder then: we may be killed.

@@ -95,7 +95,7 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
 def test_a_server_that_breaks_off_each_reply_is_not_gone() -> None:
     broken = [made_record(k, sent_ms=100.0 * k, outcome=Outcome.TRUNCATED, chunks_ms=(50, 60)) for k in range(6)]
     assert tally(*broken).target_gone(START_NS) is None
-    # Those that were in flight when it died are lost.
+    # Requests in flight when the server died are lost.
     died = [made_record(k, outcome=Outcome.RESET, chunks_ms=(50.0 + k, 60)) for k in range(5)]
     assert to_plain(known(tally(*died).target_gone(START_NS))) == {"since_s": 0.054, "requests": 5}
 

@@ -177,7 +177,7 @@ def test_a_backlog_has_the_mean_in_flight_of_its_thirds_after_the_first_requests
 
 
 def test_sessions_that_do_not_end_within_the_run_pile_up_and_are_no_long_drain() -> None:
-    # One session begins each second. Those of the first minute last 10 s; the later ones do not end.
+    # A session begins each second. The sessions of the first minute last 10 s; later ones do not end.
     begins = [float(k) for k in range(120)]
     ends = [at + 10 if at < 60 else math.inf for at in begins]
     found = backlog(begins, ends, 2.0)
