@@ -36,7 +36,7 @@ class ChatCompletions(OpenAIEndpoint):
             (choice,) = event["choices"]  # type: ignore[index]
             delta = choice["delta"]
             text = delta["content"]
-            if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
+            if type(text) is str and text and event.get("usage") is None and choice["finish_reason"] is None:  # type: ignore[union-attr]
                 failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
                 return None if failed or delta.get("tool_calls") or delta.get("function_call") else text
         except (KeyError, ValueError, TypeError):
@@ -69,9 +69,8 @@ class ChatCompletions(OpenAIEndpoint):
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         found: list[tuple[object, object]] = []
         for message in _messages_in(choice):
-            calls = message.get("tool_calls")
-            for number, call in enumerate(calls if isinstance(calls, list) else []):
-                if isinstance(call, dict) and isinstance(call.get("function"), dict):
+            for number, call in _calls_of(message).items():
+                if isinstance(call.get("function"), dict):
                     found.append((call.get("index", number), call.get("id")))
             if isinstance(message.get("function_call"), dict):
                 found.append(("function_call", None))
@@ -79,10 +78,8 @@ class ChatCompletions(OpenAIEndpoint):
 
     def add_calls(self, choice: Mapping[str, Any], parts: CallParts) -> None:
         for message in _messages_in(choice):
-            calls = message.get("tool_calls")
-            for number, call in enumerate(calls if isinstance(calls, list) else []):
-                function = call.get("function") if isinstance(call, dict) else None
-                if isinstance(function, dict):
+            for number, call in _calls_of(message).items():
+                if isinstance(function := call.get("function"), dict):
                     place, arguments = call.get("index", number), function.get("arguments")
                     parts.add(repr(place), call_id=call.get("id"), name=function.get("name"), arguments=arguments)
 
@@ -134,11 +131,17 @@ def _text_in(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _calls_of(message: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """The calls of a delta or a message, by their number: of a list, or (older versions of TGI) the only one itself."""
+    calls = message.get("tool_calls")
+    listed = calls if isinstance(calls, list) else [calls]
+    return {number: call for number, call in enumerate(listed) if isinstance(call, dict)}
+
+
 def _functions(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The functions that a delta or a message calls, in today's shape or in the one before it."""
-    calls = message.get("tool_calls")
-    functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-    return [function for function in [*functions, message.get("function_call")] if isinstance(function, dict)]
+    functions = [*(call.get("function") for call in _calls_of(message).values()), message.get("function_call")]
+    return [function for function in functions if isinstance(function, dict)]
 
 
 def _called(message: Mapping[str, Any]) -> tuple[str, str]:

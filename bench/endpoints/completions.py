@@ -23,7 +23,7 @@ class Completions(OpenAIEndpoint):
         try:
             (choice,) = event["choices"]  # type: ignore[index]
             text = choice["text"]
-            if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
+            if type(text) is str and text and event.get("usage") is None and choice["finish_reason"] is None:  # type: ignore[union-attr]
                 return text if "error" not in event and "error" not in choice else None  # type: ignore[operator]
         except (KeyError, ValueError, TypeError):
             pass

@@ -12,7 +12,7 @@ from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.definition import ApiDefinition, ReplyPaths
 from bench.endpoints.event_stream import MOST_STRAY, Event, EventStream, cut_off
-from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
+from bench.endpoints.failure import LONGEST_MESSAGE, NO_REASON, error_of, excerpt
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.json_path import JsonPath, parse_path
 from bench.endpoints.usage import whole_number
@@ -75,9 +75,9 @@ class Finder:
         return self.error_in(said)
 
     def reason_in(self, document: Event) -> object:
-        """Why it ended; None if it does not say. Some servers write "" or false until then."""
+        """Why it ended; None if it does not say. Some servers write "", "null" or false until then."""
         found = None if self.finish is None else self.finish.first(document)
-        return None if found == "" or found is False else found
+        return None if found in NO_REASON or found is False else found
 
     def is_limit(self, reason: object) -> bool:
         return reason is not None and _as_written(reason) in self._limit

@@ -30,10 +30,14 @@ END_REASONS = frozenset(
         "stop", "length", "tool_calls", "function_call", "content_filter",  # OpenAI, and all that follow it
         "eos", "eos_token", "stop_token", "stop_sequence", "stop_word", "model_length", "repetition",  # TGI, Mistral, vLLM
         "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded",  # Anthropic's
-        "complete", "end", "safety", "recitation", "sensitive",  # Cohere's, Gemini's, Zhipu's
+        "complete", "end", "sensitive",  # Cohere's, Zhipu's
+        "safety", "recitation", "blocklist", "prohibited_content", "spii",  # Gemini's
     }
 )  # fmt: skip
 """Finish reasons that mean an end, in lower case. A filter ended the reply as it was made to: that is no failure."""
+
+NO_REASON = (None, "", "null")
+"""What stands in the place of a finish reason until there is one. Alibaba's own API writes the word."""
 
 _TELLING = (
     "error",
@@ -143,10 +147,11 @@ def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
             message, reason = reason.get("message"), reason.get("type")
         else:
             message = choice.get("stop_reason")
-        if reason is None or reason == "":
+        if reason in NO_REASON:
             continue
         ended.add(place_of(choice, number))
-        if not isinstance(reason, str) or reason.lower() not in END_REASONS:
+        # Gemini in OpenAI's dialect adds its own word: "content_filter: RECITATION".
+        if not isinstance(reason, str) or reason.lower().partition(":")[0] not in END_REASONS:
             words = f": {message[:LONGEST_MESSAGE]}" if isinstance(message, str) and message else ""
             name = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
             return ended, f"the reply ended with finish_reason {name[:100]!r}{words}"
@@ -170,6 +175,8 @@ def error_message(body: bytes) -> str:
         response = decoding.loads(body)
     except orjson.JSONDecodeError:
         return excerpt(body)
+    if isinstance(response, list) and len(response) == 1:  # Gemini's.
+        (response,) = response
     words = error_of(response) if isinstance(response, dict) else None
     return words if words is not None else excerpt(body)
 

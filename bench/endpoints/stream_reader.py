@@ -11,7 +11,7 @@ from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
 from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_chunk, is_limit, place_of
 from bench.endpoints.interface import Problem, ReadOptions
-from bench.endpoints.usage import whole_number
+from bench.endpoints.usage import usage_in, whole_number
 from bench.records import TOKEN_KINDS
 from promptset.answers import Answer
 
@@ -66,17 +66,14 @@ class StreamReader(EventStream):
         choices = choices_of(event)
         self._places.beside(choices)
         kind, piece = self._kind_and_text(choices)
-        usage = event.get("usage")
-        if isinstance(usage, dict):
+        if (usage := usage_in(event, choices)) is not None:
             self._usage = usage
             if kind == "o" and not event.get("choices"):
                 kind = "u"
             self._told = len(self._running) + (kind in TOKEN_KINDS or kind == "n")
         self._hear(event)
         if kind in TOKEN_KINDS or kind == "n":
-            self._add_text(
-                kind, piece, whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None
-            )
+            self._add_text(kind, piece, None if usage is None else whole_number(usage.get("completion_tokens")))
         else:
             self._kinds.append("e" if kind == "o" and choices and choices[0] else kind)
         for number, choice in enumerate(choices):

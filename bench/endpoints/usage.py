@@ -142,6 +142,14 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
     return None, None
 
 
+def usage_in(reply: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The usage of an event or of a whole reply with these choices: its own, or Groq's in `x_groq`, or Moonshot's in a choice."""
+    for holder in (reply, reply.get("x_groq"), *choices):
+        if isinstance(holder, dict) and isinstance(usage := holder.get("usage"), dict):
+            return usage
+    return None
+
+
 def whole_number(value: object) -> int | None:
     """The value where it is a whole number that can be (JSON's 8.0 is one, too), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST_TOKENS:
@@ -152,20 +160,26 @@ def whole_number(value: object) -> int | None:
 def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | None:
     """Prompt tokens that the server took from its cache; None if it does not say.
 
-    `usage.prompt_tokens_details.cached_tokens`, else `cache_n` of llama.cpp's `timings`.
+    `usage.prompt_tokens_details.cached_tokens`, else Moonshot's or DeepSeek's own field of the usage, else `cache_n` of
+    llama.cpp's `timings`.
     """
     details = usage.get("prompt_tokens_details") if usage is not None else None
-    for holder, field in ((details, "cached_tokens"), (timings, "cache_n")):
+    for holder, field in (
+        (details, "cached_tokens"), (usage, "cached_tokens"), (usage, "prompt_cache_hit_tokens"), (timings, "cache_n"),
+    ):  # fmt: skip
         if isinstance(holder, dict) and (said := whole_number(holder.get(field))) is not None and said >= 0:
             return said
     return None
 
 
 def reasoning_tokens(usage: Mapping[str, Any] | None) -> int | None:
-    """Output tokens that were reasoning; None if the server does not say."""
+    """Output tokens that were reasoning, by the details of usage or (SGLang) by usage itself; None if neither says it."""
     details = usage.get("completion_tokens_details") if usage is not None else None
-    said = whole_number(details.get("reasoning_tokens")) if isinstance(details, dict) else None
-    return said if said is not None and said >= 0 else None
+    for holder in (details, usage):
+        said = whole_number(holder.get("reasoning_tokens")) if isinstance(holder, dict) else None
+        if said is not None and said >= 0:
+            return said
+    return None
 
 
 def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int | None, str | None]:

@@ -13,7 +13,7 @@ from bench.endpoints.answer_parts import CallParts, chat_answer, tokens_in
 from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_limit, page_title, place_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words, workers_of
-from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
+from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts, usage_in
 from bench.records import Outcome
 from promptset.answers import Answer
 
@@ -58,12 +58,11 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
     said = [endpoint.texts(one) for one in choices]
     ended, wrong = ending_of(response)
     places = {place_of(one, number) for number, one in enumerate(choices)}
-    usage = response.get("usage")
     whole = WholeText(
         text="".join(text for text, _ in said),
         content="".join(content for _, content in said),
         calls=sum(len(endpoint.calls_in(one)) for one in choices) if endpoint.takes_messages else None,
-        usage=usage if isinstance(usage, dict) else None,
+        usage=usage_in(response, choices),
         root=response,
         choices=len(places),
         ended=places <= ended,

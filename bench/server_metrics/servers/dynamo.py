@@ -1,4 +1,5 @@
-"""NVIDIA Dynamo's front end."""
+"""NVIDIA Dynamo's front end. It calls a request queued until its first token, so what waits is not known from it: the
+engine's own page says it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ TABLE = ServerTable(
     "dynamo_",
     {
         Role.RUNNING: (Samples("dynamo_frontend_inflight_requests"),),
-        Role.WAITING: (Samples("dynamo_frontend_queued_requests"),),
         Role.PROMPT_TOKENS: (Samples("dynamo_frontend_input_sequence_tokens_sum"),),
         Role.GENERATION_TOKENS: (
             Samples("dynamo_frontend_output_tokens_total"),

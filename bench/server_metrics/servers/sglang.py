@@ -1,19 +1,26 @@
-"""SGLang, started with --enable-metrics."""
+"""SGLang, started with --enable-metrics. Its cache_hit_rate is of the last batch alone, and 0 after a decode step: the counters
+tell the share."""
 
 from __future__ import annotations
 
 from bench.server_metrics.roles import Role, Samples, ServerTable
 
+
+def _all_priorities(name: str) -> tuple[Samples, ...]:
+    """With priorities, the sample of an empty one is the sum of the others."""
+    return Samples(name, only={"priority": ("",)}), Samples(name)
+
+
 TABLE = ServerTable(
     "SGLang",
     "sglang:",
     {
-        Role.RUNNING: (Samples("sglang:num_running_reqs"),),
-        Role.WAITING: (Samples("sglang:num_queue_reqs"),),
+        Role.RUNNING: _all_priorities("sglang:num_running_reqs"),
+        Role.WAITING: _all_priorities("sglang:num_queue_reqs"),
         Role.KV_CACHE_USED: (Samples("sglang:token_usage"),),
-        Role.PREFIX_HIT_RATE: (Samples("sglang:cache_hit_rate"),),
         Role.PROMPT_TOKENS: (Samples("sglang:prompt_tokens_total"),),
         Role.GENERATION_TOKENS: (Samples("sglang:generation_tokens_total"),),
+        Role.PREFIX_QUERIES: (Samples("sglang:prompt_tokens_total"),),
         Role.PREFIX_HITS: (Samples("sglang:cached_tokens_total"),),
         Role.PREEMPTIONS: (Samples("sglang:num_retracted_requests_total"),),
         Role.FINISHED: (Samples("sglang:num_requests_total"),),

@@ -13,6 +13,11 @@ TABLE = ServerTable(
         Role.KV_CACHE_USED: (
             Samples("nv_trt_llm_kv_cache_block_metrics", only={"kv_cache_block_type": ("fraction",)}),
         ),
-        Role.FINISHED: (Samples("nv_inference_request_success"),),
+        # An ensemble counts a request in each of its models, so the engine's counts alone, if it has the usual name.
+        # A counter gets its `_total` when the page is read.
+        Role.FINISHED: (
+            Samples("nv_inference_request_success_total", only={"model": ("tensorrt_llm",)}),
+            Samples("nv_inference_request_success_total"),
+        ),
     },
 )

@@ -237,7 +237,7 @@ def test_an_end_that_is_no_success_is_an_error() -> None:
     assert problem.message == "the reply ended with $.candidates[0].finishReason 'SAFETY'"
 
 
-@pytest.mark.parametrize("unsaid", ["", False])
+@pytest.mark.parametrize("unsaid", ["", "null", False])
 @pytest.mark.parametrize(("said_at_the_end", "named"), [("length", "length"), (True, "true"), (2, "2")])
 def test_a_reason_may_be_empty_until_the_end_and_need_not_be_a_text(
     unsaid: Any, said_at_the_end: Any, named: str

@@ -66,6 +66,8 @@ sglang:token_usage{tp_rank="0"} 0.28
 sglang:cache_hit_rate{tp_rank="0"} 0.1
 sglang:prompt_tokens_total 70
 sglang:generation_tokens_total 30
+sglang:cached_tokens_total{cache_source="device"} 20
+sglang:cached_tokens_total{cache_source="host"} 1
 sglang:e2e_request_latency_seconds_bucket{le="1"} 2
 sglang:e2e_request_latency_seconds_sum 1.5
 sglang:e2e_request_latency_seconds_count 3
@@ -74,11 +76,21 @@ sglang:e2e_request_latency_seconds_count 3
             Role.RUNNING: 8,
             Role.WAITING: 1,
             Role.KV_CACHE_USED: 0.28,
-            Role.PREFIX_HIT_RATE: 0.1,
             Role.PROMPT_TOKENS: 70,
+            Role.PREFIX_QUERIES: 70,
+            Role.PREFIX_HITS: 21,
             Role.GENERATION_TOKENS: 30,
             Role.E2EL: 3,
         },
+    ),
+    "SGLang, with priorities": (
+        """sglang:num_running_reqs{priority="",tp_rank="0"} 8
+sglang:num_running_reqs{priority="1",tp_rank="0"} 5
+sglang:num_running_reqs{priority="2",tp_rank="0"} 3
+sglang:num_queue_reqs{priority="",tp_rank="0"} 4
+sglang:num_queue_reqs{priority="1",tp_rank="0"} 4
+""",
+        {Role.RUNNING: 8, Role.WAITING: 4},
     ),
     "llama.cpp": (
         """llamacpp:requests_processing 2
@@ -109,8 +121,16 @@ nv_trt_llm_request_metrics{model="m",request_type="waiting",version="1"} 4
 nv_trt_llm_request_metrics{model="m",request_type="max",version="1"} 512
 nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="m"} 0.5
 nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="max",model="m"} 6239
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{model="ensemble",version="1"} 6
+nv_inference_request_success{model="preprocessing",version="1"} 6
+nv_inference_request_success{model="tensorrt_llm",version="1"} 6
 """,
-        {Role.RUNNING: 5, Role.WAITING: 4, Role.KV_CACHE_USED: 0.5},
+        {Role.RUNNING: 5, Role.WAITING: 4, Role.KV_CACHE_USED: 0.5, Role.FINISHED: 6},
+    ),
+    "Triton, another model": (
+        '# TYPE nv_inference_request_success counter\nnv_inference_request_success{model="llama",version="1"} 3\n',
+        {Role.FINISHED: 3},
     ),
     "Dynamo": (
         """dynamo_frontend_inflight_requests{model="m"} 9
@@ -118,7 +138,7 @@ dynamo_frontend_queued_requests{model="m"} 1
 dynamo_frontend_requests_total{model="m",status="success"} 4
 dynamo_frontend_requests_total{model="m",status="error"} 2
 """,
-        {Role.RUNNING: 9, Role.WAITING: 1, Role.FINISHED: 4},
+        {Role.RUNNING: 9, Role.FINISHED: 4},
     ),
 }
 
