@@ -143,7 +143,7 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
 
 
 def usage_in(reply: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The usage of an event or of a whole reply with these choices: its own, or Groq's in `x_groq`, or Moonshot's in a choice."""
+    """The usage of an event or a whole reply with these choices: its own, Groq's in `x_groq`, or Moonshot's in a choice."""
     for holder in (reply, reply.get("x_groq"), *choices):
         if isinstance(holder, dict) and isinstance(usage := holder.get("usage"), dict):
             return usage

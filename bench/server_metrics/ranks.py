@@ -25,10 +25,13 @@ def _rank_of(sample: str) -> str | None:
 
 
 def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_ns: int) -> list[ServerPart] | None:
-    """What each page and rank did between two instants. None if there is only one."""
+    """What each page and rank did between two instants. None if there is only one. `urls`: of the pages in the order of their
+    numbers, of which some are missing: a page that had nothing before the load was left."""
+    pages: set[int] = set()
     parts: dict[tuple[int, str | None], ServerSeries] = {}
     like = ServerSeries(SERVERS)
     for scrape in scrapes:
+        pages.add(scrape.page)
         for rank, own in _by_rank(scrape):
             place = (scrape.page, rank)
             if place in parts or len(parts) < MOST:
@@ -38,8 +41,10 @@ def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_
     parts = {place: series for place, series in parts.items() if series.found}
     if len(parts) < 2:
         return None
+    url_of = dict(zip(sorted(pages), urls, strict=False))
     return [
-        _part(series, urls[page], rank, start_ns, end_ns) for (page, rank), series in sorted(parts.items(), key=_order)
+        _part(series, url_of[page], rank, start_ns, end_ns)
+        for (page, rank), series in sorted(parts.items(), key=_order)
     ]
 
 

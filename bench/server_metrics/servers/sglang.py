@@ -1,5 +1,5 @@
-"""SGLang, started with --enable-metrics. Its cache_hit_rate is of the last batch alone, and 0 after a decode step: the counters
-tell the share."""
+"""SGLang, started with --enable-metrics. Its cache_hit_rate is of the last batch alone, and 0 after a decode step: so the
+share is taken from its counters."""
 
 from __future__ import annotations
 

@@ -33,6 +33,12 @@ def test_pages_are_told_apart_and_a_restart_is_no_loss() -> None:
     assert [(part.url, part.rank, part.finished) for part in found] == [(URLS[0], "0", 20), (URLS[1], "0", 2)]
 
 
+def test_pages_keep_their_urls_where_one_before_them_was_left() -> None:
+    scrapes = [page(0, 1, r0=(0, 0)), page(0, 2, r0=(0, 0)), page(10, 1, r0=(3, 0)), page(10, 2, r0=(4, 0))]
+    found = ranks.describe(scrapes, URLS, 0, 10 * S) or []
+    assert [(part.url, part.finished) for part in found] == [(URLS[0], 3), (URLS[1], 4)]
+
+
 def test_one_server_has_no_parts() -> None:
     assert ranks.describe([page(0, 0, r0=(0, 1)), page(9, 0, r0=(9, 1))], URLS[:1], 0, 9 * S) is None
     plain = Scrape(t_ns=0, asked_ns=0, page=0, values={"vllm:num_requests_running": 3.0})

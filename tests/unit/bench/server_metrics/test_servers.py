@@ -112,8 +112,21 @@ tgi_request_duration_count 2
         {Role.RUNNING: 6, Role.WAITING: 2, Role.PROMPT_TOKENS: 500, Role.GENERATION_TOKENS: 90, Role.E2EL: 2},
     ),
     "TensorRT-LLM": (
-        'trtllm_kv_cache_utilization 0.4\ntrtllm_request_success_total{finished_reason="stop"} 3\n',
-        {Role.KV_CACHE_USED: 0.4, Role.FINISHED: 3},
+        """trtllm_kv_cache_utilization 0.4
+trtllm_num_requests_running 6
+trtllm_num_requests_waiting 2
+trtllm_prompt_tokens_total 50
+trtllm_generation_tokens_total 20
+trtllm_request_success_total{finished_reason="stop"} 3
+""",
+        {
+            Role.KV_CACHE_USED: 0.4,
+            Role.RUNNING: 6,
+            Role.WAITING: 2,
+            Role.PROMPT_TOKENS: 50,
+            Role.GENERATION_TOKENS: 20,
+            Role.FINISHED: 3,
+        },
     ),
     "Triton": (
         """nv_trt_llm_request_metrics{model="m",request_type="scheduled",version="1"} 5
