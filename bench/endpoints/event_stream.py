@@ -185,7 +185,7 @@ class EventStream(ABC):
         """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
         running = self._running
         said = running[-1] if running else None
-        return len(running) if said is None else said
+        return said or len(running)
 
     @property
     def first_token(self) -> int | None:

@@ -29,7 +29,9 @@ END_REASONS = frozenset(
     {
         "stop", "length", "tool_calls", "function_call", "content_filter",  # OpenAI, and all that follow it
         "eos", "eos_token", "stop_token", "stop_sequence", "stop_word", "model_length", "repetition",  # TGI, Mistral, vLLM
-        "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded",  # Anthropic's
+        "end_turn", "max_tokens", "tool_use", "refusal", "pause_turn", "model_context_window_exceeded",
+        "compaction",  # Anthropic's
+        "content_filtered", "guardrail_intervened",  # Bedrock's
         "complete", "end", "sensitive",  # Cohere's, Zhipu's
         "safety", "recitation", "blocklist", "prohibited_content", "spii",  # Gemini's
     }

@@ -267,7 +267,8 @@ def tokens_of_chunks(
     if running and None not in running:
         so_far = [tokens for tokens in running if tokens is not None]
         steps = [after - before for before, after in pairwise([0, *so_far])]
-        if min(steps) >= 0 and (output_tokens is None or so_far[-1] <= output_tokens):
+        # Some servers say 0 on each chunk, and the tokens behind the last.
+        if so_far[-1] > 0 and min(steps) >= 0 and (output_tokens is None or so_far[-1] <= output_tokens):
             return _placed(chunk_kind, steps)
     if output_tokens is None or not running:
         return None if running else _placed(chunk_kind, [])

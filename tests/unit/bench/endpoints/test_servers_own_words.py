@@ -49,6 +49,16 @@ def test_usage_is_found_in_each_place_where_servers_put_it(ends: tuple[dict[str,
     assert (read.input_tokens, read.output_tokens) == (7, 2)
 
 
+def test_usage_of_zeros_on_each_chunk_counts_none_of_them() -> None:
+    none = {"usage": {"prompt_tokens": 0, "completion_tokens": 0}}
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    reader.feed([orjson.dumps({**event, **none}) for event in TEXT])
+    assert reader.tokens_so_far == 2
+    reader.feed([orjson.dumps({**chunk({}, "stop"), "usage": USAGE})])
+    reply = reader.close()
+    assert (reply.chunk_tokens, reply.output_tokens, reply.output_tokens_from) == ((1, 1, 0), 2, "usage")
+
+
 def test_usage_of_nothing_on_a_chunk_leaves_it_plain() -> None:
     """SGLang, OpenAI and DeepSeek write `"usage": null` on each: such chunks are read without JSON, too."""
     event = {**chunk({"content": "a", "tool_calls": None}), "usage": None}
@@ -87,10 +97,11 @@ def test_details_of_usage_have_several_names(usage: dict[str, Any], cached: int 
         ("null", False, True),
         ("content_filter: RECITATION", True, True),
         ("PROHIBITED_CONTENT", True, True),
+        ("guardrail_intervened", True, True),
         ("function_call_filter: MALFORMED_FUNCTION_CALL", True, False),
     ],
 )
-def test_geminis_and_alibabas_finish_reasons(reason: str, ended: bool, good: bool) -> None:
+def test_finish_reasons_of_gemini_alibaba_and_bedrock(reason: str, ended: bool, good: bool) -> None:
     ends, wrong = ending_of(chunk({}, reason))
     assert (bool(ends), wrong is None) == (ended, good)
 
