@@ -24,7 +24,6 @@ from bench.series.runs import RunSeries
 from bench.statistics.paired_shares import ALPHA, Decision
 
 _SAID = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
-_UNUSABLE = ("INVALID", "FAILED")
 _LONGEST_WHY = 200
 _SAME_SETTINGS = ("url", "seed", "probes", "check_answers", "model", "endpoint", "mode", "concurrency", "rate", "steps")
 """Settings in which a series that goes on must not differ."""
@@ -153,9 +152,10 @@ def exit_of(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, t
     is not shown. Cross-talk is proof in any run; else 4 and 3 if a run may not be used."""
     if talk is not None and (talk.found or talk.found_alone):
         return Exit.OBJECTIVE_FAILED
-    if bad := [run for run in runs if run.status in _UNUSABLE]:
+    if bad := [run for run in runs if run.unusable]:
         return Exit.TARGET if any(run.status == "FAILED" for run in bad) else Exit.INVALID
-    failed = any(_fails(measure, strict=plan.strict) for measure in (() if compared is None else compared.measures))
+    measures = () if compared is None else compared.measures
+    failed = any(_fails(measure, strict=plan.strict) for measure in measures) or (plan.strict and not measures)
     return Exit.OBJECTIVE_FAILED if failed else Exit.GOOD
 
 
@@ -177,8 +177,6 @@ def _notes(plan: Plan, made: Sequence[_Made]) -> list[str]:
         if row.run.failed:
             failed = f"{row.run.failed} probe{'' if row.run.failed == 1 else 's'} failed"
             notes.append(f"{row.run.name}: {failed}, and are not counted: {(row.kept.why or '')[:_LONGEST_WHY]}")
-        if row.run.status in _UNUSABLE:
-            notes.append(
-                f"{row.run.name} is {row.run.status}: {row.run.reasons[0] if row.run.reasons else 'no reason'}"
-            )
+        if row.run.unusable is not None:
+            notes.append(row.run.unusable)
     return notes

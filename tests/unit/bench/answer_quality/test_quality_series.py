@@ -234,6 +234,7 @@ def test_a_fault_that_load_makes_more_frequent_fails(
 ) -> None:
     compared = judged(decision, is_fault=is_fault, fall=fall)
     assert exit_of(planned(), [], compared, None) is usual
+    assert exit_of(planned(strict=True), [], None, None) is Exit.OBJECTIVE_FAILED  # Nothing was compared.
     assert exit_of(planned(strict=True), [], compared, None) is strict
 
 
