@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.documents.charts import Chart, Line, Panel, Tone, round_step
 from bench.documents.document import (
@@ -133,7 +133,10 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         )
     if content.noise is not None:
         noise = f"by {_percent(content.noise)}" if content.noise >= 0.001 else "by less than 0.1%"
-        yield Finding(f"One turn varies {noise} (standard deviation, with the restart)")
+        server = content.spec.get("server")
+        together = isinstance(server, Mapping) and server.get("together")
+        restart = "each server was started once, and another start is not in it" if together else "with the restart"
+        yield Finding(f"One turn varies {noise} (standard deviation, {restart})")
     if content.ended is not None:
         tone: WordTone = "warn" if content.ended in ("interrupted", "nothing works") else ""
         yield Finding(f"Ended: {_ENDED.get(content.ended, content.ended)}", tone)

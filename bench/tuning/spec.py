@@ -152,6 +152,8 @@ class Spec:
     budget_s: float
     written: Mapping[str, object]
     """The file, without the values of the environment."""
+    first_budget_s: float | None = None
+    """The budget with which a race that goes on was begun: it decides how long visits are."""
 
     @property
     def seed(self) -> int:
@@ -276,6 +278,8 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     wrong += [f"server.command: {{{name}}} is not a flag of this file" for name in unknown]
     if not part.ports or any(not 0 <= port < 65536 for port in part.ports):
         wrong.append("server.ports: give ports from 1 to 65535, or 0 for a free one")
+    twice = [port for port in dict.fromkeys(part.ports) if port and part.ports.count(port) > 1]
+    wrong += [f"server.ports: {port} is there twice: each server needs its own" for port in twice]
     if urlsplit(part.url).scheme not in ("http", "https"):
         wrong.append(f"server.url: {part.url!r} does not begin with http:// or https://")
     if not part.ready:
@@ -330,10 +334,22 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
         given, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
     )
     try:
-        return arms_of(choices)
+        arms = arms_of(choices)
     except ValueError as e:
         wrong.append(f"flags: {e}")
         return None
+    wrong += _of_gpus(file.gpus, arms)
+    return arms
+
+
+def _of_gpus(gpus: int | str, arms: Sequence[Arm]) -> list[str]:
+    """What is wrong with the values of the flag that says how many GPUs an arm takes. Left out, it is one."""
+    given = dict.fromkeys(conditions.written(arm.flags.get(str(gpus))) for arm in arms)
+    return [
+        f"gpus: {gpus}={value} is no number of GPUs: give whole numbers from 1, or leave gpus out"
+        for value in given
+        if value != "null" and not (value.isdecimal() and int(value) > 0)
+    ]
 
 
 def _loads(file: SpecFile, wrong: list[str]) -> Loads | None:

@@ -21,7 +21,7 @@ from bench.secrets import public_command
 from bench.series import files
 from bench.tuning.race import Race, Settings, Standing, Turn
 from bench.tuning.spec import Spec
-from bench.tuning.turns import dollars, latency_of, lengths_of
+from bench.tuning.turns import USABLE, dollars, latency_of, lengths_of
 
 TUNE, PAGE = "tune.json", "tune.html"
 _UNITS = {
@@ -69,6 +69,7 @@ def content_of(spec: Spec, turns: Sequence[TuneTurn], command: Sequence[str], en
             unit=_UNITS.get(spec.goal, unit),
             load_unit=unit,
             budget_s=spec.budget_s,
+            first_budget_s=spec.first_budget_s or spec.budget_s,
             seconds=race.seconds,
             ended=ended,
             best=answer.best,
@@ -117,13 +118,15 @@ def _points(spec: Spec, turns: Sequence[TuneTurn]) -> list[TunePoint]:
 
 def _point(spec: Spec, arm: int, load: float, turns: Sequence[TuneTurn]) -> TunePoint:
     rows = [row for turn in turns for row in turn.loads if load in (0.0, row.load)]
-    tokens = _mean(row.tokens_per_s for row in rows)
+    # Of runs that may not be used there is no number to show.
+    usable = [row for row in rows if spec.goal == "held_load" or row.status in USABLE]
+    tokens = _mean(row.tokens_per_s for row in usable)
     worse = any(turn.worse_answers for turn in turns)
     return TunePoint(
         arm=arm,
         load=load or _mean(row.load for row in rows if row.held) or 0.0,
         tokens_per_s=tokens,
-        latency=_mean(row.latency for row in rows),
+        latency=_mean(row.latency for row in usable),
         dollars=dollars(spec, arm, tokens),
         held=all(row.held for row in rows) and not worse,
         on_front=False,

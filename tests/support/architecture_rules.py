@@ -164,10 +164,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.errors", "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.shape",
          "bench.secrets", "bench.series.files", "bench.tuning"}
     ),
-    "bench.tuning.measure": frozenset(
-        {"bench.answers", "bench.errors", "bench.observer", "bench.run_files.run_directory", "bench.series",
-         "bench.statistics", "bench.tuning", "promptset.probes"}
+    "bench.tuning.answers": frozenset(
+        {"bench.answers", "bench.results.tune", "bench.run_files.run_directory", "bench.statistics", "promptset.probes"}
     ),
+    "bench.tuning.measure": frozenset({"bench.errors", "bench.observer", "bench.series", "bench.tuning"}),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),

@@ -90,6 +90,16 @@ def test_the_answer() -> None:
     assert "the server ended with status 2" in printed
 
 
+def test_the_noise_of_servers_that_run_together_has_no_restart_in_it() -> None:
+    for server, says in (
+        ({}, "with the restart"),
+        ({"together": True, "ports": [0, 0]}, "each server was started once, and another start is not in it"),
+    ):
+        command = {"command": "serve --port {port} {flags}"}
+        printed = text.render(tune_document(raced(spec(server=command | server))), Level.USUAL)
+        assert says in " ".join(printed.split())
+
+
 def test_costs_are_better_if_they_are_lower() -> None:
     content = raced(spec(goal="dollars_per_million_tokens", gpu_hour_cost=2.0))
     assert content.best == 1
@@ -173,15 +183,27 @@ def test_a_race_that_is_not_over_says_how_far_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "found"), [("INVALID", Exit.INVALID), ("FAILED", Exit.TARGET), ("VALID", Exit.OBJECTIVE_FAILED)]
+    ("statuses", "held", "found"),
+    [
+        (("INVALID", "INVALID"), True, Exit.INVALID),
+        (("FAILED", "FAILED"), True, Exit.TARGET),
+        (("FAILED", "INVALID"), False, Exit.TARGET),
+        (("FAILED", "VALID"), False, Exit.OBJECTIVE_FAILED),
+        (("VALID", "VALID"), True, Exit.TARGET),  # What the goal is about was not measured, such as joules.
+        (("none", "none"), False, Exit.TARGET),  # Searches without a usable run.
+        (("no load held", "none"), False, Exit.OBJECTIVE_FAILED),
+    ],
 )
-def test_the_exit_status_without_an_answer(status: str, found: Exit) -> None:
+def test_the_exit_status_without_an_answer(statuses: tuple[str, str], held: bool, found: Exit) -> None:
     race = spec()
     turns: list[TuneTurn] = []
     while isinstance(step := race_of(race, turns).next(), Step):
-        turns.append(
-            msgspec.structs.replace(turn_of(race, Step(0, step.round, False), status), arm=step.arm, value=None)
-        )
+        made = turn_of(race, Step(0, step.round, False))
+        loads = [
+            msgspec.structs.replace(row, status=status, held=held)
+            for row, status in zip(made.loads, statuses, strict=True)
+        ]
+        turns.append(msgspec.structs.replace(made, arm=step.arm, value=None, loads=loads))
     content = content_of(race, turns, (), "nothing works")
     assert (content.best, exit_of(content)) == (None, found)
 
@@ -245,6 +267,13 @@ def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
         )  # fmt: skip
 
     turns = [turn(1, (4, 500.0, 10.0), (16, 2_000.0, 40.0)), turn(2, (4, None, 20.0), (16, 1_000.0, 60.0))]
+    # A run that may not be used has no place in a mean.
+    invalid = turn(3, (4, 1.0, 1.0), (16, 9_000.0, 1.0))
+    rows = [
+        msgspec.structs.replace(row, status=status)
+        for row, status in zip(invalid.loads, ("INVALID", "FAILED"), strict=True)
+    ]
+    turns.append(msgspec.structs.replace(invalid, loads=rows))
     found = content_of(spec(gpu_hour_cost=1.8), turns, (), "budget").points
     assert [(point.load, point.tokens_per_s, point.latency) for point in found] == [(4, 500, 15), (16, 1_500, 50)]
     # $1.80 an hour, in which 500 tokens/s make 1.8 million.
