@@ -25,8 +25,6 @@ from bench.statistics.paired_shares import ALPHA, Decision
 
 _SAID = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
 _LONGEST_WHY = 200
-_SAME_SETTINGS = ("url", "seed", "probes", "check_answers", "model", "endpoint", "mode", "concurrency", "rate", "steps")
-"""Settings in which a series that goes on must not differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +84,20 @@ def _check(plan: Plan, folder: Path, *, resume: bool) -> None:
         raise UsageError(f"--resume {folder}: it holds no result of quality (no {QUALITY})")
     if not resume:
         return
-    before, now = read(path).config, plan.loaded.public()
-    if differing := [name for name in _SAME_SETTINGS if before.get(name) != now.get(name)]:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in differing)
-        raise UsageError(f"--resume {folder}: its runs were made with other settings ({flags}): give the same flags")
+    before = read(path)
+    flags = files.other_settings(before.config, plan.loaded.public())
+    if "--check-answers" in flags:
+        flags[flags.index("--check-answers")] = "--share"
+    flags += ["--alone"] * (before.asked_alone != plan.times)
+    if flags:
+        raise UsageError(
+            f"--resume {folder}: its runs were made with other settings ({', '.join(flags)}): give the same flags"
+        )
+    asked = plan.loaded.make_probes()
+    if any(read_probes(RunDirectory(folder / name)) not in ([], asked) for name in plan.runs(folder)):
+        raise UsageError(
+            f"--resume {folder}: the probes are not those of its runs: a file of --probes has changed since"
+        )
 
 
 def _made(name: str, result: Result, probes: int) -> _Made:
