@@ -99,7 +99,7 @@ class SpecFile(_Part):
     exclude: list[str] = Field(default_factory=list)
     needs: dict[str, str] = Field(default_factory=dict)
     gpus: int | str = 1
-    gpu_hour_cost: float | None = Field(default=None, gt=0)
+    gpu_hour_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     goal: Goal = "tokens_per_s"
     objectives: list[str] = Field(default_factory=list)
     loads: str = "concurrency=16"
@@ -313,6 +313,11 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
     found, names = len(wrong), _names(file)
     wrong += [f"flags.{name} has no value: give a list of them" for name, given in file.flags.items() if not given]
     wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
+    wrong += [
+        f"flags: {{{name}}} is something else in server.command: write the flag with its dashes, --{name}"
+        for name in names
+        if name in ("port", "flags")
+    ]
     if isinstance(file.gpus, str) and file.gpus not in names:
         wrong.append(f"gpus: {file.gpus!r} is not a flag of this file: give a number, or the flag that says it")
     if isinstance(file.gpus, int) and file.gpus < 1:
@@ -339,6 +344,13 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
         wrong.append(f"flags: {e}")
         return None
     wrong += _of_gpus(file.gpus, arms)
+    # Only {flags} leaves a flag out.
+    without = {name: arm for arm in reversed(arms) for name in names
+               if f"{{{name}}}" in file.server.command and arm.flags.get(name) is None}  # fmt: skip
+    wrong += [
+        f"server.command: {{{name}}} has no value with {arm.name}: write {{flags}} in its place, which leaves it out"
+        for name, arm in without.items()
+    ]
     return arms
 
 
@@ -399,6 +411,6 @@ def _seconds(name: str, value: str | float, wrong: list[str]) -> float | None:
         wrong.append(f"{name}: {e}")
         return None
     if not 0 < seconds < float("inf"):
-        wrong.append(f"{name}: give more than 0 s")
+        wrong.append(f"{name}: give more than 0 s" if seconds <= 0 else f"{name}: give a time that ends")
         return None
     return seconds

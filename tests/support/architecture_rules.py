@@ -328,8 +328,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.statistics.steady_state"}
     ),
     "bench.fit.read": frozenset(
-        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.run_files.run_directory",
-         "bench.server_metrics"}
+        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.results.summary",
+         "bench.run_files.run_directory", "bench.server_metrics"}
     ),
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
     "bench.capacity_plan": frozenset(

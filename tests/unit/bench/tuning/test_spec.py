@@ -172,6 +172,24 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"needs": {"x": "seqs > 1"}}, "needs.x: not a flag"),
         ({"flags": {"seqs": [*range(200)]}}, "these are 200 combinations"),
         ({"gpus": "tp"}, "gpus: 'tp' is not a flag"),
+        (
+            {"flags": {"port": [1, 2]}},
+            "flags: {port} is something else in server.command: write the flag with its dashes, --port",
+        ),
+        (
+            {"server": {"command": "serve {port} {seqs} {flags}"}, "flags": {"seqs": [1, None]}},
+            "server.command: {seqs} has no value with the default: write {flags} in its place",
+        ),
+        (
+            {
+                "server": {"command": "s {port} {drafts} {flags}"},
+                "flags": {"seqs": [1, 2], "drafts": [3]},
+                "needs": {"drafts": "seqs > 1"},
+            },
+            "server.command: {drafts} has no value with seqs=1: write {flags}",
+        ),
+        ({"gpu_hour_cost": float("inf")}, "gpu_hour_cost: input should be a finite number"),
+        ({"budget": float("inf")}, "budget: give a time that ends"),
         ({"goal": "speed"}, "goal: 'speed' is not known: it is one of 'tokens_per_s'"),
         ({"goal": "held_load"}, "held_load needs objectives"),
         ({"goal": "dollars_per_million_tokens"}, "needs gpu_hour_cost"),
