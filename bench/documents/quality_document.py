@@ -229,7 +229,9 @@ def _foreign(rows: Sequence[QualityForeign]) -> Table:
         Column("Code", left=True), Column("Belongs to", left=True), Column("Answer", left=True, wrap=True, drop=1),
     )  # fmt: skip
     written = tuple(
-        Row(row.request, _NAMES[row.phase], row.probe or NOTHING, row.code, row.owner, _short(row.answer))
+        Row(
+            row.request, _NAMES.get(row.phase, row.phase), row.probe or NOTHING, row.code, row.owner, _short(row.answer)
+        )
         for row in rows[:_BAD_SHOWN]
     )
     return Table("Answers with another request's code", columns, written, level=Level.FIRST)
@@ -251,7 +253,12 @@ def _runs(content: QualityContent) -> Table:
         Column("Run"), Column("Verdict", left=True), Column("Answers"), Column("Not answered"),
     )  # fmt: skip
     rows = tuple(
-        Row(Cell(_NAMES[row.phase], href=f"{row.name}/report.html"), row.status, f"{row.answers:,}", f"{row.failed:,}")
+        Row(
+            Cell(_NAMES.get(row.phase, row.phase), href=f"{row.name}/report.html"),
+            row.status,
+            f"{row.answers:,}",
+            f"{row.failed:,}",
+        )
         for row in content.runs
     )
     return Table("The three runs", columns, rows)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -159,7 +159,19 @@ def _with_front(spec: Spec, points: Sequence[TunePoint]) -> Iterator[TunePoint]:
 
 def read(path: Path) -> TuneContent:
     """The content of a tune.json. Raises UsageError with what is wrong in a file that is damaged."""
-    return read_result(path, TuneContent, SCHEMA, "result of tune")
+    return read_result(path, TuneContent, SCHEMA, "result of tune", _unknown_arms)
+
+
+def _unknown_arms(content: dict[str, Any]) -> Iterator[str]:
+    arms = len(content["arms"])
+    named = [("best", content["best"]), *(("not_told_apart", arm) for arm in content["not_told_apart"])]
+    named += [(f"{key}[{at}].arm", row["arm"]) for key in ("turns", "points") for at, row in enumerate(content[key])]
+    yield from (
+        f"{where} is {arm}, and the arms are numbered from 0 to {arms - 1}"
+        for where, arm in named
+        if arm is not None and not 0 <= arm < arms
+    )
+    yield from (f"turns[{at}].round must be at least 1" for at, row in enumerate(content["turns"]) if row["round"] < 1)
 
 
 def write(folder: Path, content: TuneContent) -> None:

@@ -94,6 +94,14 @@ def test_the_answer_is_a_sentence(
     assert (banner.status, banner.rest, banner.tone) == answer
 
 
+def test_a_phase_that_only_a_later_version_knows_has_its_own_name() -> None:
+    made = content(
+        runs=[{**VALID, "phase": "warm", "name": "warm"}], cross_talk={"answers": 1, "first": [{"phase": "warm"}]}
+    )
+    found = tables(quality_document(made))
+    assert texts(found["The three runs"])[0][0] == texts(found["Answers with another request's code"])[0][1] == "warm"
+
+
 LOADED = {**RIGHT, "loaded": {"answers": 50, "bad": 1}, "probes_to_show": 4_000}
 SHOWN = "right answers: 1 bad answer of 50 under load and 2 of 100 alone"
 

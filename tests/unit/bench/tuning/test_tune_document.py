@@ -15,14 +15,14 @@ import bench.report
 from bench.config import resolve
 from bench.documents.document import Level
 from bench.documents.tune_document import tune_document
-from bench.errors import Exit
+from bench.errors import Exit, UsageError
 from bench.report import html, markdown, text
 from bench.results.base import to_plain
 from bench.results.tune import TuneContent, TuneLoad, TuneTurn
 from bench.tuning.measure import exit_of
 from bench.tuning.race import Step
 from bench.tuning.spec import Spec, spec_of
-from bench.tuning.tune_file import content_of, race_of
+from bench.tuning.tune_file import TUNE, content_of, race_of, read
 from tests.unit.bench.tuning.test_race import wobble
 
 SCHEMA = Path(bench.report.__file__).parent / "tune.schema.json"
@@ -75,6 +75,35 @@ def test_the_file_fits_its_schema_and_is_read_as_it_was_written() -> None:
     content = raced(spec())
     Draft202012Validator(orjson.loads(SCHEMA.read_bytes())).validate(to_plain(content))
     assert msgspec.convert(to_plain(content), TuneContent) == content
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"best": 5}, "best is 5, and the arms are numbered from 0 to 4"),
+        ({"not_told_apart": [1, -1]}, "not_told_apart is -1, and"),
+        ({"turns": {"arm": 99}}, r"turns\[0\].arm is 99, and"),
+        ({"turns": {"round": 0}}, r"turns\[0\].round must be at least 1"),
+        ({"points": {"arm": 7}}, r"points\[0\].arm is 7, and"),
+    ],
+)
+def test_a_file_that_was_changed_by_hand_is_refused_with_the_place(
+    change: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    content = to_plain(raced(spec()))
+    for key, value in change.items():
+        content[key] = [{**content[key][0], **value}, *content[key][1:]] if isinstance(value, dict) else value
+    (tmp_path / TUNE).write_bytes(orjson.dumps(content))
+    with pytest.raises(UsageError, match=f"tune.json: {problem}"):
+        read(tmp_path / TUNE)
+
+
+def test_a_place_that_only_a_later_version_knows_is_shown_last() -> None:
+    content = raced(spec())
+    arms = [msgspec.structs.replace(content.arms[0], place="out of memory"), *content.arms[1:]]
+    shown = text.render(tune_document(msgspec.structs.replace(content, arms=arms)), Level.USUAL).splitlines()
+    (row,) = [line for line in shown if line.endswith("out of memory")]
+    assert row.startswith("max-num-seqs=64")
 
 
 def test_the_answer() -> None:
