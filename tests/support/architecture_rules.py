@@ -343,7 +343,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
     "bench.series.runs": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest",
-         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
+         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable",
+         "bench.series.files"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
