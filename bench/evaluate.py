@@ -210,6 +210,7 @@ def _evidence(
         imported_from=_imported_from(run),
         not_in_file=() if run.manifest.imported is None else run.manifest.imported.lacks,
         priority_remedy=priority.remedy(run.manifest.priority),
+        cpu_limit=None if (limit := run.manifest.host.get("cpu_limit")) is None else str(limit),
         server=_server_block(measured),
     )
 

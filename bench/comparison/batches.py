@@ -15,7 +15,8 @@ from statistics import fmean
 from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun
-from bench.metrics.quantile import QUANTILES, quantile
+from bench.metrics.quantile import quantile
+from bench.results.numbers import QUANTILES
 from bench.results.summary import RunSummary
 from bench.statistics.autocorrelation import act
 from bench.statistics.between_runs import BATCHES, LEAST_IN_BATCH, Difference, batches, one_run_each

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bench.documents import details, jobs
 from bench.documents.formatting import number
+from bench.results.numbers import QUANTILES, may_break
 from bench.results.summary import ObjectiveResult, RunSummary
 
 TOO_FEW = "too few"
@@ -33,6 +34,7 @@ def warnings(summary: RunSummary) -> list[str]:
         *_held_by_the_answered(summary),
         *_warmup_failed(summary),
         *_idle_users(summary),
+        *_longer_prompts(summary),
         *_over_limit(summary),
         *_all_at_once(summary),
         *_piles_up(summary),
@@ -47,20 +49,20 @@ def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
     if not counts.failed or any(row.metric == "error_rate" for row in rows):
         return
     failed = counts.failed / (counts.succeeded + counts.failed)
-    names = [row.objective for row in rows if row.held and (may := _may_break(row)) is not None and failed > may]
+    names = [
+        row.objective
+        for row in rows
+        if row.held
+        and row.metric != "job"
+        and row.stat in QUANTILES
+        and "{" not in row.objective
+        and failed > may_break(row.stat, row.op)
+    ]
     if names:
         yield (
             f"{', '.join(names)} held among the answered requests alone: {failed:.1%} of all failed, which is more than may "
             'break it. Add --slo "error_rate<1%" to judge them, too.'
         )
-
-
-def _may_break(row: ObjectiveResult) -> float | None:
-    """The share of all requests that may break an objective on a quantile (p99: 1%); None of another objective."""
-    if row.metric == "job" or row.stat is None or not row.stat[1:].isdigit() or "{" in row.objective:
-        return None
-    quantile = float(f"0.{row.stat[1:]}")
-    return round(1 - quantile, 6) if row.op.startswith("<") else quantile
 
 
 def _warmup_failed(summary: RunSummary) -> Iterator[str]:
@@ -76,6 +78,23 @@ def _idle_users(summary: RunSummary) -> Iterator[str]:
         yield (
             f"The run had {requests:,} request{'' if requests == 1 else 's'} for {users:,} users: at most "
             f"{summary.load.concurrency_max:,} were in flight."
+        )
+
+
+_LONGER_SHARE, _LONGER_EACH = 0.2, 50
+"""The share of the prompts' tokens, and the tokens of each prompt, that a server may count more before it is said: a chat
+template adds 5 to 40."""
+
+
+def _longer_prompts(summary: RunSummary) -> Iterator[str]:
+    tokens, compared = summary.tokens, summary.tokens.asked_against_got.input.compared
+    asked, said = tokens.asked.input, tokens.usage.input
+    if not asked or said is None or not compared or compared != summary.counts.succeeded:
+        return
+    if said > (1 + _LONGER_SHARE) * asked and said > asked + _LONGER_EACH * compared:
+        yield (
+            f"The server counts {said:,} input tokens where {asked:,} were sent, {(said - asked) / compared:,.0f} more in "
+            "each prompt: a system prompt or template that it adds, or another tokenizer. The load is longer than planned."
         )
 
 

@@ -143,9 +143,10 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
 
 
 def whole_number(value: object) -> int | None:
-    """The value where it is a whole number that can be, else None."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MOST_TOKENS
-    return value if fits else None  # type: ignore[return-value]
+    """The value where it is a whole number that can be (JSON's 8.0 is one, too), else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST_TOKENS:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | None:

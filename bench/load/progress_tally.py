@@ -18,10 +18,10 @@ from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.metrics.arrays import known
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, TokenMetric
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.quantile import QUANTILES
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import RecordTable
 from bench.records.request_record import Phase
+from bench.results.numbers import QUANTILES
 
 if TYPE_CHECKING:
     from bench.metrics.objectives import Objective

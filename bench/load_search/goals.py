@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from bench.errors import UsageError
 from bench.results.answers import ANSWER_SHARES
+from bench.results.numbers import QUANTILES, may_break
 
-QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 OUTPUT_OF_THE_LOAD = (
     "requests_per_s",
     "inputs_per_s",
@@ -54,7 +54,7 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
         raise UsageError(
             f'--slo "{text}": one request decides {stat}, so that no load can be shown to hold it; use p99'
         )
-    return Goal(text, round(1 - QUANTILES[stat], 6) if op.startswith("<") else QUANTILES[stat])
+    return Goal(text, may_break(stat, op))
 
 
 def _share(text: str, allowed: float) -> float:

@@ -23,11 +23,11 @@ from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.job_numbers import S_PER_H
 from bench.metrics.jobs import Job, JobEnd, jobs_of
 from bench.metrics.objectives import OPERATORS, Objective, own_values
-from bench.metrics.quantile import QUANTILES
 from bench.metrics.request_metrics import e2el_ms
 from bench.metrics.run_numbers import JOB
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Mask, RecordTable
+from bench.results.numbers import QUANTILES
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
 from bench.statistics.keeps_up import growth, in_flight

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench import native
+from bench.machine.cpu_limit import cpu_limit
 
 PACKAGES = ("trueload", "uvloop", "httpx", "httpcore", "httptools", "orjson", "tokenizers")
 
@@ -38,10 +39,11 @@ def _installed(folders: Iterable[str]) -> dict[str, str]:
 
 
 def processors() -> int:
-    """How many processors this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use: those of its affinity mask, within the limit of its control group."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    allowed, limit = len(os.sched_getaffinity(0)), cpu_limit()
+    return allowed if limit is None else min(allowed, max(1, int(limit)))
 
 
 def host() -> dict[str, str | int]:
@@ -52,6 +54,8 @@ def host() -> dict[str, str | int]:
         "cpu": _cpu(),
         "processors": processors(),
     }
+    if (limit := cpu_limit()) is not None:
+        told["cpu_limit"] = f"{limit:g}"
     if sys.platform != "win32":
         told["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     return told

@@ -16,7 +16,7 @@ import orjson
 from bench.errors import UsageError
 
 SCHEMA = 1
-_MACHINE = ("name", "cpu", "processors")
+_MACHINE = ("name", "cpu", "processors", "cpu_limit")
 
 
 def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path:
@@ -35,7 +35,7 @@ def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path
 
 def machine_key(host: Mapping[str, object]) -> str:
     """The identity of a machine: its name, its processor, and how many processors may be used."""
-    return " | ".join(str(host.get(key)) for key in _MACHINE)
+    return " | ".join(str(host[key]) for key in _MACHINE if key in host)
 
 
 def read_entry(path: Path, host: Mapping[str, object]) -> object:

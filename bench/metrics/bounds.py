@@ -16,9 +16,8 @@ import numpy as np
 
 from bench.metrics.arrays import view
 from bench.metrics.columns import Columns
-from bench.metrics.quantile import QUANTILES
 from bench.records.record_table import Ints
-from bench.results.numbers import Metric, Statistics
+from bench.results.numbers import QUANTILES, Metric, Statistics
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
 """The statistics that have bounds."""

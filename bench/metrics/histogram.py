@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.metrics.arrays import sum_of_squares
-from bench.metrics.quantile import NO_VALUES, QUANTILES, quantile
-from bench.results.numbers import Statistics
+from bench.metrics.quantile import NO_VALUES, quantile
+from bench.results.numbers import QUANTILES, Statistics
 
 RELATIVE_ERROR = 2.0**-10
 """The greatest relative error of a quantile read from a folded histogram."""

@@ -32,10 +32,11 @@ from bench.errors import UsageError
 from bench.metrics import sureness
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
-from bench.metrics.quantile import QUANTILES, lower_quantiles, quantile
+from bench.metrics.quantile import lower_quantiles, quantile
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
 from bench.results.answers import ANSWER_SHARES
+from bench.results.numbers import QUANTILES
 from bench.results.summary import ObjectiveResult, Slo
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {

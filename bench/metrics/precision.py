@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, OF_FEW, REQUEST_METRICS, WHOLE_RESPONSE
 from bench.metrics.objectives import BETWEEN_TOKENS, suggest
-from bench.metrics.quantile import QUANTILES, quantile
+from bench.metrics.quantile import quantile
 from bench.records.record_table import RecordTable
+from bench.results.numbers import QUANTILES
 from bench.statistics.autocorrelation import dependence
 from bench.statistics.intervals import TooFew, mean_interval, quantile_interval
 

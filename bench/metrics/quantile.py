@@ -12,10 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.results.numbers import Statistics
-
-QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-"""The quantiles of every metric, by the name they are reported under."""
+from bench.results.numbers import QUANTILES, Statistics
 
 STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
 NO_VALUES = Statistics(n=0, **dict.fromkeys(STATISTICS))

@@ -15,8 +15,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.quantile import QUANTILES
-from bench.results.numbers import TooFewValues
+from bench.results.numbers import QUANTILES, TooFewValues
 from bench.statistics.autocorrelation import Dependence, Floats, Values, dependence
 from bench.statistics.gate import objective as judge_objective
 from bench.statistics.intervals import (

@@ -27,6 +27,8 @@ from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
 
 _FAR = timedelta(hours=1)
+_MANY_FAILED = 0.01
+"""The share of failed requests that is said of a run before it becomes a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,12 @@ def decide(
         f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
     ]
     notes += [note for run in usable for note in run.notes]
+    if updating:
+        notes += [
+            f"{entry.error_rate:.1%} of the requests of {run.directory} failed: held to a baseline with it, as many may fail"
+            for run, entry in zip(usable, entries, strict=True)
+            if (entry.error_rate or 0.0) > _MANY_FAILED
+        ]
     metrics: tuple[MetricVerdict, ...] = ()
     missing: list[str] = []
     if baseline is not None:

@@ -21,10 +21,11 @@ from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import SHARES, Objective
-from bench.metrics.quantile import QUANTILES, lower_quantiles
+from bench.metrics.quantile import lower_quantiles
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import failures, independent_values
 from bench.results.baseline import BaselineRun
+from bench.results.numbers import QUANTILES, may_break
 from bench.results.summary import PartNumbers, SummaryNumbers
 from bench.statistics.between_runs import events_act
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
@@ -90,7 +91,6 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     if wanted.stat not in QUANTILES:
         return False
     upper = wanted.op in ("<", "<=")
-    allowed = 1 - QUANTILES[wanted.stat] if upper else QUANTILES[wanted.stat]
     nearest = [_value(replace(wanted, stat="min" if upper else "max"), run) for run in runs]
     if any(
         value is None or objective(Interval(value, value), wanted.limit, upper) is not Verdict.FAILED
@@ -98,7 +98,7 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     ):
         return False
     worth = math.fsum(max(1.0, values) for values in _independent(wanted, runs, entries))
-    return bool(allowed**worth <= TAIL)
+    return bool(may_break(wanted.stat, wanted.op) ** worth <= TAIL)
 
 
 def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively | None:

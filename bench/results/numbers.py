@@ -22,7 +22,8 @@ from bench.results.base import (
     keys,
 )
 
-QUANTILES = ("p50", "p75", "p90", "p95", "p99", "p999")
+QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+"""The quantiles of every metric, by the name they are reported under."""
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 FIRST_METRICS = (
     "ttft_ms",
@@ -42,6 +43,12 @@ LATENCIES = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
 ByOutcome = Annotated[Mapping[str, Count], keys(*Outcome)]
 ByStatus = Annotated[Mapping[str, Count], keys(pattern=r"^([1-9][0-9]{2}|none)$")]
 """By status of the response; `none`: there was no response."""
+
+
+def may_break(quantile: str, op: str) -> float:
+    """The share of the requests that may break an objective on a quantile: `p99 <` lets 1% be slower, `p99 >` lets 99% be
+    less."""
+    return round(1 - QUANTILES[quantile], 6) if op.startswith("<") else QUANTILES[quantile]
 
 
 class TooFewValues(Result, frozen=True, kw_only=True):

@@ -27,12 +27,13 @@ from bench.clock import NS_PER_MS, Clock, StepWatch, now_ns
 from bench.native import core, receivers
 from bench.records import Outcome
 from bench.transport import tls
-from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection, Job
+from bench.transport.connection import Address, Connection, Job
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
 from bench.transport.overdue import NO_CONNECTION, Sweep
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
+from bench.transport.stamping import asking_socket, stamps_begun
 from bench.transport.work_queue import WorkQueue
 from bench.workload import Request, Route
 
@@ -98,9 +99,8 @@ class WireTransport:
         self.loop = asyncio.get_running_loop()
         self._poll = select.epoll()
         self.loop.add_reader(self._poll.fileno(), self._pump)
-        # The kernel begins to stamp a moment after the first socket asks: this one asks for all that follow.
-        self._stamping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._stamping.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._stamping = asking_socket()
+        await stamps_begun(self._stamping, self._clock)
         if core is not None and self.reads_plainly and self.tls is None:
             self._receiver = core.Receiver()
             receivers.append(self._receiver)

@@ -65,7 +65,7 @@ def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Other programs had the processor while the client was ready to run, as far as that can have harmed a number.
+    """Others, or a CPU limit, kept the client from running while it was ready, as far as that can have harmed a number.
 
     Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
     and this one says why they speak.
@@ -81,6 +81,8 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         f"the client waited for a processor {share:.1%} of the time, and {what} can be late: other programs "
         "keep this machine busy"
     )
+    if evidence.cpu_limit is not None:
+        sentence += f", or the CPU limit of its container stops it ({evidence.cpu_limit} processors)"
     if evidence.priority_remedy is not None:
         sentence += f" ({evidence.priority_remedy})"
     return [Finding("run_queue", milder(limits.run_queue_wait.of(share), harm), share, sentence)]

@@ -59,6 +59,8 @@ class RunEvidence:
     wrong by, and of which node: the worst. None if it was not measured again."""
     priority_remedy: str | None = None
     """How the client could get real-time priority. None if it had it."""
+    cpu_limit: str | None = None
+    """Processors that the client's control group may use. None: no limit."""
 
     imported_from: str | None = None
     """The load tester whose result the run was imported from; None: the run is our own."""

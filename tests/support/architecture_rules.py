@@ -208,7 +208,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.machine.preflight": frozenset({"bench.clock", "bench.errors"}),
     "bench.process.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
-    "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
+    "bench.machine.identity": frozenset({"bench.machine.cpu_limit", "bench.native"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.companion", "bench.proxy", "bench.records",
          "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}

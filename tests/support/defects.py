@@ -12,9 +12,10 @@ from itertools import islice
 from typing import Any
 
 from bench.dispatch.open_loop import OpenLoop
-from bench.metrics.quantile import QUANTILES, describe
+from bench.metrics.quantile import describe
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.numbers import QUANTILES
 from bench.rng import stream
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange

@@ -9,8 +9,8 @@ import pytest
 
 from bench.documents import run_document
 from bench.documents.document import Level
-from bench.metrics.quantile import QUANTILES
 from bench.results.base import to_plain
+from bench.results.numbers import QUANTILES
 from bench.results.summary import RunSummary
 from bench.verdict import headline
 from bench.verdict.headline import PERCENTILES

@@ -237,6 +237,10 @@ def test_a_busy_machine_names_its_remedy_and_what_it_can_have_harmed() -> None:
         "the client waited for a processor 5.0% of the time, and what it sent can be late: other programs keep "
         "this machine busy (nice it)"
     )
+    ((sentence, _),) = said("run_queue", late, cpu_limit="0.5")
+    assert sentence.endswith(
+        "other programs keep this machine busy, or the CPU limit of its container stops it (0.5 processors)"
+    )
 
 
 def test_a_clock_that_went_astray_names_its_node() -> None:

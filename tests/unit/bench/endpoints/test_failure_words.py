@@ -174,9 +174,9 @@ def test_the_words_of_an_event_that_failed(event: dict[str, Any], said_so: str) 
 def test_texts_and_sums_of_what_servers_send() -> None:
     assert [text_of(value) for value in ("a", {"b": 1}, {}, 3, None)] == ["a", '{"b":1}', "", "", ""]
     assert [sum_of(values) for values in ([1, None, 2], [None], [], [1, "x"], [0])] == [3, None, None, "x", 0]
-    assert [whole_number(value) for value in (0, -3, MOST_TOKENS, MOST_TOKENS + 1, -MOST_TOKENS - 1, True, 1.0)] == [
-        0, -3, MOST_TOKENS, None, None, None, None,
-    ]  # fmt: skip
+    numbers = (0, -3, MOST_TOKENS, MOST_TOKENS + 1, -MOST_TOKENS - 1, True, 1.0, 1.5, float("inf"), float("nan"))
+    assert [whole_number(value) for value in numbers] == [0, -3, MOST_TOKENS, None, None, None, 1, None, None, None]
+    assert isinstance(whole_number(1.0), int)
 
 
 def test_cached_and_reasoning_tokens_are_numbers_from_nothing_on() -> None:

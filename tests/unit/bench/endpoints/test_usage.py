@@ -30,7 +30,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], ReplyText, str]] = {
     "zero with text": (usage(0), text(), "usage says 0 output tokens, and there is text"),
     "zero with one byte": (usage(0), text(most_bytes=1, token_chunks=1), "there is text"),
     "a string": (usage("4"), text(), "usage says '4' output tokens"),
-    "a fraction": (usage(4.0), text(), "usage says '4.0' output tokens"),
+    "a fraction": (usage(4.5), text(), "usage says '4.5' output tokens"),
     "a truth value": (usage(True), text(), "usage says 'True' output tokens"),
     "a list": (usage([4]), text(), "usage says '[4]' output tokens"),
     "more than the text can hold": (usage(33), text(asked=None), "the text has 16 bytes at most"),

@@ -59,6 +59,7 @@ def test_the_processor_is_the_first_that_the_system_names(
             raise FileNotFoundError
         return text
 
+    monkeypatch.setattr(identity, "cpu_limit", lambda: None)
     monkeypatch.setattr(Path, "read_text", read)
     monkeypatch.setattr(platform, "processor", lambda: "told")
     assert identity.host()["cpu"] == cpu

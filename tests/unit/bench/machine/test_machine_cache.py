@@ -35,6 +35,7 @@ def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_machine_is_its_name_its_processor_and_their_number() -> None:
     assert machine_key({**HERE, "system": "Linux 6"}) == "here | c | 2"
+    assert machine_key({**HERE, "cpu_limit": "1.5"}) == "here | c | 2 | 1.5"
 
 
 def test_each_machine_has_an_entry_of_its_own(tmp_path: Path) -> None:

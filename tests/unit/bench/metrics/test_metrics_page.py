@@ -10,8 +10,8 @@ import pytest
 
 from bench.metrics.catalog import METRICS
 from bench.metrics.objectives import RUN_NUMBERS
-from bench.metrics.quantile import QUANTILES
 from bench.records import Outcome
+from bench.results.numbers import QUANTILES
 from bench.statistics.intervals import values_needed
 
 ROOT = Path(__file__).parents[4]

@@ -8,8 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
-from bench.metrics.quantile import QUANTILES, describe, lower_quantiles, quantile
+from bench.metrics.quantile import describe, lower_quantiles, quantile
 from bench.results.base import to_plain
+from bench.results.numbers import QUANTILES
 
 INF = float("inf")
 DURATIONS = st.lists(st.integers(0, 10**12), min_size=1, max_size=300)

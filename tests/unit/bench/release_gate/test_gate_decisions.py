@@ -194,6 +194,14 @@ def test_a_baseline_of_too_few_runs_is_refused_unless_it_is_being_begun(
     assert (len(found.metrics), found.notes[0].partition(":")[0]) == (6, "1 candidate run")
 
 
+def test_failures_are_said_before_a_run_becomes_part_of_a_baseline(tmp_path: Path) -> None:
+    half, few = (read_run(made_run(tmp_path / str(n), requests=100, failed=n)) for n in (50, 1))
+    words = f"50.0% of the requests of {half.directory} failed: held to a baseline with it, as many may fail"
+    assert words in decide([half, few], Rules(), updating=True).notes
+    assert not any("requests of" in note for note in decide([few], Rules(), updating=True).notes)
+    assert not any("requests of" in note for note in decide([half], Rules()).notes)
+
+
 def test_runs_that_are_left_out_and_runs_that_are_suspect_are_noted(five: list[MeasuredRun]) -> None:
     def with_verdict(run: MeasuredRun, status: str) -> MeasuredRun:
         verdict = JudgedRun(status=Status(status), reasons=["sends were late", "and more"])

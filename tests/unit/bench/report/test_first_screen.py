@@ -384,6 +384,19 @@ def test_replies_longer_than_their_limit_are_said(asked: int, said: bool) -> Non
     assert remarks.warnings(typed_summary(made_summary(records))) == [words] * said
 
 
+@pytest.mark.parametrize(
+    ("asked", "counted", "said"),
+    [(10, 1_000, True), (10, 61, True), (10, 60, False), (300, 361, True), (300, 360, False), (10, None, False)],
+)
+def test_prompts_that_the_server_counts_much_longer_are_said(asked: int, counted: int | None, said: bool) -> None:
+    records = [made_record(i, sent_ms=100.0 * i, input_tokens_asked=asked, input_tokens=counted) for i in range(4)]
+    warnings = remarks.warnings(typed_summary(made_summary(records)))
+    words = (
+        f"where {4 * asked:,} were sent, {(counted or 0) - asked:,} more in each prompt: a system prompt or template"
+    )
+    assert any(words in line for line in warnings) is said
+
+
 def piling(late_by: float, **facts: Any) -> Any:
     """At a rate of 10/s for 20 s, each reply so many ms later than the one before."""
     records = [
