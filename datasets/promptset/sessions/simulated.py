@@ -10,15 +10,14 @@ from promptset.chat import Message, Tool
 from promptset.chat_sum import chat_sum
 from promptset.clock import NS_PER_S
 from promptset.distributions import Distribution
-from promptset.drafts import Draft
 from promptset.errors import SpecError
-from promptset.exact import chat_bank, fitted, wrong_template
+from promptset.exact import chat_bank, exact_turn
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream, text_stream
 from promptset.sessions.values import Session, Turn
 from promptset.sharing import Prefix
 from promptset.simulated import too_long
-from promptset.text import Opening, TokenText, without_leading_space
+from promptset.text import TokenText, without_leading_space
 from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6
@@ -71,9 +70,9 @@ class SimulatedSessions(Iterator[Session]):
                 if adds_up:  # Of a prompt of 150,000 tokens only what is new is counted.
                     end = {"role": "user", "content": _end_of(messages[-2]["content"])}
                     history, wanted = [end, messages[-1]], tokenizer.count_chat([end]) + total - before
-                    content = _fit_turn(tokenizer, history, wanted, text, None)
+                    content = exact_turn(tokenizer, wanted, text, history)
                 else:
-                    content = _fit_turn(tokenizer, messages, total, text, maker.tools)
+                    content = exact_turn(tokenizer, total, text, messages, maker.tools)
                 messages.append({"role": "user", "content": content})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(
@@ -168,20 +167,3 @@ def _adds_up(tokenizer: Tokenizer, with_system: bool, tools: Sequence[Tool] | No
 def _end_of(text: str) -> str:
     """The last words of a message, to stand for all that was said until then: an answer may join the last of them."""
     return text if len(text) <= _END else text[-_END:].partition(" ")[2] or text
-
-
-def _fit_turn(
-    tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random, tools: Sequence[Tool] | None
-) -> str:
-    """A user message after this history that makes the request `total` tokens long."""
-    made = Draft((), chat_bank(tokenizer, tools=tools), chance)
-    made.write_tail(1, Opening(None), 0.0)
-
-    def turn(content: str) -> list[Message]:
-        return [*history, {"role": "user", "content": content}]
-
-    content = fitted(made, total, lambda content: tokenizer.count_chat(turn(content), tools))
-    if content is None:
-        why = wrong_template(lambda content: tokenizer.render_chat(turn(content), tools), made.text())
-        raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens; {why}")
-    return content
