@@ -14,6 +14,8 @@ from promptset.samples import Sample
 
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
 """The fields of reasoning: of vLLM and OpenRouter; of DeepSeek, SGLang and llama.cpp; of some gateways."""
+_BESIDE = (*_REASONING, "tool_calls", "function_call")
+"""What may come in one delta with a text."""
 
 
 class ChatCompletions(OpenAIEndpoint):
@@ -38,7 +40,7 @@ class ChatCompletions(OpenAIEndpoint):
             text = delta["content"]
             if type(text) is str and text and event.get("usage") is None and choice["finish_reason"] is None:  # type: ignore[union-attr]
                 failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
-                return None if failed or delta.get("tool_calls") or delta.get("function_call") else text
+                return None if failed or (len(delta) > 1 and any(map(delta.get, _BESIDE))) else text
         except (KeyError, ValueError, TypeError):
             pass
         return None
@@ -47,24 +49,18 @@ class ChatCompletions(OpenAIEndpoint):
         delta = choice.get("delta")
         if not isinstance(delta, dict):
             return "o", ""
-        for name in ("content", "refusal"):
-            content = delta.get(name)
-            if isinstance(content, str) and content:
-                return "c", content
-        thought, answer = _parts_of(delta.get("content"))
+        reasoning, answer = _said(delta)
         if answer:
-            return "c", thought + answer
-        for name in _REASONING:
-            reasoning = delta.get(name)
-            if isinstance(reasoning, str) and reasoning:
-                return "t", reasoning
-        if thought := thought or _detailed(delta):
-            return "t", thought
-        if _functions(delta):
-            names, arguments = _called(delta)
-            if names or arguments:
-                return ("f" if arguments else "n"), names + arguments
+            return "c", reasoning + answer + "".join(_called(delta))
+        if reasoning:
+            return "t", reasoning
+        names, arguments = _called(delta)
+        if names or arguments:
+            return ("f" if arguments else "n"), names + arguments
         return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", ""
+
+    def answer_in(self, choice: Mapping[str, Any]) -> str:
+        return _said(choice["delta"])[1]
 
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         found: list[tuple[object, object]] = []
@@ -104,6 +100,21 @@ class ChatCompletions(OpenAIEndpoint):
         return reasoning + content + refused + "".join(_called(message)), content
 
 
+def _said(delta: Mapping[str, Any]) -> tuple[str, str]:
+    """The reasoning and the answer in a delta: vLLM sends the last piece of one with the first of the other."""
+    thought, answer = _parts_of(delta.get("content"))
+    for name in ("content", "refusal"):
+        content = delta.get(name)
+        if isinstance(content, str) and content:
+            answer = content
+            break
+    for name in _REASONING:
+        reasoning = delta.get(name)
+        if isinstance(reasoning, str) and reasoning:
+            return reasoning, answer
+    return thought or _detailed(delta), answer
+
+
 def _messages_in(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [message for place in ("delta", "message") if isinstance(message := choice.get(place), dict)]
 
@@ -138,15 +149,11 @@ def _calls_of(message: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     return {number: call for number, call in enumerate(listed) if isinstance(call, dict)}
 
 
-def _functions(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The functions that a delta or a message calls, in today's shape or in the one before it."""
-    functions = [*(call.get("function") for call in _calls_of(message).values()), message.get("function_call")]
-    return [function for function in functions if isinstance(function, dict)]
-
-
 def _called(message: Mapping[str, Any]) -> tuple[str, str]:
-    """The names and the arguments of its calls. Arguments are a string in the dialect; some servers send the object."""
-    functions = _functions(message)
+    """The names and the arguments of its calls, in today's shape or in the one before it. Arguments are a string in the
+    dialect; some servers send the object."""
+    called = (*(call.get("function") for call in _calls_of(message).values()), message.get("function_call"))
+    functions = [function for function in called if isinstance(function, dict)]
     names = [function.get("name") for function in functions]
     arguments = [function.get("arguments") for function in functions]
     text = "".join(a if isinstance(a, str) else orjson.dumps(a).decode() for a in arguments if a)

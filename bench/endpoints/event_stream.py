@@ -50,9 +50,9 @@ class EventStream(ABC):
     """
 
     __slots__ = (
-        "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_limited",
-        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_pieces", "_reason", "_running",
-        "_stray", "_template", "_timings", "_told", "_unexpected", "_usage",
+        "_answered", "_answers", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep",
+        "_kinds", "_limited", "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options",
+        "_pieces", "_reason", "_running", "_stray", "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -67,6 +67,7 @@ class EventStream(ABC):
             str
         ] = []  # as in a record; `e`: a chunk of text whose text is empty; `n`: the name of a tool alone
         self._pieces: list[str] = []
+        self._answers: dict[int, str] = {}  # of pieces that hold more than a part of the answer
         self._running: list[int | None] = []  # output tokens so far, where a chunk that bears text says it
         self._number = 0  # of events
         self._most_bytes = 0  # of text,
@@ -198,8 +199,8 @@ class EventStream(ABC):
         chunk_kind = internal.replace("e", "o").replace("n", "f")
         text = "".join(self._pieces)
         kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
-        said = [(kind, piece) for kind, piece in zip(kinds, self._pieces, strict=False) if kind != "f"]
-        content = "".join(piece for kind, piece in said if kind == "c")
+        said = [*zip(kinds, self._pieces, strict=False)]
+        content = "".join(self._answers.get(number, piece) for number, (kind, piece) in enumerate(said) if kind == "c")
         counted = self._count(text) if self._count is not None else None
         if says_each(self._running):
             # What was said with the first chunk was said again, of the others.

@@ -44,6 +44,10 @@ class OpenAIEndpoint(Endpoint):
         """The kind of chunk that a choice of an event makes (bench/records.py; `n`: the name of a tool and nothing else), and
         the text it bears."""
 
+    def answer_in(self, choice: Mapping[str, Any]) -> str:
+        """Of the text of a choice of an event, of kind `c`, the part that is the answer's."""
+        return self.kind_and_text(choice)[1]
+
     @abstractmethod
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         """The calls of tools that a choice of an event or of a whole reply holds or goes on with: place and id of each."""

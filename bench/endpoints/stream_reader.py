@@ -72,6 +72,8 @@ class StreamReader(EventStream):
                 kind = "u"
             self._told = len(self._running) + (kind in TOKEN_KINDS or kind == "n")
         self._hear(event)
+        if kind == "c" and self._keep:
+            self._keep_answer(choices, piece)
         if kind in TOKEN_KINDS or kind == "n":
             self._add_text(kind, piece, None if usage is None else whole_number(usage.get("completion_tokens")))
         else:
@@ -90,6 +92,13 @@ class StreamReader(EventStream):
         read = [self._endpoint.kind_and_text(choice) for choice in choices]
         bearing = [(kind, text) for kind, text in read if kind in TOKEN_KINDS or kind == "n"]
         return (bearing[0][0], "".join(text for _, text in bearing)) if bearing else read[0]
+
+    def _keep_answer(self, choices: Sequence[Mapping[str, Any]], piece: str) -> None:
+        """Of a piece that is more than the answer, keep which part of it the answer is."""
+        read = [(choice, self._endpoint.kind_and_text(choice)[0]) for choice in choices]
+        answer = "".join(self._endpoint.answer_in(choice) for choice, kind in read if kind == "c")
+        if answer != piece:
+            self._answers[len(self._pieces)] = answer
 
     def _count_call(self, place: str, name: object) -> None:
         """A call is a new one where its place is, or where another id stands at its place: not all servers count places."""

@@ -304,6 +304,8 @@ SAID: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "thinking as a text": ({"content": [{"type": "thinking", "thinking": "a"}]}, "t", "a", ""),
     "text in parts": ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "c", "ab", "ab"),
     "both": ({"content": [thinking("a"), {"type": "text", "text": "b"}]}, "c", "ab", "b"),
+    "reasoning and answer at once (vLLM)": ({"reasoning": "a", "content": "b"}, "c", "ab", "b"),
+    "answer and call at once": ({"content": "a", "tool_calls": [CALL]}, "c", "af{}", "a"),
     "parts of another type": ({"content": [{"type": "reference", "reference_ids": [1]}, "a", None]}, "o", "", ""),
     "no parts": ({"content": []}, "o", "", ""),
     "thinking": ({"thinking": "a"}, "t", "a", ""),
@@ -323,7 +325,7 @@ def test_text_is_found_wherever_servers_put_it(said: dict[str, Any], kind: str, 
     reader = chat.event_reader(ReadOptions(count=len, keep_answer=True))
     reader.feed([json.dumps({"choices": [{"index": 0, "delta": said, "finish_reason": None}]}).encode()])
     reply = reader.close()
-    assert (reply.chunk_kind, reply.text) == (kind, text)
+    assert (reply.chunk_kind, reply.text, reply.content) == (kind, text, content)
     assert reply.answer is not None
     assert "" not in reply.answer.reasoning
     whole = chat.read_whole(
