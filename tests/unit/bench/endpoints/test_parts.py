@@ -119,7 +119,7 @@ def test_items_are_kept_where_the_last_event_does_not_say_them_again(output: Any
         ({"delta": None}, ("o", "")),
         ({"delta": {"role": "assistant", "content": "a"}}, ("c", "a")),
         ({"delta": {"content": "", "refusal": "no"}}, ("c", "no")),
-        ({"delta": {"content": "a", "reasoning": "b"}}, ("c", "a")),
+        ({"delta": {"content": "a", "reasoning": "b"}}, ("c", "ba")),
         ({"delta": {"reasoning": "", "reasoning_content": "b"}}, ("t", "b")),
         ({"delta": {"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}}, ("n", "f")),
         ({"delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}, ("f", "f{}")),
