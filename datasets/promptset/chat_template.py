@@ -36,6 +36,9 @@ _OF_A_TEMPLATE = (
 """What the code of a template raises: it is the user's own, and no defect of ours."""
 
 
+_PROBE = "probe"
+
+
 class _Generation(Extension):
     """`{% generation %}` marks assistant text for training. In a prompt it has no effect."""
 
@@ -88,6 +91,10 @@ def _with_text(message: Message) -> Message:
     if not all(isinstance(text, str) for text in texts):
         return message
     return {**message, "content": "\n".join(text for text in texts if text is not None)}
+
+
+def _as_parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
 
 
 def _with_objects(message: Message) -> Message:
@@ -155,8 +162,19 @@ class ChatTemplate:
         try:
             self._template: Template = environment.from_string(source)
             self._takes_parts = _loops_over_content(environment.parse(source))
+            self._needs_parts = False
+            # Of templates that accept parts some know nothing else, and vLLM gives them nothing else.
+            if self._takes_parts and not self._writes(_PROBE):
+                self._needs_parts = self._writes(_as_parts(_PROBE))
         except _OF_A_TEMPLATE as e:
             raise SpecError(f"the chat template of {where} cannot be compiled: {_why(e)}") from e
+
+    def _writes(self, content: object) -> bool:
+        """Whether the user's text is in what it renders."""
+        try:
+            return _PROBE in self.render([{"role": "user", "content": content}])
+        except SpecError:
+            return False
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
@@ -164,7 +182,7 @@ class ChatTemplate:
         """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
-                messages=[_with_objects(message if self._takes_parts else _with_text(message)) for message in messages],
+                messages=[_with_objects(self._with_content(message)) for message in messages],
                 tools=list(tools) if tools else None,
                 documents=None,
                 add_generation_prompt=add_generation_prompt,
@@ -172,3 +190,10 @@ class ChatTemplate:
             )
         except _OF_A_TEMPLATE as e:
             raise SpecError(f"the chat template of {self._where} refuses these messages: {_why(e)}") from e
+
+    def _with_content(self, message: Message) -> Message:
+        """The message with its content in the form that the template knows."""
+        if not self._takes_parts:
+            return _with_text(message)
+        content = message.get("content")
+        return {**message, "content": _as_parts(content)} if self._needs_parts and isinstance(content, str) else message

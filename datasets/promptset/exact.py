@@ -18,15 +18,15 @@ from collections.abc import Callable, Sequence
 import orjson
 
 from promptset.chat import Message, Tool
-from promptset.drafts import draft
+from promptset.drafts import Draft, draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
 from promptset.rng import Random, stream
 from promptset.sums import adds_up
-from promptset.text import WordBank, without_leading_space, word_bank
+from promptset.text import Opening, WordBank, without_leading_space, word_bank
 from promptset.tokenizer import Tokenizer
 
-_ATTEMPTS = 20
+_ATTEMPTS = 60
 _STEADY = 3
 """After so many attempts the last pieces are also replaced by others."""
 _TRIED_SUMS = 24
@@ -88,6 +88,23 @@ def exact_messages(
     known = None if around is None else lambda content: render(content) == content.join(around)
     target = _Target(tokenizer, n, least - 1, bank, prefix, style, number, known)
     return _turn(head, _exact(target, rng, count, render))
+
+
+def exact_turn(
+    tokenizer: Tokenizer, n: int, rng: Random, history: Sequence[Message], tools: Sequence[Tool] | None = None
+) -> str:
+    """A user's message of plain words that makes a chat behind `history` n tokens long. Raises SpecError."""
+
+    def turn(content: str) -> list[Message]:
+        return _turn(history, content)
+
+    made = Draft((), chat_bank(tokenizer, tools=tools), rng)
+    made.write_tail(1, Opening(None), 0.0)
+    content = _fitted(made, n, lambda content: tokenizer.count_chat(turn(content), tools))
+    if content is None:
+        why = _wrong_template(lambda content: tokenizer.render_chat(turn(content), tools), made.text())
+        raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {n} tokens; {why}")
+    return content
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -223,16 +240,30 @@ def _exact(
         )
         if target.known is not None and target.known(text := made.text()):
             return text
-        for attempt in range(_ATTEMPTS):
-            text = made.text()
-            got = count(text)
-            if got == n:
-                return text
-            made.adjust(n - got)
-            if attempt >= _STEADY:
-                made.shake(attempt)
-    why = "use another n" if render is None else _wrong_template(render, text)
-    raise SpecError(f"{name}: no text of exactly {n} tokens was found in {_ATTEMPTS} attempts; {why}")
+        if (found := _fitted(made, n, count)) is not None:
+            return found
+    why = "use another n" if render is None else _wrong_template(render, made.text())
+    raise SpecError(f"{name}: no text of exactly {n} tokens was found; {why}")
+
+
+def _fitted(made: Draft, n: int, count: Callable[[str], int]) -> str | None:
+    """The text of a draft, made longer or shorter until it counts n; None if it never does."""
+    counts = set()
+    for attempt in range(_ATTEMPTS):
+        text = made.text()
+        missing = n - count(text)
+        if not missing:
+            return text
+        counts.add(missing)
+        if attempt == _STEADY and missing > 0 and len(counts) == 1:
+            return None  # The text became longer and longer, and the count stayed.
+        if attempt < _STEADY:
+            made.adjust(missing)
+        else:
+            # Where pieces cost several tokens each, as many as are missing would be ever further off.
+            made.adjust((missing + (missing > 0)) // 2)
+            made.shake(1 + attempt % 4)
+    return None
 
 
 def _wrong_template(render: Callable[[str], str], text: str) -> str:

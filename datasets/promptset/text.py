@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from promptset.errors import SpecError
@@ -17,6 +18,8 @@ from promptset.rng import Random, stream
 from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
+_ANCHORS = (f" {_ANCHOR}", " people", " water")
+"""Words behind which pieces are tried: a tokenizer that joins tokens over spaces may join many with the first."""
 _STOP = "."
 _RING_SENTENCES = 800
 _SENTENCE_WORDS = (5, 14)
@@ -118,16 +121,16 @@ def word_bank(tokenizer: Tokenizer) -> WordBank:
     words = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split()
     if tokenizer.is_remote:
         words = words[:_ASKED_WORDS]
-    plain = additive(tokenizer, [f" {word}" for word in words])
+    plain = additive_behind(tokenizer, [f" {word}" for word in words], _ANCHORS)
     # Also without a space, at the start of a text: capitalized or, if that costs two tokens, in lower case.
-    capitals = bare(tokenizer, additive(tokenizer, [f" {word.capitalize()}" for word in words]))
+    capitals = bare(tokenizer, additive_behind(tokenizer, [f" {word.capitalize()}" for word in words], _ANCHORS))
     openers = capitals if len(capitals) >= _LEAST_WORDS else bare(tokenizer, plain)
     if len(plain) < _LEAST_WORDS or not openers:
         try:
             return vocabulary_bank(tokenizer)
         except SpecError as e:
             raise SpecError(
-                f"{e}; only {len(plain)} of {len(words)} English words cost one token in any position"
+                f"{e}; only {len(plain)} of {len(words)} English words are a token of their own in any position"
             ) from e
     return WordBank(tuple(plain), tuple(openers), _stop(tokenizer, plain, openers))
 
@@ -143,8 +146,12 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
     if len(texts) > _VOCABULARY_TRIED:
         chance = stream(0, "vocabulary")
         texts = [text for text in texts if chance.random() * len(texts) < _VOCABULARY_TRIED]
-    spaced = additive(tokenizer, list(dict.fromkeys(f" {text.strip()}" for text in texts)))
-    pieces = spaced if len(spaced) >= _LEAST_WORDS else additive(tokenizer, list(dict.fromkeys(texts)))
+    spaced = list(dict.fromkeys(f" {text.strip()}" for text in texts))
+    pieces = additive_behind(tokenizer, spaced, (_ANCHORS[0], *_some(spaced)))
+    if len(pieces) < _LEAST_WORDS:
+        # Without spaces the tokens of a word may join. So where both ways have few pieces, more of them must speak for it.
+        joined = list(dict.fromkeys(texts))
+        pieces = max(pieces, additive_behind(tokenizer, joined, (_ANCHORS[0], *_some(joined))), key=len)
     openers = bare(tokenizer, pieces)
     if len(pieces) >= _LEAST_TOKENS and not openers:
         raise SpecError(
@@ -166,22 +173,49 @@ def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
     characters = sorted({character for text in texts for character in text if character.isalpha()})
     for pieces in ([f" {word}" for word in words], characters):
         # A character may join many others to words: try several anchors, and keep the one that joins fewest.
-        tried = pieces[:: max(1, len(pieces) // _ANCHORS_TRIED)]
-        kept = max((additive(tokenizer, pieces, anchor) for anchor in tried), key=len, default=[])
+        kept = max((additive(tokenizer, pieces, anchor) for anchor in _some(pieces)), key=len, default=[])
         openers = bare(tokenizer, kept)
         if len(kept) >= _LEAST_WORDS and openers:
             return WordBank(tuple(kept), tuple(openers), None)
     return None
 
 
-def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str = f" {_ANCHOR}") -> list[str]:
-    """The pieces that add one token after a word (the anchor), and one between two."""
+def _some(pieces: Sequence[str]) -> Sequence[str]:
+    """A few of them, from all over."""
+    return pieces[:: max(1, len(pieces) // _ANCHORS_TRIED)]
+
+
+def additive_behind(tokenizer: Tokenizer, pieces: list[str], anchors: Sequence[str]) -> list[str]:
+    """The additive pieces of the first anchor with which they are enough, else of the one with which they are most."""
+    most: list[str] = []
+    for anchor in anchors:
+        most = max(most, additive(tokenizer, pieces, anchor), key=len)
+        if len(most) >= _LEAST_WORDS:
+            break
+    return most
+
+
+def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str) -> list[str]:
+    """The pieces that add one token after a word (the anchor), and one between two. No two of them add the same token, as
+    all words do that a tokenizer does not know."""
     first = anchor.removeprefix(" ")
     one, pair = tokenizer.count_plain([first, first + anchor])
     behind = tokenizer.count_plain([first + piece for piece in pieces])
     likely = [piece for piece, count in zip(pieces, behind, strict=True) if count == one + 1]
     between = tokenizer.count_plain([first + piece + anchor for piece in likely])
-    return [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
+    kept = [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
+    # All of them between anchors in one text: a server is asked once.
+    ids: Sequence[object] = tokenizer.encode("".join([first, *(piece + anchor for piece in kept)]))[
+        one :: pair - one + 1
+    ]
+    if len(ids) != len(kept):  # A token may reach over several pieces.
+        if tokenizer.is_remote:
+            return kept
+        ids = [tuple(tokenizer.encode(first + piece)) for piece in kept]
+    different: dict[object, str] = {}
+    for token, piece in zip(ids, kept, strict=True):
+        different.setdefault(token, piece)
+    return list(different.values())
 
 
 def bare(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
@@ -225,11 +259,31 @@ def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
     """Whole sentences, and where they start."""
     bank = word_bank(tokenizer)
     rng = stream(0, "text ring")
-    ring: list[str] = []
-    starts = []
-    for _ in range(_RING_SENTENCES):
-        starts.append(len(ring))
-        ring += bank.sentence(rng)
-    if tokenizer.count_plain(["".join(without_leading_space(ring))]) != [len(ring)]:
-        raise SpecError(f"{tokenizer.name}: words of one token each do not add up in a text: name another tokenizer")
-    return ring, starts
+    sentences = [bank.sentence(rng) for _ in range(_RING_SENTENCES)]
+    if not _adds_up(tokenizer, sentences):
+        sentences = _joinable(tokenizer, sentences)
+        if len(sentences) < _LEAST_WORDS or not _adds_up(tokenizer, sentences):
+            raise SpecError(
+                f"{tokenizer.name}: words of one token each do not add up in a text: name another tokenizer"
+            )
+    starts = list(accumulate(map(len, sentences[:-1]), initial=0))
+    return [piece for sentence in sentences for piece in sentence], starts
+
+
+def _adds_up(tokenizer: Tokenizer, sentences: Sequence[list[str]]) -> bool:
+    pieces = [piece for sentence in sentences for piece in sentence]
+    return tokenizer.count_plain(["".join(without_leading_space(pieces))]) == [len(pieces)]
+
+
+def _joinable(tokenizer: Tokenizer, sentences: list[list[str]]) -> list[list[str]]:
+    """Sentences of which each has a token for each piece, alone and behind the one before: a tokenizer of few words may
+    join two pieces."""
+    alone = tokenizer.count_plain(["".join(without_leading_space(sentence)) for sentence in sentences])
+    kept = [sentence for sentence, count in zip(sentences, alone, strict=True) if count == len(sentence)]
+    while True:
+        pairs = list(pairwise(kept))
+        counts = tokenizer.count_plain(["".join(without_leading_space([*one, *other])) for one, other in pairs])
+        fitting = [other for (one, other), count in zip(pairs, counts, strict=True) if count == len(one) + len(other)]
+        if len(fitting) == len(pairs):
+            return kept
+        kept = [*kept[:1], *fitting]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -12,7 +11,7 @@ from promptset.chat_sum import chat_sum
 from promptset.clock import NS_PER_S
 from promptset.distributions import Distribution
 from promptset.errors import SpecError
-from promptset.exact import chat_bank
+from promptset.exact import chat_bank, exact_turn
 from promptset.outline import PromptMaker
 from promptset.rng import Random, stream, text_stream
 from promptset.sessions.values import Session, Turn
@@ -21,8 +20,9 @@ from promptset.simulated import too_long
 from promptset.text import TokenText, without_leading_space
 from promptset.tokenizer import Tokenizer
 
-_ATTEMPTS = 20
 _RARE = 1e-6
+_END = 200
+"""Characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +68,11 @@ class SimulatedSessions(Iterator[Session]):
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = text_stream(self.seed, self.salt, "turn", index, number, total)
                 if adds_up:  # Of a prompt of 150,000 tokens only what is new is counted.
-                    short, of_short = _short(tokenizer)
-                    history, wanted = [short, messages[-1]], of_short + total - before
-                    content = _fit_turn(tokenizer, history, wanted, text, None)
+                    end = {"role": "user", "content": _end_of(messages[-2]["content"])}
+                    history, wanted = [end, messages[-1]], tokenizer.count_chat([end]) + total - before
+                    content = exact_turn(tokenizer, wanted, text, history)
                 else:
-                    content = _fit_turn(tokenizer, messages, total, text, maker.tools)
+                    content = exact_turn(tokenizer, total, text, messages, maker.tools)
                 messages.append({"role": "user", "content": content})
             answer_tokens = int(self.output_tokens.sample(outputs))
             answer = TokenText(tokenizer).pieces(
@@ -145,7 +145,7 @@ def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
 
 def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
     """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
-    bank, text = chat_bank(tokenizer), TokenText(tokenizer)
+    bank, text = chat_bank(tokenizer, tools=tools), TokenText(tokenizer)
     most = 0
     for seed in range(8):
         answer = text.pieces(20, stream(seed, "least added"))
@@ -164,26 +164,6 @@ def _adds_up(tokenizer: Tokenizer, with_system: bool, tools: Sequence[Tool] | No
         return False
 
 
-@functools.lru_cache(maxsize=8)
-def _short(tokenizer: Tokenizer) -> tuple[Message, int]:
-    """A user's message to stand for all that was said before an answer, and the tokens of its prompt."""
-    message: Message = {"role": "user", "content": chat_sum(tokenizer).bank.text(16, stream(0, "short"))}
-    return message, tokenizer.count_chat([message])
-
-
-def _fit_turn(
-    tokenizer: Tokenizer, history: Sequence[Message], total: int, chance: Random, tools: Sequence[Tool] | None
-) -> str:
-    """A user message after this history that makes the request `total` tokens long."""
-    bank = chat_bank(tokenizer)
-    pieces = bank.fresh(1, chance)
-    wanted = 1
-    for _ in range(_ATTEMPTS):
-        if len(pieces) < wanted:
-            pieces += bank.fresh(wanted - len(pieces), chance)
-        content = "".join(without_leading_space(pieces[:wanted]))
-        got = tokenizer.count_chat([*history, {"role": "user", "content": content}], tools)
-        if got == total:
-            return content
-        wanted = max(1, wanted + total - got)
-    raise SpecError(f"{tokenizer.name}: no turn makes a request of exactly {total} tokens: use another length")
+def _end_of(text: str) -> str:
+    """The last words of a message, to stand for all that was said until then: an answer may join the last of them."""
+    return text if len(text) <= _END else text[-_END:].partition(" ")[2] or text

@@ -39,6 +39,21 @@ def test_a_template_that_loops_over_parts_gets_them(name: str) -> None:
     assert ChatTemplate(LOOPS[name], {}, "here").render(_parts("one", "two")) == "[one][two]"
 
 
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_template_that_knows_only_parts_gets_a_text_as_one(name: str) -> None:
+    assert ChatTemplate(LOOPS[name], {}, "here").render([{"role": "user", "content": "one"}]) == "[one]"
+
+
+def test_a_template_that_knows_both_gets_a_text_as_it_is() -> None:
+    both = (
+        "{% if messages[0].content is string %}text{{ messages[0].content }}{% else %}"
+        + LOOPS["by key"]
+        + "{% endif %}"
+    )
+    assert ChatTemplate(both, {}, "here").render([{"role": "user", "content": "one"}]) == "textone"
+    assert ChatTemplate(both, {}, "here").render(_parts("one")) == "[one]"
+
+
 def test_a_picture_is_refused_where_only_text_is_known() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:,"}}
     with pytest.raises(SpecError, match="refuses these messages"):
