@@ -207,12 +207,14 @@ class _Values:
 def _compare_all(
     a: Side, b: Side, decided: Sequence[Number], others: Sequence[Number], margin: float, values: _Values
 ) -> list[Compared]:
-    method = method_of(a, b)
+    method, otherwise = method_of(a, b), _counted_otherwise(a, b)
     found = []
     for number in (*decided, *others):
         of_a, of_b = ([_known(number, run) for run in side.runs] for side in (a, b))
-        missing = None
-        if method is Method.BATCHES:
+        difference, missing = None, otherwise if number.metric in numbers.OF_TOKENS else None
+        if missing is not None:
+            pass
+        elif method is Method.BATCHES:
             of_a, of_b, difference, missing = _of_one_run_each(number, (a, b), (of_a, of_b), values)
         else:
             difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
@@ -224,6 +226,15 @@ def _compare_all(
             )
         )  # fmt: skip
     return found
+
+
+def _counted_otherwise(a: Side, b: Side) -> str | None:
+    """Why numbers of tokens cannot be compared: they would differ by how tokens are counted alone."""
+    ways = [dict.fromkeys(run.tokens_by for run in side.runs if run.tokens_by is not None) for side in (a, b)]
+    if len({*ways[0], *ways[1]}) < 2:
+        return None
+    of_a, of_b = (" and by ".join(way) or "nothing" for way in ways)
+    return f"tokens were counted by {of_a} in {a.name}, and by {of_b} in {b.name}"
 
 
 def _difference(

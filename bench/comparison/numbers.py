@@ -23,6 +23,8 @@ JOB_FLOOR_S = 0.01
 SHARE_MARGIN = 0.01
 """Shares of requests are compared by their difference: one point of a hundred."""
 
+OF_TOKENS = frozenset({"tpot", "itl", "output_tokens_per_s", "total_tokens_per_s"})
+"""Numbers that depend on how the tokens of a reply are counted."""
 _BETWEEN_TOKENS = frozenset({"tpot", "itl", "chunk_gap"})
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import MsgspecError
 
 from bench import manifest
@@ -56,6 +57,16 @@ class MeasuredRun:
     def status(self) -> str:
         """VALID, SUSPECT, INVALID or FAILED."""
         return str(self.summary.verdict.status)
+
+    @property
+    def tokens_by(self) -> str | None:
+        """What counted the tokens of most replies; None if there are none."""
+        counted = msgspec.structs.asdict(self.summary.tokens.counted_by)
+        by = max(counted, key=lambda name: counted[name])
+        if not counted[by]:
+            return None
+        tokenizer = self.manifest.tokenizer
+        return f"the tokenizer {tokenizer.name}" if by == "tokenizer" and tokenizer is not None else by
 
     @property
     def when(self) -> tuple[str, int]:

@@ -61,6 +61,7 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         error_rate=ERRORS.of(summary),
         failures_act=values.failures().act,
         output_tokens_per_s=OUTPUT.of(summary),
+        tokens_by=run.tokens_by,
         inputs_per_s=INPUTS.of(summary),
         inputs_are=None if summary.inputs is None else summary.inputs.are,
         input_tokens_per_s=None if summary.inputs is None else INPUT_TOKENS.of(summary),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from bench.errors import Exit, UsageError
 from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
-from bench.release_gate.baseline import entry_of, failures, value_of
+from bench.release_gate.baseline import entry_of, failures, independent_values, value_of
 from bench.release_gate.objectives import Objectively
 from bench.results.baseline import Baseline, BaselineRun
+from bench.results.numbers import QUANTILES
 from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
+from bench.statistics.intervals import values_needed
 
 _FAR = timedelta(hours=1)
 _MANY_FAILED = 0.01
@@ -48,6 +50,8 @@ class MetricVerdict:
     number: Number
     margin: float
     judged: Judged
+    few: str = ""
+    """Why it is not held although nothing speaks against it: the runs have too few values for this quantile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def decide(
             metrics = against(before, entries, rules)
             notes += notes_on(before, entries)
         notes += dict.fromkeys(note for run in usable for note in _changes(baseline, run))
-    notes = [*missing, *notes]
+    notes = [*missing, *notes, *(f"{row.number.title} is not shown to hold: {row.few}" for row in metrics if row.few)]
     return Gate(usable, entries, unusable, held, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
 
 
@@ -180,10 +184,27 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
         for number in decided
     }
     judged = judge(metrics, rules.margin, rules.alpha)
-    return tuple(
-        MetricVerdict(number, rules.margin if m.margin is None else m.margin, judged[number.name])
-        for number in decided
-        for m in [metrics[number.name]]
+    verdicts = []
+    for number in decided:
+        metric, found = metrics[number.name], judged[number.name]
+        # What is slow once in a hundred requests is not in thirty.
+        few = _values_lacking(number, before, now) if found.verdict is Verdict.HELD else ""
+        if few:
+            found = replace(found, verdict=Verdict.NOT_SHOWN)
+        verdicts.append(MetricVerdict(number, rules.margin if metric.margin is None else metric.margin, found, few))
+    return tuple(verdicts)
+
+
+def _values_lacking(number: Number, before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> str:
+    """Why the runs do not hold a quantile, in words; empty if they do."""
+    if number.stat not in QUANTILES:
+        return ""
+    there = min(math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now))
+    needed = values_needed(QUANTILES[number.stat])
+    return (
+        ""
+        if there >= needed
+        else f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
     )
 
 
@@ -194,23 +215,33 @@ def _has(number: Number, entry: BaselineRun) -> bool:
 
 
 def _decided(entries: Sequence[BaselineRun]) -> list[Number]:
-    """The numbers that are held to a baseline, as far as all these runs have them."""
+    """The numbers that are held to a baseline, as far as all these runs have them, and counted their tokens in one way."""
+    alike = len(_counted_by(entries)) < 2
 
     def known(number: Number) -> bool:
-        return all(_has(number, entry) for entry in entries)
+        return all(_has(number, entry) for entry in entries) and (alike or number.metric not in numbers.OF_TOKENS)
 
     return [number for number in numbers.gated(known) if known(number)]
 
 
+def _counted_by(entries: Sequence[BaselineRun]) -> list[str]:
+    return [*dict.fromkeys(entry.tokens_by for entry in entries if entry.tokens_by is not None)]
+
+
 def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
-    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT."""
+    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT, and what
+    is counted in another way is another number."""
     both = _decided([*before, *now])
-    return [
-        f"{number.title} is not compared: the baseline has it, and {sum(not _has(number, entry) for entry in now)} of "
-        f"{len(now)} runs have no value above 0"
-        for number in _decided(before)
-        if number not in both
-    ]
+    there, here = (" and by ".join(_counted_by(entries)) for entries in (before, now))
+    found = []
+    for number in _decided(before):
+        lacking = sum(not _has(number, entry) for entry in now)
+        why = f"{lacking} of {len(now)} runs have no value above 0"
+        if not lacking:
+            why = f"tokens were counted by {there} there, and by {here} here"
+        if number not in both:
+            found.append(f"{number.title} is not compared: the baseline has it, and {why}")
+    return found
 
 
 def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:

@@ -52,6 +52,8 @@ class BaselineRun(Result, frozen=True, kw_only=True):
     failures_act: Annotated[Number, Meta(extra_json_schema={"minimum": 1})] | None = None
     """The autocorrelation time of failures, if some requests failed and some did not."""
     output_tokens_per_s: Number | None
+    tokens_by: str | None = None
+    """What counted the tokens of most replies."""
     inputs_per_s: Number | None = None
     """Where replies are no generated text."""
     inputs_are: str | None = None

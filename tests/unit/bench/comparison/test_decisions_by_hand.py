@@ -313,6 +313,25 @@ def test_shares_of_few_things_show_nothing_however_much_the_runs_agree(
     assert {versus.of(name).answer for name in ("accuracy", "goodput")} == {answer}
 
 
+def test_tokens_that_were_counted_in_another_way_are_not_compared() -> None:
+    def counted(**by: int) -> dict[str, Any]:
+        return {"counted_by": {"usage": 0, "tokenizer": 0, "limit": 0, "chunks": 0, **by}}
+
+    own: dict[str, Any] = {"manifest": {"tokenizer": {"name": "gpt2", "fingerprint": "f"}}}
+    a = side("A", (0, 3, 4), tokens=counted(usage=59, chunks=1))
+    for minutes in ((1, 2, 5), (6, 7, 8)):
+        b = side("B", minutes, tokens=counted(tokenizer=60), **own)
+        (versus,) = compared(a, b).versus
+        said = "tokens were counted by usage in A, and by the tokenizer gpt2 in B"
+        assert {c.number.name: c.missing for c in versus.numbers if c.primary} == {
+            "ttft:p90": None, "tpot:p50": said, "output_tokens_per_s": said, "error_rate": None,
+        }  # fmt: skip
+        assert (versus.of("tpot:p50").difference, versus.of("tpot:p50").answer) == (None, None)
+    for same in (counted(usage=60), counted()):
+        (versus,) = compared(a, side("B", (1, 2, 5), tokens=same)).versus
+        assert {c.missing for c in versus.numbers if c.primary} == {None}
+
+
 def test_a_number_that_one_run_lacks_is_not_compared() -> None:
     whole = {"e2el_ms": row(60, p90=90.0)}
     a, b = side("A", (0, 2), latency=whole), side("B", (1, 3), latency=whole)

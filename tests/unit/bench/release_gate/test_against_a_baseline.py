@@ -21,6 +21,7 @@ from bench.results.baseline import BaselineRun
 from bench.results.gate import GateMetric, GateResult
 from bench.statistics.gate import Metric as Judged
 from bench.statistics.gate import Verdict, judge
+from tests.support.made_gate import entry_with
 from tests.support.results import filled
 
 P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 200.0, 400.0))
@@ -35,7 +36,7 @@ def entry(
         return level * math.exp(rng.normal(0, times * spread))
 
     stats = {
-        key: {"p50": varied(P50[key]), "p90": varied(P90[key]), "p99": varied(P99[key], 2.0)}
+        key: {"p50": varied(P50[key]), "p90": varied(P90[key]), "p99": varied(P99[key], 2.0), "n": 400, "act": 1.0}
         for key in ("ttft_ms", "tpot_ms")
     }
     stats["ttft_ms"]["p99"] *= 1 + tail
@@ -64,6 +65,31 @@ def test_p99_is_held_to_the_baseline_too() -> None:
     ]  # fmt: skip
     failed = [{row.name for row in gated(0.02, 0.65, 5, seed) if row.verdict == "failed"} for seed in range(20)]
     assert failed == [{"ttft:p99"}] * 20
+
+
+@pytest.mark.parametrize(("of_baseline", "of_runs", "held"), [(400, 400, True), (400, 100, False), (60, 400, False)])
+def test_a_quantile_is_not_held_by_runs_that_hold_too_few_values_of_it(
+    of_baseline: int, of_runs: int, held: bool
+) -> None:
+    sides = [
+        [entry_with(requests=n, stats={"ttft_ms": {"p99": 80.0 + 0.1 * k}}) for k in range(3)] for n in (of_baseline, of_runs)
+    ]  # fmt: skip
+    before, now = sides
+    rows = {row.number.name: row for row in against(before, now, Rules())}
+    assert (rows["ttft:p90"].judged.verdict, rows["ttft:p90"].few) == (Verdict.HELD, "")
+    # Each value counts as two thirds of one.
+    few = f"the runs hold {2 * min(of_baseline, of_runs)} independent values together, and p99 takes 368"
+    for name in ("ttft:p99", "tpot:p99"):
+        verdict = Verdict.HELD if held else Verdict.NOT_SHOWN
+        assert (rows[name].judged.verdict, rows[name].few) == (verdict, "" if held else few)
+
+
+def test_a_slower_tail_of_few_values_fails_all_the_same() -> None:
+    before, now = (
+        [entry_with(requests=30, stats={"ttft_ms": {"p99": level + k}}) for k in range(3)] for level in (80, 200)
+    )
+    rows = {row.number.name: row.judged.verdict for row in against(before, now, Rules())}
+    assert rows["ttft:p99"] is Verdict.FAILED
 
 
 def test_the_values_shown_are_those_whose_ratio_is_the_change() -> None:
@@ -127,6 +153,15 @@ def test_numbers_of_the_baseline_that_runs_lack_are_named_and_fail_a_strict_gate
     assert lost([*before, *whole], now) == []
     for strict, status in ((False, Exit.GOOD), (True, Exit.OBJECTIVE_FAILED)):
         assert Gate((), (), (), missing=("TPOT p50 is not compared",), strict=strict).exit is status
+
+
+def test_numbers_whose_tokens_were_counted_in_another_way_are_named() -> None:
+    before = [entry_with(tokens_by=by) for by in ("usage", None, "usage")]
+    now = [entry_with(tokens_by="chunks")] * 3
+    other = "is not compared: the baseline has it, and tokens were counted by usage there, and by chunks here"
+    assert lost(before, now) == [f"{title} {other}" for title in ("TPOT p50", "TPOT p99", "Output tokens/s")]
+    assert [row.number.name for row in against(before, now, Rules())] == ["ttft:p90", "ttft:p99", "error_rate"]
+    assert lost(before, [entry_with(tokens_by=by) for by in ("usage", None)]) == []
 
 
 def test_a_gate_that_can_find_no_change_of_a_share_says_so() -> None:
