@@ -150,7 +150,7 @@ def read_profile(path: Path) -> Profile:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
     except OSError as e:
         raise UsageError(f"--profile {path}: cannot be read: {e.strerror}") from e
-    except (msgspec.ValidationError, msgspec.DecodeError) as e:
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as e:
         raise UsageError(f"--profile {path}: is not a profile of `python -m bench fit`: {e}") from e
 
 

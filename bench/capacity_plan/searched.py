@@ -45,9 +45,9 @@ def rate_of(search: SearchContent, path: Path) -> SearchedRate:
         raise UsageError(
             f"--search {path}: it varied {search.load_kind}, and a plan needs requests per second: search with --load rate"
         )
-    if search.capacity is not None:
+    if search.capacity is not None and search.capacity.low > 0:
         return SearchedRate(estimate=search.capacity.estimate, low=search.capacity.low, high=search.capacity.high)
-    if search.at_least is not None:
+    if search.at_least is not None and search.at_least > 0:
         return SearchedRate(estimate=None, low=search.at_least, high=None)
     raise UsageError(
         f"--search {path}: it does not say which rate a server keeps (its conclusion: {search.conclusion}): search longer, "

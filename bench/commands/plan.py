@@ -14,7 +14,7 @@ from bench.capacity_plan.plan import Asked, planned, stretches_left
 from bench.capacity_plan.searched import planned_of_search, rate_of, read_search
 from bench.capacity_plan.simulators import running
 from bench.capacity_plan.stretches import Stretches, supported
-from bench.capacity_plan.traffic import Traffic, read_rates, read_schedule, read_trace
+from bench.capacity_plan.traffic import HOUR_S, Traffic, read_rates, read_schedule, read_trace
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.commands.output import show
 from bench.config.flags import Parser, tried
@@ -224,10 +224,10 @@ def _number(flag: str, text: str, problems: list[str], *, least: float, most: fl
 
 def _cold_start_s(text: str, problems: list[str]) -> float:
     match = _SECONDS.fullmatch(text.strip())
-    if match is None:
-        problems.append(f"--cold-start {text}: write a time like 90s or 2m")
-        return 0.0
-    return float(match[1]) * _UNITS[match[2]]
+    seconds = 0.0 if match is None else float(match[1]) * _UNITS[match[2]]
+    if match is None or seconds > HOUR_S:
+        problems.append(f"--cold-start {text}: write a time like 90s or 2m, of at most an hour")
+    return seconds
 
 
 def _traffic(given: Namespace, profile: Profile | None) -> Traffic:

@@ -320,8 +320,11 @@ def otlp(given: str) -> str:
     """`env`, or the URL of an OTLP collector. Raises ValueError."""
     if given == "env":
         return given
-    if "@" in urlsplit(url(given)).netloc:
-        raise ValueError("a collector's URL has no user: give its key in OTEL_EXPORTER_OTLP_HEADERS")
+    parts = urlsplit(url(given))
+    if "@" in parts.netloc or parts.query:
+        raise ValueError(
+            f"a collector's URL has no {'query' if parts.query else 'user'}: give its key in OTEL_EXPORTER_OTLP_HEADERS"
+        )
     return given
 
 

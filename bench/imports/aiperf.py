@@ -9,7 +9,16 @@ import msgspec
 
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
-from bench.imports.foreign import ONE_GAP, ForeignRequest, ForeignRun, ResultFile, Tool, read_file, without_requests
+from bench.imports.foreign import (
+    ONE_GAP,
+    ForeignRequest,
+    ForeignRun,
+    ResultFile,
+    Tool,
+    http_status,
+    read_file,
+    without_requests,
+)
 from bench.records import Outcome
 
 TOTALS = "profile_export_aiperf.json"
@@ -132,7 +141,7 @@ def _totals(path: Path) -> _Totals:
 def _request(row: _Request, first_ns: int, *, scheduled: bool) -> ForeignRequest:
     times, error = row.metadata, row.error
     outcome = Outcome.CANCELLED if times.was_cancelled else Outcome.OK if error is None else Outcome.STREAM_ERROR
-    status = None if error is None or error.code is None or not 100 <= error.code < 600 else error.code
+    status = None if error is None else http_status(error.code)
     if outcome is Outcome.STREAM_ERROR and status is not None:
         outcome = Outcome.HTTP_ERROR
     is_good, latency_s = outcome is Outcome.OK, row.second("request_latency")

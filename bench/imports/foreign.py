@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -99,19 +100,33 @@ def read_file(path: Path) -> ResultFile:
     except (OSError, UnicodeDecodeError) as e:
         raise UsageError(f"{path} cannot be read: {e.strerror if isinstance(e, OSError) else 'it is not text'}") from e
     try:
-        return ResultFile(path, [json.loads(text)])
+        return ResultFile(path, [_loaded(text)])
     except RecursionError:
         raise UsageError(f"{path} is not a result file: it is nested too deeply") from None
     except ValueError as e:  # Not JSON, or a number of more digits than Python reads.
         whole = e
     documents = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
-            documents += [json.loads(line)] if line.strip() else []
+            documents += [_loaded(line)] if line.strip() else []
         except (ValueError, RecursionError):
             where = f"line {number} is not JSON" if documents else f"it is not JSON ({whole})"
             raise UsageError(f"{path} is not a result file: {where}") from None
     return ResultFile(path, documents)
+
+
+def _loaded(text: str) -> Any:  # noqa: ANN401 - any JSON
+    """A JSON document. Half a surrogate pair becomes U+FFFD: it cannot be written to a file of ours."""
+    document = json.loads(text)
+    if re.search(r"\\u[dD]", text) is None:
+        return document
+    whole = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return json.loads(whole)
+
+
+def http_status(code: int | None) -> int | None:
+    """The code of an error if it is a status of HTTP; tools give their own errors codes too."""
+    return code if code is not None and 100 <= code < 600 else None
 
 
 def iso_time(unix_s: float) -> str | None:

@@ -11,7 +11,17 @@ from typing import Literal
 
 import msgspec
 
-from bench.imports.foreign import ONE_GAP, SPREAD, ForeignRequest, ForeignRun, ResultFile, Tool, read_file, spread
+from bench.imports.foreign import (
+    ONE_GAP,
+    SPREAD,
+    ForeignRequest,
+    ForeignRun,
+    ResultFile,
+    Tool,
+    http_status,
+    read_file,
+    spread,
+)
 from bench.records import Outcome
 
 EXPERIMENT = "experiment_metadata.json"
@@ -69,15 +79,15 @@ def _experiment(path: Path) -> _Experiment:
 
 
 def _request(row: _Request, seconds: float) -> ForeignRequest:
-    failed = row.error_code is not None
+    failed, status = row.error_code is not None, http_status(row.error_code)
     latency, ttft = (None if value is None else value * seconds for value in (row.e2e_latency, row.ttft))
     return ForeignRequest(
         latency_s=latency,
         ttft_s=None if failed else ttft,
         input_tokens=row.num_input_tokens,
         output_tokens=None if failed else row.num_output_tokens,
-        outcome=Outcome.HTTP_ERROR if failed else Outcome.OK,
-        status=row.error_code,
+        outcome=Outcome.OK if not failed else Outcome.STREAM_ERROR if status is None else Outcome.HTTP_ERROR,
+        status=status,
         error=row.error_message,
     )
 

@@ -26,6 +26,8 @@ START_NS = 3_600 * NS_PER_S
 UNKNOWN_URL = "http://unknown.invalid"
 _LATEST_S = 1e10
 """A Unix time, or a reading of some other clock, is less."""
+_LONGEST_S = 1e9
+"""A load is shorter, and the instants of its records can be read again."""
 _PROBLEMS_SHOWN = 10
 
 
@@ -45,11 +47,19 @@ def make_run(
     ]:
         raise UsageError(problems[:_PROBLEMS_SHOWN])
     records = _records(run)
+    if (seconds := (max(record.end_ns for record in records) - START_NS) / NS_PER_S) > _LONGEST_S:
+        raise UsageError(
+            f"{source}: it has a request that ends {seconds:.3g} s after the first began: no load is so long"
+        )
+    try:
+        config = _config(run, path)
+    except UsageError as e:
+        raise UsageError([f"{source}: {problem}" for problem in e.problems]) from e
     content = b"".join(map(to_line, records))
     directory = RunDirectory.create(path)
     directory.write(REQUESTS, content)
     directory.write(SAMPLES, b"")
-    manifest.write(directory, _config(run, path), _manifest(run, records, content, source, tool, command, place))
+    manifest.write(directory, config, _manifest(run, records, content, source, tool, command, place))
     return directory
 
 
@@ -71,7 +81,7 @@ def _config(run: ForeignRun, path: Path) -> RunConfig:
     """The load in our words, as far as the file tells."""
     requests = sum(not request.warmup for request in run.requests)
     settings: dict[str, object] = {
-        "url": UNKNOWN_URL if run.url is None else run.url,
+        "url": UNKNOWN_URL if run.url is None else run.url if "://" in run.url else f"http://{run.url}",
         "name": "imported",
         "endpoint": run.endpoint,
         "requests": requests,

@@ -323,11 +323,17 @@ def test_no_cost_is_drawn_near_nothing_however_unsure_the_mean_is(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read: No such file"), ("{", "is not a profile"), ("{}", "is not a profile")]
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"{", "is not a profile"),
+        (b"{}", "is not a profile"),
+        (b'{"engine": "\xff"}', "is not a profile"),
+    ],
 )
-def test_a_file_that_is_no_profile_is_refused(content: str | None, said: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_profile_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
     file = tmp_path / "profile.json"
     if content is not None:
-        file.write_text(content)
+        file.write_bytes(content)
     with pytest.raises(UsageError, match=said):
         read_profile(file)

@@ -30,7 +30,7 @@ def asked(*words: str) -> tuple[Any, list[str]]:
         (["--price", "2.95", "--cold-start", "90s"], (1, 32, 10, 2.95, 90)),
         (["--cold-start", "1500ms"], (1, 32, 10, None, 1.5)),
         (["--cold-start", "1.5m"], (1, 32, 10, None, 90)),
-        (["--cold-start", " 2h "], (1, 32, 10, None, 7_200)),
+        (["--cold-start", " 0.5h "], (1, 32, 10, None, 1_800)),
     ],
 )
 def test_a_plan_is_asked_for_with_numbers(words: list[str], values: tuple[object, ...]) -> None:
@@ -57,7 +57,8 @@ RANGE = "write a range like 1..32, of 1 to 256 replicas"
         (["--price", "-0.1"], "--price -0.1: write a number from 0 to 1e+09"),
         (["--price", "much"], "--price much: write a number from 0 to 1e+09"),
         (["--price", "nan"], "--price nan: write a number from 0 to 1e+09"),
-        (["--cold-start", "soon"], "--cold-start soon: write a time like 90s or 2m"),
+        (["--cold-start", "soon"], "--cold-start soon: write a time like 90s or 2m, of at most an hour"),
+        (["--cold-start", "61m"], "--cold-start 61m: write a time like 90s or 2m, of at most an hour"),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(words: list[str], problem: str) -> None:

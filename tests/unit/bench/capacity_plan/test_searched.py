@@ -99,6 +99,8 @@ def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     [
         ({"load_kind": "concurrency"}, "it varied concurrency, and a plan needs requests per second"),
         ({"capacity": None, "conclusion": "no load held"}, "its conclusion: no load held"),
+        ({"capacity": {"estimate": 1.0, "low": 0.0, "high": 2.0}}, "it does not say which rate a server keeps"),
+        ({"capacity": None, "at_least": 0.0}, "it does not say which rate a server keeps"),
         ({"visits": 3}, "is not the search.json of `python -m bench search`"),
     ],
 )

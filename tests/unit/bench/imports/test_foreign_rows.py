@@ -159,10 +159,42 @@ def test_what_no_client_can_have_measured_is_refused(values: dict[str, Any], pro
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("last", "load", "problem"),
+    [
+        ({"sent_s": 9e9}, {}, r"it has a request that ends 9e\+09 s after the first began: no load is so long"),
+        ({"gaps_s": [9e8] * 9, "ttft_s": 0.0}, {}, r"it has a request that ends 8.1e\+09 s after the first began"),
+        ({}, {"concurrency": 0}, "--concurrency: must be at least 1"),
+        ({}, {"rate": float("nan")}, "--rate: must be more than 0"),
+        ({}, {"url": "ftp://h"}, "--url: 'ftp://h' does not begin with http"),
+    ],
+)
+def test_a_load_that_cannot_be_ours_leaves_no_directory(
+    last: dict[str, Any], load: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"source.json: {problem}"):
+        made(ForeignRun(requests=[request(), request(**last)], **load), tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_address_without_a_scheme_is_one_of_http(tmp_path: Path) -> None:
+    _, kept = made(ForeignRun(requests=[request()], url="localhost:8000"), tmp_path)
+    assert kept.config.url == "http://localhost:8000"
+
+
 def test_of_many_problems_ten_are_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         made(ForeignRun(requests=[request(latency_s=-1.0)] * 12), tmp_path)
     assert len(refused.value.problems) == 10
+
+
+def test_texts_are_whole_and_end_at_no_other_line_break(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    broken = r'{"message": "\ud800", "pair": "\ud83d\ude00", "rate": Infinity}'
+    path.write_text(f'{{"message": "a\u2028b\x85c"}}\r\n\n{broken}\n', encoding="utf-8", newline="")
+    assert read_file(path).documents == [
+        {"message": "a\u2028b\x85c"}, {"message": "\ufffd", "pair": "\U0001f600", "rate": float("inf")},
+    ]  # fmt: skip
 
 
 # ---- Files ---------------------------------------------------------------------------------------------------------------
@@ -341,6 +373,7 @@ def test_genai_bench_has_its_unit_and_codes(unit: dict[str, str], seconds: float
     rows = [
         {"ttft": 2.0, "e2e_latency": 8.0, "num_input_tokens": 9.6, "num_output_tokens": 4},
         {"ttft": 2.0, "num_output_tokens": 4, "error_code": 429, "error_message": "slow"},
+        {"error_code": 1 << 64, "error_message": "no status of HTTP"},
     ]
     totals = {"run_duration": 10.0, "num_concurrency": 3}
     said = {"benchmark_version": "1", "model": "m"}
@@ -348,11 +381,12 @@ def test_genai_bench_has_its_unit_and_codes(unit: dict[str, str], seconds: float
         "genai-bench", tmp_path, {"individual_request_metrics": rows, "aggregated_metrics": totals, **unit},
         experiment_metadata=said,
     )  # fmt: skip
-    good, bad = run.requests
+    good, bad, other = run.requests
     assert (good.ttft_s, good.latency_s) == (pytest.approx(2 * seconds), pytest.approx(8 * seconds))
     assert (good.input_tokens, good.output_tokens, good.outcome, good.status) == (9.6, 4, Outcome.OK, None)
     assert (bad.ttft_s, bad.latency_s, bad.input_tokens, bad.output_tokens) == (None, None, None, None)
-    assert (bad.outcome, bad.status, bad.error, bad.sent_s) == (Outcome.HTTP_ERROR, 429, "slow", 10.0)
+    assert (bad.outcome, bad.status, bad.error, bad.sent_s) == (Outcome.HTTP_ERROR, 429, "slow", 5.0)
+    assert (other.outcome, other.status) == (Outcome.STREAM_ERROR, None)
     assert (run.concurrency, run.duration_s, run.version, run.model) == (3, 10.0, "1", "m")
 
 
