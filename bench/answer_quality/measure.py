@@ -24,10 +24,7 @@ from bench.series.runs import RunSeries
 from bench.statistics.paired_shares import ALPHA, Decision
 
 _SAID = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
-_UNUSABLE = ("INVALID", "FAILED")
 _LONGEST_WHY = 200
-_SAME_SETTINGS = ("url", "seed", "probes", "check_answers", "model", "endpoint", "mode", "concurrency", "rate", "steps")
-"""Settings in which a series that goes on must not differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +84,20 @@ def _check(plan: Plan, folder: Path, *, resume: bool) -> None:
         raise UsageError(f"--resume {folder}: it holds no result of quality (no {QUALITY})")
     if not resume:
         return
-    before, now = read(path).config, plan.loaded.public()
-    if differing := [name for name in _SAME_SETTINGS if before.get(name) != now.get(name)]:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in differing)
-        raise UsageError(f"--resume {folder}: its runs were made with other settings ({flags}): give the same flags")
+    before = read(path)
+    flags = files.other_settings(before.config, plan.loaded.public())
+    if "--check-answers" in flags:
+        flags[flags.index("--check-answers")] = "--share"
+    flags += ["--alone"] * (before.asked_alone != plan.times)
+    if flags:
+        raise UsageError(
+            f"--resume {folder}: its runs were made with other settings ({', '.join(flags)}): give the same flags"
+        )
+    asked = plan.loaded.make_probes()
+    if any(read_probes(RunDirectory(folder / name)) not in ([], asked) for name in plan.runs(folder)):
+        raise UsageError(
+            f"--resume {folder}: the probes are not those of its runs: a file of --probes has changed since"
+        )
 
 
 def _made(name: str, result: Result, probes: int) -> _Made:
@@ -153,9 +160,10 @@ def exit_of(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, t
     is not shown. Cross-talk is proof in any run; else 4 and 3 if a run may not be used."""
     if talk is not None and (talk.found or talk.found_alone):
         return Exit.OBJECTIVE_FAILED
-    if bad := [run for run in runs if run.status in _UNUSABLE]:
+    if bad := [run for run in runs if run.unusable]:
         return Exit.TARGET if any(run.status == "FAILED" for run in bad) else Exit.INVALID
-    failed = any(_fails(measure, strict=plan.strict) for measure in (() if compared is None else compared.measures))
+    measures = () if compared is None else compared.measures
+    failed = any(_fails(measure, strict=plan.strict) for measure in measures) or (plan.strict and not measures)
     return Exit.OBJECTIVE_FAILED if failed else Exit.GOOD
 
 
@@ -177,8 +185,6 @@ def _notes(plan: Plan, made: Sequence[_Made]) -> list[str]:
         if row.run.failed:
             failed = f"{row.run.failed} probe{'' if row.run.failed == 1 else 's'} failed"
             notes.append(f"{row.run.name}: {failed}, and are not counted: {(row.kept.why or '')[:_LONGEST_WHY]}")
-        if row.run.status in _UNUSABLE:
-            notes.append(
-                f"{row.run.name} is {row.run.status}: {row.run.reasons[0] if row.run.reasons else 'no reason'}"
-            )
+        if row.run.unusable is not None:
+            notes.append(row.run.unusable)
     return notes

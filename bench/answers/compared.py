@@ -158,9 +158,10 @@ def _measure(
     decision = share.decide(1.0 if corrected is None else corrected, rules.margin, rules.alpha)
     blamed_on_time = False
     if decision is Decision.CHANGED and p_time is not None and p_time < rules.alpha:
-        # The answers without load changed too. Load is to blame only if its answers also differ from the later ones.
-        since = _test(marks.back, loaded)
-        blamed_on_time = since is None or since >= rules.alpha / tests
+        # The answers without load changed too. Load is to blame only if its answers lie beyond both the earlier and the later
+        # ones: like either, or between them, they show no more than the time that passed.
+        ways = {_way(side, loaded, rules.alpha / tests) for side in (marks.alone, marks.back)}
+        blamed_on_time = len(ways) > 1 or 0 in ways
         decision = Decision.NOT_SHOWN if blamed_on_time else decision
     interval = newcombe(pairs)
     not_shown = decision is Decision.NOT_SHOWN and not blamed_on_time
@@ -180,6 +181,13 @@ def _measure(
         p_over_time=p_time,
         blamed_on_time=blamed_on_time,
     )
+
+
+def _way(side: Marks, loaded: Marks, level: float) -> int:
+    """-1 if fewer answers are good under load than on a side, 1 if more are, 0 if that is not shown."""
+    p = _test(side, loaded)
+    fall = 0.0 if p is None or p >= level else PairedShare(_pairs(side, loaded)).fall
+    return (fall < 0) - (fall > 0)
 
 
 def _pairs(control: Marks, loaded: Marks) -> Pairs:
@@ -269,12 +277,17 @@ def _moves(reference: KeptAnswer, kept: KeptAnswer) -> Iterator[float]:
 
 
 def _length_test(answers: ThreePhases) -> tuple[int, int, float] | None:
-    """Probes whose first answer under load is longer than the last one alone, shorter, and the p of the sign test."""
-    alone, loaded = answers.alone.by_probe(), answers.loaded.by_probe()
-    pairs = [(len(alone[place][-1].text), len(given[0].text)) for place, given in loaded.items() if place in alone]
-    if not pairs:
+    """Probes whose first answer under load is longer than the last one alone and the first one afterwards, those for which
+    it is shorter than both, and the p of the sign test. What changes over time lies beyond one of the two at most."""
+    alone, loaded, back = (kept.by_probe() for kept in (answers.alone, answers.loaded, answers.back))
+    triples = [
+        (len(given[0].text), [len(kept.text) for kept in (alone[place][-1], *back.get(place, ())[:1])])
+        for place, given in loaded.items()
+        if place in alone
+    ]
+    if not triples:
         return None
-    longer, shorter = sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
+    longer, shorter = sum(n > max(others) for n, others in triples), sum(n < min(others) for n, others in triples)
     return longer, shorter, mcnemar_mid_p(longer, shorter)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.answers.probe_set import KeptAnswer, KeptAnswers
 from bench.results.quality import QualityCrossTalk, QualityForeign
+from bench.statistics.intervals import Interval
 from bench.statistics.paired_shares import clopper_pearson, none_seen
 from promptset.probes import Probe, codes_in
 
@@ -17,11 +18,11 @@ LONGEST_TEXT = 2_000
 
 def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> QualityCrossTalk | None:
     """The answers with foreign codes, of phases by their names. Returns None if no probe has a code, or nothing answered
-    under load."""
+    under load. An answer without a text cannot have a code, and excludes nothing."""
     owners = owners_of(probes)
-    loaded = phases["loaded"].answers
-    if not owners or not loaded:
+    if not owners or not phases["loaded"].answers:
         return None
+    loaded = [kept for kept in phases["loaded"].answers if kept.text.strip()]
     found = [
         _foreign(phase, answer, code, probes, owners)
         for phase, kept in phases.items()
@@ -30,13 +31,13 @@ def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> Qu
     ]
     under_load = {foreign.request for foreign in found if foreign.phase == "loaded"}
     alone = {(foreign.phase, foreign.request) for foreign in found if foreign.phase != "loaded"}
-    interval = clopper_pearson(len(under_load), len(loaded))
+    interval = clopper_pearson(len(under_load), len(loaded)) if loaded else Interval(0.0, 1.0)
     return QualityCrossTalk(
         answers=len(loaded),
         codes=len(owners),
         found=len(under_load),
         interval=(interval.low, interval.high),
-        excluded=None if under_load else none_seen(len(loaded)),
+        excluded=None if under_load or not loaded else none_seen(len(loaded)),
         found_alone=len(alone),
         first=sorted(found, key=lambda foreign: foreign.phase != "loaded")[:MOST_SHOWN],
     )

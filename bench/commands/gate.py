@@ -26,7 +26,6 @@ from bench.results.base import to_plain
 from bench.results.baseline import Baseline
 from bench.results.gate import GateResult
 from bench.run_files.writable import refuse_file
-from bench.statistics.gate import Verdict
 
 ABOUT = """\
 Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs show it: the whole interval
@@ -53,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--update",
         action="store_true",
-        help="add the runs to the file of --baseline unless they fail; makes the file if there is none",
+        help="add the runs to the file of --baseline unless they fail or lack a number that it has; makes the file if "
+        "there is none",
     )
     parser.add_argument("--margin", default="5%", metavar="P", help="the smallest change that counts (default: 5%%)")
     parser.add_argument(
@@ -125,10 +125,12 @@ def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about it."""
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
-    if Verdict.FAILED in gate.verdicts:
+    # Among runs that lack a number, no later run is held to it.
+    why = "something failed" if gate.exit else "these runs lack a number that it has" if gate.missing else None
+    if why is not None:
         if kept is None:
-            return f"{path} was not written, because something failed"
-        return f"{path} is unchanged, because something failed. To accept the change, begin another file"
+            return f"{path} was not written, because {why}"
+        return f"{path} is unchanged, because {why}. To accept the change, begin another file"
     n = len(baselines.add(path, gate.runs[0], gate.entries).runs)
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 

@@ -33,7 +33,9 @@ from bench.statistics.between_runs import (
     Answer,
     Difference,
     RunInterval,
+    RunShare,
     error_by_chance,
+    error_of_the_same,
     error_within_runs,
     few_candidates,
     no_events,
@@ -237,11 +239,7 @@ def _difference(
     ratio = not number.is_share
     if ratio and not all(value > 0 for value in (*of_a, *of_b)):
         return None, "a ratio of zero does not exist"
-    least = (
-        error_by_chance(*([values.of(run).failures() for run in side.runs] for side in sides))
-        if number is numbers.ERRORS
-        else 0.0
-    )
+    least = _least_error(number, sides, of_runs, values)
     if method is Method.PAIRS:
         return paired(of_a, of_b, ratio=ratio, least_error=least), None
     if method is Method.RUNS:
@@ -251,6 +249,24 @@ def _difference(
     if len(of_b) == 1:
         return few_candidates(of_a, of_b, ratio=ratio, least_error=least), None
     return few_candidates(of_b, of_a, ratio=ratio, least_error=least).reversed(), None
+
+
+def _least_error(
+    number: Number, sides: tuple[Side, Side], of_runs: tuple[list[float], list[float]], values: _Values
+) -> float:
+    """The error that the difference of a share has at least, however much the runs agree: they have few requests, or all
+    ask the same few probes."""
+    if number is numbers.ERRORS:
+        return error_by_chance(*([values.of(run).failures() for run in side.runs] for side in sides))
+    if number.metric == "goodput":
+        tried = ([run.summary.counts.succeeded + run.summary.counts.failed for run in side.runs] for side in sides)
+        return error_by_chance(
+            *([RunShare(*of) for of in zip(shares, n, strict=True)] for shares, n in zip(of_runs, tried, strict=True))
+        )
+    if number.metric in ANSWER_SHARES:
+        asked = [row.probes for side in sides for run in side.runs if (row := _answers(number, run)) is not None]
+        return error_of_the_same(_mean(of_runs[1], number) - _mean(of_runs[0], number), max(asked))
+    return 0.0
 
 
 def _intervals(number: Number, side: Side) -> list[RunInterval]:

@@ -45,17 +45,23 @@ def run_pairs(
 
 
 def make_pairs(configs: Sequence[RunConfig], pairs: int, series: Sequence[RunSeries], out: Path) -> None:
-    """Make the runs of all pairs that are not finished, in turn. `out`: what to name to go on. Raises Interrupted, with the
-    run that was."""
+    """Make the runs of all pairs that are not finished, in turn. `out`: what to name to go on. Raises UsageError if runs that
+    are there have other settings, and Interrupted, with the run that was."""
     steps = list(order(len(configs), pairs))
 
     def name(step: tuple[int, int]) -> str:
         return f"pair {step[0]} of {pairs}, {LETTERS[step[1]]}"
 
+    def config_of(step: tuple[int, int]) -> RunConfig:
+        number, side = step
+        return configs[side].with_values(seed=configs[side].seed + number - 1)
+
+    if problems := [line for step in steps for line in series[step[1]].other_run(str(step[0]), config_of(step))]:
+        raise UsageError(problems)
+
     def measure(step: tuple[int, int]) -> Result:
         number, side = step
-        config = configs[side].with_values(seed=configs[side].seed + number - 1)
-        return series[side].make(str(number), config, before=name(step)).result
+        return series[side].make(str(number), config_of(step), before=name(step)).result
 
     def tell(step: tuple[int, int], result: Result) -> None:
         series[step[1]].say(f"{name(step)}: {_numbers(result)}")

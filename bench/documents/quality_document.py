@@ -22,7 +22,7 @@ from bench.documents.document import (
     command_block,
 )
 from bench.documents.formatting import NOTHING, number, share
-from bench.results.quality import QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
+from bench.results.quality import PHASES, QualityContent, QualityExample, QualityForeign, QualityMeasure, QualityShare
 
 FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.md."
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
@@ -51,13 +51,17 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
         one = _count(talk.found + talk.found_alone, "answer")
         also = f". Load changes the answers too: {'; '.join(map(_by_how_much, worse))}" if worse else ""
         return f"Cross-talk: {one} with another request's code word", f", and one is proof{also}", "bad"
+    if len(content.runs) < len(PHASES):
+        return "Not over", f": {_count(len(content.runs), 'run')} of {len(PHASES)} made", "warn"
+    if unusable := [run.unusable for run in content.runs if run.unusable is not None]:
+        return "No answer", f": the run {unusable[0]}", "bad"
     if not content.measures:
-        return "Not over", f": {_count(len(content.runs), 'run')} of 3 made", "warn"
+        return "No answer", ": no probe was answered both alone and under load", "bad"
     if worse:
         return "Load changes the answers", f": {'; '.join(map(_by_how_much, worse))}", "bad"
     if changed:
-        rest = f": {'; '.join(map(_by_how_much, changed))}. No fault is shown to be more frequent"
-        return "Load changes the answers, but not for the worse", rest, "warn"
+        rest = f": {'; '.join(map(_by_how_much, changed))}"
+        return "Load changes the answers, but no fault is shown to be more frequent", rest, "warn"
     if over_time := [row.title for row in content.measures if row.blamed_on_time]:
         return (
             "The answers changed over time",
@@ -85,7 +89,7 @@ def _by_how_much(row: QualityMeasure) -> str:
     low, high = row.interval if row.fall >= 0 else (-row.interval[1], -row.interval[0])
     falls = "fall" if row.fall >= 0 else "rise"
     verb = falls if row.title.endswith("s") else f"{falls}s"
-    return f"{row.title} {verb} by {_points(abs(row.fall))} points ({_points(low)} to {_points(high)})"
+    return f"{row.title} {verb} by {_of_points(abs(row.fall))} ({_points(low)} to {_points(high)})"
 
 
 def _points(value: float) -> str:
@@ -172,6 +176,8 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
         )
     if talk is None and content.measures:
         yield Finding("Cross-talk was not looked for: no probe has a code word. Add --probes canary=100")
+    if talk is not None and not talk.answers:
+        yield Finding("Cross-talk could not be seen: no answer under load has a text", "warn")
     if difference is not None and difference.differing:
         yield Finding(
             f"{difference.differing} of {difference.answers} answers under load differ from the first answer alone, at "
@@ -199,8 +205,8 @@ def _of_measure(row: QualityMeasure) -> str | None:
     """What a reader must know of a measure besides its numbers."""
     if row.blamed_on_time:
         return (
-            f"{row.title}: answers without load changed as well, and those under load are like the later ones. The server "
-            "changed over time, so this is not blamed on load"
+            f"{row.title}: answers without load changed as well, and those under load do not lie beyond both the earlier "
+            "and the later ones. The server changed over time, so this is not blamed on load"
         )
     if row.decision != NOT_SHOWN or not row.is_fault or not row.loaded.bad:
         return None
@@ -223,7 +229,9 @@ def _foreign(rows: Sequence[QualityForeign]) -> Table:
         Column("Code", left=True), Column("Belongs to", left=True), Column("Answer", left=True, wrap=True, drop=1),
     )  # fmt: skip
     written = tuple(
-        Row(row.request, _NAMES[row.phase], row.probe or NOTHING, row.code, row.owner, _short(row.answer))
+        Row(
+            row.request, _NAMES.get(row.phase, row.phase), row.probe or NOTHING, row.code, row.owner, _short(row.answer)
+        )
         for row in rows[:_BAD_SHOWN]
     )
     return Table("Answers with another request's code", columns, written, level=Level.FIRST)
@@ -245,7 +253,12 @@ def _runs(content: QualityContent) -> Table:
         Column("Run"), Column("Verdict", left=True), Column("Answers"), Column("Not answered"),
     )  # fmt: skip
     rows = tuple(
-        Row(Cell(_NAMES[row.phase], href=f"{row.name}/report.html"), row.status, f"{row.answers:,}", f"{row.failed:,}")
+        Row(
+            Cell(_NAMES.get(row.phase, row.phase), href=f"{row.name}/report.html"),
+            row.status,
+            f"{row.answers:,}",
+            f"{row.failed:,}",
+        )
         for row in content.runs
     )
     return Table("The three runs", columns, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.documents.charts import Chart, Line, Panel, Tone, round_step
 from bench.documents.document import (
@@ -26,7 +26,8 @@ from bench.documents.formatting import NOTHING, number
 from bench.results.tune import Place, TuneArm, TuneChange, TuneContent, TunePoint
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
-_PLACES = tuple(Place)
+_RANK = {str(place): rank for rank, place in enumerate(Place)}
+"""The order of the table. A place that a later version gives comes last."""
 _TONES: dict[str, WordTone] = {
     "best": "good", "not told apart": "good", "same within the margin": "good", "worse": "quiet",
     "far behind": "quiet", "worse answers": "bad",
@@ -133,7 +134,10 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         )
     if content.noise is not None:
         noise = f"by {_percent(content.noise)}" if content.noise >= 0.001 else "by less than 0.1%"
-        yield Finding(f"One turn varies {noise} (standard deviation, with the restart)")
+        server = content.spec.get("server")
+        together = isinstance(server, Mapping) and server.get("together")
+        restart = "each server was started once, and another start is not in it" if together else "with the restart"
+        yield Finding(f"One turn varies {noise} (standard deviation, {restart})")
     if content.ended is not None:
         tone: WordTone = "warn" if content.ended in ("interrupted", "nothing works") else ""
         yield Finding(f"Ended: {_ENDED.get(content.ended, content.ended)}", tone)
@@ -152,7 +156,8 @@ def _sorted(content: TuneContent) -> list[int]:
 
     def key(arm: int) -> tuple[int, float, int]:
         value = arms[arm].value
-        return _PLACES.index(arms[arm].place), float("inf") if value is None else sign * value, arm
+        rank = _RANK.get(arms[arm].place, len(_RANK))
+        return rank, float("inf") if value is None else sign * value, arm
 
     return sorted(range(len(arms)), key=key)
 
@@ -190,7 +195,7 @@ def _arm(content: TuneContent, place: int) -> Row:
         NOTHING if change is None else _signed(change.value),
         NOTHING if change is None else _ends(change),
         str(arm.turns),
-        Cell(arm.place, _TONES[arm.place]),
+        Cell(arm.place, _TONES.get(arm.place, "quiet")),
         quiet=arm.place in ("worse", "far behind", "not tried"),
     )
 
@@ -237,11 +242,11 @@ def _race(content: TuneContent) -> Chart | None:
     rows = [line_of[turn.arm] for turn in content.turns]
     lines = [
         Line(
-            place, rows, "spans", _DRAWN[place],
+            place, rows, "spans", _DRAWN.get(place, "quiet"),
             spans=[span if content.arms[turn.arm].place == place else None
                    for turn, span in zip(content.turns, spans, strict=True)],
         )
-        for place in sorted(places, key=_PLACES.index)
+        for place in sorted(places, key=lambda place: _RANK.get(place, len(_RANK)))
     ]  # fmt: skip
     lines.append(Line(content.unit, [turn.value for turn in content.turns], hidden=True, unit=content.unit))
     step = round_step(at / 60, 8)
@@ -264,7 +269,13 @@ def _rounds(content: TuneContent) -> Chart | None:
         place = content.arms[arm].place
         name = content.arms[arm].name
         lines.append(
-            Line(name, [value.get(r) for r in range(1, rounds + 1)], "line", _DRAWN[place], in_legend=place == "best")
+            Line(
+                name,
+                [value.get(r) for r in range(1, rounds + 1)],
+                "line",
+                _DRAWN.get(place, "quiet"),
+                in_legend=place == "best",
+            )
         )
         named.add(place)
     return Chart(

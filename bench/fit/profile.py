@@ -144,7 +144,7 @@ def sampled_profile(
         ),
         settings=ProfileSettings(),
         seen=SeenTimes(requests=fit.requests, gaps=fit.gaps, requests_by_load=[point.requests for point in fit.load]),
-        warnings=_unsure_of(runs),
+        warnings=_doubts_of(runs),
         unknown=_unknown_of_sampled(fit, runs),
         provenance=_provenance(runs, date=date, trueload=trueload, server=server),
     )
@@ -184,6 +184,21 @@ def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, s
             for run in runs
         ],
     )
+
+
+def _doubts_of(runs: Sequence[FittedRun]) -> list[str]:
+    """Why the runs may not be what a fit takes them for: good measurements of one server, whose tokens are known."""
+    found = [
+        f"{run.name} is {run.unusable}: what was fitted rests on it too" for run in runs if run.unusable is not None
+    ]
+    for name in dict.fromkeys(name for run in runs for name in run.stated):
+        stated = {run.name: run.stated[name] for run in runs if name in run.stated}
+        if max(stated.values()) > 1.1 * min(stated.values()):  # The KV cache takes what is free when a server starts.
+            said = ", ".join(f"{value:,} ({run})" for run, value in stated.items())
+            found.append(
+                f"the servers of these runs state another {name} each: {said}; a fit takes them for one server"
+            )
+    return found + _unsure_of(runs)
 
 
 def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
@@ -246,7 +261,7 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
         )
     if fit.variation is None:
         found.append("too few single steps were seen to say how they vary: the mock's steps are even")
-    found += _unsure_of(runs) + _cache_not_told(runs)
+    found += _doubts_of(runs) + _cache_not_told(runs)
     if fit.several_steps:
         found.append(
             f"TTFT of an idle server grows by {fit.front_end.a1.value:.3g} us with each prompt token, and a prefill token "

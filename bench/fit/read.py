@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import MsgspecError
+
 from bench import manifest
 from bench.damage import explained
 from bench.errors import UsageError
 from bench.fit.streams import Stream, streams_of
 from bench.records import NO_FAILURE
-from bench.run_files.run_directory import SERVER, RunDirectory
+from bench.results.summary import from_json
+from bench.run_files.run_directory import SERVER, SUMMARY, RunDirectory
 from bench.server_metrics.scrapes import read_scrapes
 from bench.server_metrics.servers import SERVERS
 
@@ -41,6 +44,8 @@ class FittedRun:
     """Of the Trueload that made it."""
     failed: int = 0
     """Failed requests, including those of the warm-up."""
+    unusable: str | None = None
+    """Its verdict and the first reason, if that is INVALID or FAILED."""
 
     @property
     def most_users(self) -> int:
@@ -86,6 +91,10 @@ def _read(directory: RunDirectory) -> FittedRun:
     config = stored.written_config
     if len(stored.manifest.models) > 1:
         raise UsageError(f"{path}: the run sends to several models, and a fit is of one")
+    if len(targets := sorted({record.target for record in directory.records() if record.target is not None})) > 1:
+        raise UsageError(
+            f"{path}: several servers answered ({', '.join(targets[:3])}), and a fit is of one: load one of them"
+        )
     server, blocks = _of_server(directory)
     stated = {name: value for name, value in stored.manifest.server_limits.items() if name != "kv_tokens"}
     if blocks is None and "kv_tokens" in stored.manifest.server_limits:
@@ -103,7 +112,17 @@ def _read(directory: RunDirectory) -> FittedRun:
         stated=stated if blocks is None else {**stated, "kv_blocks": blocks},
         version=stored.manifest.versions.get("trueload"),
         failed=sum(record.outcome not in NO_FAILURE for record in directory.records()),
+        unusable=_unusable(path / SUMMARY),
     )
+
+
+def _unusable(summary: Path) -> str | None:
+    try:
+        verdict = from_json(summary.read_bytes()).verdict
+    except (OSError, MsgspecError):
+        return None
+    reason = next(iter(verdict.reasons), "no reason was recorded")
+    return f"{verdict.status} ({reason})" if verdict.status in ("INVALID", "FAILED") else None
 
 
 def _of_server(directory: RunDirectory) -> tuple[str | None, int | None]:

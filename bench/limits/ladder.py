@@ -24,6 +24,7 @@ CLIENT_SIGNS = {
     "wide_stamps": "the bounds of the time stamps",
     "littles_law": "the client's bookkeeping",
     "errors": "failed requests",
+    "nothing_measured": "no request that ended",
 }
 """Signs that a load is too much, and what gave way, the most telling first.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from bench.clock import NS_PER_S
 from bench.metrics.arrays import known, view
 from bench.metrics.by_part import OTHERS, USUAL
 from bench.metrics.columns import NO_RESPONSE, Columns
-from bench.records.record_table import Mask, RecordTable
+from bench.records.record_table import Floats, Mask, RecordTable
 from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
 from bench.statistics import skew
 from bench.statistics.multiple import holm
@@ -20,6 +21,8 @@ from bench.statistics.multiple import holm
 GONE_REPLICA = 3
 """Requests in a row, up to the end, that tell that a replica is gone: after so many it gets hardly any (LOST_IN_A_ROW)."""
 _UNNAMED = (USUAL["target"], OTHERS)
+LONGER = 0.01
+"""Longer prompts or replies count if equal replicas would get them less often."""
 _LATENCIES = ("ttft_ms", "tpot_ms")
 _WHOLE = ("e2el_ms",)
 
@@ -123,17 +126,43 @@ def _slower(columns: Sequence[Columns]) -> list[list[SlowerTarget]]:
     tested: list[tuple[str, list[skew.Slower | None]]] = []
     keys = _LATENCIES if all(len(known(view(one.metrics["ttft_ms"]))) for one in columns) else _WHOLE
     for key in keys:
-        series = []
-        for one in columns:
-            sent, ms = view(one.sent), view(one.metrics[key])
-            has: Mask = (sent == sent) & (ms == ms)
-            series.append((sent[has], ms[has]))
-        tested.append((key, skew.slower(series)))
+        tested.append((key, _tested(columns, [view(one.metrics[key]) for one in columns])))
+    longer = _longer(columns)
     ps = iter(holm([1.0 if row is None else row.p for _, rows in tested for row in rows]))
     found: list[list[SlowerTarget]] = [[] for _ in columns]
     for key, rows in tested:
         for at, row in enumerate(rows):
             p = next(ps)
             if row is not None:
-                found[at].append(SlowerTarget(metric=key, change=row.change, ci95=[row.low, row.high], p=p))
+                found[at].append(
+                    SlowerTarget(metric=key, change=row.change, ci95=[row.low, row.high], p=p, longer=longer[at])
+                )
     return found
+
+
+def _tested(columns: Sequence[Columns], values: Sequence[Floats]) -> list[skew.Slower | None]:
+    """A number of the requests of each replica, compared with the others' over the time of sending."""
+    series = []
+    for one, of_one in zip(columns, values, strict=True):
+        sent = view(one.sent)
+        has: Mask = (sent == sent) & (of_one > 0)
+        series.append((sent[has], of_one[has]))
+    return skew.slower(series)
+
+
+def _longer(columns: Sequence[Columns]) -> list[float | None]:
+    """By how much the prompts or replies of each replica are longer than the others', whichever is more. A replica has long
+    sessions, or every second row of the data."""
+    lengths = [_tested(columns, [view(of(one)) for one in columns]) for of in (_prompts, _replies)]
+    return [
+        max((row.change for row in rows if row is not None and row.change > 0 and row.p < LONGER), default=None)
+        for rows in zip(*lengths, strict=True)
+    ]
+
+
+def _prompts(columns: Columns) -> array[float]:
+    return columns.input_tokens
+
+
+def _replies(columns: Columns) -> array[float]:
+    return columns.output_tokens

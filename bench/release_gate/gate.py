@@ -125,6 +125,7 @@ def decide(
         notes += [
             f"{run.directory} is in the baseline already: it is compared with the other runs there" for run in again
         ]
+        missing = lost(before, entries) if before else []
         lacks = missing_runs(len(before), len(usable))
         if lacks is not None and not updating:
             raise UsageError(f"--baseline {baseline_path}: {lacks}")
@@ -132,9 +133,8 @@ def decide(
             notes.append(f"nothing is compared yet: {lacks}")
         else:
             metrics = against(before, entries, rules)
-            missing = lost(before, entries)
             notes += notes_on(before, entries)
-        notes += _changes(baseline, usable[0])
+        notes += dict.fromkeys(note for run in usable for note in _changes(baseline, run))
     notes = [*missing, *notes]
     return Gate(usable, entries, unusable, held, metrics, tuple(missing), tuple(notes), baseline, rules.strict)
 

@@ -1,7 +1,8 @@
 """An objective against the runs of a gate: fails where the whole interval lies beyond its limit.
 
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
-three and more     Student's t over the runs, as long as they hold enough independent values together
+three and more     Student's t over the runs, as long as they hold enough independent values together; of a share of answers
+                   at least the mean of their intervals, because all may ask the same few probes
 error_rate         of all requests together: Wilson's interval with n / D in place of n; so is goodput, from the records
 too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then;
                    a limit fails where every request is beyond it, and that is no accident
@@ -24,6 +25,7 @@ from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import lower_quantiles
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import failures, independent_values
+from bench.results.answers import ANSWER_SHARES
 from bench.results.baseline import BaselineRun
 from bench.results.numbers import QUANTILES, may_break
 from bench.results.summary import PartNumbers, SummaryNumbers
@@ -128,6 +130,10 @@ def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     if len(runs) >= LEAST_CANDIDATES:
         lacks = _lacking(wanted, runs, entries)
         interval = None if lacks else _over_runs(values)
+        if interval is not None and wanted.metric in ANSWER_SHARES:
+            own = [ends for run in runs if (ends := _own_interval(wanted, run)) is not None]
+            low, high = (fmean(ends) for ends in zip(*((one.low, one.high) for one in own), strict=True))
+            interval = Interval(min(interval.low, low), max(interval.high, high))
         return Objectively(wanted, fmean(values), interval, objective(interval, wanted.limit, upper), lacks)
     intervals = [_own_interval(wanted, run) for run in runs]
     verdicts = {objective(interval, wanted.limit, upper) for interval in intervals}

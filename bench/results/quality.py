@@ -29,6 +29,15 @@ class QualityRun(Result, frozen=True, kw_only=True):
     failed: Count
     """Probes that were not answered: they count for nothing else here."""
 
+    @property
+    def unusable(self) -> str | None:
+        """Why its answers decide nothing; None if they do."""
+        return (
+            None
+            if self.status not in ("INVALID", "FAILED")
+            else f"{self.name} is {self.status}: {[*self.reasons, 'no reason'][0]}"
+        )
+
 
 class QualityShare(Result, frozen=True, kw_only=True):
     """The share of answers for which a measure holds: the mean over probes."""
@@ -67,7 +76,7 @@ class QualityMeasure(Result, frozen=True, kw_only=True):
     p_over_time: Portion | None
     """Of the same test between the answers without load before and after, corrected; null: nothing to test."""
     blamed_on_time: bool
-    """Whether answers under load differ, but no more than those without load do afterwards."""
+    """Whether answers under load differ, but do not lie beyond both those without load before and those afterwards."""
 
 
 class QualityKind(Result, frozen=True, kw_only=True):
@@ -108,7 +117,7 @@ class QualityLength(Result, frozen=True, kw_only=True):
     alone: Number
     loaded: Number
     longer: Count
-    """Probes whose first answer under load is longer than one alone."""
+    """Probes whose first answer under load is longer than one alone before and one afterwards."""
     shorter: Count
     p: Portion
     """Of the sign test, mid-p."""
@@ -132,7 +141,7 @@ class QualityCrossTalk(Result, frozen=True, kw_only=True):
     """Answers that hold the code word of another request. One is proof: no chance writes a code."""
 
     answers: Count
-    """Answers under load that were searched."""
+    """Answers under load that were searched: those with a text."""
     codes: Count
     """Different code words that were looked for."""
     found: Count
@@ -140,7 +149,7 @@ class QualityCrossTalk(Result, frozen=True, kw_only=True):
     interval: Interval
     """Clopper and Pearson's, of the rate."""
     excluded: Portion | None
-    """If none was found: the rate that is excluded with 95%."""
+    """If none was found: the rate that is excluded with 95%. null also if no answer has a text."""
     found_alone: Count
     """Answers without load with a foreign code."""
     first: Sequence[QualityForeign]

@@ -118,6 +118,8 @@ class SlowerTarget(Result, frozen=True, kw_only=True):
     ci95: Interval
     p: Portion
     """The chance of as much by equal replicas, corrected for the number of replicas and latencies (Holm)."""
+    longer: Number | None = None
+    """By how much its prompts, or its replies, are longer than those of the others, if beyond chance; null: they are not."""
 
 
 class TargetNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "target"}):

@@ -135,6 +135,8 @@ class TuneContent(Result, frozen=True, kw_only=True):
     """Of the values of the goal."""
     load_unit: str
     budget_s: Amount
+    first_budget_s: Amount | None = None
+    """The budget with which the race was begun, which decides how long visits are."""
     seconds: Amount
     """What the turns took."""
     ended: Annotated[str, one_of(*ENDINGS)] | None

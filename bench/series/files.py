@@ -14,6 +14,8 @@ from bench.machine import identity
 from bench.results.base import Result, to_bytes
 from bench.run_files.run_directory import RunDirectory
 
+_LABELS = frozenset({"out", "name", "format", "quiet", "details"})
+
 
 class Stamp(TypedDict):
     """When, by which version, and on which machine."""
@@ -30,6 +32,14 @@ def stamp() -> Stamp:
         version=identity.versions().get("trueload", ""),
         host=identity.host(),
     )
+
+
+def other_settings(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """The flags in which settings differ from those of an earlier run, among those that both versions have. A label changes
+    nothing that is measured."""
+    was, is_ = (orjson.loads(orjson.dumps(settings, default=str)) for settings in (before, now))
+    names = [name for name in was if name in is_ and name not in _LABELS and was[name] != is_[name]]
+    return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def sha256_of(content: object) -> str:

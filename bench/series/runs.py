@@ -24,6 +24,7 @@ from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
 from bench.run_files.run_directory import MANIFEST, RunDirectory, series_held
 from bench.run_files.writable import make_directory, not_removed, refuse_directory
+from bench.series.files import other_settings
 
 
 class Time(Protocol):
@@ -116,6 +117,15 @@ class RunSeries:
         directory = RunDirectory.open(path)
         stopped = read(directory).manifest.stop_reason
         return None if stopped in (None, "interrupted") else evaluate(directory)
+
+    def other_run(self, name: str, config: RunConfig) -> list[str]:
+        """A sentence if there is a run of this name that was made with other settings: it would be taken for this one."""
+        path = self.path / name
+        if not (path / MANIFEST).is_file():
+            return []
+        others = other_settings(read(RunDirectory.open(path)).config.public(), config.public())
+        advice = "give the same settings, or name another --out"
+        return [f"{path} was made with other settings ({', '.join(others)}): {advice}"] if others else []
 
     def wait_until_ready(self, config: RunConfig) -> None:
         """Before the first run, wait for a server that is starting, if the configuration asks for it. Raises TargetError."""

@@ -129,6 +129,13 @@ def error_by_chance(a: Sequence[RunShare], b: Sequence[RunShare]) -> float:
     return _error_of_shares(share_a, n_a, share_b, n_b)
 
 
+def error_of_the_same(change: float, n: float) -> float:
+    """The error that the difference of two shares of the same n things has at least: where all that changed went one way. One
+    more of each kind counts, so that no change has an error too."""
+    share = (abs(change) * n + 1) / (n + 2)
+    return math.sqrt(share * (1 - share) / (n + 2))
+
+
 def error_within_runs(a: Sequence[RunInterval], b: Sequence[RunInterval]) -> float:
     """The error of the difference of two means over runs, on the log scale, if runs vary by their requests alone."""
     return math.sqrt(fsum((run.error / len(side)) ** 2 for side in (a, b) for run in side))

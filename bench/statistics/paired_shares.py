@@ -189,11 +189,12 @@ class PairedShare:
         return (self.pairs.alone - self.pairs.loaded) / self.pairs.n
 
     def decide(self, p: float, margin: float, alpha: float = ALPHA) -> Decision:
-        """The decision, by `p` corrected for all tests. A change is shown by the test, its absence by the whole interval."""
-        if p < alpha:
-            return Decision.CHANGED
+        """The decision, by `p` corrected for all tests. A change is shown by the test, its absence by the whole interval. A
+        change within the margin counts as none, however sure it is."""
         interval = newcombe(self.pairs)
-        return Decision.WITHIN_MARGIN if -margin < interval.low and interval.high < margin else Decision.NOT_SHOWN
+        if -margin < interval.low and interval.high < margin:
+            return Decision.WITHIN_MARGIN
+        return Decision.CHANGED if p < alpha else Decision.NOT_SHOWN
 
     def probes_to_show(self, margin: float, tests: int, alpha: float = ALPHA) -> int | None:
         """How many probes with the same shares would be told from chance, or be within the margin, whichever takes fewer;

@@ -52,9 +52,14 @@ def arms_of(choices: Choices) -> list[Arm]:
     first = {flag: values[0] for flag, values in choices.values.items()} | dict(choices.default)
     found = [first, *_combinations(choices, first), *({**first, **listed} for listed in choices.listed)]
     kept: list[dict[str, Value]] = []
+    seen: set[tuple[tuple[str, str, bool], ...]] = set()
     for flags in found:
         whole = {flag: value for flag, value in flags.items() if _needed(choices, flag, flags)}
-        if whole not in kept and not any(condition.holds(whole) for condition in choices.exclude):
+        # As they are written: 0 is another value than false, and 1 than true, which Python takes for the same.
+        key = tuple(sorted((flag, written(value), isinstance(value, str | int | float) and not isinstance(value, bool))
+                           for flag, value in whole.items()))  # fmt: skip
+        if key not in seen and not any(condition.holds(whole) for condition in choices.exclude):
+            seen.add(key)
             kept.append(whole)
         elif flags is first and any(condition.holds(whole) for condition in choices.exclude):
             raise ValueError("the default is an excluded combination: change `default` or `exclude`")
@@ -87,8 +92,8 @@ def _needed(choices: Choices, flag: str, flags: Flags) -> bool:
 
 def gpus_of(gpus: int | str, flags: Flags) -> int:
     """How many GPUs a combination takes: a number, or the value of a flag such as tensor-parallel-size."""
-    value: Value = gpus if isinstance(gpus, int) else flags.get(gpus)
-    return int(value) if isinstance(value, int | float | str) and str(value).isdecimal() else 1
+    value = written(gpus if isinstance(gpus, int) else flags.get(gpus))
+    return int(value) if value.isdecimal() else 1
 
 
 def command_words(template: str, flags: Flags, port: int) -> list[str]:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-import msgspec
-
-from bench.answers.compared import ThreePhases, compare
-from bench.answers.probe_set import KeptAnswer, KeptAnswers, read_answers, read_probes
 from bench.documents.formatting import duration
 from bench.documents.tune_document import value_of
 from bench.errors import Exit, UsageError
 from bench.observer import Observer
 from bench.results.tune import TuneArm, TuneContent, TuneTurn
-from bench.run_files.run_directory import RunDirectory
 from bench.series.drive import INTERRUPTED, End, drive
 from bench.series.runs import RunSeries
-from bench.statistics.paired_shares import Decision
+from bench.tuning.answers import RaceAnswers
 from bench.tuning.race import Step
 from bench.tuning.spec import Resolve, Spec
 from bench.tuning.tune_file import PAGE, TUNE, content_of, race_of, read, settings_of, write
 from bench.tuning.turns import START_S, Turns
-from promptset.probes import Probe
 
 _WIDTH = 78
+_NOTHING_SEEN = ("INVALID", "FAILED", "none")
+"""Verdicts on a run, and the conclusion of a search, that tell nothing of the objectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +50,36 @@ class TuneResult:
 
 def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *, resume: bool) -> TuneResult:
     """Race the arms. Raises UsageError if the directory does not fit, or if the port of a server is taken."""
-    before = _turns_before(spec, series.path, resume=resume)
+    content = _race_before(spec, series.path, resume=resume)
+    before: tuple[TuneTurn, ...] = ()
+    if content is not None:
+        # Turns of other lengths would differ by their lengths, within the round that was cut off.
+        spec, before = replace(spec, first_budget_s=content.first_budget_s), tuple(content.turns)
     turns = Turns(spec, series, resolved, observer)
     checks = "check_answers" in spec.load
-
-    def decide(made: Sequence[TuneTurn]) -> Step | End:
-        step = race_of(spec, [*before, *made]).next()
-        return step if isinstance(step, Step) else End(step.value)
-
+    answers = RaceAnswers(series.path, len(spec.arms))
     made_so_far: list[TuneTurn] = list(before)
 
+    def judged(made: Sequence[TuneTurn]) -> list[TuneTurn]:
+        return answers.judged([*before, *made])
+
+    def decide(made: Sequence[TuneTurn]) -> Step | End:
+        step = race_of(spec, judged(made)).next()
+        return step if isinstance(step, Step) else End(step.value)
+
     def make(step: Step) -> TuneTurn:
-        series.say(_before(spec, made_so_far, step))
+        series.say(_before(spec, answers.judged(made_so_far), step))
         turn = turns.make(step, hint(made_so_far, step.arm))
-        if checks and turn.value is not None:
-            worse = worse_than_default(series.path, [*made_so_far, turn], step.arm)
-            turn = msgspec.structs.replace(turn, worse_answers=worse)
         made_so_far.append(turn)
+        if checks:
+            answers.look(made_so_far)
         return turn
 
     def write_file(made: Sequence[TuneTurn], end: End | None) -> None:
-        write(series.path, content_of(spec, [*before, *made], series.command, None if end is None else end.why))
+        write(series.path, content_of(spec, judged(made), series.command, None if end is None else end.why))
 
     def tell(step: Step, turn: TuneTurn) -> None:
-        for line in _after(spec, made_so_far, turn):
+        for line in _after(spec, answers.judged(made_so_far), turn, answers.fresh):
             series.say(line)
 
     settings = settings_of(spec)
@@ -102,12 +104,12 @@ def missing_race(folder: Path) -> list[str]:
     return [] if (folder / TUNE).exists() else [f"--resume {folder}: there is no race (no {TUNE})"]
 
 
-def _turns_before(spec: Spec, folder: Path, *, resume: bool) -> tuple[TuneTurn, ...]:
+def _race_before(spec: Spec, folder: Path, *, resume: bool) -> TuneContent | None:
     path = folder / TUNE
     if path.exists() and not resume:
         raise UsageError(f"{folder} already holds a race: go on with --resume, or name another --out")
     if not resume:
-        return ()
+        return None
     if problems := missing_race(folder):
         raise UsageError(problems)
     content = read(path)
@@ -115,7 +117,7 @@ def _turns_before(spec: Spec, folder: Path, *, resume: bool) -> tuple[TuneTurn, 
         raise UsageError(
             f"--resume {folder}: that race has another file: give the same one (only the budget may change)"
         )
-    return tuple(content.turns)
+    return content
 
 
 def hint(turns: Sequence[TuneTurn], arm: int) -> float | None:
@@ -132,13 +134,14 @@ def _before(spec: Spec, turns: Sequence[TuneTurn], step: Step) -> str:
     return _short(f"{where}; at most about {duration(race.time_left_s())} left: {spec.arms[step.arm].name}")
 
 
-def _after(spec: Spec, turns: Sequence[TuneTurn], turn: TuneTurn) -> list[str]:
+def _after(spec: Spec, turns: Sequence[TuneTurn], turn: TuneTurn, worse: Mapping[int, Sequence[str]]) -> list[str]:
     content = content_of(spec, turns, (), None)
     bound = "at least " if turn.is_lower_bound else ""
     lines = [f"  {bound}{value_of(content, turn.value)}" if turn.why is None else f"  no value: {turn.why}"]
     lines += [f"    {line}" for line in turn.last_words]
-    if turn.worse_answers:
-        lines.append(f"  worse answers than the default's: {', '.join(turn.worse_answers)}")
+    for arm, measures in worse.items():
+        whose = "" if arm == turn.arm else f": {spec.arms[arm].name}"
+        lines.append(f"  worse answers than the default's{whose}: {', '.join(measures)}")
     gone = [arm for arm in content.arms if arm.left_after == turn.round]
     if gone and not any(later.round > turn.round for later in turns):
         lines += [f"  leaves, {arm.place}: {arm.name}" for arm in gone]
@@ -155,38 +158,8 @@ def exit_of(content: TuneContent) -> Exit:
         return Exit.INTERRUPTED
     if content.best is not None:
         return Exit.GOOD
-    statuses = {row.status for turn in content.turns for row in turn.loads}
-    if statuses and statuses <= {"INVALID"}:
+    rows = [row for turn in content.turns for row in turn.loads]
+    if rows and all(row.status == "INVALID" for row in rows):
         return Exit.INVALID
-    return Exit.OBJECTIVE_FAILED if statuses - {"FAILED"} else Exit.TARGET
-
-
-def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int) -> tuple[str, ...]:
-    """The measures of right answers in which an arm is shown to be worse than arm 0, over the rounds that both have.
-
-    The probes of both are the same in each round, and so are the tests of `python -m bench quality`: the default's answers
-    take the place of those without load.
-    """
-    rounds = sorted({turn.round for turn in turns if turn.arm == arm} & {turn.round for turn in turns if turn.arm == 0})
-    probes: list[Probe] = []
-    sides: dict[int, list[KeptAnswer]] = {0: [], arm: []}
-    for number in rounds:
-        mine = [turn for turn in turns if turn.round == number and turn.arm in sides]
-        directories = [RunDirectory(folder / row.name) for turn in mine for row in turn.loads]
-        of_round = next((found for directory in directories if (found := read_probes(directory))), [])
-        for turn in mine:
-            sides[turn.arm] += _answers(folder, turn, of_round, len(probes))
-        probes += of_round
-    if arm == 0 or not all(sides.values()):
-        return ()
-    compared = compare(ThreePhases(probes, KeptAnswers(sides[0]), KeptAnswers(sides[arm]), KeptAnswers()))
-    return tuple(
-        row.title for row in compared.measures if row.is_fault and row.decision == Decision.CHANGED and row.fall > 0
-    )
-
-
-def _answers(folder: Path, turn: TuneTurn, probes: Sequence[Probe], offset: int) -> Iterator[KeptAnswer]:
-    for row in turn.loads:
-        for kept in read_answers(RunDirectory(folder / row.name), max(len(probes), 1)).answers:
-            if kept.probe is not None:
-                yield replace(kept, probe=kept.probe + offset)
+    broken = any(not row.held and row.status not in _NOTHING_SEEN for row in rows)
+    return Exit.OBJECTIVE_FAILED if broken else Exit.TARGET

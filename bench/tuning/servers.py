@@ -44,6 +44,8 @@ class Server:
     port: int
     log: Path
     stop_within_s: float
+    log_from: int = 0
+    """Where its output begins in the file: a turn that was cut off has left another server's there."""
 
     @property
     def running(self) -> bool:
@@ -51,7 +53,7 @@ class Server:
         return self.process.poll() is None
 
     def last_words(self) -> list[str]:
-        return last_lines(self.log)
+        return last_lines(self.log, self.log_from)
 
     def how_it_ended(self) -> str:
         """For a sentence that begins with its name."""
@@ -77,12 +79,13 @@ def start(spec: ServerSpec, words: list[str], port: int, log: Path) -> Server:
     with log.open("ab") as output:
         output.write(f"$ {shlex.join(words)}\n".encode())
         output.flush()
+        begins = output.tell()
         # A session of its own: Ctrl-C ends the load first, and then the server.
         process = subprocess.Popen(
             guard, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, **spec.environment},
         )  # fmt: skip
-    return Server(process, port, log, spec.stop_within_s)
+    return Server(process, port, log, spec.stop_within_s, begins)
 
 
 def free_port() -> int:
@@ -125,7 +128,7 @@ def _ready_of(server: Server, spec: ServerSpec, config: RunConfig) -> Callable[[
     if spec.ready.startswith("/"):
         url = spec.url_at(server.port)
         return lambda: _status(f"{url.rstrip('/')}{spec.ready}") == 200
-    return lambda: spec.ready in server.log.read_text(encoding="utf-8", errors="replace").partition("\n")[2]
+    return lambda: spec.ready in server.log.read_bytes()[server.log_from :].decode("utf-8", errors="replace")
 
 
 def _answers(config: RunConfig) -> bool:
@@ -162,19 +165,22 @@ def clear_cache(spec: ServerSpec, server: Server) -> None:
         if status is None or not 200 <= status < 300:
             raise TargetError(f"server.clear_cache: POST {how} gave {'no answer' if status is None else status}")
         return
-    ran = subprocess.run(
-        shlex.split(how.replace("{port}", str(server.port))), capture_output=True, text=True, check=False
-    )
+    try:
+        ran = subprocess.run(
+            shlex.split(how.replace("{port}", str(server.port))), capture_output=True, text=True, check=False
+        )
+    except OSError as e:
+        raise TargetError(f"server.clear_cache: {how} cannot be run: {e.strerror}") from e
     if ran.returncode:
         raise TargetError(f"server.clear_cache: {how} ended with status {ran.returncode}: {ran.stderr.strip()[-200:]}")
 
 
-def last_lines(log: Path) -> list[str]:
-    """The last lines of a file that are not empty, without the line of the command."""
+def last_lines(log: Path, begin: int = 0) -> list[str]:
+    """The last lines of a file, from a byte of it on, that are not empty, without the line of the command."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - _TAIL_BYTES))
+            file.seek(max(begin, file.tell() - _TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return []

@@ -99,7 +99,7 @@ class SpecFile(_Part):
     exclude: list[str] = Field(default_factory=list)
     needs: dict[str, str] = Field(default_factory=dict)
     gpus: int | str = 1
-    gpu_hour_cost: float | None = Field(default=None, gt=0)
+    gpu_hour_cost: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     goal: Goal = "tokens_per_s"
     objectives: list[str] = Field(default_factory=list)
     loads: str = "concurrency=16"
@@ -152,6 +152,8 @@ class Spec:
     budget_s: float
     written: Mapping[str, object]
     """The file, without the values of the environment."""
+    first_budget_s: float | None = None
+    """The budget with which a race that goes on was begun: it decides how long visits are."""
 
     @property
     def seed(self) -> int:
@@ -276,6 +278,8 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     wrong += [f"server.command: {{{name}}} is not a flag of this file" for name in unknown]
     if not part.ports or any(not 0 <= port < 65536 for port in part.ports):
         wrong.append("server.ports: give ports from 1 to 65535, or 0 for a free one")
+    twice = [port for port in dict.fromkeys(part.ports) if port and part.ports.count(port) > 1]
+    wrong += [f"server.ports: {port} is there twice: each server needs its own" for port in twice]
     if urlsplit(part.url).scheme not in ("http", "https"):
         wrong.append(f"server.url: {part.url!r} does not begin with http:// or https://")
     if not part.ready:
@@ -309,6 +313,11 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
     found, names = len(wrong), _names(file)
     wrong += [f"flags.{name} has no value: give a list of them" for name, given in file.flags.items() if not given]
     wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
+    wrong += [
+        f"flags: {{{name}}} is something else in server.command: write the flag with its dashes, --{name}"
+        for name in names
+        if name in ("port", "flags")
+    ]
     if isinstance(file.gpus, str) and file.gpus not in names:
         wrong.append(f"gpus: {file.gpus!r} is not a flag of this file: give a number, or the flag that says it")
     if isinstance(file.gpus, int) and file.gpus < 1:
@@ -330,10 +339,29 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
         given, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
     )
     try:
-        return arms_of(choices)
+        arms = arms_of(choices)
     except ValueError as e:
         wrong.append(f"flags: {e}")
         return None
+    wrong += _of_gpus(file.gpus, arms)
+    # Only {flags} leaves a flag out.
+    without = {name: arm for arm in reversed(arms) for name in names
+               if f"{{{name}}}" in file.server.command and arm.flags.get(name) is None}  # fmt: skip
+    wrong += [
+        f"server.command: {{{name}}} has no value with {arm.name}: write {{flags}} in its place, which leaves it out"
+        for name, arm in without.items()
+    ]
+    return arms
+
+
+def _of_gpus(gpus: int | str, arms: Sequence[Arm]) -> list[str]:
+    """What is wrong with the values of the flag that says how many GPUs an arm takes. Left out, it is one."""
+    given = dict.fromkeys(conditions.written(arm.flags.get(str(gpus))) for arm in arms)
+    return [
+        f"gpus: {gpus}={value} is no number of GPUs: give whole numbers from 1, or leave gpus out"
+        for value in given
+        if value != "null" and not (value.isdecimal() and int(value) > 0)
+    ]
 
 
 def _loads(file: SpecFile, wrong: list[str]) -> Loads | None:
@@ -383,6 +411,6 @@ def _seconds(name: str, value: str | float, wrong: list[str]) -> float | None:
         wrong.append(f"{name}: {e}")
         return None
     if not 0 < seconds < float("inf"):
-        wrong.append(f"{name}: give more than 0 s")
+        wrong.append(f"{name}: give more than 0 s" if seconds <= 0 else f"{name}: give a time that ends")
         return None
     return seconds

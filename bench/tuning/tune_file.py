@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from bench.secrets import public_command
 from bench.series import files
 from bench.tuning.race import Race, Settings, Standing, Turn
 from bench.tuning.spec import Spec
-from bench.tuning.turns import dollars, latency_of, lengths_of
+from bench.tuning.turns import USABLE, dollars, latency_of, lengths_of
 
 TUNE, PAGE = "tune.json", "tune.html"
 _UNITS = {
@@ -69,6 +69,7 @@ def content_of(spec: Spec, turns: Sequence[TuneTurn], command: Sequence[str], en
             unit=_UNITS.get(spec.goal, unit),
             load_unit=unit,
             budget_s=spec.budget_s,
+            first_budget_s=spec.first_budget_s or spec.budget_s,
             seconds=race.seconds,
             ended=ended,
             best=answer.best,
@@ -117,13 +118,15 @@ def _points(spec: Spec, turns: Sequence[TuneTurn]) -> list[TunePoint]:
 
 def _point(spec: Spec, arm: int, load: float, turns: Sequence[TuneTurn]) -> TunePoint:
     rows = [row for turn in turns for row in turn.loads if load in (0.0, row.load)]
-    tokens = _mean(row.tokens_per_s for row in rows)
+    # Of runs that may not be used there is no number to show.
+    usable = [row for row in rows if spec.goal == "held_load" or row.status in USABLE]
+    tokens = _mean(row.tokens_per_s for row in usable)
     worse = any(turn.worse_answers for turn in turns)
     return TunePoint(
         arm=arm,
         load=load or _mean(row.load for row in rows if row.held) or 0.0,
         tokens_per_s=tokens,
-        latency=_mean(row.latency for row in rows),
+        latency=_mean(row.latency for row in usable),
         dollars=dollars(spec, arm, tokens),
         held=all(row.held for row in rows) and not worse,
         on_front=False,
@@ -156,7 +159,19 @@ def _with_front(spec: Spec, points: Sequence[TunePoint]) -> Iterator[TunePoint]:
 
 def read(path: Path) -> TuneContent:
     """The content of a tune.json. Raises UsageError with what is wrong in a file that is damaged."""
-    return read_result(path, TuneContent, SCHEMA, "result of tune")
+    return read_result(path, TuneContent, SCHEMA, "result of tune", _unknown_arms)
+
+
+def _unknown_arms(content: dict[str, Any]) -> Iterator[str]:
+    arms = len(content["arms"])
+    named = [("best", content["best"]), *(("not_told_apart", arm) for arm in content["not_told_apart"])]
+    named += [(f"{key}[{at}].arm", row["arm"]) for key in ("turns", "points") for at, row in enumerate(content[key])]
+    yield from (
+        f"{where} is {arm}, and the arms are numbered from 0 to {arms - 1}"
+        for where, arm in named
+        if arm is not None and not 0 <= arm < arms
+    )
+    yield from (f"turns[{at}].round must be at least 1" for at, row in enumerate(content["turns"]) if row["round"] < 1)
 
 
 def write(folder: Path, content: TuneContent) -> None:

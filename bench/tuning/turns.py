@@ -35,7 +35,7 @@ TURNS_IN_BUDGET = 4
 LEAST_VISIT_S, MOST_VISIT_S = 5.0, 60.0
 LEAST_WARMUP_S, MOST_WARMUP_S = 2.0, 10.0
 LEAST_SEARCH_S, MOST_SEARCH_S = 20.0, 180.0
-_USABLE = ("VALID", "SUSPECT")
+USABLE = ("VALID", "SUSPECT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Lengths:
 
 def lengths_of(spec: Spec) -> Lengths:
     """The lengths that the file gives, otherwise lengths that fit the budget."""
-    room_s = spec.budget_s / (TURNS_IN_BUDGET * len(spec.arms)) - START_S
+    room_s = (spec.first_budget_s or spec.budget_s) / (TURNS_IN_BUDGET * len(spec.arms)) - START_S
     each_s = room_s / len(spec.loads.values)
     visit_s = spec.visit_s
     if visit_s is None:
@@ -230,9 +230,9 @@ class Turns:
         if self.spec.goal == "held_load":
             return f"the search concluded: {made[-1].status}"
         statuses = {row.status for row in made}
-        if not statuses & {*_USABLE}:
+        if not statuses & {*USABLE}:
             return f"no run can be used: {', '.join(sorted(statuses))}"
-        if not any(row.held for row in made if row.status in _USABLE):
+        if not any(row.held for row in made if row.status in USABLE):
             return "no load kept every objective"
         return (
             "the runs have no tokens per second" if "joules" not in self.spec.goal else "no power of a GPU was measured"
@@ -243,7 +243,7 @@ def _values(spec: Spec, arm: int, made: Sequence[TuneLoad]) -> list[float]:
     """What the goal measures at each load that counts."""
     if spec.goal == "held_load":
         return [row.load for row in made if row.held]
-    usable = [row for row in made if row.held and row.status in _USABLE]
+    usable = [row for row in made if row.held and row.status in USABLE]
     match spec.goal:
         case "tokens_per_s":
             return [row.tokens_per_s for row in usable if row.tokens_per_s]

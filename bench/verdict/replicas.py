@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from bench.results.metric_titles import in_sentence
-from bench.results.summary import TargetNumbers
+from bench.results.summary import SlowerTarget, TargetNumbers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
@@ -57,15 +57,21 @@ def replica_slower(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         shown = [row for row in part.slower if row.p < CHANCE]
         if not shown:
             return
-        worst = max(shown, key=lambda row: row.change)
+        worst = max(shown, key=_unexplained)
         low, high = worst.ci95
+        longer = "" if worst.longer is None else f", and its prompts or replies are only {worst.longer:.0%} longer"
         yield (
-            worst.change,
+            _unexplained(worst),
             f"replica {part.name} is {worst.change:.0%} slower than the others ({in_sentence(worst.metric)}; "
-            f"95%: {low:.0%} to {high:.0%}): the latencies of the run mix both",
+            f"95%: {low:.0%} to {high:.0%}){longer}: the latencies of the run mix both",
         )
 
     return _findings("replica_slower", evidence, look, limits.replica_slower.of)
+
+
+def _unexplained(row: SlowerTarget) -> float:
+    """By how much it is slower than longer prompts or replies explain, if they take longer in proportion."""
+    return (1 + row.change) / (1 + (row.longer or 0.0)) - 1
 
 
 def replica_share(evidence: RunEvidence, limits: Limits) -> list[Finding]:

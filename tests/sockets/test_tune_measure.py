@@ -121,7 +121,7 @@ def test_why_a_turn_has_no_value_is_said_with_the_last_lines_of_its_server(tmp_p
     [
         (("INVALID", "INVALID"), Exit.INVALID),
         (("FAILED", "FAILED"), Exit.TARGET),
-        (("FAILED", "INVALID"), Exit.OBJECTIVE_FAILED),
+        (("FAILED", "INVALID"), Exit.TARGET),
         (("VALID", "INVALID"), Exit.OBJECTIVE_FAILED),
     ],
 )
@@ -167,6 +167,21 @@ def test_a_race_goes_on_from_its_file_with_another_budget_and_nothing_else_chang
     assert after.content.turns[0] == before.content.turns[0]
 
 
+def test_visits_are_as_long_as_the_first_budget_made_them(tmp_path: Path) -> None:
+    lengths: list[float | None] = []
+
+    def breaks(config: RunConfig) -> dict[str, Any]:
+        lengths.append(config.duration)
+        if len(lengths) == 2:
+            raise KeyboardInterrupt
+        return said(100)
+
+    for budget in ("10m", "5h"):
+        raced(tmp_path, {"visit": None, "budget": budget}, breaks, resume=budget == "5h")
+    assert len(lengths) > 2
+    assert {*lengths} == {51.4}
+
+
 class Answering(Played):
     """Its runs leave the answers to probes: wrong ones from the arm with 16."""
 
@@ -174,6 +189,18 @@ class Answering(Played):
         round_ = int(re.match(r"r(\d+)", name)[1])  # type: ignore[index]
         write_run(self.path / name, probes_of(round_), half_wrong if config.gpus == 16 else right)
         return super().make(name, config)
+
+
+def test_answers_of_an_arm_that_had_its_turn_first_are_compared_once_the_default_had_its_own(tmp_path: Path) -> None:
+    load = {"check_answers": "50%", "probes": "arithmetic=40", "seed": 0}
+    found, lines = raced(tmp_path, {"load": load}, speed(seqs64=100, seqs16=190), played=Answering)
+    assert [turn.arm for turn in found.content.turns][:2] == [1, 0]
+    assert lines[3:6] == [
+        "  100 tokens/s",
+        "  worse answers than the default's: seqs=16: right answers",
+        "  leaves, worse answers: seqs=16",
+    ]
+    assert [turn.worse_answers for turn in found.content.turns] == [["right answers"], [], []]
 
 
 @pytest.mark.parametrize("checked", [True, False])

@@ -65,10 +65,13 @@ def test_a_server_that_ends_as_it_gets_ready_is_not_ready(tmp_path: Path) -> Non
 
 
 def test_a_server_that_says_nothing_is_not_ready_in_time(tmp_path: Path) -> None:
+    # What the server of a turn that was cut off said is in the file, too.
+    (tmp_path / "log").write_text("$ serve\nnever\n")
     with started(tmp_path, ready="never", start_within=0.3) as (running, of_server):
         with pytest.raises(NotReady, match=r"^the server was not ready within 0\.3 s \(server\.start_within\)$"):
             wait(running, of_server)
         assert running.running
+        assert running.last_words() == ["up"]
 
 
 def test_a_server_is_ready_when_its_path_answers_200_and_cleared_when_a_post_gives_2xx(tmp_path: Path) -> None:
@@ -123,6 +126,9 @@ def test_a_command_clears_a_cache_and_its_status_says_whether_it_did(tmp_path: P
             else:
                 with pytest.raises(TargetError, match=fails):
                     servers.clear_cache(of_server, running)
+        of_server = spec({}, command=WAITS, clear_cache="no-such-program now").server
+        with pytest.raises(TargetError, match=r"^server\.clear_cache: no-such-program now cannot be run: No such file"):
+            servers.clear_cache(of_server, running)
     assert servers.is_path("/reset")
     assert not servers.is_path("/bin/reset all")
     assert not servers.is_path("reset")

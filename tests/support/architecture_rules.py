@@ -164,10 +164,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.errors", "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.shape",
          "bench.secrets", "bench.series.files", "bench.tuning"}
     ),
-    "bench.tuning.measure": frozenset(
-        {"bench.answers", "bench.errors", "bench.observer", "bench.run_files.run_directory", "bench.series",
-         "bench.statistics", "bench.tuning", "promptset.probes"}
+    "bench.tuning.answers": frozenset(
+        {"bench.answers", "bench.results.tune", "bench.run_files.run_directory", "bench.statistics", "promptset.probes"}
     ),
+    "bench.tuning.measure": frozenset({"bench.errors", "bench.observer", "bench.series", "bench.tuning"}),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
@@ -328,8 +328,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.statistics.steady_state"}
     ),
     "bench.fit.read": frozenset(
-        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.run_files.run_directory",
-         "bench.server_metrics"}
+        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.records", "bench.results.summary",
+         "bench.run_files.run_directory", "bench.server_metrics"}
     ),
     # Replicas of a fitted server in virtual time: the mock's engines, as processes.
     "bench.capacity_plan": frozenset(
@@ -343,7 +343,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
     "bench.series.runs": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest",
-         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
+         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable",
+         "bench.series.files"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
+import orjson
+
 from promptset.errors import SpecError
 from promptset.loaders.containers import Entry, open_container
 from promptset.probes.ifeval import Unsupported
@@ -30,8 +32,8 @@ def looks_like_a_set(name: str) -> bool:
 def read_set(source: str, count: int | None) -> list[Probe]:
     """The first `count` probes of a file or of a data set of the hub; None: all.
 
-    IFEval's rows with an instruction that no regular expression can check are left out. Raises SpecError with up to ten
-    problems.
+    IFEval's rows with an instruction that no regular expression can check are left out, and so is a question that was there
+    before: its answers would count twice. Raises SpecError with up to ten problems.
     """
     path = Path(source)
     if not path.exists() and source.count("/") == 1 and not path.suffix:
@@ -40,13 +42,14 @@ def read_set(source: str, count: int | None) -> list[Probe]:
         path = download(source)
     unit, rows = _rows(path)
     name = Path(source).stem
-    probes: list[Probe] = []
+    probes: dict[bytes, Probe] = {}
     problems: list[str] = []
     for entry in rows:
         if len(probes) == count or len(problems) >= _MOST_PROBLEMS:
             break
         try:
-            probes.append(_probe(f"{name}-{entry.number}", name, entry.value))
+            probe = _probe(f"{name}-{entry.number}", name, entry.value)
+            probes.setdefault(orjson.dumps((probe.messages, probe.schema, probe.tools)), probe)
         except Unsupported:
             continue
         except SpecError as e:
@@ -54,10 +57,11 @@ def read_set(source: str, count: int | None) -> list[Probe]:
     if not problems and not probes:
         problems = [f"{source} has no row with a question and an answer"]
     elif not problems and count is not None and len(probes) < count:
-        problems = [f"{source} has {len(probes)} probes: {count} are too many"]
+        different = f"{len(probes)} different question{'' if len(probes) == 1 else 's'}"
+        problems = [f"{source} has {different}: {count} are too many"]
     if problems:
         raise SpecError(problems)
-    return probes
+    return list(probes.values())
 
 
 def _rows(path: Path) -> tuple[str, Iterator[Entry]]:

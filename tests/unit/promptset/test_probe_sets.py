@@ -113,9 +113,12 @@ def test_a_wrong_row_is_named_with_its_line(tmp_path: Path, row: dict[str, Any],
 def test_two_probes_with_one_id_and_too_few_rows_are_refused(tmp_path: Path) -> None:
     row = {"id": "a", "prompt": "a", "answer": 1}
     with pytest.raises(SpecError, match="'a' is the id of several probes"):
-        read(written(tmp_path, row, row))
-    with pytest.raises(SpecError, match="has 2 probes: 3 are too many"):
-        read(written(tmp_path, row, row), 3)
+        read(written(tmp_path, row, {**row, "prompt": "b"}))
+    # A question that is there twice is one probe.
+    with pytest.raises(SpecError, match="has 1 different question: 2 are too many"):
+        read(written(tmp_path, row, {**row, "id": "b"}), 2)
+    with pytest.raises(SpecError, match="has 2 different questions: 3 are too many"):
+        read(written(tmp_path, row, {"prompt": "b", "answer": 1}, row), 3)
     with pytest.raises(SpecError, match="has no row with a question and an answer"):
         read(written(tmp_path))
 

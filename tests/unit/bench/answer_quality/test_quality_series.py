@@ -154,16 +154,26 @@ def test_a_series_that_is_killed_says_nothing_yet(tmp_path: Path) -> None:
     [
         (False, {}, "already holds a result of quality: go on with --resume, or name another --out"),
         (True, {"concurrency": 3, "seed": 8},
-         r"its runs were made with other settings \(--seed, --concurrency\): give the same flags"),
+         r"its runs were made with other settings \(--concurrency, --seed\): give the same flags"),
         (True, {"probes": "canary=41"}, r"its runs were made with other settings \(--probes\)"),
+        (True, {"extra_body": '{"temperature": 1}'}, r"\(--extra-body\)"),
+        (True, {"own": {"alone": "3", "share": "9%"}}, r"\(--share, --alone\)"),
     ],
 )  # fmt: skip
 def test_a_series_goes_on_only_as_it_was_begun(resume: bool, given: dict[str, Any], said: str, tmp_path: Path) -> None:
     asked(Answering(tmp_path, at={"loaded": KeyboardInterrupt()}), planned())
     series = Answering(tmp_path)
     with pytest.raises(UsageError, match=said):
-        asked(series, planned(**given), resume=resume)
+        asked(series, planned(given.pop("own", None), **given), resume=resume)
     assert series.made == []
+
+
+def test_a_series_goes_on_with_the_probes_that_it_began_with(tmp_path: Path) -> None:
+    asked(Answering(tmp_path, at={"loaded": KeyboardInterrupt()}), planned())
+    lines = (tmp_path / "alone" / "probes.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "alone" / "probes.jsonl").write_bytes(b"".join(lines[::-1]))
+    with pytest.raises(UsageError, match="the probes are not those of its runs: a file of --probes has changed since"):
+        asked(Answering(tmp_path), planned(), resume=True)
 
 
 def test_there_must_be_a_series_to_go_on_with(tmp_path: Path) -> None:
@@ -234,6 +244,7 @@ def test_a_fault_that_load_makes_more_frequent_fails(
 ) -> None:
     compared = judged(decision, is_fault=is_fault, fall=fall)
     assert exit_of(planned(), [], compared, None) is usual
+    assert exit_of(planned(strict=True), [], None, None) is Exit.OBJECTIVE_FAILED  # Nothing was compared.
     assert exit_of(planned(strict=True), [], compared, None) is strict
 
 

@@ -89,6 +89,33 @@ def test_a_server_that_changed_for_good_is_not_blamed_on_load() -> None:
     assert (right.decision, right.blamed_on_time, right.probes_to_show) == ("not shown", True, None)
 
 
+@pytest.mark.parametrize(
+    ("alone", "loaded", "back", "decision", "longer"),
+    [
+        (0, 0, 100, "not shown", 0),  # It changed after the load.
+        (100, 100, 0, "not shown", 0),
+        (0, 80, 100, "not shown", 0),  # It gets worse and worse.
+        (100, 20, 0, "not shown", 0),
+        (0, 100, 50, "changed", 50),
+        (50, 0, 100, "changed", 0),  # For the better.
+    ],
+)
+def test_load_is_blamed_only_for_what_lies_beyond_the_answers_before_and_after(
+    alone: int, loaded: int, back: int, decision: str, longer: int
+) -> None:
+    probes = _set("arithmetic=100")
+
+    def first_wrong(most: int) -> Change:
+        return lambda probe, _: "0" * 99 if probes.index(probe) < most else ""
+
+    phases = [answered(probes, times, first_wrong(most)) for times, most in ((2, alone), (1, loaded), (1, back))]
+    compared = compare(ThreePhases(probes, *phases))
+    right = {row.name: row for row in compared.measures}["right"]
+    assert (right.decision, right.blamed_on_time) == (decision, decision == "not shown")
+    assert compared.length is not None
+    assert compared.length.longer == longer
+
+
 def test_a_server_that_is_wrong_under_load_alone_is_blamed_on_load() -> None:
     probes = _set("arithmetic=100")
     wrong = answered(probes, 1, lambda probe, _: "12345678")
@@ -271,6 +298,18 @@ def test_none_seen_says_which_rate_is_excluded() -> None:
     assert talk is not None
     assert (talk.found, talk.excluded) == (0, pytest.approx(0.02951, abs=1e-5))
     assert cross_talk(_set("arithmetic=5"), clean) is None
+
+
+def test_answers_without_a_text_exclude_no_cross_talk() -> None:
+    probes = _set("canary=100")
+    talk = cross_talk(
+        probes, {"loaded": answered(probes, 1, lambda probe, _: " " if probes.index(probe) >= 40 else "")}
+    )
+    assert talk is not None
+    assert (talk.answers, talk.excluded) == (40, pytest.approx(1 - 0.05 ** (1 / 40)))
+    talk = cross_talk(probes, {"loaded": answered(probes, 1, lambda probe, _: " ")})
+    assert talk is not None
+    assert (talk.answers, talk.found, talk.excluded, talk.interval) == (0, 0, None, (0.0, 1.0))
 
 
 def test_examples_show_faults_first_and_where_texts_part() -> None:

@@ -74,7 +74,8 @@ def _every(step: int, said: str) -> Change:
         (SOME, None, None, "No change is shown", ": right answers fall by no more than 6 points (95%). To be sure of 1"),
         (MANY, None, None, "The answers hold", ": load changes them by no more than 1 point"),
         (SOME, _every(3, "no"), None, "Load changes the answers", ": right answers fall by 33.3 points (21."),
-        (SOME, lambda p, _: f"{p.answer}.", None, "Load changes the answers, but not for the worse", ": same text"),
+        (SOME, lambda p, _: f"{p.answer}.", None, "Load changes the answers, but no fault is shown to be more frequent",
+         ": same text"),
         (SOME, _every(30, SOME[5].answer), None, "Cross-talk: 2 answers with another request's code word", ", and one"),
         (SOME, _every(1, "no"), _every(1, "no"), "The answers changed over time", ", also without load (right answers, same"),
     ],
@@ -123,6 +124,12 @@ def test_a_change_of_length_is_told_where_chance_is_below_the_level(p: float, lo
 def test_probes_without_code_words_are_told_not_to_see_cross_talk() -> None:
     shown = text.render(quality_document(content_of(_set("arithmetic=10"), None)), Level.FIRST, width=120)
     assert "Cross-talk was not looked for: no probe has a code word" in shown
+
+
+def test_answers_without_a_text_are_told_not_to_show_cross_talk() -> None:
+    shown = text.render(quality_document(content_of(SOME, _every(1, " "))), Level.FIRST, width=120)
+    assert "Cross-talk could not be seen: no answer under load has a text" in shown
+    assert "is excluded" not in shown
 
 
 def test_a_change_over_time_is_not_blamed_on_load() -> None:

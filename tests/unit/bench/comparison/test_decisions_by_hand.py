@@ -291,6 +291,28 @@ def test_runs_that_are_suspect_cut_off_or_left_out_are_warned_of() -> None:
     assert said == f"B: {file} could not be read (not JSON): it was made again from the records of the run"
 
 
+@pytest.mark.parametrize("turn", [((0, 3, 4), (1, 2, 5)), ((0, 1, 2), (3, 4, 5))])
+@pytest.mark.parametrize(
+    ("n", "a", "b", "answer"),
+    [
+        (5, 1.0, 1.0, Answer.NOT_SHOWN),
+        (5, 1.0, 0.8, Answer.NOT_SHOWN),
+        (4_000, 1.0, 1.0, Answer.SAME),
+        (400, 1.0, 0.9, Answer.DIFFERS),
+    ],
+)
+def test_shares_of_few_things_show_nothing_however_much_the_runs_agree(
+    n: int, a: float, b: float, answer: Answer, turn: tuple[Sequence[int], Sequence[int]]
+) -> None:
+    sides = [
+        side(name, minutes, goodput={"share": share}, counts={"succeeded": n, "failed": 0},
+             answers={"shares": [{"name": "accuracy", "share": share, "probes": n}]})
+        for name, minutes, share in zip("AB", turn, (a, b), strict=True)
+    ]  # fmt: skip
+    (versus,) = compared(*sides).versus
+    assert {versus.of(name).answer for name in ("accuracy", "goodput")} == {answer}
+
+
 def test_a_number_that_one_run_lacks_is_not_compared() -> None:
     whole = {"e2el_ms": row(60, p90=90.0)}
     a, b = side("A", (0, 2), latency=whole), side("B", (1, 3), latency=whole)

@@ -15,6 +15,7 @@ from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, UsageError
 from bench.results.summary import RunSummary
 from tests.support.made_gate import row
+from tests.support.made_runs import made_run
 from tests.support.made_series import MadeSeries, Noting
 from tests.support.results import filled
 
@@ -90,6 +91,26 @@ def test_the_runs_that_are_missing_are_made_in_turn_with_one_seed_a_pair(tmp_pat
         "pair 2 of 3, A", "pair 3 of 3, A", "pair 3 of 3, A", "pair 3 of 3, B", "pair 3 of 3, B",
     ]  # fmt: skip
     assert [": VALID, TTFT p90" in line for line in noting.lines] == [True] * 3 + [False, True] * 3
+
+
+def test_runs_of_other_settings_are_not_taken_for_those_that_are_missing(tmp_path: Path) -> None:
+    # The sides were swapped, and the load of the second is longer than before.
+    made_run(tmp_path / "a" / "1", settings={"url": "http://a", "seed": 7})
+    made_run(tmp_path / "b" / "1", settings={"url": "http://b", "seed": 7})
+    given = resolve(
+        {}, {"url": "http://b", "rate": 10.0, "requests": 60, "seed": 7, "name": "again", "output_tokens": "4"}
+    )
+    series, made = sides(tmp_path, {}, {})
+    with pytest.raises(UsageError) as refused:
+        make_pairs([given, given.with_values(requests=90)], 2, series, tmp_path)
+    advice = "give the same settings, or name another --out"
+    assert refused.value.problems == [
+        f"{tmp_path}/a/1 was made with other settings (--url): {advice}",
+        f"{tmp_path}/b/1 was made with other settings (--requests): {advice}",
+    ]
+    assert made == []
+    make_pairs([given.with_values(url="http://a"), given], 1, series, tmp_path)
+    assert made != []
 
 
 def test_an_interrupted_run_is_the_last_and_is_named(tmp_path: Path) -> None:

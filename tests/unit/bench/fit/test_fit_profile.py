@@ -409,6 +409,21 @@ def test_a_ttft_that_does_not_grow_with_prompts_may_need_longer_ones() -> None:
     assert flags(row["command"]) == "--concurrency 1 --input-tokens uniform:64..4096 --output-tokens 16"
 
 
+def test_runs_that_may_not_be_used_or_whose_servers_differ_are_warned_of() -> None:
+    first, second, third = runs_of(1, 2, 4)
+    runs = [
+        replace(first, unusable="INVALID (the client was busy)", stated={"max_num_seqs": 256, "kv_blocks": 900}),
+        replace(second, stated={"max_num_seqs": 64, "kv_blocks": 900}),
+        replace(third, stated={}),
+    ]
+    said = [
+        "run-0 is INVALID (the client was busy): what was fitted rests on it too",
+        "the servers of these runs state another max_num_seqs each: 256 (run-0), 64 (run-1); a fit takes them for one server",
+    ]
+    assert [line for line in warnings_of(FIT, runs) if line in said] == said
+    assert sampled_profile(SAMPLED, runs, date="d", trueload=None, server=None).warnings == said
+
+
 def test_a_sampled_fit_warns_of_requests_that_show_nothing() -> None:
     runs = made_runs([[stream(float(place), 1e6, sure=place > 2) for place in range(30)]])
     assert [sentence[:29] for sentence in sampled(SAMPLED, runs)["warnings"]] == ["3 of 30 requests failed or ca"]

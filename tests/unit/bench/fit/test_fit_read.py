@@ -14,6 +14,7 @@ from bench.records import Outcome
 from bench.run_files.run_directory import SERVER
 from bench.server_metrics.exposition import Page
 from bench.server_metrics.scrapes import ScrapeLines
+from tests.support.gating import spoil
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, write_run
 
@@ -64,6 +65,29 @@ def test_a_run_of_several_models_is_refused(tmp_path: Path) -> None:
     path = made_run(tmp_path / "two", requests=2, models=("a", "b"))
     assert refused(path) == [f"{path}: the run sends to several models, and a fit is of one"]
     assert len(read_runs([made_run(tmp_path / "one", requests=2, models=("a",))])) == 1
+
+
+def test_a_run_of_several_servers_is_refused(tmp_path: Path) -> None:
+    def run(name: str, *targets: str | None) -> Path:
+        return write_run(
+            tmp_path / name, [made_record(i, sent_ms=9.0 * i, target=name) for i, name in enumerate(targets)]
+        )
+
+    two = run("two", "http://a", "http://b", None)
+    assert refused(two) == [
+        f"{two}: several servers answered (http://a, http://b), and a fit is of one: load one of them"
+    ]
+    assert len(read_runs([run("one", "http://a", "http://a", None)])) == 1
+
+
+def test_a_run_that_may_not_be_used_says_why(tmp_path: Path) -> None:
+    paths = [made_run(tmp_path / name, requests=2) for name in ("invalid", "failed", "suspect", "none")]
+    for path, status in zip(paths, ("INVALID", "FAILED", "SUSPECT"), strict=False):
+        spoil(path, status)
+    (paths[3] / "summary.json").unlink()
+    assert [run.unusable for run in read_runs(paths)] == [
+        "INVALID (the clock was <set> \x01)", "FAILED (the clock was <set> \x01)", None, None,
+    ]  # fmt: skip
 
 
 def test_every_problem_is_said_at_once(tmp_path: Path) -> None:

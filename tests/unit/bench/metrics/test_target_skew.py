@@ -15,6 +15,7 @@ from bench.records import Outcome, RequestRecord
 from bench.results.summary import SummaryNumbers
 from bench.verdict import SIGNS
 from bench.verdict.evidence import RunEvidence
+from bench.verdict.finding import Status
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import table_of
@@ -85,6 +86,28 @@ def test_the_one_that_differs_is_named_and_no_other(sign: str, change: Change) -
     found = said(summed(records(change)))
     assert [name for name, _ in found] == [sign]
     assert found[0][1].startswith("replica b ")
+
+
+@pytest.mark.parametrize(
+    ("times", "tokens", "said_of_it"),
+    [
+        # Every third row of the data has a prompt twice as long; or one reply in three.
+        (2.0, {"input_tokens": 200}, None),
+        (2.0, {"chunks_ms": (100.0, 110.0, 120.0, 130.0, 140.0, 150.0)}, None),
+        (3.0, {"input_tokens": 200}, ", and its prompts or replies are only 100% longer: the latencies"),
+        (1.5, {"input_tokens": 50}, "): the latencies"),
+    ],
+)
+def test_a_replica_is_not_slower_because_its_prompts_or_replies_are_longer(
+    times: float, tokens: dict[str, Any], said_of_it: str | None
+) -> None:
+    def change(index: int, name: str) -> dict[str, Any]:
+        return {"ttft_ms": 50.0 * times, **tokens} if name == "b" else {}
+
+    evidence = RunEvidence(summary=summed(records(change)), open_loop=True, exact_lengths=True)
+    found = [row.sentence for row in SIGNS["replica_slower"](evidence, Limits()) if row.status is not Status.VALID]
+    assert len(found) == (said_of_it is not None)
+    assert said_of_it is None or said_of_it in found[0]
 
 
 def test_the_error_rate_of_the_others_is_of_what_they_answered_and_failed() -> None:

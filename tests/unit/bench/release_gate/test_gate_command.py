@@ -150,6 +150,34 @@ def test_update_leaves_the_baseline_alone_where_something_failed(
     assert document["notes"][-1] == f"{new} was not written, because something failed"
 
 
+def test_runs_that_lack_a_number_of_the_baseline_are_not_added(
+    tmp_path: Path, baseline: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    young = tmp_path / "young.json"
+    assert gate(made_run(tmp_path / "one", requests=30), "--baseline", young, "--update") == 0
+    whole = [made_record(i, sent_ms=100 * i, chunks_ms=()) for i in range(30)]
+    for n in range(3):
+        write_run(tmp_path / "whole" / f"{n}", whole, at=20 + n)
+    for path in (baseline, young):
+        before = path.read_bytes()
+        status, document = judged(capsys, tmp_path / "whole", "--baseline", path, "--update")
+        assert (status, path.read_bytes()) == (0, before)
+        assert document["notes"][0].startswith("TTFT p90 is not compared: the baseline has it, and 3 of 3 runs")
+        assert document["notes"][-1] == (
+            f"{path} is unchanged, because these runs lack a number that it has. To accept the change, begin another file"
+        )
+
+
+def test_a_strict_gate_that_fails_adds_nothing(tmp_path: Path, baseline: Path) -> None:
+    before = baseline.read_bytes()
+    runs = made_side(tmp_path / "runs", 3, first=20, requests=240)
+    unsure = ("--slo", "ttft:p90<60ms", "--slo", "error_rate<0.1%")
+    assert gate(runs, "--baseline", baseline, "--update", "--strict", *unsure) == 1
+    assert baseline.read_bytes() == before
+    assert gate(runs, "--baseline", baseline, "--update", *unsure) == 0
+    assert baseline.read_bytes() != before
+
+
 def test_a_young_baseline_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, run = tmp_path / "baseline.json", made_run(tmp_path / "run")
     status, document = judged(capsys, run, "--baseline", path, "--update")

@@ -229,6 +229,16 @@ def test_a_machine_that_is_the_same_is_not_noted_and_what_is_new_of_it_is(five: 
     )
 
 
+def test_each_machine_of_the_runs_that_is_another_is_noted_once(five: list[MeasuredRun]) -> None:
+    here = five[0].manifest.host
+    runs = [
+        dataclasses.replace(run, manifest=run.manifest.model_copy(update={"host": here | {"processors": n}}))
+        for run, n in zip(five[:3], (2, 64, 64), strict=True)
+    ]
+    (note,) = decide(runs, Rules(), BASELINE, kept(five, machine=here | {"processors": 2}), updating=True).notes[3:]
+    assert note.startswith("the baseline was made elsewhere: processors (2 there, 64 here)")
+
+
 def test_a_baseline_of_another_version_is_not_said_to_be_of_another_machine(five: list[MeasuredRun]) -> None:
     older = kept(five, machine=five[0].manifest.host, tool_version="0.0.9")
     assert decide(five[:3], Rules(), BASELINE, older, updating=True).notes[3:] == (

@@ -16,6 +16,7 @@ from bench.release_gate import objectives
 from bench.release_gate.objectives import Objectively
 from bench.results.baseline import BaselineRun
 from bench.statistics.gate import Verdict
+from bench.statistics.paired_shares import clopper_pearson
 from tests.support.made_gate import entry_with, row, run_of
 from tests.support.made_records import made_record
 from tests.support.made_runs import write_run
@@ -90,6 +91,30 @@ def test_a_metric_of_tokens_needs_the_interval_of_one_run_of_three() -> None:
     for known, why in (((), "too few independent values"), ((1,), "")):
         found = judged("itl:p50<6ms", [run(number, number in known) for number in range(3)])
         assert (found.why, found.interval is None) == (why, why != "")
+
+
+@pytest.mark.parametrize(
+    ("shares", "probes", "interval", "limit", "verdict"),
+    [
+        # Three runs that answer the same five probes alike are five probes.
+        ((1.0, 1.0, 1.0), 5, (0.478, 1.0), "95%", Verdict.NOT_SHOWN),
+        ((0.8, 0.8, 0.8), 5, (0.284, 0.995), "90%", Verdict.NOT_SHOWN),
+        ((1.0, 1.0, 1.0), 400, (0.991, 1.0), "95%", Verdict.HELD),
+        # What differs from run to run counts too.
+        ((0.5, 0.8, 1.0), 400, (0.32, 1.8), "50%", Verdict.NOT_SHOWN),
+    ],
+)
+def test_runs_that_agree_about_few_answers_show_no_more_than_one_of_them(
+    shares: Sequence[float], probes: int, interval: tuple[float, float], limit: str, verdict: Verdict
+) -> None:
+    runs = []
+    for share in shares:
+        own = clopper_pearson(share * probes, probes)
+        of = {"name": "accuracy", "share": share, "probes": probes, "interval": (own.low, own.high)}
+        runs.append(run_of(answers={"shares": [of]}))
+    found = judged(f"accuracy>={limit}", runs)
+    assert ends(found) == pytest.approx(interval, abs=0.1)
+    assert found.verdict is verdict
 
 
 def test_two_runs_have_the_hull_of_their_intervals() -> None:

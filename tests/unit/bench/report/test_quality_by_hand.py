@@ -19,10 +19,11 @@ FELL = {**RIGHT, "decision": "changed", "fall": 0.1, "interval": (0.05, 0.155)}
 ROSE = {**RIGHT, "title": "valid JSON", "decision": "changed", "fall": -0.1, "interval": (-0.15, -0.05)}
 OTHER = {**SAME, "decision": "changed", "fall": 0.1, "interval": (0.05, 0.15)}
 NO_WORD = {"cross_talk": None}
+VALID = {"phase": "loaded", "name": "loaded", "status": "VALID"}
 
 
 def content(*measures: dict[str, Any], **values: Any) -> QualityContent:
-    usual = {"cross_talk": {"answers": 50}, "margin": 0.01, "alpha": 0.05, "measures": measures}
+    usual = {"cross_talk": {"answers": 50}, "margin": 0.01, "alpha": 0.05, "measures": measures, "runs": [VALID] * 3}
     return filled(QualityContent, {**usual, **values})
 
 
@@ -48,7 +49,13 @@ FALL = "right answers fall by 10 points (5 to 15.5)"
     ("measures", "values", "answer"),
     [
         ((), {"runs": [{"phase": "alone"}]}, ("Not over", ": 1 run of 3 made", "warn")),
-        ((), {}, ("Not over", ": 0 runs of 3 made", "warn")),
+        ((), {"runs": []}, ("Not over", ": 0 runs of 3 made", "warn")),
+        ((), {}, ("No answer", ": no probe was answered both alone and under load", "bad")),
+        (({**RIGHT, "decision": "within the margin"}, FELL), {"runs": [VALID, {**VALID, "name": "loaded", "status": "FAILED",
+                                                                             "reasons": ["all failed", "b"]}, VALID]},
+         ("No answer", ": the run loaded is FAILED: all failed", "bad")),
+        ((), {"runs": [{**VALID, "name": "alone", "status": "INVALID", "reasons": []}, VALID, VALID]},
+         ("No answer", ": the run alone is INVALID: no reason", "bad")),
         ((), {"cross_talk": {"found_alone": 1}},
          ("Cross-talk: 1 answer with another request's code word", ", and one is proof", "bad")),
         ((FELL, OTHER), {"cross_talk": {"found": 2, "found_alone": 1}},
@@ -59,9 +66,10 @@ FALL = "right answers fall by 10 points (5 to 15.5)"
         ((FELL, {**FELL, "title": "valid JSON"}, ROSE, OTHER), NO_WORD,
          ("Load changes the answers", f": {FALL}; valid JSON falls by 10 points (5 to 15.5)", "bad")),
         ((ROSE, OTHER), {},
-         ("Load changes the answers, but not for the worse",
-          ": valid JSON rises by 10 points (5 to 15); same text falls by 10 points (5 to 15). No fault is shown to be more "
-          "frequent", "warn")),
+         ("Load changes the answers, but no fault is shown to be more frequent",
+          ": valid JSON rises by 10 points (5 to 15); same text falls by 10 points (5 to 15)", "warn")),
+        (({**FELL, "fall": 0.01, "interval": (-0.012, 0.054)},), {},
+         ("Load changes the answers", ": right answers fall by 1 point (-1.2 to 5.4)", "bad")),
         (({**RIGHT, "blamed_on_time": True}, SAME, {**SAME, "title": "ends", "blamed_on_time": True}), {},
          ("The answers changed over time", ", also without load (right answers, ends): load is not blamed", "warn")),
         (({**RIGHT, "alone": {"answers": 9, "bad": 9}},), {},
@@ -84,6 +92,14 @@ def test_the_answer_is_a_sentence(
 ) -> None:
     (banner,) = quality_document(content(*measures, **values)).banners
     assert (banner.status, banner.rest, banner.tone) == answer
+
+
+def test_a_phase_that_only_a_later_version_knows_has_its_own_name() -> None:
+    made = content(
+        runs=[{**VALID, "phase": "warm", "name": "warm"}], cross_talk={"answers": 1, "first": [{"phase": "warm"}]}
+    )
+    found = tables(quality_document(made))
+    assert texts(found["The three runs"])[0][0] == texts(found["Answers with another request's code"])[0][1] == "warm"
 
 
 LOADED = {**RIGHT, "loaded": {"answers": 50, "bad": 1}, "probes_to_show": 4_000}
@@ -112,8 +128,8 @@ SHOWN = "right answers: 1 bad answer of 50 under load and 2 of 100 alone"
          [("right answers: none even without load, so load can take nothing: choose probes that this model can answer",
            "warn")]),
         (({**LOADED, "decision": "changed", "blamed_on_time": True},), {},
-         [("right answers: answers without load changed as well, and those under load are like the later ones. The server "
-           "changed over time, so this is not blamed on load", "warn")]),
+         [("right answers: answers without load changed as well, and those under load do not lie beyond both the "
+           "earlier and the later ones. The server changed over time, so this is not blamed on load", "warn")]),
         ((), {"difference": {"answers": 50, "differing": 0}}, []),
         ((), {"difference": {"answers": 50, "differing": 3, "least": 4, "median": 17.5}},
          [("3 of 50 answers under load differ from the first answer alone, at character 17.50 in the median and 4 at the "

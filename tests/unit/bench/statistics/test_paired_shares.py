@@ -164,6 +164,13 @@ def test_no_disagreement_is_within_the_margin_once_there_are_enough() -> None:
     assert few.probes_to_show(0.01, tests=1) == pytest.approx(381, abs=1)
 
 
+def test_a_change_within_the_margin_counts_as_none_however_sure_it_is() -> None:
+    share = PairedShare(Pairs(9_960, 40, 0, 0))
+    p = mcnemar_mid_p(40, 0)
+    assert share.decide(p, margin=0.01) is Decision.WITHIN_MARGIN
+    assert share.decide(p, margin=0.004) is Decision.CHANGED
+
+
 def test_twelve_losses_against_two_are_a_change_alone_and_not_among_eight_tests() -> None:
     share, p = PairedShare(Pairs(180, 12, 2, 6)), mcnemar_mid_p(12, 2)
     assert share.decide(holm([p])[0], margin=0.01) is Decision.CHANGED

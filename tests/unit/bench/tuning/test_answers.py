@@ -11,7 +11,7 @@ import pytest
 from bench.answers.probe_set import write_probes
 from bench.results.tune import TuneLoad, TuneTurn
 from bench.run_files.run_directory import RunDirectory
-from bench.tuning.measure import worse_than_default
+from bench.tuning.answers import worse_than_default
 from promptset.probes import Probe, make_probes, parse_probes
 
 Answer = Callable[[Probe, int], str]
@@ -51,11 +51,12 @@ def write_run(path: Path, probes: Sequence[Probe], answer: Answer) -> None:
     (path / "requests.jsonl").write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
 
 
-def turn(folder: Path, arm: int, round_: int, *runs: Answer) -> TuneTurn:
+def turn(folder: Path, arm: int, round_: int, *runs: Answer, probes: Sequence[Probe] | None = None) -> TuneTurn:
+    """A turn that asked the probes of its round, or the ones that are given."""
     loads = []
     for users, answer in enumerate(runs):
         name = f"r{round_}-a{arm}-{users}"
-        write_run(folder / name, probes_of(round_), answer)
+        write_run(folder / name, probes_of(round_) if probes is None else probes, answer)
         loads.append(TuneLoad(name=name, load=users, status="VALID", held=True))
     return TuneTurn(
         arm=arm,
@@ -96,8 +97,8 @@ def test_an_arm_is_worse_if_more_of_its_answers_are_wrong_over_the_rounds_that_b
     ]
     # A third arm is in neither.
     turns += [turn(tmp_path, 1, round_, half_wrong, half_wrong) for round_ in default]
-    assert worse_than_default(tmp_path, turns, 2) == worse
-    assert worse_than_default(tmp_path, turns, 0) == ()
+    assert worse_than_default(tmp_path, turns, 2, 3) == worse
+    assert worse_than_default(tmp_path, turns, 0, 3) == ()
 
 
 def test_runs_without_probes_say_nothing_of_answers(tmp_path: Path) -> None:
@@ -105,4 +106,28 @@ def test_runs_without_probes_say_nothing_of_answers(tmp_path: Path) -> None:
     for path in tmp_path.glob("*/probes.jsonl"):
         path.unlink()
     (tmp_path / "r1-a1-0" / "requests.jsonl").write_bytes(b"")
-    assert worse_than_default(tmp_path, turns, 1) == ()
+    assert worse_than_default(tmp_path, turns, 1, 2) == ()
+
+
+def first_wrong(most: int) -> Answer:
+    return lambda probe, place: "12345678" if place < most else probe.answer
+
+
+@pytest.mark.parametrize(("wrong", "worse"), [(2, ()), (12, ("right answers",))])
+def test_the_probes_of_a_file_are_the_same_in_each_round_and_count_once(
+    wrong: int, worse: tuple[str, ...], tmp_path: Path
+) -> None:
+    turns = [
+        turn(tmp_path, arm, round_, answer, probes=probes_of(0))
+        for round_ in range(1, 9)
+        for arm, answer in ((0, right), (1, first_wrong(wrong)))
+    ]
+    assert worse_than_default(tmp_path, turns, 1, 2) == worse
+
+
+@pytest.mark.parametrize(("arms", "worse"), [(2, ("right answers",)), (20, ())])
+def test_the_more_arms_there_are_the_more_it_takes_to_call_one_worse(
+    arms: int, worse: tuple[str, ...], tmp_path: Path
+) -> None:
+    turns = [turn(tmp_path, 0, 1, right), turn(tmp_path, 1, 1, first_wrong(10))]
+    assert worse_than_default(tmp_path, turns, 1, arms) == worse

@@ -45,6 +45,17 @@ def test_a_grid_begins_with_the_default() -> None:
     assert len(made(default={"seqs": 16}).arms) == 6
 
 
+def test_each_command_line_is_an_arm_once() -> None:
+    spec = made(flags={"seqs": [False, 0, True, 1, 1.0, "1"]})
+    assert [arm.words("s {flags}", 1) for arm in spec.arms] == [
+        ["s"],
+        ["s", "--seqs", "0"],
+        ["s", "--seqs"],
+        ["s", "--seqs", "1"],
+    ]
+    assert names(spec) == ["seqs=false", "seqs=0", "seqs=true", "seqs=1"]
+
+
 def test_flags_are_varied_one_at_a_time() -> None:
     assert names(made(vary="one")) == ["the default", "seqs=16", "seqs=256", "tokens=128"]
 
@@ -74,6 +85,7 @@ def test_the_gpus_of_an_arm_may_be_the_value_of_a_flag() -> None:
         (3, {"tp": 8}, 3),
         ("tp", {"tp": 8}, 8),
         ("tp", {"tp": "8"}, 8),
+        ("tp", {"tp": 8.0}, 8),
         # What is no number of GPUs counts as one.
         *(("tp", flags, 1) for flags in ({}, {"tp": "auto"}, {"tp": True}, {"tp": None}, {"tp": 2.5}, {"tp": "-2"})),
     ],
@@ -145,6 +157,12 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"server": {"ports": [65536]}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"ports": []}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"together": True}}, "need two server.ports or more"),
+        ({"server": {"ports": [80, 0, 81, 0, 80]}}, "server.ports: 80 is there twice: each server needs its own"),
+        (
+            {"gpus": "seqs", "flags": {"seqs": [2.0, 2.5]}},
+            "gpus: seqs=2.5 is no number of GPUs: give whole numbers from 1",
+        ),
+        ({"gpus": "seqs", "flags": {"seqs": [None, 0]}}, "gpus: seqs=0 is no number of GPUs"),
         ({"server": {"start_within": "soon"}}, "server.start_within: 'soon' is not a time"),
         ({"flags": {"seqs": [1]}}, "there is only one combination"),
         ({"flags": {"seqs": []}}, "flags.seqs has no value"),
@@ -154,6 +172,24 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"needs": {"x": "seqs > 1"}}, "needs.x: not a flag"),
         ({"flags": {"seqs": [*range(200)]}}, "these are 200 combinations"),
         ({"gpus": "tp"}, "gpus: 'tp' is not a flag"),
+        (
+            {"flags": {"port": [1, 2]}},
+            "flags: {port} is something else in server.command: write the flag with its dashes, --port",
+        ),
+        (
+            {"server": {"command": "serve {port} {seqs} {flags}"}, "flags": {"seqs": [1, None]}},
+            "server.command: {seqs} has no value with the default: write {flags} in its place",
+        ),
+        (
+            {
+                "server": {"command": "s {port} {drafts} {flags}"},
+                "flags": {"seqs": [1, 2], "drafts": [3]},
+                "needs": {"drafts": "seqs > 1"},
+            },
+            "server.command: {drafts} has no value with seqs=1: write {flags}",
+        ),
+        ({"gpu_hour_cost": float("inf")}, "gpu_hour_cost: input should be a finite number"),
+        ({"budget": float("inf")}, "budget: give a time that ends"),
         ({"goal": "speed"}, "goal: 'speed' is not known: it is one of 'tokens_per_s'"),
         ({"goal": "held_load"}, "held_load needs objectives"),
         ({"goal": "dollars_per_million_tokens"}, "needs gpu_hour_cost"),

@@ -15,14 +15,14 @@ import bench.report
 from bench.config import resolve
 from bench.documents.document import Level
 from bench.documents.tune_document import tune_document
-from bench.errors import Exit
+from bench.errors import Exit, UsageError
 from bench.report import html, markdown, text
 from bench.results.base import to_plain
 from bench.results.tune import TuneContent, TuneLoad, TuneTurn
 from bench.tuning.measure import exit_of
 from bench.tuning.race import Step
 from bench.tuning.spec import Spec, spec_of
-from bench.tuning.tune_file import content_of, race_of
+from bench.tuning.tune_file import TUNE, content_of, race_of, read
 from tests.unit.bench.tuning.test_race import wobble
 
 SCHEMA = Path(bench.report.__file__).parent / "tune.schema.json"
@@ -77,6 +77,35 @@ def test_the_file_fits_its_schema_and_is_read_as_it_was_written() -> None:
     assert msgspec.convert(to_plain(content), TuneContent) == content
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"best": 5}, "best is 5, and the arms are numbered from 0 to 4"),
+        ({"not_told_apart": [1, -1]}, "not_told_apart is -1, and"),
+        ({"turns": {"arm": 99}}, r"turns\[0\].arm is 99, and"),
+        ({"turns": {"round": 0}}, r"turns\[0\].round must be at least 1"),
+        ({"points": {"arm": 7}}, r"points\[0\].arm is 7, and"),
+    ],
+)
+def test_a_file_that_was_changed_by_hand_is_refused_with_the_place(
+    change: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    content = to_plain(raced(spec()))
+    for key, value in change.items():
+        content[key] = [{**content[key][0], **value}, *content[key][1:]] if isinstance(value, dict) else value
+    (tmp_path / TUNE).write_bytes(orjson.dumps(content))
+    with pytest.raises(UsageError, match=f"tune.json: {problem}"):
+        read(tmp_path / TUNE)
+
+
+def test_a_place_that_only_a_later_version_knows_is_shown_last() -> None:
+    content = raced(spec())
+    arms = [msgspec.structs.replace(content.arms[0], place="out of memory"), *content.arms[1:]]
+    shown = text.render(tune_document(msgspec.structs.replace(content, arms=arms)), Level.USUAL).splitlines()
+    (row,) = [line for line in shown if line.endswith("out of memory")]
+    assert row.startswith("max-num-seqs=64")
+
+
 def test_the_answer() -> None:
     content = raced(spec())
     assert [arm.place for arm in content.arms] == ["worse", "best", "same within the margin", "worse", "failed"]
@@ -88,6 +117,16 @@ def test_the_answer() -> None:
     assert "% more than the default (+" in " ".join(printed.split())
     assert all(len(line) <= 80 for line in printed.splitlines())
     assert "the server ended with status 2" in printed
+
+
+def test_the_noise_of_servers_that_run_together_has_no_restart_in_it() -> None:
+    for server, says in (
+        ({}, "with the restart"),
+        ({"together": True, "ports": [0, 0]}, "each server was started once, and another start is not in it"),
+    ):
+        command = {"command": "serve --port {port} {flags}"}
+        printed = text.render(tune_document(raced(spec(server=command | server))), Level.USUAL)
+        assert says in " ".join(printed.split())
 
 
 def test_costs_are_better_if_they_are_lower() -> None:
@@ -173,15 +212,27 @@ def test_a_race_that_is_not_over_says_how_far_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "found"), [("INVALID", Exit.INVALID), ("FAILED", Exit.TARGET), ("VALID", Exit.OBJECTIVE_FAILED)]
+    ("statuses", "held", "found"),
+    [
+        (("INVALID", "INVALID"), True, Exit.INVALID),
+        (("FAILED", "FAILED"), True, Exit.TARGET),
+        (("FAILED", "INVALID"), False, Exit.TARGET),
+        (("FAILED", "VALID"), False, Exit.OBJECTIVE_FAILED),
+        (("VALID", "VALID"), True, Exit.TARGET),  # What the goal is about was not measured, such as joules.
+        (("none", "none"), False, Exit.TARGET),  # Searches without a usable run.
+        (("no load held", "none"), False, Exit.OBJECTIVE_FAILED),
+    ],
 )
-def test_the_exit_status_without_an_answer(status: str, found: Exit) -> None:
+def test_the_exit_status_without_an_answer(statuses: tuple[str, str], held: bool, found: Exit) -> None:
     race = spec()
     turns: list[TuneTurn] = []
     while isinstance(step := race_of(race, turns).next(), Step):
-        turns.append(
-            msgspec.structs.replace(turn_of(race, Step(0, step.round, False), status), arm=step.arm, value=None)
-        )
+        made = turn_of(race, Step(0, step.round, False))
+        loads = [
+            msgspec.structs.replace(row, status=status, held=held)
+            for row, status in zip(made.loads, statuses, strict=True)
+        ]
+        turns.append(msgspec.structs.replace(made, arm=step.arm, value=None, loads=loads))
     content = content_of(race, turns, (), "nothing works")
     assert (content.best, exit_of(content)) == (None, found)
 
@@ -245,6 +296,13 @@ def test_a_point_is_the_mean_of_its_turns_at_its_load_alone() -> None:
         )  # fmt: skip
 
     turns = [turn(1, (4, 500.0, 10.0), (16, 2_000.0, 40.0)), turn(2, (4, None, 20.0), (16, 1_000.0, 60.0))]
+    # A run that may not be used has no place in a mean.
+    invalid = turn(3, (4, 1.0, 1.0), (16, 9_000.0, 1.0))
+    rows = [
+        msgspec.structs.replace(row, status=status)
+        for row, status in zip(invalid.loads, ("INVALID", "FAILED"), strict=True)
+    ]
+    turns.append(msgspec.structs.replace(invalid, loads=rows))
     found = content_of(spec(gpu_hour_cost=1.8), turns, (), "budget").points
     assert [(point.load, point.tokens_per_s, point.latency) for point in found] == [(4, 500, 15), (16, 1_500, 50)]
     # $1.80 an hour, in which 500 tokens/s make 1.8 million.
