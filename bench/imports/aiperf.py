@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -120,7 +121,7 @@ def _read(file: ResultFile) -> Iterator[ForeignRun]:
     whole = all(request.gaps_s is not None for request in requests if request.ttft_s is not None)
     yield ForeignRun(
         requests=requests,
-        started=totals.start_time,
+        started=_started(totals.start_time),
         version=totals.aiperf_version,
         model=models[0].name if models else None,
         url=endpoint.urls[0] if endpoint.urls else None,
@@ -136,6 +137,14 @@ def _totals(path: Path) -> _Totals:
         return _Totals()
     file = read_file(path)
     return file.convert(file.first, _Totals)
+
+
+def _started(text: str | None) -> str | None:
+    """The time if it is one: an export reads it again."""
+    try:
+        return None if text is None else datetime.fromisoformat(text).isoformat()
+    except ValueError:
+        return None
 
 
 def _request(row: _Request, first_ns: int, *, scheduled: bool) -> ForeignRequest:

@@ -208,6 +208,14 @@ def aiperf(metadata: dict[str, Any], error: dict[str, Any] | None = None, **metr
     return {"metadata": {"request_start_ns": 5 * NS_PER_S, **metadata}, "metrics": metrics, "error": error}
 
 
+@pytest.mark.parametrize(
+    ("text", "started"),
+    [("2026-11-24T10:00:00.5", "2026-11-24T10:00:00.500000"), ("yesterday", None), (None, None)],
+)
+def test_a_start_that_is_no_time_is_not_known(text: str | None, started: str | None, tmp_path: Path) -> None:
+    assert read("aiperf", tmp_path, aiperf({}), profile_export_aiperf={"start_time": text}).started == started
+
+
 def test_aiperf_says_what_ended_a_request(tmp_path: Path) -> None:
     timed = {"request_end_ns": 8 * NS_PER_S}
     good = {"time_to_first_token": metric(500.0, "ms"), "inter_chunk_latency": metric([250_000, 1.0], "us"),
