@@ -56,7 +56,8 @@ class _LastError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.seen.set()
-        text = " ".join(record.getMessage().split())
+        # An endpoint of the environment may have a key in its query.
+        text = re.sub(r"(url: [^\s?]*)\?\S*", r"\1?***", " ".join(record.getMessage().split()))
         if "due to timeout" in text or "shutdown" in text.lower():
             return  # It follows the reason.
         reason = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text) or re.search(r"Transient error (.*) encountered", text)

@@ -207,6 +207,10 @@ def test_the_url_of_the_environment_is_left_to_the_sdk(monkeypatch: pytest.Monke
         ("Failed to export\n batch code: 400, reason: bad", "Failed to export batch code: 400, reason: bad"),
         ("pool(\"[Errno 111] Connection refused'))", "Connection refused"),
         ("Transient error Service Unavailable encountered while exporting", "Service Unavailable"),
+        (
+            "Max retries exceeded with url: /v1/metrics?key=pw (SSLError)",
+            "Max retries exceeded with url: /v1/metrics?*** (SSLError)",
+        ),
         ("x" * 300, "x" * 200),
         ("gave up due to timeout", None),
         ("Exporter already SHUTDOWN, ignoring batch", None),
