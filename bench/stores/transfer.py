@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -70,29 +71,38 @@ def put(folder: Path, address: str) -> str:
         system.put_file(str(file), place)
         if (size := system.info(place)["size"]) != file.stat().st_size:
             raise OSError(f"{file} has {file.stat().st_size} bytes, and {size} of them arrived")
+    not_copied(folder).unlink(missing_ok=True)
     return f"copied {len(files)} files to {checked(address)}"
 
 
 def get(address: str, place: Path, most_bytes: int | None = None) -> None:
-    """Copy what is at the address, a file or a directory, in place of what is there. A limit is for a file alone."""
+    """Copy what is at the address, a file or a directory, in place of what is there, once all of it has arrived. A limit is
+    for a file alone."""
     system, root = opened(checked(address))
     if most_bytes is not None and (size := system.info(root)["size"]) > most_bytes:
         raise UsageError(f"it has {size:,} bytes, and may have {most_bytes:,}")
-    if place.is_dir():
-        shutil.rmtree(place)
     place.parent.mkdir(parents=True, exist_ok=True)
-    if system.isfile(root):
-        system.get_file(root, str(place))
-        return
-    names = system.find(root)
-    if not names:
-        raise FileNotFoundError(root)
-    for name in names:
-        inside = PurePosixPath(name).relative_to(root)
-        if ".." in inside.parts:
-            raise UsageError(f"{address}: the key {name} leads out of its directory")
-        (place / inside).parent.mkdir(parents=True, exist_ok=True)
-        system.get_file(name, str(place / inside))
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+        draft = Path(folder) / place.name
+        names = [root] if system.isfile(root) else system.find(root)
+        if not names:
+            raise FileNotFoundError(root)
+        for name in names:
+            inside = PurePosixPath(name).relative_to(root)
+            if ".." in inside.parts:
+                raise UsageError(f"{address}: the key {name} leads out of its directory")
+            (draft / inside).parent.mkdir(parents=True, exist_ok=True)
+            system.get_file(name, str(draft / inside))
+            if (size := (draft / inside).stat().st_size) != (there := system.info(name)["size"]):
+                raise OSError(f"{name} has {there} bytes, and {size} of them arrived")
+        if place.is_dir():
+            shutil.rmtree(place)
+        draft.replace(place)
+
+
+def not_copied(place: Path) -> Path:
+    """The mark beside a local copy that a command adds to, until what it added is in the store."""
+    return place.with_name(f"{place.name}.not-copied")
 
 
 def check(address: str) -> None:

@@ -46,8 +46,14 @@ class Placed:
         if flag != _OUT:
             scheme, _, key = address.partition("://")
             place = machine_cache.default_path("stores") / scheme / key
+            if transfer.not_copied(place).exists():
+                raise UsageError(
+                    f"{address}: what an earlier command added was not copied there: it is in {place}. "
+                    f"Copy it with: {_put(place, address)}"
+                )
             transferred("get", address, str(place))
             if flag in self._writes:
+                transfer.not_copied(place).touch()
                 self._copies.append((place, address))
             return place
         if self._command not in _WRITES_DIRECTORIES:
@@ -68,14 +74,17 @@ class Placed:
                 print(transferred("put", str(folder), address), file=sys.stderr)
             except (UsageError, KeyboardInterrupt) as e:
                 why = str(e) or "interrupted"
-                again = shlex.join([sys.executable, "-m", "bench.stores.transfer", "put", str(folder), address])
                 print(
                     f"error: the results could not be copied ({why}). Nothing is lost: they are in {folder}. "
-                    f"Copy them with: {again}",
+                    f"Copy them with: {_put(folder, address)}",
                     file=sys.stderr,
                 )
                 status = min(status, Exit.USAGE, key=PRECEDENCE.index)
         return status
+
+
+def _put(folder: Path, address: str) -> str:
+    return shlex.join([sys.executable, "-m", "bench.stores.transfer", "put", str(folder), address])
 
 
 @contextmanager
