@@ -112,6 +112,8 @@ class FittedServer:
         """Coefficients that the loads of the fit could not tell, and that decide; and what the model lacks."""
         found = self.profile.coefficients or {}
         names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
+        if "b1" not in names and "a1" in found and found["a1"].value > 0 and not found["a1"].told:
+            names.append("a1")  # A part of it may be steps, and requests share these.
         lacks = [row for row in self.profile.unknown if row.what in (DRIFT, REFUSED)]
         return [
             *(f"the fit could not determine {name}{self._next(name)}" for name in names),

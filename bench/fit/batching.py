@@ -50,6 +50,8 @@ class BatchingFit:
     """How steps vary around their cost. None: too few single steps were seen."""
     drifts: tuple[float, ...] = ()
     """For each run by how much longer its steps became from the first half to the second, as a share; 0: not shown."""
+    several_steps: bool = False
+    """Whether prompts seem to take several steps, of a budget that is not known."""
 
 
 def fit_batching(
@@ -96,6 +98,9 @@ def fit_batching(
     rows = rows_by_run(budget.value)
     variation = variation_of(rows, steps)
     front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us())
+    several = budget.value is None and unexplained_a_token(steps, front_end, everything)
+    if several or not steps.coefficients["b1"].told:
+        front_end = front_end.beside_unknown_steps()
     waited = seen if kind != "interval" else ()
     seqs, blocks = sequences_and_blocks(waited, front_end.a0.value, stated.get("kv_blocks"), drafts)
     seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
@@ -103,7 +108,7 @@ def fit_batching(
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
     drifts = tuple(drift_of(one, steps) for one in rows)
-    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, drifts)
+    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, drifts, several)
 
 
 def drift_of(rows: Rows, fit: StepFit) -> float:
@@ -117,7 +122,7 @@ def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[S
     does if prompts take several steps."""
     a1, b1 = front_end.a1, steps.coefficients["b1"]
     longest = max((stream.prompt_tokens for stream in streams), default=0)
-    return a1.told and a1.low > b1.high and a1.low * longest > steps.values[0]
+    return a1.low > b1.high and a1.low * longest > steps.values[0]
 
 
 def _limit(given: int | None, stated: int | None) -> FittedLimit | None:

@@ -38,6 +38,12 @@ class FrontEnd:
     how: str
     requests: int
 
+    def beside_unknown_steps(self) -> FrontEnd:
+        """The same if it is not known how long the steps of a prompt take: a1 may be any part of that, and so may a0 where
+        prompts are too alike for a1."""
+        a0 = self.a0 if self.a1.told or self.how != "idle" else replace(self.a0, low=0.0, told=False)
+        return replace(self, a0=a0, a1=replace(self.a1, low=0.0, told=False))
+
 
 def fit_front_end(
     runs: Sequence[tuple[Sequence[Stream], Clusters, StepTable]],

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from msgspec import Struct, structs
 
-from bench.fit.batching import BatchingFit, unexplained_a_token
+from bench.fit.batching import BatchingFit
 from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, StepDraw, worst_bin
 from bench.fit.prompt_cost import alike
 from bench.fit.read import FittedRun
@@ -262,8 +262,7 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
     if fit.variation is None:
         found.append("too few single steps were seen to say how they vary: the mock's steps are even")
     found += _doubts_of(runs) + _cache_not_told(runs)
-    streams = [stream for run in runs for stream in run.streams]
-    if fit.limits.max_num_batched_tokens.value is None and unexplained_a_token(fit.steps, fit.front_end, streams):
+    if fit.several_steps:
         found.append(
             f"TTFT of an idle server grows by {fit.front_end.a1.value:.3g} us with each prompt token, and a prefill token "
             f"costs {fit.steps.values[1]:.3g} us in a step: prompts may take several steps, and a1 may be their cost; if "
@@ -315,9 +314,10 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         )
         rows.append(row("a0, w0", why, rate=_half_rate(runs), input_tokens="uniform:16..512", output_tokens="64"))
     elif not found["a0"].told:
-        why = "too few requests came to an idle server"
+        idle = fit.front_end.how == "idle"
+        why = f"too few requests{' of different lengths' * idle} came to an idle server"
         rows.append(row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8"))
-    elif not found["a1"].told:
+    elif not found["a1"].told and found["b1"].told and not fit.several_steps:
         why = "too few prompts of different lengths came to an idle server"
         rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))
     return rows + _unknown_limits(fit, row, most, longest) + _drifts(fit, runs) + _refused(runs)

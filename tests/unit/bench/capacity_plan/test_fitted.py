@@ -214,6 +214,19 @@ def test_what_a_fit_could_not_tell_comes_with_the_run_that_would(tmp_path: Path)
         assert server.untold() == [f"the fit could not determine b1{ending}"]
 
 
+@pytest.mark.parametrize(
+    ("us", "told", "said"),
+    [(250.0, False, ["the fit could not determine a1"]), (250.0, True, []), (0.0, False, [])],
+)
+def test_what_prompt_tokens_take_before_the_queue_may_be_steps_if_it_is_not_told(
+    tmp_path: Path, us: float, told: bool, said: list[str]
+) -> None:
+    made = profile(tmp_path)
+    found = made.coefficients or {}
+    coefficients = {**found, "a1": replace(found["b1"], value=us, told=told)}
+    assert FittedServer(replace(made, coefficients=coefficients, unknown=()), []).untold() == said
+
+
 @pytest.mark.parametrize(("what", "many"), [(DRIFT, 1), (REFUSED, 1), ("kv_blocks", 0)])
 def test_a_fit_does_not_know_a_server_that_its_model_lacks(what: str, many: int, tmp_path: Path) -> None:
     row = Unknown(what=what, why="31 of 99 failed", command="python -m bench search")

@@ -137,17 +137,19 @@ def test_limits_that_no_load_reached_are_unknown_and_given_ones_are_taken() -> N
     assert fit_batching(runs_of(StepServer()), Random(1), stated={"kv_blocks": 555}).limits.kv_blocks.source == "server"
 
 
-def unknown(server: StepServer, loads: Sequence[tuple[int, float]]) -> dict[str, str]:
-    runs = runs_of(server, loads)
+def unknown(server: StepServer, loads: Sequence[tuple[int, float]], **load: Any) -> dict[str, str]:
+    runs = runs_of(server, loads, **load)
     rows = unknown_of(fit_batching(runs, Random(1)), made_runs(runs))
     return {row.what: row.command for row in rows}
 
 
 def test_one_user_tells_neither_a_step_from_its_decode_nor_a_prefill() -> None:
-    found = unknown(StepServer(), ((1, 8.0),))
+    found = unknown(StepServer(), ((1, 8.0),), prompts=(10, 400))
     assert {"b0, b2", "b1"} <= found.keys()
     assert "--concurrency 4 " in found["b0, b2"]
     assert "a0" not in found
+    # The TTFT of similar prompts does not show how much of it is their prefill.
+    assert "--concurrency 1 " in unknown(StepServer(), ((1, 8.0),), prompts=(200, 400))["a0"]
 
 
 def test_a_busy_closed_loop_does_not_show_what_lies_before_the_queue() -> None:
@@ -259,6 +261,25 @@ def test_a_small_budget_whose_steps_are_mostly_fixed_cost_is_no_cheap_prefill(ji
     assert limit.at_least <= 64
     warned = any("give --max-num-batched-tokens" in sentence for sentence in warnings_of(fit, made_runs(runs)))
     assert warned == (limit.value is None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "prompts", "known"),
+    [
+        pytest.param({"budget": 24}, (10, 400), {"a0"}, id="a budget that is not found"),
+        pytest.param({"seqs": 1}, (10, 400), {"a0"}, id="one at a time"),
+        pytest.param({"seqs": 1}, (200, 400), set(), id="one at a time, of similar prompts"),
+        pytest.param({}, (10, 400), {"a0", "a1"}, id="nothing hidden"),
+    ],
+)
+def test_what_comes_before_the_queue_is_not_known_if_the_steps_of_a_prompt_are_not(
+    limits: dict[str, int], prompts: tuple[int, int], known: set[str]
+) -> None:
+    server = StepServer(**limits)
+    fit = fitted(server, ((1, 12.0), (4, 8.0)), prompts=prompts)
+    found = {"a0": fit.front_end.a0, "a1": fit.front_end.a1}
+    assert {name for name, one in found.items() if one.told} == known
+    assert all(one.low == 0 for name, one in found.items() if name not in known)
 
 
 def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() -> None:
