@@ -9,7 +9,7 @@ from bench.documents import details, jobs, parts_table
 from bench.documents.formatting import number
 from bench.metrics.run_numbers import number_of
 from bench.results.numbers import QUANTILES, may_break
-from bench.results.summary import ObjectiveResult, RunSummary
+from bench.results.summary import ObjectiveResult, PartNumbers, RunSummary
 
 TOO_FEW = "too few"
 """In place of the interval of a number that has too few independent values for one."""
@@ -47,7 +47,8 @@ def warnings(summary: RunSummary) -> list[str]:
 def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
     """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search. A limit on
     all failures is no limit on those of one part, which may be a small share."""
-    for where, part in (("", summary), *parts_table.of_every_kind(summary)):
+    parts: list[tuple[str, RunSummary | PartNumbers]] = [("", summary), *parts_table.of_every_kind(summary)]
+    for where, part in parts:
         own = [row for row in summary.slo.objectives if _speaks_of(row, where)]
         failed = number_of(part, "error_rate", None).value
         if not failed or any(row.metric == "error_rate" for row in own):
