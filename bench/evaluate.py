@@ -311,7 +311,7 @@ def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> li
     rows = []
     for part in numbers.classes or ():
         own = [row.held for objective, row in judged if objective.part == ("class", part.name)]
-        of_part = of_class(part.succeeded, part.failed, verdict, config.limits)
+        of_part = of_class(part, verdict, config.limits)
         rows.append(
             JudgedClass(
                 **{name: getattr(part, name) for name in part.__struct_fields__},

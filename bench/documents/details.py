@@ -306,5 +306,6 @@ def failures(summary: RunSummary) -> list[str]:
         return []
     by_text: Counter[str] = Counter()  # One text may come with several outcomes.
     for row in summary.errors:
-        by_text[(row.error or row.outcome)[:_FAILURE_WIDTH]] += row.n
+        if row.is_failure:
+            by_text[(row.error or row.outcome)[:_FAILURE_WIDTH]] += row.n
     return [f"{n:,} failed: {text}" for text, n in by_text.most_common(_FAILURES_SHOWN)]

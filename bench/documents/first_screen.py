@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from bench.documents import answers_section, details, formatting, remarks
+from bench.documents import answers_section, details, formatting, remarks, segments_table
 from bench.documents.details import has_tokens
 from bench.documents.document import (
     Banner,
@@ -83,8 +83,7 @@ def _load_words(summary: RunSummary) -> str:
     load, segments = summary.load, summary.segments or ()
     if len(segments) > 1:
         ends = [end for segment in segments for end in (segment.first, segment.last)]
-        unit = "requests/s" if load.mode == "rate" else "users"
-        return f"{number(min(ends))} to {number(max(ends))} {unit}"
+        return f"{number(min(ends))} to {number(max(ends))} {segments_table.unit(summary)}"
     if load.offered_rps is not None:
         return f"{number(load.offered_rps)} requests/s"
     if load.concurrency is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.documents import details, jobs
+from bench.documents import details, jobs, parts_table
 from bench.documents.formatting import number
+from bench.metrics.run_numbers import number_of
 from bench.results.numbers import QUANTILES, may_break
-from bench.results.summary import ObjectiveResult, RunSummary
+from bench.results.summary import ObjectiveResult, PartNumbers, RunSummary
 
 TOO_FEW = "too few"
 """In place of the interval of a number that has too few independent values for one."""
@@ -44,25 +45,31 @@ def warnings(summary: RunSummary) -> list[str]:
 
 
 def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
-    """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search."""
-    counts, rows = summary.counts, summary.slo.objectives
-    if not counts.failed or any(row.metric == "error_rate" for row in rows):
-        return
-    failed = counts.failed / (counts.succeeded + counts.failed)
-    names = [
-        row.objective
-        for row in rows
-        if row.held
-        and row.metric != "job"
-        and row.stat in QUANTILES
-        and "{" not in row.objective
-        and failed > may_break(row.stat, row.op)
-    ]
-    if names:
-        yield (
-            f"{', '.join(names)} held among the answered requests alone: {failed:.1%} of all failed, which is more than may "
-            'break it. Add --slo "error_rate<1%" to judge them, too.'
-        )
+    """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search. A limit on
+    all failures is no limit on those of one part, which may be a small share."""
+    parts: list[tuple[str, RunSummary | PartNumbers]] = [("", summary), *parts_table.of_every_kind(summary)]
+    for where, part in parts:
+        own = [row for row in summary.slo.objectives if _speaks_of(row, where)]
+        failed = number_of(part, "error_rate", None).value
+        if not failed or any(row.metric == "error_rate" for row in own):
+            continue
+        names = [
+            row.objective
+            for row in own
+            if row.held and row.metric != "job" and row.stat in QUANTILES and failed > may_break(row.stat, row.op)
+        ]
+        if names:
+            of = where.strip("{}").replace("=", " ", 1) or "all"
+            yield (
+                f"{', '.join(names)} held among the answered requests alone: {failed:.1%} of {of} failed, which is more than "
+                f'may break it. Add --slo "error_rate{where}<1%" to judge them, too.'
+            )
+
+
+def _speaks_of(row: ObjectiveResult, where: str) -> bool:
+    """Whether an objective is about a part, `{class=chat}`, or about the whole run (an empty text)."""
+    text = "".join(row.objective.split())
+    return "".join(where.split()) in text if where else "{" not in text
 
 
 def _warmup_failed(summary: RunSummary) -> Iterator[str]:
@@ -105,9 +112,13 @@ _MANY_OVER = 0.05
 def _over_limit(summary: RunSummary) -> Iterator[str]:
     over, tokens = summary.tokens.over_limit, summary.tokens
     if over.share is not None and over.share > _MANY_OVER:
+        of = "the replies"
+        limit = f": {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit"
+        if over.judged != summary.counts.succeeded:  # The sum of all tokens is of replies without a limit, too.
+            of, limit = f"the {over.judged:,} replies with a limit", ""
         yield (
-            f"{over.share:.1%} of the replies have more output tokens than the limit that was sent: the server does not keep "
-            f"to it. The load is longer than planned: {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit."
+            f"{over.share:.1%} of {of} have more output tokens than the limit that was sent: the server does not keep to it. "
+            f"The load is longer than planned{limit}."
         )
 
 

@@ -28,7 +28,10 @@ def changes(summary: RunSummary) -> list[str]:
 
 def unit(summary: RunSummary) -> str:
     """What the loads of the segments are in."""
-    return "requests/s" if summary.load.mode == "rate" else "users"
+    if summary.load.mode == "rate":
+        return "requests/s"
+    new = summary.sessions is not None and summary.sessions.offered_per_s is not None
+    return "sessions/s" if new else "users"
 
 
 def heads(summary: RunSummary) -> list[str]:

@@ -7,7 +7,8 @@
 
     response.output_audio_transcript.delta          text; response.output_text.delta where no audio is asked for
     response.output_audio.delta                     audio in base64
-    response.function_call_arguments.delta          arguments of a tool
+    response.output_item.added                      the name of a tool that is called
+    response.function_call_arguments.delta          its arguments
     response.done                                   the last event, with the usage; or error
 
 Servers of the beta call these `response.audio.delta` and so on. Messages about the session and the conversation that come
@@ -26,7 +27,7 @@ import orjson
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, ParsedReply, Problem, ReadOptions
-from bench.endpoints.responses_reader import incomplete_reason, is_call, wrong_end
+from bench.endpoints.responses_reader import incomplete_reason, wrong_end
 from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
 from bench.endpoints.typed_events import text_of
@@ -209,8 +210,7 @@ class _RealtimeReply(AudioStream):
         elif kind == "response.function_call_arguments.delta":
             self._add_text("f", text_of(event.get("delta")))
         elif kind == "response.output_item.added":
-            item = event.get("item")
-            self._calls += isinstance(item, dict) and is_call(item)
+            self._take_item(event.get("item"))
         elif kind == self.end:
             self._take_end(event.get("response"))
 

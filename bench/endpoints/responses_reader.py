@@ -25,7 +25,7 @@ from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import is_limit, says_lost
 from bench.endpoints.interface import Problem, ReadOptions
-from bench.endpoints.typed_events import TypedStream, text_of, words
+from bench.endpoints.typed_events import TypedStream, is_call, text_of, words
 from bench.records import Outcome
 from promptset.answers import Answer
 
@@ -114,14 +114,6 @@ class ResponsesReader(TypedStream):
             return Problem(Outcome.LOST_RESPONSE, problem.message)
         return problem
 
-    def _take_item(self, item: object) -> None:
-        if not isinstance(item, dict) or not is_call(item):
-            return
-        self._calls += 1
-        arguments = "".join(text_of(item.get(field)) for field in ("arguments", "input"))
-        if name := text_of(item.get("name")) + arguments:
-            self._add_text("f" if arguments else "n", name)
-
     def _take_end(self, kind: str, event: Event) -> None:
         response = event.get("response")
         said: Mapping[str, Any] = response if isinstance(response, dict) else {}
@@ -183,11 +175,6 @@ def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
         "prompt_tokens_details": usage.get("input_tokens_details"),
         "completion_tokens_details": usage.get("output_tokens_details"),
     }
-
-
-def is_call(item: Mapping[str, Any]) -> bool:
-    """Whether an output item is a call of a tool."""
-    return str(item.get("type")).endswith("_call")
 
 
 def items_of(output: list[Any]) -> tuple[str, str, int]:

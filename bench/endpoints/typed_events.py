@@ -84,6 +84,15 @@ class TypedStream(EventStream):
     def _take(self, kind: str, event: Event) -> None:
         """An event of this type. Adds at most one kind; without one the event is an `o`."""
 
+    def _take_item(self, item: object) -> None:
+        """An output item that begins: a call of a tool has its name, and often no arguments yet."""
+        if not isinstance(item, dict) or not is_call(item):
+            return
+        self._calls += 1
+        arguments = "".join(text_of(item.get(field)) for field in ("arguments", "input"))
+        if name := text_of(item.get("name")) + arguments:
+            self._add_text("f" if arguments else "n", name)
+
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
         """Whether an event says that the reply failed, or cannot be one of this API."""
         status = whole_number(event.get("status")) if kind == "error" and number == 0 else None
@@ -139,6 +148,11 @@ def _sentence(error: Mapping[str, Any]) -> str:
     kinds = (error.get("type"), error.get("code"))
     kind = next((kind for kind in kinds if isinstance(kind, str) and kind not in ("", "error")), None)
     return (message if kind is None else f"{kind}: {message}")[:LONGEST_MESSAGE]
+
+
+def is_call(item: Mapping[str, Any]) -> bool:
+    """Whether an output item of Responses or Realtime is a call of a tool."""
+    return str(item.get("type")).endswith("_call")
 
 
 def text_of(value: object) -> str:

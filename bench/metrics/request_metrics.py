@@ -21,7 +21,6 @@ from __future__ import annotations
 import numpy as np
 
 from bench.clock import NS_PER_MS
-from bench.records import Outcome
 from bench.records.record_table import Floats, Ints, Mask, RecordTable
 
 
@@ -210,12 +209,11 @@ def send_lateness_ms(table: RecordTable) -> Floats:
 
 
 def time_until_failure_ms(table: RecordTable) -> Floats:
-    """The time of an unsuccessful request: from sending, or from being due if it was never sent, until its end."""
+    """The time of a request that failed: from sending, or from being due if it was never sent, until its end."""
     has_sent, sent_ns = table.known("sent_ns")
     has_eligible, eligible_ns = table.known("eligible_ns")
     began_ns = np.where(has_sent, sent_ns, np.where(has_eligible, eligible_ns, table.ints("intended_ns")))
-    rows = ~table.ended((Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
-    return _ms(rows, began_ns, table.ints("end_ns"))
+    return _ms(table.failed, began_ns, table.ints("end_ns"))
 
 
 Bounds = tuple[Floats, Floats]

@@ -200,6 +200,11 @@ class ErrorCount(Result, frozen=True, kw_only=True):
     n: Positive
     """How often it came."""
 
+    @property
+    def is_failure(self) -> bool:
+        """Whether its requests failed. Requests that were cut when the run stopped did not."""
+        return self.outcome not in NO_FAILURE
+
 
 class Steady(Result, frozen=True, kw_only=True):
     """The numbers of the steady window."""

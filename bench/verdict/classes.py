@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from bench.verdict.finding import Verdict, worst
+from collections.abc import Iterator
+
+from bench.results.summary import PartNumbers
+from bench.verdict.finding import Finding, Status, Verdict, worst
 from bench.verdict.limits import Limits
 from bench.verdict.server import errors_of
 
 OF_EACH_CLASS = "errors"
 """The sign that looks at the requests of the class alone."""
+NOTHING = "nothing_measured"
 
 
-def of_class(succeeded: int, failed: int, run: Verdict, limits: Limits) -> Verdict:
-    """The verdict on a class with so many requests, from that on the run."""
-    own = errors_of(succeeded, failed, 0, limits)
-    findings = (*(finding for finding in run.findings if finding.sign != OF_EACH_CLASS), *own)
+def of_class(part: PartNumbers, run: Verdict, limits: Limits) -> Verdict:
+    """The verdict on a class with these numbers, from that on the run."""
+    of_run = [finding for finding in run.findings if finding.sign != OF_EACH_CLASS]
+    nothing = () if run.of(NOTHING) is not Status.VALID else _nothing_measured(part)
+    findings = (*of_run, *errors_of(part.succeeded, part.failed, 0, limits), *nothing)
     return Verdict(worst(finding.status for finding in findings), findings)
+
+
+def _nothing_measured(part: PartNumbers) -> Iterator[Finding]:
+    """A class of a small share may have no request in a short run."""
+    if part.succeeded or part.failed or part.by_outcome.get("cancelled"):
+        return
+    due = sum(part.by_outcome.values())
+    why = f"none of its {due:,} requests ended before the run did" if due else "the run has no request of this class"
+    yield Finding(NOTHING, Status.INVALID, 0.0, f"nothing was measured: {why}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from bench.records import NO_FAILURE, Outcome
 from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration
 from bench.results.server import Server
-from bench.results.summary import SummaryNumbers
+from bench.results.summary import ClassNumbers, SummaryNumbers
 from bench.server_metrics.prefix_cache import ComparedCache
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
@@ -16,6 +17,12 @@ from bench.verdict.limits import Limits
 from tests.support.results import filled
 
 CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}
+
+
+def class_of(**by_outcome: int) -> ClassNumbers:
+    """A class of traffic whose requests ended so."""
+    failed = sum(n for outcome, n in by_outcome.items() if Outcome(outcome) not in NO_FAILURE)
+    return filled(ClassNumbers, succeeded=by_outcome.get("ok", 0), failed=failed, by_outcome=by_outcome)
 
 
 def replicas(**of_second: Any) -> dict[str, Any]:

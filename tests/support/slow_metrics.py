@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 from itertools import pairwise
 from statistics import median
 
-from bench.records import IMAGE_KIND, TOKEN_KINDS, Outcome, RequestRecord
+from bench.records import IMAGE_KIND, NO_FAILURE, TOKEN_KINDS, Outcome, RequestRecord
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -300,7 +300,7 @@ def send_lateness_ms(record: RequestRecord) -> float | None:
 
 def time_until_failure_ms(record: RequestRecord) -> float | None:
     """Of a failed request: from sending (from being due, where it never was sent) until its end."""
-    if record.outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
+    if record.outcome in NO_FAILURE:
         return None
     began = record.sent_ns
     if began is None:

@@ -29,6 +29,7 @@ from bench.traffic.shares import BLOCK, Shares, seats
 from bench.verdict import judge
 from bench.verdict.classes import of_class
 from promptset.tokens import load_tokenizer
+from tests.support.made_evidence import class_of
 from tests.support.made_evidence import evidence as made_evidence
 from tests.support.made_mix import THREE, TWO_RATES, mixed
 from tests.support.made_records import made_record
@@ -308,10 +309,26 @@ def test_objectives_in_the_file_speak_of_their_class() -> None:
 def test_the_verdict_on_a_class_is_that_of_the_run_but_for_its_own_failures() -> None:
     evidence = made_evidence()
     run = judge(evidence, limits := resolve({"url": "http://h"}).limits)
-    good = of_class(30, 0, run, limits)
-    bad = of_class(0, 10, run, limits)
+    good = of_class(class_of(ok=30), run, limits)
+    bad = of_class(class_of(reset=10), run, limits)
     assert (good.status, bad.status) == (run.status, "FAILED")
     assert "every request failed, all 10" in bad.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("by_outcome", "reasons"),
+    [
+        ({}, ["nothing was measured: the run has no request of this class"]),
+        ({"interrupted": 2, "dropped": 1}, ["nothing was measured: none of its 3 requests ended before the run did"]),
+        ({"cancelled": 2}, []),
+    ],
+)
+def test_a_class_without_a_request_that_ended_has_no_valid_numbers(
+    by_outcome: dict[str, int], reasons: list[str]
+) -> None:
+    run = judge(made_evidence(), limits := resolve({"url": "http://h"}).limits)
+    found = of_class(class_of(**by_outcome), run, limits)
+    assert (found.status, found.reasons) == ("INVALID" if reasons else run.status, reasons or run.reasons)
 
 
 def test_every_report_shows_the_classes() -> None:

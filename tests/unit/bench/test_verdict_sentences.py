@@ -21,6 +21,7 @@ from tests.support.made_evidence import (
     PROMPTS,
     cache_off,
     certified,
+    class_of,
     connects,
     ready,
     replicas,
@@ -393,10 +394,10 @@ def test_when_requests_came_is_held_against_the_median_of_what_begins_with_them(
 def test_a_class_has_the_findings_of_the_run_and_failures_of_its_own() -> None:
     late, failed = Finding("send_lateness", Status.SUSPECT, 1.5, "late"), Finding("errors", Status.FAILED, 0.9, "all")
     run = Verdict(Status.FAILED, (late, failed))
-    good = of_class(100, 0, run, Limits())
+    good = of_class(class_of(ok=100), run, Limits())
     assert good.status is Status.SUSPECT
     assert [f.sign for f in good.findings] == ["send_lateness", "errors"]
-    bad = of_class(1, 3, run, Limits())
+    bad = of_class(class_of(ok=1, reset=3), run, Limits())
     assert (bad.status, bad.findings[-1].value) == (Status.FAILED, 0.75)
     assert bad.findings[-1].sentence == "3 of 4 requests failed (75.0%): the latencies are those of the others"
 

@@ -179,7 +179,9 @@ def test_a_session_of_text_needs_no_audio_and_other_formats_have_other_lengths()
 def test_a_call_of_a_tool_needs_no_audio_and_a_limit_ends_well() -> None:
     call = event("response.output_item.added", item={"type": "function_call", "name": "f"})
     reply = read(call, event("response.function_call_arguments.delta", delta="{}"), done())
-    assert (reply.tool_calls, reply.chunk_kind, reply.problem) == (1, "ofo", None)
+    # As everywhere, the name is the first sign of a call; without arguments it is the only one.
+    assert (reply.tool_calls, reply.chunk_kind, reply.problem) == (1, "ffo", None)
+    assert read(call, done()).chunk_kind == "fo"
     cut = read(said("a"), sound(480), done("incomplete", {"type": "incomplete", "reason": "max_output_tokens"}))
     assert (cut.limited, cut.problem) == (True, None)
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.metrics import request_metrics as m
 from bench.metrics import token_gaps
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Floats, RecordTable
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import request_of_gaps, table_of, value_of
@@ -172,7 +172,7 @@ def test_a_failed_request_has_no_latency(outcome: Outcome) -> None:
     metrics = (m.ttft_ms, m.ttfo_ms, m.e2el_ms, m.tpot_ms, m.tps, m.ttft_from_intended_ms, m.e2el_from_intended_ms)
     assert values_of(record, *metrics) == [None] * len(metrics)
     assert gaps_ns(record) == itl_ns(record) == []
-    none = outcome in (Outcome.DROPPED, Outcome.CANCELLED)
+    none = outcome in NO_FAILURE
     assert value_of(m.time_until_failure_ms, record) == (None if none else 70)
 
 

@@ -218,7 +218,7 @@ def test_a_run_that_failed_names_its_most_frequent_errors() -> None:
     def errors(status: str) -> list[str]:
         rows = [
             ("reset", None, 3), ("timeout", "x" * 300, 2), ("http_error", "busy", 2), ("truncated", "busy", 2),
-            ("other", "y", 1),
+            ("other", "y", 1), ("interrupted", "cut when the run was stopped", 9),
         ]  # fmt: skip
         listed = [{"outcome": outcome, "error": error, "n": n} for outcome, error, n in rows]
         return details.failures(filled(RunSummary, verdict={"status": status}, errors=listed))

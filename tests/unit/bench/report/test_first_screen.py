@@ -355,6 +355,24 @@ def test_objectives_that_hold_only_because_failed_requests_have_no_latency_are_s
     assert remarks.warnings(summary) == [words] * bool(names)
 
 
+@pytest.mark.parametrize(
+    ("others", "said"), [([], True), (["error_rate{model=a}<1%"], True), (["error_rate{model=b}<1%"], False)]
+)
+def test_a_model_that_holds_only_because_its_failed_requests_have_no_latency_is_said(
+    others: list[str], said: bool
+) -> None:
+    records = [made_record(i, sent_ms=float(i), model="a") for i in range(8)]
+    records += [made_record(8, sent_ms=8.0, model="b")]
+    records += [made_record(9, outcome=Outcome.HTTP_ERROR, chunks_ms=(), status=500, model="b")]
+    objectives = parse(["ttft{model=a}:p99<200ms", "ttft{model=b}:p75<200ms", *others])
+    summary = typed_summary(made_summary(records, objectives=objectives, models=("a", "b")))
+    words = (
+        "ttft{model=b}:p75<200ms held among the answered requests alone: 50.0% of model b failed, which is more than may "
+        'break it. Add --slo "error_rate{model=b}<1%" to judge them, too.'
+    )
+    assert remarks.warnings(summary) == [words] * said
+
+
 @pytest.mark.parametrize(("requests", "said"), [(3, True), (4, False), (None, False)])
 def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
     summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
@@ -382,6 +400,11 @@ def test_replies_longer_than_their_limit_are_said(asked: int, said: bool) -> Non
     )
     words += "load is longer than planned: 300 tokens, where 294 were the limit."
     assert remarks.warnings(typed_summary(made_summary(records))) == [words] * said
+    unlimited = made_record(100, sent_ms=1e4, output_tokens_asked=None)
+    words = words.replace("of the replies", "of the 100 replies with a limit").replace(
+        ": 300 tokens, where 294 were the limit", ""
+    )
+    assert remarks.warnings(typed_summary(made_summary([*records, unlimited]))) == [words] * said
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bench.documents import segments_table
 from bench.documents.document import Cell
+from bench.documents.first_screen import sent_words
 from bench.documents.formatting import NOTHING
 from bench.results.summary import RunSummary
 from tests.support.results import filled
@@ -38,3 +41,16 @@ def test_a_value_that_is_open_is_shown_as_its_bounds() -> None:
     assert head == Cell("5–10", meaning="2.0–4.0 s")
     assert [cell.text for cell in cells] == ["50", "60", "0–15.17", "19.30", NOTHING, NOTHING, "12", "96", "2.500", "1"]
     assert cells[-1].tone == "bad"
+
+
+@pytest.mark.parametrize(
+    ("mode", "per_s", "unit"),
+    [("rate", None, "requests/s"), ("concurrency", None, "users"), ("sessions", None, "users"),
+     ("sessions", 2.0, "sessions/s")],
+)  # fmt: skip
+def test_the_unit_is_that_of_the_load(mode: str, per_s: float | None, unit: str) -> None:
+    sessions = {"offered_per_s": per_s} if mode == "sessions" else None
+    segments = [SEGMENT | {"first": load, "last": load} for load in (2.0, 4.0)]
+    summary = filled(RunSummary, load={"mode": mode, "offered_rps": None}, sessions=sessions, segments=segments)
+    assert segments_table.unit(summary) == unit
+    assert sent_words(summary).startswith(f"2 to 4 {unit}, ")
