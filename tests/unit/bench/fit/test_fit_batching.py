@@ -273,7 +273,7 @@ def test_a_small_budget_whose_steps_are_mostly_fixed_cost_is_no_cheap_prefill(ji
     ],
 )
 def test_what_comes_before_the_queue_is_not_known_if_the_steps_of_a_prompt_are_not(
-    limits: dict[str, int], prompts: tuple[int, int], known: set[str]
+    limits: dict[str, Any], prompts: tuple[int, int], known: set[str]
 ) -> None:
     server = StepServer(**limits)
     fit = fitted(server, ((1, 12.0), (4, 8.0)), prompts=prompts)
