@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
-from bench.clock import NS_PER_MS, Clock, StepWatch, now_ns
+from bench.clock import NS_PER_MS, Clock, LoopClock, StepWatch, now_ns
 from bench.native import core, receivers
 from bench.records import Outcome
 from bench.transport import tls
@@ -100,7 +100,7 @@ class WireTransport:
         self._poll = select.epoll()
         self.loop.add_reader(self._poll.fileno(), self._pump)
         self._stamping = asking_socket()
-        await stamps_begun(self._stamping, self._clock)
+        await stamps_begun(self._stamping, LoopClock())
         if core is not None and self.reads_plainly and self.tls is None:
             self._receiver = core.Receiver()
             receivers.append(self._receiver)
