@@ -53,6 +53,7 @@ class Placed:
                 )
             transferred("get", address, str(place))
             if flag in self._writes:
+                place.parent.mkdir(parents=True, exist_ok=True)
                 transfer.not_copied(place).touch()
                 self._copies.append((place, address))
             return place

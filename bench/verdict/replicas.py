@@ -71,7 +71,7 @@ def replica_slower(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def _unexplained(row: SlowerTarget) -> float:
     """By how much it is slower than longer prompts or replies explain, if they take longer in proportion."""
-    return (1 + row.change) / (1 + (row.longer or 0.0)) - 1
+    return (1 + row.change) / (1 + row.longer) - 1 if row.longer else row.change
 
 
 def replica_share(evidence: RunEvidence, limits: Limits) -> list[Finding]:
