@@ -32,6 +32,7 @@ class Placed:
         self._writes = (_RESUME, *([_BASELINE] if _UPDATE in words else []))
         self.words: list[str] = []
         self._copies: list[tuple[Path, str]] = []
+        self._added: list[Path] = []
         before = ""
         for word in words:
             flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -40,6 +41,10 @@ class Placed:
             else:
                 self.words.append(f"{flag}{equals}{self._local(flag or before, transfer.checked(value))}")
             before = word
+        # Once every word has its place, so that a command that does not begin leaves no mark.
+        for place in self._added:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            transfer.not_copied(place).touch()
 
     def _local(self, flag: str, address: str) -> Path:
         name = address.rpartition("/")[2]
@@ -53,8 +58,7 @@ class Placed:
                 )
             transferred("get", address, str(place))
             if flag in self._writes:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                transfer.not_copied(place).touch()
+                self._added.append(place)
                 self._copies.append((place, address))
             return place
         if self._command not in _WRITES_DIRECTORIES:

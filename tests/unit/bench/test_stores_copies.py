@@ -55,6 +55,14 @@ def test_what_a_command_added_is_not_replaced_before_the_store_has_it(
     capsys.readouterr()
 
 
+def test_a_command_that_does_not_begin_leaves_no_mark(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.pipe("/bucket/race/tune.json", b"old")
+    monkeypatch.setattr(words, "transferred", here)
+    with pytest.raises(UsageError, match="s3://bucket/nothing"):
+        words.Placed("tune", ("--resume", "s3://bucket/race", "s3://bucket/nothing"))
+    assert words.Placed("report", ("s3://bucket/race",)).words
+
+
 def test_a_copy_that_is_not_whole_replaces_nothing(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.pipe({"/bucket/run/a.json": b"one", "/bucket/run/in/b.json": b"two"})
     place = tmp_path / "run"
