@@ -212,11 +212,9 @@ def _compare_all(
     for number in (*decided, *others):
         of_a, of_b = ([_known(number, run) for run in side.runs] for side in (a, b))
         difference, missing = None, otherwise if number.metric in numbers.OF_TOKENS else None
-        if missing is not None:
-            pass
-        elif method is Method.BATCHES:
+        if missing is None and method is Method.BATCHES:
             of_a, of_b, difference, missing = _of_one_run_each(number, (a, b), (of_a, of_b), values)
-        else:
+        elif missing is None:
             difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
         found.append(
             Compared(

@@ -201,11 +201,9 @@ def _values_lacking(number: Number, before: Sequence[BaselineRun], now: Sequence
         return ""
     there = min(math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now))
     needed = values_needed(QUANTILES[number.stat])
-    return (
-        ""
-        if there >= needed
-        else f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
-    )
+    if there >= needed:
+        return ""
+    return f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
 
 
 def _has(number: Number, entry: BaselineRun) -> bool:

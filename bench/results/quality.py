@@ -32,11 +32,9 @@ class QualityRun(Result, frozen=True, kw_only=True):
     @property
     def unusable(self) -> str | None:
         """Why its answers decide nothing; None if they do."""
-        return (
-            None
-            if self.status not in ("INVALID", "FAILED")
-            else f"{self.name} is {self.status}: {[*self.reasons, 'no reason'][0]}"
-        )
+        if self.status not in ("INVALID", "FAILED"):
+            return None
+        return f"{self.name} is {self.status}: {[*self.reasons, 'no reason'][0]}"
 
 
 class QualityShare(Result, frozen=True, kw_only=True):
