@@ -179,6 +179,9 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     record, _ = once(lambda said: GOOD, refuses=refuses)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 401, "invalid_request_error: no key")
     assert record.sent_ns is not None
+    # Of a response without a length the end of the connection is the end.
+    record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 403 Forbidden\r\n\r\n" + body)
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 403, "invalid_request_error: no key")
     record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 302 Found\r\nlocation: /in\r\ncontent-length: 0\r\n\r\n")
     assert (record.outcome, record.status) == (Outcome.HTTP_ERROR, 302)
     assert (record.error or "").startswith("the server redirects to /in")

@@ -81,7 +81,7 @@ def test_workers_that_find_the_end_of_their_warm_up_end_together() -> None:
     ("reply_ms", "warmup", "sent_ms"),
     [
         (30, {"warmup_ns": 50 * MS}, [0, 30, 60, 90, 120]),  # From the end of the warm-up on, not from 60 ms.
-        (160, {"warmup_ns": 50 * MS}, [0, 160]),  # Its first one comes behind the end of the others: it measures all the same.
+        (160, {"warmup_ns": 50 * MS}, [0, 160]),  # Its first one comes behind the end of the others.
         (30, {"warmup_requests": 2}, [0, 30, 60, 90, 120, 150]),  # Such a warm-up ends at another time in each worker.
     ],
 )
