@@ -104,7 +104,7 @@ class Realtime(Endpoint):
     ) -> None:
         self._session, self.takes_audio, self._play_after_ns = session, takes_audio, play_after_ns
         self._speaks = "audio" in session["output_modalities"]
-        self._bytes_per_s = _BYTES_PER_S.get(str(session["audio"]["output"]["format"].get("type")))
+        self._bytes_per_s = _bytes_per_s(session["audio"]["output"]["format"])
 
     def of(self, settings: EndpointSettings) -> Realtime:
         """The endpoint of these settings: `--extra-body` has fields of the session, and `--audio` or the rows of `--dataset`
@@ -167,6 +167,14 @@ class Realtime(Endpoint):
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         del options
         return malformed(f"a reply that is not the messages of a WebSocket: {excerpt(body)}")
+
+
+def _bytes_per_s(written: Mapping[str, Any]) -> int | None:
+    """The bytes of a second of audio in this format; None if that is not known. OpenAI's own server makes PCM of one rate."""
+    rate = written.get("rate", RATE)
+    if written.get("type") == _PCM["type"] and rate != RATE:
+        return 2 * rate if type(rate) is int and rate > 0 else None
+    return _BYTES_PER_S.get(str(written.get("type")))
 
 
 def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
