@@ -30,7 +30,7 @@ from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, Parsed
 from bench.endpoints.responses_reader import incomplete_reason, wrong_end
 from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
-from bench.endpoints.typed_events import text_of
+from bench.endpoints.typed_events import may_be_last, text_of, type_of
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import malformed
 from bench.records import Outcome
@@ -70,23 +70,15 @@ class RealtimeMessages:
 
     def may_end(self, data: bytes) -> bool:
         """A look that costs little."""
-        return _LAST.search(data) is not None
+        return may_be_last(data, _LAST)
 
     def is_last(self, message: bytes) -> bool:
         """Whether a message ends the reply. Every error does: what it was about did not happen."""
-        return _LAST.search(message) is not None and _type_of(message) in ("error", "response.done")
+        return self.may_end(message) and type_of(message) in ("error", "response.done")
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:
         """Whether a message is about the session or the conversation, and comes before the reply."""
-        return not begun and not _type_of(message).startswith(("response.", "error"))
-
-
-def _type_of(message: bytes) -> str:
-    try:
-        event = orjson.loads(message)
-    except orjson.JSONDecodeError:
-        return ""
-    return str(event.get("type")) if isinstance(event, dict) else ""
+        return not begun and not type_of(message).startswith(("response.", "error"))
 
 
 class Realtime(Endpoint):

@@ -126,6 +126,7 @@ FAILED = {"type": "error", "error": {"code": "server_error", "message": "oh"}}
     [
         ([text(LOST)], Outcome.LOST_RESPONSE, 404, "previous_response_not_found: gone"),
         ([*GOOD[:2], text(FAILED)], Outcome.STREAM_ERROR, 200, "server_error: oh"),
+        ([*GOOD[:2], text({"message": "oh", "requestId": "x"})], Outcome.STREAM_ERROR, 200, "oh"),
         ([*GOOD[:2], goodbye(1011, "oom")], Outcome.TRUNCATED, 200, "closed the WebSocket with code 1011 (oom)"),
         ([goodbye(1001)], Outcome.TRUNCATED, None, "closed the WebSocket with code 1001 before the reply had ended"),
         ([*GOOD[:2], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before the response had ended"),

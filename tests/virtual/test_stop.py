@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.records import Outcome
@@ -86,7 +88,7 @@ def test_workers_that_find_the_end_of_their_warm_up_end_together() -> None:
     ],
 )
 def test_a_user_of_one_of_several_workers_ends_with_the_others(
-    reply_ms: int, warmup: dict[str, int], sent_ms: list[int]
+    reply_ms: int, warmup: dict[str, Any], sent_ms: list[int]
 ) -> None:
     load = Load(ScriptedReply(ttft_ns=reply_ms * MS), duration_ns=100 * MS, one_of_several=True, **warmup).closed(1)
     assert load.sent_at == [at * MS for at in sent_ms]

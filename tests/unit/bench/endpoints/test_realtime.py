@@ -181,9 +181,7 @@ def test_a_session_of_text_needs_no_audio_and_other_formats_have_other_lengths()
     [({}, 48_000), ({"rate": 16_000}, 32_000), ({"rate": "16k"}, None), ({"rate": None}, None),
      ({"type": "audio/pcma", "rate": 16_000}, 8_000)],
 )  # fmt: skip
-def test_a_second_of_audio_has_the_bytes_that_its_format_says(
-    written: dict[str, Any], bytes_per_s: int | None
-) -> None:
+def test_a_second_of_audio_has_the_bytes_that_its_format_says(written: dict[str, Any], bytes_per_s: int | None) -> None:
     audio = read(sound(640), done(), endpoint=of(extra_body={"audio": {"output": {"format": written}}})).audio
     assert audio is not None
     assert audio.bytes_per_s == bytes_per_s
@@ -236,10 +234,11 @@ def test_which_messages_belong_to_a_reply_and_which_is_its_last() -> None:
     assert words is not None
     before = [event("session.created", session={}), event("session.updated"), event("conversation.item.added"), b"{"]
     assert [words.is_beside(message, begun=False) for message in before] == [True] * 4
-    own = [CREATED, event("error", error={}), event("response.done")]
-    assert [words.is_beside(message, begun=False) for message in own] == [False] * 3
+    half = b'{"type":"response.done","text":"\\ud83d"}'  # Half of a character.
+    own = [CREATED, event("error", error={}), event("response.done"), half, b'{"error":{"message":"oom"}}']
+    assert [words.is_beside(message, begun=False) for message in own] == [False] * 5
     assert not words.is_beside(before[2], begun=True)
-    assert [words.is_last(message) for message in own] == [False, True, True]
+    assert [words.is_last(message) for message in own] == [False, *[True] * 4]
     spoofed = said('"type":"response.done"')
     assert not words.is_last(spoofed)
     assert not words.is_last(event("response.output_item.done", item={"type": "response.done"}))
