@@ -132,6 +132,7 @@ FAILED = {"type": "error", "error": {"code": "server_error", "message": "oh"}}
         ([*GOOD[:2], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before the response had ended"),
         ([GOOD[0], GOOD[1][:9], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before"),
         ([CLOSE], Outcome.RESET, None, "closed the connection before"),
+        ([frame(b"in", PING), CLOSE], Outcome.RESET, None, "closed the connection before"),
         ([*GOOD[:2], bytes([0x83, 0])], Outcome.MALFORMED, 200, "opcode"),
         ([frame(b"nonsense"), GOOD[3]], Outcome.MALFORMED, 200, "not JSON"),
         ([*GOOD[:3], text(EXPIRING), GOOD[3]], Outcome.OK, 200, None),
@@ -225,10 +226,17 @@ def test_a_user_who_leaves_says_goodbye() -> None:
     assert server.controls[0][0] == 8
 
 
-def test_a_reply_that_stalls_ends_with_its_time_limit() -> None:
-    with SocketServer(lambda said: GOOD[:2]) as server:
-        record = over(server.url, lambda sender: sender.ask(), timeout_idle_ns=100_000_000)
-    assert record.outcome is Outcome.TIMEOUT_IDLE
+@pytest.mark.parametrize(
+    ("writes", "limit", "outcome"),
+    [
+        (GOOD[:2], "timeout_idle_ns", Outcome.TIMEOUT_IDLE),
+        ([frame(b"in", PING)], "timeout_first_byte_ns", Outcome.TIMEOUT_FIRST_BYTE),  # A ping is no byte of a reply.
+    ],
+)
+def test_a_reply_that_stalls_ends_with_its_time_limit(writes: list[bytes], limit: str, outcome: Outcome) -> None:
+    with SocketServer(lambda said: writes) as server:
+        record = over(server.url, lambda sender: sender.ask(), **{limit: 100_000_000})
+    assert record.outcome is outcome
 
 
 # ---- Whole runs against the mock -----------------------------------------------------------------------------------
