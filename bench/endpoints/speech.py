@@ -40,8 +40,8 @@ PCM_BYTES_PER_S = 48_000
 DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
 _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
-_PCM = (b"\x01\x00", b"\xfe\xff")
-"""The formats that a header may name: PCM, and the extensible one."""
+_PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
+"""Formats that a header may name; the extensible one names another behind it."""
 _MOST_TEXT = 65_536
 """A body of text in place of a file is no longer: an error, a page."""
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
@@ -132,7 +132,9 @@ class Sound:
         return size
 
     def _behind_head(self, head: bytes) -> int:
-        file = io.BytesIO(head)
+        at, kind = _format_of(head)
+        # Python 3.11 reads no extensible header; one of PCM has what it needs in the same places.
+        file = io.BytesIO(head[:at] + _PCM + head[at + 2 :] if kind == _PCM else head)
         try:
             with wave.open(file) as read:
                 frame = read.getsampwidth() * read.getnchannels()
@@ -150,9 +152,15 @@ class Sound:
 
 def _may_be_header(head: bytes) -> bool:
     """Whether this may be the beginning of the header of a WAV file of PCM."""
+    _, kind = _format_of(head)
+    return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (len(kind) < 2 or kind == _PCM)
+
+
+def _format_of(head: bytes) -> tuple[int, bytes]:
+    """Where the header of a WAV file names its format, and this format; shorter than 2 bytes if it has not come."""
     at = head.find(b"fmt ") + 8
-    kind = head[at : at + 2]
-    return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (at < 8 or len(kind) < 2 or kind in _PCM)
+    kind = b"" if at < 8 else head[at : at + 2]
+    return at, head[at + 24 : at + 26] if kind == _EXTENSIBLE else kind
 
 
 class _AudioBytes:

@@ -70,6 +70,12 @@ def test_what_follows_the_samples_is_no_audio() -> None:
     assert audio.total_bytes == 2_000
 
 
+def extensible(kind: int) -> bytes:
+    """A header that names its format at its end, as that of FFmpeg does of 24 bits or of several channels."""
+    format_of = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 24_000, 48_000, 2, 16, 22, 16, 4, kind) + bytes(14)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 40) + format_of + b"data\xff\xff\xff\xff"
+
+
 FLOATS = (
     b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 3, 1, 8_000, 32_000, 4, 32) + b"data\xff\xff\xff\xff"
 )
@@ -82,6 +88,9 @@ FLOATS = (
         ("mp3", [b"\xff\xfb", b"c"], (2, 1), None),
         ("wav", [b"ID3\4no wav", b"c"], (10, 1), None),
         ("wav", [FLOATS, b"abcd"], (len(FLOATS), 4), None),
+        ("wav", [extensible(1), b"abcd"], (0, 4), 48_000),
+        ("wav", [extensible(1)[:50], extensible(1)[50:] + b"abcd"], (0, 4), 48_000),
+        ("wav", [extensible(3), b"abcd"], (len(extensible(3)), 4), None),
     ],
 )
 def test_the_length_of_other_formats_is_not_known(
