@@ -40,6 +40,8 @@ PCM_BYTES_PER_S = 48_000
 DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
 _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
+_RIFF = b"RIFF"
+"""With which a WAV file begins."""
 _PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
 """Formats that a header may name; the extensible one names another behind it."""
 _MOST_TEXT = 65_536
@@ -125,13 +127,24 @@ class Sound:
         return Problem(Outcome.TRUNCATED, words)
 
     def take(self, piece: bytes) -> int:
-        size = len(piece) if self._head is None else self._behind_head(self._head + piece)
-        if self._left is not None:
-            size = min(size, self._left)
-            self._left -= size
+        """The bytes of audio in the next piece. Some servers make a file of each sentence, one behind the other."""
+        size = 0
+        while piece:
+            if self._head is not None:
+                piece = self._behind_head(self._head + piece)
+            elif self._left is None:
+                return size + len(piece)
+            elif self._left:
+                part = min(len(piece), self._left)
+                self._left -= part
+                size, piece = size + part, piece[part:]
+            elif _RIFF in piece or _RIFF.startswith(piece):
+                self._head, piece = b"", piece[max(0, piece.find(_RIFF)) :]
+            else:
+                return size
         return size
 
-    def _behind_head(self, head: bytes) -> int:
+    def _behind_head(self, head: bytes) -> bytes:
         at, kind = _format_of(head)
         # Python 3.11 reads no extensible header; one of PCM has what it needs in the same places.
         file = io.BytesIO(head[:at] + _PCM + head[at + 2 :] if kind == _PCM else head)
@@ -143,17 +156,17 @@ class Sound:
         except (wave.Error, EOFError, ZeroDivisionError):
             if _may_be_header(head):
                 self._head = head
-                return 0
+                return b""
             promised = begins = 0  # Samples that nothing here can count in seconds.
         self._head = None
         self._left = promised if 0 < promised < _ENDLESS else None
-        return len(head) - begins
+        return head[begins:]
 
 
 def _may_be_header(head: bytes) -> bool:
     """Whether this may be the beginning of the header of a WAV file of PCM."""
     _, kind = _format_of(head)
-    return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (len(kind) < 2 or kind == _PCM)
+    return _RIFF.startswith(head[:4]) and len(head) < _MOST_HEAD and (len(kind) < 2 or kind == _PCM)
 
 
 def _format_of(head: bytes) -> tuple[int, bytes]:

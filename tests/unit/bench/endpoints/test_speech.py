@@ -70,6 +70,17 @@ def test_what_follows_the_samples_is_no_audio() -> None:
     assert audio.total_bytes == 2_000
 
 
+def test_several_files_one_behind_the_other_are_one_audio() -> None:
+    content = WAV + b"LIST" + bytes(4) + WAV
+    pieces = [WAV, WAV[:30], WAV[30:] + WAV[:3], WAV[3:]]
+    for events, sizes in (([content], (4_000,)), ([WAV * 3], (6_000,)), (pieces, (2_000, 0, 2_000, 2_000))):
+        reply = read(Speech(), *events)
+        assert (reply.audio, reply.problem) == (ReceivedAudio(sum(sizes), 16_000, sizes), None)
+    cut = read(Speech(), WAV, WAV[:1_044]).problem
+    assert cut is not None
+    assert "ended 1000 bytes before" in cut.message
+
+
 def extensible(kind: int) -> bytes:
     """A header that names its format at its end, as that of FFmpeg does of 24 bits or of several channels."""
     format_of = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 24_000, 48_000, 2, 16, 22, 16, 4, kind) + bytes(14)
