@@ -152,9 +152,7 @@ class Realtime(Endpoint):
         )
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        sound = Sound("raw")
-        sound.bytes_per_s = self._bytes_per_s
-        return _RealtimeReply(options, sound, self._play_after_ns, speaks=self._speaks)
+        return _RealtimeReply(options, Sound("raw", self._bytes_per_s), self._play_after_ns, speaks=self._speaks)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         del options

@@ -64,15 +64,28 @@ class Speech(Endpoint):
     measures = ("ttfa", "rtf", "playback_stall", "playback_stalls", "audio")
     spoken_by = "a server of speech"
 
-    def __init__(self, kind: str = DEFAULT_FORMAT, *, events: bool = False, play_after_ns: int = 0) -> None:
+    def __init__(
+        self,
+        kind: str = DEFAULT_FORMAT,
+        *,
+        events: bool = False,
+        play_after_ns: int = 0,
+        pcm_bytes_per_s: int = PCM_BYTES_PER_S,
+    ) -> None:
         self._kind, self._play_after_ns = kind, play_after_ns
+        self._bytes_per_s = pcm_bytes_per_s if kind == "pcm" else None
         self.framing = "sse" if events else "chunks"
 
     def of(self, settings: EndpointSettings) -> Speech:
-        """The endpoint of these settings: `--extra-body` names another format than WAV, and events."""
+        """The endpoint of these settings: `--extra-body` names another format than WAV, another rate of PCM, and events."""
         extra = settings.extra_body or {}
-        kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"
-        return Speech(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
+        rate = extra.get("sample_rate")
+        return Speech(
+            str(extra.get("response_format", DEFAULT_FORMAT)),
+            events=extra.get("stream_format") == "sse",
+            play_after_ns=round(settings.play_after * 1e9),
+            pcm_bytes_per_s=2 * rate if type(rate) is int and rate > 0 else PCM_BYTES_PER_S,
+        )
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A full body keeps its own fields; `extra` wins over all."""
@@ -89,7 +102,7 @@ class Speech(Endpoint):
         )
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        sound = Sound(self._kind)
+        sound = Sound(self._kind, self._bytes_per_s)
         if self.framing == "sse":
             return _AudioEvents(options, sound, self._play_after_ns)
         return _AudioBytes(sound, self._play_after_ns)
@@ -99,9 +112,9 @@ class Speech(Endpoint):
         events = [body]
         if self.framing == "sse" and not body.startswith(b"{"):
             events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
-            reader: EventReader = _AudioEvents(options, Sound(self._kind), self._play_after_ns)
+            reader: EventReader = _AudioEvents(options, Sound(self._kind, self._bytes_per_s), self._play_after_ns)
         else:
-            reader = _AudioBytes(Sound(self._kind), self._play_after_ns)
+            reader = _AudioBytes(Sound(self._kind, self._bytes_per_s), self._play_after_ns)
         reader.feed(events)
         reply = reader.close()
         audio = None if reply.audio is None else replace(reply.audio, chunk_bytes=None)
@@ -111,8 +124,8 @@ class Speech(Endpoint):
 class Sound:
     """Tells the bytes of audio in the pieces of a file from its header, and how many play for a second (None: not known)."""
 
-    def __init__(self, kind: str) -> None:
-        self.bytes_per_s = PCM_BYTES_PER_S if kind == "pcm" else None
+    def __init__(self, kind: str, bytes_per_s: int | None) -> None:
+        self.bytes_per_s = bytes_per_s
         self._head: bytes | None = b"" if kind == "wav" else None
         """What has come of a header that has not ended."""
         self._left: int | None = None

@@ -44,6 +44,21 @@ def test_a_text_is_sent_with_a_voice_and_a_format() -> None:
     assert reply.audio == ReceivedAudio(96_000, 48_000, None, 200_000_000)
 
 
+@pytest.mark.parametrize(
+    ("extra", "bytes_per_s"),
+    [
+        ({"response_format": "pcm", "sample_rate": 16_000}, 32_000),
+        ({"response_format": "pcm", "sample_rate": "16k"}, 48_000),
+        ({"response_format": "mp3", "sample_rate": 16_000}, None),
+    ],
+)
+def test_the_rate_that_a_request_asks_for_is_that_of_its_pcm(extra: dict[str, Any], bytes_per_s: int | None) -> None:
+    endpoint = endpoint_of(resolve({"url": "http://h", "endpoint": "speech", "extra_body": extra}))
+    audio = endpoint.read_whole(b"\xff\xfb" + bytes(98), ReadOptions()).audio
+    assert audio is not None
+    assert audio.bytes_per_s == bytes_per_s
+
+
 def test_pieces_of_a_wav_file_are_audio_behind_its_header() -> None:
     reply = read(Speech(play_after_ns=5), HEAD, SOUND[:100], SOUND[100:])
     assert reply.chunk_kind == "oaa"
