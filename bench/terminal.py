@@ -260,7 +260,9 @@ class _Writer:
 
     def __init__(self, stream: TextIO) -> None:
         self._texts: Queue[str | None] = Queue(maxsize=16)
-        self._fd = stream.fileno()
+        self._stream = stream
+        # Its own: what a stopped terminal takes late cannot go into a file that was opened meanwhile.
+        self._fd = os.dup(stream.fileno())
         self.unicode = "utf" in (stream.encoding or "").lower()
         self._encoding, self._errors = (
             stream.encoding or "utf-8",
@@ -273,8 +275,8 @@ class _Writer:
     def columns(self) -> int:
         """The terminal's width now."""
         try:
-            return os.get_terminal_size(self._fd).columns or 80
-        except OSError:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):
             return 80
 
     def write(self, text: str) -> None:
@@ -289,11 +291,13 @@ class _Writer:
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        while (text := self._texts.get()) is not None:
-            try:
+        try:
+            while (text := self._texts.get()) is not None:
                 os.write(self._fd, text.encode(self._encoding, self._errors))
-            except OSError:
-                return
+        except OSError:
+            pass
+        finally:
+            os.close(self._fd)
 
 
 def terminal(quiet: bool) -> Terminal:
