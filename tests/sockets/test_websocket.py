@@ -229,13 +229,16 @@ def test_a_user_who_leaves_says_goodbye() -> None:
 @pytest.mark.parametrize(
     ("writes", "limit", "outcome"),
     [
-        (GOOD[:2], "timeout_idle_ns", Outcome.TIMEOUT_IDLE),
-        ([frame(b"in", PING)], "timeout_first_byte_ns", Outcome.TIMEOUT_FIRST_BYTE),  # A ping is no byte of a reply.
+        (GOOD[:2], {"timeout_idle_ns": 100_000_000}, Outcome.TIMEOUT_IDLE),
+        # A ping is no byte of a reply.
+        ([frame(b"in", PING)], {"timeout_first_byte_ns": 100_000_000}, Outcome.TIMEOUT_FIRST_BYTE),
     ],
 )
-def test_a_reply_that_stalls_ends_with_its_time_limit(writes: list[bytes], limit: str, outcome: Outcome) -> None:
+def test_a_reply_that_stalls_ends_with_its_time_limit(
+    writes: list[bytes], limit: dict[str, Any], outcome: Outcome
+) -> None:
     with SocketServer(lambda said: writes) as server:
-        record = over(server.url, lambda sender: sender.ask(), **{limit: 100_000_000})
+        record = over(server.url, lambda sender: sender.ask(), **limit)
     assert record.outcome is outcome
 
 
