@@ -47,11 +47,11 @@ class MetricComparison:
     mistaken: Mapping[str, Stats] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
     step_ms: float | None = None
-    """The shift of all stamps from one moment on; None where there is no such shift."""
+    """The shift of all stamps from one moment on; None if there is no such shift."""
 
 
 def cause_of(metric: str, comparison: MetricComparison) -> CauseRow | None:
-    """The likely cause of a metric's error; None where the error lies within the accuracy of the stamps."""
+    """The likely cause of a metric's error; None if the error lies within the accuracy of the stamps."""
     if not comparison.true:
         return None
     errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.measured}
@@ -79,7 +79,7 @@ def _noticed(stat: str, comparison: MetricComparison) -> bool:
 
 
 def _left(comparison: MetricComparison, other: Stats) -> float | None:
-    """The worst difference between what was reported and another explanation; None where they cannot be compared."""
+    """The worst difference between what was reported and another explanation; None if they cannot be compared."""
     shared = [s for s in BODY if s in other and s in comparison.measured]
     return max((abs(comparison.measured[s] - other[s]) for s in shared), default=None) if shared else None
 
@@ -148,9 +148,9 @@ def clock_set(comparison: MetricComparison, errors: Mapping[str, float]) -> str 
 
 
 def step_of(lags_ms: Sequence[float | None]) -> float | None:
-    """The jump of the stamps' lag, where the lag is even before and after one moment; None where there is no such jump.
+    """The jump of the stamps' lag, where the lag is even before and after one moment; None if there is no such jump.
 
-    `lags_ms` are medians of slices of the run, in order; None where a slice has no stamps.
+    `lags_ms` are medians of slices of the run, in order; None if a slice has no stamps.
     """
     lags = [lag for lag in lags_ms if lag is not None]
     if len(lags) < 4:

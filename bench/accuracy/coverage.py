@@ -76,7 +76,7 @@ class CertificateBrief:
 
     @classmethod
     def from_json(cls, value: object) -> CertificateBrief:
-        """As the cache keeps it. Raises ValueError where it has another form. A shape without an endpoint is of chats."""
+        """As the cache keeps it. Raises ValueError if it has another form. A shape without an endpoint is of chats."""
         if isinstance(value, dict) and isinstance(value.get("shape"), dict):
             value = value | {"shape": {"endpoint": "chat"} | value["shape"]}
         brief = msgspec.convert(value, cls)
@@ -129,7 +129,7 @@ def in_entry(entry: object) -> list[CertificateBrief]:
 
 
 def why_not(certificate: CertificateBrief, shape: LoadShape, version: str) -> list[str]:
-    """Why a certificate does not cover a load on its machine; empty where it does."""
+    """Why a certificate does not cover a load on its machine; empty if it does."""
     its = certificate.shape
     reasons = []
     if certificate.version != version:
@@ -158,7 +158,7 @@ def for_run(certificates: Iterable[CertificateBrief], kind: LoadKind, version: s
 
 
 def closest(certificates: Iterable[CertificateBrief], shape: LoadShape, version: str) -> CertificateBrief | None:
-    """The covering certificate nearest to a load, the latest of equals; None where none covers it."""
+    """The covering certificate nearest to a load, the latest of equals; None if none covers it."""
     covering = [c for c in certificates if not why_not(c, shape, version)]
     return min(covering, key=lambda c: (round(_distance(c.shape, shape), 1), -_seconds(c.date)), default=None)
 

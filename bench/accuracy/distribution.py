@@ -74,7 +74,7 @@ class Distribution:
 
     @property
     def mean(self) -> float:
-        """The mean. Raises ZeroDivisionError where there are no values."""
+        """The mean. Raises ZeroDivisionError if there are no values."""
         return self._sum / self.n
 
     def at_rank(self, rank: int) -> float:
@@ -87,7 +87,7 @@ class Distribution:
         return min(max(ordered[bisect_right(self._cumulative, rank)], self.min), self.max)
 
     def quantile(self, p: float) -> float:
-        """The quantile of order p. Raises IndexError where there are no values."""
+        """The quantile of order p. Raises IndexError if there are no values."""
         position = (self.n - 1) * p
         below = math.floor(position)
         low, high = self.at_rank(below), self.at_rank(min(below + 1, self.n - 1))
@@ -102,7 +102,7 @@ class Distribution:
         return self._cumulative[position - 1] if position else 0
 
     def stats(self) -> dict[str, float]:
-        """STATS of the values; empty where there are none. p99.9 only of 1,000 values and more."""
+        """STATS of the values; empty if there are none. p99.9 only of 1,000 values and more."""
         if not self.n:
             return {}
         quantiles = {s: self.quantile(p) for s, p in _LEVELS.items() if s != "p999" or self.n >= 1_000}

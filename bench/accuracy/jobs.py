@@ -91,7 +91,7 @@ class JobTruth:
         )
 
     def compared(self, jobs: Jobs | None) -> tuple[list[NumberRow], list[str], list[CauseRow]]:
-        """The errors of job seconds, what disagrees, and why. `jobs`: that of the summary; None where it has none."""
+        """The errors of job seconds, what disagrees, and why. `jobs`: that of the summary; None if it has none."""
         n, found = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
         true, others, extra = Distribution(), defaultdict[str, Distribution](Distribution), Counter[str]()
         recounted = Distribution()

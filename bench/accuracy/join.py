@@ -199,7 +199,7 @@ class Join:
                 self._without_record.add(request_id)
 
     def problems(self) -> list[str]:
-        """A sentence for each kind of disagreement; none where all agrees."""
+        """A sentence for each kind of disagreement; none if all agrees."""
         found = self._twice.sentence("requests with two records")
         found += self._without_line.sentence("records without a line in the ledger")
         found += self._without_record.sentence("lines of the ledger without a record")

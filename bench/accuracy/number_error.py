@@ -20,7 +20,7 @@ def number_error(
     """One number of the report, measured and true, with the error as shares of the true value and of the spread.
 
     `spread`: true p99 - p50 of the metric; None for rates. `allowed`: the least and the greatest number that the time stamps
-    allow (inf: no limit); None where they are exact.
+    allow (inf: no limit); None if they are exact.
     """
     error = measured - true
     return NumberRow(

@@ -47,7 +47,7 @@ class PlannedArrivals:
         self._seen.append((record.index, record.intended_ns, record.end_ns, record.worker))
 
     def slip(self) -> Slip | None:
-        """The difference from the schedule; None where every arrival was due as planned."""
+        """The difference from the schedule; None if every arrival was due as planned."""
         seen = sorted(self._seen)
         if not seen:
             return None

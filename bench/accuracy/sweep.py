@@ -140,7 +140,7 @@ class Sweep:
 
     @property
     def trusted(self) -> dict[str, SweepRow | None]:
-        """For each kind of load the greatest point up to which all are trusted; None where the first is not."""
+        """For each kind of load the greatest point up to which all are trusted; None if the first is not."""
         found: dict[str, SweepRow | None] = {}
         for kind in dict.fromkeys(row.kind for row in self.rows):
             found[kind] = None

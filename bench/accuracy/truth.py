@@ -66,7 +66,7 @@ def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:
 
 
 def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> TokenTimes | None:
-    """The reply as the mock wrote it; None where it had no token chunk."""
+    """The reply as the mock wrote it; None if it had no token chunk."""
     assert record.sent_ns is not None
     rows = [
         row for row in zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True) if row[2] in TEXT

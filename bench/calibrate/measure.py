@@ -114,7 +114,7 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Ob
 
 
 def _asked(config: RunConfig) -> int | None:
-    """The output tokens that each request asks for; None where they differ or are not known."""
+    """The output tokens that each request asks for; None if they differ or are not known."""
     asked = config.output_tokens
     return int(asked) if asked is not None and config.dataset is None and asked.isdecimal() else None
 

@@ -181,7 +181,7 @@ def _place(path: Path) -> Path:
 
 
 def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> Profile:
-    """The profile of these runs. Raises UsageError where they have too little to fit."""
+    """The profile of these runs. Raises UsageError if they have too little to fit."""
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
     stated = {name: value for run in reversed(runs) for name, value in run.stated.items()}

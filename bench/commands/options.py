@@ -50,7 +50,7 @@ def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], li
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """The settings of the file of --config, and its name; empty where there is none."""
+    """The settings of the file of --config, and its name; empty if there is none."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""

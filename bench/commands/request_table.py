@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 20_000
 
 @explained
 def write(directory: RunDirectory, form: str) -> Path:
-    """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed, or where a
+    """Write the table; an older one is replaced. Raises UsageError if the format needs what is not installed, or where a
     record is damaged."""
     start_ns = run_start_ns(manifest.read(directory), directory)
     path = directory.path / f"requests.{form}"

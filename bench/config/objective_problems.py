@@ -59,7 +59,7 @@ def _answer_problems(objective: Objective, settings: Settings) -> list[str]:
 
 
 def _nobody(settings: Settings, kind: str, name: str) -> str | None:
-    """Why no request is of this part of the run; None where there may be some."""
+    """Why no request is of this part of the run; None if there may be some."""
     mix = settings.traffic
     if kind == "class":
         if mix is None:

@@ -57,7 +57,7 @@ class RunConfig(Settings):
     mode: str
     load: Mode = Field(exclude=True)
     classes: tuple[RunClass, ...] = Field((), exclude=True)
-    """Of --mix; none where all requests are of one kind."""
+    """Of --mix; none if all requests are of one kind."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -67,7 +67,7 @@ class RunConfig(Settings):
 
     @property
     def plans_sharing(self) -> bool:
-        """Whether what prompts share is planned, and nothing where no plan is told. Probes share what their records say."""
+        """Whether what prompts share is planned, and nothing if no plan is told. Probes share what their records say."""
         return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
 
     @property
@@ -122,7 +122,7 @@ class RunConfig(Settings):
 
     @property
     def class_of(self) -> Callable[[int], str] | None:
-        """The name of the class of a request's number; None where there are no classes."""
+        """The name of the class of a request's number; None if there are no classes."""
         places, names = self.class_places, [one.name for one in self.classes]
         return None if places is None else lambda number: names[places(number)[0]]
 
@@ -157,7 +157,7 @@ class RunConfig(Settings):
 
     @property
     def cancel_of(self) -> Callable[[int], int | None] | None:
-        """How long after its send the user of a request's number leaves, None of one who stays; None where all do."""
+        """How long after its send the user of a request's number leaves, None of one who stays; None if all do."""
         places, seed = self.class_places, self.seed
         plans = [one.config.cancel_plan for one in self.classes] or [self.cancel_plan]
         if plans == [None] * len(plans):
@@ -171,12 +171,12 @@ class RunConfig(Settings):
 
     @property
     def models(self) -> Shares | None:
-        """The models that are named; None where the server's own is used."""
+        """The models that are named; None if the server's own is used."""
         return None if self.model is None else models.parse(self.model)
 
     @property
     def cancel_plan(self) -> CancelPlan | None:
-        """Which users give up; None where all stay."""
+        """Which users give up; None if all stay."""
         return None if self.cancel is None else cancel.parse(self.cancel)
 
     @property
@@ -201,7 +201,7 @@ class RunConfig(Settings):
 
     @property
     def fixed_load(self) -> str | None:
-        """Why the load cannot be changed while it runs, as a sentence; None where it can."""
+        """Why the load cannot be changed while it runs, as a sentence; None if it can."""
         if self.load.load_unit is None:
             modes = ", ".join(mode.name for mode in MODES.values() if mode.load_units)
             return f"mode {self.mode} has no load that can be set while it runs: the modes {modes} have"
@@ -219,14 +219,14 @@ class RunConfig(Settings):
 
     @property
     def most_per_s(self) -> float | None:
-        """The greatest rate, in requests per second; None where users, a recording or sessions set it."""
+        """The greatest rate, in requests per second; None if users, a recording or sessions set it."""
         if self.mode == "sessions":
             return None
         return most(self.segments) if self.segments and self.mode == "rate" else self.rate
 
     @property
     def most_users(self) -> int | None:
-        """The greatest number of users; None where there are none."""
+        """The greatest number of users; None if there are none."""
         return round(most(self.segments)) if self.segments and self.mode != "rate" else self.concurrency
 
     def asked_for(self) -> dict[str, object]:
@@ -249,7 +249,7 @@ class RunConfig(Settings):
         """A configuration as a run directory keeps it, of this version or an older one.
 
         Nothing is checked again: its files may be gone. Its secrets, which are masked, are left out, as are keys that are not
-        known; those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
+        known; those that are missing have their defaults. Raises UsageError if the mode is not known or lacks a value.
         """
         try:
             return cls._stored(content)

@@ -384,7 +384,7 @@ def error_limit(value: object) -> str:
 
 @contextmanager
 def _looked_for(path: str) -> Iterator[None]:
-    """Raises ValueError where the system does not even look for the path: a name is too long, a directory is closed."""
+    """Raises ValueError if the system does not even look for the path: a name is too long, a directory is closed."""
     try:
         # From Python 3.14 on, is_file() and its like take every error for a no.
         with suppress(FileNotFoundError, NotADirectoryError, ValueError):

@@ -48,7 +48,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def read(runs: Path) -> tuple[str, str]:
-    """The base URL and the token of the console of a runs folder. Raises UsageError where none was started."""
+    """The base URL and the token of the console of a runs folder. Raises UsageError if none was started."""
     try:
         parts = urlsplit((runs / OWN_FOLDER / ADDRESS).read_text())
     except OSError:

@@ -13,7 +13,7 @@ BUSY = 0.9
 
 
 def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list[str]:
-    """What is wrong with the client of a line of live.jsonl; empty where all is well."""
+    """What is wrong with the client of a line of live.jsonl; empty if all is well."""
     bands = Limits() if limits is None else limits
     warnings: list[str] = []
     slowest = client.get("slowest")  # Older lines have none.

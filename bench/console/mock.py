@@ -33,7 +33,7 @@ class BuiltInMock:
         return None if self._mock is None else self._mock.url
 
     def start(self, flags: str = DEFAULT_FLAGS) -> str:
-        """Start it, and return its URL. Raises Conflict where one runs, Refused for flags that the mock refuses."""
+        """Start it, and return its URL. Raises Conflict if one runs, Refused for flags that the mock refuses."""
         with self._lock:
             if self.url is not None:
                 raise Conflict(tr("the mock is already running: stop it first"))

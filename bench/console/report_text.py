@@ -51,6 +51,6 @@ _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "se
 
 
 def report_text(kind: str, directory: Path) -> str:
-    """The text. Raises OSError where there are no numbers yet."""
+    """The text. Raises OSError if there are no numbers yet."""
     path = directory / SHOWN[kind].numbers
     return _MAKERS[kind](path) if kind in _MAKERS else text.render(_DOCUMENTS[kind](path), Level.USUAL)

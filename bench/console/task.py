@@ -106,7 +106,7 @@ class Task:
 
     @property
     def endpoint(self) -> str:
-        """The API that it loads, where it is not that of chats; empty where it is."""
+        """The API that it loads, where it is not that of chats; empty if it is."""
         name = endpoint_of(self.settings)
         return "" if name == DEFAULT else name
 

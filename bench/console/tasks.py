@@ -198,7 +198,7 @@ def _when(task: Task) -> tuple[str, str]:
 
 
 def _stamp(path: Path) -> str:
-    """Changes when what has ended is rendered again, or changed; empty where that has not come yet."""
+    """Changes when what has ended is rendered again, or changed; empty if that has not come yet."""
     place = str(path)
     for names in ((MANIFEST, SUMMARY), *series.STAMPED):
         try:

@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What is concluded. Loads are None where they are not part of it.
+    """What is concluded. Loads are None if they are not part of it.
 
     `known`: the capacity with its interval (UP_TO). `at_least`: the highest load of a visit that held. `below`: the lowest
     load of a visit that broke. `flat`: the share that is broken at any load, with its objective. `change`: ln of how far the

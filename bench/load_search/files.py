@@ -44,7 +44,7 @@ class SearchDirectory:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, manifest: Mapping[str, object]) -> SearchDirectory:
-        """A new one. Raises UsageError where there is a search already, a run, or no directory can be made."""
+        """A new one. Raises UsageError if there is a search already, a run, or no directory can be made."""
         if (path / SEARCH).exists() or (path / SETTINGS).exists():
             raise UsageError(f"--out {path} already holds a search: go on with it (--resume {path}), or name another")
         RunDirectory.refuse_used(path)
@@ -59,7 +59,7 @@ class SearchDirectory:
 
     @classmethod
     def open(cls, path: Path) -> SearchDirectory:
-        """An existing one. Raises UsageError where it is none."""
+        """An existing one. Raises UsageError if it is none."""
         if not (path / SETTINGS).is_file():
             raise UsageError(f"--resume {path}: not the directory of a search: it has no {SETTINGS}")
         return cls(path)
@@ -70,7 +70,7 @@ class SearchDirectory:
         return self.path / SETTINGS
 
     def kept(self) -> dict[str, Any] | None:
-        """search.json; None where no visit has ended yet. Raises UsageError where it is damaged."""
+        """search.json; None if no visit has ended yet. Raises UsageError if it is damaged."""
         file = self.path / SEARCH
         return read_object(file, "search", ": give another directory") if file.exists() else None
 

@@ -36,7 +36,7 @@ class Goal:
 
 
 def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goal:
-    """The goal of an objective, from the parts that `--slo` was read into. Raises UsageError where it has none."""
+    """The goal of an objective, from the parts that `--slo` was read into. Raises UsageError if it has none."""
     if metric in OUTPUT_OF_THE_LOAD:
         raise UsageError(
             f'--slo "{text}": {metric} rises with the load, so no load is the highest that keeps it; give a latency, '

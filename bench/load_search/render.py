@@ -56,7 +56,7 @@ def render(
 
 
 def render_again(path: Path) -> Rendered:
-    """The same of a search that has ended, or was killed. Raises UsageError where there is none."""
+    """The same of a search that has ended, or was killed. Raises UsageError if there is none."""
     directory = SearchDirectory.open(path)
     kept = directory.kept()
     if kept is None:

@@ -18,7 +18,7 @@ LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 
 @dataclass(frozen=True, slots=True)
 class VisitNumbers:
-    """Numbers of one visit. None where the summary is gone or has no such value.
+    """Numbers of one visit. None if the summary is gone or has no such value.
 
     `latency`: by metric key, its statistics. `objectives`: the rows of `slo` in the summary, by the text of the objective.
     """

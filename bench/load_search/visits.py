@@ -69,7 +69,7 @@ class Result:
     means: Mapping[str, Mean] = field(default_factory=dict)
     """By objective on a mean: how far it lies from its limit (`statistics.capacity.mean_of`)."""
     kept_up: bool | None = None
-    """False where requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
+    """False if requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
     e2el_p90_s: float | None = None
     """p90 of E2EL; where objectives speak of jobs, that of job seconds: how long it takes until one of them is over."""
     e2el_first_s: float | None = None
@@ -97,7 +97,7 @@ class Result:
         return self.jobs.get(objective, self.about.get(objective, self.requests))
 
     def share(self, objective: str) -> float | None:
-        """The share of them that broke it; None where there were none."""
+        """The share of them that broke it; None if there were none."""
         judged = self.judged(objective)
         return self.violations.get(objective, 0) / judged if judged else None
 

@@ -92,7 +92,7 @@ def plan(
 
 
 def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
-    """A directory for a search. Raises UsageError where there is none to be made."""
+    """A directory for a search. Raises UsageError if there is none to be made."""
     path = default_directory(base.name) if base.out is None else Path(base.out)
     manifest = {
         "command": shlex.join(public_command(command)),

@@ -26,7 +26,7 @@ def lower_quantiles(name: str) -> list[str]:
 
 
 def quantile(ordered: Sequence[float], p: float) -> float:
-    """The quantile of order p of values in ascending order. Raises ValueError where there are none."""
+    """The quantile of order p of values in ascending order. Raises ValueError if there are none."""
     if not ordered:
         raise ValueError("a quantile of no values does not exist")
     position = (len(ordered) - 1) * p

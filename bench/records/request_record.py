@@ -13,9 +13,9 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; N
   r role, c content, t reasoning (thinking), f function or tool call arguments, i an image or a partial one, a audio, u usage
   alone, o other (an empty delta, a finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they
   are the *token chunks*.
-- `chunk_bound_ns` is None where every stamp is exact. Otherwise it has one entry a chunk: None for an exact stamp, else the
+- `chunk_bound_ns` is None if every stamp is exact. Otherwise it has one entry a chunk: None for an exact stamp, else the
   earliest moment at which the chunk can have arrived (`chunk_ns[i]` is then the latest).
-- `chunk_tokens` has one entry a chunk (0 for a chunk without text), or is None where the tokens of chunks are not known.
+- `chunk_tokens` has one entry a chunk (0 for a chunk without text), or is None if the tokens of chunks are not known.
   A token that came in a chunk without text counts for the next chunk with text.
 - `bytes_sent` and `bytes_received` count bodies: after HTTP framing, before gunzip.
 """

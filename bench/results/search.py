@@ -68,7 +68,7 @@ class SearchVisit(Result, frozen=True, kw_only=True):
     means: Mapping[str, VisitMean]
     """By objective on a mean: ln(mean / limit) and its standard error."""
     kept_up: bool | None
-    """false where requests in flight kept rising; null where that cannot be told."""
+    """false if requests in flight kept rising; null where that cannot be told."""
     e2el_p90_s: Amount | None
     e2el_first_s: Amount | None
     """p90 of E2EL of the first requests of the visit."""

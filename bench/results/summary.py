@@ -133,7 +133,7 @@ class TargetNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "tar
     """Behind a router: the chance of such a share, or a larger one, if each request, or session, goes to any replica alike;
     corrected for the number of replicas (Holm)."""
     slower: Sequence[SlowerTarget]
-    """Its latencies against those of the others; empty where requests are too few, or depend on each other for too long."""
+    """Its latencies against those of the others; empty if requests are too few, or depend on each other for too long."""
     others_error_rate: Number | None
     """Failed requests of the other replicas together."""
     failures_p: Portion | None

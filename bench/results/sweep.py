@@ -57,7 +57,7 @@ class SweepRun(RepeatedRun, frozen=True, kw_only=True):
     load: Number
     repeat: Positive
     kept_up: bool | None
-    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
+    """Of an open loop: false if requests in flight kept rising. null: of users, or too short to say."""
 
 
 class ParetoPlace(Result, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class SweepPoint(Result, frozen=True, kw_only=True):
     reasons: Sequence[str]
     numbers: SweepNumbers
     kept_up: bool | None
-    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
+    """Of an open loop: false if requests in flight kept rising. null: of users, or too short to say."""
     per_user: SweepNumber | None
     """Tokens per second that a user gets. null without --gpus."""
     per_gpu: SweepNumber | None

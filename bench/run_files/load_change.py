@@ -25,7 +25,7 @@ class LoadChange:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LoadChange:
-        """What a line says. Raises KeyError, TypeError or ValueError where it is none."""
+        """What a line says. Raises KeyError, TypeError or ValueError if it is none."""
         change = cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))
         if not (0 < change.before < math.inf and 0 < change.after < math.inf):
             raise ValueError(f"a load must be above 0: {change.before:g} to {change.after:g}")

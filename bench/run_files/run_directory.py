@@ -138,7 +138,7 @@ def _shard(name: str, worker: str) -> str:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock the file until it is closed; False where another process has it. Where there are no such locks, True.
+    """Lock the file until it is closed; False if another process has it. Where there are no such locks, True.
 
     A look (`is_locked`) shares the file for a moment, so that nothing but a holder can refuse a share: while only looks are
     in the way, the lock is tried again.
@@ -204,14 +204,14 @@ class RunDirectory:
 
     @staticmethod
     def refuse_used(path: Path) -> None:
-        """Raises UsageError where the path holds a run already, is a file, or cannot be written."""
+        """Raises UsageError if the path holds a run already, is a file, or cannot be written."""
         writable.refuse_directory("--out", path)
         if (path / REQUESTS).exists() or (path / MANIFEST).exists():
             raise UsageError(f"--out {path} already holds a run: name another directory, or remove it first")
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
-        """A new run directory. Raises UsageError where there is a run already, or no directory can be made."""
+        """A new run directory. Raises UsageError if there is a run already, or no directory can be made."""
         cls.refuse_used(path)
         writable.make_directory("--out", path)
         try:
@@ -330,7 +330,7 @@ class RunDirectory:
         return content
 
     def manifest(self) -> dict[str, Any]:
-        """The content of run.yaml. Raises UsageError where it is damaged."""
+        """The content of run.yaml. Raises UsageError if it is damaged."""
         path = self.path / MANIFEST
         try:
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
@@ -365,17 +365,17 @@ class RunDirectory:
             yield from tables(whole_lines(path), str(path))
 
     def samples(self) -> Iterator[dict[str, Any]]:
-        """Every whole line of samples.jsonl; none where there is no such file."""
+        """Every whole line of samples.jsonl; none if there is no such file."""
         for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
             yield from _rows(path)
 
     def scraped_lines(self, name: str) -> Iterator[bytes]:
-        """Every whole line of server.jsonl or gpu.jsonl; none where there is no such file."""
+        """Every whole line of server.jsonl or gpu.jsonl; none if there is no such file."""
         if (self.path / name).is_file():
             yield from (line for _, line in whole_lines(self.path / name))
 
     def changes(self) -> list[LoadChange] | None:
-        """The changes of the load while it went on, in their order; None where it could not be changed."""
+        """The changes of the load while it went on, in their order; None if it could not be changed."""
         path = self.path / CHANGES
         if not path.is_file():
             return None
@@ -386,7 +386,7 @@ class RunDirectory:
 
     def mock(self) -> dict[str, Any]:
         """What is known of the mock beside its ledger: `clock` (shared or other), `truth`, and the addresses of its
-        `replicas` if it has several; empty where there is none."""
+        `replicas` if it has several; empty if there is none."""
         found = self._json(MOCK)
         return found if isinstance(found, dict) else {}
 

@@ -39,7 +39,7 @@ class Settings(
 
     @property
     def recipe(self) -> str | None:
-        """The recipe that the data set is; None where it is a file of rows, or there is none."""
+        """The recipe that the data set is; None if it is a file of rows, or there is none."""
         if self.dataset is None:
             return None
 
@@ -51,7 +51,7 @@ class Settings(
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The loads of --steps or of --ramp; none where the load stays."""
+        """The loads of --steps or of --ramp; none if the load stays."""
         if self.steps is not None:
             return steps_of(self.steps)
         return () if self.ramp is None else line_of(self.ramp)
@@ -63,7 +63,7 @@ class Settings(
 
     @property
     def lasts_s(self) -> float | None:
-        """For how many seconds requests are sent after the warm-up; None where time does not end it."""
+        """For how many seconds requests are sent after the warm-up; None if time does not end it."""
         return lasts_ns(self.segments) / 1e9 if self.segments else self.duration
 
     @property
