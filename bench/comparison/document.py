@@ -41,6 +41,7 @@ def differences_of(found: Sequence[Variation]) -> list[Difference]:
 
 
 def side_of(side: Side) -> ComparedSide:
+    """A side with its runs."""
     return ComparedSide(
         name=side.name,
         path=str(side.path),
@@ -68,6 +69,7 @@ def _versus(versus: Versus, margin: float) -> SideAgainstSide:
 
 
 def row_of(compared: Compared, versus: Versus) -> ComparedNumber:
+    """The entry of one number in compare.json."""
     number, found = compared.number, compared.difference
     per_run = versus.method is not Method.BATCHES
     return ComparedNumber(

@@ -226,6 +226,8 @@ class Mode(ABC):
 
 
 class UsersMode(Mode):
+    """A closed loop: users who wait for each response. Subclasses have `users` and `ramp_ns`."""
+
     users: int
     ramp_ns: int
 
@@ -418,4 +420,5 @@ def divided_changes(segments: Sequence[Segment], share: WorkerShare) -> Iterator
 
 
 def flag(key: str) -> str:
+    """The flag of a setting: `--max-idle` for `max_idle`."""
     return f"--{key.replace('_', '-')}"

@@ -131,6 +131,7 @@ def flag_for_answers(settings: Settings) -> str | None:
 
 
 def is_recording(settings: Settings) -> bool:
+    """Whether --dataset is a file of recorded sessions."""
     if settings.dataset is None or settings.recipe is not None:
         return False
     from promptset.sessions import recorded

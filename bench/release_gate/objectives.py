@@ -75,6 +75,7 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
 
 
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
+    """The verdict on one objective, from all runs together."""
     judged = _by_itself(wanted, runs, entries)
     if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None:
         lower = _below(wanted, runs, entries)
