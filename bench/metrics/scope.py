@@ -35,7 +35,7 @@ from bench.statistics.intervals import Whole
 
 if TYPE_CHECKING:
     Amounts = tuple[Floats, Floats]
-    """Times of arrival, in ns from the start of the run, and the amounts."""
+    """When something came, in ns from the start of the run, and how much of it."""
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 LEAST_STEPS, SHORTEST_STEP_S = 64, 0.15
