@@ -1,8 +1,8 @@
 """Turns records into numbers: every number of a result is computed here, from records and samples alone.
 
-per_request.py   one pure function per metric
-catalog.py       the metrics, one line each
-objectives.py    service level objectives, and which requests met them
+request_metrics.py   one pure function per metric
+catalog.py           the metrics, one line each
+objectives.py        service level objectives, and which requests met them
 
 Kept while records come in, in bounded memory:
 columns.py       a few numbers of each request

@@ -1,4 +1,4 @@
-"""The files of a run: its directory and its contents, except the records (bench/records.py) and the manifest.
+"""The files of a run: its directory and its contents, except the records (bench/records/) and the manifest.
 
 run_directory   the directory, written so that no measurement is ever lost
 record_blocks   many lines of requests.jsonl at once, as arrays
