@@ -46,9 +46,7 @@ class StreamReader(EventStream):
             elif (text := plain_text(event)) is not None:
                 choice = event["choices"][0]
                 if self._answered and choice.get("logprobs"):
-                    self._tokens += tokens_in(
-                        choice
-                    )  # An event with them resembles no other: nothing is learned from it.
+                    self._tokens += tokens_in(choice)  # Such an event resembles no other: do not learn from it.
                 else:
                     plain = events[number], text
                 places.plain(choice)

@@ -52,7 +52,7 @@ class TypedStream(EventStream):
                 self._unexpected = f"event {first + number} comes after {self.end}: {excerpt(events[number])}"
             if kind == self.text_type and (text := self._plain_text(event)) is not None and not self._done:
                 if self._answered and event.get("logprobs"):
-                    self._keep_tokens(event)  # An event with them resembles no other: nothing is learned from it.
+                    self._keep_tokens(event)  # Such an event resembles no other: do not learn from it.
                 else:
                     plain = events[number], text
                 self._add_text("c", text)

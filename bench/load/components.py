@@ -247,9 +247,8 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     endpoint = endpoint_of(config)
-    headers = [
-        header for header in target.headers if header not in endpoint.headers(None)
-    ]  # The endpoint's own headers are not secrets.
+    # The endpoint's own headers are not secrets.
+    headers = [header for header in target.headers if header not in endpoint.headers(None)]
     redact = redactor(run_secrets(config, headers))
     reading = Reading(endpoint=endpoint, count=count, redact=redact, proxy=target.proxy, store_texts=config.store_texts)
     if config.replica_header is not None:
