@@ -111,9 +111,7 @@ def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
 def _most_at_once(session: Session) -> int:
     """How many requests of a session are in flight at once, by its plan."""
     starts, ends = planned_times(session)
-    events = sorted(
-        [*((at, 1) for at in starts), *((at, -1) for at in ends)]
-    )  # At equal times, ends come before starts.
+    events = sorted([*((at, 1) for at in starts), *((at, -1) for at in ends)])  # At equal times, ends come first.
     return max(accumulate(step for _, step in events))
 
 
