@@ -25,7 +25,8 @@ SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with mock_process("--ttft", "2ms", "--tpot", "200us") as mock:
+    # Replies take longer than the client needs for a request, also where it is slow: the faults grow with those in flight.
+    with mock_process("--ttft", "30ms", "--tpot", "200us") as mock:
         yield mock.url
 
 
