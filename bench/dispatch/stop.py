@@ -1,7 +1,7 @@
 """When sending ends: after a number of requests, after a time, after whichever comes first, or by an order.
 
-Warm-up comes on top: its requests are sent first and count towards no limit, and the duration begins when the warm-up is
-over. `warmup_ends` may set its end while the load runs. When sending stops, requests in flight continue.
+Warm-up is added to these: its requests are sent first and count towards no limit, and the duration begins when the
+warm-up is over. `warmup_ends` may set its end while the load runs. When sending stops, requests in flight continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Decides the phase of each request and whether there is a next one. `reason` says why sending ended."""
+    """Decides the phase of each request and whether there is a next one. `reason`: why sending ended."""
 
     def __init__(
         self,
@@ -29,14 +29,14 @@ class Stop:
         ends_ns: int | None = None,
         one_of_several: bool = False,
     ) -> None:
-        """`ends_ns`: the end in ns from the start, warm-up included, of a load that is planned in time. `one_of_several`:
-        other workers send the rest of the load, and end with this one."""
+        """`ends_ns`: for a load planned in time, its end in ns from the start, warm-up included. `one_of_several`: other
+        workers send the rest of the load and end with this one."""
         self._clock = clock
         self._requests = requests
         self._duration_ns = duration_ns
         self._warmup_left = warmup_requests
         self._warmup_until_ns = start_ns + warmup_ns
-        # A warm-up of requests ends at another time in each worker.
+        # A warm-up of requests ends at a different time in each worker.
         self._ends_together = one_of_several and not warmup_requests
         self._taken = 0
         self._deadline_ns = None if ends_ns is None else start_ns + ends_ns
@@ -53,18 +53,18 @@ class Stop:
         return self.reason is not None
 
     def on_stop(self, listener: Callable[[str], None]) -> None:
-        """Call this with the reason when sending ends, and again with each further reason that comes up later."""
+        """Call this with the reason when sending ends, and again with each later reason."""
         self._listeners.append(listener)
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up is over at this instant, if its own time was not over before."""
+        """The warm-up ends at this instant, unless its own time is over sooner."""
         self._warmup_until_ns = min(self._warmup_until_ns, at_ns)
 
     def now(self, reason: str) -> None:
         """End the sending. `reason` keeps the first one.
 
-        The listeners hear of later ones too: when all requests have been taken, some may still wait at a cap, and neither
-        a duration that ends then nor Ctrl-C may find them sent.
+        Listeners are also told later ones: when all requests have been taken, some may still wait at a cap, and neither
+        a duration that ends then nor Ctrl-C may let them be sent.
         """
         if self.reason is None:
             self.reason = reason
@@ -72,7 +72,7 @@ class Stop:
             listener(reason)
 
     def interrupt(self) -> None:
-        """The user wants it to end, whether or not sending had ended already."""
+        """The user wants the run to end, whether or not sending has already ended."""
         self.interrupted = True
         self.now("interrupted")
 
@@ -97,13 +97,16 @@ class Stop:
         return "run"
 
     def _ends_ns(self, first_ns: int, duration_ns: int) -> int:
-        """When a run ends whose first request after the warm-up was taken at this instant. One of several workers counts from
-        the end of the warm-up, which all of them know: counted from its own first request, those whose requests are far apart
-        would end late, and send a part of the load alone. If its first request comes even later, it counts from that."""
+        """The end of a run whose first request after the warm-up was taken at this instant.
+
+        One of several workers counts from the end of the warm-up, which all workers know. If each counted from its own first
+        request, workers with rare requests would end later than the others and send a part of the load alone. A worker whose
+        first request comes after the common end counts from that request.
+        """
         together_ns = self._warmup_until_ns + duration_ns
         return together_ns if self._ends_together and first_ns < together_ns else first_ns + duration_ns
 
     def check_count(self) -> None:
-        """End the sending if the last request was taken. Called once it was started, so that it counts as in flight."""
-        if self._taken and self._taken == self._requests:  # A worker's share may be warm-up alone.
+        """End the sending if the last request was taken. Called after it was started, so that it counts as in flight."""
+        if self._taken and self._taken == self._requests:  # A worker's share may be only warm-up.
             self.now("requests")

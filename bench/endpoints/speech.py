@@ -1,4 +1,4 @@
-"""Speech: a text in, the sound of it out, as the bytes of a file or as events."""
+"""Speech: text in, its audio out, as the bytes of a file or as events."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
 _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
 _RIFF = b"RIFF"
-"""With which a WAV file begins."""
+"""The first bytes of a WAV file."""
 _PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
-"""Formats that a header may name; the extensible one names another behind it."""
+"""Formats in a WAV header; an extensible header names the actual format further on."""
 _MOST_TEXT = 65_536
-"""A body of text in place of a file is no longer: an error, a page."""
+"""A text body in place of a file is not longer: an error, a page."""
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-"""Bytes that no text has; the first bytes of every format of audio have some."""
+"""Bytes that no text has; the first bytes of every audio format contain some."""
 _ENDLESS = 2**28
-"""No reply has more bytes: a header that promises so many was written before the length was known."""
+"""No reply has more bytes: a header with such a length was written before the length was known."""
 _ONE = InputBatch(inputs=1, entries=1)
 NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
-"""Of a reply that should have some."""
+"""For a reply that should have some."""
 
 
 class Speech(Endpoint):
-    """`POST /v1/audio/speech`. The bytes come as they are made, or base64 in events (`stream_format` sse)."""
+    """`POST /v1/audio/speech`. The bytes are streamed as they are made, or base64 in events (`stream_format` sse)."""
 
     path = "/audio/speech"
     generates = False
@@ -77,7 +77,8 @@ class Speech(Endpoint):
         self.framing = "sse" if events else "chunks"
 
     def of(self, settings: EndpointSettings) -> Speech:
-        """The endpoint of these settings: `--extra-body` names another format than WAV, another rate of PCM, and events."""
+        """The endpoint for these settings: `--extra-body` can set a format other than WAV, the sample rate of PCM, and
+        events."""
         extra = settings.extra_body or {}
         rate = extra.get("sample_rate")
         return Speech(
@@ -88,7 +89,7 @@ class Speech(Endpoint):
         )
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. A full body keeps its own fields; `extra` wins over all."""
+        """The JSON body for a sample. A full body keeps its own fields; `extra` overrides everything."""
         if sample.body is not None:
             body = dict(sample.body)
         else:
@@ -108,7 +109,7 @@ class Speech(Endpoint):
         return _AudioBytes(sound, self._play_after_ns)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """A reply that was not read as it came: what it holds."""
+        """A reply that was not read as it arrived."""
         events = [body]
         if self.framing == "sse" and not body.startswith(b"{"):
             events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
@@ -122,25 +123,26 @@ class Speech(Endpoint):
 
 
 class Sound:
-    """Tells the bytes of audio in the pieces of a file from its header, and how many play for a second (None: not known)."""
+    """Counts the bytes of audio in the pieces of a file, using its header, and how many play per second (None:
+    unknown)."""
 
     def __init__(self, kind: str, bytes_per_s: int | None) -> None:
         self.bytes_per_s = bytes_per_s
         self._head: bytes | None = b"" if kind == "wav" else None
-        """What has come of a header that has not ended."""
+        """The part of an incomplete header that has come."""
         self._left: int | None = None
-        """Bytes of audio that the header promises, and that have not come."""
+        """Bytes of audio that the header promises and that have not come."""
 
     @property
     def problem(self) -> Problem | None:
-        """What a file lacks that has come to its end: audio that its header promises."""
+        """The problem of a file that ended with less audio than its header promises."""
         if not self._left:
             return None
         words = f"the audio ended {self._left} bytes before the length that the header of the file gives"
         return Problem(Outcome.TRUNCATED, words)
 
     def take(self, piece: bytes) -> int:
-        """The bytes of audio in the next piece. Some servers make a file of each sentence, one behind the other."""
+        """The bytes of audio in the next piece. Some servers send a file for each sentence, one after the other."""
         size = 0
         while piece:
             if self._head is not None:
@@ -159,7 +161,7 @@ class Sound:
 
     def _behind_head(self, head: bytes) -> bytes:
         at, kind = _format_of(head)
-        # Python 3.11 reads no extensible header; one of PCM has what it needs in the same places.
+        # Python 3.11 refuses extensible headers; a PCM header has the same fields in the same places.
         file = io.BytesIO(head[:at] + _PCM + head[at + 2 :] if kind == _PCM else head)
         try:
             with wave.open(file) as read:
@@ -170,27 +172,27 @@ class Sound:
             if _may_be_header(head):
                 self._head = head
                 return b""
-            promised = begins = 0  # Samples that nothing here can count in seconds.
+            promised = begins = 0  # Samples whose duration is unknown here.
         self._head = None
         self._left = promised if 0 < promised < _ENDLESS else None
         return head[begins:]
 
 
 def _may_be_header(head: bytes) -> bool:
-    """Whether this may be the beginning of the header of a WAV file of PCM."""
+    """Whether this may be the beginning of the header of a PCM WAV file."""
     _, kind = _format_of(head)
     return _RIFF.startswith(head[:4]) and len(head) < _MOST_HEAD and (len(kind) < 2 or kind == _PCM)
 
 
 def _format_of(head: bytes) -> tuple[int, bytes]:
-    """Where the header of a WAV file names its format, and this format; shorter than 2 bytes if it has not come."""
+    """The position of the format in the header of a WAV file, and the format; shorter than 2 bytes if it has not come."""
     at = head.find(b"fmt ") + 8
     kind = b"" if at < 8 else head[at : at + 2]
     return at, head[at + 24 : at + 26] if kind == _EXTENSIBLE else kind
 
 
 class _AudioBytes:
-    """Reads pieces of a file, as they arrive."""
+    """Reads pieces of a file as they arrive."""
 
     tokens_so_far = 0
     first_token = None
@@ -199,7 +201,7 @@ class _AudioBytes:
         self._sound, self._play_after_ns = sound, play_after_ns
         self._sizes: list[int] = []
         self._text: bytes | None = b""
-        """The body, while it may be a text in place of a file."""
+        """The body, as long as it may be a text in place of a file."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         del other_lines
@@ -211,7 +213,7 @@ class _AudioBytes:
             self._sizes.append(self._sound.take(piece))
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """The reply. `unfinished` is empty: each piece is whole."""
+        """The reply. `unfinished` is empty: each piece is complete."""
         del unfinished
         if self._text and (problem := _problem_of_text(self._text)) is not None:
             return ParsedReply(chunk_kind="o" * len(self._sizes), problem=problem)
@@ -228,7 +230,8 @@ def _received(sizes: Sequence[int], sound: Sound, play_after_ns: int) -> Receive
 
 
 def _problem_of_text(body: bytes) -> Problem | None:
-    """Why a body is text and not audio: the server's error, an HTML page, or other text; None if it may be audio."""
+    """Why a body is text instead of audio: the server's error, an HTML page, or other text. Returns None if it may be
+    audio."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -245,7 +248,7 @@ def _problem_of_text(body: bytes) -> Problem | None:
 
 
 class AudioStream(TypedStream):
-    """A stream of events some of which have audio in base64."""
+    """A stream of events, some of which hold audio in base64."""
 
     __slots__ = ("_play_after_ns", "_sizes", "_sound")
 
@@ -254,10 +257,10 @@ class AudioStream(TypedStream):
     def __init__(self, options: ReadOptions, sound: Sound, play_after_ns: int) -> None:
         super().__init__(ContentTemplate(b"\0"), options)
         self._sound, self._play_after_ns = sound, play_after_ns
-        self._sizes: dict[int, int] = {}  # by the number of the event
+        self._sizes: dict[int, int] = {}  # by event number
 
     def _plain_text(self, event: Event) -> None:
-        """No event is looked for by its text."""
+        """No event contains only text."""
 
     def _take_audio(self, given: object) -> None:
         size = 0
@@ -304,7 +307,7 @@ class _AudioEvents(AudioStream):
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         reply = super().close(unfinished)
-        # Tokens of audio are no text.
+        # Audio tokens are not text.
         return ParsedReply(
             chunk_kind=reply.chunk_kind,
             input_tokens=reply.input_tokens,
