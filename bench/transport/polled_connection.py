@@ -202,8 +202,10 @@ class PolledConnection(Connection):
             if is_first:
                 exchange.first_byte_ns = stamp_ns
             pieces = parser.feed(data)
-            if is_first and parser.beside:
-                exchange.first_byte_ns = None
+            if parser.beside:
+                self.reads -= 1  # A ping is no sign of the response.
+                if is_first:
+                    exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
             # That poll did not report them: the bytes came after it, and after those of the previous read.
