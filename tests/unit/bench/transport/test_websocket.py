@@ -215,5 +215,6 @@ def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None
     exchange.mark_sent(100)
     exchange.messages()
     connection._put_by, connection._put_by_bytes, connection._lazy = [(GREETING, 40, 0), (DELTA, 170, 0)], 0, False
+    connection.reads = 2
     connection._feed(SimpleNamespace(exchange=exchange), realtime())
-    assert exchange.first_byte_ns == 170
+    assert (exchange.first_byte_ns, connection.reads) == (170, 1)
