@@ -1,15 +1,15 @@
 """OpenAI's Realtime: text or speech in; speech with its transcript, or text, out. Each request has its own WebSocket.
 
- session.update                                  the voice, the formats, other fields of --extra-body
- conversation.item.create                        a text;
- input_audio_buffer.append ... commit            or speech, all at once
- response.create
+    session.update                                  the voice, the formats, other fields of --extra-body
+    conversation.item.create                        a text;
+    input_audio_buffer.append ... commit            or speech, all at once
+    response.create
 
- response.output_audio_transcript.delta          text; response.output_text.delta if no audio is requested
- response.output_audio.delta                     audio in base64
- response.output_item.added                      the name of a called tool
- response.function_call_arguments.delta          its arguments
- response.done                                   the last event, with the usage; or error
+    response.output_audio_transcript.delta          text; response.output_text.delta if no audio is requested
+    response.output_audio.delta                     audio in base64
+    response.output_item.added                      the name of a called tool
+    response.function_call_arguments.delta          its arguments
+    response.done                                   the last event, with the usage; or error
 
 Beta servers use `response.audio.delta` and so on. Messages about the session and the conversation before the response
 do not belong to a reply.

@@ -1,12 +1,12 @@
 """Replies of OpenAI's Responses, streamed and whole.
 
- response.created, response.in_progress     the reply begins
- response.output_item.added                 a message, reasoning, or the name of a called tool
- response.output_text.delta                 text; also of a refusal
- response.reasoning_text.delta              reasoning, or a summary of it
- response.function_call_arguments.delta     arguments of a tool
- ... .done                                  the content, once more
- response.completed | incomplete | failed   the last event, with the usage; or error
+    response.created, response.in_progress     the reply begins
+    response.output_item.added                 a message, reasoning, or the name of a called tool
+    response.output_text.delta                 text; also of a refusal
+    response.reasoning_text.delta              reasoning, or a summary of it
+    response.function_call_arguments.delta     arguments of a tool
+    ... .done                                  the content, once more
+    response.completed | incomplete | failed   the last event, with the usage; or error
 
 A reply that is incomplete because it reached the requested tokens counts as ended. vLLM calls such a reply completed,
 with the status incomplete.

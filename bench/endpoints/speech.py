@@ -77,8 +77,7 @@ class Speech(Endpoint):
         self.framing = "sse" if events else "chunks"
 
     def of(self, settings: EndpointSettings) -> Speech:
-        """The endpoint for these settings: `--extra-body` can set a format other than WAV, the sample rate of PCM, and
-        events."""
+        """The endpoint for these settings: `--extra-body` can set a format other than WAV, a PCM rate, and events."""
         extra = settings.extra_body or {}
         rate = extra.get("sample_rate")
         return Speech(
@@ -185,7 +184,7 @@ def _may_be_header(head: bytes) -> bool:
 
 
 def _format_of(head: bytes) -> tuple[int, bytes]:
-    """The position of the format in the header of a WAV file, and the format; shorter than 2 bytes if it has not come."""
+    """The position at which a WAV header names its format, and the format: fewer than 2 bytes if it has not arrived."""
     at = head.find(b"fmt ") + 8
     kind = b"" if at < 8 else head[at : at + 2]
     return at, head[at + 24 : at + 26] if kind == _EXTENSIBLE else kind

@@ -55,7 +55,7 @@ DEFECT = "a defect of the load tester: this reply could not be read"
 _STARTS_OF_EVENTS = (b"d", b"e", b"i", b"r", b":")
 """First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment), with which no JSON of a reply begins."""
 _BEFORE = b"\xef\xbb\xbf \t\r\n"
-"""Bytes of a byte order mark and white space, which may precede either."""
+"""Bytes of a byte order mark and white space, which may precede a stream or JSON."""
 
 
 class Undecodable(Exception):

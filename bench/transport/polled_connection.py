@@ -196,7 +196,7 @@ class PolledConnection(Connection):
             if is_first:
                 before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
-                # The kernel merges pending data and keeps the latest stamp: the read before took bytes with these
+                # The kernel merges pending data and keeps the latest stamp: the previous read took bytes with these
                 # bytes' stamp.
                 stamp_ns = before_ns
             if is_first:
@@ -208,7 +208,7 @@ class PolledConnection(Connection):
                     exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
-            # That poll did not report them: the bytes came after it, and after those of the read before.
+            # That poll did not report them: the bytes came after it, and after those of the previous read.
             bound_ns = poll_ns if poll_ns > before_ns else before_ns
             if bound_ns > stamp_ns:
                 bound_ns = stamp_ns
