@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
+from bench.results.numbers import QUANTILES
 from bench.results.summary import RunSummary
 from bench.results.tokens import input_rate
+from bench.statistics.intervals import values_needed
 
 LATENCY_FLOOR_MS = 0.5
 """A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
@@ -101,6 +103,17 @@ _EXPLORED = (
       for stat in ("mean", "p50", "p90")),
     Number("jobs_per_hour", None, "Jobs/hour", "1/h", higher_is_worse=False),
 )  # fmt: skip
+
+
+def values_lacking(number: Number, sides: Sequence[float]) -> str | None:
+    """Why runs do not show that a quantile stayed as it is, in words: a side holds too few independent values, of which none
+    may be the one in a hundred that is slow. Returns None if they are enough."""
+    if number.stat not in QUANTILES:
+        return None
+    there, needed = min(sides), values_needed(QUANTILES[number.stat])
+    if there >= needed:
+        return None
+    return f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:

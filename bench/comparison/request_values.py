@@ -26,6 +26,13 @@ class RequestValues:
     metrics: dict[str, array[float]] = field(default_factory=dict)
     failed: array[float] = field(default_factory=lambda: array("d"))
 
+    def independent(self, metric: str) -> float:
+        """How many independent values of a metric the run holds; of one that requests do not have, independent requests."""
+        values = self.metrics.get(metric)
+        if values is None:
+            return self.independent_requests()
+        return dependence(values).effective if len(values) >= LEAST_VALUES else min(1.0, float(len(values)))
+
     def independent_requests(self) -> float:
         """How many independent requests the run is worth, by how long E2EL is remembered."""
         values = self.metrics["e2el"]
