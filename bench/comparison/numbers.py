@@ -127,8 +127,8 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
-    """Whether neither input nor output tokens are counted."""
-    return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
+    """Whether an input is a request: of any HTTP service, whose tokens nobody counts."""
+    return known(INPUTS) and known(REQUESTS) and not any(map(known, (INPUT_TOKENS, *NAMED_INPUTS)))
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:

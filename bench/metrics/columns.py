@@ -119,6 +119,12 @@ class Columns:
             if outcome not in NO_FAILURE and self.outcomes[outcome]
         }
 
+    @property
+    def no_input_tokens_known(self) -> bool:
+        """Whether neither a reply nor a plan says how many input tokens any of the successful requests had."""
+        of_ok = view(self.input_tokens)[view(self.ok).astype(np.bool_)]
+        return bool(len(of_ok) and np.isnan(of_ok).all())
+
     def first_tokens_ns(self) -> Floats:
         """When the first token of each successful request arrived; the end of one that was not streamed."""
         ttft_ms = view(self.metrics["ttft_ms"])

@@ -185,6 +185,8 @@ class Scope:
         }
         if self._data.of_inputs:
             return self._throughput_of_inputs(rows, prompts, start, span)
+        if columns.no_input_tokens_known:
+            del rates["input_tokens_per_s"], rates["total_tokens_per_s"]
         step_ns, steps = _steps(span)
         input_of, output_of = (
             _per_step(prompts, start, step_ns, steps),
@@ -196,8 +198,7 @@ class Scope:
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
         }
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        return Throughput(duration_s=span, **rates, ci95=sure.ci95, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
@@ -205,14 +206,12 @@ class Scope:
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
         sums = dict(zip(RATES_OF_INPUTS, ((ends, np.ones(len(rows))), inputs, tokens), strict=True))
-        if self._data.inputs_are == REQUESTS:
+        if self._data.inputs_are == REQUESTS or columns.no_input_tokens_known:
             del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
         step_ns, steps = _steps(span)
         amounts = {name: _per_step(of, start, step_ns, steps) for name, of in sums.items()}
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        none = dict.fromkeys(name for name in RATES if name not in rates)
-        return Throughput(duration_s=span, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def goodput(self) -> Goodput:
         """What met every objective, per second, and its share in the requests that ended."""
@@ -259,6 +258,15 @@ def in_send_order(columns: Columns) -> Ints:
     """The rows by the time of sending; those that were never sent by their end."""
     sent = view(columns.sent)
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
+
+
+def _throughput(
+    span_s: float, rates: Mapping[str, float], amounts: Mapping[str, Sequence[float]], step_ns: int
+) -> Throughput:
+    """Rates with the intervals that follow from the amounts of each step. Rates that are not among them are None."""
+    sure = sureness.of_rates(rates, {name: amounts[name] for name in rates}, step_ns / NS_PER_S)
+    none = dict.fromkeys(name for name in RATES if name not in rates)
+    return Throughput(duration_s=span_s, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
 
 
 def _steps(span_s: float) -> tuple[int, int]:
