@@ -29,7 +29,7 @@ from bench.metrics.sureness import Sureness
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
-from bench.records.record_table import CANCELLED, Floats, Ints
+from bench.records.record_table import Floats, Ints
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
 
@@ -219,11 +219,10 @@ class Scope:
         if self.span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
-        # A user who left as planned neither met the objectives nor missed them.
         start, end = self.span
         span = (end - start) / NS_PER_S
         ended = self._ended_inside(start, end)
-        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
+        ended = ended[columns.judged[ended]]
         good = int(arrays.view(columns.good)[ended].sum())
         return Goodput(
             requests_per_s=good / span,

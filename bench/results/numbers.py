@@ -120,7 +120,7 @@ class Goodput(NumbersByName, frozen=True, kw_only=True):
     requests_per_s: Number | None
     output_tokens_per_s: Number | None
     share: Portion | None
-    """Of the requests that ended."""
+    """Of the requests that ended by themselves or were dropped."""
 
 
 class PlanAgainstSent(Result, frozen=True, kw_only=True):

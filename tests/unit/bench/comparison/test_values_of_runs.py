@@ -56,6 +56,7 @@ def test_good_requests_are_marked_in_the_order_of_sending(tmp_path: Path) -> Non
         made_record(4, sent_ms=250.0, chunks_ms=(70.0,), intended_ns=START_NS, traffic_class="a"),
         made_record(5, sent_ms=50.0, chunks_ms=(50.0,), phase="warmup", traffic_class="a"),
         made_record(6, sent_ms=50.0, chunks_ms=(50.0,), outcome=Outcome.CANCELLED, traffic_class="a"),
+        made_record(7, sent_ms=50.0, chunks_ms=(50.0,), outcome=Outcome.INTERRUPTED, traffic_class="a"),
     )
     assert good_requests(path, goodput) == [0.0, 1.0, 0.0, 0.0, 1.0]
     assert good_requests(path, of_class) == [0.0, 1.0]
