@@ -40,13 +40,9 @@ class OpenAIEndpoint(Endpoint):
         """The text of an event that holds only text, as nearly all do. Returns None for every other event."""
 
     @abstractmethod
-    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """The kind of chunk that a choice of an event makes (bench/records.py; `n`: the name of a tool and nothing else), and
-        the text it bears."""
-
-    def answer_in(self, choice: Mapping[str, Any]) -> str:
-        """Of the text of a choice of an event, of kind `c`, the part that is the answer's."""
-        return self.kind_and_text(choice)[1]
+    def kind_and_texts(self, choice: Mapping[str, Any]) -> tuple[str, str, str]:
+        """The kind of chunk that a choice of an event makes (bench/records.py; `n`: the name of a tool and nothing else), the
+        text it bears, and of an answer or reasoning the part that is of this kind: some servers send several in one chunk."""
 
     @abstractmethod
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
