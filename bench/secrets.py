@@ -46,12 +46,15 @@ def shown_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         # Without a host, public_url would write slashes that were not there: http:/host becomes http:///host.
+        _ = parts.port  # Raises where it is the begin of a password with a slash in it.
         return public_url(text) if parts.scheme in ("http", "https") and parts.netloc else _shown(text)
     except ValueError:
         return _shown(text)
 
 
 def _shown(text: str) -> str:
+    if cut := re.match(r"((?:[^/?#@]*://)?)[^/?#@]*:.*@", text):
+        text = f"{cut[1]}{MASK}@{text[cut.end() :]}"
     place, mark, _ = re.split(r"([?#])", text, maxsplit=1) if re.search("[?#]", text) else (text, "", "")
     scheme, slashes, rest = place.partition("://") if "://" in place else ("", "", place)
     host = f"{MASK}@{rest.rpartition('@')[2]}" if "@" in rest else rest
