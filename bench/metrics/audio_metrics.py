@@ -19,14 +19,15 @@ _LEAST_PAUSE_NS = 1.0
 
 
 def audio_s(table: RecordTable) -> Floats:
-    """The length of the audio that was received, else of the clip that was sent; NaN if it is not known."""
+    """The length of the audio that was received; of the clip that was sent if the reply is to have none. NaN if it is not
+    known, or a spoken reply has none (it calls a tool)."""
     has_sent, sent_ns = table.known("audio_sent_ns")
     has_rate, per_s = table.known("audio_bytes_per_s")
     received = table.ints("audio_bytes")
     with np.errstate(divide="ignore", invalid="ignore"):
-        known = has_rate & (per_s > 0) & (received > 0)
-        length_s = np.where(known, received / per_s, sent_ns / NS_PER_S)
-    values: Floats = np.where(table.ok & (known | (has_sent & (sent_ns > 0))), length_s, np.nan)
+        speaks = has_rate & (per_s > 0)
+        length_s = np.where(speaks, received / per_s, np.where(has_sent, sent_ns, 0) / NS_PER_S)
+    values: Floats = np.where(table.ok & (length_s > 0), length_s, np.nan)
     return values
 
 
