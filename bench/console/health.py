@@ -19,7 +19,8 @@ def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list
     slowest = client.get("slowest")  # Older lines have none.
     who = tr("The client") if slowest is None else slowest[:1].upper() + slowest[1:]
     lag, busy, waited = client["loop_lag_ms"], client["cpu"], client["run_queue_share"]
-    if lag > (bands.loop_lag_p99_ms.invalid or 0):
+    limit = bands.loop_lag_p99_ms.invalid
+    if limit is not None and lag > limit:
         warnings.append(
             tr(
                 "%(who)s was up to %(ms)s ms late in the last second: its machine is too busy.",

@@ -86,8 +86,14 @@ class StopSignals:
     def _arm(self) -> None:
         # Windows has no such timer: a third Ctrl-C does it there.
         if sys.platform != "win32" and self._alarm_before is None:
-            handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
-            self._alarm_before = handler, signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S)
+            handler = signal.signal(signal.SIGALRM, self._on_alarm)
+            # Repeated: if another thread takes the first alarm (after SIGSTOP and SIGCONT), a blocked main thread stays so.
+            timer = signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S, ABANDONED_AFTER_S)
+            self._alarm_before = handler, timer
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise KeyboardInterrupt
 
     def _disarm(self) -> None:
         if sys.platform != "win32" and self._alarm_before is not None:

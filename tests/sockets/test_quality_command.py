@@ -16,6 +16,7 @@ import bench.report
 from bench.cli import main
 from bench.errors import Exit
 from bench.results.base import to_plain
+from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 
 SCHEMA = Path(bench.report.__file__).parent / "quality.schema.json"
@@ -25,13 +26,21 @@ SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with mock_process("--ttft", "2ms", "--tpot", "200us") as mock:
+    # Replies take longer than the client needs for a request, also where it is slow: the faults grow with those in flight.
+    with mock_process("--ttft", "30ms", "--tpot", "200us") as mock:
         yield mock.url
 
 
 def quality(url: str, folder: Path, *words: str, fault: str | None = None, probes: str = "arithmetic=40") -> int:
     assert httpx.patch(f"{url}/admin/config", json={"fault": [] if fault is None else [fault]}).status_code == 200
-    return main(["quality", "--url", url, "--out", str(folder), *LOAD, "--probes", probes, *SHORT, *words])
+    return main(["quality", *of(url, folder), "--out", str(folder), "--probes", probes, *words])
+
+
+def of(url: str, folder: Path) -> list[str]:
+    """The flags of each command; how busy the machine is decides nothing."""
+    calm = folder.with_name("calm.yaml")
+    calm.write_text(CALM)
+    return ["--config", str(calm), "--url", url, *SHORT, *LOAD]
 
 
 def kept(folder: Path) -> dict[str, Any]:
@@ -49,7 +58,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "true"
-    assert quality(url, folder, probes="24") in (Exit.GOOD, Exit.INVALID)
+    assert quality(url, folder, probes="24") == Exit.GOOD
     content = kept(folder)
     assert [(run["name"], run["answers"], run["failed"]) for run in content["runs"]] == [
         ("alone", 48, 0), ("loaded", 40, 0), ("back", 24, 0),
@@ -65,9 +74,9 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert all(("answer" in line) == ("probe" in line) for line in lines)
     # A finished series is read again; another one is refused.
     before = (folder / "loaded" / "requests.jsonl").read_bytes()
-    assert main(["quality", "--url", url, *SHORT, *LOAD, "--probes", "24", "--resume", str(folder)]) == content["exit"]
+    assert main(["quality", *of(url, folder), "--probes", "24", "--resume", str(folder)]) == Exit.GOOD
     assert (folder / "loaded" / "requests.jsonl").read_bytes() == before
-    assert main(["quality", "--url", url, *SHORT, *LOAD, "--probes", "30", "--resume", str(folder)]) == Exit.USAGE
+    assert main(["quality", *of(url, folder), "--probes", "30", "--resume", str(folder)]) == Exit.USAGE
     assert "its runs were made with other settings (--probes)" in capsys.readouterr().err
     assert quality(url, folder, probes="24") == Exit.USAGE
     assert "already holds a result of quality" in capsys.readouterr().err
@@ -76,10 +85,10 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     assert kept(folder)["measures"] == content["measures"]
     # From Python it is the same.
     found = bench.quality(
-        url=url, concurrency=8, requests=100, share="40%", probes="24", input_tokens="20", output_tokens="8",
-        out=str(folder), resume=True,
+        config=str(folder.with_name("calm.yaml")), url=url, concurrency=8, requests=100, share="40%", probes="24",
+        input_tokens="20", output_tokens="8", out=str(folder), resume=True,
     )  # fmt: skip
-    assert (int(found.exit), found.changed, found.page) == (content["exit"], False, folder / "quality.html")
+    assert (int(found.exit), found.changed, found.page) == (Exit.GOOD, False, folder / "quality.html")
     assert to_plain(found.content)["measures"] == content["measures"]
 
 
@@ -94,8 +103,7 @@ def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
     ],
 )
 def test_a_planted_fault_is_found(fault: str, probes: str, name: str, url: str, tmp_path: Path) -> None:
-    # INVALID where other programs keep the machine busy: an honest answer, and the fault is found all the same.
-    assert quality(url, tmp_path / "q", fault=fault, probes=probes) in (Exit.OBJECTIVE_FAILED, Exit.INVALID)
+    assert quality(url, tmp_path / "q", fault=fault, probes=probes) == Exit.OBJECTIVE_FAILED
     content = kept(tmp_path / "q")
     row = measure(content, name)
     assert (row["decision"], row["alone"]["bad"]) == ("changed", 0)
@@ -142,9 +150,9 @@ def test_what_does_not_go_with_quality_is_told_at_once(url: str, capsys: pytest.
     ],
 )
 def test_probes_are_asked_among_sessions_and_over_a_websocket(how: tuple[str, ...], url: str, tmp_path: Path) -> None:
-    assert quality(url, tmp_path / "q", *how, "--requests", "200", fault="wrong_answer:crowd=0.12") in (
-        Exit.OBJECTIVE_FAILED,
-        Exit.INVALID,
+    assert (
+        quality(url, tmp_path / "q", *how, "--requests", "200", fault="wrong_answer:crowd=0.12")
+        == Exit.OBJECTIVE_FAILED
     )
     content = kept(tmp_path / "q")
     row = measure(content, "right")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -147,12 +146,12 @@ class InterruptedInItsReport(Terminal):
     def progress(self, numbers: LiveNumbers) -> None:
         if numbers.done and not self._interrupted:
             self._interrupted = True
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
         if what == "making the report":
             for _ in range(self._more):
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         return super().waiting(what)
 
 

@@ -9,6 +9,7 @@ import re
 import signal
 import struct
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -382,7 +383,7 @@ def test_signals_end_the_load_and_are_given_back_after_the_run(
         control = Noted()
         terminal = Terminal(pipe[0], quiet=True)
         terminal.load_begins(control)
-        os.kill(os.getpid(), number)
+        signal.pthread_kill(threading.get_ident(), number)
         while not control.orders:
             await asyncio.sleep(0)
         terminal.load_ended()

@@ -58,6 +58,7 @@ def test_no_two_are_alike_and_a_seed_makes_the_same_again() -> None:
     ("given", "problem"),
     [
         ("1024x768", "write some of n, size"),
+        (" ", "write some of n, size"),
         ("n=1,n=2", "once each"),
         ("format=gif", "the format 'gif' is not one of jpeg, png, webp"),
         ("size=64x64,width=3", "size sets width and height"),

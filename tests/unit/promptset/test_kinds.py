@@ -266,6 +266,14 @@ def test_text_of_other_languages_is_exact(locale: str, tokenizers: dict[str, Tok
     assert prompt != exact_prompt(tokenizers["wordpiece"], 300, stream(300), number=300)
 
 
+@pytest.mark.parametrize(("locale", "glue"), [("de_DE", " "), ("ja_JP", "")])
+def test_text_without_spaces_between_words_has_none_between_sentences(locale: str, glue: str) -> None:
+    pytest.importorskip("faker")
+    kind = kind_of(f"faker:{locale}")
+    assert kind is not None
+    assert (kind.glue, kind.fill_open) == (glue, glue)
+
+
 def test_a_locale_that_is_none_is_said() -> None:
     pytest.importorskip("faker")
     with pytest.raises(SpecError, match="faker has no locale xx_YY: write one such as de_DE"):

@@ -17,6 +17,7 @@ from promptset.chat import Message
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.exact import exact_messages, exact_prompt
+from promptset.library import Library
 from promptset.rng import stream
 from promptset.sessions import simulated_sessions
 from promptset.text import TokenText, word_bank
@@ -34,6 +35,12 @@ def words(known: list[str]) -> tokenizers.Tokenizer:
     made = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return made
+
+
+def test_special_tokens_are_no_words_of_a_vocabulary() -> None:
+    made = words(["a", "b", "</s>"])
+    made.add_special_tokens(["[UNK]", "</s>"])
+    assert Library(made).vocabulary() == ["a", "b"]
 
 
 def long_words_unknown() -> tokenizers.Tokenizer:

@@ -141,6 +141,13 @@ def test_mmlu_in_its_three_forms(tmp_path: Path) -> None:
     assert first.messages[0]["content"].startswith("Which, of these?\nA. bone\nB. skin\n")
 
 
+def test_a_wrong_row_of_a_sheet_is_named_with_its_line(tmp_path: Path) -> None:
+    sheet = tmp_path / "anatomy_test.csv"
+    sheet.write_text("Which?,bone,skin,hair,nail,B\nWhere?,a,b\n", encoding="utf-8")
+    with pytest.raises(SpecError, match=r"anatomy_test\.csv, line 2: 3 values: MMLU has 6"):
+        read(sheet)
+
+
 def test_ifeval_leaves_out_what_no_expression_can_check(tmp_path: Path) -> None:
     rows = [
         {"key": 1, "prompt": "No commas.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},

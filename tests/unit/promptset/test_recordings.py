@@ -240,6 +240,13 @@ def test_every_shape_of_spans_says_the_same() -> None:
     assert plan(calls_of(document)) == plan(calls_of(*SPANS)) == plan(calls_of(*printed))
 
 
+def test_a_call_without_output_tokens_has_an_unknown_number() -> None:
+    assert [one.output_tokens for one in calls_of(chat("a", "r", 0, 1, 50, 0), chat("b", "r", 2, 3, 50, 1))] == [
+        None,
+        1,
+    ]
+
+
 def test_a_call_around_a_call_is_one_call() -> None:
     calls = calls_of(chat("outer", "none", 0, 5, 100), chat("inner", "outer", 1, 4, 100))
     assert [(one.input_tokens, one.at_s) for one in calls] == [(100, 0)]

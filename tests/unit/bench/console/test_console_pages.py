@@ -12,11 +12,13 @@ from jinja2 import UndefinedError
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
+from bench.console.errors import ConsoleError
 from bench.console.pages import PAGES
 from bench.console.pages import tasks as list_page
 from bench.console.pages.site import templates
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
+from bench.console.store import Target
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from mockserver.cli import read_arguments
@@ -66,6 +68,22 @@ def test_a_target_names_variables_of_headers(
     assert console.target("lab").header_variables == {"X-Tenant": "TRUELOAD_KEY_TENANT"}
     wrong = user.post("/targets", data={**form, "header_variables": "nothing"})
     assert (wrong.status_code, "NAME: VARIABLE" in wrong.text) == (400, True)
+
+
+@pytest.mark.parametrize("error", [None, ConsoleError("it does not answer")])
+def test_a_target_is_tried_and_its_answer_shown(
+    error: ConsoleError | None, user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def probe(_settings: object, _secrets: object, target: Target) -> str:
+        if error is not None:
+            raise error
+        return f"{target.url} answers"
+
+    monkeypatch.setattr(console, "probe", probe)
+    user.post("/targets", data={"name": "lab", "url": "http://127.0.0.1:9"})
+    page = user.post("/targets/lab/probe")
+    assert page.status_code == (200 if error is None else 400)
+    assert f"lab: {'http://127.0.0.1:9 answers' if error is None else error}" in page.text
 
 
 def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:

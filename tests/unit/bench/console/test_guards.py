@@ -39,6 +39,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
                  "headers": [*headers, (b"content-length", length)]}  # fmt: skip
         asyncio.run(Guard(app, Keys(TOKEN), host="127.0.0.1", cookie="c")(scope, receive, send))
         assert sent[0]["status"] == 413
+        assert b"a request has at most 65 MiB" in sent[1]["body"]
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from bench.console.health import warnings_of
+from bench.verdict.limits import Band, Limits
 
 CALM: dict[str, Any] = {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0}
 
@@ -26,3 +29,13 @@ def test_each_number_has_a_sentence_of_its_own() -> None:
         "A sender uses 97% of a processor",
         "A sender waited 31% of the time for a processor",
     ]
+
+
+@pytest.mark.parametrize(
+    ("invalid", "lag_ms", "is_late"), [(10.0, 10.0, False), (10.0, 10.1, True), (None, 812.0, False), (0.0, 0.1, True)]
+)
+def test_a_lag_is_news_above_the_limit_of_the_run_and_never_where_no_lag_is_invalid(
+    invalid: float | None, lag_ms: float, is_late: bool
+) -> None:
+    limits = Limits(loop_lag_p99_ms=Band(suspect=0.0, invalid=invalid))
+    assert bool(warnings_of({**CALM, "loop_lag_ms": lag_ms}, limits)) is is_late

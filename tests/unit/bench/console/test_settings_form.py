@@ -74,10 +74,16 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
      ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"), ("url", "@/etc/passwd"),
      ("url", ["http://h:1", "@/etc/passwd"]), ("url", ["http://h:1", {"url": "@/etc/passwd"}]),
      ("url", ["http://h:1", "http://user:pw@h:2"]), ("targets", [{"url": "http://evil:1"}]),
-     ("extra_body", '{"api_key": "sk-1"}'), ("api_key", "sk-1"), ("header", ["X: y"])],
+     ("extra_body", '{"api_key": "sk-1"}'), ("extra_body", {"n": 1, "a": ["x", {"api_key": "sk-1"}]}),
+     ("api_key", "sk-1"), ("header", ["X: y"])],
 )  # fmt: skip
 def test_files_of_the_machine_and_secrets_are_refused(setting: str, value: object, tmp_path: Path) -> None:
     assert setting in refused({setting: value}, tmp_path)
+
+
+def test_a_body_without_a_secret_is_taken(tmp_path: Path) -> None:
+    body = {"temperature": 0, "stop": ["x", 1], "user": None, "key_of": {"a": "b"}}
+    assert settings_form.check({**GOOD, "extra_body": body}, {}, DataFiles(tmp_path))["extra_body"] == body
 
 
 def test_an_uploaded_file_and_a_recipe_are_data(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -120,7 +121,7 @@ def test_a_signal_while_a_command_is_imported_ends_the_process_without_an_except
     before = signal.signal(number, signal.default_int_handler)
     try:
         with interpreter.ended_at_once(130):
-            os.kill(os.getpid(), number)
+            signal.pthread_kill(threading.get_ident(), number)
         assert (ended, capsys.readouterr().err) == ([130], "error: interrupted\n")
         assert signal.getsignal(number) is signal.default_int_handler
         signal.signal(number, signal.SIG_IGN)
