@@ -120,7 +120,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
 
 def note_idle_users(config: RunConfig) -> None:
-    """Say before the load that there are more users than requests."""
+    """Say before loads whose single reports are not shown that there are more users than requests."""
     users, requests = config.concurrency, config.requests
     if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
         terminal(config.quiet).say(

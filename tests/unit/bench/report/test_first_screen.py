@@ -271,7 +271,7 @@ def test_the_first_line_says_what_was_sent(run: dict[str, Any], changes: dict[st
 
 
 def test_the_mean_prompt_is_that_of_the_prompts_whose_length_is_known() -> None:
-    of = [
+    of: list[dict[str, Any]] = [
         {"input_tokens": None, "input_tokens_asked": None},
         {"input_tokens": None, "input_tokens_asked": 30},
         {"input_tokens": 50, "input_tokens_asked": 30},
@@ -392,7 +392,10 @@ def test_a_model_that_holds_only_because_its_failed_requests_have_no_latency_is_
 def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
     summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
     summary["run"]["config"] = {"mode": "concurrency", "requests": requests}
-    words = "The run had 3 requests for 4 users: at most 3 were in flight."
+    words = (
+        "The run had 3 requests for 4 users: at most 3 were in flight. For 4, give --requests 40 (ten for each user) "
+        "or --duration 60s."
+    )
     assert remarks.warnings(typed_summary(summary)) == [words] * said
 
 
