@@ -88,7 +88,7 @@ PERFECT: dict[str, Any] = {
         },
     },
     "inputs": None,
-    "latency": {"ttfa_ms": {"n": 0}}
+    "latency": {"ttfa_ms": {"n": 0, **dict.fromkeys(("mean", "p50", "p90", "p99")), "bounds": {}}}
     | {
         name: {"mean": value, "p50": value, "p90": value, "p99": value, "bounds": {}}
         for name, value in (
