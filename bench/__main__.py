@@ -12,5 +12,5 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 
-if __name__ == "__main__":  # Not in a process that another one has started.
+if __name__ == "__main__":  # False in the child processes that import this module.
     command()

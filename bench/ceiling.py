@@ -1,4 +1,4 @@
-"""What this machine can measure: the ceiling, the file that keeps it, and warnings for loads beyond it."""
+"""What this machine can measure: its ceiling, the file that stores it, and warnings about loads beyond it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYS = ("chunks_per_s", "requests_per_s", "streams")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """The highest loads of one worker that held; None where no load did. `date` is the day of the measurement."""
+    """The highest loads that one worker sustained; None if it sustained none. `date` is the day of the measurement."""
 
     chunks_per_s: float | None
     requests_per_s: float | None
@@ -30,17 +30,17 @@ class Ceiling:
 
 
 def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """The file of results: trueload/limits.json in the user's cache."""
+    """The file with the results: trueload/limits.json in the user's cache."""
     return machine_cache.default_path("limits.json", environment)
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
-    """Keep a result for its machine (`result["host"]`), in place of the last one. Raises UsageError if it cannot."""
+    """Store the result of this machine (`result["host"]`) in place of the last. Raises UsageError if that fails."""
     machine_cache.write_entry(path, result["host"], dict(result))
 
 
 def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
-    """The ceiling of this machine; None if the file has none, or has another form."""
+    """The ceiling of this machine; None if the file has none or cannot be understood."""
     result = machine_cache.read_entry(path, host)
     if not isinstance(result, dict):
         return None
@@ -55,7 +55,7 @@ def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLoad:
-    """What a load will ask of the client, all workers together. None: cannot be known beforehand."""
+    """The load that a run will put on the client, all workers together. None: not known in advance."""
 
     chunks_per_s: float | None
     requests_per_s: float | None
@@ -63,10 +63,11 @@ class PlannedLoad:
 
 
 def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
-    """The load that a configuration plans. `probe` is one answer of the target; its times stand for all answers.
+    """The load that a configuration plans. `probe` is one answer of the target; its times stand for every answer.
 
-    With R requests per second of n tokens: R n chunks per second, and by Little's law R E streams, E = TTFT + (n - 1) TPOT.
-    With C users: C / TPOT chunks and C / E requests per second. If the target is slower under load, these are too high.
+    With R requests per second of n tokens: R n chunks per second, and by Little's law R E streams, E = TTFT + (n - 1)
+    TPOT. With C users: C / TPOT chunks and C / E requests per second. If the target is slower under load, these are too
+    high.
     """
     tokens = None if config.output_tokens is None else distributions.parse(config.output_tokens, "tokens").mean()
     table = None if probe is None else RecordTable([probe])
@@ -101,7 +102,7 @@ def warnings(
 ) -> list[str]:
     """A sentence for each part of a planned load that exceeds the ceiling of one worker on this machine.
 
-    Empty where no ceiling is known. The workers share the load evenly.
+    Empty if no ceiling is known. The workers share the load evenly.
     """
     if ceiling is None:
         return []

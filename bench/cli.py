@@ -1,8 +1,8 @@
-"""The command line: `python -m bench COMMAND`. It finds the command and turns what went wrong into an exit status.
+"""The command line: `python -m bench COMMAND`. Finds the command and turns errors into an exit status.
 
-Everything that ends a command passes through `main`: a BenchError with its sentence and exit status, Ctrl-C, SIGTERM and
-SIGHUP with 130, a full disk or too few open files with 2, and anything unexpected with 70 and a hint, never with the 1 that
-scripts take for a failed objective.
+Everything that ends a command passes through `main`: a BenchError with its message and exit status; Ctrl-C, SIGTERM and
+SIGHUP with 130; a full disk or too few open files with 2; and anything unexpected with 70 and a hint, never with the 1
+that scripts take for a failed objective.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _LOST_OUTPUT = "the output cannot be written (is the disk full?): send it to ano
 
 
 def command() -> NoReturn:
-    """Be the command of this process, and end it."""
+    """Run this process's command, then end the process."""
     leave(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit status; prints what went wrong to stderr."""
+    """Run a command. Returns its exit status; prints errors to stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if argv is None:  # The process is ours.
+        if argv is None:  # This process runs only the command.
             set_up()
             end_as_ctrl_c()
-            if words[:1] != ["dataset"]:  # It can make endless rows, and stops when its reader has gone.
-                from promptset import closed_pipe  # In a clone without an environment there is none.
+            if words[:1] != ["dataset"]:  # It can write endless rows, and must stop when its reader closes the pipe.
+                from promptset import closed_pipe  # Missing in a clone without an environment.
 
                 closed_pipe.survive()
             never_too_narrow(sys.stdout)
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as e:
         complain([str(e)])
         return e.exit_code
-    except SystemExit:  # argparse ends `--help` with it.
+    except SystemExit:  # argparse raises it for `--help`.
         if not output_is_lost():
             raise
         complain([_LOST_OUTPUT])

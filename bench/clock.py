@@ -5,9 +5,9 @@ Rules:
 - Every wait is for an absolute deadline, so that the time spent working between two waits never adds up.
 - A call is made at its deadline or later, never earlier.
 
-On Linux one timerfd in the event loop serves every wait of the process: it wakes within some 0.05 ms, where the loop's
-own timers are 0.6 ms late (asyncio) or up to 1.4 ms early (uvloop counts whole milliseconds). Elsewhere, and under the
-tests' virtual time, `LoopClock` waits with the loop's own timers and corrects what came early.
+On Linux one timerfd in the event loop serves every wait of the process: it wakes within about 0.05 ms, while the loop's
+own timers are 0.6 ms late (asyncio) or up to 1.4 ms early (uvloop counts whole milliseconds). On other systems, and
+under the tests' virtual time, `LoopClock` waits with the loop's own timers and waits again if one fired early.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
 now_ns: Callable[[], int] = time.monotonic_ns
-"""The instant now on CLOCK_MONOTONIC, in ns."""
+"""The current instant on CLOCK_MONOTONIC, in ns."""
 
 cpu_ns: Callable[[], int] = time.process_time_ns
-"""The CPU time that this process has used, in ns."""
+"""The CPU time used by this process, in ns."""
 
 thread_cpu_ns: Callable[[], int] = time.thread_time_ns
-"""The CPU time that the calling thread has used, in ns."""
+"""The CPU time used by the calling thread, in ns."""
 
 
 def utc_now() -> datetime:
-    """The calendar time, for names and headings alone: nothing is measured with it."""
+    """The calendar time, for names and headings only: no measurement uses it."""
     return datetime.now(UTC)
 
 
 def clock_identity() -> dict[str, str | None]:
-    """Of which boot and time namespace this process's CLOCK_MONOTONIC is; None where the system does not say. Processes of
-    which both are equal share it (proc_sys_kernel(5), time_namespaces(7))."""
+    """The boot and time namespace of this process's CLOCK_MONOTONIC; None if the system does not report them. Processes
+    with equal values share the clock (proc_sys_kernel(5), time_namespaces(7))."""
     found: dict[str, str | None] = {"boot_id": None, "time_namespace": None}
     with contextlib.suppress(OSError):
         found["boot_id"] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -54,7 +54,7 @@ def clock_identity() -> dict[str, str | None]:
 
 
 class Timer:
-    """One wait. `cancel()` keeps its call from being made."""
+    """A pending call. `cancel()` prevents it."""
 
     __slots__ = ("call", "deadline_ns")
 
@@ -70,7 +70,7 @@ class Timer:
 
 
 class Clock(Protocol):
-    """Tells the time and calls back at absolute deadlines, in order, from the event loop."""
+    """Tells the time and makes calls at absolute deadlines, in order, from the event loop."""
 
     name: str
 
@@ -79,13 +79,13 @@ class Clock(Protocol):
     def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Timer: ...
 
     def next_ns(self) -> int | None:
-        """The next deadline, so that work without one can give way to it; None where there is none, or nobody knows."""
+        """The next deadline, so that work without a deadline can give way; None if there is none, or it is not known."""
 
     def close(self) -> None: ...
 
 
 async def sleep_until(clock: Clock, deadline_ns: int) -> None:
-    """Wait until the clock has reached the deadline."""
+    """Wait until the clock reaches the deadline."""
     reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = clock.call_at(deadline_ns, lambda: None if reached.done() else reached.set_result(None))
     try:
@@ -95,7 +95,7 @@ async def sleep_until(clock: Clock, deadline_ns: int) -> None:
 
 
 class LoopClock:
-    """Waits with the event loop's own timers; time is the loop's (virtual in tests)."""
+    """Waits with the event loop's own timers and uses the loop's time (virtual in tests)."""
 
     name = "loop"
 
@@ -119,14 +119,14 @@ class LoopClock:
     def _fire(self, timer: Timer) -> None:
         if timer.call is None:
             return
-        if self.now_ns() < timer.deadline_ns:  # The loop's timer came early: wait for what is left.
+        if self.now_ns() < timer.deadline_ns:  # The loop's timer fired early: wait for the rest.
             self._arm(timer)
             return
         call, timer.call = timer.call, None
         call()
 
     def close(self) -> None:
-        """Nothing to give back: the timers are the loop's."""
+        """Nothing to release: the timers belong to the loop."""
 
 
 _CLOCK_REALTIME = 0
@@ -149,7 +149,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class TimerfdClock:
-    """All waits of a process on one timerfd: the heap holds the deadlines, the descriptor the earliest of them."""
+    """Serves all waits of a process with one timerfd: a heap holds the deadlines, and the timer is set to the earliest."""
 
     name = "timerfd"
 
@@ -184,7 +184,7 @@ class TimerfdClock:
         if deadline_ns is None:
             return
         if self._armed_ns is not None and self._armed_ns <= deadline_ns:
-            return  # It wakes early enough, and is set anew then.
+            return  # The timer fires early enough, and is set again then.
         self._armed_ns = deadline_ns
         # A value of zero would disarm the timer; a deadline in the past fires at once.
         self._spec.value_s, self._spec.value_ns = divmod(max(deadline_ns, 1), NS_PER_S)
@@ -215,7 +215,7 @@ class TimerfdClock:
 
 
 def left_of_a_minute_s() -> int:
-    """How many seconds from now the kernel takes to be what is a minute from now by `now_ns`: of another clock, others."""
+    """Seconds until a point one minute away by `now_ns`, as the kernel counts them. Not about 60 if the clocks differ."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
     if fd < 0:
@@ -228,9 +228,9 @@ def left_of_a_minute_s() -> int:
 
 
 def realtime_offset_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of 200 brackets: good to some 20 ns.
+    """CLOCK_REALTIME - CLOCK_MONOTONIC, from the tightest of 200 brackets: accurate to about 20 ns.
 
-    Slewing moves both clocks alike, so the offset holds until CLOCK_REALTIME is stepped (`StepWatch` tells).
+    Slewing moves both clocks alike, so the offset holds until CLOCK_REALTIME is stepped (`StepWatch` reports that).
     """
     tightest, offset = None, 0
     for _ in range(200):
@@ -241,7 +241,7 @@ def realtime_offset_ns() -> int:
 
 
 class StepWatch:
-    """Calls `on_step` when CLOCK_REALTIME is set: a timer of that clock that is cancelled by it (timerfd_create(2))."""
+    """Calls `on_step` when CLOCK_REALTIME is set: setting it cancels a timer on that clock (timerfd_create(2))."""
 
     def __init__(self, on_step: Callable[[], None]) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -273,5 +273,5 @@ class StepWatch:
 
 
 def process_clock() -> Clock:
-    """The best clock of this platform, for the running event loop."""
+    """The best clock on this platform, for the running event loop."""
     return TimerfdClock() if sys.platform == "linux" else LoopClock()

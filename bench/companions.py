@@ -1,4 +1,4 @@
-"""The processes that run next to a load: the one that makes prompts, the scraper, and the exporter of telemetry."""
+"""The processes that run beside a load: prompt generator, scraper, and exporter of telemetry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Companions:
-    """The processes beside the load: each imports what it needs while this one loads its tokenizer."""
+    """The processes beside the load. Each imports its modules while the main process loads its tokenizer."""
 
     feed: FeedProcess | None
     scraper: Scraper | None
@@ -36,7 +36,7 @@ class Companions:
             self.feed.end()
 
     def linger(self, observer: Observer) -> None:
-        """Let the page of metrics be read once more."""
+        """Wait for one more read of the metrics page."""
         if self.telemetry is not None and self.telemetry.lingers:
             with observer.waiting(f"waiting until {self.telemetry.page} is read once more"):
                 self.telemetry.linger()
@@ -44,7 +44,7 @@ class Companions:
 
 @contextmanager
 def companions(config: RunConfig, directory: RunDirectory) -> Iterator[Companions]:
-    """Start the processes, and end them. Raises UsageError if a package is missing."""
+    """Start the processes, and end them on exit. Raises UsageError if a package is missing."""
     telemetry = _telemetry(config, directory)
     feed = feed_ahead(config) if config.cluster is None else None
     try:
@@ -55,15 +55,15 @@ def companions(config: RunConfig, directory: RunDirectory) -> Iterator[Companion
 
 
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
-    """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
+    """The scraper of the server's metrics. It starts up in the background."""
     targets = [target_of(config.at_address(one)) for one in config.addresses]
-    # Only an inference server is likely to have metrics beside its API: other services are not asked for a page.
+    # Only inference servers are likely to serve metrics beside their API: other services are not asked by default.
     named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
     pages = pages_of(named, config.gpu_metrics, targets)
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
-    target = targets[0]  # What they have in common.
+    target = targets[0]  # For the settings that all targets share.
     return Scraper(
         ScrapeTask(
             pages,

@@ -1,8 +1,8 @@
-"""The way into a running run from another process: a Unix socket in its directory, which only the same user may use.
+"""Lets other processes change a running run, through a Unix socket in its directory that only the same user may use.
 
-One line of JSON each way: `{"load": 20, "by": "terminal"}` asks to set the load (null: what it is), and the reply is
-`{"load": ..., "unit": ..., "at_s": ...}` or `{"refused": a sentence}`. A thread of the run reads and writes; the measuring
-loop is asked in between, and does no I/O.
+One line of JSON each way: `{"load": 20, "by": "terminal"}` asks to set the load (null: to report it), and the reply is
+`{"load": ..., "unit": ..., "at_s": ...}` or `{"refused": a sentence}`. A thread of the run reads and writes. It calls
+into the measuring loop in between; the loop does no I/O.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from bench.run_files.run_state import RunState
 MOST_BYTES = 4_096
 ANSWER_WITHIN_S = 5.0
 _LONGEST_PATH = 100
-"""Bytes that the address of a Unix socket has room for: 104 on some systems, 108 on Linux."""
+"""Bytes that fit in the address of a Unix socket: 104 on some systems, 108 on Linux."""
 _FAMILY: int | None = getattr(socket, "AF_UNIX", None)
 _BEFORE = (RunState.PREPARING, RunState.PROBING)
 
 
 @dataclass(frozen=True, slots=True)
 class PresentLoad:
-    """What a run answers: its load, and (where it was set) from when on, in seconds from the start of the load."""
+    """A run's reply: its load and, if it was changed, since when, in seconds from the start of the load."""
 
     load: float
     unit: str
@@ -53,10 +53,10 @@ class PresentLoad:
 
 
 class ControlSocket:
-    """Answers others from a thread, for as long as a load goes on. `answer(load, by)` is called in the event loop."""
+    """Answers other processes from a thread while a load runs. `answer(load, by)` is called in the event loop."""
 
     def __init__(self, directory: Path, answer: Callable[[float | None, str], dict[str, Any]]) -> None:
-        """Raises OSError where there can be no socket in the directory."""
+        """Raises OSError if the directory cannot hold a socket."""
         if _FAMILY is None:
             raise OSError(errno.EAFNOSUPPORT, "this system has no sockets with a path")
         self._loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ class ControlSocket:
         self._thread.start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._wake.close()
         self._thread.join(timeout=1.0)
         with suppress(OSError):
@@ -89,7 +89,7 @@ class ControlSocket:
             while not any(key.fileobj is self._woken for key, _ in ready.select()):
                 try:
                     connection = self._socket.accept()[0]
-                except OSError:  # No descriptor is left: look again later, rather than at once and for ever.
+                except OSError:  # No file descriptor is left: wait before trying again, to avoid a busy loop.
                     ready.unregister(self._socket)
                     if ready.select(timeout=1.0):
                         return
@@ -100,7 +100,7 @@ class ControlSocket:
                     connection.sendall(orjson.dumps(self._reply(connection), option=orjson.OPT_APPEND_NEWLINE))
 
     def _reply(self, connection: socket.socket) -> dict[str, Any]:
-        question = _line(connection)  # Read in any case: who closes with something unread takes the answer away too.
+        question = _line(connection)  # Always read first: closing with unread data would also discard the reply.
         if not _same_user(connection):
             return {"refused": "only the user who started the run may change it"}
         try:
@@ -123,12 +123,12 @@ class ControlSocket:
         try:
             self._loop.call_soon_threadsafe(ask)
             return answered.result(timeout=ANSWER_WITHIN_S)
-        except Exception as e:  # The loop has ended, or stands still.
+        except Exception as e:  # The loop has ended, or hangs.
             return {"refused": f"the run did not answer ({type(e).__name__}): it may have ended"}
 
 
 def open_door(directory: Path, control: LoadControl, clock: Clock, say: Callable[[str], None]) -> ControlSocket | None:
-    """Let other processes set the load. Where there can be no socket, the run goes on without, and says so."""
+    """Let other processes set the load. If no socket can be made, the run continues without it and says so."""
 
     def answer(load: float | None, by: str) -> dict[str, Any]:
         if load is None:
@@ -138,13 +138,13 @@ def open_door(directory: Path, control: LoadControl, clock: Clock, say: Callable
 
     try:
         return ControlSocket(directory, answer)
-    except (OSError, AttributeError) as e:  # A system may have no such sockets.
+    except (OSError, AttributeError) as e:  # Some systems have no such sockets.
         say(f"note: the load cannot be changed from outside: there can be no socket ({e})")
         return None
 
 
 def ask(path: Path, load: float | None, by: str) -> PresentLoad:
-    """Set the load of the run in this directory; with None, only ask what it is. Raises UsageError with one sentence."""
+    """Set the load of the run in this directory; with None, only query it. Raises UsageError with one sentence."""
     if load is not None and not math.isfinite(load):
         raise UsageError(f"{load} is not a load: give a number")
     directory = RunDirectory.open(path)
@@ -183,7 +183,7 @@ def _asked(path: Path, question: bytes, state: RunState | None) -> dict[str, Any
 
 
 def _line(connection: socket.socket) -> bytes:
-    """Up to the first end of a line."""
+    """Everything before the first newline."""
     found = b""
     while b"\n" not in found and len(found) < MOST_BYTES:
         piece = connection.recv(MOST_BYTES)
@@ -195,7 +195,7 @@ def _line(connection: socket.socket) -> bytes:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """The path, or another one of the same file that is short enough for the address of a socket. Raises OSError."""
+    """The path, or a short alias for it that fits a socket address. Raises OSError."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield str(path)
         return
@@ -209,7 +209,7 @@ def _short(path: Path) -> Iterator[str]:
 
 
 def _same_user(connection: socket.socket) -> bool:
-    """Whether the other end is a process of this user. Elsewhere than on Linux the mode of the socket's file says so."""
+    """Whether the peer is a process of this user. Other systems than Linux rely on the mode of the socket's file."""
     if sys.platform != "linux":
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

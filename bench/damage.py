@@ -1,8 +1,9 @@
 """What is wrong with the files of a run directory that cannot be evaluated.
 
-Records are checked as they are read, and the first damaged one ends the computation; samples and ledgers are not, and what
-is wrong with them makes it fail somewhere. Then all files are looked at line by line, and the error says which lines are
-damaged, and how. If no file is, the error is a defect of ours and stays what it is.
+Records are checked as they are read, and the first damaged one ends the computation. Samples and ledgers are not
+checked; damage in them makes the computation fail somewhere. In either case every file is then checked line by line,
+and the error lists the damaged lines and what is wrong with each. If no file is damaged, the error is a defect of ours
+and is raised as it is.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ OF_WRONG_VALUES = (
     TypeError,
     ValueError,
 )
-"""What a computation raises where a value is missing, of another kind, or far too large. Any other error is ours."""
+"""Errors that a computation raises if a value is missing, of the wrong type, or far too large. Any other error is ours."""
 _OF_FILES = frozenset(
     {"body", "body_template", "ca_file", "client_cert", "client_key", "dataset", "mix", "tokenizer", "tools"}
 )
-"""Files of then, which may be gone, and need not be there."""
+"""Settings that name files. The files may be gone by now, and are not needed."""
 _SHOWN = 10
 _MOST_MEASURED = 1e12
-"""A share of a processor, or a time in ms (30 years of them)."""
+"""Upper bound for a share of a processor, or a time in ms (30 years)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """A line of samples.jsonl, as far as it is read."""
+    """The fields of a line of samples.jsonl that are used."""
 
     t_ns: int
     worker: int = 0
@@ -77,7 +78,7 @@ class _Plan:
 
 @dataclass(frozen=True, slots=True)
 class _LedgerLine:
-    """A line of a ledger, as far as it is read."""
+    """The fields of a ledger line that are used."""
 
     id: str | None
     received_ns: int
@@ -108,7 +109,8 @@ class _Mock:
 def explained(
     work: Callable[Concatenate[RunDirectory, P], T],
 ) -> Callable[Concatenate[RunDirectory, P], T]:
-    """The same work on a run directory; where it fails because a file is damaged, it raises RecordError, which says how."""
+    """Wraps work on a run directory: if it fails because a file is damaged, it raises a RecordError that lists the
+    damage."""
 
     def explaining(directory: RunDirectory, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -129,7 +131,7 @@ def explained(
 
 
 def problems_of(directory: RunDirectory) -> list[str]:
-    """A sentence for each thing that is wrong with the files of a run; the first ten, and that there are more."""
+    """A sentence for each problem with the files of a run: the first ten, and a note if there are more."""
     return _first(directory, _all_problems(directory))
 
 
@@ -146,7 +148,7 @@ def _all_problems(directory: RunDirectory) -> Iterator[str]:
     path = directory.path / MOCK
     if path.exists():
         yield from misfits(_decoded(path.read_bytes()), _Mock, f"{path}:")
-    with suppress(UsageError):  # Who reads it says that.
+    with suppress(UsageError):  # Reading the manifest reports that.
         config = directory.manifest()["config"]
         if isinstance(config, dict):
             yield from wrong_values(renewed(config), f"{directory.path / MANIFEST}: config:")
@@ -208,12 +210,12 @@ def _wrong_ledger_line(row: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def wrong_values(config: Mapping[str, object], where: str) -> Iterator[str]:
-    """A sentence for each setting that could not have been given. `where` begins it. `slo` is left to RunConfig: 0.1.0
-    allowed limits that are refused today."""
+    """A sentence, beginning with `where`, for each setting with an invalid value. RunConfig checks `slo`: 0.1.0 allowed
+    limits that are refused today."""
     unchecked = SECRETS | _OF_FILES | {"slo"} | (frozenset() if config.get("api") is None else {"endpoint"})
     for name in [name for name in config if name in Settings.model_fields and name not in unchecked]:
         if config[name] is None and Settings.model_fields[name].default is None:
-            continue  # It was not given.
+            continue  # Not given.
         try:
             Settings.model_validate({"url": "http://unknown", name: config[name]})
         except ValidationError as e:

@@ -1,13 +1,13 @@
-"""Every error that ends a command, with the exit status it stands for.
+"""Every error that ends a command, with its exit status.
 
-    BenchError                70  (a defect of ours, if nothing more precise was said)
-    ├── UsageError             2  wrong usage or configuration: all problems at once
-    │   └── RecordError        2  a line of a run directory that cannot be read
-    ├── TargetError            4  the target could not be measured
-    └── Interrupted          130  stopped by the user; what was measured is saved
+ BenchError                70  (a defect of ours, unless a subclass is more precise)
+ ├── UsageError             2  wrong usage or configuration: all problems at once
+ │   └── RecordError        2  a line of a run directory that cannot be read
+ ├── TargetError            4  the target could not be measured
+ └── Interrupted          130  stopped by the user; what was measured is saved
 
 A failed request is no exception: it is a record with an Outcome. Whether objectives held (1) or the measurement is
-INVALID (3) is a result, not an error: `exit_status` in evaluate.py decides among them.
+INVALID (3) is a result, not an error: `exit_status` in evaluate.py decides between them.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class Exit(IntEnum):
 
 
 PRECEDENCE = (Exit.INTERRUPTED, Exit.USAGE, Exit.DEFECT, Exit.TARGET, Exit.INVALID, Exit.OBJECTIVE_FAILED, Exit.GOOD)
-"""Where several hold, the first of these is the exit status."""
+"""If several apply, the first in this order is the exit status."""
 
 
 class BenchError(Exception):
-    """Root of the tree: carries one clear sentence and an exit status."""
+    """Base class: carries one clear sentence and an exit status."""
 
     exit_code: Exit = Exit.DEFECT
 
 
 class UsageError(BenchError):
-    """Wrong usage or configuration. `problems` has one sentence each, all found at once."""
+    """Wrong usage or configuration. `problems` has one sentence for each problem found."""
 
     exit_code = Exit.USAGE
 
@@ -53,7 +53,7 @@ class RecordError(UsageError):
 
 
 class TargetError(BenchError):
-    """The target could not be measured: unreachable, or it refuses what the load would send."""
+    """The target could not be measured: it is unreachable, or refuses the requests of the load."""
 
     exit_code = Exit.TARGET
 

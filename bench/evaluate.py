@@ -1,6 +1,6 @@
-"""From the files of a run directory to every number: the same code for a run that has just ended and for an old one.
+"""Computes every number from the files of a run directory, with the same code for new and old runs.
 
-Nothing here looks at a clock or at the network, so that a report which is rendered again has the same bytes.
+Nothing here reads a clock or the network, so that rendering a report again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ from bench.verdict.finding import Status, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run after evaluation: its directory, its summary (the content of summary.json), its verdict and its exit status."""
+    """A run after evaluation: its directory, its summary (the content of summary.json), its verdict and its exit
+    status."""
 
     directory: RunDirectory
     summary: RunSummary
@@ -80,17 +81,17 @@ class Result:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the user ended it, with Ctrl-C."""
+        """Whether the user stopped it, with Ctrl-C."""
         return self.summary.run.stop_reason == "interrupted"
 
 
 @explained
 def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> Result:
-    """Every number of a run directory, from its files alone; writes summary.json and report.html (certificate.* too).
+    """Evaluate a run from the files in its directory; writes summary.json and report.html (certificate.* too).
 
-    The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
+    The page also charts the server's metrics named in `server_charts`. Raises UsageError if the scrapes lack one.
     """
-    # Only now: a run imports this module before its first request.
+    # Imported late: a run imports this module before its first request.
     from bench.documents.run_document import run_document
     from bench.report import html
 
@@ -109,7 +110,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
 @explained
 def summary_of(directory: RunDirectory) -> RunSummary:
-    """The summary that `evaluate` would write. It writes nothing."""
+    """The summary that `evaluate` would write. Writes nothing."""
     return _judged(_read(directory))[2]
 
 
@@ -185,7 +186,7 @@ def _read(directory: RunDirectory) -> _Measured:
 
 
 def _calibrated_earlier(measured: _Measured) -> KnownCalibration | None:
-    """The calibration from the certificate that fits this load best. Returns None if no certificate covers it."""
+    """The calibration from the certificate that best fits this load. Returns None if no certificate covers it."""
     briefs = coverage.read_briefs(measured.directory.certificates())
     earlier = coverage.closest(briefs, measured.shape, measured.version)
     return None if earlier is None else earlier.on_run(_certifiable(measured.numbers), measured.ended)
@@ -223,7 +224,7 @@ def _imported_from(run: StoredRun) -> str | None:
 
 
 def _server_block(measured: _Measured) -> Server | None:
-    """The `server` block of the summary; None if no metrics were read, or if the run was ended in its warm-up."""
+    """The `server` block of the summary; None if no metrics were read, or if the run ended in its warm-up."""
     server, numbers = measured.server, measured.numbers
     if not (server.scrapes or server.failed) or numbers.throughput.duration_s is None:
         return None
@@ -284,7 +285,7 @@ def _write_certificate(
 
 
 def _page_data(measured: _Measured, server_charts: Sequence[str]) -> PageData:
-    """What report.html shows beside the content of summary.json."""
+    """The data for report.html that is not in summary.json."""
     page = measured.summary.page_data()
     times = (page.series.t_s, page.series.step_s, measured.start_ns)
     return replace(
@@ -296,7 +297,7 @@ def _page_data(measured: _Measured, server_charts: Sequence[str]) -> PageData:
 
 
 def _fields(numbers: SummaryNumbers) -> dict[str, Any]:
-    """The values of a summary, except its classes, which get more."""
+    """The fields of a summary, except its classes, which are extended."""
     return {name: getattr(numbers, name) for name in numbers.__struct_fields__ if name != "classes"}
 
 
@@ -334,8 +335,8 @@ def _named(
 
 
 def _sharing_known(run: StoredRun, numbers: SummaryNumbers) -> bool:
-    """Whether the planned sharing of prompts is known. It is not for turns of sessions, nor for rows without it, nor where
-    there are probes whose tokens nobody counts."""
+    """Whether the planned sharing of prompts is known. It is unknown for turns of sessions, for rows that do not plan
+    it, and if there are probes whose tokens are not counted."""
     if run.config.check_answers is not None and numbers.tokens.cached.share_of_probes is None:
         return False
     cache = run.manifest.prefix_cache
@@ -343,11 +344,11 @@ def _sharing_known(run: StoredRun, numbers: SummaryNumbers) -> bool:
 
 
 def _certificate(measured: _Measured) -> tuple[LedgerCalibration, Plots] | None:
-    """The errors of the numbers against the mock's ledger. Returns None without a ledger."""
+    """The errors of the results against the mock's ledger. Returns None without a ledger."""
     directory, run = measured.directory, measured.run
     mock = directory.mock()
     offsets = run.config.load.planned_arrivals(rate_changes(run, directory))
-    from bench.accuracy.compare import certify  # Only where there is a ledger: most runs have none.
+    from bench.accuracy.compare import certify  # Imported late: most runs have no ledger.
 
     return certify(
         directory,
@@ -366,7 +367,7 @@ def _request_values(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
 
 
 def _certifiable(numbers: SummaryNumbers) -> Callable[[str, str], float | None]:
-    """Gives the numbers of which certificates know the error: statistics of latencies, and of job seconds in ms."""
+    """Looks up the numbers that certificates give an error for: statistics of latencies, and of job times in ms."""
     jobs = {} if numbers.jobs is None else accuracy_of_jobs.in_ms(numbers.jobs)
 
     def of(metric: str, stat: str) -> float | None:
@@ -379,13 +380,13 @@ def _certifiable(numbers: SummaryNumbers) -> Callable[[str, str], float | None]:
 
 
 def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
-    """The largest clock drift of a node, in ms, and the name of that node."""
+    """The largest clock drift of a node, in ms, and the node's name."""
     drifts = [(place.clock_drift_ns, place.node) for place in run.manifest.places if place.clock_drift_ns is not None]
     return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
 
 
 def exit_status(summary: RunSummary, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
-    """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
+    """The exit status of a run: the first in PRECEDENCE that applies."""
     counts = summary.counts
     statuses = {Exit.GOOD}
     if stop_reason == "interrupted":

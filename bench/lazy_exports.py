@@ -1,4 +1,4 @@
-"""What a package exports, imported when it is first used: a command loads only what it needs."""
+"""Package exports that are imported on first use, so that a command loads only what it needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from importlib import import_module
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
-    """The `__getattr__` of a package whose names have their homes in these modules."""
+    """A package's `__getattr__`. `homes` maps each exported name to its module."""
 
     def export(name: str) -> object:
         if name not in homes:

@@ -1,8 +1,8 @@
 """One load test, from a configuration to a run directory with its report: the one place that knows every stage.
 
-    config -> workload + schedule -> dispatch -> transport -> records and samples (files) -> evaluate -> report
+config -> workload + schedule -> dispatch -> transport -> records and samples (files) -> evaluate -> report
 
-A run writes down what was seen; every number is made afterwards, from those files, by `evaluate`.
+A run only records what it observes; `evaluate` computes every number from those files afterwards.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ def run(
 ) -> Result:
     """Measure a target and evaluate the measurement. Raises UsageError or TargetError before any load is sent.
 
-    `before_evaluation` may add to the run directory what only the caller has: calibration puts the mock's ledger there.
-    `changeable`: others may set the load while it runs, in the modes that have one. `wait`: for a server that is starting,
-    where the configuration says so.
+    `before_evaluation` may add files to the run directory that only the caller has: calibration adds the mock's ledger.
+    `changeable`: others may set the load while it runs, in the modes that allow it. `wait`: wait for a server that is
+    starting, if the configuration says so.
     """
     if config.resolve_all:
         config = _resolved(config, observer, wait=wait)
@@ -107,7 +107,7 @@ def run(
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
-                from bench.evaluate import evaluate  # Only now: the first request need not wait for it.
+                from bench.evaluate import evaluate  # Imported late, so as not to delay the first request.
 
                 result = evaluate(directory)
             manifest.mark(directory, RunState.ENDED)
@@ -124,7 +124,7 @@ def run(
 
 @contextmanager
 def _discarded_unless_begun(directory: RunDirectory) -> Iterator[None]:
-    """Remove the directory of a run that ends before its load has begun."""
+    """Remove the directory if the run ends before its load has begun."""
     try:
         yield
     except BaseException as e:
@@ -137,23 +137,23 @@ def _discarded_unless_begun(directory: RunDirectory) -> Iterator[None]:
 
 
 def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:
-    """The run with every address that its names have now. Raises TargetError."""
+    """The configuration with every address that its host names resolve to now. Raises TargetError."""
     if wait:
-        wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # A name may have no address before.
+        wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # Its host name may not resolve before.
     addresses = resolved(config.addresses)
     observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
     return config.model_copy(update={"targets": addresses})
 
 
 def _unwritten(measured: Measurement, error: OSError) -> UsageError:
-    """The load was measured and its report cannot be written: where everything is, and how to go on."""
+    """The load was measured but its report cannot be written: where the data is, and how to continue."""
     path = measured.directory.path
     again = f"make room, then render it: python -m bench report {path}"
     return UsageError([*measured.problems, f"the report cannot be written to {path} ({error.strerror}): {again}"])
 
 
 def default_directory(name: str) -> Path:
-    """A directory that is not there yet: of several runs that begin in one second, the later ones are numbered."""
+    """A directory that does not exist yet. If several runs begin in the same second, the later ones are numbered."""
     path = Path("runs") / f"{utc_now():%Y%m%dT%H%M%S}-{name}"
     numbered = (path.with_name(f"{path.name}-{number}") for number in count(2))
     return next(place for place in chain([path], numbered) if not place.exists())
@@ -169,7 +169,7 @@ async def _measure(
     changeable: bool,
     wait_s: float | None,
 ) -> Measurement:
-    """Prepare a run and send its load, step by step. Whatever a step opens is closed at the end."""
+    """Prepare a run and send its load, step by step. Everything that a step opens is closed at the end."""
     async with AsyncExitStack() as opened:
         scraper, feed = beside.scraper, beside.feed
         run = RunContext(config, directory, observer, process_clock(), Defects(), scraper, beside.telemetry)
@@ -205,7 +205,7 @@ async def _measure(
 
 @dataclass(frozen=True, slots=True)
 class _Workers:
-    """How many send the load, the share of each, and the cluster that they run on, if they run on one."""
+    """The number of workers, the share of each, and the cluster that they run on, if any."""
 
     count: int
     shares: Sequence[WorkerShare]
@@ -213,7 +213,7 @@ class _Workers:
 
 
 def _begin(run: RunContext, command: Sequence[str]) -> tuple[Manifest, int]:
-    """Write the first manifest. Returns it and the time that the disk took."""
+    """Write the first manifest. Returns it and the time that writing took, in ns."""
     preparing = Manifest(
         run_id=f"{run.config.name}-{unique_id()}",
         started=utc_now().isoformat(timespec="seconds"),
@@ -247,17 +247,18 @@ def _environment(config: RunConfig) -> dict[str, object] | None:
 
 
 def _check_machine(config: RunConfig, plan: LoadPlan) -> list[str]:
-    """Doubts about the limits of this machine. Raises UsageError if the load cannot fit. Cluster nodes check their own."""
+    """Doubts about the limits of this machine. Raises UsageError if the load cannot fit. Cluster nodes check their own
+    limits."""
     if config.cluster is not None:
         return []
-    # How many requests an open loop without a cap has in flight depends on the server: then nothing is refused.
+    # An open loop without a cap may have any number in flight, depending on the server: then nothing is refused.
     doubt = preflight.check(plan.at_once, certain=plan.bounded)
     priority.ensure_allowed(config.cpu_priority, priority.scheduler())
     return [] if doubt is None else [doubt]
 
 
 async def _ready_to_export(run: RunContext) -> tuple[str, ...]:
-    """Wait for the process that exports metrics. Raises UsageError if it cannot."""
+    """Wait until the export process is ready. Raises UsageError if it cannot export."""
     if run.telemetry is None:
         return ()
     notes = await run.telemetry.ready()
@@ -289,7 +290,7 @@ def _notes(run: RunContext, source: Source[object], probed: ProbeResult) -> tupl
 async def _workers(
     run: RunContext, plan: LoadPlan, environment: dict[str, object] | None, opened: AsyncExitStack
 ) -> _Workers:
-    """Divide the load among workers, here or on the nodes of a cluster."""
+    """Divide the load among workers, on this machine or on the nodes of a cluster."""
     config = run.config
     if config.cluster is None:
         count = workers_of(plan, config.workers, identity.processors())
@@ -304,9 +305,9 @@ async def _workers(
 
 
 def _warnings(run: RunContext, workers: _Workers, probed: ProbeResult, doubts: Sequence[str]) -> tuple[str, ...]:
-    """Warn about a load near the limits of this machine, and copy its certificates into the run directory."""
+    """Warn about a load near the limits of this machine, and copy the machine's certificates into the run directory."""
     host = identity.host()
-    # The limits of this machine tell nothing about the nodes of a cluster.
+    # The limits of this machine do not apply to the nodes of a cluster.
     limits = None if workers.cluster is not None else ceiling.read(ceiling.default_path(), host)
     warnings = (*ceiling.warnings(run.config, limits, workers=workers.count, probe=probed.record), *doubts)
     for warning in warnings:
@@ -366,7 +367,7 @@ def _assignments(
 
 
 async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignments: Sequence[Assignment]) -> Crew:
-    """A crew of worker processes, here or on the cluster."""
+    """A crew of worker processes, on this machine or on the cluster."""
     if workers.cluster is None:
         from bench.scale.processes import WorkerProcesses
 
@@ -382,14 +383,14 @@ async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignmen
 
 
 def _replicas(config: RunConfig, probed: ProbeResult) -> Literal["address", "reply"] | None:
-    """How records name the replica of a request."""
+    """How records name the replica that served a request."""
     if len(config.addresses) > 1:
         return "address"
     return None if probed.record.target is None else "reply"
 
 
 def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | int], directory: RunDirectory) -> None:
-    """Put the certificates that may cover the run beside its records: its report is made of its files alone."""
+    """Copy the certificates that may cover the run into its directory: the report uses only files from there."""
     entry = machine_cache.read_entry(machine_cache.default_path("certificates.json"), host)
     if entry is None:
         return

@@ -1,6 +1,6 @@
-"""Loads as people list them.
+"""Lists of loads as users write them: `5,10,20`, or `1..256x2`, a ladder that grows by a factor.
 
-`5,10,20`, or `1..256x2`, a ladder that grows by a factor. What each is a number of, the user of the list knows.
+The caller knows the unit of the loads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LoadName = Literal["rate", "concurrency", "sessions"]
 
 @dataclass(frozen=True, slots=True)
 class LoadKind:
-    """What a load is a number of: `unit` for many, `one` for one of them. `whole`: there are no halves."""
+    """What a load counts: `unit` is its plural, `one` its singular. `whole`: only whole numbers."""
 
     name: LoadName
     unit: str
@@ -30,7 +30,7 @@ class LoadKind:
         }
 
     def flags(self, load: float) -> dict[str, Any]:
-        """What of them must be given: the mode is implied by the others, but that of sessions."""
+        """The flags to give for this load. The others imply the mode, except for sessions."""
         implied = "" if self.name == "sessions" else "mode"
         return {name: value for name, value in self.settings(load).items() if value is not None and name != implied}
 
@@ -43,18 +43,19 @@ KINDS: dict[str, LoadKind] = {
         LoadKind("sessions", "sessions", "session", whole=True),
     )
 }
-"""What a search or a sweep may vary, each a mode of its runs: requests per second; users of a closed loop, who each send
-their next request when they have an answer; sessions that are live at once, each of which is an agent, say."""
+"""What a search or a sweep may vary; each is a mode of its runs. rate: requests per second. concurrency: users of a
+closed loop, who each send their next request when the last is answered. sessions: sessions open at once (agents, for
+example)."""
 
 
 def steady_from_the_start(kind: str, *, rows: bool) -> dict[str, object]:
-    """The settings that make a load of this kind steady at once, where nothing else is said: else all sessions would begin
-    with a first turn. `rows`: they are those of a file, which need not have the answers that this takes."""
+    """Settings that make a load of this kind steady from the start, as defaults. Without them every session would begin
+    with its first turn. `rows`: the sessions come from a file, which may lack the answers that this needs."""
     return {"sessions_begin": "middle"} if kind == "sessions" and not rows else {}
 
 
 MOST_LOAD = 1_000_000.0
-"""More users, or requests per second, are a slip of the pen."""
+"""A higher number of users or requests per second is taken for a typo."""
 MOST_LOADS = 1_000
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
@@ -62,7 +63,7 @@ _LADDER = re.compile(rf"({_NUMBER})\.\.({_NUMBER})x({_NUMBER})")
 
 
 def parse(text: str, *, whole: bool = False, unit: str = "users") -> tuple[float, ...]:
-    """The loads of a list, in its order; those of a ladder end with its upper end. `whole`: loads that have no halves.
+    """The loads of a list, in order. A ladder ends with its upper end. `whole`: only whole numbers are valid.
 
     Raises ValueError with what is wrong, and what to write.
     """

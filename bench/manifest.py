@@ -1,4 +1,4 @@
-"""The manifest of a run: what a run directory keeps of a run beside its configuration, its records and its samples."""
+"""The manifest: what a run directory stores about a run besides its configuration, records and samples."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class TokenizerName(BaseModel):
 
 
 class PromptTexts(BaseModel):
-    """Which texts a run sent: `fresh` ones, which no earlier run sent; the `same` as other runs of the seed; or the user's
-    `own`. `python -m promptset --salt` makes those of a salt again."""
+    """The texts that a run sent: `fresh` (sent by no earlier run), the `same` as other runs with the seed, or the
+    user's `own`. `python -m promptset --salt` generates the texts of a salt again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,9 +43,9 @@ class PromptTexts(BaseModel):
 
 
 class PlannedSegment(BaseModel):
-    """A part of a load that changes over time: along a line from `first` to `last`, in users or requests per second.
+    """A part of a load that changes over time: linear from `first` to `last`, in users or requests per second.
 
-    The same twice in a step. Times are CLOCK_MONOTONIC.
+    The two are equal in a step. Times are CLOCK_MONOTONIC.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,8 +57,8 @@ class PlannedSegment(BaseModel):
 
 
 class Warmup(BaseModel):
-    """A warm-up whose end the run found: `replies` had come after `lasted_s`; `whole` if the first round was among them, else
-    the longest time was over."""
+    """A warm-up whose length the run determined: it ended after `lasted_s`, with `replies` received. `whole` if these
+    included the first round; otherwise the time limit ended it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -68,8 +68,8 @@ class Warmup(BaseModel):
 
 
 class ImportedFrom(BaseModel):
-    """The load tester whose result a run was imported from, and the name of the file. `lacks`: what the file does not say,
-    and what stands for it, a sentence each."""
+    """The load tester whose result was imported, and the name of the file. `lacks`: a sentence for each value that is
+    not in the file, and what replaces it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -82,7 +82,7 @@ class ImportedFrom(BaseModel):
 class Manifest(BaseModel):
     """Written when the load begins, and again when it has ended. Times in ns are CLOCK_MONOTONIC.
 
-    Fields that a run could not know, or that an older version did not write, have their defaults; unknown ones are dropped.
+    Fields that a run could not know, or that an older version did not write, have defaults; unknown fields are dropped.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -92,13 +92,13 @@ class Manifest(BaseModel):
     command: tuple[str, ...]
     model: str | None
     models: tuple[str, ...] = ()
-    """The models, where the run sends to several."""
+    """The models, if the run sends to several."""
     replicas: Literal["address", "reply"] | None = None
-    """How records name the replica that a request went to: by its address, in a run with several, or as replies say. None:
-    they name none."""
+    """How records name the replica that served a request: by its address (in a run with several addresses), or as named
+    in the replies. None: they do not."""
     notes: tuple[str, ...] = ()
     exact_lengths: bool
-    """Whether the server was told to stop at no end token."""
+    """Whether the server was told to ignore end-of-sequence tokens."""
     tokenizer: TokenizerName | None = None
     prompts: PromptTexts | None = None
     data_sha256: dict[str, str] = {}
@@ -109,44 +109,44 @@ class Manifest(BaseModel):
     versions: dict[str, str] = {}
     host: dict[str, str | int] = {}
     planned: int | None = None
-    """Requests after the warm-up, where their number is known."""
+    """The number of requests after the warm-up, if known."""
     start_ns: int
     segments: tuple[PlannedSegment, ...] = ()
-    """Of --steps and of a --ramp that rises."""
+    """Of --steps and of a rising --ramp."""
     run_start_ns: int | None = None
-    """When the warm-up was over; None where the run was killed before it could say."""
+    """When the warm-up ended; None if the run was killed before it could record that."""
     warmup: Warmup | None = None
-    """Of --warmup auto; None where the warm-up was given, or the run ended in it."""
+    """Of --warmup auto; None if the warm-up length was given, or the run ended during it."""
     state: RunState | None = None
-    """Where the run was when this was written; None in runs of older versions."""
+    """The stage of the run when this was written; None in runs of older versions."""
     stop_reason: str | None = None
     ended: str | None = None
     server_limits: dict[str, int] = {}
-    """max_num_seqs, max_num_batched_tokens and kv_tokens, as far as the server states them (/props, /server_info)."""
+    """max_num_seqs, max_num_batched_tokens and kv_tokens, if the server reports them (/props, /server_info)."""
     never_sent: NeverSent | None = None
     """None in runs of older versions."""
     imported: ImportedFrom | None = None
-    """None: the run is our own."""
+    """None: one of our own runs."""
     prefix_cache: PrefixCacheUse | None = None
     priority: tuple[PriorityUse, ...] = ()
-    """Of each worker that lived to the end."""
+    """For each worker that survived to the end."""
     places: tuple[WorkerPlace, ...] = ()
-    """Where the workers ran, of a run with --cluster."""
+    """Where the workers ran, in a run with --cluster."""
     died: tuple[str, ...] = ()
-    """Workers that died, and how: one sentence's beginning each."""
+    """Workers that died, and how: the beginning of a sentence for each."""
     abandoned: bool = False
-    """Whether the load was given up while requests were in flight: they have no record."""
+    """Whether the load was abandoned with requests in flight, which then have no record."""
     files: dict[str, int] = {}
-    """The files from which the numbers are computed, with their bytes at the end of the load."""
+    """The files that the numbers are computed from, with their sizes in bytes at the end of the load."""
 
     @property
     def may_lack_records(self) -> bool:
-        """Whether requests may have been sent that have no record."""
+        """Whether some requests may have been sent but not recorded."""
         return bool(self.died) or self.abandoned or self.stop_reason is None
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> Self:
-        """A manifest as run.yaml holds it. Raises UsageError where it lacks what every run has."""
+        """Parse a manifest from run.yaml. Raises UsageError if required fields are missing or wrong."""
         try:
             return cls.model_validate(content)
         except ValidationError as e:
@@ -154,13 +154,13 @@ class Manifest(BaseModel):
             raise UsageError(f"the manifest in run.yaml is damaged: {wrong}") from e
 
     def to_yaml(self) -> dict[str, object]:
-        """What run.yaml holds: the fields that are known."""
+        """The content for run.yaml: only the fields that were set."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """What run.yaml holds: the configuration, as it is used and as it was written, and the manifest."""
+    """The content of run.yaml: the configuration, as used and as written, and the manifest."""
 
     config: RunConfig
     written_config: Mapping[str, object]
@@ -168,7 +168,7 @@ class StoredRun:
 
 
 def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, ...]:
-    """The segments of a load that begins at this instant, with its warm-up."""
+    """The segments of a load whose warm-up begins at this instant."""
     found = []
     at_ns = start_ns + config.length.warmup_ns
     for segment in config.segments:
@@ -179,12 +179,12 @@ def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, 
 
 
 def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> bytes:
-    """Put run.yaml in place. Returns its content; raises OSError."""
+    """Write run.yaml. Returns its content; raises OSError."""
     return directory.write_manifest({"config": config.public(), "manifest": manifest.to_yaml()})
 
 
 def load_began(directory: RunDirectory) -> bool:
-    """Whether a load has begun, so that there may be something to lose; True if run.yaml is damaged."""
+    """Whether a load has begun, so that data could be lost; True if run.yaml is damaged."""
     if not (directory.path / MANIFEST).exists():
         return directory.has_records
     try:
@@ -194,14 +194,14 @@ def load_began(directory: RunDirectory) -> bool:
 
 
 def mark(directory: RunDirectory, state: RunState, content: bytes | None = None) -> None:
-    """Change the state alone in run.yaml, or in this content of it: nothing else is written anew. Raises OSError."""
+    """Change only the state in run.yaml, or in the given content of it, without writing the rest anew. Raises OSError."""
     before = (directory.path / MANIFEST).read_bytes() if content is None else content
-    # A key of the configuration, the only other mapping of this depth, that is named `state` there is none.
+    # The configuration, the only other mapping at this depth, has no key named `state`.
     directory.write(MANIFEST, re.sub(rb"(?m)^  state: .*$", f"  state: {state}".encode(), before))
 
 
 def read(directory: RunDirectory) -> StoredRun:
-    """What run.yaml of this or an older version says. Raises UsageError where it is damaged."""
+    """Read run.yaml of this or an older version. Raises UsageError if it is damaged."""
     stored = directory.manifest()
-    config = RunConfig.stored(stored["config"])  # Raises where it is damaged.
+    config = RunConfig.stored(stored["config"])  # Raises if it is damaged.
     return StoredRun(config, renewed_config(stored["config"]), Manifest.stored(stored["manifest"]))

@@ -1,8 +1,9 @@
-"""What a command is doing, for people: lines that stay, and what it waits for.
+"""Tells people what a command is doing: permanent lines, and what it is waiting for.
 
-A wait that lasts is named within a second. On a terminal its line moves: what is waited for, and for how long; it is wiped
-when the wait is over. Elsewhere a plain line is written after a second, and every ten seconds. A thread does it, so that a
-wait may block. It is for what comes before and after a load; during the load `bench/load/live.py` speaks.
+A long wait is named within a second. On a terminal its line is animated, with what is awaited and for how long, and
+erased when the wait is over. Elsewhere a plain line is written after a second, and then every ten seconds. A thread
+does this, so that a wait may block. These notices are for the time before and after a load; `bench/load/live.py` covers
+the load.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ _SPINNER, _PLAIN_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
 
 
 def can_move(stream: TextIO) -> bool:
-    """Whether it is a terminal whose lines can be drawn over."""
+    """Whether the stream is a terminal whose lines can be redrawn."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 class Notices:
-    """Writes to a stream; to none where it is None. Called with a line, it says that line."""
+    """Writes to a stream, or nowhere if it is None. Call it with a line to print that line."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -39,14 +40,14 @@ class Notices:
         self._drawn = False
 
     def __call__(self, line: str) -> None:
-        """Say a line that stays."""
+        """Print a permanent line."""
         with self._lock:
             self._erase()
             self._write(line + "\n")
 
     @contextmanager
     def waiting(self, what: str | Callable[[], str]) -> Iterator[None]:
-        """Name what is waited for, as long as the wait goes on. One wait at a time."""
+        """Show what is awaited for as long as the wait lasts. One wait at a time."""
         if self._stream is None:
             yield
             return
@@ -80,7 +81,7 @@ class Notices:
             turn += 1
 
     def _draw(self, line: str, passed: str) -> None:
-        """A line that is too long is cut before the time that has passed."""
+        """Draw a line. If it is too long, the text is cut, not the elapsed time."""
         assert self._stream is not None
         try:
             width = os.get_terminal_size(self._stream.fileno()).columns or 80
@@ -96,10 +97,10 @@ class Notices:
 
     def _write(self, text: str) -> None:
         if self._stream is not None:
-            with suppress(OSError, ValueError):  # Nobody reads any more: what is measured matters more.
+            with suppress(OSError, ValueError):  # The reader is gone: the measurement matters more.
                 self._stream.write(text)
                 self._stream.flush()
 
 
 SILENT = Notices(None)
-"""Says nothing."""
+"""Prints nothing."""

@@ -1,4 +1,4 @@
-"""Observers follow a run and may end it: the terminal, a search, a page, a test."""
+"""Observers follow a run and may end it: the terminal, a search, a web page, a test."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
 
 class Cadence(NamedTuple):
-    """When an observer receives the numbers of a load: after `first_s` seconds, then every `every_s`."""
+    """When an observer receives live numbers: after `first_s` seconds, then every `every_s`."""
 
     first_s: float
     every_s: float
 
 
 class Control(Protocol):
-    """How an observer ends a load, or changes it. What has been measured is evaluated all the same."""
+    """How an observer ends or changes a load. What has been measured is evaluated all the same."""
 
     def interrupt(self) -> None:
-        """The first time, end the sending and let requests in flight finish; the second time, cut them."""
+        """On the first call, stop sending and let requests in flight finish; on the second, cut them off."""
 
     def terminate(self) -> None:
-        """Cut requests in flight at once."""
+        """Cut off requests in flight at once."""
 
     def set_load(self, load: float) -> LoadChange:
         """Set the users, or the requests per second, from now on. The report then has numbers for each part.
@@ -43,7 +43,7 @@ class Observer:
     """
 
     def say(self, line: str) -> None:
-        """A sentence for people: a stage that begins, a note, a warning."""
+        """A sentence for people: a stage begins, a note, a warning."""
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
         """A context around each wait before and after the load; `what` names it."""
@@ -58,7 +58,7 @@ class Observer:
         """The load begins, and can be ended from now on."""
 
     def progress(self, numbers: LiveNumbers) -> None:
-        """The present numbers of the load."""
+        """The current numbers of the load."""
 
     def load_ended(self) -> None:
         """The load has ended. The report follows."""
@@ -68,17 +68,17 @@ class Observer:
 
 
 SILENT = Observer()
-"""Says nothing, and leaves signals alone."""
+"""Prints nothing, and does not handle signals."""
 
 
 class PassingOn(Observer):
-    """Passes everything on to another observer. Override what is to be otherwise."""
+    """Passes everything on to another observer. Override what should differ."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
     def say(self, line: str) -> None:
-        """Passed on, as is all else."""
+        """Passed on, like everything else."""
         self._observer.say(line)
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
@@ -102,8 +102,8 @@ class PassingOn(Observer):
 
 
 class LoadOnly(PassingOn):
-    """For one run of many: passes on the load to another observer, and none of the sentences around it. Without `progress`
-    only the control of the load."""
+    """For one run of many: passes on only the load to another observer, without the messages around it. Without
+    `progress`, passes on only the control of the load."""
 
     def __init__(self, observer: Observer, *, progress: bool = True) -> None:
         super().__init__(observer)
@@ -112,12 +112,12 @@ class LoadOnly(PassingOn):
         self._over = False
 
     def say(self, line: str) -> None:
-        """Only what is said of the load itself, as of Ctrl-C."""
+        """Passes on only messages during the load, such as the one on Ctrl-C."""
         if self._loading:
             super().say(line)
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
-        """Nothing: the series says what it waits for."""
+        """Shows nothing: the series names its own waits."""
         return nullcontext()
 
     @property
@@ -129,14 +129,14 @@ class LoadOnly(PassingOn):
         super().load_begins(control)
 
     def load_ended(self) -> None:
-        """Passed on. The run is over for the other observer too: a Ctrl-C from here on is for the series, and ends it. The
-        report of the run is made again when the series goes on."""
+        """Passed on, and the run is over for the other observer too: a Ctrl-C from here on is for the series, and ends
+        it. The report of the run is made again when the series continues."""
         self._loading = False
         super().load_ended()
         self.run_ended()
 
     def run_ended(self) -> None:
-        """Passed on once a run."""
+        """Passed on once per run."""
         if not self._over:
             self._over = True
             super().run_ended()

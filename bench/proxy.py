@@ -1,7 +1,7 @@
 """A proxy between this machine and the server (`--proxy`): its address, its credentials, and which errors are its own.
 
-Requests of http:// URLs have the whole URL in their first line (RFC 9112, 3.2.2). Everything else (https://, WebSockets) goes
-through a tunnel that the proxy opens on CONNECT (RFC 9110, 9.3.6; `bench/transport/tunnel.py`).
+Requests for http:// URLs have the whole URL in their first line (RFC 9112, 3.2.2). Everything else (https://,
+WebSockets) goes through a tunnel that the proxy opens on CONNECT (RFC 9110, 9.3.6; `bench/transport/tunnel.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 AUTHENTICATION_REQUIRED = 407
 """A status that only proxies send."""
 _OF_A_GATEWAY = (502, 503, 504)
-"""What a proxy answers when it cannot reach the server. Gateways of the server's side answer the same."""
+"""What a proxy answers if it cannot reach the server. Gateways on the server's side answer the same."""
 _BLAMED = "the proxy "
 
 
@@ -28,7 +28,7 @@ class Proxy:
 
     @classmethod
     def of(cls, url: str | None) -> Proxy | None:
-        """The proxy that a checked URL names."""
+        """The proxy of a validated URL."""
         if url is None:
             return None
         parts = urlsplit(url)
@@ -44,15 +44,15 @@ class Proxy:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What the proxy, and no server, gets with each request or tunnel."""
+        """Headers for the proxy only, sent with each request or tunnel."""
         return () if self.authorization is None else (("proxy-authorization", self.authorization),)
 
     def failed(self, why: str) -> str:
-        """The sentence for a proxy that cannot be used."""
+        """The error message for a proxy that cannot be used."""
         return f"{_BLAMED}{self.name} cannot be used: {why}"
 
     def wants_credentials(self) -> str:
-        """The sentence for status 407."""
+        """The error message for status 407."""
         if self.authorization is None:
             return (
                 f"{_BLAMED}{self.name} wants a user and a password (status 407): give them with "
@@ -61,14 +61,14 @@ class Proxy:
         return f"{_BLAMED}{self.name} refuses the user and the password of --proxy (status 407)"
 
     def unreached(self, server: str, status: str) -> str:
-        """The sentence for a tunnel that the proxy does not open. A gateway status blames the server's side as well: it may
+        """The error message if the proxy opens no tunnel. With a gateway status the server may be at fault: it may
         still be starting."""
         if status[:3] in map(str, _OF_A_GATEWAY):
             return f"no way to {server} through the proxy {self.name} (status {status})"
         return f"{_BLAMED}{self.name} opens no tunnel to {server} (status {status})"
 
     def explained(self, status: int | None, error: str) -> str:
-        """An error of a request, with the proxy named: it passed everything on, or broke it."""
+        """A request's error, with the proxy named: it forwarded the error, or caused it."""
         if status == AUTHENTICATION_REQUIRED:
             return self.wants_credentials()
         if f"the proxy {self.name}" in error:
@@ -78,11 +78,11 @@ class Proxy:
 
 
 def is_of_proxy(error: str | None) -> bool:
-    """Whether an error of a request is the proxy's own: no wait for the server changes that."""
+    """Whether the proxy itself caused a request's error: waiting for the server will not help then."""
     return error is not None and error.startswith(_BLAMED)
 
 
 def proxy_in(error: str | None) -> str | None:
-    """The name of the proxy that an error of a request went through. Returns None if it names none."""
+    """The name of the proxy in a request's error. Returns None if it names none."""
     found = re.search(r"\(through the proxy ([^\s,)]+)", error or "")
     return None if found is None else found[1]

@@ -1,8 +1,8 @@
 """Before the load: waits until a server can be measured (--wait-for-server), then probes it.
 
-Waiting sends a short request each second, until one is answered.
-A server that starts gives no answer, breaks the connection, or answers with a status of `_STARTING`. Any other answer ends
-the wait, even a refusal: the probe comes next and has a sentence for whatever is wrong.
+While waiting it sends a short request each second until one is answered. A starting server gives no answer, drops the
+connection, or answers with a status in `_STARTING`. Any other answer ends the wait, even a refusal: the probe comes
+next and has an error message for it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _EVERY_NS = NS_PER_S
 _LEAST_S = 1.0
-"""The time that the last request gets, however little is left."""
+"""The least timeout of the last request, however little time is left."""
 _STARTING = (429, 502, 503, 504, 529)
 _BROKEN = (
     Outcome.TIMEOUT_CONNECT,
@@ -57,7 +57,7 @@ _BROKEN = (
 
 
 def wait_until_ready(config: RunConfig, observer: Observer) -> None:
-    """As `wait_for_server`, for as long as the configuration says, and for who has no event loop."""
+    """Call `wait_for_server` with the configured patience, for callers without an event loop."""
 
     async def wait() -> None:
         clock = process_clock()
@@ -72,7 +72,7 @@ def wait_until_ready(config: RunConfig, observer: Observer) -> None:
 
 
 async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Clock, observer: Observer) -> None:
-    """Return when the server answers; at once where the patience is None. Raises TargetError when the time is up."""
+    """Return when the server answers; at once if `patience_s` is None. Raises TargetError when the time is up."""
     if patience_s is None:
         return
     began_ns = clock.now_ns()
@@ -112,17 +112,17 @@ def _what_is_wrong(config: RunConfig, answer: tuple[RequestRecord, Sequence[str]
 
 
 def _shown(config: RunConfig) -> str:
-    """Where the requests of a run with one address go."""
+    """The URL (and address) that requests go to, in a run with one address."""
     url, address = public_url(target_of(config).url), config.addresses[0].address
     return url if address is None else f"{url} ({address})"
 
 
 def is_starting(record: RequestRecord, listed: Sequence[str] | None) -> bool:
-    """Whether this is what a server says that has not started yet. `listed`: the models that it lists, if it does."""
+    """Whether this reply comes from a server that is still starting. `listed`: the models that it lists, if any."""
     if record.outcome is Outcome.CONNECT_ERROR:
         return not is_of_tls(record) and not is_of_proxy(record.error)
     if record.outcome is Outcome.HTTP_ERROR:
-        # A proxy has no route to a server that is not there yet. One that lists models is there: its path is wrong.
+        # A proxy has no route to a server that is not up yet. If it lists models, it is up: the path is wrong.
         return record.status in _STARTING or (record.status == 404 and listed is None)
     return record.outcome in _BROKEN
 
@@ -137,9 +137,9 @@ def _reason(record: RequestRecord) -> str:
 async def _answer(
     config: RunConfig, clock: Clock, number: int, timeout_s: float
 ) -> tuple[RequestRecord, Sequence[str] | None, BodyOptions]:
-    """What the server says to a request for a few tokens, the models that it lists, and what was asked for.
+    """The server's reply to a request for a few tokens, the models that it lists, and the options of the request.
 
-    On a connection of its own, so that a name that is given a new address is found there.
+    Uses a new connection, so that a host name that has moved to a new address is looked up again.
     """
     models = await _listed_models(config, target_of(config), timeout_s)
     listed = None if models is None else models.ids
@@ -161,7 +161,7 @@ async def _answer(
 
 
 async def _listed_models(config: RunConfig, target: Target, timeout_s: float | None) -> ModelList | None:
-    """The models that the server lists; None if it lists none, or its API has no list."""
+    """The models that the server lists; None if it lists none, or its API cannot list them."""
     return await list_models(config.url, target, timeout_s) if endpoint_of(config).lists_models else None
 
 
@@ -170,7 +170,8 @@ async def probe_servers(
 ) -> ProbeResult:
     """Probe every address of a run before its load. Returns the result of the first that is ready.
 
-    Raises TargetError, with a sentence for each address that cannot be measured."""
+    Raises TargetError, with a sentence for each address that cannot be measured.
+    """
     if not isinstance(transport, SeveralTargets):
         return await probe_server(config, transport, clock, run_id, source)
     places = [config.at_address(one) for one in config.addresses]
@@ -185,7 +186,7 @@ async def probe_servers(
     if wrong:
         raise TargetError("\n".join(map(str, wrong)))
     probed = [result for result in results if isinstance(result, ProbeResult)]
-    # One that is still starting (--watch-scale) tells nothing of its models, nor of the options that it takes.
+    # One that is still starting (--watch-scale) cannot report its models or the options that it accepts.
     ready = [(one, r) for one, r in zip(config.addresses, probed, strict=True) if r.is_ready]
     if len({result.options.model for _, result in ready}) > 1:
         served = "; ".join(f"{one.name}: {result.options.model}" for one, result in ready)
@@ -251,7 +252,8 @@ def _classes_of_ways(config: RunConfig, source: Source[object]) -> Sequence[str]
 
 
 def _apart(source: Source[object], config: RunConfig) -> list[Sample]:
-    """Samples with another model or endpoint than the run. --model makes whole bodies alike: it replaces their models."""
+    """Samples with another model or endpoint than the run's. --model makes whole bodies alike: it replaces their
+    models."""
     replaced = config.model is not None
     return [
         way
@@ -261,13 +263,13 @@ def _apart(source: Source[object], config: RunConfig) -> list[Sample]:
 
 
 def _drawn(config: RunConfig) -> tuple[str, ...]:
-    """The models among which the run draws; empty if it sends to one."""
+    """The models that the run draws from; empty if it sends to only one."""
     mix = config.models
     return () if mix is None or len(mix.names) == 1 or config.classes else mix.names
 
 
 def models_of_run(source: Source[object], config: RunConfig, usual: str | None) -> tuple[str, ...]:
-    """The models that the run draws and those that its data names. Empty if there is only one."""
+    """The models that the run draws or its data names. Empty if there is only one."""
     named = [
         way.model if way.model is not None or way.body is None else way.body.get("model")
         for way in _apart(source, config)

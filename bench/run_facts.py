@@ -1,4 +1,4 @@
-"""What the metrics need of a stored run: its plan, its changes, and the zero of its times. From its files alone."""
+"""What the metrics need to know of a stored run: its plan, its changes, and its time zero. From its files alone."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from bench.run_files.run_directory import RunDirectory
 
 OPEN_END_NS = 2**62
-"""Where a number of requests ends the load: its last part ends with the last of them."""
+"""The end of the last part if a number of requests ends the load: the part then lasts until the last of them."""
 PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
-"""Reasons to stop that are no surprise."""
+"""Expected reasons to stop."""
 
 
 def run_start_ns(run: StoredRun, directory: RunDirectory) -> int:
-    """The zero of all times of a run: the end of its warm-up."""
+    """Time zero of a run: the end of its warm-up."""
     stored = run.manifest
-    # The segments of a load have their own clock, which no request starts.
+    # The segments of a load follow their own clock, which no request starts.
     start_ns = stored.segments[0].start_ns if stored.segments else stored.run_start_ns
     if start_ns is not None:
         return start_ns
-    # The run was killed before it wrote that: its first request stands for it.
+    # The run was killed before it recorded the start: its first request stands for it.
     return min((r.intended_ns for r in directory.records() if r.phase == "run"), default=stored.start_ns)
 
 
 def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
-    """What the metrics need of a stored run."""
+    """What the metrics need to know of a stored run."""
     config, stored = run.config, run.manifest
     start_ns = run_start_ns(run, directory)
     changes = _changes(directory, start_ns)
@@ -75,7 +75,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
 
 
 def _changes(directory: RunDirectory, start_ns: int) -> tuple[ChangedLoad, ...] | None:
-    """The changes of the load while it ran; None if it could not be changed."""
+    """The changes of the load while it ran; None if it was not changeable."""
     changes = directory.changes()
     if changes is None:
         return None
@@ -83,7 +83,7 @@ def _changes(directory: RunDirectory, start_ns: int) -> tuple[ChangedLoad, ...] 
 
 
 def rate_changes(run: StoredRun, directory: RunDirectory) -> list[RateChange]:
-    """The changes, in ns from the start of the load."""
+    """The changes of the rate, in ns from the start of the load."""
     return [RateChange(c.t_ns - run.manifest.start_ns, c.after) for c in directory.changes() or ()]
 
 
@@ -94,7 +94,7 @@ def _parts(config: RunConfig, changes: tuple[ChangedLoad, ...]) -> tuple[Planned
 
 
 def _kept_plan(run: StoredRun, directory: RunDirectory, changes: tuple[ChangedLoad, ...], start_ns: int) -> KeptPlan:
-    """The plan that every request must keep to, drawn again from the settings and the changes."""
+    """The plan that every request must keep to, generated again from the settings and the changes."""
     config, begun_ns = run.config, run.manifest.start_ns
     made = rate_changes(run, directory)
 

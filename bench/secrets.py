@@ -1,8 +1,8 @@
-"""Keeps secrets out of every file, log and error: each becomes `***`, the stored command line included.
+"""Keeps secrets out of every file, log and error, the stored command line included: each becomes `***`.
 
-Secret are: the API key, every header's value (also of a data set's rows), a user and password in a URL, the values of its
-query, and in a request body the values of fields whose names say so (`api_key`, `password`, `access_token`; not `max_tokens`
-or `eos_token`).
+Secrets are: the API key, the value of every header (also in rows of a data set), the user and password in a URL, the
+values of its query, and in a request body the values of fields whose names suggest it (`api_key`, `password`,
+`access_token`; not `max_tokens` or `eos_token`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import orjson
 
 MASK = "***"
 SHORTEST = 4
-"""Values shorter than this are words that occur everywhere: masking them would hide the text and protect nothing."""
+"""Shorter values are words that occur everywhere: masking them would garble the text and protect nothing."""
 
 
 def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
-    """A function that masks these values wherever they stand in a text: servers like to quote a wrong key."""
-    # The longest first, so that a secret that contains another one goes whole.
+    """A function that masks these values anywhere in a text: servers often quote a wrong key."""
+    # The longest first, so that a secret that contains another is masked whole.
     known = sorted({s for s in secrets if len(s) >= SHORTEST}, key=len, reverse=True)
 
     def redact(text: str) -> str:
@@ -33,7 +33,7 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 def public_url(url: str) -> str:
-    """The URL without what may be secret in it."""
+    """The URL without its secrets."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{MASK}@{host}" if "@" in parts.netloc else host
@@ -42,11 +42,11 @@ def public_url(url: str) -> str:
 
 
 def shown_url(text: str) -> str:
-    """What may be shown of a text that should be a URL and perhaps is none: nothing before an @, no value of a query."""
+    """The part of a text that is safe to show if it may or may not be a URL: nothing before an @, no query values."""
     try:
         parts = urlsplit(text)
-        # Without a host, public_url would write slashes that were not there: http:/host becomes http:///host.
-        _ = parts.port  # Raises where it is the begin of a password with a slash in it.
+        _ = parts.port  # Raises if it is the first part of a password that contains a slash.
+        # Without a host, public_url would add slashes: http:/host becomes http:///host.
         return public_url(text) if parts.scheme in ("http", "https") and parts.netloc else _shown(text)
     except ValueError:
         return _shown(text)
@@ -62,7 +62,7 @@ def _shown(text: str) -> str:
 
 
 def secrets_of(url: str, headers: Iterable[tuple[str, str]], api_key: str | None, body: object = None) -> list[str]:
-    """Every value that must not be seen, in each way in which a server may quote it; `body` is the fields of --extra-body."""
+    """Every value to mask, in each form in which a server may quote it. `body`: the fields of --extra-body."""
     parts = urlsplit(url)
     found = [api_key, parts.username, parts.password, *(value for _, value in parse_qsl(parts.query))]
     found += [pair.partition("=")[2] for pair in parts.query.split("&")]
@@ -85,15 +85,15 @@ _SECRET_WORDS = frozenset({
     "secret", "secrets",
 })  # fmt: skip
 _KEYS = frozenset(["access", "api", "auth", "encryption", "private", "secret", "signing", "subscription"])
-"""What stands before `key` in the name of a secret: a `cache_key` is none."""
+"""Words before `key` in the names of secrets: `cache_key`, for example, is not secret."""
 _TOKENS = frozenset(["bos", "end", "eos", "mask", "max", "min", "next", "pad", "sep", "start", "stop", "unk"])
-"""What stands before `token` where it is a token of a model."""
+"""Words before `token` that make it a model's token, not a secret."""
 _MAY_BE_SECRET = (b"token", b"key", b"auth", b"bearer", b"credential", b"pass", b"pwd", b"secret")
-"""One of these is in every name of a secret."""
+"""Every name of a secret contains one of these."""
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the name of a field says that its value is secret: `api_key`, `hfToken`, `Authorization`, `db-password`."""
+    """Whether a field's name marks its value as secret: `api_key`, `hfToken`, `Authorization`, `db-password`."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name).lower().replace("-", " ").replace("_", " ").split()
     if not words:
         return False
@@ -121,12 +121,12 @@ def _masked_all(value: object) -> object:
 
 
 def holds_mask(value: object) -> bool:
-    """Whether a JSON value was masked by `public_body`: its secrets are gone."""
+    """Whether `public_body` masked part of a JSON value: the original secrets are gone."""
     return MASK in _secret_values(value)
 
 
 def _secret_values(value: object, inside: bool = False) -> Iterator[str]:
-    """The values below secret names, as text."""
+    """The values under secret names, as text."""
     if isinstance(value, dict):
         for key, held in value.items():
             yield from _secret_values(held, inside or is_secret_name(str(key)))
@@ -138,8 +138,8 @@ def _secret_values(value: object, inside: bool = False) -> Iterator[str]:
 
 
 def without_secrets_of(body: bytes, text: str) -> str:
-    """The text without the secrets of this request body: a server may quote what it was sent."""
-    # A body may have 20 MB: a pattern that ignores case takes eight times as long for it.
+    """The text with the secrets of this request body masked: servers may quote what they were sent."""
+    # A body may have 20 MB: a case-insensitive pattern takes eight times as long on it.
     lower = body.lower()
     if not any(word in lower for word in _MAY_BE_SECRET):
         return text

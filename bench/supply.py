@@ -1,4 +1,4 @@
-"""What a run sends, and how much of it; what its prompts share with each other."""
+"""What a run sends, how much of it, and how much its prompts share."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from promptset.tokens import Tokenizer
 
 SHARING_PLANNED_OVER = 10_000
-"""Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
+"""Computes the planned sharing of a run over at most this many requests: it hardly changes after them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """The data of a run, opened, and its plan."""
+    """The opened data of a run, and its plan."""
 
     tokenizer: Tokenizer | None
     salt: str | None
@@ -48,13 +48,14 @@ class Supply:
 
     @property
     def texts(self) -> PromptTexts:
-        """Where the texts of the prompts come from."""
+        """The origin of the prompt texts."""
         if self.source.tokenizer is None:
             return PromptTexts(texts="own", salt=None)
         return PromptTexts(texts="same" if self.salt is None else "fresh", salt=self.salt)
 
     def planned_sharing(self) -> SharingTally | None:
-        """What the prompts share: all of them, or as many as stand for them. Raises UsageError where that cannot be told."""
+        """What the prompts share, computed over all or a representative number. Raises UsageError if it cannot be
+        computed."""
         requests = SHARING_PLANNED_OVER if self.plan.total is None else min(self.plan.total, SHARING_PLANNED_OVER)
         try:
             return self.source.planned_sharing(requests)

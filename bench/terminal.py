@@ -1,8 +1,8 @@
-"""A run as a terminal shows it: sentences, waits, and the load as it goes on. Ctrl-C ends the load.
+"""Shows a run on a terminal: messages, waits, and the progress of the load. Ctrl-C ends the load.
 
-Drawn by hand rather than with a library: it runs inside the measuring loop, where a rendering of some milliseconds would
-be seen in every user stamp. A thread does the writing, so that a terminal that has stopped (Ctrl-S) stops nothing else. On
-anything but a terminal a plain line is written after a second, and every ten seconds.
+Drawn by hand rather than with a library: it runs inside the measuring loop, where rendering for a few milliseconds
+would show up in every user stamp. A thread does the writing, so that a stopped terminal (Ctrl-S) stops nothing else. If
+the output is not a terminal, a plain line is written after a second, and then every ten seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.observer import Cadence, Control, Observer
 from bench.process.stop_signals import StopSignals
 
 DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=10.0)
-"""On a terminal, and where the output is none."""
+"""On a terminal, and elsewhere."""
 
 _BAR = 20
 _OBJECTIVES_SHOWN = 4
@@ -31,7 +31,7 @@ _REPLICAS_SHOWN = 8
 
 
 class Terminal(Observer):
-    """Writes to a stream; nothing where it is quiet. Signals end the load in any case."""
+    """Writes to a stream, or nothing if quiet. Signals end the load in either case."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -44,32 +44,32 @@ class Terminal(Observer):
         self._lines_drawn = 0
 
     def say(self, line: str) -> None:
-        """A line that stays, above those that move."""
+        """Print a permanent line, above the ones that are redrawn."""
         if self._writer is None:
             self._notices(line)
         else:
             self._writer.write(self._erase() + line + "\n")
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
-        """Names what is waited for within a second."""
+        """Shows what is awaited within a second."""
         return self._notices.waiting(what)
 
     @property
     def cadence(self) -> Cadence | None:
-        """Often where lines are drawn over, seldom where each stays."""
+        """Often if lines are redrawn, seldom if each is permanent."""
         if self._quiet:
             return None
         return DRAWN if self.is_terminal else LINES
 
     def load_begins(self, control: Control) -> None:
-        """Signals are for the load now, and then for its report."""
+        """From now on signals are for the load, and then for its report."""
         if not self._quiet:
             self._writer = _Writer(self._stream)
-        if threading.current_thread() is threading.main_thread():  # No other thread gets signals.
+        if threading.current_thread() is threading.main_thread():  # Only the main thread receives signals.
             self._signals = StopSignals(control.interrupt, control.terminate, self._acknowledge)
 
     def progress(self, numbers: LiveNumbers) -> None:
-        """Draw the load as it is now."""
+        """Draw the current state of the load."""
         if self._writer is None:
             return
         if self.is_terminal:
@@ -86,7 +86,7 @@ class Terminal(Observer):
         return load_lines(numbers, unicode=unicode)
 
     def load_ended(self) -> None:
-        """Let go of the terminal. Signals are for the report now."""
+        """Release the terminal. From now on signals are for the report."""
         if self._signals is not None:
             self._signals.report()
         if self._writer is not None:
@@ -94,19 +94,19 @@ class Terminal(Observer):
             self._writer, self._lines_drawn = None, 0
 
     def run_ended(self) -> None:
-        """Let go of the signals."""
+        """Restore the signal handlers."""
         if self._signals is not None:
             self._signals.release()
             self._signals = None
 
     def _acknowledge(self) -> None:
-        # A signal handler may interrupt a write to the stream, which takes no other write meanwhile.
+        # A signal handler may interrupt a write to the stream, which allows no other write meanwhile.
         if not self._quiet:
             with suppress(OSError, ValueError):
                 os.write(self._stream.fileno(), b"the load is over: making the report (Ctrl-C again gives it up)\n")
 
     def _fitted(self, line: str, width: int) -> list[str]:
-        """A line in its colour, broken where the terminal is narrower."""
+        """A line in its colour, wrapped if the terminal is narrower."""
         bad = line.startswith("  errors") or line.endswith("missed so far")
         parts = []
         while len(line) > width:
@@ -117,7 +117,7 @@ class Terminal(Observer):
         return [f"\x1b[31m{part}\x1b[0m" if bad and self._colour else part for part in (*parts, line)]
 
     def wipe(self) -> None:
-        """Take the lines of the load away, where they were drawn."""
+        """Erase the lines of the load, if they were drawn."""
         if self._writer is not None:
             self._writer.write(self._erase())
 
@@ -148,7 +148,7 @@ def load_lines(numbers: LiveNumbers, *, unicode: bool) -> list[str]:
 
 
 def _rates(numbers: LiveNumbers) -> str:
-    """What comes out each second; where no text is generated, what goes in."""
+    """Output per second or, if no text is generated, input per second."""
     requests, inputs_are = f"  {numbers.requests_per_s:,.1f} requests/s", numbers.goal.inputs_are
     if inputs_are is None:
         return f"{requests}  {numbers.output_tokens_per_s:,.0f} tokens/s"
@@ -206,7 +206,7 @@ def _objective_lines(numbers: LiveNumbers) -> list[str]:
 
 
 def _worker_lines(workers: tuple[WorkerHealth, ...]) -> list[str]:
-    """The slowest of several workers and those that are lost, by name; then the lag and the processor of each."""
+    """The slowest worker and the lost ones, by name; then the lag and CPU use of each."""
     alive = [one for one in slowest_first(workers) if one.died is None]
     lost = [one.name for one in workers if one.died is not None]
     named = [f"lost: {', '.join(lost)}"] if lost else []
@@ -235,7 +235,7 @@ def _replica_lines(replicas: tuple[LiveReplica, ...]) -> list[str]:
 
 
 def _error_lines(numbers: LiveNumbers) -> list[str]:
-    """How requests failed after the warm-up, the most frequent first."""
+    """Failures after the warm-up by kind, the most frequent first."""
     if not numbers.failures:
         return []
     return ["  errors: " + ", ".join(f"{n:,} {outcome}" for outcome, n in numbers.failures[:3])]
@@ -258,11 +258,13 @@ def _time(seconds: float) -> str:
 
 
 class _Writer:
-    """Writes texts from a thread of its own, and drops those that a stopped terminal does not take."""
+    """Writes texts from its own thread, and drops those that a stopped terminal does not accept."""
 
     def __init__(self, stream: TextIO) -> None:
         self._texts: Queue[str | None] = Queue(maxsize=16)
-        self._fd = stream.fileno()
+        self._stream = stream
+        # Its own: what a stopped terminal takes late cannot go into a file that was opened meanwhile.
+        self._fd = os.dup(stream.fileno())
         self.unicode = "utf" in (stream.encoding or "").lower()
         self._encoding, self._errors = (
             stream.encoding or "utf-8",
@@ -273,10 +275,10 @@ class _Writer:
 
     @property
     def columns(self) -> int:
-        """The terminal's width now."""
+        """The terminal's current width."""
         try:
-            return os.get_terminal_size(self._fd).columns or 80
-        except OSError:
+            return os.get_terminal_size(self._stream.fileno()).columns or 80
+        except (OSError, ValueError):
             return 80
 
     def write(self, text: str) -> None:
@@ -291,13 +293,15 @@ class _Writer:
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
-        while (text := self._texts.get()) is not None:
-            try:
+        try:
+            while (text := self._texts.get()) is not None:
                 os.write(self._fd, text.encode(self._encoding, self._errors))
-            except OSError:
-                return
+        except OSError:
+            pass
+        finally:
+            os.close(self._fd)
 
 
 def terminal(quiet: bool) -> Terminal:
-    """Where a command says what it is doing: stderr, or nowhere."""
+    """Where a command reports its progress: stderr, or nowhere."""
     return Terminal(sys.stderr, quiet=quiet)

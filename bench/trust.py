@@ -1,4 +1,5 @@
-"""TLS of a client: whom it trusts, and the certificate that it shows (`--ca-file`, `--insecure`, `--client-cert`)."""
+"""TLS on the client's side: which authorities it trusts, and its own certificate (`--ca-file`, `--insecure`,
+`--client-cert`)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Protocol
 
 
 class Trust(Protocol):
-    """The settings of a target, or of anything else that speaks to it."""
+    """The TLS settings of a target, or of anything else that connects to it."""
 
     @property
     def ca_file(self) -> str | None: ...
@@ -20,7 +21,7 @@ class Trust(Protocol):
 
 
 def context(trust: Trust) -> ssl.SSLContext:
-    """How the server's certificate is checked: by the system's authorities, by the target's own, or not at all."""
+    """How the server's certificate is checked: against the system's authorities, the given ones, or not at all."""
     made = ssl.create_default_context(cafile=trust.ca_file)
     if trust.insecure:
         made.check_hostname = False

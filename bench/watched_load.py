@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 
 
 class Door(Protocol):
-    """The way in for processes that set the load."""
+    """Lets other processes set the load until it is closed."""
 
     def close(self) -> None: ...
 
 
 OpenDoor = Callable[["Path", LoadControl, Clock, Callable[[str], None]], Door | None]
-"""Opens it for the run directory. None: the system has no such sockets."""
+"""Opens the door for a run directory. None: this system has no such sockets."""
 
 ABANDONED = "the load was abandoned after Ctrl-C: requests that were still in flight have no record"
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A measured load: its directory, and sentences that the user must read (a full disk, for example)."""
+    """A measured load: its directory, and messages that the user must read (a full disk, for example)."""
 
     directory: RunDirectory
     problems: tuple[str, ...]
@@ -66,7 +66,7 @@ def write_manifest(directory: RunDirectory, config: RunConfig, begun: Manifest) 
 
 
 def abandoned(directory: RunDirectory, config: RunConfig, observer: Observer) -> Measurement:
-    """Take an interrupted load as measured, with the records that are on disk."""
+    """Treat an abandoned load as measured, with the records on disk."""
     shards.merge(directory)
     stored = manifest.read(directory).manifest
     if stored.stop_reason is None:
@@ -84,8 +84,8 @@ def abandoned(directory: RunDirectory, config: RunConfig, observer: Observer) ->
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What every step of a run is given. `scraper` reads the server's metrics, and `telemetry` exports those of the run, if
-    it asks for them."""
+    """What every step of a run receives. `scraper` reads the server's metrics, and `telemetry` exports the run's, if
+    requested."""
 
     config: RunConfig
     directory: RunDirectory
@@ -102,8 +102,8 @@ class WatchedLoad:
     def __init__(
         self, run: RunContext, plan: LoadPlan, first: Manifest, crew: Crew, open_door: OpenDoor | None = None
     ) -> None:
-        """`first` is the manifest without what only the load can tell. `open_door` lets other processes set the load.
-        If it is None, the load stays."""
+        """`first` is the manifest without the fields that only the load can fill. `open_door` lets other processes set
+        the load; if it is None, the load cannot be changed."""
         self._run = run
         self._plan = plan
         self._first = first
@@ -125,7 +125,8 @@ class WatchedLoad:
         return self._end(begun, report, interrupted=interrupted)
 
     async def _load(self) -> tuple[Manifest, CrewReport, bool]:
-        """Send the load. Returns the manifest as the load began, the crew's report, and whether the user ended the load."""
+        """Send the load. Returns the manifest from the start of the load, the crew's report, and whether the user ended
+        the load."""
         run, crew = self._run, self._crew
         reading = None if run.scraper is None else asyncio.create_task(run.scraper.begin())
         try:
@@ -200,7 +201,7 @@ class WatchedLoad:
 
     def _error_watch(self, live: Live) -> ErrorWatch | None:
         limit = self._run.config.max_errors
-        if limit is None or not limit.isdecimal():  # A share of the requests is judged at the end.
+        if limit is None or not limit.isdecimal():  # A limit as a share of the requests is checked at the end.
             return None
         return ErrorWatch(self._crew, self._run.clock, int(limit), live)
 

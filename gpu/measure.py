@@ -3,8 +3,8 @@
 
     tune  ->  serve  ->  warm  ->  sweep  ->  search  ->  fit  ->  index.html
 
-It starts the engine with `serve_vllm.py`, in the engine's own environment, and Trueload in this one. Each phase leaves its
-files in the folder, and measure.json says how far it is: the same command again goes on where it was ended.
+It starts the engine with `serve_vllm.py`, in the engine's own environment, and Trueload in this one. Each phase leaves
+its files in the folder, and measure.json records the progress: run the same command again to resume.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from gpu.engines import ENGINES, parser_and_rest
 STATE = "measure.json"
 STOP_S = 60.0
 MEASURED = (0, 1, 3)
-"""Exit statuses of commands that have measured something: good, an objective missed or no answer, a busy client."""
+"""Exit statuses of commands that measured something: success, an objective missed or no answer, a busy client."""
 LOADS = (1, 2, 4, 8, 16, 32)
 PARTS = (
     ("tune/tune.html", "The race of the engine's flags"),
@@ -45,7 +45,7 @@ PARTS = (
     ("engine.log", "What the engine said"),
     (STATE, "What was asked for, the phases and the versions"),
 )
-"""What the folder may have in the end."""
+"""Files that the folder may contain at the end."""
 _EPILOG = """\
 Options after -- go to the engine unchanged.
 
@@ -61,7 +61,7 @@ _BEGIN_ANEW = "remove the file, which begins the measurement anew, or name anoth
 
 
 class Failed(Exception):
-    """Why the measurement did not come to its end: one sentence for the user."""
+    """Why the measurement did not finish: one sentence for the user."""
 
 
 def say(text: str) -> None:
@@ -70,10 +70,10 @@ def say(text: str) -> None:
 
 
 class Measurement:
-    """The folder, and what is known of each phase."""
+    """The folder, and the state of each phase."""
 
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
-        """Raises Failed where the folder has another measurement, or another is under way in it."""
+        """Raises Failed if the folder holds another measurement, or one is running in it."""
         self.folder = folder
         try:
             make_directory("--out", folder)
@@ -88,7 +88,7 @@ class Measurement:
             self.state = found
 
     def done(self, phase: str) -> bool:
-        """Whether this phase has ended well."""
+        """Whether this phase completed."""
         return bool(self.state["phases"].get(phase, {}).get("ended"))
 
     def phase(self, name: str, work: Callable[[], object]) -> None:
@@ -107,14 +107,14 @@ class Measurement:
         self.write()
 
     def write(self) -> None:
-        """Put what is known into place."""
+        """Write the state atomically."""
         whole = self.folder / f"{STATE}.new"
         whole.write_text(json.dumps(self.state, indent=2) + "\n", encoding="utf-8")
         whole.replace(self.folder / STATE)
 
 
 def _state_of(path: Path) -> dict[str, Any]:
-    """What measure.json says. Raises Failed where it is damaged."""
+    """The content of measure.json. Raises Failed if it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as e:
@@ -137,12 +137,12 @@ class Served:
     """The running engine. `with` ends it."""
 
     def __init__(self, options: argparse.Namespace, extra: Sequence[str]) -> None:
-        """Raises Failed where it does not become healthy: stderr has said why."""
+        """Raises Failed if it does not become healthy; the reason is on stderr."""
         words = [options.python, str(Path(__file__).with_name("serve_vllm.py")), options.model]
         words += ["--engine", options.engine, "--port", str(options.port), "--gpus", options.gpus]
         words += ["--log", str(options.out / "engine.log"), "--timeout", str(options.timeout)]
         words += [*(["--allow-cpu"] if options.allow_cpu else []), *(["--", *extra] if extra else [])]
-        # A session of its own: Ctrl-C ends the phase first, and then the engine.
+        # In its own session: Ctrl-C ends the phase first, and then the engine.
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
@@ -166,7 +166,7 @@ class Served:
 
 
 def bench(*words: str, may_end: Sequence[int] = (0,)) -> int:
-    """Run a command of Trueload. Raises Failed where it ends with another status than these; KeyboardInterrupt on Ctrl-C."""
+    """Run a Trueload command. Raises Failed if its exit status is not in `may_end`; KeyboardInterrupt on Ctrl-C."""
     line = [sys.executable, "-m", "bench", *words]
     say("   " + shlex.join(["python", *line[1:]]))
     process = subprocess.Popen(line, cwd=Path(__file__).parents[1], start_new_session=True)
@@ -176,7 +176,7 @@ def bench(*words: str, may_end: Sequence[int] = (0,)) -> int:
             status = process.wait()
             break
         except KeyboardInterrupt:
-            # The first lets requests in flight finish, the second cuts them: the command keeps what it has.
+            # The first Ctrl-C lets requests in flight finish, the second cuts them: the command keeps what it has.
             interrupted = True
             process.send_signal(signal.SIGINT)
     if interrupted:
@@ -187,7 +187,7 @@ def bench(*words: str, may_end: Sequence[int] = (0,)) -> int:
 
 
 def tune_spec(options: argparse.Namespace, extra: Sequence[str]) -> dict[str, object]:
-    """The race of the engine's flags, as `bench tune` reads it. The first arm has no flag: it is what would run without."""
+    """The race of the engine's flags, as `bench tune` reads it. The first arm has no flag: the engine without tuning."""
     words = [options.python, str(Path(__file__).with_name("serve_vllm.py")), options.model, "--engine", options.engine]
     words += [
         "--gpus",
@@ -215,7 +215,7 @@ def tune_spec(options: argparse.Namespace, extra: Sequence[str]) -> dict[str, ob
 
 
 def tuned(text: str) -> tuple[str, list[str]]:
-    """A flag of the engine and its values, of `max-num-seqs=64,256`. Raises Failed."""
+    """Parse an engine flag and its values: `max-num-seqs=64,256`. Raises Failed."""
     name, _, listed = text.partition("=")
     values = [value.strip() for value in listed.split(",") if value.strip()]
     if not name.strip("-") or not values:
@@ -231,7 +231,7 @@ def best_flags(folder: Path) -> list[str]:
 
 
 def tune_it(one: Measurement, options: argparse.Namespace, extra: Sequence[str]) -> list[str]:
-    """Race the flags of --tune. Returns the engine's options with those of the winner. Raises Failed."""
+    """Race the flags of --tune. Returns the engine's options, including the winner's. Raises Failed."""
     if not options.tune:
         return list(extra)
     spec, folder = one.folder / "tune.json", one.folder / "tune"
@@ -247,12 +247,12 @@ def _tokenizer(options: argparse.Namespace) -> str:
 
 
 def resumed(folder: Path) -> list[str]:
-    """Where a series goes: into a new directory, or on in the one that is there."""
+    """Arguments that start a series in a new directory, or resume the one that exists."""
     return ["--resume" if folder.is_dir() else "--out", str(folder)]
 
 
 def loads_of(text: str) -> list[int]:
-    """Numbers of users as they are written: 1,2,4. Raises Failed."""
+    """Parse user counts: 1,2,4. Raises Failed."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
         raise Failed(f"--loads {text}: write numbers of users, for example 1,2,4,16")
@@ -260,7 +260,7 @@ def loads_of(text: str) -> list[int]:
 
 
 def versions(python: str, engine: str) -> dict[str, str]:
-    """Of everything that a number may depend on, as far as it is known."""
+    """Versions of everything that a number may depend on, as far as they are known."""
     found = {"python": platform.python_version(), "system": platform.platform(), "processor": _processor()}
     ask = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     listed = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
@@ -286,7 +286,7 @@ def _processor() -> str:
 
 
 def problems(options: argparse.Namespace) -> list[str]:
-    """What could not be measured, found before a server takes minutes to start."""
+    """Problems that can be found before a server takes minutes to start."""
     found = []
     try:
         loads_of(options.loads)
@@ -310,7 +310,7 @@ def problems(options: argparse.Namespace) -> list[str]:
 
 
 def measure(options: argparse.Namespace, extra: Sequence[str]) -> None:
-    """All phases. Raises Failed."""
+    """Run all phases. Raises Failed."""
     if wrong := problems(options):
         raise Failed("\n  - ".join(["", *wrong]) if len(wrong) > 1 else wrong[0])
     loads = loads_of(options.loads)
@@ -336,7 +336,7 @@ def measure(options: argparse.Namespace, extra: Sequence[str]) -> None:
 
 
 def load_it(one: Measurement, options: argparse.Namespace, server: Served, users: Sequence[int]) -> None:
-    """The phases that send load. Raises Failed."""
+    """Run the phases that send load. Raises Failed."""
     load = ["--url", server.url, "--model", server.model, "--ignore-eos"]
     load += ["--input-tokens", options.input_tokens, "--output-tokens", options.output_tokens]
     load += ["--tokenizer", _tokenizer(options)]
@@ -345,7 +345,7 @@ def load_it(one: Measurement, options: argparse.Namespace, server: Served, users
     objectives = [word for slo in options.slo for word in ("--slo", slo)]
     goal = ["--load", "concurrency", "--budget", options.budget, *objectives]
     warm, sweep, search = (one.folder / name for name in ("warm", "sweep", "search"))
-    # What a first load meets, no later one does: an engine compiles and captures at the first requests of each size.
+    # Only a first load meets this: an engine compiles and captures at the first requests of each size.
     one.phase("warm", lambda: bench("run", *load, *most, "--out", str(_fresh(warm)), may_end=MEASURED))
     one.phase("sweep", lambda: bench("sweep", *load, *ladder, *resumed(sweep), may_end=MEASURED))
     if options.slo:
@@ -353,14 +353,14 @@ def load_it(one: Measurement, options: argparse.Namespace, server: Served, users
 
 
 def _fresh(folder: Path) -> Path:
-    """A directory that was begun and not ended is begun anew."""
+    """Remove a directory that was started and not finished."""
     if folder.is_dir():
         shutil.rmtree(folder)
     return folder
 
 
 def index(one: Measurement) -> str:
-    """The page of the folder: what was measured, and where each part is."""
+    """The index page of the folder: what was measured, and where each part is."""
     state, folder = one.state, one.folder
     links = "".join(
         f'<li><a href="{html.escape(path)}">{html.escape(text)}</a></li>'
@@ -445,10 +445,10 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit status: 0 measured; 1 a phase failed; 130 after Ctrl-C. What was measured is kept."""
+    """Exit status: 0 measured; 1 a phase failed; 130 after Ctrl-C. Results so far are kept."""
     options, extra = parse_arguments(argv)
     again = f"what was measured is in {options.out}; the same command goes on"
-    # Ctrl-C reaches the phase that runs, which keeps what it has; a kill asks for the same.
+    # Ctrl-C reaches the running phase, which keeps what it has; SIGTERM does the same.
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         measure(options, extra)

@@ -48,7 +48,7 @@ Examples:
 
 
 def parse_gpus(csv: str) -> list[Gpu]:
-    """The GPUs in the output of nvidia-smi (index, name, memory.total in MiB). Raises CannotServe."""
+    """Parse the output of nvidia-smi (index, name, memory.total in MiB). Raises CannotServe."""
     gpus = []
     for line in filter(None, (line.strip() for line in csv.splitlines())):
         fields = [field.strip() for field in line.split(",")]
@@ -61,7 +61,7 @@ def parse_gpus(csv: str) -> list[Gpu]:
 
 
 def find_gpus() -> list[Gpu]:
-    """The GPUs that nvidia-smi finds. Raises CannotServe if it is missing, fails, or finds none."""
+    """The GPUs that nvidia-smi lists. Raises CannotServe if it is missing, fails, or lists none."""
     if shutil.which("nvidia-smi") is None:
         raise CannotServe("no GPU here: nvidia-smi is not on PATH; use --allow-cpu to start on the CPU")
     query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
@@ -112,7 +112,7 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"
 
 
-# A proxy of the environment must not stand between us and our own machine.
+# A proxy from the environment must not stand between us and this machine.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -126,7 +126,7 @@ def is_healthy(url: str) -> bool:
 
 
 def served_name(url: str, api_key: str | None) -> str | None:
-    """The name under which the model is served; None if the server does not say."""
+    """The model's served name; None if the server does not report it."""
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:
         with _opener.open(urllib.request.Request(f"{url}/v1/models", headers=headers), timeout=5.0) as reply:
@@ -137,26 +137,26 @@ def served_name(url: str, api_key: str | None) -> str | None:
 
 
 class Server:
-    """The running engine. It has its own session, so that Ctrl-C reaches it once: from this script."""
+    """The running engine, in its own session, so that Ctrl-C reaches it once: from this script."""
 
     def __init__(self, name: str, command: Sequence[str], environment: dict[str, str], log: Path) -> None:
         self.name = name
         self.log = log
         self.stopped_by: int | None = None
-        # Held back until there is somebody to forward them to: the engine must not be left behind.
+        # Block signals until there is a process to forward them to: the engine must not be left behind.
         held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
         for number in held:
             signal.signal(number, self._forward)
         with log.open("wb") as output:
-            # Straight into the file: no pipe that could fill while nobody reads.
+            # Straight into the file: a pipe could fill while nobody reads.
             self.process = subprocess.Popen(
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                # A child inherits what is held back: let it start with nothing held.
+                # A child inherits the signal mask: it must start with none blocked.
                 preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, held),  # noqa: PLW1509
             )
         signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
@@ -170,7 +170,7 @@ class Server:
             self.kill_all()
 
     def kill_all(self) -> None:
-        """Kill what is left of it: a worker that outlives it would keep the GPU's memory."""
+        """Kill the whole process group: a worker that outlives the engine would keep the GPU's memory."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -195,7 +195,7 @@ class Server:
 
 
 def shell_status(returncode: int) -> int:
-    """The exit status as a shell gives it: 128 + n for signal n."""
+    """The exit status in shell terms: 128 + n for signal n."""
     return 128 - returncode if returncode < 0 else returncode
 
 
@@ -205,7 +205,7 @@ def say(text: str) -> None:
 
 
 def wait_until_healthy(server: Server, url: str, timeout_s: float) -> int | None:
-    """Wait until the engine is healthy: None. Otherwise the exit status to end with."""
+    """Wait until the engine is healthy. Returns None then; otherwise the exit status to end with."""
     started = time.monotonic()
     next_word = started + PROGRESS_EVERY_S
     while not is_healthy(url):
@@ -298,7 +298,7 @@ def attend(server: Server, options: argparse.Namespace, extra: Sequence[str], ap
 
 
 def report_end(server: Server, returncode: int) -> int:
-    """Report that the engine ended by itself, with the end of its log. Returns the exit status."""
+    """Report that the engine ended on its own, with the end of its log. Returns the exit status."""
     status = shell_status(returncode)
     say(f"{server.name} ended with status {status}. The end of {server.log}:")
     for line in server.last_lines(LAST_LINES):

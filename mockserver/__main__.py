@@ -3,8 +3,8 @@
 import gc
 import sys
 
-# Imports make tens of thousands of objects, and all of them stay: the collector need not look at each several times. A mock
-# that serves has a threshold of its own (http/server.py).
+# Imports create tens of thousands of objects that all stay alive, so the collector should not scan them again and
+# again. A running mock sets its own threshold (http/server.py).
 gc.set_threshold(200_000)
 
 if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it has perhaps an older one)

@@ -1,16 +1,16 @@
 """The right answers to probes, and the faults that make answers wrong.
 
-A request that asks a built-in probe of promptset gets the right answer; promptset reads it from the text of the request
-alone, so the mock knows no answer in advance. Faults of the group `answer` then change it:
+A request that asks a built-in probe of promptset gets the right answer. promptset derives it from the request text
+alone, so the mock needs no answer in advance. Faults of the group `answer` then change it:
 
 - cross_talk, stale_prefix, wrong_answer and batch_dependent change the words of an answer before it is cut into tokens, so
-  it can be longer or shorter. Of a reply that answers no probe only cross_talk and batch_dependent change tokens, and
-  never their number.
-- cut_json drops the last tokens of JSON. garble changes tokens in place, garble_preempted too, while they are sent.
+  its length can change. In a reply that answers no probe, only cross_talk and batch_dependent change tokens, and never
+  their number.
+- cut_json drops the last tokens of JSON. garble changes tokens in place, as does garble_preempted, while they are sent.
 
-A fault that changes nothing has not struck. What is drawn depends on the seed and the whole id of the request, so that two
-runs meet different draws. cross_talk and stale_prefix take the words of another request, and which one that is depends on
-what else arrives.
+A fault that changes nothing does not count as a hit. The draws depend on the seed and the full id of the request, so
+two runs get different draws. cross_talk and stale_prefix take the words of another request; which request depends on
+the other arrivals.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from promptset.probes import Solution, solve
 
 _RUN = re.compile(r"[A-Za-z]+|\d+")
 _LEAKED_TOKENS = 3
-"""So many tokens come from another reply if that one has no code word."""
+"""How many tokens leak from another reply that has no code word."""
 
 Words = Callable[[int, rng.Random], list[str]]
-"""Some words, one token each."""
+"""Generates words of one token each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,20 @@ class Answer:
     right: Solution
     text: str
     altered: frozenset[str] = frozenset()
-    """The faults that changed it."""
+    """The faults that changed the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    """A request whose words another reply may say."""
+    """A request whose words may leak into another reply."""
 
     solution: Solution | None
     words: str
-    """Its code word, or its first words."""
+    """The code word, or the first words of the reply."""
 
 
 def solution_of(params: RequestParams, prompt: str | list[int] | None) -> Solution | None:
-    """The right answer, if the request asks a probe in text."""
+    """Returns the right answer if the request asks a probe in text."""
     if prompt is not None:
         return solution_of_prompt(prompt) if isinstance(prompt, str) else None
     tools = None if params.tool_choice.mode == "none" else params.tools
@@ -67,7 +67,7 @@ def solution_of(params: RequestParams, prompt: str | list[int] | None) -> Soluti
 
 
 def solution_of_prompt(prompt: str) -> Solution | None:
-    """The right answer, if a prompt asks a probe."""
+    """Returns the right answer if the prompt asks a probe."""
     return solve([{"role": "user", "content": prompt}])
 
 
@@ -83,19 +83,19 @@ class Answers:
         """The code words of the last two probes that were answered."""
 
     def begin(self, key: int, right: Solution) -> None:
-        """A request that asks a probe has arrived. The key is its own until `end` or `forget`."""
+        """Record the arrival of a request that asks a probe. `key` must be unique until `end` or `forget`."""
         self._in_flight[key] = _InFlight(right, right.code or right.text)
 
     def begin_other(self, key: int, texts: Sequence[str]) -> None:
-        """The same for a request that asks no probe, whose reply has these tokens."""
+        """The same for a request that asks no probe. `texts` are the tokens of its reply."""
         self._in_flight[key] = _InFlight(None, "".join(texts[:_LEAKED_TOKENS]))
 
     def forget(self, key: int) -> None:
-        """A request gets no reply."""
+        """Drop a request that gets no reply."""
         self._in_flight.pop(key, None)
 
     def end(self, key: int) -> None:
-        """A reply has ended."""
+        """Record the end of a reply."""
         ended = self._in_flight.pop(key, None)
         if ended is not None and ended.solution is not None:
             self._last[ended.solution.kind] = ended.solution
@@ -118,7 +118,7 @@ class Answers:
         return Answer(right, text, frozenset(altered))
 
     def disturb(self, choice: Choice, faults: Sequence[Fault], seed: int, key: StreamKey) -> Choice:
-        """The choice with the faults that change its tokens. A choice that is not scripted answers no probe."""
+        """Apply the faults that change tokens to a choice. A choice that is not scripted answers no probe."""
         texts, altered = [*choice.texts], set(choice.altered)
         start = choice.plan.reasoning_tokens
         for fault in faults:
@@ -142,8 +142,8 @@ class Answers:
         return choice._replace(texts=texts, altered=frozenset(altered))
 
     def _others_words(self, code: str | None) -> str | None:
-        """The code word of the latest other probe, in flight or answered; without one the first words of the latest other
-        request. None if nothing else is in flight."""
+        """The code word of the latest other probe, in flight or answered, else the first words of the latest other
+        request. Returns None if nothing else is in flight."""
         others = [*reversed(self._in_flight.values())]
         if not others:
             return None
@@ -159,7 +159,7 @@ class Answers:
         return words if right.code is None else text.replace(right.code, words)
 
     def _changed(self, text: str, chance: rng.Random) -> str:
-        """The text with one other word or number."""
+        """Change one word or number of the text."""
         runs = [*_RUN.finditer(text)]
         if not runs:
             return text
@@ -167,7 +167,7 @@ class Answers:
         return text[: run.start()] + self._other(run[0], chance) + text[run.end() :]
 
     def _other(self, run: str, chance: rng.Random) -> str:
-        """Another number of as many digits, or another word."""
+        """Another number with the same number of digits, or another word."""
         if run.isdigit():
             at = int(chance.random() * len(run))
             digits = [digit for digit in "1234567890"[: 9 + (at > 0)] if digit != run[at]]
@@ -177,7 +177,7 @@ class Answers:
         return other.upper() if run.isupper() else other
 
     def _changed_json(self, text: str, chance: rng.Random) -> str:
-        """A flat object with one other value."""
+        """Change one value of a flat JSON object."""
         values: dict[str, Any] = orjson.loads(text)
         key = [*values][int(chance.random() * len(values))]
         value = values[key]
@@ -195,7 +195,7 @@ def _is_json(solution: Solution) -> bool:
 
 
 def cut_json(said: Scripted, fault: Fault) -> Scripted:
-    """JSON that ends too early, though it claims to be whole. One token alone stays."""
+    """Truncate JSON that claims to be complete. A single token is left as it is."""
     head = 1 if said.blocks[-1].kind == "tool" else 0
     block = said.blocks[-1]
     tokens = block.stop - block.start - head

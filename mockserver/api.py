@@ -1,7 +1,7 @@
 """A mock server for programs and tests: `with MockServer(ttft="50ms") as server`.
 
-The server runs in its own process. So it keeps its deadlines whatever the test does, and both synchronous and asynchronous
-tests can call it. This module uses only the standard library, so test suites do not wait for imports.
+The server runs in its own process, so it keeps its deadlines whatever the test does, and both synchronous and
+asynchronous tests can call it. This module uses only the standard library, so test suites do not wait for imports.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class MockServer:
         self._flags = flags_of({"port": 0, "drain_s": 0, **settings})
         keys = settings.get("api_key", ())
         key = keys if isinstance(keys, str) else next(iter(keys), None) if isinstance(keys, Sequence) else None
-        self._key = key.strip() if isinstance(key, str) else key  # As the mock has it.
+        self._key = key.strip() if isinstance(key, str) else key  # Stripped, as the mock does.
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
         self._from_line = 0
         self.url = ""
-        """Its address, for example http://127.0.0.1:40123; of several replicas the first."""
+        """The address, for example http://127.0.0.1:40123. With several replicas, the address of the first."""
         self.urls: tuple[str, ...] = ()
         """The address of each replica."""
         self._replicas = int(str(settings.get("replicas", 1)))
 
     @property
     def base_url(self) -> str:
-        """The URL with /v1, for OpenAI clients."""
+        """The URL with /v1, as OpenAI clients expect it."""
         return f"{self.url}/v1"
 
     def start(self) -> MockServer:
@@ -130,7 +130,7 @@ class MockServer:
         return [json.loads(line) for line in text.splitlines()]
 
     def truth(self, *, output_tokens: int | None = None, input_tokens: int | None = None) -> dict[str, Any]:
-        """`GET /truth`: what to expect of the current settings, for requests of these lengths."""
+        """`GET /truth`: the expected results of the current settings for requests of these lengths."""
         asked = {"output_tokens": output_tokens, "input_tokens": input_tokens}
         query = "&".join(f"{name}={value}" for name, value in asked.items() if value is not None)
         truth: dict[str, Any] = json.loads(self._ask("GET", f"/truth?{query}"))
@@ -149,16 +149,16 @@ class MockServer:
         self._ask("PATCH", "/admin/config", {name: _plain(value) for name, value in settings.items()})
 
     def reset(self) -> None:
-        """Start afresh: the first settings, an empty ledger, counters from 0."""
+        """Start afresh: initial settings, empty ledger, counters at 0."""
         self._from_line = json.loads(self._ask("POST", "/admin/reset"))["ledger_lines"]
 
     def expect(self, requests: int | None = None, *, within_s: float = 2.0, **fields: object) -> list[Line]:
         """The ledger lines with these fields. Raises AssertionError, with a table of all lines, if they are missing.
 
-        `requests` is the exact number of lines; without it, one is enough. The fields are `id`, `index`, `attempt`,
-        `status`, `fault`, `input_tokens`, `output_tokens` (those sent) and `cut`. A value is compared, or called with the
-        line's value: `expect(status=429)`, `expect(requests=3, input_tokens=lambda n: n > 100)`. A line appears when its
-        request has ended, so this waits for missing lines, for at most `within_s` seconds.
+        `requests` is the exact number of lines; without it, at least one must match. The fields are `id`, `index`,
+        `attempt`, `status`, `fault`, `input_tokens`, `output_tokens` (sent) and `cut`. A value is compared, or called
+        with the line's value: `expect(status=429)`, `expect(requests=3, input_tokens=lambda n: n > 100)`. A line
+        appears when its request has ended, so this waits up to `within_s` seconds for missing lines.
         """
         check_fields(fields)
         deadline_ns = now_ns() + round(within_s * NS_PER_S)
@@ -194,7 +194,7 @@ class MockServer:
 
 
 def flags_of(settings: dict[str, object]) -> list[str]:
-    """The settings as flags, without those that are None."""
+    """The settings as flags. Settings that are None are left out."""
     flags = []
     for name, value in settings.items():
         values = value if isinstance(value, list | tuple) else () if value is None else (value,)

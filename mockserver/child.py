@@ -1,7 +1,7 @@
-"""`python -m mockserver.child [--scratch DIR] FLAGS`: the mock as a child process. It ends when its stdin is closed.
+"""`python -m mockserver.child [--scratch DIR] FLAGS`: the mock as a child process. It exits when its stdin is closed.
 
-So it never outlives its parent, however the parent ends. `--scratch` names a folder of the parent's, with the ledger in it:
-a parent that was killed cannot remove it, so the mock does.
+So it never outlives its parent, however the parent ends. `--scratch` names a directory of the parent that holds the
+ledger: a parent that was killed cannot remove it, so the mock does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TRIES = 100
 
 
 class Parent:
-    """The process that started this one. `gone` once it has ended."""
+    """Watches the parent process. `gone` is true once the parent has ended."""
 
     def __init__(self, scratch: str | None) -> None:
         self.gone = False
@@ -34,30 +34,29 @@ class Parent:
         while os.read(sys.stdin.fileno(), 4096):
             pass
         self.gone = True
-        if (
-            signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        ):  # It does not serve yet, and nothing waits for the signal.
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # It does not serve yet, so nothing handles the signal.
             self.clean_up()
             os._exit(0)
         os.kill(os.getpid(), signal.SIGTERM)
 
     def clean_up(self) -> None:
-        """Remove what the parent left behind, if it has gone."""
-        # If nobody reads what this process prints, it can end before the thread has run.
+        """Remove what the parent left behind, if the parent has ended."""
+        # If nobody reads this process's output, it can end before the thread has run.
         gone = self.gone or bool(select.select([sys.stdin], [], [], 0)[0])
         for _ in range(_TRIES):
             if self._scratch is None or not gone or not os.path.lexists(self._scratch):
                 break
-            # The main thread may write its ledger there meanwhile: then the folder is not empty, and stays.
+            # The main thread may write its ledger there meanwhile. Then the directory is not empty and stays.
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 def run(words: list[str]) -> int:
-    """Be the mock until the parent ends, or ends it."""
+    """Run the mock until the parent ends or stops it."""
     scratch = None
     if words[:1] == ["--scratch"]:
         scratch, words = words[1], words[2:]
-        # The parent has tried this place. tempfile tries it with a file, which would stay if we ended right then.
+        # The parent has tested this directory. tempfile tests it by creating a file, which would stay if we ended right
+        # then.
         tempfile.tempdir = str(Path(scratch).parent)
     woken_by_parents_end()
     parent = Parent(scratch)

@@ -155,7 +155,7 @@ def _parser() -> _Parser:
 
 
 def read_arguments(arguments: Sequence[str]) -> MockConfig:
-    """The configuration of a command line. Raises UsageError with every problem."""
+    """The configuration from command-line arguments. Raises UsageError with every problem."""
     parser = _parser()
     given, unknown = parser.parse_known_args(with_values(parser, arguments))
     flags = vars(given)
@@ -187,7 +187,7 @@ _OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-mo
 
 
 def _unknown(word: str) -> str:
-    """What is wrong with a word that argparse does not know, and what to do."""
+    """Describes the problem with a word that argparse does not know, and how to fix it."""
     if word.isdecimal():
         return f"{word}: unexpected argument; did you mean --port {word}?"
     if not word.startswith("-"):
@@ -207,7 +207,7 @@ def _unknown(word: str) -> str:
 
 
 def _keys_of(arguments: Sequence[str]) -> list[str]:
-    """The keys of a command line, as they were written."""
+    """The API keys of a command line, exactly as written."""
     parser = _parser()
     given, _ = parser.parse_known_args(with_values(parser, arguments))
     return list(getattr(given, "api_key", ()))
@@ -216,7 +216,7 @@ def _keys_of(arguments: Sequence[str]) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, 2 for wrong usage, or 130 if Ctrl-C came before it
     served."""
-    if arguments is None:  # The process is ours.
+    if arguments is None:  # We own the process.
         closed_pipe.survive(results=False)
         arguments = sys.argv[1:]
     try:

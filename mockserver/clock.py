@@ -23,10 +23,10 @@ NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
 
 now_ns: Callable[[], int] = time.monotonic_ns
-"""The instant now on CLOCK_MONOTONIC, in ns."""
+"""The current time on CLOCK_MONOTONIC, in ns."""
 
 thread_cpu_ns: Callable[[], int] = time.thread_time_ns
-"""The CPU time that the calling thread has used, in ns."""
+"""The CPU time of the calling thread, in ns."""
 
 HAS_TIMERFD = sys.platform == "linux"
 """Whether this system has timerfd_create(2)."""
@@ -41,7 +41,7 @@ _FAR_FUTURE_S = 2**40
 
 def identity() -> dict[str, str | None]:
     """Identifies CLOCK_MONOTONIC of this process: the boot (proc_sys_kernel(5), random/boot_id) and the time namespace
-    (time_namespaces(7)). None if the system does not say."""
+    (time_namespaces(7)). A value is None if the system does not provide it."""
     boot_id = namespace = None
     with contextlib.suppress(OSError):
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -102,7 +102,7 @@ class Timerfd:
             raise OSError(ctypes.get_errno(), "timerfd_settime failed")
 
     def clear(self) -> None:
-        """Make the descriptor unreadable until it fires again. Raises OSError (ECANCELED) where a clock was stepped."""
+        """Make the descriptor unreadable until it fires again. Raises OSError (ECANCELED) if a clock was stepped."""
         try:
             os.read(self.fd, 8)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Which settings go together. Impossible combinations are refused, and so are settings without effect."""
+"""Which settings go together. Impossible combinations are refused, and so are settings that would have no effect."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _SAID_BY_TIMES = ("ttft", "tpot", "itl", "ttft_per_input_token", "load_slowdown"
 
 
 def step_cost_of(config: MockConfig) -> StepCost:
-    """The step cost of a configuration. Limits given in the configuration replace its own."""
+    """The step cost of a configuration. Limits in the configuration override those of the step cost."""
     limits = {name: getattr(config, name) for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")}
     return replace(config.step_cost.cost, **{name: limit for name, limit in limits.items() if limit is not None})
 
 
 def replica_settings(config: MockConfig, number: int) -> dict[str, object]:
-    """What --replica says of one of them: texts by the names of fields, as in a YAML file."""
+    """The settings that --replica gives for one replica: strings by field name, as in a YAML file."""
     own: dict[str, object] = {}
     for words in config.replica:
         which, _, setting = words.partition(":")
@@ -61,7 +61,7 @@ def _listed(value: object) -> list[object]:
 
 
 def replica_problems(config: MockConfig) -> list[str]:
-    """What is wrong with the form of --replica."""
+    """Problems with the syntax of --replica."""
     problems = []
     for words in config.replica:
         which, colon, setting = words.partition(":")
@@ -73,7 +73,7 @@ def replica_problems(config: MockConfig) -> list[str]:
 
 
 def combination_problems(config: MockConfig) -> list[str]:
-    """A sentence for each combination that is not allowed."""
+    """One sentence for each combination that is not allowed."""
     problems = []
     for name, engines in _ONLY_WITH.items():
         field = type(config).model_fields[name]

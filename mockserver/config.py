@@ -51,7 +51,7 @@ from promptset.whole_file import load_yaml
 
 
 class Flag(NamedTuple):
-    """How a field looks on the command line, and whether it can change while the mock serves."""
+    """How a field appears on the command line, and whether it can change while the mock serves."""
 
     group: str
     metavar: str
@@ -298,7 +298,7 @@ class MockConfig(BaseModel):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names of the model. The first is its own: metrics and requests without a model have it."""
+        """The names of the model. The first is used in metrics and for requests that name no model."""
         return tuple(self.model.split(","))
 
     @model_validator(mode="after")
@@ -330,7 +330,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
 def _start(
     path: Path | None, from_file: Mapping[str, object], flags: Mapping[str, object], problems: list[str]
 ) -> dict[str, object]:
-    """The settings of the preset and the profile that were named. A flag overrides the file."""
+    """The settings of the preset and the profile, if given. A flag overrides the file."""
     found: dict[str, object] = {}
     for key, read in (("preset", settings_of), ("profile", settings_of_profile)):
         if (name := flags.get(key, from_file.get(key))) is not None:

@@ -1,4 +1,4 @@
-"""The state of one request while the mock serves it, and the ledger entry that it becomes."""
+"""The state of one request while the mock serves it, and the resulting ledger entry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mockserver.workers.response_store import LastResponse
 
 @dataclass(slots=True)
 class RequestContext:
-    """What the mock knows about a request while it serves it."""
+    """The state of a request while the mock serves it."""
 
     arrival: Arrival
     received_ns: int
@@ -30,33 +30,33 @@ class RequestContext:
     plan: Plan | None = None
     count: TokenCount | None = None
     held_ns: int = 0
-    """How long the fault `slow_accept` delayed the read of its connection."""
+    """How long the fault `slow_accept` delayed reading from the connection."""
     previous: str | None = None
-    """What became of the stored response that it continues: `found` or `lost`. None if it continues none."""
+    """Whether the stored response that the request continues was `found` or `lost`. None if it continues none."""
     last: LastResponse | None = None
-    """What its connection remembers. None for a request over HTTP."""
+    """The previous response on the same WebSocket connection. None for a request over HTTP."""
     model: str = ""
-    """The model that it asked for."""
+    """The requested model."""
     other_name: bool = False
-    """Whether that is another name than the model's first."""
+    """Whether the request uses a name other than the model's first."""
     replicas: int | None = None
-    """The replicas that were there; None unless the mock scales."""
+    """The number of replicas at arrival. None unless the mock scales."""
     replica_ns: int | None = None
-    """When the latest of them came."""
+    """When the newest replica started."""
     version: int = 0
-    """The configuration version that the request began with."""
+    """The configuration version at the start of the request."""
     inputs: int | None = None
-    """What is embedded or scored, or the images of the reply, where the reply has no tokens; None where it has."""
+    """The number of inputs that are embedded or scored, or of images in the reply. None if the reply has tokens."""
     probe: str | None = None
-    """The kind of probe that it asks. None if it asks none."""
+    """The kind of probe that the request asks. None if it asks no probe."""
     choice_plans: list[Plan] = field(default_factory=list)
     """The plans of all choices, if the reply has several."""
     audio_ns: int | None = None
-    """The length of the audio in the request; None if it has none."""
+    """The length of the audio in the request. None without audio."""
     speaks: bool = False
-    """Whether its reply is audio: its tokens are sound, and none of text."""
+    """Whether the reply is audio: its tokens are sound, not text."""
     of_any: bool = False
-    """Whether it asks for no text: its response has a first byte, and no chunks or tokens."""
+    """Whether the request asks for no text: its response has a first byte, but no chunks or tokens."""
 
 
 def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | None) -> LedgerEntry:
@@ -129,7 +129,7 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
 
 
 def _first_ns(reply: Reply) -> int | None:
-    """When the first byte of a response was written: with the last one, if it came in one piece."""
+    """When the first byte of a response was written. If it was written in one piece, that is when the last byte was."""
     in_one = reply.head_ns is None and reply.cut is None and not reply.writer.failed
     return reply.end_ns if in_one else reply.head_ns
 
@@ -141,8 +141,8 @@ def _sound_of(reply: Reply) -> list[int]:
 
 
 def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:
-    """The facts, with what became of the previous response, the name of the model unless it is the first, the kind of
-    probe, and the configuration version unless it is 0, the start."""
+    """The facts, with the state of the previous response, the model unless the request used its first name, the kind of
+    probe, the replicas, and the configuration version unless it is 0 (the start)."""
     more: dict[str, int | str] = {} if context.previous is None else {"previous": context.previous}
     if context.other_name:
         more["model"] = context.model

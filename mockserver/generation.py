@@ -1,4 +1,4 @@
-"""A request for text: parsed, counted, planned, and handed to the engine with its reply."""
+"""Serves a request for text: parses, counts and plans it, and hands it to the engine with its reply."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ class _Draft:
     count: TokenCount
     plan: Plan
     draw: Callable[..., Plan]
-    """Its plan again, with `exact_tokens` or `ends_itself`."""
+    """Draws the plan again, with `exact_tokens` or `ends_itself`."""
     most: int
-    """Tokens that it may have at most."""
+    """The maximum number of tokens."""
     answer: Answer | None = None
-    """To the probe that it asks. None if it asks none."""
+    """The answer to the probe. None if the request asks no probe."""
     altered: frozenset[str] = frozenset()
-    """The faults that changed its answer or its JSON."""
+    """The faults that changed the answer or the JSON."""
     scripted: Scripted | None = None
     scripted_ids: Sequence[int] = ()
     """The tokens of the document or the calls, for an engine with a prefix cache."""
@@ -84,11 +84,11 @@ class Generation:
         maker = DocumentMaker(intake.tokenizer, lambda n, chance: "".join(intake.text.pieces(n, chance)))
         self._writer = ScriptWriter(intake.tokenizer, maker)
         self._answers = Answers(intake.text.pieces)
-        # So that no request of a burst has to write its words as JSON.
+        # Encode the words as JSON now, so no request in a burst has to.
         remember(intake.text.pieces(_SEEN_PIECES, rng.stream(0, "text", 0)))
 
     async def serve(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
-        """Raises Refusal."""
+        """Serve one request. Raises Refusal."""
         intake = self._intake
         version, row = intake.admit(
             request, body, context, endpoint.require_key, reads_body=endpoint.reads_body, decode=endpoint.decode
@@ -165,7 +165,7 @@ class Generation:
             room = limit
             plans = [draw(key, limit_tokens=room) for key in keys]
             if most_input + max(plan.output_tokens for plan in plans) > limit:
-                # It may not fit. Only now does the reply have to wait for the exact count.
+                # It may not fit. Only in this case must the reply wait for the exact count.
                 tokens = await count.wait()
                 if tokens is not None:
                     asked = 1 if params.asked_tokens is None else params.asked_tokens
@@ -187,7 +187,7 @@ class Generation:
     async def _script(
         self, params: RequestParams, rule: ToolRule, drafts: list[_Draft], context: RequestContext, config: MockConfig
     ) -> None:
-        """Make the answers, documents and tool calls of the choices, and fit their plans to them. Raises Refusal."""
+        """Make the answers, documents and tool calls of the choices, and adjust their plans. Raises Refusal."""
         for number, draft in enumerate(drafts):
             if (right := solution_of(params, draft.prompt)) is not None:
                 own_key = key_of_choice(context.arrival.own_key, number)
@@ -196,7 +196,7 @@ class Generation:
                 if draft is drafts[0]:
                     self._answers.begin(id(context), right)
                 tool, chance = right.tool, rng.stream(config.seed, "document", draft.key)
-                said = self._writer.say(draft.answer.text, tool, draft.most, chance)  # It takes 0.1 ms.
+                said = self._writer.say(draft.answer.text, tool, draft.most, chance)  # Takes 0.1 ms.
                 self._fit(draft, said, _natural_plan(draft, params), params)
         others = [draft for draft in drafts if draft.answer is None]
         scripts = [(draft, script_of(params, rule, config.seed, draft.key)) for draft in others]
@@ -215,7 +215,7 @@ class Generation:
             self._fit(draft, self._writer.write(script, tokens, draft.most, seed, draft.key), plan, params)
 
     def _fit(self, draft: _Draft, said: Scripted, plan: Plan, params: RequestParams) -> None:
-        """Let the choice say this, after its reasoning."""
+        """Make `said` the content of the choice, after its reasoning."""
         said = _with_cut(draft, said, params)
         reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
         draft.scripted = said
@@ -237,7 +237,7 @@ class Generation:
             choice = self._choice(params, draft, pieces, config.seed)
             if draft is drafts[0] and choice.plan.faults:
                 choice = self._answers.disturb(choice, choice.plan.faults, config.seed, context.arrival.own_key)
-            # The pieces are the tokens, whatever a stop string held back of their text.
+            # The pieces are the tokens, even if a stop string held back some of their text.
             tokens = choice.plan.output_tokens
             free = tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
             links = intake.blocks.links(draft.count.chain, pieces[:free], draft.scripted_ids[: tokens - free])
@@ -267,7 +267,7 @@ class Generation:
         context: RequestContext,
         version: ConfigVersion,
     ) -> None:
-        """Hand the choices to the engine, and let their reply begin."""
+        """Hand the choices to the engine and start their reply."""
         intake, config = self._intake, version.config
         assert context.count is not None
         keys = EngineKeys(intake.stepper)
@@ -277,7 +277,7 @@ class Generation:
         writer = writer_of(content, intake.pacer.now_ns)
         writer.work = keys.work
         reply = reply_of(context.wire, writer, intake.pacer, partial(self._on_end, context, keys))
-        # What replies tell of the work is known when the work is done, and not at the start.
+        # Details of the engine's work are known only when the work is done, not at the start.
         planned = intake.stepper.plans_decide and config.stream_interval == 1 and not version.style.details
         if planned and isinstance(reply, TextReply):
             keys.follow(works[0])
@@ -294,7 +294,7 @@ class Generation:
         self._intake.on_end(context, keys, reply)
 
     def _identity(self, endpoint: Endpoint, context: RequestContext) -> tuple[str, int, str]:
-        """The id of the reply, when it was created, and the model that it names."""
+        """The id of the reply, its creation time, and the model that it names."""
         asked = context.arrival.id
         reply_id = asked if asked is not None else f"mock-{self._intake.shared.take('replies')}"
         return endpoint.id_prefix + reply_id, utc_seconds(), context.model
@@ -310,7 +310,7 @@ class Generation:
         else:
             choice = text_choice(params, draft.plan, pieces)
         if params.logprobs is not None:
-            # Of a probe they depend on its answer: asked again, it has the same.
+            # For a probe, the logprobs depend on its answer, so a repeated probe gets the same ones.
             right = None if draft.answer is None else draft.answer.right
             chance = rng.stream(seed, "logprobs", draft.key if right is None else right.text)
             tokens = choice.texts if draft.scripted is not None else pieces
@@ -326,7 +326,7 @@ class Generation:
     async def _count(
         self, params: RequestParams, prompt: str | list[int] | None, config: MockConfig
     ) -> tuple[TokenCount, int]:
-        """The count of a prompt, which may come later, and an upper bound for it. Raises Refusal."""
+        """The count of a prompt, which may be known only later, and an upper bound. Raises Refusal."""
         limit = config.max_model_len
         intake = self._intake
         if isinstance(prompt, list):
@@ -349,21 +349,21 @@ class Generation:
 
 
 def _take_and_release(reply: Reply, keys: EngineKeys, choice: int, tokens: int) -> None:
-    """A choice that is over leaves the engine, whatever the others do."""
+    """Take tokens for a choice. Once it has ended it leaves the engine, whatever the other choices do."""
     reply.take_of(choice, tokens)
     if reply.has_ended(choice):
         keys.release(choice, reply.tokens_of(choice))
 
 
 def _by_interval(take: Callable[[int], None], config: MockConfig, plan: Plan) -> Callable[[int], None]:
-    """`--stream-interval`: who takes the tokens gets several at once."""
+    """Apply `--stream-interval`: `take` gets several tokens at once."""
     if config.stream_interval == 1:
         return take
     return StreamInterval(take, config.stream_interval, plan.output_tokens)
 
 
 def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
-    """Tokens that a reply may have: as many as fit, or `max_tokens`, and what a fault adds to it."""
+    """The maximum number of tokens of a reply: `max_tokens` plus what a fault adds, limited by `room`."""
     if params.asked_tokens is None:
         return room
     longer = sum(fault.number("more") for fault in plan.faults if fault.name == "length")
@@ -371,7 +371,7 @@ def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
 
 
 def _with_cut(draft: _Draft, said: Scripted, params: RequestParams) -> Scripted:
-    """The tokens of a document or a call, cut if a fault wants it. An answer in plain text has nothing to cut."""
+    """The tokens of a document or a call, truncated if a fault asks for it. A plain-text answer is never truncated."""
     fault = next((fault for fault in draft.plan.faults if fault.name == "cut_json"), None)
     if fault is None or (params.document is None and said.blocks[-1].kind != "tool"):
         return said
@@ -382,8 +382,8 @@ def _with_cut(draft: _Draft, said: Scripted, params: RequestParams) -> Scripted:
 
 
 def _natural_plan(draft: _Draft, params: RequestParams) -> Plan:
-    """The plan of a reply that ends by itself, as a document or a tool call does: of the drawn length, with `max_tokens` as
-    a cap. `ignore_eos` and `min_tokens` ask for more, and so does a fault that makes the reply longer."""
+    """The plan of a reply that ends by itself, as a document or a tool call does: the drawn length, capped at
+    `max_tokens`. `ignore_eos`, `min_tokens` and a fault that lengthens the reply ask for more."""
     if params.ignore_eos or any(fault.name == "length" for fault in draft.plan.faults):
         return draft.plan
     plan = draft.draw(ends_itself=True)
@@ -392,5 +392,5 @@ def _natural_plan(draft: _Draft, params: RequestParams) -> Plan:
 
 
 def most_tokens(text: str) -> int:
-    """Each token covers at least one byte."""
+    """An upper bound for the tokens of a text: each token covers at least one byte."""
     return len(text.encode("utf-8", "surrogatepass")) + _TEMPLATE_TOKENS

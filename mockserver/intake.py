@@ -1,4 +1,4 @@
-"""What every request for the model's work goes through: it is identified, checked, hit by faults, and recorded."""
+"""The path that every request for the model takes: it is identified, checked, subjected to faults, and recorded."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class EngineKeys:
         self._keys.append(self._stepper.admit(work, take))
 
     def follow(self, work: EngineRequest) -> None:
-        """The next choice follows its plan by itself."""
+        """Admit the next choice; it follows its plan by itself."""
         self._keys.append(self._stepper.follow(work))
 
     def work(self) -> Work | None:
-        """What the engine has done so far. None for several choices: no one of them speaks for the request."""
+        """The engine's work so far. None for several choices: no single one represents the request."""
         return self._stepper.work(self._keys[0]) if len(self._keys) == 1 else None
 
     def release(self, choice: int, tokens: int) -> EngineReport:
-        """A choice is over after so many tokens. Only the first call counts."""
+        """End a choice after this many tokens. Only the first call counts."""
         report = self._reports.get(choice)
         if report is None:
             report = self._reports[choice] = self._stepper.release(self._keys[choice], tokens)
@@ -92,12 +92,12 @@ class Intake:
     def __init__(
         self, config: MockConfig, settings: Settings, tokenizer: Tokenizer, shared: SharedState, ledger: Ledger
     ) -> None:
-        """`config` is the configuration of the start: it chooses the engine. Raises UsageError if the tokenizer cannot
+        """`config` is the initial configuration: it chooses the engine. Raises UsageError if the tokenizer cannot
         generate text."""
         self.draining = False
         """The mock is shutting down: requests in flight finish, new requests are refused."""
         self.preparing = 0
-        """Requests for text that are not in the engine yet."""
+        """Requests for text that have not reached the engine yet."""
         self.settings = settings
         self.tokenizer = tokenizer
         self.shared = shared
@@ -113,7 +113,7 @@ class Intake:
         self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
         self.blocks = ReplyBlocks(tokenizer, self.engine.block_tokens)
         self._awaited: set[TokenCount] = set()
-        """Counts that entries of ended responses wait for."""
+        """The token counts that entries of ended responses wait for."""
         self.reset_counters()
 
     def reset_counters(self) -> None:
@@ -123,22 +123,22 @@ class Intake:
 
     @property
     def plans_decide(self) -> bool:
-        """Whether the plan alone decides the times of a reply, whatever else is in flight."""
+        """Whether a reply's times depend only on its plan, not on other requests in flight."""
         return self.stepper.plans_decide
 
     @property
     def in_flight(self) -> int:
-        """Requests in the engine, and those that will be once their prompt is counted and their reply is made."""
+        """Requests in the engine, and requests that will enter it once their prompt is counted and their reply is made."""
         state = self.engine.state()
         return state.running + state.waiting + self.preparing
 
     async def settle(self) -> None:
-        """Wait until the entry of every response that has ended is in the ledger."""
+        """Wait until every response that has ended is in the ledger."""
         for count in [*self._awaited]:
             await count.wait()
 
     async def close(self) -> None:
-        """Finish the counts that the ledger waits for, and release everything."""
+        """Finish the counts that the ledger waits for, and release all resources."""
         await self.counter.close()
         self.pacer.close()
         if self.sender is not None:
@@ -155,7 +155,7 @@ class Intake:
         try:
             body, refusal = await self._read_body(request, connection)
         except ClientDisconnect:
-            return Response(status_code=400)  # Nobody reads it, and the request never arrived.
+            return Response(status_code=400)  # Nobody reads it, and the request never fully arrived.
         received_ns = handled_ns
         if connection is not None and connection.received_ns is not None:
             received_ns = connection.received_ns
@@ -183,7 +183,7 @@ class Intake:
         except Refusal as e:
             if connection is None:
                 return b"", e
-            connection.close_after_response()  # It adds the header itself.
+            connection.close_after_response()  # The connection adds the header itself.
             return b"", refusals.refusal_of(e.status, e.message or "")
 
     def admit(
@@ -196,8 +196,8 @@ class Intake:
         reads_body: bool = True,
         decode: Callable[[Request, bytes], dict[str, Any]] | None = None,
     ) -> tuple[ConfigVersion, dict[str, Any]]:
-        """The configuration version that the request keeps to its end, and its body as JSON, or what `decode` makes of
-        it (empty unless it `reads_body`). Raises Refusal."""
+        """The configuration version, which the request keeps to its end, and the body as JSON or as `decode` returns it
+        (empty unless `reads_body`). Raises Refusal."""
         if self.draining:
             raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
         self._scale(context)
@@ -215,8 +215,8 @@ class Intake:
         return version, row
 
     def _scale(self, context: RequestContext) -> None:
-        """Note the replicas that were there when the request came, however late that is noticed. Raises Refusal if there was
-        none yet."""
+        """Record the number of replicas at the request's arrival, even if it is handled later. Raises Refusal if there
+        was none."""
         scaling = self._scaling
         if scaling is None:
             return
@@ -244,8 +244,7 @@ class Intake:
         return overrides, faults, facts
 
     def _arrival_facts(self, context: RequestContext, version: ConfigVersion) -> ArrivalFacts:
-        """What fault rules look at. Arrivals and requests in flight are counted only if a rule
-        needs their number."""
+        """The facts that fault rules use. Arrivals and requests in flight are counted only if a rule needs them."""
         rules = version.config.fault
         counts = any(rule.skip for rule in rules)
         crowds = any(rule.crowd is not None for rule in rules)
@@ -257,7 +256,7 @@ class Intake:
         )
 
     async def check_characters(self, text: str, limit: int, asked_tokens: int | None = None) -> None:
-        """Raises Refusal if no text of this length fits into `limit` tokens, whatever its tokens are."""
+        """Raises Refusal if a text of this length cannot fit into `limit` tokens, whatever its tokens are."""
         asked = 0 if asked_tokens is None else min(asked_tokens, limit)
         most = limit - asked
         if len(text) > most:
@@ -272,7 +271,7 @@ class Intake:
     def on_end(self, context: RequestContext, keys: EngineKeys, reply: Reply) -> None:
         """Release the reply's choices from the engine, and record the request."""
         reports = [keys.release(choice, reply.tokens_of(choice)) for choice in range(len(keys))]
-        # The times that the engine decided are the plan that the ledger compares with.
+        # The engine decided the times; they are the plan in the ledger.
         context.plan = reports[0].plan
         context.choice_plans = [report.plan for report in reports] if len(reports) > 1 else []
         count = context.count

@@ -31,9 +31,9 @@ TURN_CALLS = 256
 
 
 class Alarm(Protocol):
-    """One timer that calls back at an absolute time or a little later. Setting it again replaces the deadline.
+    """A timer that calls back at an absolute time or a little later. Setting it again replaces the deadline.
 
-    After each call it is set again or cleared.
+    Set or clear it after each call.
     """
 
     def now_ns(self) -> int: ...
@@ -108,7 +108,7 @@ class Pacer:
         self._added: list[tuple[int, int, Call]] = []
 
     def at(self, deadline_ns: int, call: Call) -> None:
-        """Call `call` at the deadline, or up to `shared_ns` before it together with an earlier one."""
+        """Call `call` at the deadline, or up to `shared_ns` early if an earlier deadline is being served."""
         entry = (deadline_ns, next(self._order), call)
         if self._serving:
             self._added.append(entry)
@@ -135,14 +135,14 @@ class Pacer:
     def _serve(self) -> None:
         heap = self._heap
         replace = heapq.heapreplace
-        # The loop's own timers can fire early. Then nothing is due yet and the alarm is set again.
+        # The loop's own timers can fire early. Then nothing is due yet, and the alarm is set again.
         due_ns = self.now_ns() + self.shared_ns
         for _ in range(TURN_CALLS):
             if not heap:
                 break
             deadline_ns, order, call = heap[0]
             if deadline_ns > due_ns:
-                due_ns = self.now_ns()  # From here on serve nothing early, only what is due by now.
+                due_ns = self.now_ns()  # From here on, serve only what is already due.
                 if deadline_ns > due_ns:
                     break
             try:
@@ -160,7 +160,7 @@ class Pacer:
                     heapq.heappush(heap, entry)
 
     def close(self) -> None:
-        """Drop every wait."""
+        """Cancel all waits."""
         self._heap.clear()
         self._alarm.close()
 
@@ -190,8 +190,8 @@ class Stepper:
         return self._plans is not None
 
     def follow(self, request: EngineRequest, step: Call | None = None) -> int:
-        """Admit a request that follows its plan by itself: `step` sends a token and returns the deadline of the next. The
-        engine only counts it. Without a step it is somebody else's to wait. Returns a key, as `admit` does."""
+        """Admit a request that follows its plan by itself: `step` sends a token and returns the next deadline. The
+        engine only counts the request. Without `step`, the caller does the waiting. Returns a key, as `admit` does."""
         assert self._plans is not None
         assert request.plan.ttft_ns is not None
         key = next(self._keys)
@@ -201,15 +201,15 @@ class Stepper:
         return key
 
     def release(self, key: int, tokens: int) -> EngineReport:
-        """The request has ended, or its client has left, after this many tokens. It gets no more tokens. Returns the
-        engine's report about it."""
+        """End a request after this many tokens, because it is complete or its client has left. It gets no more tokens.
+        Returns the engine's report."""
         report = self._engine.release(key)
         if self._takers.pop(key, None) is None:
             report.facts["steps"] = tokens
         return report
 
     def work(self, key: int) -> Work:
-        """What the engine has done so far for a request."""
+        """The engine's work so far for a request."""
         return self._engine.work(key)
 
     def _wait(self) -> None:

@@ -1,6 +1,6 @@
-"""A request for embeddings or scores: its inputs are counted, and one body is due when they are processed.
+"""Serves a request for embeddings or scores: counts its inputs, and sends one body when they are processed.
 
-The reply is due when a first token would be: it has TTFT and no other latency.
+The reply is due at the time of a first token: it has a TTFT and no other latency.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Pooling:
         reply.begin()
 
     async def _tokens(self, asked: PoolingRequest, limit: int) -> int:
-        """The tokens of all inputs. Each text is counted once. Raises Refusal if an input is longer than the context."""
+        """The total tokens of all inputs. Each distinct text is counted once. Raises Refusal if an input exceeds the
+        context."""
         counter = self._intake.counter
         texts = {text for parts in asked.inputs for text in parts if isinstance(text, str)}
         for text in texts:

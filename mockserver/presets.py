@@ -3,7 +3,7 @@
     python -m mockserver --preset qwen2.5-7b-h100
     python -m mockserver --preset list
 
-Later settings win: defaults, preset, YAML file, flags. If a source does not publish a part, the description calls that part
+Later settings win: defaults, preset, YAML file, flags. If a source does not publish a value, the description calls it
 illustrative. To add a preset, add a line to `PRESETS`.
 """
 
@@ -37,7 +37,7 @@ def _pair(model: str, step_cost: str, max_model_len: int) -> Preset:
 
 
 def _service(model: str, provider: str, ttft_ms: float, tokens_per_s: float) -> Preset:
-    """A hosted API as its users measured it. The medians are published, the spread is not."""
+    """A hosted API as users measured it. The medians are published, the spread is not."""
     settings = {
         "model": model,
         "ttft": f"lognormal:median={ttft_ms:g}ms,sigma=0.4",
@@ -52,12 +52,12 @@ def _service(model: str, provider: str, ttft_ms: float, tokens_per_s: float) -> 
 
 
 def at_objective(objective_ms: float) -> str:
-    """A lognormal distribution with its p99 at the objective: ln objective = ln median + sigma z."""
+    """A lognormal distribution whose p99 equals the objective: ln objective = ln median + sigma z."""
     return f"lognormal:median={objective_ms * math.exp(-_SIGMA * _Z99):.6g}ms,sigma={_SIGMA:g}"
 
 
 def _objective(model: str, kind: str, ttft_ms: float, tpot_ms: float) -> Preset:
-    """A service that just meets an objective: its p99 equals it."""
+    """A service that just meets an objective: its p99 equals the objective."""
     return Preset(
         f"{model} at the p99 of MLPerf's {kind} objectives",
         f"MLPerf Inference: TTFT {ttft_ms:g} ms, TPOT {tpot_ms:g} ms at p99; the spread is illustrative",

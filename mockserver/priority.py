@@ -1,9 +1,9 @@
 """The scheduling priority of the process that sends the tokens.
 
-Beside programs that keep the processors busy, the ordinary scheduler wakes a sleeping process late, and tokens leave late.
-Under SCHED_RR (sched(7)) it runs when its timer fires, and so does the thread that sends streams, where there is one. With
-`auto`, a mock that needs most of a processor gives the priority back: other programs on the machine, a load tester among
-them, would starve otherwise. Other threads and child processes never have it (SCHED_RESET_ON_FORK).
+If other programs keep the processors busy, the ordinary scheduler wakes a sleeping process late, and tokens leave late.
+Under SCHED_RR (sched(7)) the process runs when its timer fires, and so does the thread that sends streams, if there is
+one. With `auto`, a mock that needs most of a processor gives the priority back; otherwise other programs on the
+machine, such as a load tester, would starve. Other threads and child processes never get it (SCHED_RESET_ON_FORK).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def _realtime(thread: int) -> None:
 
 def _normal(thread: int) -> None:
     if sys.platform == "linux":
-        # A call without the flag is refused to those who have no privileges.
+        # Without the flag, the kernel refuses the call to unprivileged processes.
         os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 class Priority:
-    """Takes the priority at `take`. `look`, called every LOOK_EVERY_NS or so, gives it back where `auto` must."""
+    """Acquires the priority in `take`. `look`, called about every LOOK_EVERY_NS, gives it back if `auto` requires it."""
 
     def __init__(
         self,
@@ -52,12 +52,12 @@ class Priority:
         self._normal = normal
         self._clock = clock
         self._threads: dict[int, Callable[[], int]] = {0: cpu}
-        """Those that have the priority, as the kernel numbers them (0 is the calling one), and their CPU time in ns."""
+        """Threads with the priority: kernel id (0 is the calling thread) to a function that returns its CPU time in ns."""
         self._looked_ns = self._cpu_ns = 0
         self.has_realtime = False
 
     def take(self) -> None:
-        """Take the priority. Raises UsageError where `realtime` was asked for and is not allowed."""
+        """Acquire the priority. Raises UsageError if `realtime` was requested and is not allowed."""
         if self._choice == "normal":
             return
         try:
@@ -73,7 +73,7 @@ class Priority:
         self._looked_ns, self._cpu_ns = self._clock(), self._used_ns()
 
     def include(self, thread: int, cpu: Callable[[], int]) -> None:
-        """A thread of this process, by its number in the kernel, has the same priority. `cpu`: the ns that it has used."""
+        """Give a thread of this process, by kernel id, the same priority. `cpu` returns the thread's CPU time in ns."""
         if self.has_realtime:
             self._realtime(thread)
             self._threads[thread] = cpu
@@ -96,5 +96,5 @@ class Priority:
         if self.has_realtime:
             self.has_realtime = False
             for thread in self._threads:
-                with contextlib.suppress(ProcessLookupError):  # It has ended.
+                with contextlib.suppress(ProcessLookupError):  # The thread has ended.
                     self._normal(thread)

@@ -1,9 +1,10 @@
-"""A profile, the file that `python -m bench fit` writes of a server: what it means for the mock's settings.
+"""Reads a profile, the file that `python -m bench fit` writes for a server, as settings of the mock.
 
     {"schema": "trueload/profile/1", "engine": "batching", "model": NAME, "step_cost": {...}, "settings": {...}, ...}
     {"schema": "trueload/profile/1", "engine": "sampled", "model": NAME, "sampled_times": {...}, "settings": {...}, ...}
 
-Later settings win: defaults, preset, profile, YAML file, flags. The rest of the file says how the numbers were found.
+Later settings win: defaults, preset, profile, YAML file, flags. The rest of the file documents how the numbers were
+fitted.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from promptset.whole_file import read_text
 SCHEMA = "trueload/profile/1"
 _SETTINGS = ("num_speculative_tokens", "acceptance_rate", "stream_interval")
 _OF_ENGINE = {"batching": "step_cost", "sampled": "sampled_times"}
-"""What a profile of each engine must have."""
+"""The required key of a profile, by engine."""
 _LONGEST = 131_072
-"""The mock's own context length, which a small KV cache may not hold."""
+"""The mock's default context length, which may not fit into a small KV cache."""
 
 
 def settings_of_profile(path: object) -> Mapping[str, object]:

@@ -1,5 +1,5 @@
-"""The pytest fixture `mock_llm`: a running mock server, fresh for each test. Every pytest of an environment with Trueload
-loads this module, so it imports only pytest until a test uses the fixture.
+"""The pytest fixture `mock_llm`: a running mock server, fresh for each test. Every pytest in an environment with
+Trueload loads this module, so it imports only pytest until a test uses the fixture.
 
     def test_a_client_tries_again(mock_llm):
         mock_llm.configure(fault="429:rate=1,retry_after=0")
@@ -9,8 +9,8 @@ loads this module, so it imports only pytest until a test uses the fixture.
     @pytest.mark.mock_llm(ttft="2s")
     def test_a_slow_first_token(mock_llm): ...
 
-One process serves all tests of a session. It is reset before each test. A marker with a setting that cannot change while
-the mock serves (`model`, `api_key`, ...) starts a separate process for that test.
+One process serves all tests of a session. It is reset before each test. A marker with a setting that cannot change
+while the mock serves (`model`, `api_key`, ...) starts a separate process for that test.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ DEFAULTS = {"ttft": "5ms", "tpot": "1ms", "output_tokens": "16"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The ini option."""
+    """Register the ini option."""
     parser.addini("mock_llm", "settings of the fixture mock_llm, one per line: ttft = 5ms", type="linelist", default=[])
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers", "mock_llm(**settings): settings of the mock server for this test, for example ttft='200ms'"
     )

@@ -1,12 +1,12 @@
-"""Times as a server was seen to have them: what `python -m bench fit --engine sampled` finds, for the engine `sampled`.
+"""Times sampled from a real server, as `python -m bench fit --engine sampled` writes them for the engine `sampled`.
 
     {"ttft_ms": [q0, ..., q1], "ttft_per_input_token_us": x, "gap_ms": [q0, ..., q1], "between": b, "follows": f,
-     "load": [[requests under way, TTFT factor, gap factor], ...]}
+     "load": [[requests in flight, TTFT factor, gap factor], ...]}
 
-A list of quantiles goes from the least value to the greatest at even shares; values between are drawn on straight lines. Gaps
-have a normal score each, z = sqrt(b) R + sqrt(1 - b) y: R is the request's own, and y follows the score before it with the
-correlation f. So gaps have exactly the distribution that is given, some requests are slow as a whole, and slow tokens come
-together. Both waits are multiplied by a factor of the load: straight lines between the points, flat beyond them.
+A list of quantiles runs from the minimum to the maximum at equal steps of probability, with linear interpolation. Each
+gap has a normal score z = sqrt(b) R + sqrt(1 - b) y: R belongs to the request, and y is correlated with the previous y
+by f. So the gaps have exactly the given distribution, some requests are slow as a whole, and slow tokens come in
+clusters. TTFT and gaps are multiplied by a factor of the load: linear between the points, constant beyond them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KEYS = ("ttft_ms", "ttft_per_input_token_us", "gap_ms", "between", "follows", "
 
 @dataclass(frozen=True, slots=True)
 class SampledTimes:
-    """The numbers of the module docstring, in ns. `text` is what the user wrote: the name of the file."""
+    """The numbers of the module docstring, times in ns. `text` is what the user wrote: the file name."""
 
     text: str
     ttft_ns: tuple[float, ...]
@@ -41,15 +41,15 @@ class SampledTimes:
         return self.text
 
     def ttft(self, share: float, input_tokens: int) -> int:
-        """The TTFT in ns below which this share of the requests with so many input tokens lies, of one that is alone."""
+        """The TTFT quantile in ns at `share`, for a request with this many input tokens and no other in flight."""
         return round(_value(self.ttft_ns, share) + self.per_input_token_ns * input_tokens)
 
     def gap(self, share: float) -> float:
-        """The gap in ns below which this share of the gaps lies, of a request that is alone."""
+        """The gap quantile in ns at `share`, for a request with no other in flight."""
         return _value(self.gap_ns, share)
 
     def gaps(self, count: int, chance: Random) -> tuple[int, ...]:
-        """The gaps of one request that is alone."""
+        """The gaps of one request with no other in flight, in ns."""
         own, rest = math.sqrt(self.between) * chance.gauss(0, 1), math.sqrt(1 - self.between)
         fresh = math.sqrt(1 - self.follows**2)
         found, score = [], chance.gauss(0, 1)
@@ -59,7 +59,7 @@ class SampledTimes:
         return tuple(found)
 
     def factors(self, under_way: int) -> tuple[float, float]:
-        """By how much TTFT and gaps grow where so many requests are under way, the one itself included."""
+        """The factors of TTFT and gaps with this many requests in flight, including the request itself."""
         place = bisect_left(self.load, float(under_way), key=lambda point: point[0])
         if place == 0 or place == len(self.load):
             _, ttft, gap = self.load[min(place, len(self.load) - 1)]
@@ -71,7 +71,7 @@ class SampledTimes:
 
 
 def _share(score: float) -> float:
-    """The share of a normal distribution below this score."""
+    """The cumulative probability of a normal score."""
     return 0.5 * math.erfc(-score / math.sqrt(2))
 
 
@@ -82,7 +82,7 @@ def _value(quantiles: tuple[float, ...], share: float) -> float:
 
 
 def parse_sampled_times(path: str) -> SampledTimes:
-    """The times in a file. Raises ValueError with one sentence that names every problem."""
+    """The times from a file. Raises ValueError with one sentence that names every problem."""
     try:
         row = json.loads(read_text(Path(path)))
     except RecursionError:
@@ -93,7 +93,7 @@ def parse_sampled_times(path: str) -> SampledTimes:
 
 
 def sampled_times_of(row: object, text: str) -> SampledTimes:
-    """The times in an object. Raises ValueError with one sentence that names every problem."""
+    """The times from a JSON object. Raises ValueError with one sentence that names every problem."""
     if not isinstance(row, dict):
         raise ValueError(f"{text!r}: must contain one object with {', '.join(_KEYS)}")
     problems = [f"no key is called {key!r}; the keys are {', '.join(_KEYS)}" for key in row if key not in _KEYS]

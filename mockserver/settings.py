@@ -1,10 +1,10 @@
 """The current configuration and its versions, which `/admin` changes while the mock serves.
 
 Rules:
-- A configuration is frozen. A change makes a new version for requests that arrive from then on. A request keeps the version
-  that it began with.
-- Version 0 is the start. The ledger names the version of a line in `engine.config`, unless it is 0.
-- The current configuration is kept as text in the memory that all workers share (workers/shared_state.py). The worker that
+- A configuration is frozen. A change makes a new version for requests that arrive later. A request keeps the version that
+  it began with.
+- Version 0 is the initial one. A ledger line names its version in `engine.config`, unless it is 0.
+- The current configuration is text in the memory that all workers share (workers/shared_state.py). The worker that
   receives a change publishes it, and each worker applies it (`sync`) before it handles its next request.
 """
 
@@ -39,7 +39,7 @@ LIVE = tuple(
 def changed(config: MockConfig, values: Mapping[str, object], of: str = "") -> MockConfig:
     """The configuration with some of its `LIVE` fields changed, written as in the YAML file.
 
-    Raises UsageError with every problem; `of` stands before each.
+    Raises UsageError with every problem, each prefixed with `of`.
     """
     problems = []
     for name in values:
@@ -69,11 +69,11 @@ class ConfigVersion:
     latencies: Latencies
     """The distributions that plans are drawn from."""
     style: ReplyStyle
-    """The look of replies."""
+    """The style of replies."""
     since_ns: int
-    """Requests handled from then on use it. CLOCK_MONOTONIC."""
+    """Requests handled after this instant use the version. CLOCK_MONOTONIC."""
     from_line: int
-    """The number of ledger lines at that time. Lines before it have an earlier version."""
+    """The number of ledger lines at that instant. Earlier lines have an earlier version."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields that can change, as written in the YAML file."""
@@ -101,7 +101,7 @@ class Settings:
         self._restarts = 0
 
     def sync(self) -> bool:
-        """Apply the published version. Returns whether the mock was reset meanwhile."""
+        """Apply the published version. Returns whether the mock was reset since the last call."""
         if self._shared.version == self.current.number:
             return False
         number, text = self._shared.text()
@@ -119,7 +119,7 @@ class Settings:
         self._publish(changed(self.current.config, values), since_ns, from_line, self._restarts)
 
     def restart(self, since_ns: int, from_line: int) -> None:
-        """Publish the configuration of the start again, and reset counters and attempts."""
+        """Publish the initial configuration again, and reset counters and attempts."""
         self._shared.forget()
         self._publish(self._first, since_ns, from_line, self._restarts + 1)
 
@@ -129,5 +129,5 @@ class Settings:
         self._shared.publish(orjson.dumps({"history": history, "restarts": restarts}))
 
     def history(self) -> list[dict[str, Any]]:
-        """The latest hundred versions as JSON, oldest first."""
+        """The latest 100 versions as JSON, oldest first."""
         return self._history

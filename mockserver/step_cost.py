@@ -4,9 +4,9 @@
     before the queue, outside the step: a0 + a1 x prompt tokens
     before the first step of an idle server: w0
 
-Where the decodes of a server do not cost the same each, a table in a file says what so many of them cost together:
-{"b0": 2900, "b1": 8, "b2": 840, "decode": [[2, 1300], [4, 1750], [16, 12000]]}. Straight lines join its points, from no cost
-of no tokens, and b2 goes on behind the last. A file can also say how steps vary around their cost: `variation`
+If the cost of decodes is not linear, a file can give a table of their joint cost: {"b0": 2900, "b1": 8, "b2": 840,
+"decode": [[2, 1300], [4, 1750], [16, 12000]]}. It is interpolated linearly, starting at zero cost for zero tokens; b2
+applies beyond the last point. A file can also describe how steps vary around their cost: `variation`
 (steps/variation.py).
 
 To add a GPU and model, add a line to `STEP_COSTS`.
@@ -27,38 +27,38 @@ from mockserver.steps.variation import StepVariation, variation_of
 from promptset.whole_file import read_text
 
 BLOCK_TOKENS = 16
-"""Tokens of a KV block: vLLM's default on GPUs."""
+"""Tokens per KV block: vLLM's default on GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The coefficients, in us (b0, b4, a0, w0) and us per token (others), and the limits of the server."""
+    """The coefficients, in us (b0, b4, a0, w0) or us per token (the others), and the limits of the server."""
 
     b0: float
-    """Each step."""
+    """Per step."""
     b1: float
-    """Each prompt token computed in the step."""
+    """Per prompt token computed in the step."""
     b2: float
-    """Each decode token computed in the step."""
+    """Per decode token computed in the step."""
     b3: float = 0.0
-    """Each context token of the decodes."""
+    """Per context token of the decodes."""
     b4: float = 0.0
-    """Each prompt, in the step that computes the last of it."""
+    """Per prompt, in the step that completes it."""
     a0: float = 0.0
-    """Each request, before the queue and outside the steps."""
+    """Per request, before the queue and outside the steps."""
     a1: float = 0.0
-    """Each prompt token of a request, before the queue."""
+    """Per prompt token of a request, before the queue."""
     w0: float = 0.0
-    """What an idle server waits before a step once a request is in the queue: it wakes up."""
+    """Wake-up time of an idle server, from a request in the queue to the first step."""
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 2048
     kv_blocks: int = 65_536
     source: str = ""
     """The source of the numbers."""
     decode: tuple[tuple[int, float], ...] = ()
-    """(decode tokens of a step, us that they cost together), rising; b2 is for each token beyond the last."""
+    """(decode tokens of a step, their joint cost in us), increasing. b2 applies to each token beyond the last point."""
     variation: StepVariation | None = None
-    """How steps vary around this cost. None: every step costs what its work says."""
+    """How steps vary around this cost. None: every step takes exactly its cost."""
 
     def decode_us(self, tokens: float) -> float:
         place = bisect_left(self.decode, tokens, key=lambda point: point[0])
@@ -69,28 +69,28 @@ class StepCost:
         return us + (most_us - us) * (tokens - before) / (after - before)
 
     def step_ns(self, prefill_tokens: int, decode_tokens: int, context_tokens: int, prompts: int) -> int:
-        """The length of one step. `prompts`: how many prompts it completes."""
+        """The length of one step. `prompts` is the number of prompts it completes."""
         decode_us = self.decode_us(decode_tokens) if self.decode else self.b2 * decode_tokens
         us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens + self.b4 * prompts
         return max(1, round(us * NS_PER_US))
 
     def expected_us(self, cost_us: float, decode_tokens: float) -> float:
-        """The mean length of steps of this cost and so many decode tokens."""
+        """The mean length of steps with this cost and this many decode tokens."""
         return cost_us if self.variation is None else self.variation.mean_us(cost_us, decode_tokens)
 
     def before_queue_ns(self, prompt_tokens: int) -> int:
-        """The time from the arrival of a request until it is in the queue."""
+        """The time from a request's arrival to the queue."""
         return round((self.a0 + self.a1 * prompt_tokens) * NS_PER_US)
 
     @property
     def wake_ns(self) -> int:
-        """The time from a request in the queue of an idle server until its step begins."""
+        """The time from a request in an idle server's queue to the start of its step."""
         return round(self.w0 * NS_PER_US)
 
 
 _FITTED = "fitted, H100 TP1, vLLM 0.11: published defaults of the inference-sim project"
 _LARGE: dict[str, Any] = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
-"""vLLM's API server on GPUs of at least 70 GiB, except the A100. Elsewhere it uses the defaults of `StepCost`."""
+"""The defaults of vLLM's API server on GPUs with at least 70 GiB, except the A100. `StepCost` has the other defaults."""
 
 STEP_COSTS: dict[str, StepCost] = {
     "qwen2.5-3b-h100": StepCost(
@@ -158,7 +158,8 @@ def _read_file(path: str) -> dict[str, object]:
 
 
 def step_cost_of_values(values: dict[str, object], text: str, source: str | None = None) -> StepCost:
-    """The cost of named numbers, as in a `.json` file. Raises ValueError with one sentence that names every problem."""
+    """The step cost from named numbers, as in a `.json` file. Raises ValueError with one sentence that names every
+    problem."""
     problems = [
         f"no coefficient is called {key!r}; the names are {', '.join(_KEYS)}" for key in values if key not in _KEYS
     ]
@@ -191,7 +192,7 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
 
 
 def _table(points: object) -> tuple[tuple[tuple[int, float], ...], list[str]]:
-    """The points of a decode table, and a sentence where they are none."""
+    """The points of a decode table, and a sentence if they are invalid."""
     how = 'decode: write rising points [decode tokens, us] in a .json file, for example "decode": [[1, 300], [8, 900]]'
     if not isinstance(points, list):
         return (), [how]

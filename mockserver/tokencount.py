@@ -1,11 +1,11 @@
 """Counts the tokens of prompts without delaying the streams.
 
-A prompt of a thousand tokens takes a millisecond to count, and hundreds can arrive at once. On the event loop they would
-delay every first token. So a thread counts them (the tokenizer releases the interpreter's lock while it works), only
-usage and the ledger wait for a count, and repeated prompts are looked up.
+A prompt of a thousand tokens takes a millisecond to count, and hundreds can arrive at once. On the event loop they
+would delay every first token. So a thread counts them (the tokenizer releases the GIL while it works), only usage and
+the ledger wait for a count, and repeated prompts are looked up.
 
-Long prompts have a thread of their own, so that short ones do not queue behind them. They are counted piece by piece, only
-until it is clear that they do not fit the context, and the memory that this took is given back to the system.
+Long prompts have their own thread, so short ones do not queue behind them. They are counted piece by piece, only until
+it is clear that they do not fit the context. The memory used is then given back to the system.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _REMEMBERED_LINKS = 2_000_000
 _NICENESS = 10
 _BATCH = 32
 _LONG_CHARS = 100_000
-"""Texts from this length on are long: they take 10 ms and more."""
+"""Texts of at least this length count as long: they take 10 ms or more."""
 _PIECE_CHARS = 200_000
 _CUT_TOKENS = 4
-"""More than a cut at a space adds to the tokens of a text."""
+"""More than a cut at a space adds to the token count of a text."""
 _BLOCK_IDS, _MOST_IDS = 4096, 1 << 20
 _UNKNOWN_LONGEST = 256
-"""Characters of the longest token of a tokenizer that does not tell its vocabulary."""
+"""Assumed characters of the longest token if a tokenizer does not expose its vocabulary."""
 _GATHER_S = 0.001
 _RELEASE_S = 1.0
 
@@ -57,11 +57,11 @@ class TokenCount:
 
     def __init__(self) -> None:
         self.tokens: int | None = None
-        """None until it is known, and if the tokenizer failed."""
+        """None until known, and if the tokenizer failed."""
         self.chain = NO_CHAIN
         """The hash chain of the tokens, if the counter makes chains."""
         self.at_least = False
-        """Whether counting stopped because the text is too long: it has `tokens` or more."""
+        """Whether counting stopped early because the text is too long: it has at least `tokens`."""
         self.known = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -89,11 +89,11 @@ class TokenCount:
 
 
 class Counter:
-    """Counts on a thread of its own. Use it inside a running event loop."""
+    """Counts on its own thread. Use it inside a running event loop."""
 
     def __init__(self, tokenizer: Tokenizer, block_tokens: int = 0, urgent: bool = False) -> None:
-        """`block_tokens`: also make hash chains of blocks of this many tokens; 0 means no chains. `urgent`: requests wait
-        for their counts, so the thread keeps its normal priority and counts prompt by prompt."""
+        """`block_tokens`: also build hash chains of blocks of this many tokens; 0 disables chains. `urgent`: requests
+        wait for their counts, so the thread keeps its normal priority and counts prompts one at a time."""
         self._tokenizer = tokenizer
         self._block_tokens = block_tokens
         self._batch, self._gather_s = (1, 0.0) if urgent else (_BATCH, _GATHER_S)
@@ -131,14 +131,14 @@ class Counter:
         return job.count
 
     def count_ids(self, ids: list[int]) -> TokenCount:
-        """The count of a prompt that came as token ids."""
+        """The count of a prompt given as token ids."""
         return known_count(len(ids), self._chain(ids))
 
     def _chain(self, ids: list[int]) -> Chain:
         return NO_CHAIN.extended(ids, self._block_tokens) if self._block_tokens else NO_CHAIN
 
     def _start(self) -> None:
-        # Prompts that arrived together are one piece of work, because each hand-over between threads costs the loop time.
+        # Prompts that arrive together are one job, because each handoff between threads costs time on the loop.
         jobs, self._queue = self._queue[: self._batch], self._queue[self._batch :]
         work = asyncio.get_running_loop().run_in_executor(self._thread, self._count, jobs)
         work.add_done_callback(lambda finished: self._done(jobs, finished))
@@ -177,7 +177,7 @@ class Counter:
         self._settle([job], finished)
 
     async def longest_token(self, enough: int = sys.maxsize) -> int:
-        """Characters of the tokenizer's longest token, or of any with `enough`: that is known sooner."""
+        """The characters of the tokenizer's longest token. Stops at the first with `enough`, which is faster."""
         if self._longest.characters < enough and not self._longest.is_known:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._long_thread, self._longest.look, enough)
@@ -218,11 +218,11 @@ class Counter:
             self._idle.set()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Do other work on the thread. Prompts wait for it, streams do not."""
+        """Run other work on the counting thread. Prompts wait for it; streams do not."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def release_memory_soon(self) -> None:
-        """Give freed memory back to the system, on the thread of long prompts: once for all that asks within a second."""
+        """Give freed memory back to the system, on the thread of long prompts. Calls within a second are merged."""
         if self._release is None:
             self._release = asyncio.get_running_loop().call_later(_RELEASE_S, self._release_memory)
 
@@ -253,19 +253,19 @@ class _Job:
 
 
 class _LongestToken:
-    """The longest token that was found so far. It takes 0.2 s to look at a large vocabulary: nobody does so twice, and most
-    need only a small part of it."""
+    """The longest token seen so far. Scanning a large vocabulary takes 0.2 s, so it is scanned once, and usually only a
+    small part of it."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.characters = 0
         self.is_known = False
-        """Whether there is no longer one."""
+        """Whether the whole vocabulary has been scanned."""
         self._tokenizer = tokenizer
         self._start = 0
 
     def look(self, enough: int) -> None:
-        """In blocks, because the streams wait for each, until one has `enough` characters. A block without a token ends the
-        vocabulary."""
+        """Scan in blocks, because the streams wait for each, until a token has `enough` characters. A block without
+        tokens ends the vocabulary."""
         try:
             while self.characters < enough and not self.is_known:
                 block = self._tokenizer.token_strings(range(self._start, self._start + _BLOCK_IDS))
@@ -280,26 +280,27 @@ class _LongestToken:
 
 
 def release_memory() -> None:
-    """Give freed memory back to the system. The C library would keep what a long prompt took."""
+    """Give freed memory back to the system. The C library would keep the memory of a long prompt."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
         trim(0)
 
 
 def _lower_priority() -> None:
-    """On Linux each thread has its own niceness. The event loop keeps the deadlines, so it goes first."""
+    """Lower this thread's priority, so the event loop, which keeps the deadlines, goes first. On Linux each thread has
+    its own niceness."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def known_count(tokens: int, chain: Chain = NO_CHAIN) -> TokenCount:
-    """A count that is known from the start."""
+    """A count that is already known."""
     count = TokenCount()
     count.settle(tokens, chain)
     return count
 
 
 def total_count(counts: Sequence[TokenCount]) -> TokenCount:
-    """The sum of several counts. Its chain is that of the first."""
+    """The sum of several counts, with the chain of the first."""
     if len(counts) == 1:
         return counts[0]
     total = TokenCount()

@@ -1,4 +1,4 @@
-"""One process of the mock: its configuration, its requests, its counters, and the other workers it asks."""
+"""One process of the mock: its configuration, requests and counters, and its queries to other workers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Result = TypeVar("Result")
 
 
 class Worker:
-    """Everything that one process serves with. Create it inside a running event loop, and close it."""
+    """The services of one process. Create it inside a running event loop, and close it."""
 
     def __init__(
         self,
@@ -67,7 +67,8 @@ class Worker:
         peers: Peers,
         replica: int | None = None,
     ) -> None:
-        """`replica` is its number, with --replicas. Raises UsageError if the tokenizer cannot generate text."""
+        """`replica` is the number of the replica, with --replicas. Raises UsageError if the tokenizer cannot generate
+        text."""
         self._peers = peers
         self.settings = Settings(config, shared, now_ns())
         self.tokenizer = tokenizer
@@ -79,7 +80,7 @@ class Worker:
         self.metrics = self._new_metrics()
         self.expectations = ExpectationCache()
         self.heads = PlainHeads()
-        """Reads the heads of ordinary requests."""
+        """Parses the heads of ordinary requests."""
 
     @property
     def config(self) -> MockConfig:
@@ -91,7 +92,7 @@ class Worker:
 
     @property
     def sender(self) -> StreamSender | None:
-        """The thread that sends ordinary streams; None where the event loop does."""
+        """The thread that sends ordinary streams. None if the event loop sends them."""
         return self._intake.sender
 
     @property
@@ -100,18 +101,18 @@ class Worker:
         return self._intake.draining
 
     def drain(self) -> None:
-        """Shut down: requests in flight finish, new requests are refused."""
+        """Start shutting down: requests in flight finish, new requests are refused."""
         self._intake.draining = True
 
     def sync(self) -> None:
-        """Apply what this worker or another one has published. Call it before each response."""
+        """Apply changes that this or another worker has published. Call it before each response."""
         if self.settings.sync():
             self._intake.reset_counters()
             self.ledger.flush()
             self.metrics = self._new_metrics()
 
     def _new_metrics(self) -> ServerMetrics:
-        # If plans decide all times, N workers act as one engine. Otherwise each has a queue of its own.
+        # If plans determine all times, N workers act as one engine. Otherwise each worker has its own queue.
         engine = "0" if self._intake.plans_decide else str(self._peers.number)
         return ServerMetrics(self.config.models[0], self.config.max_model_len, self._intake.engine.state, engine)
 
@@ -119,7 +120,7 @@ class Worker:
         await self._peers.serve({"settle": self._settle, "metrics": self._own_metrics, "counts": self._own_counts})
 
     async def close(self) -> None:
-        """Write the rest of the ledger and release everything."""
+        """Flush the ledger and release all resources."""
         await self._peers.close()
         await self.expectations.close()
         await self._intake.close()
@@ -169,11 +170,11 @@ class Worker:
                 raise openai.context_refusal(limit, count.tokens or 0, 0, count.at_least)
 
     def release_memory_soon(self) -> None:
-        """Give what a large body took back to the system."""
+        """Give the memory of a large body back to the system."""
         self._intake.counter.release_memory_soon()
 
     async def in_thread(self, work: Callable[[], Result]) -> Result:
-        """Do some work on the thread that counts tokens. It yields to the streams."""
+        """Run work on the thread that counts tokens. It yields to the streams."""
         return await self._intake.counter.in_thread(work)
 
     async def generate(self, request: Request, endpoint: Endpoint) -> Response:
@@ -182,7 +183,7 @@ class Worker:
         return await self._handler.generate(request, endpoint, handled_ns)
 
     def serve_plain(self, path: bytes, body: bytes, request_id: str | None, connection: Connection) -> bool:
-        """Serve an ordinary streamed request without the application. False: it is for the application."""
+        """Serve an ordinary streamed request without the application. Returns False if the application must handle it."""
         endpoint = PLAIN_ENDPOINTS.get(path)
         if endpoint is None:
             return False

@@ -1,10 +1,10 @@
-"""Agents' sessions of the recipe `coding-agent`: each number beside its target. Parts: table, exact, making, load.
+"""Agent sessions of the recipe `coding-agent`: each number beside its target. Parts: table, exact, making, load.
 
 - table: quantiles of drawn plans beside the published ones.
-- exact: prompts, drawn over all turns of many sessions, are counted whole, and compared with what the plan says.
+- exact: prompts, drawn over all turns of many sessions, are counted whole and compared with the plan.
 - making: time and bytes of a session.
-- load: N users hold sessions of 100,000 tokens of context against a server that reads requests and answers at once; memory of
-  the client and CPU of a request, by the difference of a short and a long run.
+- load: N users hold sessions of 100,000 tokens of context against a server that reads requests and answers at once;
+  memory of the client and CPU per request, by the difference of a short and a long run.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def making(tokenizer: str | None) -> bool:
 
 
 class Sink(threading.Thread):
-    """A server of chats in this process that reads each request and answers with a stream of words at once."""
+    """A chat server in this process that reads each request and answers at once with a stream of words."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -177,7 +177,7 @@ def load(users: int) -> bool:
 
 
 def _run(port: int, recipe: Path, users: int, requests: int, out: Path) -> tuple[float, float, float]:
-    """CPU seconds and the most memory in MB of the client and its children, and the seconds that it took."""
+    """CPU seconds and peak memory in MB of the client and its children, and the elapsed seconds."""
     command = [
         sys.executable, "-m", "bench", "run", "--url", f"http://127.0.0.1:{port}", "--model", "m", "--mode", "sessions",
         "--dataset", str(recipe), "--concurrency", str(users), "--requests", str(requests), "--out", str(out),
@@ -199,7 +199,7 @@ def _run(port: int, recipe: Path, users: int, requests: int, out: Path) -> tuple
         ended.set()
         watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
-    if not (out / "summary.json").is_file():  # The verdict may be anything, on any machine.
+    if not (out / "summary.json").is_file():  # Any verdict will do: it depends on the machine.
         sys.exit(f"the load failed (exit {process.returncode}):\n{Path(f'{out}.log').read_text()[-2000:]}")
     return used.ru_utime + used.ru_stime, most_mb, time.perf_counter() - began
 

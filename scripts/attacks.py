@@ -1,12 +1,12 @@
-"""Runs made to deceive Trueload, and what it says of each: a wrong number must not be VALID, an error no success.
+"""Runs made to deceive Trueload, and what it reports: a wrong number must not be VALID, nor an error a success.
 
-    scripts/attacks                     what this checkout says
-    scripts/attacks --against DIR       what the checkout in DIR says, beside it
-    scripts/attacks --only stop         those whose names have this word
-    scripts/attacks --json F            keep what was said in F; --table F prints the table of it again
+    scripts/attacks                     what this checkout reports
+    scripts/attacks --against DIR       what the checkout in DIR reports, beside it
+    scripts/attacks --only stop         attacks whose names contain this word
+    scripts/attacks --json F            save the results in F; --table F prints their table again
 
-DIR is a clone of this repository at an earlier commit; it is run with the packages of this one. The servers are on 127.0.0.1,
-all loads are small, and no attack takes longer than two minutes.
+DIR is a clone of this repository at an earlier commit; it is run with the packages of this one. The servers are on
+127.0.0.1, all loads are small, and no attack takes longer than two minutes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from attacked import ATTACKS, Attack  # noqa: E402
 from attacked.checkout import Checkout  # noqa: E402
 
 Said = dict[str, dict[str, list[str]]]
-"""Section -> attack -> what each checkout said, the earlier one first."""
+"""Section -> attack -> the result of each checkout, the earlier one first."""
 
 
 def tables(said: Mapping[str, Mapping[str, list[str]]]) -> str:
-    """As Markdown."""
+    """The results as Markdown tables."""
     lines: list[str] = []
     for section, rows in said.items():
         before = any(len(cells) > 1 for cells in rows.values())
@@ -52,7 +52,7 @@ def _cell(text: str) -> str:
 def _said(attack: Attack, checkout: Checkout) -> str:
     try:
         return attack(checkout)
-    except Exception as e:  # An attack that breaks must not end the others.
+    except Exception as e:  # A broken attack must not end the others.
         return f"the attack broke: {type(e).__name__}: {e}"
 
 
@@ -61,7 +61,7 @@ def interrupt(*_: Any) -> None:
 
 
 def main() -> None:
-    """Run them."""
+    """Run the attacks."""
     parser = argparse.ArgumentParser(
         prog="scripts/attacks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
 """How far off our numbers are against the mock, and how often the verdict says so, at loads from 1 to 1,000 streams.
 
-Each line is one load (TTFT 50 ms, ITL 20 ms, 64 tokens) measured several times by `python -m bench calibrate`: how many runs
-ended VALID, SUSPECT and INVALID, the median over the runs of the largest error of TTFT, ITL, TPOT and E2EL, and how many runs
-were VALID and yet further off than the target: there must be none. With `--beside 6` six busy loops take the processors
-meanwhile; with `--transport httpx` the same loads go through httpx; with `--priority normal` neither the client nor the mock
-takes real-time priority.
+Each line is one load (TTFT 50 ms, ITL 20 ms, 64 tokens) measured several times by `python -m bench calibrate`: how many
+runs ended VALID, SUSPECT and INVALID; the median over the runs of the largest error of TTFT, ITL, TPOT and E2EL; and
+how many runs were VALID but further off than the target, which must be 0. With `--beside 6` six busy loops compete for
+the processors; with `--transport httpx` the loads go through httpx; with `--priority normal` neither the client nor the
+mock takes real-time priority.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LOADS = {
     "1000": ("--concurrency", "1000", "--requests", "3000"),
     "poisson-200": ("--rate", "200", "--duration", "6s"),
 }
-"""By name: streams at once, or arrivals a second."""
+"""By name: concurrent streams, or arrivals per second."""
 
 
 @contextlib.contextmanager
 def busy(loops: int) -> Iterator[None]:
-    """So many processes that never rest, beside the load."""
+    """This many busy processes beside the load."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -50,11 +50,11 @@ def busy(loops: int) -> Iterator[None]:
 
 
 LONGEST_S = 300
-"""A calibration that takes longer is given up: at these loads they take 10 s."""
+"""A calibration that takes longer is given up: at these loads it takes 10 s."""
 
 
 def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path) -> dict[str, Any] | None:
-    """The summary of one calibration; None where it did not end."""
+    """The summary of one calibration; None if it did not finish."""
     command = [sys.executable, "-m", "bench", "calibrate", *load, "--input-tokens", "128", "--output-tokens", "64"]
     command += ["--cpu-priority", priority, "--mock", f"--ttft 50ms --tpot 20ms --cpu-priority {priority}"]
     command += ["--transport", transport, "--out", str(folder / "run"), "--no-store", "--quiet"]
@@ -79,7 +79,7 @@ def errors(summary: dict[str, Any]) -> dict[str, float]:
 
 
 def worst(summary: dict[str, Any]) -> str:
-    """The numbers that are further off than the target, as text."""
+    """The numbers that miss the target, as text."""
     rows = summary["calibration"]["metrics"]
     return ", ".join(
         f"{row['stat']} of {row['metric']} {row['error']:+.3f} ms"
@@ -89,7 +89,7 @@ def worst(summary: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the table, and exit 1 where a VALID run was wrong."""
+    """Print the table, and exit 1 if a VALID run was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("loads", nargs="*", metavar="LOAD", help=f"of {', '.join(LOADS)} (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="runs a load (default: 3)")

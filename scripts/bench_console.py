@@ -1,14 +1,14 @@
-"""What the console costs a measurement, how fast it is, and whether it loses anything. For a machine that does nothing else.
+"""What the console costs a measurement, how fast it is, and whether it loses anything. Needs an otherwise idle machine.
 
 watched  a run of 200 streams that three pages in Chromium follow, against the same run that nobody follows, in pairs: errors
-         against the ledger of the mock, send lateness and CPU; --readers: three clients follow that read what such a page
-         reads, as if its browser were on another machine
+         against the mock's ledger, send lateness and CPU; --readers: three clients read what such a page reads, as if its
+         browser were on another machine
 list     the list of 1,000 tasks: server time of the first page after a start and of later ones, and Chromium
 live     how far the live page is behind the load, and whether the page grows while it is open
 memory   the console's memory after 100 tasks
 kill     kill -9 of the console during a run, and a start afterwards
 
-Without a name all of them, which takes about half an hour.
+Without a name it runs all of them, which takes about half an hour.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ROWS: list[tuple[str, str, str]] = []
 
 
 def row(what: str, value: str, reach: str = "") -> None:
-    """A line of the table, at once."""
+    """Print a line of the table at once."""
     ROWS.append((what, value, reach))
     print(f"{what:<58} {value:<34} {reach}", flush=True)
 
@@ -56,7 +56,7 @@ def base_of(client: httpx.Client) -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Chromium."""
+    """A running Chromium."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path(), args=list(ARGS))
         yield browser
@@ -64,7 +64,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def page_of(browser: Browser, base: str, path: str) -> Page:
-    """A page of a browser context of its own, let in by the token."""
+    """A page in its own browser context, signed in with the token."""
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(f"{base}/targets?token={TOKEN}")
     page.wait_for_url(f"{base}/targets")
@@ -73,15 +73,15 @@ def page_of(browser: Browser, base: str, path: str) -> Page:
 
 
 def ended(client: httpx.Client, task: str) -> dict[str, Any]:
-    """The summary of a task, when it has one."""
+    """A task's summary, once it exists."""
     until(client, task, lambda found: found["has_report"])
     summary: dict[str, Any] = client.get(f"/tasks/{task}/summary").json()
     return summary
 
 
 def watched(given: argparse.Namespace) -> None:
-    """The same run with nobody and with three pages that follow it, in turn: its errors against the ledger of the mock, send
-    lateness and CPU. A difference is that of the two runs of a turn."""
+    """The same run with no page and with three pages that follow it, in turn: its errors against the mock's ledger,
+    send lateness and CPU. Each difference is between the two runs of a turn."""
     pairs: list[dict[int, dict[str, float]]] = []
     verdicts: dict[int, list[str]] = {0: [], BROWSERS: []}
     with tempfile.TemporaryDirectory() as runs, console_of(Path(runs)) as (client, _):
@@ -104,9 +104,9 @@ def watched(given: argparse.Namespace) -> None:
 
 
 def disturbance(pairs: Sequence[Mapping[int, Mapping[str, float]]]) -> str:
-    """What three pages change, in one sentence: figures whose mean difference has an interval that leaves out 0.
+    """The effect of three pages in one sentence: the figures whose mean difference has an interval that excludes 0.
 
-    The interval is Student's, over the turns. That any of the figures leaves out 0 by chance has a probability of 5% at most
+    The interval is Student's, over the turns. The probability that any figure excludes 0 by chance is at most 5%
     (Bonferroni).
     """
     if len(pairs) < 2:
@@ -125,7 +125,7 @@ def disturbance(pairs: Sequence[Mapping[int, Mapping[str, float]]]) -> str:
 
 
 def _followed(given: argparse.Namespace, client: httpx.Client, runs: Path, watchers: int) -> RunSummary:
-    """The summary of a run that so many pages follow, computed with the ledger of its mock."""
+    """The summary of a run that `watchers` pages follow, computed with its mock's ledger."""
     load = {"concurrency": given.streams, "duration": f"{given.seconds}s", "warmup": "3s", "input_tokens": 64,
             "output_tokens": 64}  # fmt: skip
     with ExitStack() as stack:
@@ -145,13 +145,13 @@ def _followed(given: argparse.Namespace, client: httpx.Client, runs: Path, watch
 
 
 def _read(client: httpx.Client, task: str) -> int:
-    """The seconds of a task, as a page that follows it hears of them."""
+    """The seconds of a task, as a page that follows it receives them."""
     with client.stream("GET", f"/tasks/{task}/events", timeout=None) as events:
         return sum(line == "event: line" for line in events.iter_lines())
 
 
 def _figures(summary: RunSummary) -> dict[str, float]:
-    """Errors against the ledger in ms, and what the client did."""
+    """Errors against the ledger in ms, and the client's send lateness and CPU."""
     assert isinstance(summary.calibration, LedgerCalibration)
     errors = {
         f"error of {row.metric.removesuffix('_ms').upper()} {row.stat}, ms": abs(row.error)
@@ -200,11 +200,11 @@ OBSERVED = """() => {
   new MutationObserver(() => seen.push([performance.timeOrigin + performance.now(), done.textContent]))
     .observe(done, {childList: true, characterData: true, subtree: true});
 }"""
-"""Notes when the page shows another number of done requests."""
+"""Notes when the page shows a new number of done requests."""
 
 
 def live(given: argparse.Namespace) -> None:
-    """Delay of what the page shows behind the line of live.jsonl that says it, and growth of the page."""
+    """Delay of the page behind the line of live.jsonl with the same count, and growth of the page."""
     grown: list[dict[str, float]] = []
     with ExitStack() as stack:
         runs = stack.enter_context(tempfile.TemporaryDirectory())
@@ -229,7 +229,7 @@ def live(given: argparse.Namespace) -> None:
         client.post(f"/tasks/{task}/stop")
         ended(client, task)
         lines = [orjson.loads(line) for line in (Path(runs) / task / "live.jsonl").read_bytes().splitlines()]
-    # The clock of the page is that of the system; lines have the monotonic one.
+    # The page uses the system clock; the lines have the monotonic clock.
     offset_ns = time.time_ns() - time.monotonic_ns()
     at_ns = {line["done"]: line["t_ns"] + offset_ns for line in reversed(lines)}
     behind = sorted(at - at_ns[n] / 1e6 for at, text in seen if (n := int(text.replace(",", ""))) in at_ns)
@@ -245,7 +245,7 @@ def live(given: argparse.Namespace) -> None:
 
 
 def memory(given: argparse.Namespace) -> None:
-    """Resident memory of the console, empty and after many tasks whose pages were looked at."""
+    """Resident memory of the console, empty and after many tasks whose pages were opened."""
     with ExitStack() as stack:
         runs = stack.enter_context(tempfile.TemporaryDirectory())
         mock = stack.enter_context(mock_process("--ttft", "1ms", "--tpot", "1ms"))
@@ -268,7 +268,7 @@ def _resident_mb(process: subprocess.Popen[str]) -> float:
 
 
 def kill(given: argparse.Namespace) -> None:
-    """A console that is killed during a run, and the one that starts afterwards."""
+    """Kill a console during a run, and start another one afterwards."""
     with tempfile.TemporaryDirectory() as folder, mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         runs = Path(folder)
         with console_of(runs) as (client, process):
@@ -294,7 +294,7 @@ PARTS = {"watched": watched, "list": listed, "live": live, "memory": memory, "ki
 
 
 def main() -> None:
-    """Each part that is asked for."""
+    """Run each requested part."""
     parser = argparse.ArgumentParser(prog="scripts/bench-console", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")

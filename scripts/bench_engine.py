@@ -1,9 +1,9 @@
-"""What the measuring engine costs and how far off it is, each line with its own number beside the target.
+"""What the measuring engine costs and how far off it is, each number beside its target.
 
-The truth is scripts/native/source.c: it stamps each chunk immediately before it writes it, and its ledger is joined with our
-records by the same code as a calibration. The yardstick of cost is scripts/native/client.c, a bare epoll client that
-receives the same streams in the same call. Both are compiled with gcc into a temporary folder. Every figure is the median
-of several runs; runs that are compared take turns.
+The truth is scripts/native/source.c: it stamps each chunk immediately before it writes it, and its ledger is joined
+with our records by the same code as in a calibration. The yardstick of cost is scripts/native/client.c, a bare epoll
+client that receives the same streams in the same call. Both are compiled with gcc into a temporary folder. Every figure
+is the median of several runs; compared runs take turns.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ NATIVE = Path(__file__).parent / "native"
 
 @dataclass
 class Run:
-    """One load test of ours: its summary, its CPU time while it loaded, that of the whole command with the processes that it
-    started, and the most memory it had."""
+    """One load test of ours: its summary, its CPU time during the load, the CPU time of the whole command including
+    child processes, and its peak memory."""
 
     summary: RunSummary
     cpu_s: float
@@ -58,19 +58,19 @@ class Run:
 
     @property
     def ledger(self) -> LedgerCalibration:
-        """What the mock's ledger says of it."""
+        """The calibration against the ledger."""
         assert isinstance(self.summary.calibration, LedgerCalibration)
         return self.summary.calibration
 
 
 class Bench:
     def __init__(self, folder: Path, runs: int, more: str = "") -> None:
-        """`more`: flags that each run of ours has in addition."""
+        """`more`: additional flags for each run of ours."""
         self.folder, self.runs, self.more = folder, runs, more
         self.places: tuple[set[int], set[int]] | None = None
-        """The processors of the client and of the source, where each has its own."""
+        """The processors of the client and of the source, if they are pinned."""
         self.pid: int | None = None
-        """The run of ours that goes on."""
+        """The run of ours in progress."""
         for name in ("source", "client"):
             subprocess.run(["gcc", "-O2", "-o", folder / name, NATIVE / f"{name}.c"], check=True)
 
@@ -136,7 +136,7 @@ class Bench:
         return Run(evaluate(directory).summary, cpu_s, command_cpu_s, used.ru_maxrss / 1024)
 
     def other_client_us(self, *command: object) -> float:
-        """CPU for a chunk, in us, of a client that is not ours: 500 streams of 128 tokens at once."""
+        """CPU per chunk, in us, of another client: 500 streams of 128 tokens at once."""
         with self.source(50, 20) as url:
             words = [*map(str, command), url.rpartition(":")[2], "500", "128"]
             told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
@@ -155,8 +155,8 @@ STREAMS_500 = "--mode throughput --requests 500 --output-tokens 128"
 
 
 def cost(bench: Bench) -> None:
-    """While it loads, and of the whole command: prompts, records and report are in it, what a command of one request costs is
-    not."""
+    """Print the CPU cost during the load, and of the whole command: including prompts, records and report, without the
+    fixed cost of a command with one request."""
     loading, whole, bare, ratios, whole_ratios = [], [], [], [], []
     for _ in range(bench.runs):
         start_s = bench.run("--requests 1 --output-tokens 128").command_cpu_s
@@ -175,11 +175,12 @@ def cost(bench: Bench) -> None:
 
 
 SMALL_S = 20
-"""How long a small load is watched, from when all that starts has started."""
+"""How long a small load is observed, once everything has started."""
 
 
 def small(bench: Bench) -> None:
-    """4 streams, where nearly every token wakes the client: what each of its threads costs, and the command besides."""
+    """4 streams, where nearly every token wakes the client: the cost of each of its threads, and of the rest of the
+    command."""
     parts: dict[str, list[float]] = {}
     besides = []
     for _ in range(bench.runs):
@@ -207,7 +208,8 @@ def small(bench: Bench) -> None:
 
 
 def threads_ns(pid: int) -> dict[str, int]:
-    """The processor time of each part of a run so far: its loop, its receiver, its other threads, and its child processes."""
+    """The processor time so far of each part of a run: its loop, its receiver, its other threads, and its child
+    processes."""
     spent = dict.fromkeys(("loop", "receiver", "other threads", "processes beside it"), 0)
     for process in (pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
         for task in Path(f"/proc/{process}/task").iterdir():
@@ -222,8 +224,9 @@ IDLE_S = 0.9
 
 
 def memory(bench: Bench) -> None:
-    """What a page of memory costs that was touched a moment ago, against one that was not for a second: some virtual machines
-    watch which pages are in use, and the next touch of each page pays. Rare work, such as a live view's, costs the more."""
+    """The cost of touching a page of memory again at once, and after a second without use: some virtual machines track
+    which pages are in use, and the next touch of each page pays. Rare work, such as a live view's, costs more for this
+    reason."""
     page = os.sysconf("SC_PAGE_SIZE")
     area = bytearray(PAGES * page)
 
@@ -257,7 +260,7 @@ def accuracy(bench: Bench) -> None:
 
 
 def pinned(bench: Bench) -> None:
-    """What it helps to give client and source a processor each, in turns with leaving both to the scheduler."""
+    """The benefit of pinning client and source to a processor each, in turns with leaving both to the scheduler."""
     first, *others = sorted(os.sched_getaffinity(0))
     ways = ("free", "pinned")
     costs: dict[str, list[float]] = {name: [] for name in ways}

@@ -1,9 +1,9 @@
-"""What the mock costs and how well it keeps its plans, each line with its own number beside the target.
+"""What the mock costs and how well it keeps its plans, each number beside its target.
 
-The load is scripts/native/client.c, a bare epoll client, so that the client does not disturb what is measured. The yardstick
-of cost is scripts/native/source.c, a bare C server with one write a chunk, in turns with the mock. Both are compiled with
-gcc into a temporary folder. The lateness of a chunk is its stamp in the ledger minus its planned instant; its lag is the
-kernel's receive stamp at the client minus that stamp. Every figure is the median of several runs.
+The load is scripts/native/client.c, a bare epoll client, so that the client does not disturb what is measured. The
+yardstick of cost is scripts/native/source.c, a bare C server with one write per chunk, in turns with the mock. Both are
+compiled with gcc into a temporary folder. The lateness of a chunk is its stamp in the ledger minus its planned instant;
+its lag is the kernel's receive stamp at the client minus that stamp. Every figure is the median of several runs.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ uvicorn.run(create_app(read_arguments(sys.argv[2:])), port=int(sys.argv[1]), log
 
 @dataclass
 class Load:
-    """What one run of the client said, and what the server used for it."""
+    """The client's output for one run, and what the server used."""
 
     told: dict[str, Any]
     cpu_s: float
@@ -61,7 +61,7 @@ class Load:
         return late
 
     def ttft_ms(self) -> list[float]:
-        """Arrival to first token of each request, as it truly was."""
+        """The true time from arrival to first token of each request."""
         firsts = [line["write_ns"][line["chunk_kind"].index("c")] - line["received_ns"] for line in self.lines]
         return [ns / 1e6 for ns in firsts]
 
@@ -105,7 +105,7 @@ class Bench:
 
     @contextlib.contextmanager
     def server(self, *command: object) -> Iterator[tuple[int, str]]:
-        """(pid, port) of a server that says when it is ready."""
+        """(pid, port) of a server that prints when it is ready."""
         self.ledger.unlink(missing_ok=True)
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
             try:
@@ -128,12 +128,12 @@ class Bench:
     def load(
         self, ttft: str, tpot: str, streams: int, tokens: int, *flags: object, mock_flags: Sequence[str] = ()
     ) -> Load:
-        """A fresh mock under one load; the first requests of a process are not measured."""
+        """A new mock under one load; the first requests of a process are not measured."""
         with self.mock(ttft, tpot, *mock_flags) as (pid, port):
             self.client(port, 20, 10)
             before = cpu_s(pid)
             told = self.client(port, streams, tokens, *flags)
-            time.sleep(0.15)  # The ledger's lines are part of the cost.
+            time.sleep(0.15)  # Writing the ledger is part of the cost.
             used = cpu_s(pid) - before
         lines = [json.loads(line) for line in self.ledger.read_bytes().splitlines()][20:]
         if len(lines) != told["requests"]:
@@ -195,7 +195,7 @@ def burst(bench: Bench) -> None:
     say("256 requests in 1 ms, TTFT 50 ms, ITL 10 ms: done - planned p99", f"{late:+.3f} ms", "<= 1 ms", late <= 1)
     say("500 at once, TTFT 50 ms: true TTFT p50", f"{first:.1f} ms", "<= 51 ms", first <= 51)
     for requests in (256, 1024):
-        # A TTFT in which all requests are handled, as in `paced`.
+        # A TTFT long enough to handle all requests, as in `paced`.
         lates = [
             quantile(bench.load("1500ms", "20ms", requests, 16, "-s", 0).late_ms(slice(1)), 0.99)
             for _ in range(bench.runs)
@@ -209,7 +209,7 @@ def rate(bench: Bench) -> None:
         rates = []
         for _ in range(bench.runs):
             told = bench.load("2s", "20ms", streams, 400, "-s", 8, mock_flags=("--workers", str(workers))).told
-            # All streams are under way from the last first token to the first last one; what surrounds that is known.
+            # All streams are active from the last first token to the first last token; the time around it is known.
             rates.append(told["chunks"] / (told["wall_s"] - 2.0))
         value = statistics.median(rates)
         what = "one process" if workers == 1 else f"--workers {workers}, the client on the same processors"
@@ -222,12 +222,12 @@ def rate(bench: Bench) -> None:
 
 
 def paced(bench: Bench) -> None:
-    # A client's sends are spread over a gap, as its users come; 15 us apart is a burst.
+    # A client's sends are spread over a gap, as users arrive; 15 us apart is a burst.
     for streams, tpot, spread_us, limits in ((256, "10ms", 39, (0.1, 0.5)), (1000, "20ms", 20, (0.3, 2))):
         for what, spacing in (("spread", spread_us), ("15 us apart", 15), ("in lockstep", 0)):
             rows = []
             for _ in range(bench.runs):
-                # A TTFT in which all requests are handled: what a burst costs the first tokens is another matter.
+                # A TTFT long enough to handle all requests: the cost of a burst for the first tokens is another matter.
                 load = bench.load("1500ms", tpot, streams, 256, "-s", spacing)
                 inner = load.late_ms(slice(1, -1))
                 rows.append([quantile(late, q) for late in (load.late_ms(), inner) for q in (0.5, 0.99)])
@@ -261,7 +261,7 @@ def lag(bench: Bench) -> None:
         p99s.append(quantile(late, 0.99))
         least.append(min(late))
     p50, p99 = statistics.median(p50s), statistics.median(p99s)
-    good = p99 < 0.05 and min(least) > -0.001  # The two clocks are tied to within some 0.1 us.
+    good = p99 < 0.05 and min(least) > -0.001  # The two clocks are aligned to within some 0.1 us.
     say("write stamp to kernel receive stamp p50 / p99, 256 streams", f"{p50:.4f} / {p99:.4f} ms", "< 0.05 ms", good)
 
 
@@ -291,7 +291,7 @@ def hold(bench: Bench) -> None:
         over.set()
         watcher.join()
         time.sleep(0.5)
-    under_way = seen[10:-5]  # When all have begun and none has ended.
+    under_way = seen[10:-5]  # After all have begun and before any has ended.
     grown = under_way[-1] - under_way[0]
     whole = 0
     with bench.ledger.open() as lines:

@@ -1,8 +1,8 @@
 """How long a report of many requests takes, and how much memory it needs.
 
-Makes a run directory as 500 users would leave it (TTFT 50 ms, a token every 20 ms, with some noise), then renders it with
-`python -m bench report` and prints what that used, with the autocorrelation times that its intervals rest on and
-without, in turn. Takes 3 KB of disk a request.
+Makes a run directory as 500 users would leave it (TTFT 50 ms, a token every 20 ms, with some noise), then renders it
+with `python -m bench report` and prints what that used, in turn with and without the autocorrelation times behind its
+intervals. Takes 3 KB of disk per request.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ for module in (autocorrelation, intervals, steady_state):
     module.act = lambda values: 1.0
 {WITH}
 """
-"""The same report where every value is taken for independent, so that no act is computed."""
+"""The same report with every value treated as independent, so that no autocorrelation time is computed."""
 
 
 def make(path: Path, requests: int, tokens: int) -> None:

@@ -1,7 +1,8 @@
-"""Searches over sockets for the number of users that a mock holds, which is known in closed form; and what a posterior costs.
+"""Searches over sockets for the number of users that a mock holds, which is known in closed form; and what a posterior
+costs.
 
-Each seed draws the step costs of a batching mock, the lengths and the number of users to find. Needs three quiet minutes a
-seed. `--write` puts the rows into docs/dev/simulations.md.
+Each seed draws the step costs of a batching mock, the lengths and the number of users to find. Needs three quiet
+minutes per seed. `--write` puts the rows into docs/dev/simulations.md.
 """
 
 from __future__ import annotations
@@ -32,34 +33,34 @@ POSTERIOR_MS = 50.0
 
 @dataclass(frozen=True)
 class Sought:
-    """A mock and what to look for: the users up to which E2EL stays under a limit.
+    """A mock and the search target: the number of users up to which E2EL stays under a limit.
 
-    Not TPOT: requests of one length fall into step with each other, in part, and it depends on that; E2EL does not.
+    Not TPOT: requests of one length partly synchronise, which changes TPOT but not E2EL.
     """
 
     cost: StepCost
     input_tokens: int
     output_tokens: int
     users: float
-    """Where the closed form reaches the limit."""
+    """The number of users at which the closed form reaches the limit."""
     limit_ms: float
 
 
 def drawn(seed: int) -> Sought:
-    """Costs that no test has seen."""
+    """Random costs that no test uses."""
     rng = np.random.default_rng(seed)
     b0, b1, b2 = int(rng.integers(2_000, 5_000)), int(rng.integers(6, 18)), int(rng.integers(30, 90))
     cost = StepCost(b0=b0, b1=b1, b2=b2, a0=1_000, max_num_seqs=256, max_num_batched_tokens=8_192)
     lengths = int(rng.integers(256, 512)), int(rng.integers(24, 48))
     users = int(rng.integers(12, 32)) + 0.5
     form = ClosedForm(cost, *lengths)
-    # S steps, the way to the queue, and half a step until the one ends that runs then. Linear in the users.
+    # S steps, the way to the queue, and half a step until the running step ends. Linear in the users.
     limit_us = sum((form.steps + 0.5) * form.step_us(int(users) + more) + cost.a0 for more in (0, 1)) / 2
     return Sought(cost, *lengths, users, limit_us / 1e3)
 
 
 def search(sought: Sought, budget: str) -> dict[str, object]:
-    """search.json of one search."""
+    """Run one search. Returns the content of search.json."""
     cost = sought.cost
     flags = ("--engine", "batching", "--step-cost", f"b0={cost.b0},b1={cost.b1},b2={cost.b2},a0={cost.a0}",
              "--max-num-seqs", str(cost.max_num_seqs))  # fmt: skip
@@ -76,7 +77,7 @@ def search(sought: Sought, budget: str) -> dict[str, object]:
 
 
 def row(sought: Sought, found: dict[str, object]) -> tuple[str, bool]:
-    """The row of a search, and whether it reached what it must."""
+    """A search's row, and whether it met its targets."""
     capacity, visits = found["capacity"], found["visits"]
     if not isinstance(capacity, dict):
         return f"| {sought.limit_ms:.0f} ms | {sought.users:g} | no interval: {found['conclusion']} |", False
@@ -95,7 +96,7 @@ def row(sought: Sought, found: dict[str, object]) -> tuple[str, bool]:
 
 
 def write(lines: list[str], cost_ms: float) -> None:
-    """Put rows in place of those of the same mock, or below the others."""
+    """Replace the rows of the same mocks, or add them below the others."""
     text = PAGE.read_text(encoding="utf-8")
     begin = text.index(BEGIN)
     end = text.index(END, begin)
@@ -107,7 +108,7 @@ def write(lines: list[str], cost_ms: float) -> None:
 
 
 def posterior_ms() -> float:
-    """What the posterior of 60 visits costs: the best of five."""
+    """The cost of a posterior of 60 visits: the best of five."""
     rng = np.random.default_rng(0)
     pairs = zip(rng.uniform(30, 50, 60), rng.integers(0, 400, 60), strict=True)
     visits = [Share(float(load), 2_400, int(k)) for load, k in pairs]

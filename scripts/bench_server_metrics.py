@@ -1,6 +1,7 @@
-"""The same run with its server's metrics read each second and without, in turn: send lateness, CPU, start and verdict.
+"""The same run with and without reading its server's metrics each second, in turn: send lateness, CPU, start and
+verdict.
 
-The server is the mock (TTFT 50 ms, ITL 20 ms). For a machine that does nothing else.
+The server is the mock (TTFT 50 ms, ITL 20 ms). Needs an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ CHOICES = {"read each second": "auto", "not read": "off"}
 
 
 def measure(url: str, choice: str, out: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """One run: its summary, the CPU of its processes, and how long it took to its first request."""
+    """One run: its summary, the CPU of its processes, and the time to its first request."""
     words = ["--url", url, "--concurrency", f"{given.streams}", "--duration", f"{given.seconds}s", "--warmup", "3s"]
     words += ["--input-tokens", "64", "--output-tokens", "64", "--server-metrics", choice, "--out", str(out), "--quiet"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""The image of the Dockerfile and the services of compose.yaml, built and tried out: see scripts/check-container."""
+"""Builds and tries the image of the Dockerfile and the services of compose.yaml: see scripts/check-container."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ class Built(Protocol):
     @property
     def user(self) -> str: ...
     def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command inside; what it prints is kept."""
+        """Run a command inside, and capture its output."""
 
 
 def try_out(image: Built) -> None:
-    """What the image is for: help, the mock, a calibration as a user without rights, the console; and no compiler inside."""
+    """Check what the image is for: help, the mock, a calibration as an unprivileged user, the console; and no compiler
+    inside."""
     assert image.user not in ("", "0", "root"), "the image runs as root"
     assert "usage: " in image.run([*image.entrypoint, "--help"]).stdout
     assert image.run(["trueload-mock", "--version"]).returncode == 0
     load = "calibrate --concurrency 2 --requests 8 --output-tokens 4 --quiet --out runs/one"
-    # On a busy machine it says that it measured badly (3), which is all the same here.
+    # On a busy machine it reports a bad measurement (3), which does not matter here.
     tried = f"{' '.join(image.entrypoint)} {load}; status=$?; test -s runs/one/certificate.html && exit $status"
     assert image.run(["sh", "-c", tried]).returncode in (0, 3), "a calibration failed in the image"
     last = dict(steps((ROOT / "Dockerfile").read_text()))
@@ -51,7 +52,7 @@ def try_out(image: Built) -> None:
 
 
 def main(place: Path) -> int:
-    """0 where the image can be built, or where nothing here can build it."""
+    """0 if the image can be built, or if nothing here can build it."""
     if engine := engine_here():
         try_out(build(engine, place))
         print(f"Dockerfile: {engine} built it, and the result runs")
@@ -63,7 +64,7 @@ def main(place: Path) -> int:
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         print("not checked: no docker or podman runs here, and following the steps needs root and mmdebstrap")
         return 0
-    if "TRUELOAD_MOUNTS" not in os.environ:  # What is mounted ends with the process that has its own mounts.
+    if "TRUELOAD_MOUNTS" not in os.environ:  # The mounts end with the process that has its own mount namespace.
         words = ["unshare", "--mount", "--propagation", "private", sys.executable, __file__, str(place)]
         return subprocess.run(words, env={**os.environ, "TRUELOAD_MOUNTS": "own"}, check=False).returncode
     try_out(follow(place))

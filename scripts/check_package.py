@@ -21,9 +21,9 @@ FOLDERS = ("bench", "mockserver", "datasets/promptset")
 MANUAL = ("trueload.1", "trueload-mock.1", "trueload-promptset.1")
 CORE = re.compile(r"(bench|mockserver)/native/_\w+\.abi3\.so")
 GLIBC = "2.28"
-"""The oldest that the wheel may need: that of cibuildwheel's images, which release.yml uses."""
+"""The oldest glibc that the wheel may need: that of cibuildwheel's images, which release.yml uses."""
 LEAST_RATING = 8
-"""pyroma's, of 10: it wants an address of the authors and a home page, too."""
+"""pyroma's rating, of 10: it also wants an address of the authors and a home page."""
 
 COMMANDS = (
     ["trueload", "--version"],
@@ -47,13 +47,14 @@ COMMANDS = (
     ],
     ["trueload", "report", "run", "--format", "json"],
 )
-"""What must run from an installed wheel; they read the words, recipes, templates and schemas that come with it."""
+"""Commands that must run from an installed wheel; they read the words, recipes, templates and schemas that come with
+it."""
 HONEST = {0, 3}
-"""Where other programs keep the machine busy, a measurement says that it is no good."""
+"""If other programs keep the machine busy, a measurement reports itself as bad."""
 
 
 def said(words: list[str | Path], folder: Path, allowed: frozenset[int] = frozenset({0}), **more: str) -> str:
-    """Run a command; what it said. It ends this program where the command fails."""
+    """Run a command and return its output. Exits this program if the command fails."""
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     ran = subprocess.run(
         [str(word) for word in words],
@@ -69,13 +70,13 @@ def said(words: list[str | Path], folder: Path, allowed: frozenset[int] = frozen
 
 
 def tracked() -> set[str]:
-    """The files of our packages that git knows, as they are named where a wheel is installed."""
+    """Our packages' files under version control, named as in an installed wheel."""
     files = said(["git", "ls-files", *FOLDERS], ROOT).splitlines()
     return {name.removeprefix("datasets/") for name in files if (ROOT / name).exists()}
 
 
 def problems_of_wheel(wheel: Path, compiled: bool) -> list[str]:
-    """What a wheel lacks, or has and should not."""
+    """Files that a wheel lacks, or should not have."""
     with zipfile.ZipFile(wheel) as archive:
         inside = [name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")]
     names = {name.partition(".data/data/")[2] or name for name in inside}
@@ -91,7 +92,7 @@ def problems_of_wheel(wheel: Path, compiled: bool) -> list[str]:
 
 
 def problems_of_sdist(sdist: Path) -> list[str]:
-    """What the source archive lacks."""
+    """Files that the source archive lacks."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {name for name in said(["git", "ls-files"], ROOT).splitlines() if (ROOT / name).exists()}
@@ -99,7 +100,7 @@ def problems_of_sdist(sdist: Path) -> list[str]:
 
 
 def built(place: Path, tools: Path) -> tuple[Path, dict[Path, bool]]:
-    """The source archive, and the wheels that are made of it: each with whether it has the compiled core."""
+    """The source archive, and the wheels made from it, each with whether it has the compiled core."""
     dist, python = place / "dist", tools / "python"
     said([python, "-m", "build", "--sdist", "--outdir", dist, ROOT], place)
     (sdist,) = dist.glob("*.tar.gz")
@@ -117,13 +118,13 @@ def built(place: Path, tools: Path) -> tuple[Path, dict[Path, bool]]:
 
 
 def _zig(tools: Path) -> Path:
-    """A compiler that links against an old glibc on a new system, as the images of manylinux do."""
+    """A compiler that links against an old glibc on a new system, as the manylinux images do."""
     asks = "import pathlib, ziglang; print(pathlib.Path(ziglang.__file__).parent / 'zig')"
     return Path(said([tools / "python", "-c", asks], tools).strip())
 
 
 def _for_an_index(wheel: Path, tools: Path) -> Path:
-    """The wheel with the tag that indexes ask for. It ends this program where the wheel needs more than the tag says."""
+    """The wheel with the tag that indexes require. Exits this program if the wheel needs more than the tag allows."""
     tag = f"manylinux_{GLIBC.replace('.', '_')}_{platform.machine()}"
     words: list[str | Path] = [tools / "auditwheel", "repair", "--plat", tag, "--wheel-dir", wheel.parent / tag, wheel]
     said(words, wheel.parent, PATH=f"{tools}:{os.environ['PATH']}")  # It starts patchelf.
@@ -134,7 +135,7 @@ def _for_an_index(wheel: Path, tools: Path) -> Path:
 
 
 def run_installed(wheel: Path, place: Path, python: Path, compiled: bool) -> None:
-    """Install Trueload from the folder of this wheel into a bare environment, and run its commands there."""
+    """Install Trueload from this wheel's folder into a bare environment, and run its commands there."""
     name = f"{'with' if compiled else 'without'}-core-{python.name}"
     environment, folder = place / name, place / f"{name}-work"
     folder.mkdir()
@@ -158,14 +159,14 @@ def run_installed(wheel: Path, place: Path, python: Path, compiled: bool) -> Non
 
 
 def _console_answers(trueload: Path, folder: Path) -> None:
-    """Start the console of the wheel and open its first page."""
+    """Start the wheel's console and open its first page."""
     words: list[str | Path] = [trueload, "console", "--no-browser", "--port", "0", "--runs", "runs"]
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as console:
         try:
             assert console.stdout is not None
             url = console.stdout.readline().removeprefix("console ready at ").strip()
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
-            opener.open(url, timeout=60).close()  # It gives the cookie.
+            opener.open(url, timeout=60).close()  # This sets the cookie.
             with opener.open(url.partition("?")[0], timeout=60) as page:
                 if b"<title>" not in page.read():
                     sys.exit(f"error: the console's page at {url} is empty")
@@ -174,7 +175,7 @@ def _console_answers(trueload: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Print a line for each check; ends with a sentence and status 1 where one fails."""
+    """Print a line per check; exit with a sentence and status 1 if one fails."""
     parser = argparse.ArgumentParser(prog="scripts/check-package", description=__doc__)
     parser.add_argument("place", type=Path, help="a folder that may be filled")
     parser.add_argument(
@@ -198,7 +199,7 @@ def main() -> None:
     print("check-wheel-contents: good")
     rating = re.search(r"rating: (\d+)/10", said([tools / "pyroma", "-n", str(LEAST_RATING), sdist], given.place))
     print(f"pyroma: {rating[1] if rating else '?'} of 10")
-    # Each wheel by itself in a folder: pip would take the compiled one.
+    # Each wheel in a folder of its own: otherwise pip would take the compiled one.
     for wheel, compiled in wheels.items():
         alone = given.place / f"links-{'compiled' if compiled else 'pure'}"
         alone.mkdir()

@@ -1,12 +1,12 @@
-"""Clean runs against the mock: nothing is wrong with them, so what does the verdict say, and is it right?
+"""Clean runs against the mock: nothing is wrong with them, so what is the verdict, and is it right?
 
-Each run has a mode, a number of requests (6 to 2,000), of streams (1 to 500) and of output tokens at random, so that it takes
-a few seconds and asks no more of this machine than it has. Its numbers are compared with the mock's ledger by the
-bands of `calibrate` (docs/troubleshooting.md); the verdict of the run does not see that. Prints a line for each run that
-is not VALID or whose numbers are wrong, a line for each sign, and at the end how often the verdict was right.
+Each run has a random mode, number of requests (6 to 2,000), of streams (1 to 500) and of output tokens, so that it
+takes a few seconds and asks no more of this machine than it has. Its numbers are compared with the mock's ledger by the
+bands of `calibrate` (docs/troubleshooting.md); the run's verdict does not use the ledger. Prints a line for each run
+that is not VALID or has wrong numbers, a line for each sign, and at the end how often the verdict was right.
 
-`--from` and `--json` split a long series into pieces: `--runs 40 --from 80 --json FILE` does the runs 80 to 119 of the series
-and adds them to FILE; `--table FILE` prints the tables of all that is in it.
+`--from` and `--json` split a long series into pieces: `--runs 40 --from 80 --json FILE` does runs 80 to 119 of the
+series and adds them to FILE; `--table FILE` prints the tables of everything in it.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ MODES = ("concurrency", "rate", "throughput", "sessions", "trace")
 MOST_S = 8.0
 MOST_CHUNKS_PER_S = 15_000
 MOST_REQUESTS_PER_S = 600
-"""A run that takes longer, or asks more of two processors that the mock shares with the client, is drawn again."""
+"""A run that takes longer, or asks more of the two processors that mock and client share, is drawn again."""
 
 
 @dataclass(frozen=True)
 class MockTimes:
-    """The mean times of a mock (ms), and how it draws them."""
+    """A mock's mean times (ms), and their spread."""
 
     ttft_ms: float
     tpot_ms: float
     cv: float = 0.0
 
     def flags(self) -> str:
-        """As flags of the mock."""
+        """As mock flags."""
         ttft, tpot = (
             f"lognormal:mean={ms:g}ms,cv={self.cv:g}" if self.cv else f"{ms:g}ms" for ms in (self.ttft_ms, self.tpot_ms)
         )
@@ -69,14 +69,14 @@ MOCKS = (MockTimes(30, 10), MockTimes(8, 2), MockTimes(100, 20, cv=0.3))
 
 @dataclass(frozen=True)
 class CleanRun:
-    """What one run came to. `wrong`: what the ledger says against its numbers, none where they are right."""
+    """The result of one run. `wrong`: where the ledger contradicts its numbers; empty if they are right."""
 
     number: int
     load: dict[str, Any]
     busy: int
     status: str
     statuses: dict[str, str]
-    """The verdict's word for each sign that found something other than VALID."""
+    """The status of each sign that found something other than VALID."""
     sentences: list[str]
     wrong: list[str]
 
@@ -98,14 +98,14 @@ def process(command: list[str]) -> Iterator[None]:
 
 
 def between(ends: tuple[int, int], rng: random.Random) -> int:
-    """A whole number, evenly spread over the orders of magnitude."""
+    """A random whole number, log-uniform between the ends."""
     low, high = ends
     drawn: float = low * (high / low) ** rng.random()
     return min(max(round(drawn), low), high)
 
 
 def draw(rng: random.Random, times: MockTimes, folder: Path) -> dict[str, Any]:
-    """The flags of a run: drawn again until it takes a few seconds and this machine can do it."""
+    """Random flags of a run: drawn again until it takes a few seconds and suits this machine."""
     while True:
         mode, tokens = rng.choice(MODES), rng.choice(TOKENS)
         requests, streams = between(REQUESTS, rng), between(STREAMS, rng)
@@ -133,7 +133,7 @@ def draw(rng: random.Random, times: MockTimes, folder: Path) -> dict[str, Any]:
 
 
 def write_trace(folder: Path, requests: int, rate: float, tokens: int, rng: random.Random) -> Path:
-    """A recording of so many requests, whose gaps are exponential."""
+    """A recording of this many requests with exponential gaps."""
     path, at_s, rows = folder / f"trace-{requests}-{rng.getrandbits(32)}.jsonl", 0.0, []
     for _ in range(requests):
         rows.append({"timestamp": round(at_s * 1000), "input_length": 32, "output_length": tokens, "hash_ids": []})
@@ -143,7 +143,7 @@ def write_trace(folder: Path, requests: int, rate: float, tokens: int, rng: rand
 
 
 def measure(number: int, url: str, given: dict[str, Any], busy: int, folder: Path) -> CleanRun:
-    """One run: its verdict as a user without the ledger would see it, and what the ledger says."""
+    """One run: its verdict as a user without the ledger would see it, and the errors against the ledger."""
     config = resolve({"url": url, "quiet": True, "out": str(folder / "run"), **given})
     result = calibrate_at(config, observer=SILENT)
     if result.exit == Exit.INTERRUPTED:
@@ -167,7 +167,7 @@ def measure(number: int, url: str, given: dict[str, Any], busy: int, folder: Pat
 
 
 def told(run: CleanRun) -> str:
-    """The lines of a run that is not as it should be."""
+    """The lines of an unexpected run."""
     shape = " ".join(f"{key}={value}" for key, value in run.load.items())
     lines = [f"{run.number:4} {run.status:8} {'right' if run.right else 'WRONG'}  {shape}"]
     lines += [f"       {sentence}" for sentence in run.sentences]
@@ -176,7 +176,7 @@ def told(run: CleanRun) -> str:
 
 
 def tables(runs: Sequence[CleanRun]) -> str:
-    """The signs that spoke, and how the verdicts compare with the ledger."""
+    """The signs that fired, and how the verdicts compare with the ledger."""
     lines = [f"{'sign':18} {'SUSPECT':>8} {'INVALID':>8} {'FAILED':>7} {'of these right':>15}"]
     for sign in SIGNS:
         spoke = [run for run in runs if sign in run.statuses]
@@ -205,7 +205,7 @@ def tables(runs: Sequence[CleanRun]) -> str:
 
 
 def read(path: Path) -> list[CleanRun]:
-    """The runs of a file."""
+    """The runs in a file."""
     return [CleanRun(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
@@ -232,7 +232,7 @@ def main() -> None:
     runs: list[CleanRun] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clean-")))
-        os.environ["XDG_CACHE_HOME"] = str(folder)  # Certificates of other loads are not asked.
+        os.environ["XDG_CACHE_HOME"] = str(folder)  # Certificates of other loads are ignored.
         urls = [stack.enter_context(running_mock(times.flags(), seed=1, tokenizer=None)).url for times in MOCKS]
         for _ in range(flags.busy):
             stack.enter_context(process(SPIN))

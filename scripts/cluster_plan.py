@@ -1,4 +1,4 @@
-"""What a load from a cluster costs its driver, by a simulation of the driver with scripted workers, in processor time."""
+"""What a load from a cluster costs its driver: processor time in a simulation of the driver with scripted workers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from tests.support.made_records import made_record
 from tests.support.scripted_workers import FIRST, Scripted, delivery, last_words
 
 TOKENS = 128
-"""Output tokens of a request, a chunk each."""
+"""Output tokens per request, one per chunk."""
 GAP_S = 0.02
-"""Between two of them: 50 tokens/s a stream."""
+"""Seconds between two chunks: 50 tokens/s per stream."""
 WORKER_STREAMS, WORKER_CHUNKS_PER_S = 10_000, 97_000
-"""What one worker carries (docs/dev/measurements.md): streams at once, and token chunks a second."""
+"""The capacity of one worker (docs/dev/measurements.md): concurrent streams, and token chunks per second."""
 SPARE = 4 / 3
-"""Workers beyond what is needed, so that none of them is at its limit."""
+"""More workers than needed, so that none is at its limit."""
 
 
 @dataclass(frozen=True)
 class DriverCost:
-    """Processor time of the driver in seconds. `call_s`: a delivery without records; `record_s`: each record on top of it;
-    `view_s`: a second of the live view, a worker; `merge_s`: a record at the end. `record_bytes`: a record's line;
+    """The driver's processor time in seconds. `call_s`: a delivery without records; `record_s`: each additional record;
+    `view_s`: a second of the live view per worker; `merge_s`: a record at the end. `record_bytes`: a record's line;
     `worker_bytes`: memory."""
 
     call_s: float
@@ -53,7 +53,7 @@ class DriverCost:
     worker_bytes: int
 
     def of_load(self, workers: int, records_per_s: float) -> float:
-        """A second of load."""
+        """Processor time per second of load."""
         return workers / TAKE_S * self.call_s + records_per_s * self.record_s + self.view_s * workers
 
 
@@ -65,8 +65,9 @@ def script(turns: int, filled: Delivery) -> Iterator[Delivery]:
 
 
 def simulate(workers: int, turns: int, records: int) -> tuple[float, float, float, int, int]:
-    """A driver with so many workers that deliver so often, so many records each time: processor time of the load, of a
-    second of the live view and of the merge, bytes of records, and memory of the workers."""
+    """Run a driver with `workers` workers that each make `turns` deliveries of `records` records. Returns the processor
+    time of the load, of a second of the live view and of the merge, the bytes of records, and the memory of the
+    workers."""
     chunks_ms = tuple(200 + 1000 * GAP_S * k for k in range(TOKENS))
     made = [made_record(k, sent_ms=float(k), chunks_ms=chunks_ms) for k in range(records)]
     filled = delivery(2, made, records)
@@ -119,7 +120,7 @@ def simulate(workers: int, turns: int, records: int) -> tuple[float, float, floa
 
 
 def measured(workers: int, seconds: float, records: int = 4) -> DriverCost:
-    """The costs, by two simulations: of deliveries with few records, and with many."""
+    """The costs, from two simulations: deliveries with few records, and with many."""
     turns = max(1, round(seconds / TAKE_S))
     bare_s, view_s, _, _, memory = simulate(workers, turns, 1)
     full_s, _, merge_s, size, _ = simulate(workers, turns, 1 + records)
@@ -135,7 +136,7 @@ def measured(workers: int, seconds: float, records: int = 4) -> DriverCost:
 
 
 def ray_call_s(payload: int, calls: int = 400) -> float:
-    """What a call through Ray with an answer of so many bytes costs the driver."""
+    """The driver's cost of a call through Ray with an answer of this many bytes."""
     import ray
 
     from bench.scale.cluster.ray_cluster import RayHandle
@@ -158,7 +159,8 @@ def ray_call_s(payload: int, calls: int = 400) -> float:
 
 
 def plan(cost: DriverCost, streams: int, ray_s: tuple[float, float]) -> str:
-    """What so many streams of 50 tokens/s need. `ray_s`: a call through Ray, and each byte of its answer."""
+    """What this many streams of 50 tokens/s need. `ray_s`: the cost of a call through Ray, and of each byte of its
+    answer."""
     chunks = streams / GAP_S
     workers = math.ceil(SPARE * max(streams / WORKER_STREAMS, chunks / WORKER_CHUNKS_PER_S))
     records = streams / (TOKENS * GAP_S)

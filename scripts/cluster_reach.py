@@ -1,4 +1,4 @@
-"""Prints what loads from a Ray cluster of three nodes on this machine reach: a row for each, with what was asked of it."""
+"""Prints what loads from a Ray cluster of three nodes on this machine achieve: a row each, with its target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ON_CLUSTER = ("--cluster", "ray")
 
 
 class Reach:
-    """The runs, in folders of their own."""
+    """The runs, each in its own folder."""
 
     def __init__(self, folder: Path, cluster: RayNodes, mock: MockProcess, seconds: float) -> None:
         self.folder, self.cluster, self.mock, self.seconds = folder, cluster, mock, seconds
@@ -66,7 +66,7 @@ def row(what: str, asked: str, got: str) -> None:
 
 
 def start(reach: Reach) -> None:
-    """From the start of the command to the first request."""
+    """Time from the start of the command to the first request."""
 
     def took(name: str, *more: str) -> float:
         began_ns = time.monotonic_ns()
@@ -86,7 +86,7 @@ def start(reach: Reach) -> None:
 
 
 def arrivals(reach: Reach) -> None:
-    """Poisson arrivals of 8 workers, as they were planned, sent and received; and how late they were sent."""
+    """Poisson arrivals of 8 workers as planned, sent and received; and how late they were sent."""
     load = ("--rate", "200", "--duration", f"{reach.seconds:g}s", "--seed", "5", "--workers", "8")
     reach.run("arrivals", *load, *ON_CLUSTER)
     reach.run("arrivals-here", *load)
@@ -113,7 +113,7 @@ def arrivals(reach: Reach) -> None:
 
 
 def against_the_ledger(reach: Reach) -> None:
-    """4 processes and 4 workers of the cluster, each against the mock's ledger."""
+    """4 local processes and 4 cluster workers, each against the mock's ledger."""
     load = ("--concurrency", "32", "--duration", f"{reach.seconds:g}s", "--workers", "4", "--no-store")
     for name, what, more in (("here", "4 processes", ()), ("there", "4 workers of the cluster", ON_CLUSTER)):
         status = reach.run(name, *load, *more, command="calibrate")
@@ -131,7 +131,7 @@ def against_the_ledger(reach: Reach) -> None:
 
 
 def lost_node(reach: Reach) -> None:
-    """kill -9 of the raylet of a node in mid-run."""
+    """kill -9 of a node's raylet in mid-run."""
     raylet = reach.cluster.add()
     words = reach.words("lost", "--duration", "60s", "--concurrency", "16", "--workers-per-node", "1", *ON_CLUSTER)
     with process(words, env=reach.cluster.environment) as running:

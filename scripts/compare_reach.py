@@ -1,4 +1,5 @@
-"""Prints what `compare` and `gate` reach, in virtual time: false alarms, changes found, intervals that hold them."""
+"""Prints the error rates of `compare` and `gate`, in virtual time: false alarms, detected changes, coverage of
+intervals."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Other load testers against our mock: what each printed, what the mock's ledger says, and what it cost.
 
-Each tool, and we, put the same load on a mock of its own start. The truth is the ledger: when a request's last byte
-arrived, when each chunk was handed to the kernel. It is told twice, by the tool's own definitions (`bench.metrics.compat`
-applied to the ledger) and by ours, so that a difference of definition is not taken for an error. Client and mock share the
-machine. CPU is that of the whole command, start and report included, of all processes that it waited for.
+Each tool, ours included, puts the same load on a mock of its own. The truth is the ledger: when a request's last byte
+arrived, when each chunk was handed to the kernel. It is given twice, by the tool's own definitions
+(`bench.metrics.compat` applied to the ledger) and by ours, so that a difference of definition does not count as an
+error. Client and mock share the machine. CPU is that of the whole command, start and report included, of all processes
+that it waited for.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def main() -> int:
         "runs": [],
     }
     for load in loads:
-        for turn in range(asked.runs):  # All tools in turn: what changes on the machine meanwhile meets all of them.
+        for turn in range(asked.runs):  # All tools take turns: changes of the machine affect all of them.
             for name in tools:
                 print(f"== {TOOLS[name].title}: {LOADS[load].title} ({turn + 1} of {asked.runs})", file=sys.stderr)
                 found["runs"].append({"tool": name, "load": load, "turn": turn} | measure(name, LOADS[load]))
@@ -94,7 +95,7 @@ def main() -> int:
 
 
 def _problems(tools: list[str], loads: list[str], runs: int) -> list[str]:
-    """A sentence for each flag that asks for what there is not."""
+    """A sentence for each flag with an unknown or impossible value."""
     problems = []
     for names, known, flag in ((tools, TOOLS, "--tools"), (loads, LOADS, "--loads")):
         if unknown := [name for name in names if name not in known]:
@@ -105,7 +106,7 @@ def _problems(tools: list[str], loads: list[str], runs: int) -> list[str]:
 
 
 def measure(name: str, load: Load) -> dict[str, Any]:
-    """One run of one tool: what it printed, what was true, and what it used; or why it cannot send this load."""
+    """One run of one tool: what it printed, the truth, and what it used; or why it cannot send this load."""
     tool = TOOLS[name]
     if why := tool.cannot(load):
         return {"version": tool.version, "cannot": why}
@@ -145,7 +146,7 @@ def measure(name: str, load: Load) -> dict[str, Any]:
 
 
 def _place(folder: Path, tool: Path, load: Load) -> Place:
-    """What the tools are handed: a tokenizer as a folder, and a prompt for each request in two formats."""
+    """The inputs of the tools: a tokenizer folder, and a prompt per request in several formats."""
     place = Place(
         tool, folder / "out", folder / "tokenizer", folder / "prompts.jsonl", folder / "texts.jsonl",
         folder / "bodies.jsonl", folder / "sharegpt.json",
@@ -180,7 +181,7 @@ def _place(folder: Path, tool: Path, load: Load) -> Place:
 
 
 def _run(command: list[str | Path], place: Place) -> dict[str, Any]:
-    """Run it to its end: exit status, wall time, CPU time of all its processes, the most memory they had at once."""
+    """Run the command to its end: exit status, wall time, CPU time of all its processes, their peak memory."""
     began_ns = time.monotonic_ns()  # The ledger's clock.
     with (place.run / "log").open("w") as log, _process(command, place.run, log) as process:
         peak, looked_ns = 0, 0
@@ -207,7 +208,7 @@ def _run(command: list[str | Path], place: Place) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _process(command: list[str | Path], folder: Path, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The command in a session of its own, of which nothing is left behind."""
+    """The command in its own session, which is killed at the end."""
     process = subprocess.Popen(
         command, cwd=folder, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
     )
@@ -227,8 +228,8 @@ def _tail(log: Path) -> str:
 def _records(lines: list[dict[str, Any]], requests: int) -> list[RequestRecord]:
     """The ledger as records of a perfect client: sent when the request's last byte arrived, stamped when written.
 
-    A tool may ask for something before its load; then the last requests are the load. It may also go on until its count has
-    ended and cut what it began beyond: such replies at the end are none of its load.
+    A tool may send requests before its load; then the last requests are the load. It may also go on until its count has
+    ended and cut the requests beyond it: such replies at the end do not belong to its load.
     """
     replies = [line for line in lines if line["write_ns"] and expected_outcome(line) is Outcome.OK]
     replies = [line for line in replies if not str(line["id"]).startswith("probe-")]

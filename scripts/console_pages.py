@@ -1,5 +1,5 @@
-"""Takes a picture of every page of the console with tasks of every kind and state, in each language, theme and width, for
-somebody to look at. Names what is wider than its window, what a script complains of, and with --axe FILE what axe-core finds
+"""Takes a picture of every page of the console with tasks of every kind and state, in each language, theme and width,
+for visual review. Reports pages wider than their window, script errors, and with --axe FILE the findings of axe-core
 (`npm pack axe-core` has axe.min.js).
 
 It sends a few small loads to mocks, one after the other: about five minutes.
@@ -53,13 +53,13 @@ OVER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "checked": ("run", {**SMALL, "check_answers": "20%", "probes": "arithmetic=50", "slo": ["accuracy>=80%"]}),
     "calibration": ("calibrate", SMALL),
 }
-"""Tasks that end by themselves, each with its kind and its settings."""
+"""Tasks that end by themselves, each with its kind and settings."""
 SERIES: Mapping[str, Mapping[str, Any]] = {
     "sweep": {"loads": "concurrency=1,2,4", "duration": "20s", "warmup": "0", "repeats": "30"},
     "search": {"slo": ["ttft:p99<1s", "error_rate<1%"], "max": "20", "budget": "30m"},
     "quality": {"share": "20%", "alone": "2", "duration": "30m", "concurrency": 4},
 }
-"""Tasks of several runs that go on while pictures are taken, each in a console of its own, by their kind."""
+"""Series that run while pictures are taken, each in its own console, by kind."""
 MIX = b"""classes:
   - {name: chat, share: 60, input_tokens: "uniform:10..50", output_tokens: 8, slo: ["ttft:p90<2s"]}
   - {name: batch, share: 40, input_tokens: 100, output_tokens: 4}
@@ -88,7 +88,7 @@ OPENED = {
 
 
 def tasks_of(client: httpx.Client, runs: Path, mock: str, slow: str, failing: str) -> dict[str, str]:
-    """A task of each kind and state; those that go on are the last."""
+    """A task of each kind and state; the running ones are last."""
     made = {}
     for title, (kind, settings) in OVER.items():
         url = {} if kind == "calibrate" else {"url": f"{mock}/v1/models" if title == "http" else mock}
@@ -127,7 +127,7 @@ def _task(client: httpx.Client, title: str, settings: Mapping[str, Any], **more:
 
 
 def half_an_upload(client: httpx.Client) -> None:
-    """An upload that has not ended."""
+    """An unfinished upload."""
     made = client.post("/uploads", json={"name": "large.jsonl", "size_bytes": 3_000_000}).json()
     client.put(
         f"/uploads/{made['id']}", content=bytes(1_000_000), headers={"content-range": "bytes 0-999999/3000000"}
@@ -135,10 +135,10 @@ def half_an_upload(client: httpx.Client) -> None:
 
 
 def let_in(browser: Browser, base: str, token: str, language: str, theme: str, complaints: list[str]) -> Page:
-    """A page of a context of its own, let in by the token."""
+    """A page in its own context, signed in with the token."""
     context = browser.new_context(locale=language, color_scheme="dark" if theme == "dark" else "light")
     page = context.new_page()
-    page.set_default_timeout(180_000)  # A comparison is made when its page is asked for.
+    page.set_default_timeout(180_000)  # A comparison is made when its page is requested.
     page.on(
         "console", lambda message: complaints.append(f"{page.url}: {message.text}") if _is_complaint(message) else None
     )
@@ -149,12 +149,12 @@ def let_in(browser: Browser, base: str, token: str, language: str, theme: str, c
 
 
 def _is_complaint(message: ConsoleMessage) -> bool:
-    """Whether it is about more than the status of a page, which pages about errors have."""
+    """Whether it is more than the status of a page, which error pages have."""
     return not message.text.startswith("Failed to load resource") or "/static/" in message.location["url"]
 
 
 def refused(page: Page, base: str) -> None:
-    """The form as it comes back with problems, with everything open."""
+    """The form as it comes back with problems, with everything expanded."""
     page.goto(f"{base}/new")
     page.locator("#more summary").click()
     page.locator("[name=concurrency]").fill("many")
@@ -165,7 +165,7 @@ def refused(page: Page, base: str) -> None:
 
 
 def opened(page: Page, address: str, clicked: str) -> None:
-    """A page, with everything clicked that a selector finds, or the first if a click leads to another page."""
+    """A page with every match of a selector clicked, or only the first if a click leads to another page."""
     page.goto(address)
     every = page.locator(clicked)
     for _ in range(every.count() if clicked.startswith("details") else 1):
@@ -174,7 +174,7 @@ def opened(page: Page, address: str, clicked: str) -> None:
 
 
 def found_by_axe(page: Page, axe: str) -> Iterator[str]:
-    """What axe-core finds on a page; the report in its frame is a page of its own."""
+    """axe-core's findings on a page; the report in its frame is a page of its own."""
     page.evaluate(axe)
     for rule in page.evaluate("axe.run(document, {iframes: false}).then((found) => found.violations)"):
         for node in rule["nodes"]:
@@ -184,7 +184,7 @@ def found_by_axe(page: Page, axe: str) -> Iterator[str]:
 def taken(
     given: argparse.Namespace, page: Page, go: Callable[[], object], name: str, axe: str, wrong: list[str]
 ) -> None:
-    """Pictures of a page in each width, and what is wrong with it."""
+    """Take pictures of a page in each width, and note what is wrong with it."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         if (
@@ -192,7 +192,7 @@ def taken(
         ):  # A menu stays where it was opened, a page reconnects.
             go()
         page.wait_for_timeout(given.wait_ms)
-        if page.locator("iframe.report").count():  # Of a frame, Chromium draws what is in view.
+        if page.locator("iframe.report").count():  # Chromium draws only the visible part of a frame.
             height = page.evaluate("document.documentElement.scrollHeight")
             page.set_viewport_size({"width": width, "height": min(height, 6000)})
             page.wait_for_timeout(given.wait_ms)
@@ -206,7 +206,7 @@ def taken(
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """A console, the token that lets in, and the ways to its pages by their names."""
+    """A console, the token that opens it, and how to reach its pages, by name."""
 
     base: str
     token: str
@@ -214,7 +214,7 @@ class Walked:
 
 
 def all_pages(base: str, tasks: Mapping[str, str]) -> Walked:
-    """The pages of a console for those who may change things."""
+    """The pages of a console for users with write access."""
     compared = f"/compare?task={tasks['valid']}&task={tasks['missed']}"
     paths = {**PAGES, **{f"task-{name}": f"/tasks/{task}" for name, task in tasks.items()}, "compare": compared}
     paths["compare-one"] = f"/compare?task={tasks['valid']}"
@@ -233,7 +233,7 @@ def all_pages(base: str, tasks: Mapping[str, str]) -> Walked:
 
 
 def lost(page: Page, address: str, status: int | None) -> None:
-    """The page of a task that runs, whose console has gone, or with a status answers as one that has restarted."""
+    """The page of a running task whose console is gone, or answers with `status` as if it had restarted."""
 
     def answer(route: Route) -> None:
         if status is None:
@@ -254,13 +254,13 @@ def _gone_to(page: Page, address: str) -> None:
 
 
 def sign_in(page: Page, base: str) -> None:
-    """The page for somebody without a token, of whom the browser knows nothing."""
+    """The page for somebody without a token or cookies."""
     page.context.clear_cookies()
     page.goto(base)
 
 
 def readers_pages(base: str, tasks: Mapping[str, str]) -> Walked:
-    """The pages of a console for those who may only look; the last is for those who may not."""
+    """The pages of a console for read-only users; the last is for users without access."""
     paths = {**READER_PAGES, **{f"task-{name}": f"/tasks/{task}" for name, task in tasks.items()}}
     ways: dict[str, Callable[[Page], object]] = {
         f"reader-{name}": partial(_gone_to, address=base + path) for name, path in paths.items()
@@ -269,12 +269,12 @@ def readers_pages(base: str, tasks: Mapping[str, str]) -> Walked:
 
 
 def is_wanted(given: argparse.Namespace, name: str) -> bool:
-    """Whether pictures of this page are taken."""
+    """Whether to take pictures of this page."""
     return not given.only or any(word in name for word in given.only)
 
 
 def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[str]:
-    """Take the pictures. Returns what is wrong."""
+    """Take the pictures. Returns the problems."""
     wrong: list[str] = []
     axe = given.axe.read_text(encoding="utf-8") if given.axe else ""
     for language, theme in product(given.languages, THEMES):
@@ -287,7 +287,7 @@ def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[st
 
 
 def main(words: list[str]) -> None:
-    """Make the tasks, take the pictures, and say what is wrong."""
+    """Make the tasks, take the pictures, and print the problems."""
     parser = argparse.ArgumentParser(prog="scripts/console-pages", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
     parser.add_argument("--axe", type=Path, help="axe.min.js of axe-core")
@@ -322,7 +322,7 @@ def main(words: list[str]) -> None:
             going_on.append((api, task))
             address = f"{base_of(api)}/tasks/{task}"
             walked.append(Walked(base_of(api), TOKEN, {name: partial(_gone_to, address=address)}))
-        # A search may end: its pictures come first.
+        # A search may end: take its pictures first.
         walked += [all_pages(base_of(client), tasks), readers_pages(base_of(reader), ended)]
         browser = stack.enter_context(chromium())
         wrong = [one for pages in walked for one in walk(given, pages, browser)]
@@ -336,7 +336,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == [GUARDED]:
         main(sys.argv[2:])
     else:
-        # The tasks of a console outlive it: a guard ends them too, however this process ends.
+        # A console's tasks outlive it: a guard ends them too, however this process ends.
         guard = [sys.executable, "-m", "bench.process.guarded", "10", sys.executable, __file__, GUARDED, *sys.argv[1:]]
         with subprocess.Popen(guard, stdin=subprocess.PIPE) as process:
             sys.exit(process.wait())

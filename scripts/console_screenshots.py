@@ -19,12 +19,12 @@ PICTURES = ROOT / "docs" / "pictures"
 
 
 def take(page: Page, name: str) -> None:
-    """A picture of the part that a window of this size shows."""
+    """A picture of the visible part of the window."""
     page.screenshot(path=PICTURES / f"console-{name}.png")
 
 
 def take_report(page: Page, runs: Path) -> None:
-    """The first screen of the report of scripts/demo, in 64 colours, which makes a small file."""
+    """The first screen of scripts/demo's report, in 64 colours, which makes a small file."""
     subprocess.run([ROOT / "scripts" / "demo", "--out", runs / "demo"], check=True, stdout=subprocess.DEVNULL)
     page.goto((runs / "demo" / "report.html").as_uri())
     page.screenshot(path=PICTURES / "report.png")

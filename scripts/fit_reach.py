@@ -1,4 +1,4 @@
-"""Prints how well `bench fit` finds a mock's coefficients, and how the profile does at a load that it has not seen."""
+"""Prints how well `bench fit` finds a mock's coefficients, and how the profile does at an unseen load."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ WITHIN = {"b0": 0.03, "b1": 0.10, "b2": 0.10}
 LOADS, HELD_OUT = (1, 4, 16), 9
 HELD_SEEDS = (7, 8, 9)
 WARMUP_S = 2.0
-"""Users who all begin at once would be the whole p99 of a short run, and which of them share a step is chance."""
+"""Users who all begin at once would dominate the p99 of a short run, and which of them share a step is chance."""
 RATE = 10.0
-"""Requests a second of one more load: some find the server idle, and some come beside steps."""
+"""Requests per second of one more load: some find the server idle, and some arrive during steps."""
 LENGTHS = ("--input-tokens", "lognormal:mean=300,cv=0.8,max=2000", "--output-tokens", "uniform:16..128")
 HELD_NUMBERS = (("ttft_ms", "p50", 0.03), ("ttft_ms", "p99", 0.10), ("tpot_ms", "p50", 0.03), ("tpot_ms", "p99", 0.10))
 
@@ -36,7 +36,7 @@ def run(url: str, how: tuple[str, float], seconds: float, out: Path, seed: int =
 
 
 def held_out(url: str, seconds: float, place: Path) -> list[dict[str, Any]]:
-    """The load that no fit has seen, once with each seed: which prompts meet is chance, and moves a p99 by some 5%."""
+    """The held-out load, once with each seed: which prompts meet is chance, and moves a p99 by some 5%."""
     return [run(url, ("--concurrency", HELD_OUT), seconds, place / str(seed), seed) for seed in HELD_SEEDS]
 
 

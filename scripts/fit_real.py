@@ -1,7 +1,7 @@
-"""Fits the mock to real servers on this machine's processors, and prints how its profile does at a load that it has not seen.
+"""Fits the mock to real servers on this machine's processors, and prints how its profile does at an unseen load.
 
-vLLM is looked for in TRUELOAD_VLLM_PYTHON. Server and client share the processors, so the server's steps are as uneven as the
-machine is busy: the residuals of the fit say so.
+TRUELOAD_VLLM_PYTHON names the Python that has vLLM. Server and client share the processors, so a busy machine makes the
+server's steps uneven: the residuals of the fit show it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support import real_servers
 WITHIN = 0.15
 LOADS, HELD_OUT = (1, 2, 4, 16), 8
 RATE = 5.0
-"""Requests a second of one more load: those that come beside steps tell a0 from w0."""
+"""Requests per second of one more load: arrivals during steps separate a0 from w0."""
 LENGTHS = ("--input-tokens", "uniform:32..256", "--output-tokens", "uniform:32..96", "--ignore-eos")
 JUDGED = ("ttft_ms", "tpot_ms")
 

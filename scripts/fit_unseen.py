@@ -1,12 +1,13 @@
-"""Prints how far a fitted mock is from servers at loads that the fit has not seen, in virtual time.
+"""Prints how far a fitted mock is from servers at unseen loads, in virtual time.
 
 Each server has coefficients of its own, and steps that vary in one of the ways of tests/support/step_families.py. It is
-fitted from loads of 1, 4 and 16 users and one rate. Then the mock's engine and the server get the same two other loads. For
-half of the servers a prompt costs something besides its tokens.
+fitted from loads of 1, 4 and 16 users and one rate. Then the mock's engine and the server get the same two other loads.
+For half of the servers a prompt costs something besides its tokens.
 
-The last lines say how many numbers miss, and how many miss where the server is compared with itself, with other random draws:
-the noise floor. `--intervals N` instead counts how many intervals of the coefficients of N more servers hold the truth.
-`--worlds [NAME ...]` prints what a plan says of servers whose steps cost what the model lacks, and whether they then hold.
+The last lines count the numbers that miss, and those that miss when the server is compared with itself under other
+random draws: the noise floor. `--intervals N` instead counts how many intervals of the coefficients of N more servers
+hold the truth. `--worlds [NAME ...]` prints a plan for servers whose steps have costs that the model lacks, and whether
+they then hold.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def main() -> int:
 
 
 def shown(given: argparse.Namespace, folder: Path) -> int:
-    """A line for each server and load. Returns 1 if a number misses."""
+    """Print a line for each server and load. Returns 1 if a number misses."""
     missed = total = chance = 0
     print(f"{'server':<24}{'load':<10}" + "".join(f"{name:>10}" for name in WITHIN))
     for case in cases(given.servers, given.seconds):

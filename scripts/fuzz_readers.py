@@ -8,9 +8,8 @@
     scripts/fuzz core_reads --mutations       without atheris: mutations of the corpus, as the tests run them
     scripts/fuzz run_yaml --values            without atheris: each value of JSON or YAML, once as each odd value there is
 
-An input that breaks a reader is written to fuzz/found/, with what it raised beside it; each kind once. The exit status is
-then 1.
-Nothing is sent, and nothing is written elsewhere.
+An input that breaks a reader is written to fuzz/found/, with the exception beside it; each kind once. The exit status
+is then 1. Nothing is sent, and nothing is written elsewhere.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ from fuzz.target import Target  # noqa: E402
 
 FOUND = ROOT / "fuzz" / "found"
 LONGEST_S = 10
-"""An input that takes more of this process's own time is a hang. Others on a busy machine take none of it."""
+"""An input that takes more of this process's CPU time is a hang. Other programs on a busy machine do not count."""
 STUCK_S = 900
-"""An input that takes so long in all waits for something."""
+"""An input that takes this long in wall time is waiting for something."""
 _INSTRUMENTED = ["bench", "mockserver", "promptset", "prometheus_client", "wsproto"]
 
 
@@ -107,7 +106,7 @@ def _in_a_process(name: str, given: argparse.Namespace) -> int:
 
 
 def _mutations(name: str, given: argparse.Namespace) -> int:
-    """Mutations of the corpus in this process, guided by nothing."""
+    """Unguided mutations of the corpus in this process."""
     target, seeds, found = fuzz.load(name), fuzz.corpus(name), _Found(name)
     until_s = time.monotonic() + given.seconds
     runs, over = 0, "time was over" if given.values else ""

@@ -4,12 +4,12 @@
     scripts/hard-use kills disk               some
     scripts/hard-use kills --times 200 --seed 3
     scripts/hard-use streams --minutes 60
-    scripts/hard-use streams --keep DIR --again     judge once more what is in DIR
+    scripts/hard-use streams --keep DIR --again     judge again what is in DIR
     scripts/hard-use --list                   the parts, and what they do
 
-Each part prints a row: what was done, how often, what was lost. The exit status is 1 where anything was. Load goes to mocks
-on the loopback alone, and everything is in folders that are removed afterwards (--keep DIR keeps them). The real clock,
-network and disks are left alone.
+Each part prints a row: what was done, how often, what was lost. The exit status is 1 if anything was lost. Load goes
+only to mocks on the loopback interface, and everything is in folders that are removed afterwards (--keep DIR keeps
+them). The real clock, network and disks are left alone.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
             )
             try:
                 found = PARTS[name](asked)
-            except Exception as e:  # A part that breaks must not end the others.
+            except Exception as e:  # A broken part must not end the others.
                 found = [Row(name, "", f"the part broke: {type(e).__name__}: {e}", lost=True)]
         for row in found:
             print(f"| {row.what} | {row.often} | {row.lost_words} |", flush=True)

@@ -1,4 +1,4 @@
-"""Writes tests/heavy.txt anew: see scripts/heavy-tests."""
+"""Rewrites tests/heavy.txt: see scripts/heavy-tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.heavy import HEAD, LIST, MEASURED, function_of, heavy, listed
 
 
 def main(words: list[str]) -> int:
-    """Run the tests, then write the list; the status is that of pytest."""
+    """Run the tests, then write the list; returns pytest's status."""
     files = [word for word in words if word.startswith("tests/")]
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "tests.jsonl"
@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
         measured = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
     before = listed()
     names = heavy(measured, before)
-    if not files:  # Everything was measured: a function that was not no longer exists.
+    if not files:  # Everything was measured: a function without a measurement no longer exists.
         functions = {function_of(node_id) for node_id, _ in measured}
         names = [name for name in names if name in functions]
     LIST.write_text(HEAD + "".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The knee of a sweep over the mock's batching engine, beside the closed form that the mock states in /truth."""
+"""The knee of a sweep over the mock's batching engine, beside the closed form that the mock publishes in /truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WITHIN = 0.05
 
 
 def measure() -> int:
-    """Print N1/2 as the sweep found it and as it is. Returns 1 where they are more than 5% apart."""
+    """Print N1/2 as the sweep found it and its true value. Returns 1 if they are more than 5% apart."""
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder, running_mock(MOCK, seed=0, tokenizer=None) as mock:
         out = Path(folder) / "sweep"
         asked = {"input_tokens": str(INPUT), "output_tokens": str(OUTPUT)}

@@ -1,4 +1,5 @@
-"""build/man/: the manual pages of the three programs, made of their parsers. A wheel that is built afterwards has them."""
+"""Writes the manual pages of the three programs to build/man/, from their parsers. A wheel built afterwards contains
+them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from bench.commands.parsers import parser_of, parsers
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "man"
 _SHARED = 10
-"""A command with so many flags of `run` names them, and does not explain them again."""
+"""A command with this many flags of `run` names them, and does not explain them again."""
 
 _ABOUT = {
     "trueload": "a load tester for LLM inference servers that measures how wrong its numbers are",
@@ -36,7 +37,7 @@ _ENVIRONMENT = {
 
 
 def pages() -> dict[str, str]:
-    """Every page, by the name of its file."""
+    """Every page, by file name."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     found = {
         "trueload.1": "\n".join(
@@ -85,7 +86,7 @@ def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _value(action: argparse.Action) -> str:
-    """The word for the value of a flag or an argument."""
+    """The placeholder for the value of a flag or argument."""
     if action.metavar is None and action.choices is not None:
         return "{" + ",".join(map(str, action.choices)) + "}"
     return str(action.metavar or action.dest.upper())
@@ -120,14 +121,14 @@ def _see(program: str) -> Iterator[str]:
 
 
 def _text(words: str) -> str:
-    """Words as roff has them: dashes that can be copied, and no line that is taken for a request."""
+    """Text escaped for roff: dashes that can be copied, and no line that looks like a request."""
     escaped = words.replace("\\", "\\e").replace("-", "\\-")
     return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 
 
 def write() -> None:
     """Write the pages."""
-    os.environ["XDG_CACHE_HOME"] = "~/.cache"  # Where a user's files are is not for a page to say.
+    os.environ["XDG_CACHE_HOME"] = "~/.cache"  # A page must not contain the paths of whoever builds it.
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")

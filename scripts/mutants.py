@@ -1,4 +1,4 @@
-"""Changes the code a little, a change at a time, and says which changes no test notices (docs/dev/testing.md)."""
+"""Changes the code a little, one change at a time, and lists the changes that no test notices (docs/dev/testing.md)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EQUIVALENT = ROOT / "tests" / "equivalent_mutants.yaml"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a mutant, and, where no test noticed it, why none can."""
+    """The outcome of a mutant, and, if no test noticed it, why none can."""
 
     mutant: Mutant
     outcome: str
@@ -69,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def tried(kept: Kept, mutants: Sequence[Mutant], processes: int) -> Iterator[Ended]:
-    """Each mutant with its outcome. Raises SystemExit if a test that noticed one fails with the code as it is, too."""
+    """Try each mutant. Raises SystemExit if a test that noticed one also fails with the unchanged code."""
     noticed: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         session = Session(kept, mutants, processes, Path(name))

@@ -1,9 +1,9 @@
 """Prints how far a plan is from what is then measured over sockets, in two ways.
 
-replicas: one mock is fitted from short loads, through a small router; then three such mocks behind it get a rate of requests,
-and the plan's engine gets the same requests with three replicas. llama.cpp, vllm: fitted at 1, 2 and 4 users; then the engine
-gets the requests that the server got from 8 users and at a Poisson rate. All need a quiet machine: a miss that is no larger
-than what the fitted loads moved meanwhile is the machine's, not the fit's.
+replicas: one mock is fitted from short loads, through a small router; then three such mocks behind it get a rate of
+requests, and the plan's engine gets the same requests with three replicas. llama.cpp, vllm: fitted at 1, 2 and 4 users;
+then the engine gets the requests that the server got from 8 users and at a Poisson rate. All need a quiet machine: a
+miss no larger than the drift between the fitted loads is the machine's, not the fit's.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Router:
-    """Sends each request to the next server, over a connection of its own."""
+    """Sends each request to the next server, over a new connection."""
 
     ports: Sequence[int]
 
@@ -92,13 +92,13 @@ def routed(urls: Sequence[str]) -> Iterator[str]:
 
 
 def run(url: str, how: Sequence[str], seconds: float, out: Path) -> Path:
-    """The directory of a run."""
+    """Run a load. Returns its directory."""
     bench(["run", "--url", url, *how, "--duration", str(seconds), *LENGTHS, "--quiet", "--out", str(out)])
     return out
 
 
 def streams(run: Path) -> list[Stream]:
-    """What a run's requests saw, by time."""
+    """The streams of a run's requests, by time."""
     return [stream for stream in streams_of(RunDirectory.open(run).records()) if stream.sure]
 
 
@@ -108,7 +108,7 @@ def measured(found: Sequence[Stream]) -> dict[str, float]:
 
 
 def simulated(profile: Path, found: Sequence[Stream], *, replicas: int, users: int | None) -> dict[str, float]:
-    """What the plan's engine gives for the same requests."""
+    """The plan's engine on the same requests."""
     tokens = [one.generated for one in found]
     job = {
         "settings": {"profile": str(profile)}, "replicas": replicas, "users": users,
@@ -124,7 +124,7 @@ def simulated(profile: Path, found: Sequence[Stream], *, replicas: int, users: i
 
 
 def shown(title: str, real: dict[str, float], plan: dict[str, float], within: dict[str, float]) -> int:
-    """A row for each number. Returns how many miss."""
+    """Print a row for each number. Returns how many miss."""
     missed = 0
     print(f"\n== {title}\n{'':<10}{'measured':>12}{'planned':>12}{'off':>9}{'wanted':>9}")
     for name, most in within.items():
@@ -132,7 +132,7 @@ def shown(title: str, real: dict[str, float], plan: dict[str, float], within: di
         missed += abs(off) > most
         said = " MISSED" if abs(off) > most else ""
         print(f"{name:<10}{np.round(real[name], 2):>12}{np.round(plan[name], 2):>12}{off:>+9.1%}{most:>9.0%}{said}")
-    return int(missed)  # NumPy's integers are no status for sys.exit.
+    return int(missed)  # sys.exit does not take NumPy's integers.
 
 
 def of_replicas(place: Path, seconds: float) -> int:
@@ -167,7 +167,8 @@ def of_real(name: str, place: Path, seconds: float) -> int:
             name = f"{when}-held-users"
             return {n: run(url, ("--concurrency", str(n), *REAL), seconds / 2, place / f"{name}-{n}") for n in users}
 
-        # Half of what is fitted comes before what is held out, and half after: a machine that drifts is no fault of the fit.
+        # Half of the fitted loads come before the held-out loads, and half after: a drifting machine is not the fit's
+        # fault.
         before = fitted("before", REAL_USERS)
         held = streams(run(url, ("--concurrency", str(REAL_HELD), *REAL), seconds, place / "held-users"))
         rate = streams(run(url, ("--rate", str(REAL_RATE), *REAL), seconds, place / "held-rate"))

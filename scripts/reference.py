@@ -1,4 +1,5 @@
-"""The reference pages of the site, made of the declarations that the programs themselves read: no page can be behind.
+"""The reference pages of the site, generated from the declarations that the programs themselves read, so that no page
+is outdated.
 
 `PAGES` has a function for each page; each returns Markdown. scripts/site_pages.py puts them into the site.
 """
@@ -35,19 +36,19 @@ from mockserver.record.ledger import ENGINE_FIELDS, FIELDS
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ("report", "load_search", "fit")
-"""The folders of bench/ that have schemas of files."""
+"""The folders of bench/ with schemas of files."""
 RECIPES = ROOT / "datasets" / "promptset" / "recipes"
 FILES = {
     "gate.schema.json": "gate --format json",
     "load_sweep.schema.json": "sweep.json",
     "profile.schema.json": "profile.json",
 }
-"""The files whose names are not those of their schemas."""
+"""Files that are not named after their schemas."""
 _FLAG = re.compile(
     r"(?<![\w-])(python -m bench [\w-]+|--[a-z][\w-]*(?: (?:[A-Z]+\b|constant|auto|wire|[\w:=,]*\d[\w:=,]*(?:\.+[\w:=,]+)*))?"
     r"|(?:sweep|search)\b|\w+:\w*[.=]\S*\d|\w+\.(?:jsonl?|html))"
 )
-"""Words of a sentence about flags that are code."""
+"""Words in a sentence about flags that are code."""
 MADE = "*Generated from the code when this site is built.*"
 
 
@@ -60,7 +61,7 @@ def all_parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def cell(text: str) -> str:
-    """Text for a cell of a table."""
+    """Text for a table cell."""
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("<", "&lt;").strip()
 
 
@@ -80,7 +81,7 @@ def _flag_row(action: argparse.Action) -> tuple[str, str]:
 
 
 def prose(text: str) -> str:
-    """What a help text says before or behind its flags: sentences as they are, examples and lists as code blocks."""
+    """The text before or after the flags in a help text: sentences unchanged, examples and lists as code blocks."""
     parts = []
     for paragraph in filter(str.strip, re.split(r"\n\s*\n", text.strip("\n"))):
         lines = paragraph.splitlines()
@@ -119,7 +120,7 @@ def flags() -> str:
 
 
 def metrics() -> str:
-    """Every metric of results, what the columns of other tools show instead, and the metrics that telemetry exports."""
+    """Every metric of results, the definitions of other tools' columns, and the metrics that telemetry exports."""
     parts = ["# Metrics", MADE + " [What the numbers mean](../metrics.md) explains them."]
     parts += ['The name is the one that objectives use: `--slo "ttft:p99<500ms"`.']
     rows = [
@@ -192,8 +193,8 @@ def schema_files() -> list[Path]:
 
 
 def keys_of(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
-    """(path, type, description) of every key that a schema declares, depth first. `[]` stands for the items of a list, `*`
-    for any name. A part that has a definition of its own is named and not entered."""
+    """(path, type, description) of every key that a schema declares, depth first. `[]` stands for the items of a list,
+    `*` for any name. A part with a definition of its own is named and not entered."""
     if path:
         yield path, _type_of(node), node.get("description", "")
     for name, child in node.get("properties", {}).items():
@@ -222,19 +223,19 @@ def _type_of(node: dict[str, Any]) -> str:
 
 
 def _keys(node: dict[str, Any], path: str = "") -> str:
-    """The table of the keys of a schema, or of one of its definitions; empty where it has none."""
+    """The table of keys of a schema, or of one of its definitions; empty if it has none."""
     rows = [(f"`{key}`", cell(kind), cell(said)) for key, kind, said in list(keys_of(node, path))[bool(path) :]]
     return table(("key", "type", "what it is"), rows) if rows else ""
 
 
 def _type(field: str) -> str:
-    """The type of a field of a record, without the limits of its numbers."""
+    """The type of a record's field, without numeric limits."""
     declared = str({**ServerWords.__annotations__, **RequestRecord.__annotations__}[field])
     return re.sub(r"\b(Asked|Count|Tokens)\b", "int", declared).replace("Milliseconds", "float")
 
 
 def files() -> str:
-    """Every field of requests.jsonl, and every key of every file that has a schema."""
+    """Every field of requests.jsonl, and every key of every file with a schema."""
     parts = [
         "# Files and their schemas",
         MADE + " [The report and the run directory](../report.md#files-of-a-run) lists the files.",
@@ -329,7 +330,7 @@ def faults() -> str:
 
 
 def _default(option: Option) -> str:
-    """The default of an option of a fault, as a user writes it."""
+    """The default of a fault's option, as a user writes it."""
     if option.default is None:
         return ""
     if option.read is not duration_ns:
@@ -339,7 +340,7 @@ def _default(option: Option) -> str:
 
 
 def other_tools() -> str:
-    """The flags of other load testers and ours: of each tool one table."""
+    """The flags of other load testers and ours: one table per tool."""
     parts = [
         "# Flags of other tools",
         MADE + " [Coming from another tool](../comparison.md#coming-from-another-tool) has whole commands.",
@@ -366,7 +367,7 @@ def other_tools() -> str:
 
 
 def _theirs(flag: str) -> str:
-    """A flag of theirs, with its value only if the row is for that value."""
+    """One of their flags, with its value only if the row is for that value."""
     name, _, value = flag.partition(" ")
     return _code(name if value.isupper() else flag)
 
@@ -380,7 +381,7 @@ def _code(text: str) -> str:
 
 
 def recipes() -> str:
-    """Every built-in recipe, whole."""
+    """Every built-in recipe in full."""
     parts = ["# Recipes", MADE + " [Prompts and data sets](../datasets.md#recipes-of-known-traffic) explains them."]
     for path in sorted(RECIPES.glob("*.yaml")):
         parts += [f"## {path.stem}", f"```yaml\n{path.read_text(encoding='utf-8')}```"]
@@ -397,4 +398,4 @@ PAGES: dict[str, Callable[[], str]] = {
     "recipes": recipes,
     "other-tools": other_tools,
 }
-"""The page of the site under reference/, by its name. docs/reference/index.md has a heading for each: `#flags`."""
+"""The site's pages under reference/, by name. docs/reference/index.md has a heading for each: `#flags`."""

@@ -1,7 +1,7 @@
-"""What stands between this checkout and a release, as far as a program can see. Exit status 1: something does.
+"""What stands between this checkout and a release, as far as a program can see. Exit status 1 if something does.
 
 scripts/release-check                  the version of pyproject.toml against the changelog, the tag and the schemas
-scripts/release-check --write-schemas  notes what the schemas promise today
+scripts/release-check --write-schemas  records what the schemas promise today
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ HEADING = re.compile(r"^## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d{2}-\d{2})$", re.MULTI
 
 
 def promises(schema: Mapping[str, Any]) -> dict[str, str]:
-    """What a schema promises to those who read the file: the type of each key, with `!` where the key is always there.
+    """What a schema promises to readers of the file: the type of each key, with `!` if the key is always present.
 
-    A key that is new breaks no reader, nor one that is always there from now on. A key that goes, has another type, or
-    need not be there any more does.
+    A new key breaks no reader, nor does a key that is always present from now on. A removed key, a changed type, or a
+    key that may now be absent does.
     """
     found: dict[str, str] = {}
     parts: Mapping[str, Mapping[str, Any]] = schema.get("$defs", {})
@@ -40,7 +40,7 @@ def promises(schema: Mapping[str, Any]) -> dict[str, str]:
         return [form for choice in choices for form in forms(choice)] or [node]
 
     def walk(nodes: Sequence[Mapping[str, Any]], path: str, always: bool) -> None:
-        """What a key holds: one of these nodes, of which each choice of a file has one."""
+        """Record what a key holds: one of these nodes, from the alternative forms of a file."""
         choices = [form for node in nodes for form in forms(node)]
         kinds = {kind for form in choices for kind in _kinds(form)}
         kinds -= {"integer"} if "number" in kinds else set()
@@ -71,24 +71,24 @@ def _kinds(form: Mapping[str, Any]) -> Iterator[str]:
 
 
 def schema_name(schema: Mapping[str, Any]) -> str:
-    """`trueload/summary/1`: the name that a file of this schema says, with the number."""
+    """`trueload/summary/1`: the name with version number that a file of this schema carries."""
     name: str = schema["properties"]["schema"]["const"]
     return name
 
 
 def schemas(root: Path) -> dict[str, Mapping[str, Any]]:
-    """The schemas of the checkout, by the path."""
+    """The schemas of the checkout, by path."""
     paths = sorted(path for folder in SCHEMAS for path in (root / folder).glob("*.schema.json"))
     return {str(path.relative_to(root)): json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def noted(found: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What is kept of the schemas: their name, and a line for each promise."""
+    """The record of the schemas: their names, and a line per promise."""
     return {path: {"schema": schema_name(schema), "promises": promises(schema)} for path, schema in found.items()}
 
 
 def schema_problems(found: Mapping[str, Mapping[str, Any]], kept: Mapping[str, Any]) -> Iterator[str]:
-    """Where a schema breaks what it promised under the same number."""
+    """Where a schema breaks a promise under the same number."""
     for path, before in kept.items():
         if path not in found:
             yield f"{path} is gone, and programs read files of it: keep it, or take it out of {PROMISES} with a major version"
@@ -106,7 +106,7 @@ def schema_problems(found: Mapping[str, Mapping[str, Any]], kept: Mapping[str, A
 
 
 def _broken(before: str, now: str | None) -> str | None:
-    """How a key breaks its promise; None: it does not."""
+    """How a key breaks its promise; None if it does not."""
     if now is None:
         return "is gone"
     if now.removesuffix("!") != before.removesuffix("!"):
@@ -115,7 +115,7 @@ def _broken(before: str, now: str | None) -> str | None:
 
 
 def version_problems(version: str, changelog: str, tags: list[str]) -> Iterator[str]:
-    """What is wrong with the version, its heading in the changelog and its tag."""
+    """Problems with the version, its heading in the changelog and its tag."""
     if not VERSION.fullmatch(version):
         yield f"version {version!r} in pyproject.toml is not MAJOR.MINOR.PATCH"
         return

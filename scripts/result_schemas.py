@@ -1,7 +1,7 @@
-"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and the table of metrics in
-docs/metrics.md, made of bench/metrics/catalog.py.
+"""Generates the JSON schemas of bench's files from the types in bench/results/, and the table of metrics in
+docs/metrics.md from bench/metrics/catalog.py.
 
-tests/unit/bench/results/test_schemas.py fails where a committed one is old.
+tests/unit/bench/results/test_schemas.py fails if a committed file is outdated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LISTS: Mapping[str, Sequence[str]] = {
     "request metrics": [metric.key for metric in REQUEST_METRICS.values()],
     "tools": [*TOOLS],
 }
-"""Keys that tables always have, and that other lists decide."""
+"""Keys that are always present in tables, defined by other lists."""
 SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
     "bench/report/compare.schema.json": (ComparisonResult, "compare.json of Trueload"),
@@ -56,7 +56,7 @@ _NAMES = re.compile(r"(?<=^\| with a statistic \| ).*(?= \|$)", re.MULTILINE)
 
 
 def texts() -> dict[str, str]:
-    """The schemas and the pages by their path, made anew."""
+    """The schemas and pages, regenerated, by path."""
     made = {path: schema_of(content, title, LISTS) for path, (content, title) in SCHEMAS.items()}
     schemas = {path: _text(schema) + "\n" for path, schema in made.items()}
     return schemas | {path: make((ROOT / path).read_text(encoding="utf-8")) for path, make in PAGES.items()}
@@ -72,14 +72,14 @@ def metrics_page(text: str) -> str:
 
 
 def fields_of_records() -> dict[str, str]:
-    """The description of each field of requests.jsonl; those of the server come last."""
+    """The description of each field of requests.jsonl; server fields come last."""
     words, said = descriptions(RequestRecord), ServerWords.__struct_fields__
     names = (name for name in RequestRecord.__struct_fields__ if name not in said)
     return {name: words.get(name, "") for name in (*names, *said)}
 
 
 def _with_rows(page: str, head: str, rows: Sequence[Sequence[str]]) -> str:
-    """The page with these rows in the table that has this head."""
+    """The page with these rows in the table with this head."""
     start = page.index(f"\n{head}\n") + len(head) + 2
     start = page.index("\n", start) + 1
     end = page.index("\n\n", start) + 1
@@ -92,7 +92,7 @@ PAGES: Mapping[str, Callable[[str], str]] = {
 
 
 def _text(value: object, depth: int = 0) -> str:
-    """JSON with what is short on one line."""
+    """JSON with short values on one line."""
     line = json.dumps(value, ensure_ascii=False)
     if len(line) + 2 * depth <= WIDTH or not isinstance(value, dict | list):
         return line

@@ -1,4 +1,4 @@
-"""Sends random graphs of sessions to a mock: joins by its ledger, and how late turns that wait for others were sent."""
+"""Sends random graphs of sessions to a mock: checks joins against its ledger, and how late waiting turns were sent."""
 
 from __future__ import annotations
 

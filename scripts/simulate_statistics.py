@@ -1,4 +1,4 @@
-"""The tables of docs/dev/simulations.md, made in virtual time: one for each claim, with its target."""
+"""The tables of docs/dev/simulations.md, computed in virtual time: one for each claim, with its target."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def share(hits: int, given: int) -> str:
 
 
 def intervals(runs: int) -> None:
-    """Coverage of the 95% intervals, as % (of how many runs that had one). Must be at least 90%."""
+    """Coverage of the 95% intervals, as % (of how many runs with an interval). Must be at least 90%."""
     names = [f"{metric}:{stat}" for metric in claims.METRICS for stat in ("p50", "p90", "p99", "mean")]
     names += claims.RATES
     print("| load | seconds | D | " + " | ".join(names) + " |")
@@ -45,10 +45,10 @@ def intervals(runs: int) -> None:
 
 
 def short_means(runs: int) -> None:
-    """Coverage of the means and rates of short runs, as % (of how many % of the runs that had an interval). At least 90%.
+    """Coverage of the means and rates of short runs, as % (of how many % of the runs with an interval). At least 90%.
 
-    But for S3: rare long queues decide its mean, and a run that meets none cannot know of them. S1 in a closed loop at
-    95% is left out: its lengths are fixed, so that every run is the same and no chance is in it.
+    Except S3: rare long queues decide its mean, and a run that meets none cannot know of them. S1 in a closed loop at
+    95% is left out: its lengths are fixed, so that every run is the same.
     """
     names = [*(f"{metric}:mean" for metric in claims.METRICS), *claims.RATES]
     print("| load | seconds | " + " | ".join(names) + " |")
@@ -61,7 +61,7 @@ def short_means(runs: int) -> None:
 
 
 def uncorrected(runs: int) -> None:
-    """The same of TTFT over 300 s where every request is taken for independent of the others."""
+    """The same for TTFT over 300 s, with every request treated as independent."""
     print("| load | p50 | p90 | p99 |")
     for load in claims.LOADS[:3]:
         found = claims.uncorrected_coverage(load, 300, runs)
@@ -130,8 +130,8 @@ def search(runs: int) -> None:
 
 
 def starts(runs: int) -> None:
-    """Searches from starts that are right and wrong by eight: at least 90% of the intervals must hold the truth, and at most
-    10% of the searches may end without one where the budget suffices."""
+    """Searches from starts that are right and wrong by eight: at least 90% of the intervals must hold the truth, and at
+    most 10% of the searches may end without one if the budget suffices."""
     print(
         "| search | searches | interval | it holds the truth | claims too much | rms error | width | minutes | without |"
     )
@@ -152,7 +152,7 @@ def _start(cell: cells.Cell, runs: int) -> str:
 
 
 def troubles(runs: int) -> None:
-    """What searches (of 15 minutes, if not said) conclude about servers without a capacity, or that never break."""
+    """Conclusions of searches (15 minutes, unless noted) about servers without a capacity, or that never break."""
     print("| server | searches | conclusions |")
     for name in (*cells.TROUBLES, *cells.SHORT_STALLS, *cells.HARD_EDGES):
         print(KEPT.line(f"troubles {name} {runs}", lambda name=name: _trouble(name, runs)), flush=True)  # type: ignore[misc]
@@ -164,20 +164,20 @@ def _trouble(name: str, runs: int) -> str:
 
 
 class Kept:
-    """Lines of tables that were made before, so that a section goes on where it was cut off."""
+    """Lines of tables made earlier, so that an interrupted section can resume."""
 
     def __init__(self) -> None:
         self._file: Path | None = None
         self._lines: dict[str, str] = {}
 
     def read(self, file: Path) -> None:
-        """Use the lines of this file, and append those that are made."""
+        """Use the lines of this file, and append new ones."""
         self._file = file
         if file.exists():
             self._lines = dict(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
 
     def line(self, key: str, make: Callable[[], str]) -> str:
-        """The line of this name."""
+        """The line with this name."""
         if key not in self._lines:
             self._lines[key] = make()
             if self._file is not None:
@@ -190,7 +190,7 @@ KEPT = Kept()
 
 
 def in_flight(runs: int) -> None:
-    """Share of visits in which requests in flight are flagged as growing, by the load over what the server serves."""
+    """Share of visits that flag requests in flight as growing, by load relative to what the server serves."""
     shares = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
     print("| server | visit | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
     for name, server, settle in (("S1", S1, 25.0), ("S2", S2, 15.0), ("S3", S3, 10.0)):
@@ -203,8 +203,8 @@ def in_flight(runs: int) -> None:
 
 
 def backlogs(runs: int) -> None:
-    """Share of runs that are said to pile up, by the rate over what the server serves: at a fixed rate, and of recordings
-    whose rate rises to that from a third of it."""
+    """Share of runs flagged as piling up, by rate relative to what the server serves: at a fixed rate, and for
+    recordings whose rate rises to it from a third."""
     shares = (0.5, 0.8, 0.9, 0.95, 1.0, 1.1, 1.2, 1.5, 2.0)
     print("| rate | server | seconds | " + " | ".join(f"{s:.0%}".replace("%", " %") for s in shares) + " |")
     for name, server in (("S1", S1), ("S2", S2), ("S3", S3)):
@@ -215,7 +215,8 @@ def backlogs(runs: int) -> None:
 
 
 def until(runs: int) -> None:
-    """Runs that `--until` ended before a cap of ten minutes, how many intervals then held the truth, and after how long."""
+    """Runs that `--until` ended before a cap of ten minutes, how many intervals then held the truth, and after how
+    long."""
     print("| load | goal | runs | ended early | held | after, of the cap |\n|---|---|---|---|---|---|")
     for load in claims.LOADS:
         for goal in ("ttft:p50=10%", "ttft:p90=10%"):
@@ -225,7 +226,8 @@ def until(runs: int) -> None:
 
 
 def compare(runs: int) -> None:
-    """A compared with itself (differs in at most 5%), and with what is 5% slower in five pairs (found in at least 90%)."""
+    """A compared with itself (differs in at most 5%), and with a version 5% slower in five pairs (found in at least
+    90%)."""
     n = max(50, 2 * runs)
     print("| load | 3 runs each, Welch | 3 pairs | one run each, batches |")
     for load in claims.LOADS[:3]:
@@ -236,7 +238,7 @@ def compare(runs: int) -> None:
 
 
 def gate(runs: int) -> None:
-    """Share of gates that fail, in %: at most 1% of unchanged code with 5 + 5 runs."""
+    """Share of gates that fail, in %: at most 1% for unchanged code with 5 + 5 runs."""
     print("| runs | noise | unchanged | +10% | +20% |")
     for candidate in (5, 3, 1):
         for noise in (0.05, 0.02):
@@ -251,7 +253,8 @@ def gate(runs: int) -> None:
 
 
 def gate_alarms(runs: int) -> None:
-    """The same of all that a gate holds, with p99, whose spread is twice that of p50, by how runs of one build vary."""
+    """The same for everything a gate checks, with p99, whose spread is twice that of p50, by how runs of one build
+    vary."""
     n = max(2_000, 20 * runs)
     print("| runs | spread | " + " | ".join(claims.SPREADS) + " | p99 +65% | p99 +100% |")
     for candidate in (5, 3, 1):
@@ -265,7 +268,7 @@ def gate_alarms(runs: int) -> None:
 
 
 def steady(runs: int) -> None:
-    """The test of the halves on TPOT per second: how often it speaks, in % of runs."""
+    """The test of the halves on TPOT per second: how often it fires, in % of runs."""
     kinds = ("none", "drift 10%", "drift 25%", "step 15%")
     print("| load | seconds | " + " | ".join(kinds) + " |")
     for load in (*claims.LOADS[:5], claims.LOADS[7]):
@@ -287,7 +290,7 @@ def knee(runs: int) -> None:
 
 
 def cost(runs: int) -> None:
-    """What the computations cost: a posterior of 60 visits at most 50 ms, the intervals of 100,000 requests."""
+    """Cost of the computations: a posterior of 60 visits at most 50 ms, the intervals of 100,000 requests."""
     del runs
     rng = np.random.default_rng(0)
     visits = [
@@ -305,8 +308,8 @@ def cost(runs: int) -> None:
 
 
 def shapes(runs: int) -> None:
-    """Searches of a quarter of an hour over shapes that the model of one edge lacks, from 1/s and from 60/s: what they
-    conclude, how many intervals hold the capacity, and how many hold over 2% more than it (`held`)."""
+    """Searches of a quarter of an hour over shapes that the one-edge model lacks, from 1/s and from 60/s: their
+    conclusions, how many intervals hold the capacity, and how many hold over 2% more than it (`held`)."""
     print("| server | conclusions | the interval holds the truth | `held` is too much |")
     for name, shape in SHAPES.items():
         found = [conclude(searched(shape, seed, (1.0, 60.0)[seed % 2])) for seed in range(runs)]
@@ -323,7 +326,7 @@ def shapes(runs: int) -> None:
 
 
 def rare(runs: int) -> None:
-    """Means that rare long requests carry: a run that met none of them cannot know of them."""
+    """Means that rare long requests dominate: a run that met none of them cannot know of them."""
     print("\n| requests that take longer | after 100 | 300 | 1,000 | 3,000 | `--until` 10%, of 10 min: ended | holds |")
     print("|---" * 7 + "|")
     for of, times in ((0.05, 10), (0.01, 50), (0.003, 100)):
@@ -345,8 +348,8 @@ def milliseconds(work: Callable[[], object]) -> float:
 
 
 def replicas(runs: int) -> None:
-    """Replicas that are alike: % of the runs in which one is called slower (of how many were compared), given more than its
-    share, or failing; then how often a replica is found whose latencies are all 1.3 times as long."""
+    """Identical replicas: % of the runs in which one is called slower (of how many were compared), given more than its
+    share, or failing; then how often a replica with latencies 1.3 times as long is found."""
     print("| replicas | slower | share | errors | 1.3 times as slow: found |")
     whole = Counter[str]()
     for fleet in FLEETS:

@@ -1,4 +1,5 @@
-"""What the documentation site has beside docs/: reference pages, and pages of the root. A hook of mkdocs (mkdocs.yml)."""
+"""The pages that the documentation site has besides docs/: reference pages, and pages of the root. An mkdocs hook
+(mkdocs.yml)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ PROJECT = {
     "SECURITY.md": "project/security.md",
     "gpu/README.md": "project/gpu.md",
 }
-"""Pages outside docs/, and where they are in the site."""
+"""Pages outside docs/, and their place in the site."""
 BOOST = {
     "glossary.md": 2,
     "metrics.md": 1.5,
@@ -32,7 +33,7 @@ BOOST = {
     "commands.md": 0.2,
     "reference/": 0.1,
 }
-"""Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
+"""Search weights, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
 LANGUAGES = {".sh": "bash", ".yml": "yaml"}
 """The files of an example that the site shows."""
@@ -49,7 +50,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def examples() -> str:
-    """One page of all that is in examples/: what each is for, and its script."""
+    """One page of all examples: what each is for, and its script."""
     text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8").replace("](../docs/", "](../../docs/")
     parts = [re.sub(r"\]\((\w[\w-]*)/README\.md\)", r"](#\1)", text)]
     for readme in sorted((ROOT / "examples").glob("*/README.md")):
@@ -67,7 +68,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     page.meta["search"] = {"boost": next((by for start, by in BOOST.items() if page.file.src_uri.startswith(start)), 1)}
     if page.file.src_uri == "glossary.md":
         page.meta["hide"] = ["toc"]  # Each term is a heading, so that the search finds it.
-    # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
+    # GitHub requires escaped bars in a code span in a table; here they are taken literally.
     markdown = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", _bare_bars, row[0]), markdown, flags=re.MULTILINE)
     source = next((name for name, place in PROJECT.items() if place == page.file.src_uri), None)
     here = ROOT / source if source else ROOT / "docs" / page.file.src_uri
@@ -85,7 +86,7 @@ def _bare_bars(code: re.Match[str]) -> str:
 
 
 def _link(text: str, path: Path, anchor: str, page: str) -> str:
-    """A link from a page of the site to a file of the project; where the site has no such page, its words alone."""
+    """A link from a page of the site to a file of the project; plain text if the site has no such page."""
     inside = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else ""
     place = inside.removeprefix("docs/") if inside.startswith("docs/") else PROJECT.get(inside)
     if inside.startswith("examples/"):
@@ -93,7 +94,7 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
     if place is None:
         return text
     if place == "reference/index.md" and anchor.removeprefix("#") in reference.PAGES:
-        place, anchor = f"reference/{anchor.removeprefix('#')}.md", ""  # What GitHub lacks, and its index explains.
+        place, anchor = f"reference/{anchor.removeprefix('#')}.md", ""  # Not on GitHub, where the index explains it.
     return f"[{text}]({'../' * page.count('/')}{place}{anchor})"
 
 
@@ -124,7 +125,7 @@ FROM_ELSEWHERE = re.compile(
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """A page asks no other host for anything."""
+    """Raises PluginError if a page loads anything from another host."""
     if (found := FROM_ELSEWHERE.search(output)) is not None:
         raise PluginError(f"{page.file.src_uri} loads something from another host: {found[0]}")
     return output

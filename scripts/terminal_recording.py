@@ -1,9 +1,9 @@
-"""Records a real run in a terminal as docs/pictures/terminal.cast (asciicast v2), and draws it as an SVG that moves.
+"""Records a real run in a terminal as docs/pictures/terminal.cast (asciicast v2), and draws it as an animated SVG.
 
     scripts/terminal-recording          starts a mock, types the command below, records, draws
     scripts/terminal-recording --draw   draws the SVG anew from the cast
 
-The run is typed by the script; what stands below the prompt is what the command wrote, when it wrote it.
+The script types the command; the text below the prompt is the command's real output, at its real times.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import pyte
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 COLUMNS, ROWS = 80, 25
-"""So many rows show the whole result of the run, its verdict too."""
+"""Enough rows for the whole result of the run, with its verdict."""
 SHOWN = """python -m bench run --url http://127.0.0.1:8000 --concurrency 32 \\
     --requests 1000 --output-tokens 32"""
 TRIES = 8
-"""A busy machine gives a verdict other than VALID: the recording is tried again."""
+"""On a busy machine the verdict may not be VALID: the recording is tried again."""
 HOLD_S = 6.0
 """How long the last picture stays."""
 CHARACTER, LINE, MARGIN = 8.0, 18.0, 14.0
@@ -52,7 +52,7 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a terminal was given at a moment."""
+    """Output to a terminal at a moment."""
 
     at_s: float
     text: str
@@ -70,7 +70,7 @@ class Shown:
 
 
 def record(command: list[str], cwd: Path) -> tuple[int, list[Output]]:
-    """Run a command in a terminal of its own. Its exit status, and what it wrote when."""
+    """Run a command in a terminal of its own. Returns its exit status, and its output with times."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(COLUMNS), "LINES": str(ROWS)}
@@ -94,7 +94,7 @@ def record(command: list[str], cwd: Path) -> tuple[int, list[Output]]:
 
 
 def typed(words: str) -> list[Output]:
-    """A prompt, and words that somebody types."""
+    """A prompt, and words being typed."""
     prompt = [Output(0.0, "\x1b[1;32m$\x1b[0m ")]
     keys = [Output(0.5 + 0.035 * at, letter) for at, letter in enumerate(words.replace("\n", "\r\n"))]
     return [*prompt, *keys, Output(keys[-1].at_s + 0.4, "\r\n")]
@@ -112,7 +112,7 @@ def read_cast(text: str) -> list[Output]:
 
 
 def _runs(screen: pyte.Screen, row: int) -> tuple[tuple[int, str, str, bool], ...]:
-    """The parts of a row that have one style each; blanks at the ends are left out."""
+    """The parts of a row, one per style; blanks at the ends are left out."""
     found: list[tuple[int, str, str, bool]] = []
     cells = screen.buffer[row]
     for column in range(screen.columns):
@@ -126,7 +126,7 @@ def _runs(screen: pyte.Screen, row: int) -> tuple[tuple[int, str, str, bool], ..
 
 
 def rows_over_time(outputs: list[Output], hold_s: float = HOLD_S) -> tuple[list[Shown], float]:
-    """Every look of every row, and how long the whole lasts."""
+    """Every state of every row, and the total duration."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.Stream(screen)
     looks: dict[int, tuple[tuple[tuple[int, str, str, bool], ...], float]] = {}
@@ -152,7 +152,7 @@ def _span(at: int, text: str, colour: str, bold: bool) -> str:
 
 
 def svg(outputs: list[Output]) -> str:
-    """The recording as an SVG that plays by itself, and stands still where the reader wants no motion."""
+    """The recording as an SVG that plays by itself, and stands still for readers who prefer reduced motion."""
     shown, end = rows_over_time(outputs)
     width, height = COLUMNS * CHARACTER + 2 * MARGIN, ROWS * LINE + 2 * MARGIN
     style, body = [], []
@@ -171,7 +171,7 @@ def svg(outputs: list[Output]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img">'
         "<title>A run of Trueload in a terminal</title><style>"
         "text{font:13px ui-monospace,'SF Mono',Menlo,Consolas,'DejaVu Sans Mono',monospace;white-space:pre}"
-        # It begins with the result, for a moment: who does not wait has seen it.
+        # It begins with the result, for a moment: a reader who does not wait has seen it.
         f".t{{visibility:hidden;animation:{end:.2f}s step-end {3 - end:.2f}s infinite}}"
         "@media(prefers-reduced-motion:reduce),print{.t{animation:none}.last{visibility:visible}}"
         f"{''.join(style)}</style>"

@@ -1,8 +1,8 @@
-"""`scripts/test --quick` in other places than this one: see scripts/test-places.
+"""`scripts/test --quick` in other environments than this one: see scripts/test-places.
 
-A place is a Python, a user and a home. Each has a clone of the last commit and an environment of its own, in a new folder
-that is removed afterwards. Chromium is hidden: its folder is mounted over by one without it, which only the processes of
-that place see.
+A place is a Python, a user and a home. Each has a clone of the last commit and an environment of its own, in a new
+folder that is removed afterwards. Chromium is hidden: a folder without it is mounted over its own, visible only to the
+processes of that place.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from tests.support.chromium import BROWSERS
 
 ROOT = Path(__file__).parents[1]
 MACHINE = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
-"""Files by which this machine reaches its package index; a new Debian gets copies."""
+"""Files with which this machine reaches its package index; a new Debian gets copies."""
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
-"""Where another user finds programs: folders of root's own PATH may be closed to others."""
+"""Where another user finds programs: folders on root's own PATH may be closed to others."""
 TESTS = 'cd "$0" && scripts/environment dev,real && date +%s && exec scripts/test --quick'
-"""The moment in between says how long the environment took."""
+"""The time in between tells how long the environment took."""
 MOUNTS = ("unshare", "--mount", "--propagation", "private")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What came of a place. `good` is None where this machine cannot make the place."""
+    """The result of a place. `good` is None if this machine cannot make the place."""
 
     place: str
     good: bool | None
@@ -54,7 +54,7 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The folder in which the places are made, the interpreters that were named, and the words that hide Chromium."""
+    """The folder for the places, the named interpreters, and the command prefix that hides Chromium."""
 
     scratch: Path
     pythons: list[Path]
@@ -63,17 +63,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How a command is run there: the words before it."""
+    """How to run a command there: `words` is its prefix."""
 
     python: str
     words: Sequence[str] = ()
     owner: str | None = None
     root: Path | None = None
-    """What the place takes for the root of all files."""
+    """The place's root directory."""
 
 
 def hiding(scratch: Path) -> list[str]:
-    """The words before a command that is not to see Chromium; none where there is none, or where this user may not mount."""
+    """The prefix of a command that must not see Chromium; empty if Chromium is absent, or if this user may not mount."""
     paths = sorted({path for name in BROWSERS if (path := shutil.which(name)) is not None})
     if not paths:
         return []
@@ -87,7 +87,7 @@ def hiding(scratch: Path) -> list[str]:
         mounts.append(f"mount -t overlay overlay -o lowerdir={folder},upperdir={upper},workdir={work} {folder}")
     script = " && ".join([*mounts, f"rm -f {' '.join(paths)}", 'exec "$@"'])
     words = [*MOUNTS, "sh", "-c", script, "sh"]
-    if (uid := os.geteuid()) != 0:  # Root of a user namespace may mount; inside of it the user is who it was.
+    if (uid := os.geteuid()) != 0:  # Root of a user namespace may mount; inside it the user keeps its identity.
         words[1:1] = ["--user", "--map-root-user"]
         words += ["unshare", "--user", f"--map-user={uid}", f"--map-group={os.getegid()}"]
     if subprocess.run([*words, "true"], capture_output=True).returncode == 0:
@@ -97,7 +97,7 @@ def hiding(scratch: Path) -> list[str]:
 
 
 def outcome(status: int, output: str, started: float, ended: float) -> tuple[bool, str]:
-    """Whether all passed, and how many tests ran, and how long they and the making of the environment took."""
+    """Whether all passed; how many tests ran, and how long they and creating the environment took."""
     lines = output.splitlines() or ["it said nothing"]
     began = next((float(line) for line in lines if re.fullmatch(r"\d{10}", line)), None)
     if began is None:
@@ -136,7 +136,7 @@ def newest(machine: Machine) -> str:
 
 @contextlib.contextmanager
 def users(count: int) -> Iterator[Sequence[str]]:
-    """New users of this machine, removed afterwards. Raises NotHereError without the right to make them."""
+    """New users of this machine, removed afterwards. Raises NotHereError without the right to create them."""
     if os.geteuid() != 0 or any(shutil.which(tool) is None for tool in ("useradd", "userdel", "runuser")):
         raise NotHereError("needs root, with useradd, userdel and runuser")
     with contextlib.ExitStack() as stack:
@@ -144,14 +144,14 @@ def users(count: int) -> Iterator[Sequence[str]]:
         for name in names:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="trueload-home-"))
             subprocess.run(["useradd", "--no-create-home", "--home-dir", home, name], check=True)
-            # Tests that were interrupted may have left a process.
+            # Interrupted tests may have left a process.
             stack.callback(subprocess.run, ["userdel", "--force", name], check=True, capture_output=True)
             shutil.chown(home, name)
         yield names
 
 
 def as_user(machine: Machine, user: str, home: Path | None = None) -> Place:
-    """A place of another user, with the newest Python that this user can make environments with."""
+    """A place of another user, with the newest Python with which this user can make environments."""
     at = f"HOME={home or Path(f'~{user}').expanduser()}"
     words = [
         "runuser",
@@ -175,7 +175,7 @@ def as_user(machine: Machine, user: str, home: Path | None = None) -> Place:
 
 
 def closed_home(machine: Machine) -> Path:
-    """A home that none but root can write."""
+    """A home that only root can write."""
     path = machine.scratch / "closed-home"
     path.mkdir(mode=0o555, exist_ok=True)
     return path
@@ -194,9 +194,9 @@ def of_version(version: str) -> Callable[[Machine, str], Row]:
 
 
 def closed_home_of_own(machine: Machine, name: str) -> Row:
-    """The user who asks, with a home that cannot be written."""
+    """The current user, with a home that cannot be written."""
     home, words = closed_home(machine), list[str]()
-    if os.geteuid() == 0:  # Root is bound by no mode, but by how a file system is mounted.
+    if os.geteuid() == 0:  # File modes do not bind root, but mount options do.
         mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
         words = [*MOUNTS, "sh", "-c", mount, str(home)]
         if subprocess.run([*words, "true"], capture_output=True).returncode != 0:

@@ -1,16 +1,16 @@
-"""Whole runs of the tests in a row, in another order each, quiet and under stress: is there one that fails by chance?
+"""Whole runs of the tests in a row, each in another order, quiet and under stress: does one fail by chance?
 
     scripts/test-steadiness                             20 runs: 8 quiet, 6 beside busy loops, 6 with processes stopped
     scripts/test-steadiness --plan stops=1 -- FILE      one run of some files (no line in the log)
-    scripts/test-steadiness --show                      what the log knows
+    scripts/test-steadiness --show                      the state of the log
 
   quiet  nothing beside the tests
   busy   a loop that computes on each core
   stops  each second a third of the tests' processes is stopped for 50 to 600 ms (SIGSTOP)
 
-Each run has a line in the log, a file of the project (JSON: when, commit, condition, seed, what failed, what passed only when
-tried again, minutes, and whether the tests marked `long` were in it: TRUELOAD_WITHOUT_LONG=1 leaves them out, as .ci/run
-does). A later call makes the runs that are missing: those since the last failure count, whichever day they were made on. A
+Each run has a line in the log, a file of the project (JSON: when, commit, condition, seed, what failed, what passed
+only on a retry, minutes, and whether the tests marked `long` were included: TRUELOAD_WITHOUT_LONG=1 leaves them out, as
+.ci/run does). A later call makes the missing runs: runs since the last failure count, whatever day they were made on. A
 failure is printed with its seed, and ends the row: `scripts/test --shuffle SEED` repeats its order.
 """
 
@@ -36,14 +36,14 @@ ROOT = Path(__file__).parents[1]
 LOG = ROOT / "tests" / "steadiness.jsonl"
 WANTED = {"quiet": 8, "busy": 6, "stops": 6}
 MARK = "TRUELOAD_TEST_STEADINESS"
-"""Set in the environment of the tests, and so of what they start: that is how the processes to stop are found."""
+"""Set in the environment of the tests, and inherited by what they start: it identifies the processes to stop."""
 LEFT_ALONE = "TRUELOAD_TEST_STEADINESS_LEAVES"
-"""Names the folder in which tests say which processes they have stopped themselves (tests/support/stopped.py)."""
+"""Names the folder in which tests note processes they have stopped themselves (tests/support/stopped.py)."""
 SHARE, SHORTEST_S, LONGEST_S = 1 / 3, 0.05, 0.6
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command; 1 where a test failed."""
+    """The command; 1 if a test failed."""
     parser = argparse.ArgumentParser(
         prog="scripts/test-steadiness", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,7 +89,7 @@ def plan_of(text: str) -> dict[str, int]:
 
 
 def in_a_row(lines: Sequence[dict]) -> list[dict]:  # type: ignore[type-arg]
-    """The runs since the last that failed."""
+    """The runs since the last failure."""
     failed = [place for place, line in enumerate(lines) if line["failed"]]
     return list(lines[failed[-1] + 1 if failed else 0 :])
 
@@ -101,7 +101,7 @@ def missing(plan: Mapping[str, int], known: Sequence[dict]) -> list[tuple[str, i
 
 
 def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: ignore[type-arg]
-    """Run the tests once; the line of the log."""
+    """Run the tests once. Returns the line of the log."""
     began = time.monotonic()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryDirectory() as stopped:
         environment = {**os.environ, MARK: str(os.getpid()), LEFT_ALONE: stopped}
@@ -129,13 +129,14 @@ def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: i
 
 
 def said(text: str) -> str:
-    """What failed and why, of the output of pytest: headings, lines and explanations. What else was printed stays out."""
+    """What failed and why, from pytest's output: headings, lines and explanations. Other output is left out."""
     failures = text[max(text.find("= FAILURES ="), 0) :]
     return "\n".join(re.findall(r"^(?:_{3,} .*|[>E] .*|tests/\S+:\d+: .*)$", failures, re.M))[:4_000]
 
 
 def commit() -> str:
-    """The commit that was tested, with "-dirty" if a file differs from it; the log does whenever a run has ended."""
+    """The tested commit, with "-dirty" if a file differs from it; the log is ignored, since it always differs after a
+    run."""
     head = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
@@ -144,7 +145,7 @@ def commit() -> str:
 
 
 def sentence(line: Mapping) -> str:  # type: ignore[type-arg]
-    """What came of a run."""
+    """The result of a run."""
     how = "failed" if line["failed"] else "passed"
     head = f"{line['condition']:<6} seed {line['seed']:<7} {how}: {line['passed']:,} in {line['minutes']} min"
     return "\n".join([head, *(f"  FAILED {one}" for one in line["failed"]), *(f"  {one}" for one in line["again"])])
@@ -152,7 +153,7 @@ def sentence(line: Mapping) -> str:  # type: ignore[type-arg]
 
 @contextlib.contextmanager
 def stress(condition: str, seed: int, left_alone: Path) -> Iterator[None]:
-    """What goes on beside the tests."""
+    """Stress beside the tests."""
     if condition == "busy":
         loops = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in os.sched_getaffinity(0)]
         try:
@@ -175,8 +176,8 @@ def stress(condition: str, seed: int, left_alone: Path) -> Iterator[None]:
 
 
 def stop_some(over: threading.Event, chance: random.Random, left_alone: Path) -> None:
-    """Stop a third of the processes each second, each for a while of its own, until it is over; but not those that a file of
-    that folder is named after."""
+    """Each second, stop a third of the processes, each for a random time, until `over` is set; but not processes named
+    by a file in `left_alone`."""
     while not over.wait(1.0 - LONGEST_S):
         running = processes()
         asleep = [
@@ -191,7 +192,7 @@ def stop_some(over: threading.Event, chance: random.Random, left_alone: Path) ->
 
 
 def processes() -> list[int]:
-    """The processes of the tests that are not stopped already, in the order of their numbers."""
+    """The processes of the tests that are not stopped already, in numerical order."""
     mark, found = f"{MARK}={os.getpid()}".encode(), []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError):
@@ -203,7 +204,7 @@ def processes() -> list[int]:
 
 
 def signalled(pid: int, number: signal.Signals) -> bool:
-    """Whether the process was still there."""
+    """Send a signal. Returns whether the process still existed."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
         return True

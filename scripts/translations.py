@@ -1,8 +1,8 @@
-"""Takes the messages of the console's pages into its catalogs (.po), and compiles them (.mo).
+"""Collects the messages of the console's pages into its catalogs (.po), and compiles them (.mo).
 
-Messages are the arguments of `tr` in Python, templates and scripts. The form and the live charts also show texts that others
-declare: the settings, the options of commands, the charts of a report. tests/unit/bench/console/test_translations.py fails
-where a catalog lacks a message, or has one that no page shows.
+Messages are the arguments of `tr` in Python, templates and scripts. The form and the live charts also show texts
+declared elsewhere: the settings, the options of commands, the charts of a report.
+tests/unit/bench/console/test_translations.py fails if a catalog lacks a message, or has one that no page shows.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def extracted() -> Catalog:
 
 
 def _declared() -> Iterator[tuple[str, str]]:
-    """Texts that pages show and others declare, each with where it comes from."""
+    """Texts that pages show but other code declares, each with its source."""
     for kind in KINDS:
         yield "kind", kind
         for field in settings_form.fields(kind):
             yield f"form/{field.name}", str.__str__(field.label)
             yield f"form/{field.name}", str.__str__(field.doc)
-            if " " in field.default:  # Others are values to type.
+            if " " in field.default:  # The others are values to type.
                 yield f"form/{field.name}", str.__str__(field.default)
     for are in dict.fromkeys(endpoint.inputs_are for endpoint in ENDPOINTS.values()):
         yield "rate", input_rate(are)
@@ -75,12 +75,12 @@ def _declared() -> Iterator[tuple[str, str]]:
 
 
 def folder_of(language: str) -> Path:
-    """Where the catalog of a language lies."""
+    """The folder of a language's catalog."""
     return LOCALES / language.replace("-", "_") / "LC_MESSAGES"
 
 
 def read(language: str) -> Catalog:
-    """The catalog of a language as it is committed; an empty one before there is any."""
+    """The committed catalog of a language; an empty one if there is none yet."""
     path = folder_of(language) / f"{DOMAIN}.po"
     if not path.is_file():
         return Catalog(language.replace("-", "_"), project="Trueload", fuzzy=False)
@@ -88,7 +88,7 @@ def read(language: str) -> Catalog:
 
 
 def renewed(catalog: Catalog, template: Catalog) -> Catalog:
-    """The translations of these messages: none is guessed, and none is kept that no page shows."""
+    """The translations of these messages: none is guessed, and unused ones are dropped."""
     fresh = Catalog(catalog.locale, project="Trueload", fuzzy=False)
     for message in template:
         if message.id:
@@ -99,7 +99,7 @@ def renewed(catalog: Catalog, template: Catalog) -> Catalog:
 
 
 def write(language: str, catalog: Catalog) -> None:
-    """Both files. Messages are in alphabetical order without line numbers, so that two changes seldom meet."""
+    """Write both files. Messages are in alphabetical order without line numbers, so that two changes seldom conflict."""
     folder = folder_of(language)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{DOMAIN}.po").open("wb") as file:

@@ -1,4 +1,4 @@
-"""Prints what races of `tune` reach, in virtual time, with the targets."""
+"""Prints how well races of `tune` do, in virtual time, with the targets."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def drifts(runs: int) -> None:
 
 
 def limits(runs: int) -> None:
-    """Equal arms that a race of eight rounds tells apart too often: what it cannot see in so few turns."""
+    """Equal arms that a race of eight rounds tells apart too often: what it cannot detect in so few turns."""
     print("\n| the speed swings, two arms | 5% | 10% |\n|---|---|---|")
     for turns in (3, 4, 5, 5.33, 6, 7, 8, 9, 10, 12):
         shares = [wrong(even(2), runs, swings(turns, size), restart=0.015) for size in (0.05, 0.1)]

@@ -1,8 +1,8 @@
 """Races flags of real servers on this machine's processors, each with a tiny random model.
 
 llama.cpp: -np, -b, -ub, -t and -fa, one at a time (25 minutes; with --short 10). vLLM: max-num-seqs and
-max-num-batched-tokens, every combination (30 minutes); it is looked for in TRUELOAD_VLLM_PYTHON. Server and client share the
-processors, so the winner holds for this machine alone.
+max-num-batched-tokens, every combination (30 minutes); TRUELOAD_VLLM_PYTHON names its Python. Server and client share
+the processors, so the winner holds for this machine alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records and the mock's ledger, joined: how wrong every number is, at this load, on this machine. Pure.
+"""Joins records with the mock's ledger to find the error of every number, at this load, on this machine. Pure.
 
     ledger            the lines of a ledger; memory holds only their places in the file
     join              request by request, chunk by chunk; whatever does not match is a problem

@@ -1,4 +1,4 @@
-"""The true metrics of audio: when it came, and what a player would have waited for. It shares nothing with bench.metrics."""
+"""The true metrics of audio: when it arrived, and how long a player would have waited. Shares nothing with bench.metrics."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Values = dict[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class AudioTimes:
-    """The chunks of audio of a reply: their times and bytes, when the request was sent and due, and how a player plays them.
-    Times are in ns on one clock."""
+    """The audio chunks of a reply: their times and bytes, when the request was sent and due, and the parameters of the
+    player. Times are in ns on one clock."""
 
     times: Sequence[int]
     sizes: Sequence[int]
@@ -26,7 +26,7 @@ class AudioTimes:
 
 
 def written_audio(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> AudioTimes | None:
-    """The audio as the mock wrote it; None if it wrote none."""
+    """The audio as written by the mock; None if it wrote none."""
     assert record.sent_ns is not None
     rows = [(at, size) for at, size in zip(line["write_ns"], line["audio_out_bytes"], strict=True) if size]
     due_ns = sent_ns - (record.sent_ns - record.intended_ns)
@@ -50,7 +50,7 @@ def _times(
 
 
 def audio_values(audio: AudioTimes, first_ns: int | None = None) -> Values:
-    """Its metrics. `first_ns`: when the player takes the first chunk to have come, if that is not its time."""
+    """The metrics of audio. `first_ns`: the arrival of the first chunk for the player, if it is not the chunk's time."""
     last_ns = audio.times[-1]
     values: Values = {
         "ttfa_ms": [(audio.times[0] - audio.sent_ns) / NS_PER_MS],
@@ -67,7 +67,7 @@ def audio_values(audio: AudioTimes, first_ns: int | None = None) -> Values:
 
 
 def _played(audio: AudioTimes, first_ns: int) -> tuple[float, int]:
-    """Plays the chunks one after the other: for how long, and how often, nothing was there to play."""
+    """Play the chunks one after the other. Returns how long, and how often, there was nothing to play."""
     assert audio.bytes_per_s is not None
     empty_at = float(audio.after_ns)
     waited, pauses = 0.0, 0

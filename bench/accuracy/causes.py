@@ -1,8 +1,8 @@
-"""Why a number is wrong, as far as its pattern shows: pure decisions over statistics.
+"""Finds the likely cause of a wrong number from its pattern: pure decisions over statistics.
 
-Three sources are compared: what was reported, what the ledger says, and what the client's own stamps give when the number
-is computed again here (`recounted`). Where the stamps give the truth and the report does not, the metric is defined
-wrongly; where the stamps themselves are off, they were taken at the wrong moment.
+Three sources are compared: the report, the ledger, and the number recomputed here from the client's own stamps
+(`recounted`). If the stamps give the truth and the report does not, the metric is defined wrongly. If the stamps
+themselves are off, they were taken at the wrong moment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.results.certificate import CauseRow, NumberRow
 Stats = Mapping[str, float]
 
 NOTICED_MS = 0.1
-"""A smaller error has no cause worth naming: it lies within the accuracy of the time stamps."""
+"""A smaller error needs no cause: it is within the accuracy of the time stamps."""
 CLOSE_SHARE = 0.1
 """A cause explains an error if it leaves less than this share of it, in every statistic."""
 CLOSE_MS = 0.02
@@ -26,15 +26,16 @@ _ROUNDING = 1e-6
 """Results are rounded to twelve digits."""
 
 BODY = ("mean", "p50", "p75", "p90", "p95", "p99")
-"""What a cause must explain: p99.9 and the maximum may be single requests."""
+"""A cause must explain these statistics: p99.9 and the maximum may be single requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricComparison:
-    """One metric as reported, as true, and as mistakes would give it. `mistaken`: by mistake (the end of a sentence).
-    `allowed`: the least and the greatest number that stamps allow where they are bounds; inside, no other cause is needed.
+    """One metric as reported, its true value, and the values that mistakes would give. `mistaken`: keys are mistakes
+    (the end of a sentence). `allowed`: the range that the stamps allow if they are bounds; inside it, no other cause is
+    needed.
 
-    `extra` names groups of requests that must not be among the values, and their sizes ("failed requests": 7).
+    `extra`: groups of requests that must not be among the values, with their sizes ("failed requests": 7).
     """
 
     unit: str
@@ -47,11 +48,11 @@ class MetricComparison:
     mistaken: Mapping[str, Stats] = field(default_factory=dict)
     extra: Mapping[str, int] = field(default_factory=dict)
     step_ms: float | None = None
-    """The shift of all stamps from one moment on; None where there is no such shift."""
+    """The shift of all stamps from one moment on; None if there is no such shift."""
 
 
 def cause_of(metric: str, comparison: MetricComparison) -> CauseRow | None:
-    """The likely cause of a metric's error; None where the error lies within the accuracy of the stamps."""
+    """The likely cause of a metric's error; None if the error lies within the accuracy of the stamps."""
     if not comparison.true:
         return None
     errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.measured}
@@ -67,7 +68,7 @@ UNKNOWN = "no known mistake gives this number"
 
 
 def _noticed(stat: str, comparison: MetricComparison) -> bool:
-    """Whether an error exceeds what the stamps allow. The error of a speed is judged as one of the time per token."""
+    """Whether an error exceeds what the stamps allow. The error of a speed is converted to a time per token."""
     measured, true = comparison.measured[stat], comparison.true[stat]
     if stat in comparison.allowed:
         low, high = comparison.allowed[stat]
@@ -79,20 +80,20 @@ def _noticed(stat: str, comparison: MetricComparison) -> bool:
 
 
 def _left(comparison: MetricComparison, other: Stats) -> float | None:
-    """The worst difference between what was reported and another explanation; None where they cannot be compared."""
+    """The largest difference between the report and another explanation; None if they cannot be compared."""
     shared = [s for s in BODY if s in other and s in comparison.measured]
     return max((abs(comparison.measured[s] - other[s]) for s in shared), default=None) if shared else None
 
 
 def _explains(comparison: MetricComparison, errors: Mapping[str, float], other: Stats) -> float | None:
-    """The error that an explanation leaves; None if that is too much."""
+    """The error that an explanation leaves; None if it is too large."""
     left = _left(comparison, other)
     worst = max(abs(e) for e in errors.values())
     return left if left is not None and left <= max(CLOSE_MS, CLOSE_SHARE * worst) and left < worst / 2 else None
 
 
 def too_many(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """More values than there may be: names the group of exactly that size."""
+    """More values than allowed: names the group of exactly that size."""
     more = comparison.n - comparison.true_n
     for group, count in comparison.extra.items():
         if more and more == count:
@@ -101,7 +102,7 @@ def too_many(comparison: MetricComparison, errors: Mapping[str, float]) -> str |
 
 
 def another_definition(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """The mistake that gives the reported number; of several, the closest, then the first."""
+    """The mistake that gives the reported number; if there are several, the closest one, then the first."""
     fits = {
         mistake: left
         for mistake, other in comparison.mistaken.items()
@@ -111,7 +112,7 @@ def another_definition(comparison: MetricComparison, errors: Mapping[str, float]
 
 
 def whole_ms(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """Whole milliseconds: the maximum, which is a measured value, is whole, and so is all but one of the quantiles."""
+    """Whole milliseconds: the maximum, which is a measured value, is whole, and so are all quantiles but one."""
     if comparison.unit != "ms":
         return None
     values = [comparison.measured[s] for s in ("p50", "p90", "max") if s in comparison.measured]
@@ -148,9 +149,9 @@ def clock_set(comparison: MetricComparison, errors: Mapping[str, float]) -> str 
 
 
 def step_of(lags_ms: Sequence[float | None]) -> float | None:
-    """The jump of the stamps' lag, where the lag is even before and after one moment; None where there is no such jump.
+    """The jump of the stamps' lag, if the lag is constant before and after one moment; None if there is no such jump.
 
-    `lags_ms` are medians of slices of the run, in order; None where a slice has no stamps.
+    `lags_ms` are medians of slices of the run, in order; None if a slice has no stamps.
     """
     lags = [lag for lag in lags_ms if lag is not None]
     if len(lags) < 4:
@@ -159,7 +160,7 @@ def step_of(lags_ms: Sequence[float | None]) -> float | None:
     at = max(range(len(jumps)), key=lambda i: abs(jumps[i]))
     before, after = median(lags[: at + 1]), median(lags[at + 1 :])
     step = after - before
-    # The slice of the jump holds both lags: the slices next to it are left out.
+    # The slice with the jump contains both lags, so the adjacent slices are left out.
     uneven = (
         max(abs(lag - before) for lag in lags[:at] or [before]),
         max(abs(x - after) for x in lags[at + 2 :] or [after]),
@@ -184,13 +185,13 @@ def scaled(comparison: MetricComparison, errors: Mapping[str, float]) -> str | N
 
 
 def _even(values: Sequence[float]) -> float:
-    """The range of values as a share of the largest; infinite where they lie on both sides of zero."""
+    """The range of the values as a share of the largest; infinite if they lie on both sides of zero."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     return (high - low) / max(abs(low), abs(high)) if low * high > 0 else math.inf
 
 
 def tail_alone(comparison: MetricComparison, errors: Mapping[str, float]) -> str | None:
-    """A right median and a wrong tail, though the stamps are right: the quantiles are computed wrongly."""
+    """The median is right and the tail is wrong, although the stamps are right: the quantiles are computed wrongly."""
     worst = max(errors.values(), key=abs)
     if abs(errors.get("p50", worst)) > CLOSE_SHARE * abs(worst):
         return None
@@ -198,11 +199,11 @@ def tail_alone(comparison: MetricComparison, errors: Mapping[str, float]) -> str
 
 
 RATE_NOTICED = 0.002
-"""A smaller share has no cause worth naming: it comes from the ends of the span."""
+"""A smaller share needs no cause: it comes from the ends of the span."""
 
 
 def rate_cause(rate: NumberRow, others: Mapping[str, float]) -> CauseRow | None:
-    """The likely cause of a wrong rate; `others`: the rate that each mistake gives."""
+    """The likely cause of a wrong rate. `others`: the rate that each mistake gives."""
     if not rate.true or abs(rate.error) < RATE_NOTICED * rate.true:
         return None
     fits = [m for m, value in others.items() if abs(rate.measured - value) <= CLOSE_SHARE * abs(rate.error)]
@@ -211,7 +212,7 @@ def rate_cause(rate: NumberRow, others: Mapping[str, float]) -> CauseRow | None:
 
 
 def causes_of_outcomes(confused: Mapping[tuple[str, str, str], int]) -> list[CauseRow]:
-    """Outcomes that the client confused, and how often. Keys: outcome here, outcome there, the fault that struck."""
+    """Outcomes that the client confused, with their counts. Keys: outcome here, outcome there, the fault that struck."""
     causes = []
     for (here, there, fault), n in confused.items():
         if here == "ok":
@@ -237,4 +238,4 @@ PATTERNS: tuple[Callable[[MetricComparison, Mapping[str, float]], str | None], .
     shifted,
     tail_alone,
 )
-"""In this order: the first that fits is the likely cause."""
+"""In order: the first pattern that fits is the likely cause."""

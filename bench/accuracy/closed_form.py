@@ -1,7 +1,8 @@
-"""The mock's own accuracy: what it did, compared with what its configuration promises (its GET /truth).
+"""The mock's own accuracy: its behaviour compared with what its configuration promises (its GET /truth).
 
-How far chance may move a mean is an interval of dependent values (`bench/statistics/`): requests that an engine with a queue
-served one after the other are not independent. That is no truth about a number, so it may share its code with the reports.
+The noise of a mean comes from the interval for dependent values (`bench/statistics/`), because requests that an engine
+with a queue served one after the other are not independent. This does not determine any true value, so it may share
+code with the reports.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ _SAME_LENGTH = 0.02
 
 
 class MockSeries:
-    """What the mock did, a value a request of each metric, and of the gaps between tokens their sum and number.
+    """The mock's own values: one per request for each metric, and the sum and number of the gaps between tokens.
 
-    The requests come in any order: what they hang together by is the order in which they arrived.
+    Requests may be added in any order; their dependence is computed in the order of arrival.
     """
 
     __slots__ = ("_columns", "_gap_sums", "_gaps", "_received")
@@ -34,7 +35,7 @@ class MockSeries:
         self._gap_sums, self._gaps = array("d"), array("q")
 
     def add(self, received_ns: int, values: Mapping[str, float], gaps_ms: float, gaps: int) -> None:
-        """A request: its value of each metric that it has, and its `gaps` gaps, `gaps_ms` in all."""
+        """Add a request: its value of each metric that it has, and its number of gaps, which add up to `gaps_ms`."""
         self._received.append(received_ns)
         for metric, column in self._columns.items():
             column.append(values.get(metric, math.nan))
@@ -42,7 +43,8 @@ class MockSeries:
         self._gaps.append(gaps)
 
     def noise(self, metric: str) -> float | None:
-        """What chance moves the mean of a metric by in no more than 5 of 100 runs; None for too few independent values."""
+        """The difference of a metric's mean that chance exceeds in at most 5 of 100 runs; None if there are too few
+        independent values."""
         order = sorted(range(len(self._received)), key=self._received.__getitem__)
         if metric == "itl_ms":
             found = ratio_interval(*([column[i] for i in order] for column in (self._gap_sums, self._gaps)))
@@ -55,11 +57,11 @@ class MockSeries:
 def against_closed_form(
     truth: Mapping[str, Any] | None, done: Mapping[str, Distribution], series: MockSeries
 ) -> list[Deviation]:
-    """A row for each number that the mock publishes: expected, done, and their difference; for means also the difference that
-    chance exceeds in no more than 5 of 100 runs. Latencies count from the arrival, as the plans do. `series` has the
-    values of `done` request by request.
+    """A row for each number that the mock publishes: the expected value, the actual value, and their difference; for
+    means also the difference that chance exceeds in at most 5 of 100 runs. Latencies count from the arrival, like the
+    plans. `series` has the values of `done` request by request.
 
-    E2EL is for replies of the lengths that the mock chooses: other lengths leave it out.
+    The expected E2EL is for the reply lengths that the mock chooses; with other lengths it is left out.
     """
     expected = None if truth is None else truth.get("expected")
     if not isinstance(expected, Mapping):

@@ -1,4 +1,4 @@
-"""Measured against true: the certificate of a run whose mock was ours."""
+"""Compares measured with true values: the certificate of a run with our mock."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from bench.run_files.run_directory import LEDGER, RunDirectory
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 RESOLUTION = 2.0**-10
-"""Quantiles of tokens that come from the report's histogram are off by at most this share (docs/metrics.md)."""
+"""Quantiles of token metrics from the report's histogram are off by at most this share (docs/metrics.md)."""
 
 TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
 AVERAGED = "quantiles of the workers are averaged"
 WARMUP_COUNTED = "warm-up requests are counted, and their time is not"
 MeasuredOf = Callable[[Sequence[RequestRecord]], Mapping[str, Sequence[float]]]
-"""Gives the metrics of requests, one value each, by their key in summary.json; NaN: a request has none."""
+"""Returns the metrics of requests, one value per request, by their key in summary.json; NaN if a request has none."""
 MEASURED_AT_ONCE = 512
 
 FAILED_COUNTED = "failed requests are counted"
@@ -62,11 +62,11 @@ def certify(
     planned: Iterator[int] | None = None,
     endpoint: str = "chat",
 ) -> tuple[LedgerCalibration, Plots] | None:
-    """How wrong the numbers of a summary are, and the data of the plots. Returns None if the run has no ledger.
+    """The errors of the numbers in a summary, and the data for the plots. Returns None if the run has no ledger.
 
     `measured` computes the metrics that have one value per request. `start_ns`: the zero of the summary's times.
-    `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: when each
-    arrival of an open loop is due, drawn again. `endpoint`: the endpoint of the run.
+    `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the due times
+    of an open loop's arrivals, drawn again. `endpoint`: the endpoint of the run.
     """
     if not (directory.path / LEDGER).exists():
         return None
@@ -108,13 +108,13 @@ def certify(
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """The records of a run beside the ledger."""
+    """The records of a run joined with the ledger."""
 
     joining: Join
     pairs: PairStatistics
     jobs: JobTruth
     of_replica: Mapping[str, PairStatistics]
-    """By the ledger, whatever the records say."""
+    """As recorded by the ledger, independent of the records."""
 
 
 def _compared(
@@ -128,7 +128,7 @@ def _compared(
 ) -> _Compared:
     """Read the ledger and the records, and join them."""
     path = directory.path / LEDGER
-    replicas: list[str] = directory.mock().get("replicas", [])  # By their numbers in the ledger.
+    replicas: list[str] = directory.mock().get("replicas", [])  # The index is the number in the ledger.
     with path.open("rb") as file:
         joining = Join(Ledger(file, str(path)), endpoint)
         duration_s = summary.throughput.duration_s
@@ -151,7 +151,7 @@ def _compared(
 
 
 def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:
-    """The records, each added to `arrivals` in passing."""
+    """Pass the records through, adding each to `arrivals`."""
     for record in records:
         if arrivals is not None:
             arrivals.add(record)
@@ -159,8 +159,8 @@ def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) 
 
 
 def _units(endpoint: str) -> dict[str, str]:
-    """The metrics that the ledger can tell, with their units. It says when the first byte of a response was written only
-    where nothing is read of the response."""
+    """The metrics that the ledger can check, with their units. It has the time of the first byte only if nothing of the
+    response is read."""
     return METRICS if endpoint == HTTP else {metric: unit for metric, unit in METRICS.items() if metric != "ttfb_ms"}
 
 
@@ -190,7 +190,7 @@ def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[Num
 def _of_targets(
     summary: SummaryNumbers, of_replica: Mapping[str, PairStatistics], endpoint: str
 ) -> tuple[list[TargetErrors], list[str]]:
-    """The errors of each replica's numbers, and a sentence for each number of values that differs."""
+    """The errors of each replica's numbers, and a sentence for each difference in the number of values."""
     parts = {part.name: part for part in summary.per_target or ()}
     rows, problems = [], []
     for name, pairs in of_replica.items():
@@ -207,8 +207,7 @@ def _of_targets(
 
 
 def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:
-    """The least and the greatest number of each statistic that the stamps, where they are bounds, and the report's histogram
-    allow."""
+    """For each statistic, the range that the report's histogram and the stamps (if they are bounds) allow."""
     from_histogram = found.quantiles != "exact"
     if not pairs.least[metric].n and not from_histogram:
         return {}
@@ -219,7 +218,7 @@ def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tup
         whole.add_all(side[metric])
         ends.append(whole.stats())
     if ends[0] == ends[1] and not from_histogram:
-        return {}  # No bounded stamp takes part in this metric.
+        return {}  # No bounded stamp affects this metric.
     rough = RESOLUTION if from_histogram else 0.0
     return {
         stat: (ends[0][stat] * (1 - rough), ends[1][stat] * (1 + rough))
@@ -251,7 +250,7 @@ def _throughput(found: Throughput, pairs: PairStatistics, endpoint: str) -> list
 
 
 def _network(pairs: PairStatistics) -> float | None:
-    """The least time of the network, both ways: the smallest difference of a TTFT, or an E2EL, to the mock's."""
+    """The least time of the network, both ways: the smallest difference between a measured TTFT (or E2EL) and the mock's."""
     least = [
         d.min for (metric, _), d in pairs.over_time.items() if d.n and (metric == "ttft_ms" or not pairs.true["ttft_ms"].n)
         and metric in FROM_SENT
@@ -278,7 +277,7 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[CauseRow]:
     found = []
     for metric, unit in METRICS.items():
         measured = summary.latency.get(metric)
-        if measured is None or not measured.n or not unit:  # A ratio errs for the reason that its latency does.
+        if measured is None or not measured.n or not unit:  # A ratio errs for the same reason as its latency.
             continue
         recounted = Distribution()
         recounted.add_all(pairs.exact[metric])
@@ -308,7 +307,7 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[CauseRow]:
 
 
 def _causes_of_rates(rates: Sequence[NumberRow], pairs: PairStatistics) -> list[CauseRow]:
-    """Rates that count requests outside their span of time."""
+    """Causes for rates that count requests outside their span of time."""
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -340,7 +339,7 @@ def _averaged(stats: list[dict[str, float]]) -> Stats:
 
 
 def _causes_of_chunks(joining: Join) -> list[CauseRow]:
-    """Chunks that only one side has: how many per request, in how many requests."""
+    """The cause if only one side has certain chunks: how many per request, in how many requests."""
     off = joining.chunks_off()
     if not off:
         return []

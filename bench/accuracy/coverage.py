@@ -1,9 +1,9 @@
-"""Which later runs a certificate covers: pure decisions over the shape of two loads.
+"""Decides which later runs a certificate covers, from the shapes of two loads. Pure.
 
-A certificate covers a run on the same machine, with the same version of Trueload and the same kind of load (`KIND`), whose
-streams, requests per second and chunks per second are at most a tenth above its own. A certificate whose accuracy is VALID
-also covers smaller loads, whatever the rest of its verdict says. One that is not VALID covers loads of about its own size
-only: a smaller load may be measured well.
+A certificate covers a run on the same machine, with the same version of Trueload and the same kind of load (`KIND`),
+whose streams, requests per second and chunks per second are at most a tenth above its own. A certificate whose accuracy
+is VALID also covers smaller loads, whatever the rest of its verdict. A certificate that is not VALID covers only loads
+of about its own size: a smaller load may be measured well.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.results.certificate import Certificate, KnownCalibration, KnownErrorR
 MAX_LOAD_RATIO = 1.1
 """A certificate covers loads up to this many times its own."""
 MIN_LOAD_RATIO_UNLESS_VALID = 0.8
-"""A certificate that is not VALID covers no load below this share of its own."""
+"""A certificate that is not VALID does not cover loads below this share of its own."""
 
 KIND = {
     "loop": "load",
@@ -34,18 +34,18 @@ KIND = {
     "endpoint": "endpoint",
     "clock": "source of the time stamps",
 }
-"""What must be the same, and its name."""
+"""Properties that must be equal, with their names."""
 
 SIZE = {"streams": "streams", "requests_per_s": "requests/s", "chunks_per_s": "chunks/s"}
-"""What must not be exceeded, and its unit."""
+"""Sizes that must not be exceeded, with their units."""
 
 MAX_PER_MACHINE = 32
-"""Maximum certificates per machine: the latest of each shape."""
+"""The most certificates per machine: the latest of each shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownError:
-    """The error of one number, measured less true, as a certificate found it."""
+    """The error of one number in a certificate: measured minus true."""
 
     metric: str
     stat: str
@@ -64,19 +64,19 @@ class CertificateBrief:
     way_in_ms: Spread
     problems: Sequence[str]
     status: str
-    """The verdict of the errors alone."""
+    """The verdict on the errors alone."""
     metrics: Sequence[KnownError]
 
     @classmethod
     def of(cls, certificate: Certificate) -> CertificateBrief:
-        """Of a whole certificate (certificate.json)."""
+        """The brief of a whole certificate (certificate.json)."""
         content = to_plain(certificate)
         times = [row for row in content["metrics"] if row["unit"] == "ms"]
         return cls.from_json(content | {"status": content["accuracy"], "metrics": times})
 
     @classmethod
     def from_json(cls, value: object) -> CertificateBrief:
-        """As the cache keeps it. Raises ValueError where it has another form. A shape without an endpoint is of chats."""
+        """Parse an entry of the cache. Raises ValueError if it has another form. A shape without an endpoint is for chats."""
         if isinstance(value, dict) and isinstance(value.get("shape"), dict):
             value = value | {"shape": {"endpoint": "chat"} | value["shape"]}
         brief = msgspec.convert(value, cls)
@@ -86,13 +86,13 @@ class CertificateBrief:
         return brief
 
     def to_json(self) -> dict[str, Any]:
-        """As the cache keeps it."""
+        """The entry for the cache."""
         content: dict[str, Any] = msgspec.to_builtins(self)
         return content
 
     def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> KnownCalibration:
-        """`calibration` in the summary of a run that it covers: the errors found then, as shares of what is measured now.
-        `measured_of` gives a statistic of a metric."""
+        """`calibration` in the summary of a covered run: the known errors as shares of the values measured now.
+        `measured_of` returns a statistic of a metric."""
         rows = []
         for error in self.metrics:
             measured = measured_of(error.metric, error.stat)
@@ -113,7 +113,7 @@ class CertificateBrief:
 
 
 def read_briefs(values: object) -> list[CertificateBrief]:
-    """The certificates of a list that was read from a file; those of another form (another version's) are left out."""
+    """The certificates in a list that was read from a file. Those in another form (of another version) are left out."""
     found = []
     for value in values if isinstance(values, list) else ():
         try:
@@ -124,12 +124,12 @@ def read_briefs(values: object) -> list[CertificateBrief]:
 
 
 def in_entry(entry: object) -> list[CertificateBrief]:
-    """The certificates in what the cache holds of a machine: the key `certificates`."""
+    """The certificates in a machine's cache entry: the key `certificates`."""
     return read_briefs(entry.get("certificates")) if isinstance(entry, Mapping) else []
 
 
 def why_not(certificate: CertificateBrief, shape: LoadShape, version: str) -> list[str]:
-    """Why a certificate does not cover a load on its machine; empty where it does."""
+    """Why a certificate does not cover a load on its machine; empty if it does."""
     its = certificate.shape
     reasons = []
     if certificate.version != version:
@@ -158,7 +158,7 @@ def for_run(certificates: Iterable[CertificateBrief], kind: LoadKind, version: s
 
 
 def closest(certificates: Iterable[CertificateBrief], shape: LoadShape, version: str) -> CertificateBrief | None:
-    """The covering certificate nearest to a load, the latest of equals; None where none covers it."""
+    """The covering certificate nearest to a load, the latest if there are several; None if none covers it."""
     covering = [c for c in certificates if not why_not(c, shape, version)]
     return min(covering, key=lambda c: (round(_distance(c.shape, shape), 1), -_seconds(c.date)), default=None)
 
@@ -173,7 +173,7 @@ def _seconds(date: str) -> float:
 
 
 def kept_with(certificates: Iterable[CertificateBrief], new: CertificateBrief) -> list[CertificateBrief]:
-    """The certificates to keep once there is a new one, which replaces those of its own shape."""
+    """The certificates to keep after adding a new one, which replaces those of its own shape."""
     others = [c for c in certificates if not _same_shape(c.shape, new.shape)]
     return sorted([*others, new], key=lambda c: -_seconds(c.date))[:MAX_PER_MACHINE]
 

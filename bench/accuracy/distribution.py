@@ -1,10 +1,10 @@
-"""Many values in bounded memory, and their quantiles. Shares nothing with bench.metrics.
+"""Keeps many values in bounded memory, and computes their quantiles. Shares nothing with bench.metrics.
 
 Up to `exact` values are kept as they are. Beyond that, each value is cut to the first 14 of its 52 bits of mantissa and
-counted: 16,384 bins per octave, so that a quantile is at most 2**-15 = 0.003% off, a thirtieth of what the histograms of
-the measuring side may be off.
+counted: 16,384 bins per octave, so a quantile is at most 2**-15 = 0.003% off, a thirtieth of the error of the measuring
+side's histograms.
 
-Quantiles are linear between order statistics, position (n - 1) p counted from 0: what numpy and the report use.
+Quantiles are linear between order statistics, at position (n - 1) p counted from 0, as in numpy and the report.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CUT_BITS = 52 - 14
 _SIGN = 1 << 63
 
 STATS = ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
-"""What is compared of a metric."""
+"""The statistics of a metric that are compared."""
 
 _LEVELS = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -74,7 +74,7 @@ class Distribution:
 
     @property
     def mean(self) -> float:
-        """The mean. Raises ZeroDivisionError where there are no values."""
+        """The mean. Raises ZeroDivisionError if there are no values."""
         return self._sum / self.n
 
     def at_rank(self, rank: int) -> float:
@@ -82,27 +82,27 @@ class Distribution:
         ordered = self._in_order()
         if self._counts is None:
             return ordered[rank]
-        if rank in (0, self.n - 1):  # These two are known exactly.
+        if rank in (0, self.n - 1):  # The minimum and the maximum are known exactly.
             return self.max if rank else self.min
         return min(max(ordered[bisect_right(self._cumulative, rank)], self.min), self.max)
 
     def quantile(self, p: float) -> float:
-        """The quantile of order p. Raises IndexError where there are no values."""
+        """The quantile of order p. Raises IndexError if there are no values."""
         position = (self.n - 1) * p
         below = math.floor(position)
         low, high = self.at_rank(below), self.at_rank(min(below + 1, self.n - 1))
-        # A value may be infinite: no speed is too great where all tokens came at once.
+        # A value may be infinite: if all tokens came at once, the speed has no upper bound.
         return low if low == high or position == below else low + (high - low) * (position - below)
 
     def count_below(self, limit: float) -> int:
-        """How many values lie under a limit."""
+        """The number of values below a limit."""
         position = bisect_left(self._in_order(), limit)
         if self._counts is None:
             return position
         return self._cumulative[position - 1] if position else 0
 
     def stats(self) -> dict[str, float]:
-        """STATS of the values; empty where there are none. p99.9 only of 1,000 values and more."""
+        """STATS of the values; empty if there are none. p99.9 needs at least 1,000 values."""
         if not self.n:
             return {}
         quantiles = {s: self.quantile(p) for s, p in _LEVELS.items() if s != "p999" or self.n >= 1_000}
@@ -124,7 +124,7 @@ def _bins(values: array[float]) -> Iterable[int]:
 
 
 def _middle(number: int) -> float:
-    """The middle of a bin; the sign is the highest bit of a float and so of its bin."""
+    """The middle of a bin. The sign is the highest bit of a float, and so of its bin."""
     bits = number << _CUT_BITS
     if bits & (_SIGN - 1):
         bits |= 1 << (_CUT_BITS - 1)

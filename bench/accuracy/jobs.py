@@ -1,11 +1,12 @@
-"""Job seconds by the ledger: from when a job's first step was due to the last token that the mock wrote for any of its steps.
+"""Job seconds by the ledger: from the due time of a job's first step to the last token that the mock wrote for any of
+its steps.
 
-Which requests make a job, their records say; when each was due, received and answered, the ledger does. This code shares
-nothing with bench.metrics (docs/metrics.md, Jobs): a job counts if its first step was sent in the run, and if every one of
-its steps was served in full.
+The records define which requests make a job; the ledger defines when each was due, received and answered. This code
+shares nothing with bench.metrics (docs/metrics.md, Jobs): a job counts if its first step was sent in the run, and if
+all of its steps were served in full.
 
-With a shared clock a step was due when the client says; else as long before the mock received it as the client says that it
-was due before it was sent.
+With a shared clock, the client's record has the due time of a step. Otherwise the step was due before the mock received
+it by the time between due and sent in the client's record.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ BEGUN_BEFORE = "jobs begun in the warm-up, or in the middle"
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One step, in ns: on the ledger's clock `due`, `end` (its last token) and `closed` (the end of its response).
+    """The times of one step, in ns: on the ledger's clock `due`, `end` (its last token) and `closed` (the end of its
+    response).
 
-    `stamped`: due and last token by the client.
+    `stamped`: due time and last token by the client.
     """
 
     number: int
@@ -54,7 +56,7 @@ class _Step:
 
 
 class JobTruth:
-    """Gathers the steps of jobs from pairs of a record and its line."""
+    """Collects the steps of jobs from pairs of a record and its ledger line."""
 
     def __init__(self, *, shared_clock: bool) -> None:
         self._shared_clock = shared_clock
@@ -62,7 +64,7 @@ class JobTruth:
         self._planned: dict[tuple[int, int], int] = {}
 
     def add(self, pair: Pair) -> None:
-        """One pair, of either phase; what is no step of a job is passed over."""
+        """Add a pair of either phase. Requests that are not steps of a job are ignored."""
         record, line = pair.record, pair.line
         if record.session_number is None or record.job is None or record.job_step is None or record.job_steps is None:
             return
@@ -91,7 +93,8 @@ class JobTruth:
         )
 
     def compared(self, jobs: Jobs | None) -> tuple[list[NumberRow], list[str], list[CauseRow]]:
-        """The errors of job seconds, what disagrees, and why. `jobs`: that of the summary; None where it has none."""
+        """The errors of job seconds, the disagreements, and the causes. `jobs` comes from the summary; None if it has
+        none."""
         n, found = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
         true, others, extra = Distribution(), defaultdict[str, Distribution](Distribution), Counter[str]()
         recounted = Distribution()
@@ -127,7 +130,7 @@ class JobTruth:
 
     @staticmethod
     def _left_out(steps: Sequence[_Step], planned: int) -> str | None:
-        """Why a job has no job seconds; None of one that has."""
+        """Why a job has no job seconds; None if it has."""
         if not any(step.number == 0 and step.in_run for step in steps):
             return BEGUN_BEFORE
         if any(step.failed for step in steps):
@@ -137,7 +140,7 @@ class JobTruth:
 
 
 def in_ms(jobs: Jobs) -> dict[str, float]:
-    """Job seconds of a summary as a latency: the statistics in ms, as far as they are known."""
+    """Job seconds of a summary as a latency: the known statistics, in ms."""
     return {stat: 1000 * value for stat in STATS if (value := jobs.job_s.of(stat)) is not None}
 
 

@@ -1,8 +1,8 @@
-"""Pairs records with lines of the ledger, and compares what must agree exactly.
+"""Pairs records with lines of the ledger, and compares the values that must agree exactly.
 
-Both are joined by request id and attempt, one pair at a time: neither side is ever held whole. The probe is left out. A
-request that never reached the server (refused connection, dropped arrival) has no line, as it should be; everything else
-without a partner is a problem.
+Both are joined by request id and attempt, one pair at a time, so neither side is ever held whole in memory. The probe
+is left out. A request that never reached the server (refused connection, dropped arrival) rightly has no line;
+everything else without a partner is a problem.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CUT_BY_CLIENT = frozenset(
         Outcome.TIMEOUT_CONNECT,
     }
 )
-"""Outcomes that the client decided: the server may have written more than was read."""
+"""Outcomes decided by the client: the server may have written more than was read."""
 
 _REFUSALS = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529")
 _HARMLESS = (
@@ -40,7 +40,8 @@ _HARMLESS = (
 )  # fmt: skip
 
 OUTCOME_OF_FAULT = {
-    # The first of these that struck decides: how the connection ended, then what cannot be read, then what was said.
+    # The first of these that struck decides: first how the connection ended, then unreadable data, then reported
+    # errors.
     "reset": Outcome.RESET,
     "no_headers": Outcome.RESET,
     "truncate": Outcome.TRUNCATED,
@@ -63,7 +64,7 @@ HTTP = "http"
 SAYS_NO_INPUT_TOKENS = frozenset({HTTP, "tei-rerank"})
 """Endpoints whose replies do not say how many input tokens a request had."""
 _NAMES_ERRORS = frozenset({"messages", "responses"})
-"""Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
+"""Endpoints whose errors are named in addition to their data: they are read even after an event that is not JSON."""
 _WITH_A_LAST_EVENT = _NAMES_ERRORS | {
     "ollama",
     "ollama-generate",
@@ -73,13 +74,14 @@ _WITH_A_LAST_EVENT = _NAMES_ERRORS | {
     "images",
     "realtime",
 }
-"""Endpoints whose streams end with an event of their own, without which they are cut off."""
+"""Endpoints whose streams end with a final event. A stream without it is cut off."""
 
 UNTRUE_USAGE = frozenset({"usage_wrong"})
-"""Faults that make the server's token count wrong. The client has no other count, so these differences are not its fault."""
+"""Faults that make the server's token count wrong. The client has no other count, so it is not to blame for the
+difference."""
 
 WITHOUT_USAGE = UNTRUE_USAGE | {"usage_missing"}
-"""Faults after which the client cannot know the input tokens of a reply that has no others."""
+"""Faults after which the client cannot know the input tokens of a reply that has no other count."""
 
 CHECKS = (
     "status",
@@ -92,13 +94,13 @@ CHECKS = (
     "number of bytes of audio",
     "end of a cancelled request",
 )
-"""What must be equal."""
+"""The values that must be equal."""
 
 NOTICED_WITHIN_NS = 100_000_000
-"""A mock sees that a client has left within so long, on any clock: both times are durations."""
+"""A mock notices within this time that a client has left, on any clock: both times are durations."""
 
 SUMS = ("requests", "chunks", "tokens", "inputs", "input tokens", "bytes sent", "bytes received", "bytes of audio")
-"""What both sides add up over all requests, besides outcomes and statuses."""
+"""The sums that both sides compute over all requests, in addition to outcomes and statuses."""
 
 NAMED_AT_MOST = 5
 """Name at most this many of one kind of disagreement; count the others."""
@@ -106,7 +108,7 @@ NAMED_AT_MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One request as both sides saw it."""
+    """One request as recorded by both sides."""
 
     record: RequestRecord
     line: Mapping[str, Any]
@@ -129,12 +131,12 @@ def expected_outcome(line: Mapping[str, Any], endpoint: str = "chat") -> Outcome
 
 
 def text_tokens(line: Mapping[str, Any]) -> int:
-    """The output tokens of a reply that are not audio."""
+    """The output tokens of a reply, except audio tokens."""
     return sum(n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind != AUDIO)
 
 
 def faults_of(line: Mapping[str, object]) -> frozenset[str]:
-    """The faults that struck: the ledger joins their names by `+`."""
+    """The faults that struck; the ledger joins their names with `+`."""
     fault = line.get("fault")
     return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()
 
@@ -159,10 +161,11 @@ class _Disagreement:
 
 
 class Join:
-    """Pairs records with lines of the ledger and compares what must be equal. Ask for the findings when `pairs` has ended."""
+    """Pairs records with ledger lines and compares values that must be equal. The results are complete when `pairs` has
+    ended."""
 
     def __init__(self, ledger: Ledger, endpoint: str = "chat") -> None:
-        """`endpoint` is that of the run: a request may name its own."""
+        """`endpoint` is the endpoint of the run; a request may name its own."""
         self._ledger = ledger
         self._endpoint = endpoint
         self._twice, self._without_line, self._without_record = _Disagreement(), _Disagreement(), _Disagreement()
@@ -199,7 +202,7 @@ class Join:
                 self._without_record.add(request_id)
 
     def problems(self) -> list[str]:
-        """A sentence for each kind of disagreement; none where all agrees."""
+        """A sentence for each kind of disagreement."""
         found = self._twice.sentence("requests with two records")
         found += self._without_line.sentence("records without a line in the ledger")
         found += self._without_record.sentence("lines of the ledger without a record")
@@ -228,7 +231,7 @@ class Join:
         ]
 
     def chunks_off(self) -> dict[int, int]:
-        """The number of records by how many chunks they have more (or less) than the ledger."""
+        """The number of records by their surplus of chunks (or, if negative, lack) compared with the ledger."""
         return dict(self._chunks_off)
 
     def confused(self) -> dict[tuple[str, str, str], int]:
@@ -276,7 +279,7 @@ class Join:
                 there["input tokens"] += line["input_tokens"] or 0
 
     def _compare_audio(self, pair: Pair) -> None:
-        """Of a reply that came to its end: another may have ended in the middle of a piece."""
+        """Compare the audio of a complete reply; another reply may have ended in the middle of a piece."""
         if pair.record.outcome is Outcome.OK and "audio_out_bytes" in pair.line:
             self._here["bytes of audio"] += pair.record.audio_bytes
             self._there["bytes of audio"] += sum(pair.line["audio_out_bytes"])
@@ -305,7 +308,7 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
     compare("outcome", str(record.outcome), str(expected_outcome(line, pair.endpoint)))
     compare("number of bytes", record.bytes_sent, line["bytes_in"])
     if record.outcome is Outcome.RESET:
-        return found  # What was under way when the connection died may have arrived or not.
+        return found  # Data in transit when the connection died may have arrived or not.
     compare("number of bytes", record.bytes_received, line["bytes_out"])
     if record.outcome is Outcome.OK and "audio_out_bytes" in line:
         compare("number of bytes of audio", record.audio_bytes, sum(line["audio_out_bytes"]))
@@ -326,7 +329,7 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
 
 
 def _differences_of_cut(pair: Pair) -> list[tuple[str, str]]:
-    """Of a request that the client cut, which may have more on the other side."""
+    """Differences for a request that the client cut; the mock may have recorded more."""
     record, line = pair.record, pair.line
     found: list[tuple[str, str]] = []
     if pair.endpoint != SPEECH and len(record.chunk_ns) > len(line["write_ns"]):

@@ -1,7 +1,7 @@
-"""The numbers that a client with a known mistake would report, computed from the ledger.
+"""Computes from the ledger the numbers that a client with a known mistake would report.
 
-Each mistake is one that a real tool makes or made (docs/calibration.md). Where a reported number is wrong and a mistake
-gives the very same number, that mistake is the likely cause. A new mistake is a constant and a `yield` here.
+Real tools make or made each of these mistakes (docs/calibration.md). If a reported number is wrong and a mistake gives
+the same number, that mistake is the likely cause. To add a mistake, add a constant and a `yield` here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A mock's ledger. Memory holds only the places of its lines: a line may have thousands of times."""
+"""A mock's ledger. Memory holds only the positions of its lines: a line may have thousands of times."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ PROBE = "probe-"
 
 
 class Ledger:
-    """The lines by request id. Of several attempts with one id the last counts: an earlier one died with its connection.
+    """The lines by request id. If an id has several attempts, the last counts: the earlier ones died with their
+    connection.
 
-    The probe's lines are left out. `strangers` counts lines without an id. Raises RecordError for a line that is not JSON.
+    The probe's lines are left out. `strangers` counts lines without an id. Raises RecordError for a line that is not
+    JSON.
     """
 
     def __init__(self, file: BinaryIO, name: str = "the ledger") -> None:
@@ -29,7 +31,7 @@ class Ledger:
         for number, line in enumerate(file, 1):
             start, at = at, at + len(line)
             if not line.endswith(b"\n") or len(line) == 1:
-                continue  # A line without its end was being written when the mock was killed.
+                continue  # A line without an end was being written when the mock was killed.
             try:
                 row = orjson.loads(line)
             except orjson.JSONDecodeError as e:

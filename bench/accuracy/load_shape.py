@@ -1,4 +1,4 @@
-"""What decides whether two loads are alike: the kind of load, and its size as it was measured."""
+"""The properties that make two loads comparable: the kind of load, and its measured size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.results.summary import SummaryNumbers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadKind:
-    """What is known of a load before it begins. Two loads of different kinds say nothing about each other."""
+    """What is known about a load before it begins. Loads of different kinds say nothing about each other."""
 
     loop: str
     """`open loop` or `closed loop`."""

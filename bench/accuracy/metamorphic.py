@@ -1,8 +1,8 @@
-"""Metamorphic checks of `calibrate --full`: each changes the mock in one respect, and the report must follow. Pure.
+"""Metamorphic checks of `calibrate --full`: each changes one thing about the mock, and the report must follow. Pure.
 
-One load at one mock can be right by chance: a scaled number passes where it is small, a shifted one where it is large. So
-each check changes one thing about the mock, and exactly that must change in the report. A new check is a line in CHECKS; its
-rule is a function of the observations of this check and of the first one.
+One load at one mock can be right by chance: a wrong scale passes if the number is small, a wrong shift if it is large.
+So each check changes one thing about the mock, and exactly that must change in the report. To add a check, add a line
+to CHECKS; its rule is a function of the observations of this check and of the first check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REQUESTS = 64
 STREAMS = 8
 
 NEAR_MS, NEAR_SHARE = 0.5, 0.02
-"""A median may be off by the larger of the two, since the mock may be late. Ratios have the same tolerance."""
+"""The tolerance for medians is the larger of the two, since the mock may be late. Ratios have the same tolerance."""
 
 DISPERSION_SHARE = 0.05
 """As in the verdict: an arrival that moves across the border of two counts changes both."""
@@ -28,8 +28,8 @@ DISPERSION_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The run of a check: its summary, the problems of its certificate, and the chunks that waited in the mock: of the slow
-    reader (None without one), and of the load."""
+    """The run of a check: its summary, the problems of its certificate, and the number of chunks that waited in the
+    mock, for the slow reader (None without one) and for the load."""
 
     summary: RunSummary
     problems: Sequence[str] = ()
@@ -52,12 +52,12 @@ class Expectation:
 
 
 Rule = Callable[[Observation, Observation], list[Expectation]]
-"""From the observations of a check and of the first one."""
+"""Compares the observations of a check with those of the first check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """`mock`: flags of the mock. `load`: changes to LOAD. `says`: what changes and what must follow, for people."""
+    """A check. `mock`: flags of the mock. `load`: changes to LOAD. `says`: what changes and what must follow, for people."""
 
     mock: str
     says: str
@@ -67,7 +67,7 @@ class Check:
 
 
 def near(what: str, seen: float | None, expected: float | None) -> Expectation:
-    """A time in ms that must be near another."""
+    """A time in ms that must be close to another."""
     held = seen is not None and expected is not None and abs(seen - expected) <= max(NEAR_MS, NEAR_SHARE * expected)
     return Expectation(f"{what} (ms)", expected, seen, held)
 
@@ -109,12 +109,12 @@ def _outcomes(seen: Observation, outcome: str, n: int) -> list[Expectation]:
 
 
 def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
-    """Latencies are those of the mock's flags."""
+    """The latencies must match the mock's flags."""
     return lambda seen, first: _latencies(seen, ttft_ms, tpot_ms, tokens)
 
 
 def doubled(seen: Observation, first: Observation) -> list[Expectation]:
-    """Twice the time between tokens: TPOT and ITL double, TTFT stays."""
+    """With twice the time between tokens, TPOT and ITL double, and TTFT stays."""
     rows = _as_first(seen, first, "ttft_ms")
     for name, metric, stat in (("TPOT", "tpot_ms", "p50"), ("ITL", "itl_ms", "mean")):
         now, before = seen.ms(metric, stat), first.ms(metric, stat)
@@ -123,12 +123,12 @@ def doubled(seen: Observation, first: Observation) -> list[Expectation]:
 
 
 def failures(outcome: str, n: int) -> Rule:
-    """Exactly `n` requests fail with `outcome`, and the latencies of the others stay."""
+    """Exactly `n` requests fail with `outcome`, and the latencies of the others stay the same."""
     return lambda seen, first: [*_outcomes(seen, outcome, n), *_as_first(seen, first, "ttft_ms", "tpot_ms", "e2el_ms")]
 
 
 def bursts(seen: Observation, first: Observation) -> list[Expectation]:
-    """Requests leave as bursty as drawn, and the mock is as fast as before."""
+    """The requests are sent as bursty as drawn, and the mock is as fast as before."""
     plan = seen.summary.load.plan
     assert plan is not None
     bursty, sent_rps, planned_rps = plan.dispersion_sent, plan.sent_rps, plan.planned_rps
@@ -145,7 +145,7 @@ def bursts(seen: Observation, first: Observation) -> list[Expectation]:
 
 
 def several_tokens(gap_ms: float, tpot_ms: float) -> Rule:
-    """Chunks come further apart, tokens as often as before: the tokens of a chunk share its gap."""
+    """Chunks are further apart, but tokens come as often as before: the tokens of a chunk share its gap."""
     return lambda seen, first: [
         near("median chunk gap", seen.ms("chunk_gap_ms"), gap_ms),
         near("median TPOT", seen.ms("tpot_ms"), tpot_ms),
@@ -167,7 +167,7 @@ def reasoning(tokens: int) -> Rule:
 
 
 def slow_reader(seen: Observation, first: Observation) -> list[Expectation]:
-    """The ledger marks chunks that waited for the slow reader, and no others."""
+    """The ledger marks the chunks that waited for the slow reader, and no others."""
     slow = seen.blocked_slow
     return [
         Expectation("chunks marked blocked, of the slow reader, at least", 1, slow, slow is not None and slow >= 1),
@@ -183,7 +183,7 @@ LOAD: dict[str, Any] = {
     "input_tokens": "64",
     "output_tokens": str(TOKENS),
 }
-"""The load of every check, before its own changes."""
+"""The load of every check, before the check's changes."""
 
 _MOCK = "--ttft 30ms --tpot 6ms"
 
@@ -231,11 +231,11 @@ CHECKS: dict[str, Check] = {
         follows=slow_reader,
     ),
 }
-"""By name, in the order in which they run. The others are compared with the first."""
+"""The checks by name, in the order in which they run. The later ones are compared with the first."""
 
 
 def chosen(names: Sequence[str]) -> dict[str, Check]:
-    """The checks of these names and the first; all checks if no name is given. Raises UsageError."""
+    """The checks with these names and the first check; all checks if no name is given. Raises UsageError."""
     unknown = [name for name in names if name not in CHECKS]
     if unknown:
         raise UsageError([f"--full {name}: it is one of {', '.join(CHECKS)}" for name in unknown])
@@ -243,12 +243,12 @@ def chosen(names: Sequence[str]) -> dict[str, Check]:
 
 
 def load_of(check: Check, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of a check's load: what the check needs goes before what was given."""
+    """The flags of a check's load. The check's own settings override the given ones."""
     return {key: value for key, value in {**given, **LOAD, **check.load}.items() if value is not None}
 
 
 def expectations(check: Check, seen: Observation, first: Observation) -> list[Expectation]:
-    """All that must follow: the rule, and that the records agree with the ledger."""
+    """Everything that must follow: the rule, and that the records agree with the ledger."""
     return [equal("disagreements with the ledger", len(seen.problems), 0), *check.follows(seen, first)]
 
 
@@ -267,7 +267,7 @@ class CheckResult:
         return all(row.held for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in full.json."""
+        """The entry in full.json."""
         return {**asdict(self), "held": self.holds}
 
 

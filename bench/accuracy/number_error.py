@@ -17,10 +17,10 @@ def number_error(
     spread: float | None = None,
     allowed: tuple[float, float] | None = None,
 ) -> NumberRow:
-    """One number of the report, measured and true, with the error as shares of the true value and of the spread.
+    """One number of the report, measured and true, with its error as a share of the true value and of the spread.
 
-    `spread`: true p99 - p50 of the metric; None for rates. `allowed`: the least and the greatest number that the time stamps
-    allow (inf: no limit); None where they are exact.
+    `spread`: true p99 - p50 of the metric; None for rates. `allowed`: the range that the time stamps allow (inf for no
+    limit); None if they are exact.
     """
     error = measured - true
     return NumberRow(

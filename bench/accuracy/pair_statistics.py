@@ -1,4 +1,4 @@
-"""Everything that a certificate needs of a run's pairs, taken in one pair at a time: memory does not grow with chunks."""
+"""Everything that a certificate needs from a run's pairs, added one pair at a time: memory does not grow with chunks."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ _NOTICED_NS, _LIKE = 100_000, 1.1
 SLICES = 60
 WORST = 5
 OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
-"""Metrics whose error is shown over time, request by request."""
+"""Metrics whose error is shown over time, for each request."""
 _SLICE_EXACT = 2_000
 
 Measured = Mapping[str, float]
-"""The metrics of a request as the report has them, by their key in summary.json; NaN: it has none."""
+"""The metrics of a request in the report, by their key in summary.json; NaN if it has none."""
 
 
 class PairStatistics:
-    """Distributions of the true values, of what the stamps allow, and of what known mistakes give.
+    """Distributions of the true values, of the values that the stamps allow, and of the values that known mistakes
+    give.
 
-    `exact` has the values of records whose stamps are all exact. For the others, `bounded` has the values as stamped, and
-    `least` and `greatest` what their stamps allow.
-    `start_ns` and `duration_s` place the slices over time, on the client's clock. The argument `exact` is Distribution's.
+    `exact` has the values of records whose stamps are all exact. For the others, `bounded` has the values as stamped,
+    and `least` and `greatest` the limits that their stamps allow. `start_ns` and `duration_s` place the slices over
+    time, on the client's clock. The argument `exact` is passed to Distribution.
     """
 
     def __init__(self, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT) -> None:
@@ -61,15 +62,16 @@ class PairStatistics:
         self.over_time: defaultdict[tuple[str, int], Distribution] = defaultdict(lambda: Distribution(_SLICE_EXACT))
         self.served = self.input_tokens = self.output_tokens = self.inputs = 0
         self.warmup = self.failed = (0, 0, 0)
-        """Requests, output tokens and input tokens that no rate may count: of the warm-up, and of failed requests."""
+        """Requests, output tokens and input tokens that no rate may count: those of the warm-up, and those of failed
+        requests."""
         self.sent_before_connecting = Distribution(exact)
-        """From send to receipt, for requests where this time is the set-up of their connection."""
+        """The time from send to receipt, for requests where this is the time to set up their connection."""
         self._first_sent_ns: int | None = None
         self._last_end_ns: int | None = None
         self._worst: list[tuple[float, str, RequestError]] = []
 
     def add(self, pair: Pair, measured: Measured = MappingProxyType({})) -> None:
-        """One pair, of either phase, with what the report has of its request."""
+        """Add a pair of either phase, with the report's values for its request."""
         record, line = pair.record, pair.line
         self._add_stamps(pair)
         if line["fault"] is None:
@@ -78,7 +80,7 @@ class PairStatistics:
             self.warmup = _with(self.warmup, line)
         if record.phase != "run" or record.sent_ns is None:
             return
-        # Without a shared clock the client's own end counts: both ends of a span need one clock.
+        # Without a shared clock, the client's end is used: both ends of a span need one clock.
         end_ns = line["end_ns"] if self.shared_clock else record.end_ns
         if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
             self._first_sent_ns = record.sent_ns
@@ -91,7 +93,7 @@ class PairStatistics:
 
     @property
     def span_s(self) -> float | None:
-        """From the first send to the last end of the run."""
+        """The time from the first send to the last end of the run."""
         if self._first_sent_ns is None or self._last_end_ns is None or self._last_end_ns <= self._first_sent_ns:
             return None
         return (self._last_end_ns - self._first_sent_ns) / NS_PER_S
@@ -106,7 +108,7 @@ class PairStatistics:
         self.input_tokens += line["input_tokens"] or 0
         self.inputs += line.get("inputs") or 0
         tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
-        # A reply that is not streamed has no chunks: the plan has its length.
+        # A reply that is not streamed has no chunks; its length is in the plan.
         self.output_tokens += text_tokens(line) if line["write_ns"] else line["planned"]["output_tokens"]
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():
@@ -144,7 +146,7 @@ class PairStatistics:
         return min(max(int((at_ns - self._start_ns) / self._width_ns), 0), SLICES - 1)
 
     def _add_stamps(self, pair: Pair) -> None:
-        """How late each side saw the other, where they share a clock: of chunks with an exact stamp on both sides."""
+        """Add how late each side saw the other, if they share a clock: for chunks with an exact stamp on both sides."""
         record, line = pair.record, pair.line
         if not self.shared_clock:
             return
@@ -157,7 +159,7 @@ class PairStatistics:
                 self.sent_before_connecting.add([way_in_ns / NS_PER_MS])
         seen, written = record.chunk_ns, line["write_ns"]
         if pair.endpoint == SPEECH:
-            return  # Its chunks are cut elsewhere than they were written.
+            return  # The chunks are cut differently from how they were written.
         if line["blocked"] or record.chunk_bound_ns is not None:
             blocked = set(line["blocked"])
             bounds = record.chunk_bound_ns or (None,) * len(seen)
@@ -175,7 +177,7 @@ class PairStatistics:
             at = end
 
     def _add_plan(self, line: Mapping[str, Any]) -> None:
-        """When the mock wrote each token less when its plan said so, and what its own latencies came to."""
+        """Add the difference between the actual and the planned time of each token, and the mock's own latencies."""
         planned, received = line["planned"], line["received_ns"]
         texts = zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True)
         chunks = [(at, tokens) for at, tokens, kind in texts if kind in TEXT]
@@ -197,8 +199,8 @@ class PairStatistics:
         self.mock["itl_ms"].add(itl)
         self.mock_series.add(received, values, sum(itl), len(itl))
         if len(planned["gaps_ns"]) != sum(tokens) - 1 or 0 in tokens or line["blocked"]:
-            return  # A token did not come as text, or a buffer was full: not every chunk has a planned moment.
-        # A moment for each token; a chunk was due with the last of its own.
+            return  # A token did not come as text, or a buffer was full, so not every chunk has a planned time.
+        # Each token has a planned time; a chunk was due with its last token.
         due = list(accumulate(planned["gaps_ns"], initial=received + planned["ttft_ns"]))
         errors = [(at - due[end - 1]) / NS_PER_MS for at, end in zip(written, accumulate(tokens), strict=True)]
         self.mock_error.add(errors)

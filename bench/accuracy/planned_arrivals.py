@@ -1,7 +1,9 @@
-"""Open loop: was every arrival due when the schedule says? The schedule is drawn again, from the rate and the seed.
+"""Checks whether every arrival of an open loop was due as scheduled. The schedule is drawn again, from the rate and the
+seed.
 
-A dispatcher that lets arrivals slip, and records as due the moment at which it sends, looks right by its own records. The
-schedule shows the slip: request i of a run, warm-up included, is due at the start plus offset i, to the nanosecond.
+A dispatcher that lets arrivals slip, and records the time of sending as the due time, looks right by its own records.
+The schedule shows the slip: request i of a run, including the warm-up, is due at the start plus offset i, to the
+nanosecond.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ ADDS_UP = "delays add up: it waits for so long after each send, and not until th
 ANOTHER_PLAN = "another schedule was drawn"
 
 _MOST_WITHOUT_A_RECORD = 1_000_000
-"""Arrivals of the plan that are drawn at most beside ten of each record: of a load that a cap holds back many are missing."""
+"""The most planned arrivals to draw, in addition to ten per record: if a cap holds a load back, many have no record."""
 _AFTER_AN_END_NS = 100_000
-"""An arrival this soon after another request's end came because of it."""
+"""An arrival this soon after another request's end was caused by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +38,22 @@ class Slip:
 
 
 class PlannedArrivals:
-    """Compares the arrivals of an open loop with the schedule: when each is due, without end."""
+    """Compares the arrivals of an open loop with the schedule, an endless iterator of due times."""
 
     def __init__(self, due_ns: Iterator[int]) -> None:
         self._due_ns = due_ns
         self._seen: list[tuple[int, int, int, int]] = []
 
     def add(self, record: RequestRecord) -> None:
-        """One record, in any order and of any phase."""
+        """Add a record, in any order and of any phase."""
         self._seen.append((record.index, record.intended_ns, record.end_ns, record.worker))
 
     def slip(self) -> Slip | None:
-        """The difference from the schedule; None where every arrival was due as planned."""
+        """The difference from the schedule; None if every arrival was due as planned."""
         seen = sorted(self._seen)
         if not seen:
             return None
-        # A damaged index may be of any size.
+        # A damaged index can have any size.
         planned = list(islice(self._due_ns, min(seen[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(seen))))
         late_ns = [due - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
         off = [ns for ns in late_ns if ns is None or ns]

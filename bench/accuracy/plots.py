@@ -12,7 +12,7 @@ QQ_LEVELS = tuple(i / 40 for i in range(41))
 
 
 def build(pairs: PairStatistics, latency: Latency, duration_s: float | None) -> Plots:
-    """The key `plots` of certificate.json. `latency`: that of the summary."""
+    """The key `plots` of certificate.json. `latency` comes from the summary."""
     return Plots(over_time=_over_time(pairs, duration_s), qq=_qq(pairs, latency), lag=_lags(pairs))
 
 
@@ -31,7 +31,7 @@ def _over_time(pairs: PairStatistics, duration_s: float | None) -> OverTime:
 
 
 def _qq(pairs: PairStatistics, latency: Latency) -> dict[str, TrueAndMeasured]:
-    """Quantiles of the same order, true and measured: from the values of requests, and for tokens from the summary."""
+    """True and measured quantiles of the same order: from the values of requests, and for tokens from the summary."""
     found: dict[str, TrueAndMeasured] = {}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
         true, measured = pairs.true[metric], pairs.measured[metric]
@@ -48,7 +48,7 @@ def _qq(pairs: PairStatistics, latency: Latency) -> dict[str, TrueAndMeasured]:
 
 
 def _lags(pairs: PairStatistics) -> list[LagCount]:
-    """The number of chunks by lag; the last interval has no end."""
+    """The number of chunks by lag. The last interval has no upper end."""
     if not pairs.lag.n:
         return []
     below = [pairs.lag.count_below(border) for border in LAG_BORDERS_MS] + [pairs.lag.n]

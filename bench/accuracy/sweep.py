@@ -1,6 +1,6 @@
-"""Calibration at many loads: pure decisions over which loads to try, and up to which of them to trust a machine.
+"""Calibration at many loads: decides which loads to try, and up to which load to trust a machine. Pure.
 
-A point is trusted where its errors are within the bands of the verdict (its accuracy is VALID) and nothing else makes its
+A point is trusted if its errors are within the bands of the verdict (its accuracy is VALID) and nothing else makes its
 run INVALID. A machine is trusted up to the greatest load of a kind below which no point failed.
 """
 
@@ -20,7 +20,7 @@ from bench.results.certificate import Certificate
 
 SCHEMA = "trueload/sweep/1"
 TOKENS = "64"
-"""Output tokens per request by default: two rounds at 20 ms a token take about 3 s."""
+"""Default output tokens per request: two rounds at 20 ms per token take about 3 s."""
 ROUNDS = 2
 LEAST_REQUESTS = 60
 RATE_S = 3.0
@@ -34,13 +34,13 @@ FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """One load: `kind` is a flag of a run, `value` what is given to it."""
+    """One load: `kind` is a flag of a run, `value` is its value."""
 
     kind: str
     value: float
 
     def flags(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The flags of its run, `given` those that hold for all points."""
+        """The flags of the point's run. `given` are the flags for all points."""
         flags: dict[str, Any] = {self.kind: self.value if self.kind == "rate" else int(self.value)}
         if not given.keys() & {"requests", "duration"}:
             size = {"requests": max(LEAST_REQUESTS, ROUNDS * int(self.value))}
@@ -55,7 +55,8 @@ class LoadPoint:
 
 
 def points_of(words: Sequence[str]) -> list[LoadPoint]:
-    """The points that `concurrency=1,10,100 rate=50` names, by rising load; none named: DEFAULT. Raises UsageError."""
+    """The points in words like `concurrency=1,10,100` and `rate=50`, by rising load; DEFAULT without words. Raises
+    UsageError."""
     asked: dict[str, tuple[float, ...]] = {}
     problems = []
     for word in words:
@@ -75,7 +76,7 @@ def points_of(words: Sequence[str]) -> list[LoadPoint]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
-    """One calibrated load: its size as measured, its verdict, and its errors."""
+    """One calibrated load: its measured size, its verdict, and its errors."""
 
     kind: str
     asked: float
@@ -84,10 +85,10 @@ class SweepRow:
     chunks_per_s: float | None
     status: str
     accuracy: str
-    """The verdict of the errors alone."""
+    """The verdict on the errors alone."""
     reasons: tuple[str, ...]
     errors_ms: Mapping[str, Mapping[str, float]]
-    """Measured less true, by metric and quantile (p50, p90, p99)."""
+    """Measured minus true, by metric and quantile (p50, p90, p99)."""
     lag_ms: Mapping[str, float | None]
     """The observation lag: p50, p99, max."""
     directory: str
@@ -119,7 +120,7 @@ class SweepRow:
         return self.accuracy == "VALID" and self.status != "INVALID"
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in sweep.json."""
+        """The entry in sweep.json."""
         return {**asdict(self), "trusted": self.trusted}
 
 
@@ -134,13 +135,13 @@ class Sweep:
 
     @classmethod
     def read(cls, path: Path) -> Sweep:
-        """A stored sweep. Raises OSError, or ValueError if the file holds something else."""
+        """Read a stored sweep. Raises OSError, or ValueError if the file holds something else."""
         content = orjson.loads(path.read_bytes())
         return msgspec.convert({**content, "rows": content.get("points")}, cls)
 
     @property
     def trusted(self) -> dict[str, SweepRow | None]:
-        """For each kind of load the greatest point up to which all are trusted; None where the first is not."""
+        """For each kind of load, the greatest point up to which all points are trusted; None if the first is not."""
         found: dict[str, SweepRow | None] = {}
         for kind in dict.fromkeys(row.kind for row in self.rows):
             found[kind] = None

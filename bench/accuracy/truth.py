@@ -1,12 +1,12 @@
 """The true metrics of each request by the mock's ledger, and the bounds that the client's stamps put on them.
 
-This code shares nothing with bench.metrics on purpose: it follows the definitions alone (docs/metrics.md), since a shared
-mistake would cancel out. The truth is what the mock did, not what it planned.
+This code deliberately shares nothing with bench.metrics: it follows the definitions alone (docs/metrics.md), since a
+shared mistake would cancel out. The truth is what the mock did, not what it planned.
 
-Where mock and client share a clock, the true time to first token runs from the client's own `sent` to the mock's first
-token write. Where they do not, only durations can be compared: it runs from the mock's `received_ns` to that write, and the
-error includes the network, both ways. A request that was sent twice has its times from the first send: the ledger's line is
-that of the second attempt, which was received later by the time between both sends.
+If mock and client share a clock, the true time to first token runs from the client's own `sent` to the mock's first
+token write. Otherwise only durations can be compared: it runs from the mock's `received_ns` to that write, and the
+error includes the network, both ways. The times of a request that was sent twice count from the first send: the
+ledger's line belongs to the second attempt, which was received later by the time between both sends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.records import Outcome, RequestRecord
 TEXT, IMAGE = frozenset("ctf"), "i"
 """Kinds of chunks that carry generated text, and the kind that carries an image."""
 ENDS = ("e2el_ms", "e2el_from_intended_ms")
-"""Metrics that end with the last of a reply, be it text or audio."""
+"""Metrics that end with the last text or audio of a reply."""
 
 Values = dict[str, Sequence[float]]
 NOTHING: Values = {}
@@ -32,8 +32,8 @@ NOTHING: Values = {}
 
 @dataclass(frozen=True, slots=True)
 class TokenTimes:
-    """The token chunks of one streamed reply: their times (ns), tokens and kinds, and when the request was sent and due, all
-    on one clock."""
+    """The token chunks of one streamed reply: their times (ns), tokens and kinds, and when the request was sent and
+    due, all on one clock."""
 
     times: Sequence[int]
     tokens: Sequence[int]
@@ -43,12 +43,12 @@ class TokenTimes:
     n: int
     """Output tokens: those of the token chunks, and those without text (cut off by a stop string)."""
     known: bool
-    """Whether a client can know the tokens of each chunk. Where it cannot (a chunk came twice), ITL has one sample per gap
-    and the first chunk gets an even share, as docs/metrics.md says."""
+    """Whether a client can know the tokens of each chunk. If not (a chunk came twice), ITL has one sample per gap and
+    the first chunk gets an equal share, as defined in docs/metrics.md."""
 
 
 def was_served(pair: Pair) -> bool:
-    """Whether a request of the run was served in full by the ledger, and not cut short by the client."""
+    """Whether the ledger shows that a request of the run was served in full, and the client did not cut it short."""
     record = pair.record
     if record.phase != "run" or record.sent_ns is None or record.outcome in CUT_BY_CLIENT:
         return False
@@ -66,7 +66,7 @@ def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:
 
 
 def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> TokenTimes | None:
-    """The reply as the mock wrote it; None where it had no token chunk."""
+    """The reply as written by the mock; None if it had no token chunk."""
     assert record.sent_ns is not None
     rows = [
         row for row in zip(line["write_ns"], line["chunk_tokens"], line["chunk_kind"], strict=True) if row[2] in TEXT
@@ -89,7 +89,7 @@ def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
 
 
 def real_time(values: Values, audio_ns: int | None) -> Values:
-    """The real-time factor: the latency of the reply, for each second of audio."""
+    """The real-time factor: the latency of the reply per second of audio."""
     if not audio_ns or "e2el_ms" not in values:
         return {}
     return {"rtf": [value * NS_PER_MS / audio_ns for value in values["e2el_ms"]]}
@@ -123,18 +123,18 @@ def of_both(text: Values, audio: Values) -> Values:
 
 
 def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
-    """The metrics of a reply that was not streamed: it has an end only. `late_ns`: from when it was due until sent."""
+    """The metrics of a reply that was not streamed, which only has an end. `late_ns`: from its due time until it was sent."""
     e2el_ms = (end_ns - sent_ns) / NS_PER_MS
     return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
 
 
 def image_values(times_ns: Sequence[int], sent_ns: int, late_ns: int) -> Values:
-    """The metrics of a stream of images, which ends with the last of them."""
+    """The metrics of a stream of images, which ends with the last image."""
     return {"ttfi_ms": [(times_ns[0] - sent_ns) / NS_PER_MS], **whole_reply(times_ns[-1], sent_ns, late_ns)}
 
 
 def first_byte(first_ns: int | None, sent_ns: int) -> Values:
-    """The time to the first byte of a response of which nothing else is read; nothing if that is not known."""
+    """The time to the first byte of a response of which nothing else is read; empty if it is not known."""
     return {} if first_ns is None else {"ttfb_ms": [(first_ns - sent_ns) / NS_PER_MS]}
 
 
@@ -154,8 +154,8 @@ def request_values(reply: TokenTimes) -> Values:
 
 
 def gap_values(before: Sequence[int], at: Sequence[int], reply: TokenTimes) -> Values:
-    """The metrics between token chunks. Each gap runs from a time in `before` to the next time in `at`: for exact times these
-    are one sequence, for the least and the greatest that stamps allow they are the ends of the bounds."""
+    """The metrics between token chunks. Each gap runs from a time in `before` to the next time in `at`. For exact times
+    both are the same sequence; for the limits that stamps allow they are the ends of the bounds."""
     values: Values = {}
     after_first = reply.n - (reply.tokens[0] if reply.known else reply.n / len(reply.tokens))
     if len(at) < 2:
@@ -172,8 +172,8 @@ def gap_values(before: Sequence[int], at: Sequence[int], reply: TokenTimes) -> V
 
 
 def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[float]:
-    """ITL: the tokens of a chunk share the gap before it. Text without a token of its own (half a character) leaves its time
-    to the next token."""
+    """ITL: the tokens of a chunk share the gap before it. The gap before text without a token of its own (half a
+    character) is added to the next token."""
     shared: list[float] = []
     waited = 0.0
     for gap, n in zip(gaps, tokens, strict=True):
@@ -187,12 +187,12 @@ def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[floa
 def stamped_values(
     record: RequestRecord, tokens: Sequence[int], n: int, *, of_any: bool = False
 ) -> tuple[Values, Values, Values]:
-    """A record's values by its stamps, and the least and the greatest values that the stamps allow.
+    """A record's values by its stamps, and the least and greatest values that the stamps allow.
 
-    The real-time factor is that of the clip as the client knows it.
+    The real-time factor uses the client's length of the clip.
 
-    `tokens`: of the token chunks, `n`: of the reply, both from the ledger. Where every stamp is exact, all three are one.
-    `of_any`: nothing is read of the response but when it came.
+    `tokens`: tokens per token chunk, `n`: tokens of the reply, both from the ledger. If every stamp is exact, all three
+    results are the same object. `of_any`: only the times of the response are read.
     """
     sides = _stamped_of_reply(record, tokens, n, of_any=of_any)
     if record.chunk_audio_bytes is not None:
@@ -221,7 +221,7 @@ def _stamped_of_audio(record: RequestRecord) -> tuple[Values, Values, Values]:
     ]
     soon = stamped_audio(record, earliest)
     assert soon is not None
-    # A first chunk that came early has a player that needs the others early.
+    # If the first chunk came early, the player needs the others early.
     least = audio_values(soon, first_ns=audio.times[0])
     greatest = stamped | {"playback_stall_ms": audio_values(audio, first_ns=soon.times[0]).get("playback_stall_ms", ())}
     chunks = len(audio.times) - 1
@@ -262,7 +262,7 @@ def _stamped_of_reply(
 
 
 def _stamped_images(record: RequestRecord, sent_ns: int) -> tuple[Values, Values, Values]:
-    """The same of a stream of images."""
+    """The same for a stream of images."""
     places = [i for i, kind in enumerate(record.chunk_kind) if kind == IMAGE]
     latest, late_ns = [record.chunk_ns[i] for i in places], sent_ns - record.intended_ns
     stamped = image_values(latest, sent_ns, late_ns)

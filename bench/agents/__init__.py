@@ -1,1 +1,1 @@
-"""The command mcp: what an agent may do with the console's queue, and the protocol around it."""
+"""The command mcp: what an agent may do with the console's queue, and the protocol for it."""

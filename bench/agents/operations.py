@@ -1,6 +1,6 @@
-"""What an agent may do: the console's own operations, with a guard on the addresses that a load may be sent to.
+"""What an agent may do: the console's own operations, with a restriction on the addresses to load.
 
-addresses      this machine, and the origins of --allow-url; every URL in the settings counts, whatever setting it is in
+addresses      this machine, and the origins of --allow-url; every URL in the settings counts, in whatever setting
 keys           only in environment variables that --key-env allows, each for the origin of its server
 files          only data files that were uploaded to the console of this folder
 """
@@ -34,7 +34,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """What runs are held to. `baseline`: a name; the file is kept in the console's folder."""
+    """How runs are judged. `baseline` is a name; the file is in the console's folder."""
 
     objectives: Sequence[str] = ()
     baseline: str | None = None
@@ -44,10 +44,10 @@ class GateRules:
 
 
 class Operations:
-    """Start, watch, judge. Each raises BenchError with one sentence."""
+    """Starts, watches and judges tasks. Each method raises BenchError with one sentence."""
 
     def __init__(self, console: Console, allowed: Sequence[str] = ()) -> None:
-        """`allowed`: URLs of servers other than this machine's; only their scheme, host and port count."""
+        """`allowed`: URLs of servers other than this machine's; only their scheme, host and port matter."""
         self.console = console
         self._allowed = frozenset(origin_of(url) for url in allowed)
 
@@ -70,7 +70,7 @@ class Operations:
         return brief(self.console.create(settings, target=target, kind=kind, title=title))
 
     def address_problems(self, settings: Mapping[str, object]) -> Iterator[str]:
-        """A sentence for each address in the settings that no load may be sent to."""
+        """A sentence for each address in the settings to which no load may be sent."""
         urls = settings.get("url") or ()
         for url in urls if isinstance(urls, Sequence) and not isinstance(urls, str) else [urls]:
             if origin_of(url) is None:
@@ -78,11 +78,11 @@ class Operations:
         if settings.get("cluster") not in (None, "ray"):
             yield "cluster: an agent may only use the cluster of this machine's settings, ray"
         for text in _texts(dict(settings)):
-            # A word whole, too: what ends a URL for this expression may be the user of a URL: http://127.0.0.1\@elsewhere
+            # Also check whole words: the expression may end a URL inside its user part: http://127.0.0.1\@elsewhere
             whole = [word for word in text.split() if _URL.match(word)]
             for address in dict.fromkeys([*_URL.findall(text), *whole]):
                 if not self._may_reach(address):
-                    # The host alone would be one name for two servers, of which one may be allowed.
+                    # The host alone could name two servers, only one of which is allowed.
                     place = origin_of(address) or urlsplit(address).hostname or address
                     yield f"{place} is not an allowed target: start python -m bench mcp with --allow-url, or use this machine"
 
@@ -90,15 +90,15 @@ class Operations:
         return self.console.task(name)
 
     def tasks(self) -> list[dict[str, object]]:
-        """The latest first."""
+        """All tasks, the latest first."""
         return [brief(task) for task in self.console.tasks(whole=True)]
 
     def stop(self, name: str) -> dict[str, object]:
-        """Stop sending and let requests finish; the second time, cut them."""
+        """Stop sending and let requests finish. The second call cuts them off."""
         return brief(self.console.queue.stop(name))
 
     def live(self, name: str) -> dict[str, object] | None:
-        """The last second of a task that runs. Returns None before the first."""
+        """The last second of a running task. Returns None before the first."""
         task = self.task(name)
         lines = self.console.live(name, run=task.run)
         return lines[-1] if lines else None
@@ -112,7 +112,7 @@ class Operations:
         return {**brief(task), "report": report_text(task.kind, path.parent), "page": str(page.resolve())}
 
     def compare(self, names: Sequence[str], margin: str, allow: Sequence[str]) -> dict[str, object]:
-        """compare.json of tasks against the first of them."""
+        """compare.json of the tasks."""
         made = self.console.compared(names, margin=margin, allow=",".join(allow))
         if made.document is None:
             raise ConsoleError("; ".join(made.left_out) or "there is nothing to compare")
@@ -145,7 +145,7 @@ class Operations:
         return origin is not None and (origin in self._allowed or is_loopback(urlsplit(address).hostname or ""))
 
     def _target_with_key(self, url: str, variable: str) -> str:
-        """A saved target for this server and the variable that holds its key."""
+        """Save a target for this server, with the variable that holds its key, and return its name."""
         name = re.sub(r"[^A-Za-z0-9]+", "-", f"{origin_of(url)}-{variable}").strip("-")
         return self.console.save_target({"name": name, "url": url, "key_variable": variable}).name
 
@@ -169,7 +169,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def brief(task: Task) -> dict[str, object]:
-    """What an agent needs of a task; `over` says that nothing more happens by itself."""
+    """The facts about a task that an agent needs. `over`: nothing more happens by itself."""
     whole = task.to_json()
     known = (
         "id", "kind", "state", "title", "target", "load", "verdict", "verdict_headline", "reasons", "held", "headline",

@@ -1,6 +1,6 @@
 """The tools of `python -m bench mcp`, for the Model Context Protocol over stdio.
 
-A load goes on in a process of its own: `start` returns at once, and `watch` waits a bounded time and reports progress.
+A load runs in a separate process: `start` returns at once, and `watch` waits for a bounded time and reports progress.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Names = Annotated[list[str], Field(description="ids of tasks")]
 
 
 async def _done(work: Callable[[], T]) -> T:
-    """The work, in a thread. What went wrong reaches the agent as one sentence."""
+    """Do the work in a thread. Errors reach the agent as one sentence."""
     try:
         return await asyncio.to_thread(work)
     except BenchError as e:
@@ -45,7 +45,7 @@ async def _done(work: Callable[[], T]) -> T:
 
 
 class CheckedTool(Tool):
-    """A tool that reports all wrong arguments at once. `Tool` alone ignores names that it does not know."""
+    """A tool that reports all wrong arguments at once. `Tool` alone ignores unknown names."""
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> object:
         known = self.parameters["properties"]

@@ -2,5 +2,5 @@
 
 options   its own flags, and the configurations of its three runs
 measure   the series: alone, loaded, back alone; then the comparison
-stored    quality.json, written and read again
+stored    writes and reads quality.json
 """

@@ -1,4 +1,4 @@
-"""The series of quality: each probe alone, then among a load, then alone again; and what the answers say together."""
+"""Makes the series of quality: each probe alone, then during a load, then alone again; and compares the answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_WHY = 200
 
 @dataclass(frozen=True, slots=True)
 class QualityResult:
-    """What became of the answers, as its file has it, where that is, and the exit status."""
+    """The result of a quality test: its directory, the content of its file, and the exit status."""
 
     path: Path
     content: QualityContent
@@ -55,8 +55,8 @@ class _Made:
 
 
 def measure(plan: Plan, series: RunSeries, *, resume: bool = False) -> QualityResult:
-    """Make the three runs and compare their answers. Raises UsageError before anything is sent, and TargetError if the first
-    run cannot be made."""
+    """Make the three runs and compare their answers. Raises UsageError before anything is sent, and TargetError if the
+    first run cannot be made."""
     _check(plan, series.path, resume=resume)
     runs = plan.runs(series.path)
 
@@ -156,8 +156,8 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
 
 
 def exit_of(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, talk: QualityCrossTalk | None) -> Exit:
-    """1 for cross-talk, or a fault that load makes more frequent; with --strict also for a changed text, and for a fault that
-    is not shown. Cross-talk is proof in any run; else 4 and 3 if a run may not be used."""
+    """1 for cross-talk, or a fault that load makes more frequent; with --strict also for a changed text, or a fault
+    that is not excluded. Cross-talk in any run is proof. Otherwise 4 or 3 if a run is unusable."""
     if talk is not None and (talk.found or talk.found_alone):
         return Exit.OBJECTIVE_FAILED
     if bad := [run for run in runs if run.unusable]:

@@ -1,4 +1,4 @@
-"""What `quality` has beside the settings of its loaded run, and the configurations of its three runs."""
+"""The options that `quality` has in addition to the settings of its loaded run, and the configurations of its three runs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ ANSWERED = {
     "store_texts": "the texts of probes are stored anyway",
     "until": "the comparison needs a load of a planned length: give --duration or --requests",
 }
-"""Settings of a run to which quality has its own answer."""
+"""Settings of a run that quality sets itself."""
 _KEPT_ALONE = (
     *(name for name in (*Target.model_fields, *Engine.model_fields, *LimitsOfRun.model_fields) if name != "slo"),
     "probes", "seed", "name", "format", "quiet", "details",
 )  # fmt: skip
-"""Settings that the runs without load share with the loaded one."""
+"""Settings that the runs without load share with the loaded run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Three runs, by their names. `probes`: how many there are."""
+    """Three runs, by their names. `probes`: the number of probes."""
 
     loaded: RunConfig
     probes: int
@@ -73,7 +73,7 @@ def plan(
     *,
     strict: bool = False,
 ) -> Plan:
-    """The three runs, from the settings as they were given and what quality has of its `own` (OPTIONS).
+    """The three runs, from the given settings and quality's `own` options (OPTIONS).
 
     `resolved` makes the configuration of the loaded run. Raises UsageError with every problem.
     """

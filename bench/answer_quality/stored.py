@@ -1,4 +1,4 @@
-"""quality.json and its page, written after each run of the series and read again."""
+"""Writes quality.json and its page after each run of the series, and reads them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ QUALITY, PAGE = "quality.json", "quality.html"
 
 
 def read(path: Path) -> QualityContent:
-    """The content of a quality.json. Raises UsageError with what is wrong in a file that is damaged."""
+    """The content of a quality.json. Raises UsageError with the problems if the file is damaged."""
     return read_result(path, QualityContent, SCHEMA, "result of quality")
 
 
 def write(folder: Path, content: QualityContent) -> None:
-    """Put quality.json and its page in place."""
+    """Write quality.json and its page atomically."""
     files.write(folder, QUALITY, content)
     RunDirectory(folder).write(PAGE, html.render(quality_document(content)).encode())

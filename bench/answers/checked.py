@@ -1,7 +1,7 @@
-"""The checked answers of one run: its shares of right, same and valid answers, and which requests are behind them.
+"""The checked answers of one run: its shares of right, same and valid answers, and the requests that gave them.
 
-An answer is *consistent* if it equals the first answer of the run to the same probe: what a run without a series can say of
-how much the answers vary. The first answer itself is not counted.
+An answer is *consistent* if it equals the run's first answer to the same probe: a single run can show no more about how
+much the answers vary. The first answer itself is not counted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ ACCURACY, CONSISTENCY, JSON = "accuracy", "consistency", "valid_json"
 _TITLES = {ACCURACY: "right answers", CONSISTENCY: "same text each time", JSON: "valid JSON"}
 _NAMES = {RIGHT: ACCURACY, VALID_JSON: JSON}
 MOST_WRONG = 8
-"""Wrong answers that a result lists."""
+"""The most wrong answers that a result lists."""
 
 Marks = Mapping[str, Mapping[str, bool]]
-"""Of each measure: whether it holds, by the id of the request."""
+"""For each measure, whether it holds, by request id."""
 
 
 def checked_answers(directory: RunDirectory) -> CheckedAnswers | None:
@@ -48,7 +48,7 @@ def checked_answers(directory: RunDirectory) -> CheckedAnswers | None:
 
 
 def answer_marks(directory: RunDirectory) -> dict[str, dict[str, bool]]:
-    """The marks of a run, as `marks_of`; none if it checked no answer. Raises RecordError if a file is damaged."""
+    """The marks of a run, as from `marks_of`; empty if it checked no answer. Raises RecordError if a file is damaged."""
     probes = read_probes(directory)
     return marks_of(probes, read_answers(directory, len(probes))) if probes else {}
 

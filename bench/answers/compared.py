@@ -1,10 +1,11 @@
-"""Answers alone against answers under load: each measure with its test, its interval and its decision.
+"""Compares answers alone with answers under load: each measure with its test, its interval and its decision.
 
-The unit is the probe: answers of one probe are alike, so an interval rests on how many probes there are. The test deals the
-bad answers of each probe at random among its answers (bench/statistics/paired_shares.py), so it needs no equal numbers.
+The unit is the probe: answers to one probe are alike, so the width of an interval depends on the number of probes. The
+test deals the bad answers of each probe at random among its answers (bench/statistics/paired_shares.py), so the numbers
+of answers may differ.
 
-A measure that compares texts takes the first answer alone as the reference, and then compares how often the other answers
-alone, and those under load, equal it. Without an effect of load both are drawn from the same answers.
+A measure that compares texts takes the first answer alone as the reference, and then compares how often the other
+answers alone, and the answers under load, equal it. If load has no effect, both come from the same distribution.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from bench.statistics.paired_shares import (
 from promptset.probes import Probe
 
 Marks = Mapping[int, Sequence[bool]]
-"""Of each probe, by its place: whether a measure holds for each of its answers."""
+"""For each probe, by its index: whether a measure holds for each of its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class ThreePhases:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a comparison says."""
+    """The result of a comparison."""
 
     measures: Sequence[QualityMeasure]
     kinds: Sequence[QualityKind]
@@ -90,7 +91,7 @@ class _Marked:
 
     @property
     def control(self) -> dict[int, list[bool]]:
-        """Without load, before and after."""
+        """The marks without load, before and after."""
         places = [*self.alone, *(place for place in self.back if place not in self.alone)]
         return {place: [*self.alone.get(place, ()), *self.back.get(place, ())] for place in places}
 
@@ -144,7 +145,7 @@ def _test(control: Marks, loaded: Marks) -> float | None:
 
 
 def _corrected(ps: Sequence[float | None]) -> list[float | None]:
-    """Holm's, over the tests that were made. What has nothing to test can raise no false alarm."""
+    """Holm's correction over the tests that were made. Where there is nothing to test, there is no false alarm."""
     made = iter(holm([p for p in ps if p is not None]))
     return [None if p is None else next(made) for p in ps]
 
@@ -158,8 +159,8 @@ def _measure(
     decision = share.decide(1.0 if corrected is None else corrected, rules.margin, rules.alpha)
     blamed_on_time = False
     if decision is Decision.CHANGED and p_time is not None and p_time < rules.alpha:
-        # The answers without load changed too. Load is to blame only if its answers lie beyond both the earlier and the later
-        # ones: like either, or between them, they show no more than the time that passed.
+        # The answers without load changed too. Load is to blame only if its answers lie beyond both the earlier and the
+        # later answers: if they are like either, or between them, they may show no more than the time that passed.
         ways = {_way(side, loaded, rules.alpha / tests) for side in (marks.alone, marks.back)}
         blamed_on_time = len(ways) > 1 or 0 in ways
         decision = Decision.NOT_SHOWN if blamed_on_time else decision
@@ -184,14 +185,14 @@ def _measure(
 
 
 def _way(side: Marks, loaded: Marks, level: float) -> int:
-    """-1 if fewer answers are good under load than on a side, 1 if more are, 0 if that is not shown."""
+    """-1 if fewer answers are good under load than on a side, 1 if more are, 0 if no difference is shown."""
     p = _test(side, loaded)
     fall = 0.0 if p is None or p >= level else PairedShare(_pairs(side, loaded)).fall
     return (fall < 0) - (fall > 0)
 
 
 def _pairs(control: Marks, loaded: Marks) -> Pairs:
-    """Each probe counts as one pair, in parts if its answers differ."""
+    """Each probe counts as one pair, split into parts if its answers differ."""
     both = alone = under = neither = 0.0
     for place in loaded.keys() & control.keys():
         x, y = fmean(control[place]), fmean(loaded[place])
@@ -201,7 +202,7 @@ def _pairs(control: Marks, loaded: Marks) -> Pairs:
 
 
 def _share(marks: Marks, others: Marks) -> QualityShare:
-    """Of the probes that both sides have."""
+    """The share over the probes that both sides have."""
     places = [place for place in marks if place in others]
     shares = [fmean(marks[place]) for place in places]
     interval = clopper_pearson(min(sum(shares), len(shares)), len(shares))
@@ -248,7 +249,7 @@ def _difference(answers: ThreePhases) -> QualityDifference:
 
 
 def _drift(answers: ThreePhases) -> QualityDrift | None:
-    """Returns None if no answer has log probabilities."""
+    """The drift of log probabilities. Returns None if no answer has them."""
     references = answers.references()
 
     def moves(given: Iterable[KeptAnswer]) -> list[float]:
@@ -277,8 +278,9 @@ def _moves(reference: KeptAnswer, kept: KeptAnswer) -> Iterator[float]:
 
 
 def _length_test(answers: ThreePhases) -> tuple[int, int, float] | None:
-    """Probes whose first answer under load is longer than the last one alone and the first one afterwards, those for which
-    it is shorter than both, and the p of the sign test. What changes over time lies beyond one of the two at most."""
+    """The number of probes whose first answer under load is longer than both the last one alone and the first one
+    afterwards, the number for which it is shorter than both, and the p of the sign test. A drift over time puts the
+    answer beyond at most one of the two."""
     alone, loaded, back = (kept.by_probe() for kept in (answers.alone, answers.loaded, answers.back))
     triples = [
         (len(given[0].text), [len(kept.text) for kept in (alone[place][-1], *back.get(place, ())[:1])])

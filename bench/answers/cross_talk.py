@@ -1,4 +1,4 @@
-"""Cross-talk: answers that hold the code word of another request. Statistics are not needed to prove one."""
+"""Finds cross-talk: answers that contain the code word of another request. A single one is proof, without statistics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from bench.statistics.paired_shares import clopper_pearson, none_seen
 from promptset.probes import Probe, codes_in
 
 MOST_SHOWN = 20
-"""Answers with a foreign code that a result lists."""
+"""The most answers with a foreign code that a result lists."""
 LONGEST_TEXT = 2_000
-"""Characters that a result keeps of an answer."""
+"""The most characters of an answer that a result keeps."""
 
 
 def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> QualityCrossTalk | None:
-    """The answers with foreign codes, of phases by their names. Returns None if no probe has a code, or nothing answered
-    under load. An answer without a text cannot have a code, and excludes nothing."""
+    """The answers with foreign codes. `phases` are by name. Returns None if no probe has a code, or if no request was
+    answered under load. An answer without text cannot contain a code, and excludes nothing."""
     owners = owners_of(probes)
     if not owners or not phases["loaded"].answers:
         return None
@@ -44,12 +44,12 @@ def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> Qu
 
 
 def owners_of(probes: Sequence[Probe]) -> dict[str, Probe]:
-    """The probes that have a code word, by the word."""
+    """The probes with a code word, by the word."""
     return {probe.code: probe for probe in probes if probe.code is not None}
 
 
 def foreign_code(kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]) -> str | None:
-    """Find the first code word of another request in an answer. Returns None if the answer has no such word."""
+    """The first code word of another request in an answer. Returns None if there is none."""
     own = None if kept.probe is None else probes[kept.probe].code
     return next((code for code in codes_in(kept.text) if code in owners and code != own), None)
 

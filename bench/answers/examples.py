@@ -1,4 +1,4 @@
-"""Answers side by side: the ones that show best what load changed."""
+"""Picks answers to show side by side, which best show what load changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptset.probes import Probe
 
 MOST_EXAMPLES = 12
 LONGEST_QUESTION = 300
-"""Characters that an example keeps of the end of a question."""
+"""The most characters that an example keeps from the end of a question."""
 
 
 def examples(answers: ThreePhases) -> list[QualityExample]:

@@ -1,6 +1,7 @@
-"""Graders: whether an answer is right. A new one is a function and its line in GRADERS; promptset.probes declares its name.
+"""Graders decide whether an answer is right. To add one, write a function and a line in GRADERS; promptset.probes
+declares its name.
 
-Each takes the probe and the answer that came, and returns a Grade. No model judges: the same answer has the same grade.
+Each takes a probe and an answer, and returns a Grade. No model judges: the same answer always has the same grade.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """Whether an answer is right, and what was read in it: None if nothing in it could be an answer."""
+    """Whether an answer is right, and the part that was read as the answer: None if there was none."""
 
     right: bool
     read: str | None = None
@@ -35,13 +36,13 @@ _MARKS = re.compile(r"[*_`$\\]")
 
 
 def exact(probe: Probe, answer: Answer) -> Grade:
-    """The whole answer, without the white space around it."""
+    """Compares the whole answer, without surrounding white space."""
     text = answer.content.strip()
     return Grade(_folded(text, probe) == _folded(probe.answer.strip(), probe), text or None)
 
 
 def contains(probe: Probe, answer: Answer) -> Grade:
-    """The answer has the right text in it, not as a part of a longer word or number."""
+    """The answer contains the right text, not as a part of a longer word or number."""
     found = re.search(
         rf"(?<!\w){re.escape(probe.answer)}(?!\w)", answer.content, re.IGNORECASE if probe.settings.ignore_case else 0
     )
@@ -72,7 +73,7 @@ def number(probe: Probe, answer: Answer) -> Grade:
 
 
 def letter(probe: Probe, answer: Answer) -> Grade:
-    """The chosen letter, looked for in this order: a bare letter on the first line, the last `answer is X`, the last
+    """The chosen letter, searched for in this order: a bare letter on the first line, the last `answer is X`, the last
     `Answer: X`, the first and then the last letter that stands alone."""
     letters = re.escape(probe.settings.letters)
     text = _MARKS.sub("", answer.content).strip()
@@ -90,7 +91,7 @@ def letter(probe: Probe, answer: Answer) -> Grade:
 
 
 def json_equal(probe: Probe, answer: Answer) -> Grade:
-    """The answer is JSON and equals the right one as a value."""
+    """The answer is JSON and equals the right answer as a value."""
     read, value = json_of(answer.content)
     if not read:
         return WRONG
@@ -136,7 +137,7 @@ def grade(probe: Probe, answer: Answer) -> Grade:
 
 
 def valid_call(probe: Probe, answer: Answer) -> bool:
-    """Whether the answer calls tools, each one that was offered, with arguments that its schema accepts."""
+    """Whether the answer calls tools, all of them offered, with arguments that their schemas accept."""
     offered = {tool["function"]["name"]: tool["function"].get("parameters") for tool in probe.tools or ()}
     for call in answer.tool_calls:
         read, arguments = json_of(call.arguments)
@@ -149,7 +150,7 @@ def valid_call(probe: Probe, answer: Answer) -> bool:
 
 
 def json_of(text: str) -> tuple[bool, object]:
-    """Whether a text is JSON, in a code fence or not, and its value."""
+    """Whether a text is JSON, with or without a code fence, and its value."""
     fenced = _FENCE.match(text)
     try:
         return True, orjson.loads(text.strip() if fenced is None else fenced[1])
@@ -169,7 +170,7 @@ def _float(text: str) -> float:
 
 
 def _same(one: object, other: object) -> bool:
-    """Whether two values of JSON are equal: 1 is 1.0, and not true."""
+    """Whether two JSON values are equal: 1 equals 1.0, but not true."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):

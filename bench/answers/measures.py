@@ -1,4 +1,5 @@
-"""What is asked of every answer. Each measure is a function to yes, no, or None if it does not apply; MEASURES lists them.
+"""The measures of every answer. Each is a function that returns yes, no, or None if it does not apply; MEASURES lists
+them.
 
 A measure that compares takes a reference: the first answer to the same probe without load.
 """
@@ -19,10 +20,10 @@ OfBoth = Callable[[KeptAnswer, KeptAnswer], bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A question that is asked of every answer. Exactly one of `of` and `same` is set.
+    """A check of every answer. Exactly one of `of` and `same` is set.
 
-    `good` names the share of answers for which it holds. `is_fault`: an answer for which it does not hold is wrong in itself;
-    else it only differs.
+    `good` names the share of answers for which it holds. `is_fault`: an answer that fails the check is wrong in itself;
+    otherwise it only differs.
     """
 
     good: str
@@ -77,4 +78,4 @@ MEASURES: dict[str, Measure] = {
     SAME_TEXT: Measure("same text", False, same=_same_text),
     "same_end": Measure("same end", False, same=_same_end),
 }
-"""By their names in quality.json, in the order of the report."""
+"""Keyed by their names in quality.json, in the order of the report."""

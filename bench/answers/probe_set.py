@@ -1,4 +1,4 @@
-"""The probes of a run, as its directory keeps them, and the answers to them."""
+"""Reads and writes the probes of a run, and reads the answers to them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from promptset.answers import Answer, ToolCall
 from promptset.probes import GraderSettings, Pattern, Probe
 
 ANSWERED = (Outcome.OK, Outcome.NO_TOKENS)
-"""Outcomes of a request that was answered, with an empty text too. Others are failures, and say nothing of answers."""
+"""Outcomes of a request that was answered, possibly with an empty text. Others are failures, and say nothing about
+answers."""
 
 
 def write_probes(directory: RunDirectory, probes: Sequence[Probe]) -> None:
-    """Put probes.jsonl in place: what a report needs to grade the answers again."""
+    """Write probes.jsonl atomically. A report needs it to grade the answers again."""
     directory.write(PROBES, b"".join(orjson.dumps(probe, option=orjson.OPT_APPEND_NEWLINE) for probe in probes))
 
 
 def read_probes(directory: RunDirectory) -> list[Probe]:
-    """The probes of a run; none if it checked no answer. Raises RecordError if the file is damaged."""
+    """The probes of a run; empty if it checked no answer. Raises RecordError if the file is damaged."""
     path = directory.path / PROBES
     if not path.exists():
         return []
@@ -53,17 +54,17 @@ def _probe_of(row: dict[str, Any]) -> Probe:
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer. `probe`: the place of its probe in the set; None of another request whose text is stored."""
+    """An answer. `probe`: the index of its probe in the set; None for another request whose text is stored."""
 
     request: str
     probe: int | None
     answer: Answer
     limited: bool = False
-    """Whether it ended at the limit of tokens."""
+    """Whether it was cut off by the token limit."""
 
     @property
     def text(self) -> str:
-        """Its text, and the calls in it, each on a line of its own."""
+        """The text and the tool calls in it, each on its own line."""
         calls = (f"{call.name}({call.arguments})" for call in self.answer.tool_calls)
         return "\n".join(part for part in (self.answer.content, *calls) if part)
 
@@ -79,8 +80,8 @@ class _Line(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswers:
-    """The answers of a run after its warm-up, in the order of its records. `failed`: probes that were not answered, and `why`
-    the first of them was not."""
+    """The answers of a run after its warm-up, in the order of its records. `failed`: the number of unanswered probes;
+    `why`: the reason of the first."""
 
     answers: Sequence[KeptAnswer] = ()
     failed: int = 0
@@ -99,7 +100,7 @@ class KeptAnswers:
 
 
 def read_answers(directory: RunDirectory, probes: int) -> KeptAnswers:
-    """The answers that a run stored. `probes`: how many are in its set. Raises RecordError if a line is damaged."""
+    """The stored answers of a run. `probes`: the size of its set. Raises RecordError if a line is damaged."""
     decoder = msgspec.json.Decoder(_Line)
     answers, failures = [], []
     for path, number, line in _lines(directory):

@@ -1,15 +1,15 @@
-"""What is good or bad in the text of one answer, and where two answers differ."""
+"""Good or bad properties of a single text, and the position where two texts differ."""
 
 from __future__ import annotations
 
 LONGEST_UNIT = 200
-"""Characters of the longest piece of text whose repetition is looked for."""
+"""The most characters in the repeated piece of a loop."""
 LEAST_TIMES, LEAST_LOOP = 5, 60
-"""A loop repeats its piece so many times, over so many characters."""
+"""A loop repeats its piece at least this many times, over at least this many characters."""
 
 
 def first_difference(one: str, other: str) -> int | None:
-    """The number of the first character at which two texts differ. Returns None if they are the same."""
+    """The index of the first character at which two texts differ. Returns None if they are the same."""
     if one == other:
         return None
     for at, (left, right) in enumerate(zip(one, other, strict=False)):
@@ -24,7 +24,7 @@ def readable(text: str) -> bool:
 
 
 def loops(text: str) -> bool:
-    """Whether the text ends in a loop: a piece of at most LONGEST_UNIT characters, LEAST_TIMES or more one after another."""
+    """Whether the text ends in a loop: a piece of at most LONGEST_UNIT characters, repeated LEAST_TIMES or more."""
     tail = text.rstrip()[-(LEAST_TIMES + 1) * LONGEST_UNIT :]
     for unit in range(1, min(LONGEST_UNIT, len(tail) // LEAST_TIMES) + 1):
         length = max(LEAST_TIMES * unit, LEAST_LOOP)

@@ -7,5 +7,5 @@ qualities    whether load changes the answers
 tunes        the flags that make a server best
 comparisons  what differs between runs
 
-`bench/__init__.py` says where each name is, and imports it on first use, so a run does not import numpy.
+`bench/__init__.py` maps each name to its module and imports it on first use, so a run does not import numpy.
 """

@@ -166,7 +166,7 @@ def configuration(config: Configuration | None = None, **settings: object) -> Ru
 
 
 def given_settings(config: Configuration | None, settings: Mapping[str, object]) -> dict[str, object]:
-    """Settings by name: those of a configuration, and these, which override them."""
+    """Settings by name: those of a configuration, overridden by `settings`."""
     own: dict[str, object]
     if isinstance(config, RunConfig):
         own = config.asked_for()
@@ -180,7 +180,7 @@ def given_settings(config: Configuration | None, settings: Mapping[str, object])
 
 
 def _named(name: str) -> tuple[str, str | None]:
-    """The metric and the statistic of a number's name. Raises UsageError, which names the nearest one."""
+    """The metric and the statistic of a number's name. Raises UsageError, which suggests the nearest name."""
     metric = name.partition(":")[0]
     shares = (*objectives.SHARES, *ANSWER_SHARES)
     unit = "%" if metric in shares else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
@@ -197,8 +197,8 @@ def _interval(bounds: Sequence[float] | None) -> tuple[float, float] | None:
 
 
 def beside_loops(work: Callable[[Observer], T], given: Observer | None) -> T:
-    """Do work that runs an event loop of its own, also where one runs in this thread already, as in a notebook: then in
-    another thread. Ctrl-C there ends the load as it does elsewhere. Without an observer, only errors are printed."""
+    """Do work that runs its own event loop, even if this thread already runs one, as in a notebook: then in another
+    thread. Ctrl-C ends the load there as it does elsewhere. Without an observer, only errors are printed."""
     observer = Terminal(sys.stderr, quiet=True) if given is None else given
     try:
         asyncio.get_running_loop()
@@ -218,7 +218,7 @@ def beside_loops(work: Callable[[Observer], T], given: Observer | None) -> T:
             over.set()
 
     threading.Thread(target=body, name="bench", daemon=True).start()
-    while not over.is_set():  # Thread.join, once interrupted, takes a thread that goes on for ended (Python 3.11).
+    while not over.is_set():  # In Python 3.11, Thread.join after an interruption considers a running thread ended.
         try:
             over.wait()
         except KeyboardInterrupt:
@@ -252,7 +252,7 @@ class _FromAnotherThread(PassingOn):
         super().run_ended()
 
     def interrupt(self) -> None:
-        """Ctrl-C in the thread that waits: the first two are for the load, and one spares its report, as in a terminal.
+        """Ctrl-C in the waiting thread. As in a terminal, the first two affect the load, and one spares its report.
         Every other one raises KeyboardInterrupt."""
         self._interrupts += 1
         if self._interrupts > 2:

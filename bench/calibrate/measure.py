@@ -1,4 +1,4 @@
-"""One calibration: a run against a mock, with its ledger beside its records, and a certificate for later runs."""
+"""One calibration: a run against a mock, with its ledger next to its records, and a certificate for later runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from bench.series.drive import End, drive, in_order
 from bench.series.runs import unless_interrupted
 
 ANYWHERE = "http://127.0.0.1:1"
-"""Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
+"""A placeholder for the mock's address before it is known, so that a wrong load is refused before the mock starts."""
 Places = str | list[str]
 """The setting `url`: the address of a mock, or the addresses of its replicas."""
 
@@ -48,7 +48,7 @@ _SLOW_READER_TOKENS = 40_000
 """About 8 MB: more than a sender's buffer may grow to on Linux (4 MiB, tcp_wmem)."""
 _PAUSE_S = 1.0
 ANY_PATH = "/any"
-"""Where the mock answers as any HTTP service."""
+"""The path at which the mock acts as any HTTP service."""
 _RECEIVE_BYTES = 4_096
 
 
@@ -60,8 +60,8 @@ def calibrate(
     observer: Observer,
     afterwards: Callable[[str], None] = lambda base_url: None,
 ) -> Result:
-    """Measure a mock of our own on this machine. `config_at` gives the load for the mock's address. `afterwards` gets that
-    address when the load is over, before the mock ends.
+    """Measure our own mock on this machine. `config_at` returns the load for the mock's address. `afterwards` is called
+    with that address after the load, before the mock ends.
 
     Raises UsageError for a wrong load or wrong flags, before anything starts.
     """
@@ -75,7 +75,7 @@ def calibrate(
             content: dict[str, object] = {"clock": "shared"}
             if len(mock.urls) == 1:
                 content["truth"] = remote.truth_of(mock.url, _asked(planned))
-            else:  # Each replica has a closed form of its own, and their mixture has none.
+            else:  # Each replica has its own closed form, but their mixture has none.
                 content["replicas"] = [one.name for one in config.addresses]
             mock.end_with_ledger(directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps(content))
@@ -104,7 +104,7 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Ob
     def add_ledger(directory: RunDirectory) -> None:
         remote.fetch_ledger(base_url, before["ledger_lines"], directory.path / LEDGER)
         truth = remote.truth_of(base_url, _asked(config))
-        # Nodes of a cluster with clocks of their own: their instants are only known within the bounds of their clocks.
+        # Nodes of a cluster may have their own clocks: their instants are only known within the bounds of these clocks.
         one_clock = shared and not any(place.clock_bound_ns for place in manifest.read(directory).manifest.places)
         if shared and not one_clock:
             observer.say("the nodes have clocks of their own: durations are compared")
@@ -114,7 +114,7 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Ob
 
 
 def _asked(config: RunConfig) -> int | None:
-    """The output tokens that each request asks for; None where they differ or are not known."""
+    """The output tokens that each request asks for; None if they differ or are not known."""
     asked = config.output_tokens
     return int(asked) if asked is not None and config.dataset is None and asked.isdecimal() else None
 
@@ -125,9 +125,9 @@ def default_path() -> Path:
 
 
 def keep(result: Result) -> bool:
-    """Keep a certificate for the later runs that it covers. Returns False for one that is of no use to them: the run was
-    interrupted, nothing could be compared, the mock had another clock, so that its errors include the network, or the nodes
-    of a cluster sent the load, and it says nothing of this machine."""
+    """Keep a certificate for the later runs that it covers. Returns False if it is useless for them: the run was
+    interrupted; nothing could be compared; the mock had another clock, so its errors include the network; or the nodes
+    of a cluster sent the load, so it says nothing about this machine."""
     if manifest.read(result.directory).manifest.places:
         return False
     calibration = result.summary.calibration
@@ -151,7 +151,7 @@ def _certificate(result: Result) -> Certificate:
 
 
 def keep_sweep(sweep: Sweep) -> None:
-    """Keep a sweep of this machine, in place of the last one."""
+    """Keep a sweep of this machine, replacing the previous one."""
     path, host = default_path(), identity.host()
     certificates = coverage.in_entry(machine_cache.read_entry(path, host))
     machine_cache.write_entry(path, host, _entry(certificates, sweep.to_json()))
@@ -172,13 +172,13 @@ def sweep(
     store: bool,
     observer: Observer,
 ) -> Sweep:
-    """Calibrate one load after the other, each in the directory that its configuration names. Writes sweep.json and its
-    page to `folder`.
+    """Calibrate one load after the other, each in the directory in its configuration. Writes sweep.json and its page to
+    `folder`.
 
-    `config_at` gives the load of a point for the mock's address. Raises Interrupted after Ctrl-C.
+    `config_at` returns the load of a point for the mock's address. Raises Interrupted after Ctrl-C.
     """
     for point in points:
-        config_at(anywhere(mock_flags), point)  # All problems before anything starts.
+        config_at(anywhere(mock_flags), point)  # Report all problems before anything starts.
 
     def measure(point: LoadPoint) -> SweepRow:
         observer.say(f"{point.value:g} {UNITS[point.kind]}")
@@ -209,7 +209,7 @@ def sweep(
 
 
 def _kept(folder: Path, directories: Sequence[str]) -> str:
-    """Which runs of an interrupted series are whole, and how to render them."""
+    """A sentence on the complete runs of an interrupted series, and how to render them."""
     if not directories:
         return ""
     names = ", ".join(directories)
@@ -217,7 +217,7 @@ def _kept(folder: Path, directories: Sequence[str]) -> str:
 
 
 def write(folder: Path, sweep: Sweep) -> None:
-    """Put sweep.json and its page into a directory."""
+    """Write sweep.json and its page to a directory."""
     files.write(folder, "sweep.json", sweep.to_json())
     RunDirectory(folder).write("sweep.html", html.render(calibration_sweep_document(sweep)).encode())
 
@@ -231,14 +231,14 @@ def check_all(
     command: Sequence[str],
     observer: Observer,
 ) -> metamorphic.ChecksResult:
-    """Run the metamorphic checks of these names. Writes full.json to `folder`.
+    """Run the metamorphic checks with these names. Writes full.json to `folder`.
 
-    `config_at` gives the load of a check for the mock's address, its name and its flags; `given` are flags for all of them.
-    Raises Interrupted after Ctrl-C.
+    `config_at` returns the load of a check from the mock's address, its name and its flags; `given` are flags for all
+    checks. Raises Interrupted after Ctrl-C.
     """
     checks = metamorphic.chosen(names)
     for name, check in checks.items():
-        config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # All problems before anything starts.
+        config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # Report all problems before anything starts.
     observations: list[metamorphic.Observation] = []
 
     def measure(name: str) -> metamorphic.CheckResult:
@@ -285,7 +285,8 @@ def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observ
 
 
 def read_slowly(base_url: str) -> None:
-    """Ask for a long reply, wait, then read all of it, so that the mock must wait. Raises OSError if it cannot be reached."""
+    """Request a long reply, wait, then read all of it, so that the mock must wait. Raises OSError if the mock cannot be
+    reached."""
     address = urlsplit(base_url)
     assert address.hostname is not None
     assert address.port is not None

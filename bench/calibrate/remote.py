@@ -1,4 +1,4 @@
-"""Reads a running mock over HTTP: what to expect of it, its ledger, and whether it shares our clock."""
+"""Reads a running mock over HTTP: its closed form, its ledger, and whether it shares our clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMEOUT_S = 30.0
 
 
 def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
-    """The body of GET /truth. `output_tokens`: the number that every request asks for, if it is one.
+    """The body of GET /truth. `output_tokens`: the number that every request asks for, if it is always the same.
 
     Raises TargetError if no mock of ours answers.
     """
@@ -40,7 +40,7 @@ def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
 
 
 def _message(error: urllib.error.HTTPError) -> str | None:
-    """The sentence of a mock that refuses, for example because it does not know the host name."""
+    """The error message of a mock that refuses, for example because it does not know the host name."""
     try:
         with error:
             row = orjson.loads(error.read())
@@ -50,7 +50,7 @@ def _message(error: urllib.error.HTTPError) -> str | None:
 
 
 def _why(reason: object) -> str:
-    """Why nothing answered, without the words of Python: `Connection refused`."""
+    """Why nothing answered, without Python's wording: `Connection refused`."""
     if isinstance(reason, TimeoutError):
         return f"nothing within {TIMEOUT_S:.0f} s"
     if isinstance(reason, OSError) and reason.strerror:
@@ -63,7 +63,7 @@ _NO_MOCK = "calibrate needs a running `python -m mockserver` there; other server
 
 
 def fetch_ledger(base_url: str, since: int, to: Path) -> None:
-    """Write the ledger's lines from number `since` on to a file. Raises TargetError if the mock does not give them."""
+    """Write the ledger's lines from number `since` on to a file. Raises TargetError if the mock does not return them."""
     draft = to.with_name(f".{to.name}.new")
     try:
         with _open(f"{base_url}/ledger?since={since}") as response, draft.open("wb") as file:
@@ -82,7 +82,7 @@ def _open(url: str) -> HTTPResponse:
 
 
 def same_clock(theirs: object, ours: Mapping[str, str | None]) -> bool:
-    """Whether the mock's CLOCK_MONOTONIC is this process's own: one boot, one time namespace, and both known."""
+    """Whether the mock's CLOCK_MONOTONIC is this process's own: same boot and time namespace, and both known."""
     return isinstance(theirs, Mapping) and all(
         value is not None and theirs.get(key) == value for key, value in ours.items()
     )

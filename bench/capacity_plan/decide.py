@@ -1,8 +1,9 @@
-"""What a plan says: how many replicas, which hour breaks first, what a lost replica does, and what starting late costs.
+"""Decides a plan: how many replicas, which hour breaks first, the effect of a lost replica, and the cost of late
+starts.
 
-All is asked of stretches (`stretches.py`), for each draw by itself: another server within the fit's uncertainty, and other
-arrivals. More replicas never do worse and a higher rate never better, so each search is a few questions around what the
-first draw said.
+All answers come from stretches (`stretches.py`), for each draw separately: another server within the fit's uncertainty,
+and other arrivals. More replicas are never worse and a higher rate is never better, so each search needs only a few
+questions around the result of the first draw.
 """
 
 from __future__ import annotations
@@ -25,30 +26,30 @@ Search = Generator[int, bool, int]
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """The replicas that the busiest hour needs in each draw; `most` + 1 if the range does not hold it."""
+    """The replicas that the busiest hour needs in each draw; `most` + 1 if the range is not enough."""
 
     by_draw: tuple[int, ...]
     replicas: int | None
 
     @property
     def interval(self) -> tuple[int, int]:
-        """95%, over the draws."""
+        """The 95% interval over the draws."""
         return spread(self.by_draw)
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A replica that dies in the busiest hour."""
+    """The effect of a replica that dies in the busiest hour."""
 
     in_flight: tuple[float, ...]
-    """On one replica, for each draw."""
+    """Requests in flight on one replica, for each draw."""
     holds: float
     first_broken: Hour | None
 
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """As many replicas as each hour needs: for the first draw, and replica-hours of each draw that was looked at."""
+    """Scaling each hour to the replicas that it needs: for the first draw, and the replica-hours of each examined draw."""
 
     by_hour: tuple[int, ...]
     replica_hours: tuple[float, ...]
@@ -57,16 +58,16 @@ class Scaled:
 
 
 def spread(values: Sequence[int]) -> tuple[int, int]:
-    """The central 95% of whole numbers, outwards."""
+    """The central 95% of whole numbers, rounded outwards."""
     ordered = sorted(values)
     cut = int(0.025 * len(ordered))
     return ordered[cut], ordered[-1 - cut]
 
 
 def least_true(least: int, most: int, guess: int) -> Search:
-    """The least number in a range for which something holds, which once true stays true; most + 1 if for none.
+    """The least number in a range for which a monotonic condition holds; most + 1 if there is none.
 
-    Yields the number that it asks for, and is sent the answer. It begins at the guess and doubles its stride.
+    Yields each number to test, and is sent the answer. Begins at the guess and doubles its stride.
     """
     low, high = least - 1, most + 1  # `low` does not hold, `high` does.
     at, stride = min(max(guess, least), most), 1
@@ -89,7 +90,7 @@ def together(
     stretches: Stretches,
     good: Callable[[Answer], bool],
 ) -> list[int]:
-    """The results of searches that go on side by side. `ask`: the question of a search (by its place) for a number."""
+    """The results of searches that run side by side. `ask`: the question for a search (by its index) and a number."""
     results: dict[int, int] = {}
     pending = {place: next(search) for place, search in enumerate(searches)}
     while pending:
@@ -113,12 +114,12 @@ def _bad(answer: Answer) -> bool:
 
 
 def _busy(stretches: Stretches) -> list[Hour]:
-    """The hours with traffic, by their rate."""
+    """The hours with traffic, by rising rate."""
     return sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
 
 
 def guessed(stretches: Stretches, hour: Hour, least: int) -> int:
-    """The replicas for an hour, by their saturated throughput; `least` before that is known."""
+    """The estimated replicas for an hour, from their saturated throughput; `least` before that is known."""
     return math.ceil(hour.rate / (_AIM * stretches.saturated)) if math.isfinite(stretches.saturated) else least
 
 
@@ -140,7 +141,7 @@ def needed(stretches: Stretches, hour: Hour, least: int, most: int, draws: int) 
 
 
 def telling(stretches: Stretches, hour: Hour, replicas: int, draws: int) -> list[int]:
-    """Three draws that represent all: the first, and the two in which an hour strains this many replicas least and most."""
+    """Three draws that represent all: the first, and the two in which this hour strains this many replicas least and most."""
     questions = [Question(hour, replicas, draw) for draw in range(draws)]
     stretches.answers(questions)
     strain = [stretches.strain(stretches.asked[one]) for one in questions]
@@ -166,9 +167,9 @@ def broken_hours(stretches: Stretches, replicas: int, draws: Sequence[int]) -> l
 def headroom(
     stretches: Stretches, hour: Hour, replicas: int, draws: Sequence[int], *, known: bool
 ) -> tuple[list[float], bool]:
-    """For each of the draws how many times the traffic of an hour so many replicas hold; 0 if not even this. And whether they
-    may hold more: no draw breaks at the most that was tried, or the fit does not know such loads. `known`: it knows this one.
-    """
+    """For each draw, how many times the traffic of an hour this many replicas hold; 0 if not even once. Also whether
+    they may hold more: no draw breaks at the highest multiple tried, or the fit does not cover such loads. `known`: it
+    covers this one."""
 
     def seen(answer: Answer) -> bool:
         return not known or not stretches.server.beyond(answer.in_flight, answer.tokens)
@@ -188,7 +189,8 @@ def headroom(
 
 
 def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: set[Hour]) -> Lost:
-    """A replica dies in the busiest hour, and none replaces it. `broken`: the hours that the others do not hold."""
+    """The effect of a replica that dies in the busiest hour and is not replaced. `broken`: the hours that the others do
+    not hold."""
     whole, fewer = ([Question(hour, n, draw) for draw in range(draws)] for n in (replicas, replicas - 1))
     stretches.answers([*whole, *fewer])
     in_flight = tuple(stretches.asked[one].mean_in_flight for one in whole)
@@ -197,7 +199,7 @@ def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: se
 
 
 def scaled(stretches: Stretches, most: int, cold_start_s: float, draws: Sequence[int]) -> Scaled:
-    """Each hour has the replicas that it needs."""
+    """The plan in which each hour has the replicas that it needs."""
     by_hour = _by_hour(stretches, most, draws)
     hours = stretches.traffic.hours
     starts = [
@@ -219,7 +221,7 @@ def scaled(stretches: Stretches, most: int, cold_start_s: float, draws: Sequence
 
 
 def _by_hour(stretches: Stretches, most: int, draws: Sequence[int]) -> list[list[int]]:
-    """For each of the draws, the replicas that each hour needs, at most so many."""
+    """For each draw, the replicas that each hour needs, at most this many."""
     busy = _busy(stretches)
     pairs = [(replicas, draw) for replicas in range(1, most) for draw in draws]
 

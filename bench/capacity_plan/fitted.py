@@ -1,4 +1,5 @@
-"""A fitted server, and the servers that it may as well be: profiles with other coefficients, within the fit's uncertainty."""
+"""A fitted server, and the servers that it could equally be: profiles with other coefficients, within the fit's
+uncertainty."""
 
 from __future__ import annotations
 
@@ -21,19 +22,19 @@ from bench.rng import Random, stream
 _TWO_SIDED = 3.92
 """The width of a 95% interval in standard deviations."""
 _BEYOND, _FAR_BEYOND = 1.25, 2.0
-"""So far beyond what was seen the fit still holds where a limit is not known, and where only the cost is not."""
+"""How far beyond the observed loads the fit still holds: if a limit is unknown, and if only the cost is unknown."""
 _BLOCK_TOKENS = 16
 _REPLAYED = {"mean": "p50", "p75": "p90", "p95": "p99", "p999": "p99", "max": "p99", "min": "p50"}
-"""The quantile of a replay that says most of a statistic that it lacks."""
+"""The replayed quantile that is closest to a statistic without a replay."""
 _OF_STEPS = ("b0", "b1", "b2", "b3", "b4")
 
 
 @dataclass(frozen=True, slots=True)
 class FittedServer:
-    """A profile, and the file of each draw: the first is the profile itself.
+    """A profile, and the file of each draw; the first is the profile itself.
 
-    `padded`: the file of a server that pads batches larger than those that were fitted: they cost as much as twice as many
-    do. None if the steps are not known.
+    `padded`: the file of a server that pads batches larger than the fitted ones, so that they cost as much as batches
+    of twice the size. None if the steps are not known.
     """
 
     profile: Profile
@@ -42,11 +43,11 @@ class FittedServer:
 
     @property
     def most_seen(self) -> int:
-        """The most requests that were in flight together when it was fitted."""
+        """The most requests in flight together in the fitted runs."""
         return max((run.most_in_flight for run in self.profile.provenance.runs), default=0)
 
     def beyond(self, in_flight: float, tokens: float) -> list[str]:
-        """Why the fit does not know a load with so many requests and tokens in flight on one server."""
+        """Why the fit does not cover a load with this many requests and tokens in flight on one server."""
         said: list[str] = []
         limits, most = self.profile.limits, self.most_seen
         many = f"a replica has up to {in_flight:.0f} requests in flight"
@@ -70,8 +71,8 @@ class FittedServer:
         return said
 
     def longer(self, prompt: tuple[float, float], context: tuple[float, float]) -> list[str]:
-        """Why the fit does not know requests of such lengths (p99 and the longest, in tokens): a few that are far longer
-        delay the requests beside them."""
+        """Why the fit does not cover requests with these lengths (p99 and the longest, in tokens). Even a few far
+        longer requests delay the requests next to them."""
         runs = self.profile.provenance.runs
         said = []
         for (usual, most), what, of_run in (
@@ -87,7 +88,7 @@ class FittedServer:
         return said[:1]
 
     def if_padded(self, in_flight: float, broken: Sequence[str]) -> str:
-        """What a plan rests on if padded batches break these objectives."""
+        """The assumption behind a plan if padded batches break these objectives."""
         most = self.most_seen
         return (
             f"a replica has up to {in_flight:.0f} requests in flight, and the fit saw {most}: if larger batches cost as much "
@@ -96,7 +97,8 @@ class FittedServer:
         )
 
     def when_full(self) -> list[str]:
-        """The same of an overloaded server, whose requests in flight only grow: they say how long the simulation was."""
+        """Why the fit does not cover an overloaded server. Its requests in flight grow without end, so their number
+        only reflects the length of the simulation."""
         limits, most = self.profile.limits, self.most_seen
         if self.profile.engine == "sampled":
             return [f"a profile of sampled times serves more than {most} requests like {most}: record a higher load"]
@@ -109,11 +111,11 @@ class FittedServer:
         ]
 
     def untold(self) -> list[str]:
-        """Coefficients that the loads of the fit could not tell, and that decide; and what the model lacks."""
+        """Coefficients that matter but could not be determined from the loads of the fit; and what the model lacks."""
         found = self.profile.coefficients or {}
         names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
         if "b1" not in names and "a1" in found and found["a1"].value > 0 and not found["a1"].told:
-            names.append("a1")  # A part of it may be steps, and requests share these.
+            names.append("a1")  # Some of it may be time in steps, which requests share.
         lacks = [row for row in self.profile.unknown if row.what in (DRIFT, REFUSED)]
         return [
             *(f"the fit could not determine {name}{self._next(name)}" for name in names),
@@ -121,7 +123,7 @@ class FittedServer:
         ]
 
     def misjudged(self, objectives: Sequence[Objective], planned: Sequence[PlannedObjective]) -> list[str]:
-        """Objectives whose answer turns if the profile is as wrong in the plan as it was when a load was replayed."""
+        """Objectives whose answer changes if the profile is as wrong in the plan as it was when a load was replayed."""
         said = []
         for objective, at_peak in zip(objectives, planned, strict=True):
             rows = [
@@ -141,13 +143,13 @@ class FittedServer:
         return said
 
     def _next(self, what: str) -> str:
-        """The run that would tell, of the profile."""
+        """The run, suggested by the profile, that would determine it."""
         command = next((row.command for row in self.profile.unknown if what in row.what or row.what in what), None)
         return "" if command is None else f"; next: {command}"
 
 
 def read_profile(path: Path) -> Profile:
-    """Raises UsageError with one sentence."""
+    """Read a profile. Raises UsageError with one sentence."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
     except OSError as e:
@@ -157,7 +159,7 @@ def read_profile(path: Path) -> Profile:
 
 
 def lengths_of(profile: Profile) -> dict[str, str]:
-    """The lengths that the busiest run sent, by the name of their setting, as far as it says them."""
+    """The lengths sent by the busiest run, by the name of their setting, if known."""
     found: dict[str, str] = {}
     for run in sorted(profile.provenance.runs, key=lambda run: -run.most_in_flight):
         for name in ("input_tokens", "output_tokens"):
@@ -178,7 +180,7 @@ def drawn(profile: Profile, draws: int, folder: Path) -> FittedServer:
 
 
 def _written(profile: Profile, cost: Mapping[str, object], file: Path) -> Path:
-    """The profile with other costs of a step, in a file."""
+    """Write the profile with other step costs to a file."""
     content = to_plain(profile)
     if cost:
         content["step_cost"] |= cost
@@ -187,7 +189,7 @@ def _written(profile: Profile, cost: Mapping[str, object], file: Path) -> Path:
 
 
 def _padded(cost: StepCost, profile: Profile, most: int) -> Mapping[str, object]:
-    """Step costs of a server that pads: decodes beyond the largest batch seen cost as much as a batch twice as large."""
+    """Step costs of a server that pads: decodes beyond the largest observed batch cost as much as a batch twice as large."""
     seen = max(1, most) * (1 + (profile.settings.num_speculative_tokens or 0))
     points = [(0, 0.0), *(cost.decode or ())]
 
@@ -200,7 +202,8 @@ def _padded(cost: StepCost, profile: Profile, most: int) -> Mapping[str, object]
 
 
 def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
-    """Coefficients of a resample, all longer or shorter as the mean of a step may be; a0, a1 and w0 each by itself."""
+    """Coefficients of a resample, all scaled by a draw from the uncertainty of a step's mean; a0, a1 and w0 are drawn
+    separately."""
     chance = stream(draw, "plan-server")
     found, fit = profile.coefficients or {}, profile.fit
     resamples = () if fit is None or fit.draws is None else fit.draws
@@ -218,9 +221,10 @@ def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
 
 
 def _turned(objective: Objective, value: float | None, row: ReplayedNumber) -> str | None:
-    """What follows if a planned value is as far off as a replayed one; None if it is kept, or broken, all the same.
+    """The consequence if a planned value is as far off as a replayed one; None if the objective's result stays the
+    same.
 
-    Goodput is a share of requests: all that is known is whether their latencies are too short or too long.
+    Goodput is a share of requests, so it is only known whether their latencies are too short or too long.
     """
     if value is None or row.replayed <= 0:
         return None
@@ -235,6 +239,6 @@ def _turned(objective: Objective, value: float | None, row: ReplayedNumber) -> s
 
 
 def _other(one: FittedCoefficient, chance: Random) -> float:
-    """A value that the coefficient may as well have. One that is not told has no interval to draw from."""
+    """Another value that the coefficient could equally have. An undetermined coefficient has no interval to draw from."""
     deviation = 0.0 if one.low is None or one.high is None or not one.told else (one.high - one.low) / _TWO_SIDED
     return max(0.0, one.value + chance.gauss(0, 1) * deviation)

@@ -1,4 +1,4 @@
-"""The result of a plan, put together: everything that `decide.py` finds, as plan.json holds it."""
+"""Puts together the result of a plan: everything that `decide.py` finds, in the form of plan.json."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from bench.statistics.paired_shares import clopper_pearson
 
 HOURS_A_DAY = 24
 _A_DRAW, _A_DAY, _A_REPLICA = 2, 30, 6
-"""Stretches that plans of a day took: for each draw, for the hours and the headroom, and for each replica to scale."""
+"""The number of stretches that typical plans of a day took: per draw, for the hours and the headroom, and per replica
+to scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user asks. `price`: of a replica and hour."""
+    """What the user wants to know. `price`: of one replica for one hour."""
 
     least: int
     most: int
@@ -36,7 +37,7 @@ class Asked:
 
 
 def planned(stretches: Stretches, asked: Asked) -> PlanContent:
-    """The plan."""
+    """The complete plan."""
     hours, draws = stretches.traffic.hours, asked.draws
     peak = max(hours, key=lambda hour: hour.rate)
     stretches.prepare()
@@ -90,7 +91,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
 
 
 def stretches_left(stretches: Stretches, asked: Asked) -> int:
-    """About how many stretches are still to be simulated, of which one is always under way."""
+    """About how many stretches remain to be simulated; one is always in progress."""
     expected = _A_DRAW * asked.draws + _A_DAY
     if asked.cold_start_s is not None:
         peak = max(stretches.traffic.hours, key=lambda hour: hour.rate)
@@ -99,12 +100,12 @@ def stretches_left(stretches: Stretches, asked: Asked) -> int:
 
 
 def short(value: float) -> float:
-    """Four digits."""
+    """The value rounded to four digits."""
     return float(f"{value:.4g}")
 
 
 def _interval(values: Sequence[float]) -> list[float]:
-    """95%, over the draws."""
+    """The 95% interval over the draws."""
     low, high = np.quantile(np.array(values), (0.025, 0.975), method="nearest")
     return [short(float(low)), short(float(high))]
 
@@ -125,7 +126,7 @@ def _not_shown(traffic: Traffic) -> list[str]:
 
 
 def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
-    """Why the fit does not know what the plan rests on."""
+    """Why the fit does not cover the loads of the plan."""
     server = stretches.server
     steady = [one for one in answers if not one.overloaded]
     told = [*server.untold(), *server.longer(answers[0].prompt, answers[0].context)]
@@ -137,7 +138,7 @@ def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
 
 
 def _if_padded(stretches: Stretches, question: Question) -> list[str]:
-    """Whether the plan holds only if batches that the fit has not seen cost no more than it expects."""
+    """A sentence if the plan only holds if batches beyond the fit cost no more than expected."""
     server, expected = stretches.server, stretches.asked[replace(question, padded=False)]
     if server.padded is None or not expected.good or expected.in_flight <= server.most_seen:
         return []
@@ -201,7 +202,7 @@ def _lost(stretches: Stretches, peak: Hour, replicas: int, draws: int, broken: s
 def _autoscaling(
     stretches: Stretches, replicas: int, telling: Sequence[int], asked: Asked
 ) -> tuple[Autoscaling, Sequence[int]]:
-    """What scaling gives, and the replicas of each hour."""
+    """The result of scaling, and the replicas of each hour."""
     assert asked.cold_start_s is not None
     found = decide.scaled(stretches, replicas, asked.cold_start_s, telling)
     total = sum(hour.duration_s for hour in stretches.traffic.hours) / 3600
@@ -223,7 +224,7 @@ def _autoscaling(
 
 
 def warnings_of(stretches: Stretches) -> list[str]:
-    """What the profile leaves open."""
+    """Warnings about what the profile leaves open."""
     profile = stretches.server.profile
     found = [*profile.warnings]
     if profile.replay is None:

@@ -1,7 +1,8 @@
-"""A plan from a search: how many replicas keep the day's rates, and what a search cannot show.
+"""Makes a plan from a search: how many replicas keep the day's rates, and what a search cannot show.
 
-A search says up to which rate one server kept its objectives, for its own prompts and replies and Poisson arrivals. Replicas
-that share the arrivals evenly keep as many times that rate. Nothing else follows: a search has no server to simulate.
+A search shows up to which rate one server kept its objectives, for its own prompts and replies and Poisson arrivals. N
+replicas that share the arrivals evenly keep N times that rate. Nothing else follows: a search has no server to
+simulate.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NOT_SHOWN = (
 
 
 def read_search(path: Path) -> SearchContent:
-    """The search of a directory, or of its search.json. Raises UsageError with one sentence."""
+    """The search in a directory, or in its search.json. Raises UsageError with one sentence."""
     file = path / _FILE if path.is_dir() else path
     try:
         return msgspec.json.decode(file.read_bytes(), type=SearchContent)
@@ -40,7 +41,7 @@ def read_search(path: Path) -> SearchContent:
 
 
 def rate_of(search: SearchContent, path: Path) -> SearchedRate:
-    """The rate that one replica keeps. Raises UsageError if the search does not know it."""
+    """The rate that one replica keeps. Raises UsageError if the search does not show it."""
     if search.load_kind != "rate":
         raise UsageError(
             f"--search {path}: it varied {search.load_kind}, and a plan needs requests per second: search with --load rate"
@@ -56,7 +57,7 @@ def rate_of(search: SearchContent, path: Path) -> SearchedRate:
 
 
 def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence[Hour], asked: Asked) -> PlanContent:
-    """The plan. Its number of replicas keeps the busiest hour at the low end of the search's interval."""
+    """The plan. Its number of replicas keeps the busiest hour even at the low end of the search's interval."""
     peak = max(hours, key=lambda hour: hour.rate)
     need = max(asked.least, math.ceil(peak.rate / rate.low))
     fewest = asked.least if rate.high is None else max(asked.least, math.ceil(peak.rate / rate.high))
@@ -105,7 +106,7 @@ def planned_of_search(search: SearchContent, rate: SearchedRate, hours: Sequence
 
 
 def _hour(hour: Hour, replicas: int, rate: SearchedRate) -> PlannedHour:
-    """Whether an hour breaks so many replicas."""
+    """Whether an hour breaks this many replicas."""
     surely = rate.high is not None and hour.rate > replicas * rate.high
     breaks = "yes" if surely else "no" if hour.rate <= replicas * rate.low else "perhaps"
     return PlannedHour(start_s=hour.start_s, duration_s=hour.duration_s, rate=short(hour.rate), breaks=breaks)

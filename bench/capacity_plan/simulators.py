@@ -1,4 +1,4 @@
-"""Processes of `python -m mockserver.simulate`, which answer jobs side by side."""
+"""Processes of `python -m mockserver.simulate`, which answer jobs in parallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.errors import BenchError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What each request of a job saw, in us; None if it did not happen."""
+    """The times of each request of a job, in us; None if the event did not happen."""
 
     sent_us: Sequence[float | None]
     first_us: Sequence[float | None]
@@ -26,7 +26,7 @@ class Simulated:
 
 
 class Simulators:
-    """Hands jobs to the processes. Use `running`."""
+    """Hands jobs to the processes. Created by `running`."""
 
     def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
@@ -63,14 +63,14 @@ class Simulators:
 
 @contextmanager
 def running(count: int) -> Iterator[Simulators]:
-    """So many processes, until the end of the block."""
+    """This many processes, until the end of the block."""
     command = [sys.executable, "-m", "mockserver.simulate"]
     processes = [
         subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches us alone: they would print where they were.
+            start_new_session=True,  # Keeps Ctrl-C from the processes, which would print a traceback.
         )
         for _ in range(count)
     ]

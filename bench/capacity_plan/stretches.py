@@ -1,8 +1,8 @@
-"""A stretch of an hour in virtual time: what its requests saw, and whether the objectives hold.
+"""Simulates a stretch of an hour in virtual time: the latencies of its requests, and whether the objectives hold.
 
-A day is not simulated from end to end: each hour that matters is, at its rate, for long enough to give a thousand requests
-after the queue has settled. A server that cannot keep up over an hour may still look good in a stretch: so a rate above the
-saturated throughput of the replicas breaks the hour in any case.
+The day is not simulated from end to end. Each hour that matters is simulated at its rate, for long enough to get a
+thousand requests after the queue has settled. A server that cannot keep up over an hour may still look good in a
+stretch, so a rate above the saturated throughput of the replicas always breaks the hour.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.metrics.objectives import Objective
 Array = npt.NDArray[np.float64]
 
 LATENCIES = {"ttft": "ttft_ms", "tpot": "tpot_ms", "e2el": "e2el_ms"}
-"""What a simulation gives, by the names of objectives."""
+"""The metrics of a simulation, by their names in objectives."""
 _REQUESTS, _LEAST_S, _MOST_S = 1_000, 20.0, 600.0
 _SETTLE_E2ELS = 2.5
 _ALONE, _SATURATED = 20, 3
@@ -32,7 +32,7 @@ _US_PER_MS, _US_PER_S = 1e3, 1e6
 
 
 def supported(objectives: Sequence[Objective]) -> None:
-    """Raises UsageError for each objective that a simulation cannot tell."""
+    """Raises UsageError for each objective that a simulation cannot judge."""
     problems = [
         f"--slo {one.text}: plan knows {', '.join(LATENCIES)} and goodput"
         for one in objectives
@@ -44,8 +44,8 @@ def supported(objectives: Sequence[Objective]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A stretch of an hour with so many replicas, for one draw. `changes`: [us, replicas] during it. `padded`: of a server
-    that pads batches larger than those that were fitted."""
+    """A stretch of an hour with a number of replicas, for one draw. `changes`: [us, replicas] during it. `padded`: for
+    a server that pads batches larger than the fitted ones."""
 
     hour: Hour
     replicas: int
@@ -57,25 +57,25 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the requests of a stretch saw. `values`: of each objective; infinite if a request never ended."""
+    """The results of a stretch. `values`: per objective; infinite if a request never ended."""
 
     values: tuple[float, ...]
     holds: tuple[bool, ...]
     broken: float
     """The share of requests that break a limit on a latency."""
     in_flight: float
-    """The most requests that one replica had at once, and tokens."""
+    """The most requests and tokens that one replica had at once."""
     tokens: float
     mean_in_flight: float
-    """Of one replica."""
+    """On one replica."""
     overloaded: bool
     prompt: tuple[float, float] = (0.0, 0.0)
-    """How long prompts are (p99 and the longest, in tokens), and prompts with their replies."""
+    """The lengths of prompts (p99 and the longest, in tokens), and of prompts with their replies."""
     context: tuple[float, float] = (0.0, 0.0)
 
     @property
     def good(self) -> bool:
-        """Whether all objectives hold, and go on to hold."""
+        """Whether all objectives hold, and will continue to hold."""
         return all(self.holds) and not self.overloaded
 
 
@@ -90,13 +90,13 @@ class Stretches:
     router: str
     settle_s: float = 0.0
     saturated: float = math.inf
-    """Requests a second that one replica serves at most."""
+    """The most requests per second that one replica serves."""
     broken_alone: tuple[str, ...] = ()
-    """Objectives that requests break even where each has a replica for itself: no number of replicas holds them."""
+    """Objectives that requests break even if each has a replica for itself: no number of replicas holds them."""
     asked: dict[Question, Answer] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Measure a request alone, and one replica with more users than it serves at once."""
+        """Measure a request alone, and one replica with more users than it can serve at once."""
         peak = max(self.traffic.hours, key=lambda hour: hour.rate)
         limits = self.server.profile.limits
         seqs = None if limits is None else limits.max_num_seqs.value
@@ -107,7 +107,7 @@ class Stretches:
         alone, full = self.simulators.answers([_closed(job, 1, _ALONE), _closed(job, users, many)])
         ttft, tpot, e2el = _latencies(alone, load)
         middle = {"ttft": np.median(ttft), "tpot": np.median(tpot), "e2el": np.median(e2el)}
-        # What the middle request breaks, every quantile from the median up breaks.
+        # If the median request breaks an objective, every quantile from the median up breaks it.
         self.broken_alone = tuple(
             one.text
             for one in self.objectives
@@ -119,7 +119,7 @@ class Stretches:
         self.saturated = float((len(ended) // 2) / (last - first) * _US_PER_S) if last > first else math.inf
 
     def answers(self, questions: Iterable[Question]) -> None:
-        """Answer questions side by side."""
+        """Answer questions in parallel."""
         fresh = [one for one in dict.fromkeys(questions) if one not in self.asked]
         loads = [self._load(one) for one in fresh]
         jobs = [
@@ -134,7 +134,7 @@ class Stretches:
         return self.asked[question]
 
     def strain(self, answer: Answer) -> float:
-        """How near an answer comes to breaking an objective: 1 at its limit."""
+        """How close an answer is to breaking an objective: 1 at its limit."""
         strains = [
             value / one.limit if one.metric in LATENCIES else (1 - value) / max(1e-9, 1 - one.limit)
             for value, one in zip(answer.values, self.objectives, strict=True)
@@ -142,7 +142,7 @@ class Stretches:
         return math.inf if answer.overloaded else max(strains)
 
     def seconds(self, hour: Hour) -> float:
-        """How long a stretch of an hour is, without settling."""
+        """The length of a stretch of an hour, without settling."""
         return min(
             max(_LEAST_S, _REQUESTS / hour.rate, 2 * self.settle_s), max(_MOST_S, 2 * self.settle_s), hour.duration_s
         )
@@ -191,7 +191,7 @@ class Stretches:
 
 
 def _closed(job: dict[str, object], users: int, most: int) -> dict[str, object]:
-    """The same requests from so many users, at most so many."""
+    """The same requests from this many users, limited to `most` requests."""
     lengths = {name: job[name][:most] for name in ("input_tokens", "output_tokens", "prefix")}  # type: ignore[index]
     return job | lengths | {"users": users, "at_us": []}
 
@@ -209,7 +209,7 @@ def _latencies(seen: Simulated, load: Requests) -> tuple[Array, Array, Array]:
 
 
 def _statistic(values: Array, stat: str | None) -> float:
-    """A statistic of an objective; 0 without values: nothing breaks it."""
+    """A statistic of an objective; 0 without values, because nothing breaks it."""
     if not len(values):
         return 0.0
     if stat in ("mean", "min", "max"):
@@ -219,7 +219,7 @@ def _statistic(values: Array, stat: str | None) -> float:
 
 
 def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
-    """The most requests and the most tokens in flight on one replica, and the mean requests."""
+    """The most requests and the most tokens in flight on one replica, and the mean number of requests."""
     most = tokens = total = 0.0
     end = max(at for at in (*seen.sent_us, *seen.last_us) if at is not None)
     rows = zip(seen.replica, seen.sent_us, seen.last_us, load.input_tokens, load.output_tokens, strict=True)

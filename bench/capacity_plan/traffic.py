@@ -1,9 +1,9 @@
-"""The day that a plan is for: hours with their rates, and the requests of a stretch of each.
+"""The traffic of a plan's day: hours with their rates, and the requests of a stretch of each.
 
-A schedule of rates is a CSV file with a row for each part of the day, `time,rate`: from when (06:00, or hours as a number),
-and requests a second. A part lasts until the next one, the last as long as the one before. Its requests are drawn: Poisson
-arrivals or bursts, and lengths of distributions. A trace has its own requests: a part is an hour of it, and its stretch the
-busiest one.
+A schedule of rates is a CSV file with a row for each part of the day, `time,rate`: its start (06:00, or hours as a
+number), and requests per second. A part lasts until the next part; the last is as long as the one before. Its requests
+are drawn: Poisson or bursty arrivals, and lengths from distributions. A trace has its own requests: a part is an hour
+of it, and the stretch of a part is its busiest one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PREFIX_PARTS = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """A part of the day with one rate, in requests a second."""
+    """A part of the day with one rate, in requests per second."""
 
     start_s: float
     duration_s: float
@@ -43,7 +43,7 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """The requests of a stretch, in the order of time. `prefix`: group and shared tokens of each, or empty."""
+    """The requests of a stretch, in order of time. `prefix`: group and shared tokens of each, or empty."""
 
     at_us: Sequence[float]
     input_tokens: Sequence[int]
@@ -56,15 +56,15 @@ class Traffic(Protocol):
 
     @property
     def hours(self) -> Sequence[Hour]:
-        """Its parts, in the order of time."""
+        """The parts of the day, in order of time."""
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
-        """The requests of a stretch of an hour, at so many times its rate."""
+        """The requests of a stretch of an hour, with its rate multiplied by `times`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Rates, with lengths that are drawn."""
+    """Rates, with randomly drawn lengths."""
 
     hours: Sequence[Hour]
     input_tokens: Distribution
@@ -73,7 +73,7 @@ class Schedule:
     """Shape of the gaps between arrivals: 1 is Poisson, less is burstier."""
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
-        """Arrivals that are the same at every rate but for their speed, so that rates compare."""
+        """At every rate the arrivals are the same except for their speed, so that rates can be compared."""
         process = poisson if self.burstiness == 1 else gamma
         gaps = process.offsets(1.0, self.burstiness, stream(draw, "plan-arrivals"))
         rate = hour.rate * times
@@ -87,14 +87,14 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Recorded requests, each with a time and lengths. `left_out`: rows that were bad, or have no time or lengths."""
+    """Recorded requests, each with a time and lengths. `left_out`: rows that are bad, or have no time or lengths."""
 
     hours: Sequence[Hour]
     rows: Sequence[Sample]
     left_out: int = 0
 
     def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
-        """The busiest stretch of the hour. `times` draws it together in time."""
+        """The busiest stretch of the hour. `times` compresses it in time."""
         del draw
         rows = [row for row in self.rows if hour.start_s <= _at(row) < hour.start_s + hour.duration_s]
         starts = _busiest([_at(row) for row in rows], seconds * times)
@@ -113,7 +113,7 @@ def _at(row: Sample) -> float:
 
 
 def _shared(place: int, row: Sample) -> tuple[int, int]:
-    """The group of the first shared segment, and the tokens of it; a group of its own without one."""
+    """The group of the first shared segment, and its number of tokens; a separate group if there is none."""
     if not row.path:
         return place, 0
     name, tokens = row.path[0]
@@ -121,7 +121,7 @@ def _shared(place: int, row: Sample) -> tuple[int, int]:
 
 
 def _busiest(at_s: Sequence[float], seconds: float) -> float:
-    """Where the stretch with the most requests begins."""
+    """The start of the stretch with the most requests."""
     best = first = 0
     most = 0
     for last, at in enumerate(at_s):
@@ -133,8 +133,8 @@ def _busiest(at_s: Sequence[float], seconds: float) -> float:
 
 
 def read_schedule(path: Path, lengths: Mapping[str, str | None], burstiness: float = 1.0) -> Schedule:
-    """A schedule whose requests have lengths of these distributions (input_tokens, output_tokens). Raises UsageError with
-    every problem."""
+    """A schedule whose requests have lengths from these distributions (input_tokens, output_tokens). Raises UsageError
+    with every problem."""
     problems: list[str] = []
     hours: tuple[Hour, ...] = ()
     found: dict[str, Distribution] = {}
@@ -188,7 +188,7 @@ def read_rates(path: Path) -> tuple[Hour, ...]:
 
 
 def _time_of(text: str) -> float | None:
-    """Seconds of `06:30`, or of hours as a number."""
+    """Seconds from `06:30`, or from hours as a number."""
     if match := _CLOCK.fullmatch(text.strip()):
         return int(match[1]) * HOUR_S + int(match[2]) * 60
     hours = _rate_of(text)
@@ -204,7 +204,7 @@ def _rate_of(text: str) -> float | None:
 
 
 def read_trace(path: Path, columns: str | None = None, bad_rows: Literal["fail", "skip"] = "fail") -> Trace:
-    """A trace whose rows say when, and how long prompts and answers are. Raises UsageError."""
+    """A trace whose rows have times and the lengths of prompts and answers. Raises UsageError."""
     flag = "--columns"
     try:
         names = None if columns is None else parse_columns(columns)

@@ -1,7 +1,7 @@
 """The commands of `python -m bench`: one file each, with its flags and its exit status.
 
-Each file has `main(argv)`, which returns the exit status. A new command is one file and one line in COMMANDS. `options`
-holds the flags that several commands share, `output` what they print.
+Each file has `main(argv)`, which returns the exit status. To add a command, add one file and one line to COMMANDS.
+`options` holds the flags that several commands share, `output` prints their results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Command(NamedTuple):
-    """A command's module, which is imported when the command is chosen, and what `--help` says of it."""
+    """A command's module, imported only when the command is used, and its description in `--help`."""
 
     module: str
     summary: str

@@ -1,4 +1,4 @@
-"""`bench calibrate`: the load against our own mock, and the error of every number."""
+"""`bench calibrate`: sends a load to our own mock, and finds the error of every number."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ exit status: 0 good, 2 wrong usage, 3 INVALID: the numbers are wrong at this loa
 
 
 UNREAD = {"server_metrics": ("off",), "gpu_metrics": "off"}
-"""The ledger says more of the mock than its metrics, and a page of them takes it some ms, in which no token leaves."""
+"""The ledger has more than the mock's metrics page, and serving that page takes the mock some ms, in which it sends no
+token."""
 
 DEFAULTS = {"check_usage": True, **UNREAD}
-"""What a calibration takes where nothing else is given."""
+"""The defaults of a calibration."""
 
 
 NOT_BOTH = "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     if len(urls) > 1:
         problems.append(ONE_MOCK)
     loads, checks = flags.pop("sweep"), flags.pop("full")
-    file = read_file(flags, problems)  # Once: standard input cannot be read again for each run.
+    file = read_file(flags, problems)  # Only once: standard input cannot be read again for each run.
     if url is None and flags.get("cluster") is not None:
         problems.append(
             "--cluster: calibrate starts its mock on this machine, which other nodes cannot reach: start one where they can "

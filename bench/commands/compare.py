@@ -1,4 +1,4 @@
-"""`bench compare`: what differs between two or more sides."""
+"""`bench compare`: shows what differs between two or more sides."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _checked(given: Namespace) -> tuple[float, int, list[str]]:
-    """The margin, the number of pairs, and the settings that may differ; every problem of the flags at once."""
+    """The margin, the number of pairs, and the settings that may differ. Raises UsageError with every problem of the
+    flags."""
     problems: list[str] = []
     named = given.sides if given.run is None else given.run
     what = "directories" if given.run is None else "configurations"
@@ -105,7 +106,7 @@ def _checked(given: Namespace) -> tuple[float, int, list[str]]:
 
 
 def _sides(paths: list[Path]) -> list[Path]:
-    """The paths; of one directory that --run made, its sides."""
+    """The paths; for a single directory made by --run, its sides."""
     if len(paths) > 1:
         return paths
     made = [paths[0] / letter for letter in "abcdefghijklmnopqrstuvwxyz"]
@@ -115,7 +116,7 @@ def _sides(paths: list[Path]) -> list[Path]:
 def _measured(
     given: Namespace, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
 ) -> tuple[Path, list[Path]]:
-    """Make the runs. Returns where they are: the directory, and its sides."""
+    """Make the runs. Returns their directory and its sides."""
     configs, problems = [], []
     for name in given.run:
         try:
@@ -141,7 +142,7 @@ def finish(result: ComparisonResult, form: str, out: Path | None) -> int:
     elif form == "markdown":
         sys.stdout.write(markdown.render(page))
     else:
-        from bench.report import text  # With rich, which no other form needs.
+        from bench.report import text  # Imports rich, which only this format needs.
 
         text.show(page, Level.DETAILS, width=text.NARROW)
         if out is not None:

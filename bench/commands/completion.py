@@ -1,4 +1,4 @@
-"""`bench completion`: completions for a shell."""
+"""`bench completion`: prints completions for a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench console`: load tests from a browser."""
+"""`bench console`: runs load tests from a browser."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -
 
 
 def _other_console(given: Namespace) -> int:
-    """Open the page of the console that has this folder. Raises UsageError if no browser may be opened.
+    """Open the page of the running console of this folder. Raises UsageError if no browser may be opened.
 
-    Two queues would send two loads at once, each of which disturbs the other.
+    Two queues would send two loads at once, which would disturb each other.
     """
     runs = Path(given.runs)
     try:
@@ -132,9 +132,9 @@ def _parser() -> Parser:
 
 
 def _token(given: Namespace) -> str | None:
-    """The token that the user chose. Raises UsageError if it is too short, or missing although other machines are let in."""
+    """The token chosen by the user. Raises UsageError if it is too short, or missing although other machines can connect."""
     token: str | None = given.token or os.environ.get("TRUELOAD_TOKEN")
-    token = None if token is None else token.strip()  # A file that it was read from ends in a line break.
+    token = None if token is None else token.strip()  # A token read from a file ends in a line break.
     if not is_loopback(given.host):
         if token is None:
             raise UsageError(
@@ -167,7 +167,7 @@ def _read_token(given: Namespace) -> str | None:
 
 
 def _tls(given: Namespace) -> Tls | None:
-    """The certificate. Raises UsageError for files that are none, or whose key has a password."""
+    """The certificate. Raises UsageError for files without one, or if the key has a password."""
     if given.tls_cert is None:
         if given.tls_key is not None:
             raise UsageError("--tls-key needs --tls-cert, the certificate that it belongs to")
@@ -184,12 +184,12 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         host.encode("idna")
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # asyncio sets TCP_NODELAY only on sockets that say their protocol, and create_server's have 0: each response on a
-        # connection that is used again would wait 40 ms for the acknowledgement of its first packet.
+        # asyncio sets TCP_NODELAY only on sockets with an explicit protocol, and create_server's have 0. Without it,
+        # each response on a reused connection would wait 40 ms for the acknowledgement of its first packet.
         return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
     except UnicodeError as e:
         raise UsageError(f"--host {host}: not a valid host name (a part of it is empty, or over 63 characters)") from e
     except OSError as e:
-        # Python's own words repeat the address.
+        # Python's own message repeats the address.
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
         raise UsageError(f"cannot listen on {host}:{port} ({why}): choose another --port") from e

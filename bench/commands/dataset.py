@@ -1,4 +1,4 @@
-"""`bench dataset`: prompts of exact length, the same as `python -m promptset`."""
+"""`bench dataset`: makes prompts of exact length, like `python -m promptset`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench export`: a run in the form of another tool."""
+"""`bench export`: writes a run in the format of another tool."""
 
 from __future__ import annotations
 

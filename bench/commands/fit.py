@@ -1,4 +1,4 @@
-"""`bench fit`: a profile of a server, for the mock, from runs of it."""
+"""`bench fit`: makes a profile of a server, for the mock, from runs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     for run in given.held_out:
         tried(problems, partial(RunDirectory.open, Path(run)))
     if problems:
-        for run in runs:  # Else the fit itself says what is wrong with them.
+        for run in runs:  # Otherwise the fit itself reports their problems.
             tried(problems, partial(RunDirectory.open, run))
         raise UsageError(problems)
 
@@ -120,19 +120,20 @@ def _parser() -> Parser:
 
 
 def _write(profile: Profile, out: Path | None) -> None:
-    """Put the profile into place, with its page beside it."""
+    """Write the profile atomically, with its page next to it."""
     if out is not None:
         write_file("--out", out, to_bytes(profile))
         write_file("--out", page_of(out), html.render(fit_document(profile)).encode())
 
 
 def page_of(out: Path) -> Path:
-    """Where the page of a profile lies."""
+    """The path of a profile's page."""
     return out.with_suffix(".html")
 
 
 def _replayed(profile: Profile, given: Namespace) -> tuple[Profile, End]:
-    """The profile with what its loads give when they are sent to a mock with this profile, and how that ended."""
+    """Replay the profile's loads against a mock with this profile. Returns the profile with the results, and how the
+    series ended."""
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
         file = Path(folder) / "profile.json"
         file.write_bytes(orjson.dumps(to_plain(profile)))
@@ -143,7 +144,7 @@ def _replayed(profile: Profile, given: Namespace) -> tuple[Profile, End]:
 
 
 def _limits(given: Namespace) -> dict[str, float]:
-    """The limits that were given, by name; every problem at once."""
+    """The given limits, by name. Raises UsageError with every problem."""
     found, problems = {}, []
     for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks"):
         text = getattr(given, name)
@@ -172,7 +173,7 @@ def _flag_of(limit: str) -> str:
 
 
 def _place(path: Path) -> Path:
-    """Refused before the work, not after it."""
+    """Check the path before the work, not after it."""
     if path.is_dir():
         raise UsageError(f"--out {path} is a directory: name a file, for example {path / 'profile.json'}")
     for file in (path, page_of(path)):
@@ -181,7 +182,7 @@ def _place(path: Path) -> Path:
 
 
 def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> Profile:
-    """The profile of these runs. Raises UsageError where they have too little to fit."""
+    """The profile of these runs. Raises UsageError if they have too little data to fit."""
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
     stated = {name: value for run in reversed(runs) for name, value in run.stated.items()}
@@ -199,7 +200,7 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
 
 
 def sampled(paths: Sequence[Path], server: str | None) -> Profile:
-    """The same of times alone."""
+    """The same from times alone."""
     runs = read_runs(paths)
     try:
         fit = fit_sampled([run.streams for run in runs])

@@ -1,4 +1,4 @@
-"""The proof of a fit: the loads of its runs once more, against the mock with the profile, quantile by quantile."""
+"""Checks a fit: sends the loads of its runs again, to the mock with the profile, and compares quantile by quantile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bench.series.runs import RunSeries
 
 @dataclass(frozen=True, slots=True)
 class _NotReplayed:
-    """Why a load was not sent again."""
+    """Why a load was not replayed."""
 
     why: str
 
@@ -36,8 +36,8 @@ class _NotReplayed:
 def replay(
     profile: Path, fitted: Sequence[Path], held_out: Sequence[Path], observer: Observer
 ) -> tuple[list[Replay], list[str], End]:
-    """What each load gave and gives again, for the profile's `replay`, why some were not replayed, and how the series ended:
-    with an Interrupted on Ctrl-C."""
+    """Replay each load. Returns the original and new numbers for the profile's `replay`, why some loads were not
+    replayed, and how the series ended: with Interrupted on Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
         series = RunSeries(Path(folder), observer=observer)
 
@@ -63,7 +63,7 @@ def _unless_it_fails(path: Path, make: Callable[[], Replay]) -> Replay | _NotRep
 
 
 def _replayed(profile: Path, path: Path, series: RunSeries, name: str, *, held_out: bool) -> Replay:
-    """Send the load of a run to a mock with the profile. Raises TargetError or UsageError if that cannot be done."""
+    """Send the load of a run to a mock with the profile. Raises TargetError or UsageError if that is impossible."""
     directory = RunDirectory.open(path)
     config = manifest.read(directory).config
     flags = f"--profile {shlex.quote(str(profile))}"
@@ -81,14 +81,14 @@ _OF_THE_SERVER = (
     "model", "api_key", "header", "ca_file", "insecure", "client_cert", "client_key",
     "cluster", "workers_per_node", "runtime_env", "otlp", "trace_share", "metrics_port", "metrics_linger", "slo",
 )  # fmt: skip
-"""What says where the server of a run is, the way to it, and who is told of the run. The addresses in it would get the load
-again."""
+"""Settings for the server of a run, the route to it, and the receivers of its results. With the original values, the
+server's addresses would get the load again."""
 
 
 def _against(config: RunConfig, url: str) -> RunConfig:
     """The same load against the mock alone, from this machine."""
     usual = {name: Settings.model_fields[name].get_default(call_default_factory=True) for name in _OF_THE_SERVER}
-    # Where a server counts the tokens, it is another one now: the mock, with a tokenizer of its own.
+    # If a server counts the tokens, it is now the mock, which has its own tokenizer.
     tokenizer = "server" if config.server_counts else config.tokenizer
     return config.with_values(
         **usual, url=url, tokenizer=tokenizer, server_metrics=("off",), gpu_metrics="off", quiet=True
@@ -96,7 +96,7 @@ def _against(config: RunConfig, url: str) -> RunConfig:
 
 
 def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurve]:
-    """For each number that both have, its quantiles of both."""
+    """For each number that both runs have, the quantiles of both."""
     one, two = (
         curves_of(streams_of(record for record in directory.records() if record.phase == "run"))
         for directory in (measured, replayed)
@@ -109,7 +109,7 @@ def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurv
 
 
 def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
-    """A row for each number and quantile that both have: ms, and the difference as a share."""
+    """A row for each number and quantile that both runs have: both values in ms, and the difference as a share."""
     rows = []
     for name in NUMBERS:
         for quantile in QUANTILES:
@@ -123,7 +123,7 @@ def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
 
 
 def is_apart(one: Interval | None, two: Interval | None) -> bool | None:
-    """Whether two intervals lie apart; None if there is only one."""
+    """Whether two intervals are disjoint; None if one is missing."""
     if one is None or two is None:
         return None
     return one[1] < two[0] or two[1] < one[0]

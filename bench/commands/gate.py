@@ -1,4 +1,4 @@
-"""`bench gate`: may it ship."""
+"""`bench gate`: decides whether a build may ship."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _asked(given: Namespace, path: Path | None) -> tuple[Rules, list[MeasuredRun], Baseline | None]:
-    """The rules, the runs and the baseline; every problem of the flags at once."""
+    """The rules, the runs and the baseline. Raises UsageError with every problem of the flags."""
     problems: list[str] = []
     places = {
         "--baseline": given.baseline if given.update else None,
@@ -122,10 +122,10 @@ def _kept(path: Path, *, is_needed: bool) -> Baseline | None:
 
 
 def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
-    """Add the runs to the baseline. Returns a sentence about it."""
+    """Add the runs to the baseline. Returns a sentence about the result."""
     if not gate.runs:
         return f"{path} is unchanged: no run can be used"
-    # Among runs that lack a number, no later run is held to it.
+    # If some runs in the baseline lack a number, no later run is checked for it.
     why = "something failed" if gate.exit else "these runs lack a number that it has" if gate.missing else None
     if why is not None:
         if kept is None:

@@ -1,4 +1,4 @@
-"""`bench import`: the result of another load tester as a run directory."""
+"""`bench import`: turns the result of another load tester into a run directory."""
 
 from __future__ import annotations
 

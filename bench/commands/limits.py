@@ -1,4 +1,4 @@
-"""`bench limits`: what this machine can measure."""
+"""`bench limits`: measures what this machine can measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench mcp`: tools for agents, over the Model Context Protocol."""
+"""`bench mcp`: serves tools for agents over the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
                 f"a console, or another such server, of {runs} already runs: end it, or name another --runs"
             )
         console = Console(runs, key_env=given.key_env)
-        # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks go on, and the rest is on disk.
+        # A thread that waits for stdin cannot be ended, and Python would wait for it. Tasks continue, and everything
+        # else is on disk.
         with closing(console), stop_signals_handled(signal.SIG_DFL):
             server_of(Operations(console, given.allow_url)).run("stdio")
     return Exit.GOOD

@@ -1,4 +1,4 @@
-"""The flags that several commands share, and a configuration made of them."""
+"""Flags that several commands share, and the configuration made from them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ USAGE = "%(prog)s [--FLAG VALUE]..."
 def run_parser(
     name: str, description: str, examples: str, leave_out: Sequence[str] = (), answered: Sequence[str] = ()
 ) -> Parser:
-    """A parser with every setting of a run but those to `leave_out`, and --config. The command itself answers the `answered`
-    ones with a sentence: they are read, and not in the help.
+    """A parser with every setting of a run except those in `leave_out`, and --config. The settings in `answered` are
+    parsed but not in the help; the command itself responds to them with a sentence.
 
-    Its help begins with the first paragraph of `examples`: a line of usage with eighty flags would teach nobody.
+    The help begins with the first paragraph of `examples`, because a usage line with eighty flags would help nobody.
     """
     first, _, more = examples.partition("\n\n")
     parser = Parser(prog=f"python -m bench {name}", usage=USAGE, description=f"{description}\n\n{first}", epilog=more)
@@ -44,20 +44,20 @@ def run_parser(
 
 
 def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The flags that were given, by the names of their fields, and what is wrong with them."""
+    """The given flags, by the names of their fields, and the problems with them."""
     return parse(parser, argv)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """The settings of the file of --config, and its name; empty where there is none."""
+    """The settings in the file of --config, and its name; empty if there is none."""
 
     settings: dict[str, Any] = field(default_factory=dict)
     name: str = ""
 
 
 def read_file(flags: dict[str, Any], problems: list[str]) -> ConfigFile:
-    """The file that the flags name, which is taken out of them. What is wrong with it joins `problems`."""
+    """Read the file that the flags name, and remove it from the flags. Appends its problems to `problems`."""
     name = flags.pop("config", None)
     if name is None:
         return ConfigFile()
@@ -65,12 +65,12 @@ def read_file(flags: dict[str, Any], problems: list[str]) -> ConfigFile:
         return ConfigFile(read_yaml(Path(name)), name)
     except UsageError as e:
         problems += e.problems
-        flags.setdefault("url", "http://unknown")  # Perhaps it stands in the file.
+        flags.setdefault("url", "http://unknown")  # The file may contain it.
         return ConfigFile({}, name)
 
 
 def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigFile) -> dict[str, str]:
-    """What a command has beside the settings of a run: taken out of the flags, which win, and of their file."""
+    """A command's own settings: removed from the flags, which override, and from the file."""
     found: dict[str, str] = {}
     for option in options:
         of_file, of_flags = file.settings.pop(option.name, None), flags.pop(option.name, None)
@@ -81,14 +81,14 @@ def own_settings(options: Sequence[Option], flags: dict[str, Any], file: ConfigF
 
 
 def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile | None = None) -> RunConfig:
-    """The configuration from flags, the file that they name (or that was read already), and the environment.
+    """The configuration from flags, the file that they name (or the file already read), and the environment.
 
     Raises UsageError with every problem at once.
     """
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
     settings = dict(file.settings)
-    # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
+    # A user and password in the URL were given deliberately, so a key in the environment is ignored.
     url = flags.get("url", settings.get("url", ""))
     url = str(url[0] if isinstance(url, list) and url else url)
     credentials = "@" in url.partition("://")[2].partition("/")[0]
@@ -120,7 +120,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
 
 def note_idle_users(config: RunConfig) -> None:
-    """Say before loads whose single reports are not shown that there are more users than requests."""
+    """Print a note if there are more users than requests: before loads that print no reports of single runs."""
     users, requests = config.concurrency, config.requests
     if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
         terminal(config.quiet).say(
@@ -133,7 +133,7 @@ def note_idle_users(config: RunConfig) -> None:
 def _stripped(
     flags: Mapping[str, Any], settings: Mapping[str, Any], file_name: str, variable: str = "--api-key"
 ) -> list[str]:
-    """A note for each key and header that ends in white space, which is not sent."""
+    """A note for each key and header that ends in white space, which is removed."""
     notes = []
     for place, given in (("", flags), (f"{file_name}: " if file_name else "", settings)):
         if isinstance(key := given.get("api_key"), str) and key != key.rstrip():

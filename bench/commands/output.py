@@ -1,4 +1,4 @@
-"""What a command prints: progress, problems, and the result of a run."""
+"""Prints progress, problems, and the result of a run."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def complain(problems: Sequence[str]) -> None:
 
 
 def _readable(problem: str) -> str:
-    """What was given, or what a server said, may stand in a problem: it is of any length, and must not steer the terminal.
-    Bytes of a path that were no text stay."""
+    """A problem as printable text. It may contain given values or a server's reply, which can be of any length and must
+    not control the terminal. Undecodable bytes of a path stay."""
     problem = "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else " " for c in problem)
     return problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]} … ({len(problem):,} characters)"
 
@@ -54,11 +54,11 @@ _REMEDIES = {
     errno.EIO: "the disk or the file is broken",
     errno.ENOMEM: "lower the load, or use a machine with more memory",
 }
-"""What the machine refuses, and what to do then: none of it is a defect of ours."""
+"""Errors that come from the machine rather than a defect of ours, with advice."""
 
 
 def problem_of_the_machine(error: Exception) -> str | None:
-    """What to tell of an error that the machine is the cause of; None of every other."""
+    """The message for an error that the machine caused; None for every other error."""
     if isinstance(error, MemoryError):
         return "the memory of this machine is full: lower the load, or use a machine with more memory"
     if not isinstance(error, OSError) or error.errno not in _REMEDIES:
@@ -68,7 +68,7 @@ def problem_of_the_machine(error: Exception) -> str | None:
 
 
 def finish(config: RunConfig, result: Result) -> int:
-    """Print what came of a run. Returns its exit status."""
+    """Print the result of a run. Returns its exit status."""
     for problem in result.problems:
         print(f"warning: {_readable(problem)}", file=sys.stderr)
     return print_result(result, config.format, quiet=config.quiet, details=config.details)
@@ -78,13 +78,13 @@ _PLAIN = {
     "–": "-", "−": "-", "—": "-", "±": "+-", "×": "x", "·": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "µ": "u",
     "“": '"', "”": '"', "’": "'", "»": ">", "«": "<", "─": "-", "━": "=", "│": "|", "├": "|", "└": "`", "°": "",
 }  # fmt: skip
-"""What is printed for our signs where the locale cannot write them."""
+"""Replacements for our symbols if the locale cannot encode them."""
 
 
 def never_too_narrow(stream: TextIO) -> None:
-    """Let a stream take every text: in a locale that is not UTF-8, the signs that it lacks become plain ones, and other
-    letters `?`. On a terminal of the locale C our signs are plain too; other letters stay UTF-8. Bytes of a path that were no
-    text stay what they are."""
+    """Make a stream accept every text. In a locale other than UTF-8, missing symbols get plain replacements, and other
+    letters become `?`. On a terminal with locale C our symbols are replaced too; other letters stay UTF-8. Undecodable
+    bytes of a path stay as they are."""
     ascii_only = stream.isatty() and _is_locale_c()
 
     def plain(error: UnicodeError) -> tuple[bytes, int]:
@@ -104,7 +104,7 @@ def never_too_narrow(stream: TextIO) -> None:
 
 
 def _is_locale_c() -> bool:
-    """Whether the environment asks for the locale C, or for none. Python writes UTF-8 then too, and sets LC_CTYPE."""
+    """Whether the environment sets the locale C, or none. In that case Python also writes UTF-8, and sets LC_CTYPE."""
     if not sys.flags.utf8_mode or "PYTHONUTF8" in os.environ:
         return False
     named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
@@ -112,12 +112,12 @@ def _is_locale_c() -> bool:
 
 
 def _forget_output() -> None:
-    """What waits for stdout goes nowhere: the interpreter would fail on it as it ends, and change the exit status."""
+    """Discard pending output to stdout: the interpreter would fail on it at exit, and change the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def output_is_lost() -> bool:
-    """Whether stdout takes no more. What waits for it is then dropped."""
+    """Whether stdout is broken. If so, pending output is discarded."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -139,7 +139,7 @@ def print_result(result: Result, form: str, *, quiet: bool, details: bool = Fals
 
 
 def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
-    """Print what came of a search. Returns its exit status."""
+    """Print the result of a search. Returns its exit status."""
     if form == "json" or quiet or not sys.stdout.isatty():
         sys.stdout.write(found.json if form == "json" else found.brief if quiet else found.text)
     else:
@@ -158,7 +158,7 @@ def show(
     level: Level | None = None,
     below: str = "",
 ) -> None:
-    """Print a result as JSON, or its document up to a level (None: the first screen) with what comes below it."""
+    """Print a result as JSON, or its document up to a level (None for the first screen) followed by the text `below`."""
     if form == "json":
         from bench.results.base import to_bytes
 
@@ -192,7 +192,7 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
 
         sys.stdout.write(markdown.render(run_document(result.summary)))
     elif form == "json":
-        # Only now: without Trueload's packages, this module prints what is missing.
+        # Imported late: without Trueload's packages, this module prints what is missing.
         from bench.results.base import to_bytes
 
         sys.stdout.write(to_bytes(result.summary).decode())
@@ -200,7 +200,7 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
         from bench.documents.certificate_document import ledger_document
         from bench.documents.document import Level
         from bench.documents.run_document import run_document
-        from bench.report import text  # With rich, which no other form needs.
+        from bench.report import text  # Imports rich, which only this format needs.
         from bench.results.certificate import LedgerCalibration
 
         level = Level.BRIEF if quiet else Level.DETAILS if details else Level.FIRST

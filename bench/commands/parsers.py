@@ -1,4 +1,4 @@
-"""The parsers of the commands: completions, the reference pages and the manual pages are made of them."""
+"""The parsers of the commands, from which completions, the reference pages and the manual pages are made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.commands import COMMANDS
 
 
 class _Captured(Exception):
-    """The parser of a command, on its way out of its `--help`."""
+    """Carries the parser of a command out of its `--help`."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class _Captured(Exception):
 
 
 def parser_of(main: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser:
-    """The parser with which a command reads its flags: caught where it would print its help."""
+    """The parser of a command's flags, captured where it would print its help."""
 
     def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
         raise _Captured(self)

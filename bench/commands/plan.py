@@ -1,4 +1,4 @@
-"""`bench plan`: how many replicas of a fitted server hold a day of traffic."""
+"""`bench plan`: computes how many replicas of a fitted server hold a day of traffic."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanCont
 
 
 def progress(stretches: Stretches, asked: Asked, seconds: float) -> str:
-    """How far a plan is after so many seconds."""
+    """The progress of a plan after this many seconds."""
     done = len(stretches.asked)
     left_s = stretches_left(stretches, asked) * seconds / done if done else None
     left = "" if left_s is None else f", about {duration(left_s)} left"
@@ -231,7 +231,7 @@ def _cold_start_s(text: str, problems: list[str]) -> float:
 
 
 def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
-    """The day. Raises UsageError with every problem. Without a profile, that it lacks lengths is none of them."""
+    """The traffic of the day. Raises UsageError with every problem. Without a profile, missing lengths are not a problem."""
     asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
     problems: list[str] = []
     traffic: Traffic | None
@@ -258,7 +258,7 @@ def _settings(given: Namespace) -> dict[str, object]:
 
 
 def _show(content: PlanContent, out: Path | None, form: str) -> None:
-    """Write the files, and print."""
+    """Write the files, and print the plan."""
     document = plan_document(content)
     if out is not None:
         make_directory("--out", out)

@@ -1,4 +1,4 @@
-"""`bench quality`: do the answers hold under load?"""
+"""`bench quality`: tests whether the answers hold under load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bench report`: render a run or a search again."""
+"""`bench report`: renders a run or a search again."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ examples:
 """
 
 _OF_SERIES = (SWEEP, SETTINGS, QUALITY, tune_file.TUNE)
-"""Files that a run has not."""
+"""Files that a run does not have."""
 
 
 def _parser() -> Parser:
@@ -159,7 +159,7 @@ def _is_of_calibrate(path: Path) -> bool:
 
 
 def _calibration_sweep(path: Path, form: str) -> int:
-    from bench.calibrate.measure import write  # It can start a mock, which no other report needs.
+    from bench.calibrate.measure import write  # The module can start a mock, which no other report needs.
 
     try:
         content = calibration.Sweep.read(path / SWEEP)

@@ -1,4 +1,4 @@
-"""Every request of a run as a table beside its records: requests.csv or requests.parquet."""
+"""Writes every request of a run to a table next to its records: requests.csv or requests.parquet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 20_000
 
 @explained
 def write(directory: RunDirectory, form: str) -> Path:
-    """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed, or where a
+    """Write the table; an older one is replaced. Raises UsageError if a package for the format is missing, or if a
     record is damaged."""
     start_ns = run_start_ns(manifest.read(directory), directory)
     path = directory.path / f"requests.{form}"
@@ -67,7 +67,7 @@ def _parquet(path: Path, rows: Iterable[Row]) -> None:
     }
 
     def kind(name: str) -> object:
-        # Declared, not guessed: a column that is empty in the first rows would have no type.
+        # Types are declared, not guessed: a column that is empty in the first rows would have no type.
         if name in texts:
             return pa.string()
         return pa.int64() if name in whole or name.partition("_tokens")[1] else pa.float64()

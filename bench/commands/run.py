@@ -1,4 +1,4 @@
-"""`bench run`: one load test."""
+"""`bench run`: runs one load test."""
 
 from __future__ import annotations
 

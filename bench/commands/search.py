@@ -1,4 +1,4 @@
-"""`bench search`: the load up to which the objectives hold."""
+"""`bench search`: finds the load up to which the objectives hold."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _parser() -> Parser:
 
 
 def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDirectory]:
-    """What these words ask for, and where. Raises UsageError with every problem."""
+    """The search that these arguments define, and its directory. Raises UsageError with every problem."""
     flags, problems = parse_flags(_parser(), argv)
     resume = flags.pop("resume", None)
     directory = None if resume is None else SearchDirectory.open(Path(resume))

@@ -1,4 +1,4 @@
-"""`bench set-load`: set the load of a run that goes on."""
+"""`bench set-load`: sets the load of a running run."""
 
 from __future__ import annotations
 

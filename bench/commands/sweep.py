@@ -1,4 +1,4 @@
-"""`bench sweep`: one workload at several loads, and curves over them."""
+"""`bench sweep`: measures one workload at several loads, and draws curves over them."""
 
 from __future__ import annotations
 

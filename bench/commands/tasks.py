@@ -1,4 +1,4 @@
-"""`bench tasks`: the tasks of a console that runs, from a terminal."""
+"""`bench tasks`: manages the tasks of a running console from a terminal."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SAVED_AS = {
     ".txt": "text",
     ".zip": "zip",
 }
-"""What `report --out` saves, by the ending of the file: the path in the API."""
+"""What `report --out` saves, by file extension: the path in the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ _FLAGS_OF = {
 
 
 def _refuse_flags(given: Namespace, action: str, task: str | None, words: Sequence[str]) -> None:
-    """Raises UsageError for a task that is missing or too much, and for flags of other actions."""
+    """Raises UsageError for a missing or superfluous task, and for flags of other actions."""
     problems = []
     if task is None and action not in ("ls", "create", "data"):
         problems.append(NEED_A_NAME.get(action, f"{action} needs a task: tasks ls lists them"))
@@ -226,7 +226,7 @@ def _api(given: Namespace) -> _Api:
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
-    """Settings that were written as NAME=VALUE. Several values of one name become a list, an empty one None."""
+    """Settings written as NAME=VALUE. Several values of one name become a list, and an empty value becomes None."""
     if wrong := [word for word in words if not word.partition("=")[0] or "=" not in word]:
         raise UsageError([f"{word!r}: write a setting as NAME=VALUE, such as rate=5" for word in wrong])
     found: dict[str, Any] = {}
@@ -241,7 +241,7 @@ def _settings(words: Sequence[str]) -> dict[str, Any]:
 
 
 def _secrets(given: Namespace) -> dict[str, Any]:
-    """The key, from the environment: on the command line other users of the machine would see it."""
+    """The key, from the environment: on the command line, other users of the machine would see it."""
     if given.api_key_env is None:
         return {}
     if not (key := os.environ.get(given.api_key_env)):
@@ -264,7 +264,7 @@ def _marks(given: Namespace) -> dict[str, Any]:
 
 
 def _say(task: dict[str, Any]) -> int:
-    """Print what a task is now, and what it needs before it starts."""
+    """Print the state of a task, and what it needs before it starts."""
     print(f"{task['id']}: {task['state']}")
     if task["needs"]:
         lacks = " and ".join({"api_key": "API key", "header": "headers"}[secret] for secret in task["needs"])
@@ -314,7 +314,7 @@ def _describe(task: dict[str, Any], form: str) -> int:
 
 
 def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
-    """Files of requests: list, send, fetch and delete."""
+    """Files of requests: list, upload, fetch and delete them."""
     if action == "data":
         files, halves = api.ask("GET", "/files").json(), api.ask("GET", "/uploads").json()
         if given.format == "json":
@@ -347,7 +347,7 @@ def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
 
 @contextmanager
 def _shown(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar in the terminal for what has arrived of a file, and its size."""
+    """A progress bar in the terminal for the bytes of a file that have arrived."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
@@ -359,7 +359,7 @@ def _shown(name: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _load(api: _Api, asked: Mapping[str, Any]) -> list[str]:
-    """Let the console load a file from a hub, and follow it. Ctrl-C cancels it."""
+    """Let the console load a file from a hub, and show the progress. Ctrl-C cancels it."""
     from bench.console.hub_loads import HubLoad
 
     load = HubLoad(**api.ask("POST", "/hub-loads", dict(asked)).json())
@@ -395,7 +395,7 @@ def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
 
 
 def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
-    """What certifies a console with TLS. Raises UsageError."""
+    """The certificate authorities for a console with TLS. Raises UsageError."""
     try:
         return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
     except OSError as e:
@@ -403,7 +403,7 @@ def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
 
 
 def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
-    """The value, as it can be sent. Raises UsageError."""
+    """The value in the form in which it can be sent. Raises UsageError."""
     try:
         checked = check(value)
     except ValueError as e:
@@ -412,7 +412,7 @@ def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
 
 
 def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file: str | None) -> httpx.Response:
-    """The console's answer. Raises BenchError with its sentence."""
+    """The console's answer. Raises BenchError with the console's message."""
     import httpx
 
     try:

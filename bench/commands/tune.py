@@ -1,4 +1,4 @@
-"""`bench tune`: which flags make a server best?"""
+"""`bench tune`: finds the flags that make a server best."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Two or more sides, each a run, repeats, a search or a sweep: what differs between them. Start reading at `compare.py`."""
+"""Compares two or more sides. A side is a run, repeats, a search or a sweep. Start reading at `compare.py`."""

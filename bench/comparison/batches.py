@@ -1,8 +1,8 @@
-"""One run a side: Welch's t over ten contiguous batches of each run.
+"""Compares one run per side: Welch's t over ten contiguous batches of each run.
 
-It sees the spread inside the two runs, not the one between runs, which is often larger: two runs of one build can differ
-by it. So every answer is about these two runs alone, with that warning, and a gate refuses it. The values compared are the
-means of the batches (geometric, of ratios), so that their ratio is the change.
+It sees the spread within the two runs, not the spread between runs, which is often larger and can make two runs of one
+build differ. So every answer holds for these two runs only and carries that warning, and a gate refuses it. The
+compared values are the means over the batches (geometric for ratios), so their ratio is the change.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SPREAD_UNKNOWN = (
     "of each (run --repeats, or compare --run A.yaml B.yaml --pairs 5)"
 )
 TAIL_VALUES = 2
-"""A batch must hold so many values beyond the quantile that it stands for."""
+"""A batch must hold this many values beyond its quantile."""
 NOT_OF_BATCHES = "needs several runs a side: one run has no batches of it"
 
 
 @dataclass(frozen=True, slots=True)
 class OfBatches:
-    """The number of each batch of both runs, and their difference."""
+    """The value of each batch of both runs, and their difference."""
 
     a: list[float]
     b: list[float]
@@ -42,7 +42,7 @@ class OfBatches:
 def compare(
     number: Number, run_a: MeasuredRun, run_b: MeasuredRun, a: RequestValues, b: RequestValues
 ) -> tuple[OfBatches | None, str | None]:
-    """The difference of two runs, or why there is none."""
+    """Returns the difference of two runs, or the reason why there is none."""
     found = []
     for name, run, values in (("A", run_a, a), ("B", run_b, b)):
         series = _series(number, run.summary, values)
@@ -59,7 +59,7 @@ def compare(
 
 
 def _series(number: Number, summary: RunSummary, values: RequestValues) -> Sequence[float] | None:
-    """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
+    """The series to cut into batches, in order: a value per request, or a rate per step of the steady window."""
     if number is ERRORS:
         return values.failed
     of_inputs = number.metric == INPUTS.metric or (number is REQUESTS and summary.inputs is not None)

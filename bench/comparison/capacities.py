@@ -1,12 +1,12 @@
-"""Searches against each other: the capacity of one side against that of another.
+"""Compares searches by their capacity.
 
-A search gives its capacity with an interval of about 90%, in which the chance of its visits is. On the log scale
+A search gives its capacity with an interval of about 90%, which covers the chance in its visits. On the log scale
 
     d = ln(c_b / c_a)    error^2 = e_a^2 + e_b^2    e = ln(high / low) / (2 x 1.645)
 
-and d / error is taken for normal. Two searches of one setup can differ by more: each side is one search, and the spread
-between searches is not known, so the answer is about these two. Of the loads that the visits sent only the height may
-differ: it is what was searched for.
+and d / error is assumed to be normal. Two searches of one setup can differ by more: each side is one search, and the
+spread between searches is unknown, so the answer holds for these two only. The visits' loads may differ only in size,
+which is what the search varies.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
 LOAD = ("rate", "concurrency", "ramp_up", "ramp", "requests", "duration", "warmup", "seed")
-"""What differs from visit to visit of one search."""
+"""Settings that differ between the visits of one search."""
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
 SPREAD_UNKNOWN = (
     "one search each: the spread between searches is not known, and two searches of the same setup may differ as much; "
@@ -41,7 +41,7 @@ WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
 
 
 def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> ComparisonResult:
-    """Directories of searches, by their names. Raises UsageError where they did not search for the same thing."""
+    """Compare directories of searches, given with their names. Raises UsageError if they searched for different things."""
     found = [_read(path) for _, path in sides]
     _refuse_other_goals(sides, found)
     visits = [usable(read_side(name, path)) for name, path in sides]
@@ -78,13 +78,13 @@ def _refuse_other_goals(sides: Sequence[tuple[str, Path]], found: Sequence[Mappi
 
 
 def _of_any_load(side: Side) -> Side:
-    """The side as if all its visits had sent one load."""
+    """The side as if all its visits had sent the same load."""
     runs = tuple(replace(run, settings={k: v for k, v in run.settings.items() if k not in LOAD}) for run in side.runs)
     return replace(side, runs=runs)
 
 
 def _loads(found: Sequence[Mapping[str, object]]) -> list[Variation]:
-    """How the searches ended, where that differs."""
+    """How the searches ended, if they ended differently."""
     rows = {
         "ended by": [str(search["stopped_by"]) for search in found],
         "binding": [str(search.get("binding")) for search in found],
@@ -95,7 +95,7 @@ def _loads(found: Sequence[Mapping[str, object]]) -> list[Variation]:
 
 
 def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
-    """The change from one capacity to another, each with the ends of its interval."""
+    """The change from one capacity to another; each capacity has the ends of its interval."""
     d = math.log(b["estimate"] / a["estimate"])
     error = math.hypot(*(math.log(c["high"] / c["low"]) / WIDTH_IN_ERRORS for c in (a, b)))
     error = max(error, 1e-9)

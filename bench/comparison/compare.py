@@ -1,12 +1,12 @@
-"""Whether sides of runs differ, number by number: the tests of `bench/statistics/between_runs.py` on what runs hold.
+"""Tests whether sides of runs differ, number by number, with the tests of `bench/statistics/between_runs.py`.
 
     runs of both sides, made in turn, at least three pairs    t over the pairs
     at least two runs a side                                  Welch's t over the runs
     one run against at least five                             the spread of the five
     one run each                                              Welch's t over ten batches of each run
 
-The first side is what the others are compared with. The primary numbers are corrected by Holm over all sides, the explored
-ones by Benjamini and Hochberg.
+The other sides are compared with the first. The p values of primary numbers are corrected by Holm over all sides, those
+of explored numbers by Benjamini and Hochberg.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from bench.statistics.multiple import benjamini_hochberg, holm
 
 NOT_INTERLEAVED = "the runs of the two sides were not made in turn: what drifts meanwhile looks like a difference"
 LEAST_PAIRS = 3
-"""Two pairs leave one degree of freedom: Welch's two see more."""
+"""Two pairs leave one degree of freedom; Welch's test on the same runs has two, so it sees more."""
 LEAST_FOR_SPREAD = 5
 
 
 class Method(StrEnum):
-    """What a comparison of two sides rests on."""
+    """The test behind a comparison of two sides."""
 
     PAIRS = "pairs"
     RUNS = "runs"
@@ -62,8 +62,9 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One number of two sides: `a` and `b` are means over the runs, of one run each over its batches; of ratios geometric.
-    `missing` says why nothing can be said, or why a number that looks the same is not shown to be."""
+    """One number of two sides. `a` and `b` are means over the runs, or over the batches if each side has one run;
+    geometric for ratios. `missing` gives the reason if there is no answer, or if a number within the margin is not shown to
+    be the same."""
 
     number: Number
     primary: bool
@@ -77,14 +78,14 @@ class Compared:
 
     @property
     def answer(self) -> Answer | None:
-        """None where nothing can be said."""
+        """None if there is no answer."""
         if self.difference is None:
             return None
         return Answer.NOT_SHOWN if self.missing else self.difference.answer(self.margin, self.p)
 
     @property
     def worse(self) -> bool | None:
-        """Of what differs, whether it got worse."""
+        """Whether the number got worse; None if it does not differ."""
         if self.difference is None or self.answer is not Answer.DIFFERS:
             return None
         return (self.difference.change > 0) == self.number.higher_is_worse
@@ -92,7 +93,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Versus:
-    """One side against the first."""
+    """One side compared with the first."""
 
     a: Side
     b: Side
@@ -101,7 +102,7 @@ class Versus:
     warnings: tuple[str, ...]
 
     def of(self, name: str) -> Compared:
-        """A number by its name, as objectives write it: `tpot:p50`."""
+        """The number with this name, in the form used by objectives: `tpot:p50`."""
         return next(compared for compared in self.numbers if compared.number.name == name)
 
     @property
@@ -112,7 +113,7 @@ class Versus:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Sides, what is not the same on all of them, and each side against the first."""
+    """The sides, the variations between them, and each side compared with the first."""
 
     sides: tuple[Side, ...]
     variations: tuple[Variation, ...]
@@ -127,9 +128,9 @@ def compare(
     allow: Iterable[str] = (),
     values_of: Callable[[Path], RequestValues] = read_values,
 ) -> Comparison:
-    """Compare every side with the first. Raises UsageError where they cannot be compared.
+    """Compare every side with the first. Raises UsageError if they cannot be compared.
 
-    `values_of` reads the single values of a run directory, where a comparison needs them.
+    `values_of` reads the values of single requests from a run directory, if a comparison needs them.
     """
     if len(sides) < 2:
         raise UsageError("a comparison needs two sides: name two or more directories")
@@ -146,7 +147,7 @@ def compare(
     def known(number: Number) -> bool:
         return all(number.of(run.summary) is not None for side in sides for run in side.runs)
 
-    # Where no request succeeded, only the error rate is known.
+    # If no request succeeded, only the error rate is known.
     decided = [number for number in numbers.primary(known) if known(number)]
     others = numbers.explored(known, decided)
     values = _Values(values_of)
@@ -170,8 +171,8 @@ def method_of(a: Side, b: Side) -> Method:
 
 
 def in_turn(a: Sequence[MeasuredRun], b: Sequence[MeasuredRun]) -> bool:
-    """Whether the runs were made in turn (ABBA or ABAB): of each two that follow each other, from the first on, one is
-    of each side."""
+    """Whether the runs were made in turn (ABBA or ABAB): in order of time, runs 1 and 2, runs 3 and 4, and so on are
+    one of each side."""
     order = sorted([(run.when, "a") for run in a] + [(run.when, "b") for run in b])
     sides = [side for _, side in order]
     return len(a) == len(b) and all(one != other for one, other in list(pairwise(sides))[::2])
@@ -191,7 +192,7 @@ def _refuse_few_runs(sides: Sequence[Side]) -> None:
 
 
 class _Values:
-    """The single values of runs, read once, and only where they are needed."""
+    """The values of single requests, read once per run and only if needed."""
 
     def __init__(self, values_of: Callable[[Path], RequestValues]) -> None:
         self._values_of = values_of
@@ -236,7 +237,8 @@ def _compare_all(
 
 
 def _counted_otherwise(a: Side, b: Side) -> str | None:
-    """Why numbers of tokens cannot be compared: they would differ by how tokens are counted alone."""
+    """Why numbers of tokens cannot be compared: the sides count tokens differently, which alone would make the numbers
+    differ."""
     ways = [dict.fromkeys(run.tokens_by for run in side.runs if run.tokens_by is not None) for side in (a, b)]
     if len({*ways[0], *ways[1]}) < 2:
         return None
@@ -272,8 +274,8 @@ def _difference(
 def _least_error(
     number: Number, sides: tuple[Side, Side], of_runs: tuple[list[float], list[float]], values: _Values
 ) -> float:
-    """The error that the difference of a share has at least, however much the runs agree: they have few requests, or all
-    ask the same few probes."""
+    """The least error of the difference of a share. The runs may agree by chance, because they have few requests, or
+    because all ask the same few probes."""
     if number is numbers.ERRORS:
         return error_by_chance(*([values.of(run).failures() for run in side.runs] for side in sides))
     if number.metric == "goodput":
@@ -288,7 +290,7 @@ def _least_error(
 
 
 def _intervals(number: Number, side: Side) -> list[RunInterval]:
-    """The number of each run with its interval, as far as it has one."""
+    """The number of each run with its interval, for runs that have one."""
     found = ((number.of(run.summary), number.ci95(run.summary)) for run in side.runs)
     return [
         RunInterval(value, *ends) for value, ends in found if value is not None and ends is not None and ends[0] > 0
@@ -298,7 +300,8 @@ def _intervals(number: Number, side: Side) -> list[RunInterval]:
 def _of_one_run_each(
     number: Number, sides: tuple[Side, Side], of_runs: tuple[list[float], list[float]], values: _Values
 ) -> tuple[list[float], list[float], Difference | None, str | None]:
-    """What is compared of both runs (their batches, where there are enough values), the difference, or why there is none."""
+    """The values of both runs that are compared (batches if there are enough values), and the difference or the reason
+    why there is none."""
     if number is numbers.ERRORS and not any((*of_runs[0], *of_runs[1])):
         nothing = no_events(*(values.independent_requests(side) for side in sides))
         return *of_runs, nothing.of_one_run_each(), None
@@ -326,14 +329,15 @@ def _known(number: Number, run: MeasuredRun) -> float:
 
 
 def _mean(values: Sequence[float], number: Number) -> float:
-    """Of a ratio the geometric mean: what is compared is the logarithm."""
+    """The geometric mean for a ratio, because its logarithm is compared."""
     if number.is_share or not all(value > 0 for value in values):
         return fsum(values) / len(values)
     return exp(fsum(map(log, values)) / len(values))
 
 
 def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
-    """The largest error of the number that a calibration found, as a share: a change below it is the instrument's."""
+    """The largest error of the number in the calibrations of the runs, as a share: a smaller change may come from the
+    instrument."""
     if number.stat is None:
         return 0.0
     key = "job_ms" if number.metric == JOB else METRICS[number.metric].key
@@ -350,7 +354,7 @@ def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
 
 
 def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
-    """By the identity of each draft, the same with its corrected p."""
+    """The drafts with their corrected p, keyed by the identity of the draft."""
     result = {id(draft): draft for draft in drafts}
     for primary, correct in ((True, holm), (False, benjamini_hochberg)):
         tested = [(draft, draft.p) for draft in drafts if draft.primary is primary and draft.p is not None]
@@ -360,7 +364,8 @@ def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
 
 
 def _lost(a: Side, b: Side, decided: Sequence[Number]) -> list[str]:
-    """A sentence for each number that decides of one side, and that the other lacks: a server that no longer streams."""
+    """A sentence for each primary number of one side that the other side lacks: a server that no longer streams, for
+    example."""
     said: dict[str, str] = {}
     for side, other in ((a, b), (b, a)):
 

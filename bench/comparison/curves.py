@@ -1,7 +1,7 @@
-"""Sweeps against each other, load by load: at which loads the curves of two sides differ.
+"""Compares sweeps load by load, to show at which loads the curves of two sides differ.
 
-At each load that every side visited its runs are compared as any runs are, and the numbers that decide are corrected by
-Holm over all loads: of twenty points one would differ by chance.
+At each load that every side visited, the runs are compared like any other runs. The primary numbers are corrected by
+Holm over all loads: of twenty points, one would differ by chance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
 
 def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> ComparisonResult:
-    """Directories of sweeps, by their names. Raises UsageError where they have no load in common."""
+    """Compare directories of sweeps, given with their names. Raises UsageError if they have no load in common."""
     read = [usable(read_side(name, path)) for name, path in sides]
     kind = _kind(read)
     by_load = [_by_load(side, kind) for side in read]
@@ -59,7 +59,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
 
 
 def _kind(sides: Sequence[Side]) -> str:
-    """What the sweeps vary. Raises UsageError where they vary different things."""
+    """What the sweeps vary. Raises UsageError if they vary different things."""
     kinds = [str(side.runs[0].settings["mode"]) for side in sides]
     if len({*kinds}) > 1:
         said = " against ".join(kinds)
@@ -68,7 +68,7 @@ def _kind(sides: Sequence[Side]) -> str:
 
 
 def _by_load(side: Side, kind: str) -> dict[float, Side]:
-    """The runs of each load, as a side of its own."""
+    """The runs of each load, as a separate side."""
     runs: dict[float, list[MeasuredRun]] = {}
     for run in side.runs:
         runs.setdefault(float(run.settings["concurrency" if KINDS[kind].whole else kind]), []).append(run)
@@ -118,7 +118,7 @@ def _headline(a: str, b: str, rows: Sequence[ComparedNumber], loads: int, unit: 
 
 
 def _most(differing: Sequence[ComparedNumber], unit: str) -> str:
-    """The largest change, in words."""
+    """The largest change, as text."""
     largest = max(differing, key=lambda row: abs(row.change or 0.0))
     load, _, title = largest.title.partition(": ")
     return f"most at {load} {unit}: {title} {change_of(largest)}"

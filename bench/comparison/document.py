@@ -1,4 +1,4 @@
-"""A comparison as compare.json holds it (`bench/report/compare.schema.json`): what text, Markdown and page are made of."""
+"""The content of compare.json (`bench/report/compare.schema.json`), from which text, Markdown and page are rendered."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def result_of(comparison: Comparison) -> ComparisonResult:
 
 
 def differences_of(found: Sequence[Variation]) -> list[Difference]:
-    """What is not the same on all sides."""
+    """The settings that are not equal on all sides."""
     return [Difference(group=v.group, name=v.name, values=list(v.values)) for v in found]
 
 
 def side_of(side: Side) -> ComparedSide:
-    """A side, with its runs."""
+    """A side with its runs."""
     return ComparedSide(
         name=side.name,
         path=str(side.path),
@@ -69,7 +69,7 @@ def _versus(versus: Versus, margin: float) -> SideAgainstSide:
 
 
 def row_of(compared: Compared, versus: Versus) -> ComparedNumber:
-    """One number of two sides."""
+    """The entry of one number in compare.json."""
     number, found = compared.number, compared.difference
     per_run = versus.method is not Method.BATCHES
     return ComparedNumber(
@@ -100,7 +100,7 @@ def _of_runs(number: Number, side: Side) -> list[float]:
 
 
 def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], margin: float) -> str:
-    """The answer in a sentence, from the primary numbers."""
+    """The answer in one sentence, from the primary numbers."""
     decided = [row for row in rows if row.primary]
     answered = [row for row in decided if row.answer is not None]
     if not answered:
@@ -129,13 +129,13 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
 
 
 def _reach(rows: Sequence[ComparedNumber]) -> str:
-    """A sentence, after a space, on the changes that would have been found; empty if none would."""
+    """A sentence, preceded by a space, on the changes that would have been found; empty if there are none."""
     reach = ", ".join(f"{row.title} {text}" for row in rows if (text := seen_text(row)) != NOTHING)
     return f" These changes would have been found: {reach}." if reach else ""
 
 
 def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
-    """Of one run each: whatever they show, it is about these two runs."""
+    """The answer for one run per side, which holds for these two runs only."""
     differing = [row for row in answered if row.answer == Answer.THESE_DIFFER]
     if differing:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
@@ -148,5 +148,5 @@ def _no_error(row: ComparedNumber) -> bool:
 
 
 def change_of(row: ComparedNumber) -> str:
-    """The change and its interval, in words."""
+    """The change and its interval, as text."""
     return f"{change_text(row)} {interval_text(row)}"

@@ -1,4 +1,4 @@
-"""What directories may hold, and how each kind is compared: searches by capacity, sweeps load by load, all others as runs."""
+"""The kinds of directories and how each is compared: searches by capacity, sweeps load by load, everything else as runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ KINDS: dict[str, tuple[str, Callable[[Sequence[tuple[str, Path]], float, Iterabl
     "searches": (capacities.FILE, capacities.compare),
     "sweeps": (curves.FILE, curves.compare),
 }
-"""By kind: the file that its directory has, and what compares such directories."""
+"""By kind: the file that marks its directories, and the function that compares them."""
 
 
 def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable[str] = ()) -> ComparisonResult:
-    """The content of compare.json. Raises UsageError where the directories cannot be compared."""
+    """The content of compare.json. Raises UsageError if the directories cannot be compared."""
     kinds = [next((kind for kind, (file, _) in KINDS.items() if (path / file).is_file()), "runs") for path in paths]
     if len({*kinds}) > 1:
         said = ", ".join(f"{path} holds {kind}" for path, kind in zip(paths, kinds, strict=True))
@@ -38,7 +38,8 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
 
 
 def _refuse_copies(paths: Sequence[Path], file: str) -> None:
-    """Raises UsageError where two files are the same to the byte: each holds what was measured, and when."""
+    """Raises UsageError if two files are equal to the byte: a file holds measured values and their time, so an equal
+    file is a copy."""
     first: dict[bytes, Path] = {}
     for path in paths:
         if (original := first.setdefault((path / file).read_bytes(), path)) != path:

@@ -1,7 +1,7 @@
-"""The numbers that are compared: the four that decide, and the others, which are only explored.
+"""The numbers that a comparison uses: four primary numbers, which decide, and the others, which are only explored.
 
-A number is one value of a run, taken from its summary. The primary numbers are few on purpose: each further one is one
-more chance of a false alarm (bench/statistics/multiple.py).
+A number is one value of a run, taken from its summary. There are few primary numbers on purpose: each adds a chance of
+a false alarm (bench/statistics/multiple.py).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from bench.results.tokens import input_rate
 from bench.statistics.intervals import values_needed
 
 LATENCY_FLOOR_MS = 0.5
-"""A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
+"""A smaller change of a request's latency counts as none: it is within a scheduler's tick, and no user notices it."""
 TOKEN_FLOOR_MS = 0.05
-"""The same of a time between tokens, of which a reply has hundreds."""
+"""The same for a time between tokens, of which a reply has hundreds."""
 JOB_FLOOR_S = 0.01
-"""A job is many requests."""
+"""The same for a job, which is many requests."""
 SHARE_MARGIN = 0.01
-"""Shares of requests are compared by their difference: one point of a hundred."""
+"""Shares of requests are compared by their difference: one percentage point."""
 
 OF_TOKENS = frozenset({"tpot", "itl", "output_tokens_per_s", "total_tokens_per_s"})
-"""Numbers that depend on how the tokens of a reply are counted."""
+"""Numbers that depend on how a reply's tokens are counted."""
 _BETWEEN_TOKENS = frozenset({"tpot", "itl", "chunk_gap"})
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """One number of a run. `metric` and `stat` where it is a latency; else `metric` names it in the summary."""
+    """One number of a run. A latency has `metric` and `stat`; for other numbers, `metric` is the name in the summary."""
 
     metric: str
     stat: str | None
@@ -41,20 +41,20 @@ class Number:
     higher_is_worse: bool
     floor: float = 0.0
     inputs_are: str | None = None
-    """What the requests are made of that have it; None: any."""
+    """The input type (such as texts) of the requests that have this number; None for any."""
 
     @property
     def name(self) -> str:
-        """As objectives write it: `ttft:p90`, `error_rate`."""
+        """The name in the form used by objectives: `ttft:p90`, `error_rate`."""
         return self.metric if self.stat is None else f"{self.metric}:{self.stat}"
 
     @property
     def is_share(self) -> bool:
-        """Compared by its difference, not by its ratio: zero is a value of it."""
+        """Whether the number is compared by difference instead of ratio, because zero is a valid value."""
         return self.unit == "share"
 
     def of(self, summary: RunSummary) -> float | None:
-        """Its value in a run, over the whole run; None where the run has none."""
+        """The value over the whole run; None if the run has none."""
         if self.inputs_are is not None and (summary.inputs is None or summary.inputs.are != self.inputs_are):
             return None
         if self.metric == "goodput":
@@ -63,7 +63,7 @@ class Number:
         return number_of(summary, self.metric, self.stat).value
 
     def ci95(self, summary: RunSummary) -> Sequence[float] | None:
-        """The 95% interval of its value in a run; None if the run has none."""
+        """The 95% interval of the value; None if the run has none."""
         return None if self.metric == "goodput" else number_of(summary, self.metric, self.stat).ci95
 
 
@@ -78,12 +78,12 @@ TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e
 TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "tpot", "e2el"))
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
 INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
-"""Stands for OUTPUT where replies are no generated text."""
+"""Replaces OUTPUT if replies are not generated text."""
 NAMED_INPUTS = tuple(
     replace(INPUTS, title=input_rate(are, title=True), inputs_are=are)
     for are in ("texts", "documents", "images", "utterances")
 )
-"""The same by the name of what requests are made of, where all runs have the same."""
+"""INPUTS with the name of the input type, for runs that all have the same type."""
 INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
 REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
 """Replaces INPUTS for endpoints without tokens: each request is one input."""
@@ -117,8 +117,8 @@ def values_lacking(number: Number, sides: Sequence[float]) -> str | None:
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that decide, as far as they are `known` of every run: E2EL in place of TTFT where nothing streamed, inputs
-    in place of output tokens where replies are no generated text."""
+    """The primary numbers that are `known` for every run: E2EL replaces TTFT if nothing streamed, inputs replace output
+    tokens if replies are not generated text."""
     latencies = [number for number in (TTFT, TPOT) if known(number)]
     delivered = next((number for number in (*NAMED_INPUTS, INPUTS) if known(number)), OUTPUT)
     if _of_requests(known):
@@ -127,12 +127,12 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
-    """Whether an input is a request: of any HTTP service, whose tokens nobody counts."""
+    """Whether an input is a request of any HTTP service, which has no tokens."""
     return known(INPUTS) and known(REQUESTS) and not any(map(known, (INPUT_TOKENS, *NAMED_INPUTS)))
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that a gate holds to a baseline: those that decide, and p99 of their latencies."""
+    """The numbers that a gate compares with a baseline: the primary numbers, and p99 of their latencies."""
     tails = [number for number in (TTFT_TAIL, TPOT_TAIL) if known(number)]
     decided = primary(known)
     at = sum(number.stat is not None for number in decided)
@@ -140,7 +140,7 @@ def gated(known: Callable[[Number], bool]) -> list[Number]:
 
 
 def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:
-    """All other numbers that are known of every run."""
+    """All other numbers that are known for every run."""
     first_byte = [_latency("ttfb", stat) for stat in ("p50", "p90", "p99")] if _of_requests(known) else []
     of_few = [
         _latency(name, stat) for name in METRICS if name in OF_FEW - {"audio"} for stat in ("mean", "p50", "p90", "p99")

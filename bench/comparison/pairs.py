@@ -1,10 +1,10 @@
-"""Runs of several configurations made in turn, so that what drifts meanwhile meets all of them alike: A B, B A, A B, ...
+"""Runs several configurations in turn, so that drift affects all of them alike: A B, B A, A B, ...
 
     OUT/a/1, OUT/b/1, OUT/b/2, OUT/a/2, ...
 
-The runs of a pair have one seed, and so the same arrivals and lengths; each pair has its own, so that the answer does not
-hang on one draw. Each is an ordinary run directory, and each side is what `compare` takes. A comparison that was ended
-goes on where it stopped: runs that are finished are kept.
+The runs of a pair share a seed, and so have the same arrivals and lengths. Each pair has its own seed, so that the
+answer does not depend on one draw. Each run has an ordinary run directory, and each side is a directory that `compare`
+takes. An interrupted comparison resumes where it stopped: finished runs are kept.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def run_pairs(
     command: Sequence[str] = (),
     observer: Observer = SILENT,
 ) -> list[Path]:
-    """Measure every configuration `pairs` times, in turn. Returns the sides.
+    """Measure every configuration `pairs` times, in turn. Returns the directories of the sides.
 
-    Raises UsageError before any load where the configurations cannot be compared, and Interrupted on Ctrl-C.
+    Raises UsageError before any load if the configurations cannot be compared, and Interrupted on Ctrl-C.
     """
     refuse_other_loads([config.public() for config in configs], allow)
     sides = [out / letter.lower() for letter in LETTERS[: len(configs)]]
@@ -45,8 +45,8 @@ def run_pairs(
 
 
 def make_pairs(configs: Sequence[RunConfig], pairs: int, series: Sequence[RunSeries], out: Path) -> None:
-    """Make the runs of all pairs that are not finished, in turn. `out`: what to name to go on. Raises UsageError if runs that
-    are there have other settings, and Interrupted, with the run that was."""
+    """Make the unfinished runs of all pairs, in turn. `out` is the path that the message about resuming names. Raises
+    UsageError if existing runs have other settings, and Interrupted with the name of the interrupted run."""
     steps = list(order(len(configs), pairs))
 
     def name(step: tuple[int, int]) -> str:
@@ -73,14 +73,14 @@ def make_pairs(configs: Sequence[RunConfig], pairs: int, series: Sequence[RunSer
 
 
 def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:
-    """(number of the pair from 1 on, side) in the order of running: ABBA, so that a steady drift cancels."""
+    """(number of the pair, from 1; side) in the order of running: ABBA, so that a steady drift cancels."""
     for number in range(1, pairs + 1):
         forwards = range(sides)
         yield from ((number, side) for side in (forwards if number % 2 else reversed(forwards)))
 
 
 def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[str]) -> None:
-    """Raises UsageError where settings that must be equal are not; the models are known once the runs are made."""
+    """Raises UsageError if settings differ that must be equal. The models are known only after the runs."""
     equal = [must_be_equal(one) for one in settings]
     problems = []
     for name in dict.fromkeys(name for one in equal for name in one):

@@ -1,4 +1,4 @@
-"""The single values of one run, in the order in which its requests were sent: what batches and effective numbers rest on."""
+"""The values of a run's single requests in the order of sending, from which batches and effective counts are computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from bench.statistics.between_runs import RunShare
 
 @dataclass(frozen=True, slots=True)
 class RequestValues:
-    """By metric (as objectives name it) the values of the successful requests; `failed` of all that succeeded or failed."""
+    """`metrics`: by metric name (as in objectives), the values of the successful requests. `failed`: 1 for failed and 0
+    for successful requests."""
 
     metrics: dict[str, array[float]] = field(default_factory=dict)
     failed: array[float] = field(default_factory=lambda: array("d"))
@@ -34,7 +35,7 @@ class RequestValues:
         return dependence(values).effective if len(values) >= LEAST_VALUES else min(1.0, float(len(values)))
 
     def independent_requests(self) -> float:
-        """How many independent requests the run is worth, by how long E2EL is remembered."""
+        """The number of independent requests that the run is worth, from the autocorrelation of E2EL."""
         values = self.metrics["e2el"]
         n = len(self.failed)
         return n / dependence(values).d if len(values) >= LEAST_VALUES else min(1.0, float(n))
@@ -45,19 +46,19 @@ class RequestValues:
         return RunShare(share, n, act(self.failed) if 0 < share < 1 and n >= LEAST_VALUES else None)
 
     def act_of(self, metric: str) -> float | None:
-        """act of the ranks of a metric; None of too few values."""
+        """The autocorrelation time of the ranks of a metric's values; None if there are too few."""
         values = self.metrics.get(metric)
         return act(ranks(values)) if values is not None and len(values) >= LEAST_VALUES else None
 
 
 def read_values(path: Path) -> RequestValues:
-    """Of the requests after the warm-up. Raises RecordError where a record is damaged."""
+    """Read the values of the requests after the warm-up. Raises RecordError if a record is damaged."""
     return _read(RunDirectory.open(path))
 
 
 def good_requests(path: Path, goodput: Objective) -> list[float]:
-    """1 of each request of a run that kept every limit of an objective on goodput, 0 of each that did not, in the order of
-    sending, after the warm-up. Raises RecordError where a record is damaged."""
+    """Read, for each request after the warm-up in the order of sending, 1 if it met every limit of a goodput objective,
+    else 0. Raises RecordError if a record is damaged."""
     return _good(RunDirectory.open(path), goodput)
 
 

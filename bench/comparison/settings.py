@@ -1,8 +1,8 @@
-"""What two sides have in common: settings that must be equal, and everything else that differs.
+"""Compares the settings of sides: those that must be equal, and everything else that differs.
 
-Runs can be compared where they sent the same load to the same kind of endpoint. So every setting must be equal, but for
-those in MAY_DIFFER, which say where and how it was measured, and those in LABELS, which change no number. What
-differs is listed before any number, whether it may differ or was allowed to (`--allow`).
+Runs can be compared if they sent the same load to the same kind of endpoint. So every setting must be equal, except
+those in MAY_DIFFER, which say where and how it was measured, and those in LABELS, which do not change any number. Every
+difference is listed before any number, whether it is in MAY_DIFFER or was allowed with `--allow`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from bench.errors import UsageError
 from bench.manifest import DATA_FILES
 
 LABELS = frozenset({"out", "name", "format", "quiet", "details", "model", "api_key", "header"})
-"""Of no meaning for a number. The model counts as the run found it, in the manifest; secrets are not stored."""
+"""Settings that do not affect any number. The model is compared as the run detected it (in the manifest); secrets are
+not stored."""
 
 MAY_DIFFER = {
     "url": "target",
@@ -52,10 +53,10 @@ MAY_DIFFER = {
     "runtime_env": "client",
     "cpu_priority": "client",
 }
-"""Settings that may differ, and the group in which they are listed. A setting that is not here must be equal."""
+"""Settings that may differ, and the group in which they are listed. All other settings must be equal."""
 
 _NOT_OF_CLASSES = ("name", "headers", "slo")
-"""Keys of a class of traffic that change no number."""
+"""Keys of a traffic class that do not change any number."""
 
 WORKLOAD = "workload"
 OTHER_LENGTH = "the runs are of different length: their starts and their tails weigh differently"
@@ -63,7 +64,7 @@ OTHER_LENGTH = "the runs are of different length: their starts and their tails w
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """Something that is not the same on all sides: a value for each, as text. `refused`: it must be equal."""
+    """Something that differs between sides: its value on each, as text. `refused`: it must be equal."""
 
     group: str
     name: str
@@ -72,7 +73,7 @@ class Variation:
 
 
 def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the settings of a run those that make its load."""
+    """The settings that define the load."""
     found = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
     if (mix := found.get("mix")) is not None:
         found["mix"] = {
@@ -83,7 +84,7 @@ def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def workload_of(run: MeasuredRun) -> dict[str, object]:
-    """What must be equal: the settings of the load, the model, and what `set-load` changed."""
+    """Everything that must be equal: the settings of the load, the model, and the loads set by `set-load`."""
     return {"model": run.manifest.model, **must_be_equal(run.settings), "set_load": _changes(run)}
 
 
@@ -117,7 +118,7 @@ def _changes(run: MeasuredRun) -> list[str] | None:
 
 
 def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variation]:
-    """Everything that is not the same on all sides, what must be equal first."""
+    """Everything that differs between the sides; what must be equal comes first."""
     allowed = set(allow)
     found = []
     names = data_names(run.manifest.data_sha256 for side in sides for run in side.runs)
@@ -138,7 +139,7 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
 
 
 def refuse_other_loads(found: Sequence[Variation], sides: Sequence[Side]) -> None:
-    """Raises UsageError where something differs that must be equal."""
+    """Raises UsageError if something differs that must be equal."""
     wrong = [variation for variation in found if variation.refused]
     if wrong:
         names = ",".join(variation.name for variation in wrong)
@@ -150,7 +151,7 @@ def refuse_other_loads(found: Sequence[Variation], sides: Sequence[Side]) -> Non
 
 
 def refuse_several_loads(runs: Sequence[MeasuredRun]) -> None:
-    """Raises UsageError where runs that are to be taken together differ in what must be equal."""
+    """Raises UsageError if runs to be judged together differ in something that must be equal."""
     side = Side("", runs[0].directory, tuple(runs))
     if wrong := [variation for variation in variations([side]) if variation.refused]:
         raise UsageError(f"the runs cannot be judged together: they differ in {_said(wrong)}; give runs of one load")
@@ -189,9 +190,9 @@ def _joined(name: str, values: Iterable[object]) -> str:
 
 
 def text_of(name: str, value: object) -> str:
-    """A value of the setting of this name, for people."""
+    """The value of the setting `name`, as text for people."""
     if name == "server_metrics" and not value:
-        return "auto"  # The list has the pages of `--server-metrics`, or `off`; none for `auto`.
+        return "auto"  # The list holds the pages of `--server-metrics`, or `off`; for `auto` it is empty.
     if value is None:
         return "not set"
     if isinstance(value, list | tuple):

@@ -1,7 +1,8 @@
-"""The sides of a comparison: runs as they lie on the disk, read and never written.
+"""The sides of a comparison: runs on disk, read and never written.
 
-A side is a run directory, or a directory whose folders are run directories (repeats). Numbers come from summary.json;
-where there is none, or one of another format, or where the run has lost files since, they are made from the run's files.
+A side is a run directory, or a directory whose folders are run directories (repeats). Numbers come from summary.json.
+They are recomputed from the run's other files if summary.json is missing or has another format, or if the run has lost
+files since.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from bench.results.summary import RunSummary, from_json
 from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""The names of sides, in the order in which they were given."""
+"""The names of sides, in the order given."""
 
 
 class UnusableRuns(BenchError):
-    """Every run of a side is INVALID, or its target failed: `exit_code` says which."""
+    """Every run of a side is INVALID, or its target failed; `exit_code` tells which."""
 
     def __init__(self, sentence: str, status: str) -> None:
         super().__init__(sentence)
@@ -35,18 +36,18 @@ class UnusableRuns(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRun:
-    """One run: where it is, its settings (complete, secrets left out), its manifest and its summary."""
+    """One run: its directory, its settings (complete, without secrets), its manifest and its summary."""
 
     directory: Path
     settings: Mapping[str, Any]
     manifest: Manifest
     summary: RunSummary
     damage: str | None = None
-    """Why summary.json could not be read, so that it was made again; None if it was read, or there was none."""
+    """Why summary.json could not be read and was recomputed; None if it was read or did not exist."""
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of its numbers must know of where they come from."""
+        """What a reader must know about the source of the numbers."""
         if self.damage is None:
             return []
         return [
@@ -55,12 +56,11 @@ class MeasuredRun:
 
     @property
     def status(self) -> str:
-        """VALID, SUSPECT, INVALID or FAILED."""
         return str(self.summary.verdict.status)
 
     @property
     def tokens_by(self) -> str | None:
-        """What counted the tokens of most replies; None if there are none."""
+        """How most replies' tokens were counted; None if there are no tokens."""
         counted = msgspec.structs.asdict(self.summary.tokens.counted_by)
         by = max(counted, key=lambda name: counted[name])
         if not counted[by]:
@@ -70,18 +70,18 @@ class MeasuredRun:
 
     @property
     def when(self) -> tuple[str, int]:
-        """Orders runs by their start; the monotonic clock decides between runs of one second."""
+        """Sort key by start; the monotonic clock decides between runs that started in the same second."""
         return self.manifest.started, self.manifest.start_ns
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """The same of two directories where one is a copy of the other."""
+        """Equal for two directories if one is a copy of the other."""
         return self.manifest.run_id, *self.when
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Runs that stand for one thing. `left_out`: runs that may not be used, and why."""
+    """The runs of one side. `left_out`: runs that must not be used, with the reason."""
 
     name: str
     path: Path
@@ -90,7 +90,7 @@ class Side:
 
 
 def read_sides(paths: Sequence[Path]) -> list[Side]:
-    """The sides, A first. Raises UsageError, with a sentence for each that holds no run, and UnusableRuns."""
+    """Read the sides, A first. Raises UsageError with a sentence for each path without a run, and UnusableRuns."""
     sides, problems = [], []
     for name, path in zip(LETTERS, paths, strict=False):
         try:
@@ -113,7 +113,7 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
 
 
 def copies(runs: Iterable[MeasuredRun]) -> list[str]:
-    """A sentence for each directory that is a copy of one before it: no run counts twice or differs from itself."""
+    """A sentence for each directory that is a copy of an earlier one: no run counts twice or is compared with itself."""
     first: dict[tuple[str, str, int], Path] = {}
     found = []
     for run in runs:
@@ -124,7 +124,7 @@ def copies(runs: Iterable[MeasuredRun]) -> list[str]:
 
 
 def read_side(name: str, path: Path) -> Side:
-    """Every run of a directory, the earliest first. Raises UsageError where there is none."""
+    """Read every run of a directory, earliest first. Raises UsageError if there is none."""
     runs = sorted((read_run(found) for found in run_directories(path)), key=lambda run: run.when)
     return Side(name, path, tuple(runs))
 
@@ -136,7 +136,7 @@ def missing(paths: Iterable[Path]) -> list[str]:
 
 
 def run_directories(path: Path) -> list[Path]:
-    """The path itself where it is a run, else the runs in it. Raises UsageError where there is none."""
+    """The path itself if it is a run, else the runs in it. Raises UsageError if there is none."""
     if problems := missing([path]):
         raise UsageError(problems)
     if _is_run(path):
@@ -151,7 +151,7 @@ def run_directories(path: Path) -> list[Path]:
 
 def _runs_inside(path: Path) -> Iterator[Path]:
     for entry in path.iterdir():
-        # What a series moved aside was cut off: a run of the same name stands beside it.
+        # A series that moved a directory aside had its run cut off; a run of the same name exists.
         if entry.is_dir() and not entry.name.startswith(".") and "-cut-off-" not in entry.name and _is_run(entry):
             yield entry
 
@@ -161,7 +161,7 @@ def _is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> MeasuredRun:
-    """One run directory. Raises UsageError where it is damaged."""
+    """Read one run directory. Raises UsageError if it is damaged."""
     directory = RunDirectory.open(path)
     stored = manifest.read(directory)
     damage: str | None = None
@@ -172,13 +172,13 @@ def read_run(path: Path) -> MeasuredRun:
     except MsgspecError as e:
         summary, damage = evaluate(directory).summary, str(e)
     if directory.lost(stored.manifest.files) and "files" not in (summary.verdict.signs or ()):
-        # The file stays: it may hold the only numbers of what is gone.
+        # The file stays: it may hold the only numbers of a lost file.
         summary = summary_of(directory)
     return MeasuredRun(path, stored.config.public(), stored.manifest, summary, damage)
 
 
 def usable(side: Side) -> Side:
-    """The side without runs that may not be used. Raises UnusableRuns where none is left."""
+    """The side without unusable runs. Raises UnusableRuns if none is left."""
     good = tuple(run for run in side.runs if run.status not in ("INVALID", "FAILED"))
     bad = [run for run in side.runs if run not in good]
     if good:

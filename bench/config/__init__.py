@@ -1,11 +1,11 @@
 """The configuration of a run.
 
-settings     what may be given, declared once: flags, YAML keys, help and defaults come of it
+settings     the settings, declared once: source of the flags, YAML keys, help and defaults
 values       how one value is written and checked
-flags        command line flags made of the settings
+flags        command line flags made from the settings
 other_tools  what to write in place of a flag of another load tester
 renamed      settings that had another name in an older version
-resolution   from what was given to a complete configuration, with every problem at once
+resolution   from the given settings to a complete configuration, with every problem at once
 run_config   the complete configuration
 """
 

@@ -1,6 +1,7 @@
-"""The addresses of a run that loads several servers: `--url` given again, a file of them, or every address of a name.
+"""The addresses of a run that loads several servers: a repeated `--url`, a file of URLs, or every address of a name.
 
-A run without several has the setting `url` alone. One with several has the first in `url`, and all of them in `targets`.
+A run with one address has only the setting `url`. A run with several has the first in `url`, and all of them in
+`targets`.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from promptset.whole_file import read_text
 Balance = Literal["round_robin", "weighted", "least_in_flight"]
 Affinity = Literal["session", "none"]
 MOST = 256
-"""Addresses of one run."""
+"""The most addresses of one run."""
 MOST_WEIGHT = 1e6
 _WEIGHTED = re.compile(r"(?P<url>[^?#\s]+?)\s*=\s*(?P<weight>\S+)")
-"""URL=WEIGHT. A URL with a query, whose last value would look the same, takes its weight in a file's `url` and `weight`."""
+"""URL=WEIGHT. For a URL with a query, whose last value would look the same, a file gives `url` and `weight` separately."""
 
 
 class TargetAddress(BaseModel):
-    """One of several addresses. `address` is the IP that requests connect to, with --resolve-all: the URL keeps the name, for
-    the Host header and for TLS."""
+    """One of several addresses. `address` is the IP that requests connect to with --resolve-all; the URL keeps the
+    name, for the Host header and for TLS."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,7 +43,7 @@ class TargetAddress(BaseModel):
 
     @property
     def name(self) -> str:
-        """What records and reports call it: its URL without secrets, with the IP in place of a resolved name."""
+        """The name in records and reports: the URL without secrets, with the IP in place of a resolved name."""
         if self.address is None:
             return public_url(self.url)
         parts = urlsplit(self.url)
@@ -51,20 +52,21 @@ class TargetAddress(BaseModel):
 
 
 def urls_of(url: object) -> list[str]:
-    """The URLs that a setting `url` names, one or several, as they are written, without weights."""
+    """The URLs in a setting `url`, one or several, as written, without weights."""
     if isinstance(url, list | tuple) and url:
         return [str(_weighted(one)[0]) for one in url]
     return [str(url or "").strip()]
 
 
 def written(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Stored addresses as they are given: URL=WEIGHT where one has a weight, once for all addresses of its name."""
+    """Stored addresses as the user would give them: URL=WEIGHT if an address has a weight, once for all addresses of a
+    name."""
     weights = {row["url"]: row.get("weight", 1.0) for row in rows}
     return [url if weight == 1.0 else f"{url}={weight:g}" for url, weight in weights.items()]
 
 
 def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
-    """Put several URLs, or a file of them, into `url` and `targets`. Returns a sentence for each thing that is wrong."""
+    """Put several URLs, or a file of them, into `url` and `targets`. Returns a sentence for each problem."""
     if "url" in flags:
         given.pop("targets", None)
     url = given.get("url")
@@ -95,7 +97,7 @@ def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
 
 
 def _of_file(path: str) -> tuple[list[TargetAddress], list[str]]:
-    """The addresses of a file: one a line, with a weight behind it if it has one. `#` begins a comment."""
+    """The addresses in a file: one per line, followed by a weight if it has one. `#` begins a comment."""
     try:
         lines = read_text(Path(path)).splitlines()
     except (OSError, ValueError) as e:
@@ -112,7 +114,7 @@ def _of_file(path: str) -> tuple[list[TargetAddress], list[str]]:
 
 
 def _of_value(value: object, place: str = "--url") -> tuple[list[TargetAddress], list[str]]:
-    """The address that a text, or an object with `url` and `weight`, gives."""
+    """Parse an address from text, or from an object with `url` and `weight`."""
     if isinstance(value, TargetAddress):
         return [value], []
     if isinstance(value, Mapping) and not (value.keys() <= {"url", "weight"} and "url" in value):
@@ -131,7 +133,7 @@ def _of_value(value: object, place: str = "--url") -> tuple[list[TargetAddress],
 
 
 def _weighted(value: object) -> tuple[object, object]:
-    """The URL and the weight that a text, or an object, gives."""
+    """The URL and the weight in a text or an object."""
     if isinstance(value, Mapping):
         return value.get("url"), value.get("weight", 1.0)
     url = str(value).strip()
@@ -140,7 +142,7 @@ def _weighted(value: object) -> tuple[object, object]:
 
 
 def _together(rows: Sequence[TargetAddress]) -> list[str]:
-    """What is wrong with several addresses beside each other."""
+    """Problems of several addresses together."""
     problems = []
     names = [row.name for row in rows]
     problems += [f"--url: {name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -160,10 +162,11 @@ def places_of(rows: Sequence[TargetAddress]) -> str:
 
 
 def resolved(rows: Sequence[TargetAddress]) -> tuple[TargetAddress, ...]:
-    """Each address once for every IP that its name has now (--resolve-all), in ascending order. Raises TargetError."""
+    """Each address once for every IP to which its name resolves now (--resolve-all), in ascending order. Raises
+    TargetError."""
     found: dict[str, TargetAddress] = {}
     problems = []
-    # Rows of a stored run were resolved before: its names are asked again.
+    # The rows of a stored run are already resolved: resolve their names again.
     for row in {row.url: row for row in rows}.values():
         parts = urlsplit(row.url)
         try:

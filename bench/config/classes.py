@@ -1,4 +1,4 @@
-"""The classes of --mix as settings: each has those of the run, and its own in their place."""
+"""The classes of --mix as settings: each class has the settings of the run, overridden by its own."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _OF_RATES = ("arrivals", "burstiness")
 
 
 def settings_of(settings: Settings, mode: str, mix: TrafficMix, one: TrafficClass) -> Settings:
-    """The settings under which the requests of a class are made: its seed is its own, and so is its rate."""
+    """The settings for the requests of a class, with its own seed and rate."""
     own: dict[str, object] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
     if "burstiness" in one.settings and "arrivals" not in one.settings:
-        own["arrivals"] = None  # A shape asks for the process that has one, whatever that of the run is.
+        own["arrivals"] = None  # A burstiness selects an arrival process with a shape, whatever the run's process is.
     return settings.model_copy(update=own | ({"rate": one.weight} if mix.rates else {}))
 
 
 def checked_classes(settings: Settings, mode: str) -> tuple[Settings, list[str]]:
-    """The settings with those of the classes as they are used, and a sentence for each thing that is wrong with them."""
+    """The settings with the validated settings of the classes, and a sentence for each problem."""
     mix = settings.traffic
     if mix is None or settings.mix is None:
         return settings, []
@@ -56,7 +56,7 @@ def _of_load(settings: Settings, mode: str, mix: TrafficMix) -> Iterator[str]:
 
 
 def _checked(one: TrafficClass) -> tuple[TrafficClass, list[str]]:
-    """The class with its settings as they are used, and what is wrong with each."""
+    """The class with its validated settings, and the problems."""
     used, problems = _used(one.settings)
     return replace(one, settings=used), problems
 
@@ -70,12 +70,12 @@ def _used(own: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
 
 
 def problems_beside(written: object) -> list[str]:
-    """What is wrong with the settings of classes, where the file has problems that were found already."""
+    """Problems of the classes' settings, for a file in which other problems were already found."""
     return [f"--mix: class {name}: {problem}" for name, own in readable(written) for problem in _used(own)[1]]
 
 
 def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: TrafficMix) -> list[str]:
-    """What does not go together in the settings of one class."""
+    """Settings of one class that cannot be combined."""
     given = one.settings
     problems = [
         *problems_of_data(made, given),
@@ -95,5 +95,5 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
         for objective in objectives.parse(made.slo)
         if objective.part is not None
     ]
-    # What is said of flags is said of the keys of a class.
+    # Messages about flags become messages about the keys of a class.
     return [re.sub(r"--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), problem) for problem in problems]

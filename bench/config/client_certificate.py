@@ -1,4 +1,4 @@
-"""What is wrong with the certificate and the key that a run shows to the server: a sentence for each."""
+"""Checks the certificate and the key that a run shows to the server. Each problem is a sentence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def problems(settings: Settings) -> list[str]:
     encrypted: list[None] = []
 
     def ask() -> str:
-        encrypted.append(None)  # OpenSSL asks on the terminal if nothing else answers.
+        encrypted.append(None)  # OpenSSL asks on the terminal if there is no callback.
         return ""
 
     try:
@@ -44,7 +44,7 @@ def problems(settings: Settings) -> list[str]:
 
 
 def _unusable(certificate: str) -> str | None:
-    """Why the first certificate in the file cannot be shown."""
+    """Why the first certificate in the file cannot be used."""
     try:
         shown = _test_decode_cert(certificate)
     except OSError:

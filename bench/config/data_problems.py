@@ -1,4 +1,4 @@
-"""What is sent: settings of the data that do not go together."""
+"""Finds settings of the data that cannot be combined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from promptset.tools import load_tools
 
 
 def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
-    """A sentence for each setting of the data that does not go with the others. `given` names those that were asked for."""
+    """A sentence for each setting of the data that does not fit the others. `given` contains the names of the given
+    settings."""
     problems = []
     if settings.dataset is None or settings.recipe is not None:
         wrong = [key for key in ("columns", "bad_rows") if key in given]
@@ -56,7 +57,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _media_problems(settings: Settings) -> list[str]:
-    """What does not go with images, audio and video in chats. The audio of a transcription is no part of a chat."""
+    """Problems with images, audio and video in chats. The audio of a transcription is not part of a chat."""
     endpoint, problems = endpoint_of(settings), []
     for kind in ("images", "audio", "video"):
         if getattr(settings, kind) is None or (kind == "audio" and endpoint.takes_audio):

@@ -1,4 +1,4 @@
-"""Checks of the settings that choose an endpoint, and of the settings of `--endpoint http`. Each check raises ValueError."""
+"""Checks the settings that choose an endpoint, and the settings of `--endpoint http`. Each check raises ValueError."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def api(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def method(value: str) -> str:
-    """An HTTP method in capitals."""
+    """An HTTP method, in capitals."""
     name = value.upper()
     if name not in METHODS:
         raise ValueError(f"{value!r} is not one of {', '.join(METHODS)}")
@@ -41,19 +41,19 @@ def method(value: str) -> str:
 
 
 def body(value: str) -> str:
-    """A text, or the name of a file behind @."""
+    """A text, or @ and the name of a file."""
     content_of(value)
     return value
 
 
 def template(value: str) -> str:
-    """The same, of a template."""
+    """The same for a template."""
     parse_template(content_of(value).decode())
     return value
 
 
 def row_format(value: str) -> str:
-    """What the rows of a data set are."""
+    """A format for the rows of a data set."""
     known = ("auto", *ROW_FORMATS)
     if value not in known:
         near = difflib.get_close_matches(value, known, n=1)
@@ -63,6 +63,6 @@ def row_format(value: str) -> str:
 
 
 def expectation(value: str) -> str:
-    """What a success is."""
+    """A condition of success."""
     expectations.parse((value,))
     return value

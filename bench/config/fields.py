@@ -1,4 +1,4 @@
-"""What the fields of the settings are made of."""
+"""Building blocks for the fields of the settings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v
 
 
 def checked(check: Callable[[Any], object]) -> AfterValidator:
-    """Checks a value that is given; None stays."""
+    """A validator that checks a given value; None stays."""
     return AfterValidator(lambda value: None if value is None else check(value))
 
 
 def parsed(check: Callable[[Any], object]) -> BeforeValidator:
-    """The same before pydantic looks at the value."""
+    """The same, but before pydantic parses the value."""
     return BeforeValidator(lambda value: None if value is None else check(value))
 
 
@@ -43,8 +43,8 @@ def option(
 ) -> Any:  # noqa: ANN401 - pydantic's own fields stand for a value of any type
     """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
 
-    `otherwise`: what holds where the setting is not given, where its default does not say it. `several`: its flag may be
-    repeated, though its value is one. A default with the metavar `S` is a time, and is shown with its unit.
+    `otherwise`: the default to show in the help, if it differs from `default`. `several`: the flag may be repeated,
+    although the setting has one value. A default with the metavar `S` is a time, and is shown with its unit.
     """
     if otherwise is None and metavar == "S" and isinstance(default, float):
         otherwise = f"{default:g}s"

@@ -1,7 +1,8 @@
 """Command line flags made from the fields of a configuration model: one declaration, two ways to write it.
 
-A field `input_tokens` becomes `--input-tokens`; a bool that is off becomes a switch, one that is on a `--no-` switch. All
-values stay text here: the model checks them, so that a flag and a YAML key are refused in the same words.
+A field `input_tokens` becomes `--input-tokens`; a bool that is off becomes a switch, and a bool that is on becomes a
+`--no-` switch. All values stay text here. The model checks them, so that a flag and a YAML key are refused with the
+same message.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ GROUPS = {
     "telemetry": "what to export while it runs",
     "output": "what to write",
 }
-"""The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
+"""The groups of `--help`, in order. A field of another group (`file`) has no flag."""
 
 EXAMPLES = {
     "target": "--url http://127.0.0.1:8000 --model my-model",
@@ -48,7 +49,7 @@ EXAMPLES = {
     "telemetry": "--otlp http://127.0.0.1:4318 --trace-share 1%",
     "output": "--out runs/mine --format json",
 }
-"""An example for each group; a command that lacks one of its flags does not show it."""
+"""An example for each group. A command that lacks one of the example's flags does not show it."""
 
 USUAL = (
     "url", "endpoint", "model", "api_key",
@@ -56,12 +57,12 @@ USUAL = (
     "input_tokens", "output_tokens", "dataset", "tokenizer", "ignore_eos",
     "slo", "max_errors", "out", "name", "format",
 )  # fmt: skip
-"""The settings that most runs need: `--help` shows these, `--help-all` shows every one."""
+"""The settings that most runs need. `--help` shows these, `--help-all` shows all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A flag that one command has beside the settings of a run: the word for its value, and its help."""
+    """A flag that a command has in addition to the settings of a run: the word for its value, and its help."""
 
     name: str
     metavar: str
@@ -72,7 +73,7 @@ T = TypeVar("T")
 
 
 def tried(problems: list[str], make: Callable[[], T]) -> T | None:
-    """What `make` returns; None if it raises UsageError, whose sentences join the problems that a command tells at once."""
+    """Returns what `make` returns. If it raises UsageError, adds its sentences to the problems and returns None."""
     try:
         return make()
     except UsageError as e:
@@ -81,21 +82,21 @@ def tried(problems: list[str], make: Callable[[], T]) -> T | None:
 
 
 def own_group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
-    """A group for the flags of a command alone, before those of the run."""
+    """A group for the command's own flags, before the flags of the run."""
     group = parser.add_argument_group(title)
-    parser._action_groups.insert(2, parser._action_groups.pop())  # Behind the positional arguments and the options.
+    parser._action_groups.insert(2, parser._action_groups.pop())  # After the positional arguments and the options.
     return group
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
-    """Give the parser the flags of a command."""
+    """Add a command's own flags to the parser."""
     group = own_group(parser, title)
     for option in options:
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
 
 def _no_choice(said: re.Match[str]) -> str:
-    """Versions of Python differ in whether they quote the choices."""
+    """Python versions differ in whether they quote the choices."""
     choices = said[3].replace("'", "")
     return f"{said[1]}: {said[2]} is not one of {choices}"
 
@@ -110,11 +111,12 @@ _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^the following arguments are required: shell$", "name a shell: bash, zsh, fish or tcsh"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),
 )
-"""Sentences of argparse, and what a person would say."""
+"""Messages of argparse, with plainer ones to replace them."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that reports instead of exiting, and knows no abbreviations: a script's flag must not change meaning."""
+    """An argparse parser that raises instead of exiting, and does not accept abbreviations: a script's flag must not
+    change meaning."""
 
     def __init__(
         self, *, prog: str, description: str | None = None, epilog: str | None = None, usage: str | None = None
@@ -129,7 +131,7 @@ class Parser(argparse.ArgumentParser):
             epilog=epilog,
         )
         self.rare: set[str] = set()
-        """The names of flags that `--help` leaves to `--help-all`. Without any there is no `--help-all`."""
+        """The names of flags that only `--help-all` shows. If there are none, there is no `--help-all`."""
         self.brief = True
 
     def format_help(self) -> str:
@@ -186,7 +188,7 @@ class _HelpAll(argparse.Action):
 
 
 class _OneOrMore(argparse.Action):
-    """A flag that is given once as a rule: its value is a text then, and a list of texts if it is repeated."""
+    """A flag that is usually given once: its value is a text, or a list of texts if it is repeated."""
 
     def __call__(
         self,
@@ -201,7 +203,7 @@ class _OneOrMore(argparse.Action):
 
 
 def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str] = ()) -> None:
-    """Give the parser a flag for each field of the model that has a group in GROUPS, and --help-all."""
+    """Add a flag for each field of the model whose group is in GROUPS, and --help-all."""
     parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="show every flag", default=argparse.SUPPRESS)
     parser.rare = {*model.model_fields} - {*USUAL}
     lacks = {f"--{name.replace('_', '-')}" for name in leave_out}
@@ -248,7 +250,7 @@ def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The flags that were given, and a sentence for each word that is wrong: the flag of ours that was perhaps meant."""
+    """The given flags, and a sentence for each wrong word, which suggests the flag that was perhaps meant."""
     words = with_values(parser, argv)
     given, unknown = parser.parse_known_args(words)
     problems = _problems_of(parser, words, unknown, vars(given)) if unknown else []
@@ -273,9 +275,9 @@ def _problems_of(
             problems.append(answer.sentence)
             for key, some in (("url", "http://unknown"), ("rate", "1")):
                 if f"--{key}" in answer.flags.intersection(known):
-                    given.setdefault(key, some)  # It was given, and so is not missing.
+                    given.setdefault(key, some)  # It was given, so it is not missing.
         elif last < 0 or place != last + 1 or ("://" in word and "url" not in given):
-            # Otherwise it goes on from the word before.
+            # Otherwise the word belongs to the word before it.
             problems.append(_stray(parser, words, place, given))
         last = place
     return problems
@@ -286,8 +288,8 @@ def _is_number(word: str) -> bool:
 
 
 def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str) -> Answer:
-    """The answer to a word that is not a flag: the flag of ours for it, or the nearest one."""
-    from bench.config import other_tools  # A table that only a wrong word needs.
+    """The answer to a word that is not a flag: our flag for it, or the nearest one."""
+    from bench.config import other_tools  # The table is needed only for a wrong word.
 
     dashed = name.replace("_", "-").lower() if len(name) > 2 else name  # -H is not -h.
     if dashed in known:
@@ -302,7 +304,7 @@ def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str)
 
 
 def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, object]) -> str:
-    """A sentence about the word at this place, which no flag takes."""
+    """A sentence about the word at this place, which belongs to no flag."""
     word = words[place]
     if word.startswith(("–", "—", "−")):
         return f"{shown_url(word)!r} begins with a long dash: write --{word.lstrip('–—−')}"
@@ -333,7 +335,7 @@ def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, gi
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
-    """The flags that were perhaps meant, the likeliest first. Without their dashes, which make any two short names alike."""
+    """The flags that were perhaps meant, likeliest first. Compared without dashes, which make any two short names alike."""
     bare = {option.lstrip("-"): option for option in known}
     begun = [option for option in known if name.startswith("--") and len(name) > 4 and option.startswith(name)]
     close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.75)

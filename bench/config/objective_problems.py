@@ -1,4 +1,4 @@
-"""Objectives on numbers that a run cannot have."""
+"""Finds objectives on numbers that a run cannot have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
     """A sentence for each objective on numbers that this run cannot have."""
     problems: list[str] = []
     if inputs_of(settings) is not None:
-        return problems  # bench/config/tokenless.py says what such an endpoint has.
+        return problems  # bench/config/tokenless.py handles such an endpoint.
     for objective in objectives.parse(settings.slo):
         if objective.of_jobs:
             problems += _job_problems(objective, settings, mode)
@@ -50,7 +50,7 @@ def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[s
 
 
 def _answer_problems(objective: Objective, settings: Settings) -> list[str]:
-    """What is wrong with an objective on checked answers."""
+    """Problems of an objective on checked answers."""
     if settings.check_answers is None:
         return [f'--slo "{objective.text}": answers are checked with --check-answers 5%: add it']
     if objective.part is not None:
@@ -59,7 +59,7 @@ def _answer_problems(objective: Objective, settings: Settings) -> list[str]:
 
 
 def _nobody(settings: Settings, kind: str, name: str) -> str | None:
-    """Why no request is of this part of the run; None where there may be some."""
+    """Why no request belongs to this part of the run; None if some may."""
     mix = settings.traffic
     if kind == "class":
         if mix is None:

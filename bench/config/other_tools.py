@@ -1,6 +1,6 @@
-"""What to write in place of a flag, a value or a command of another load tester: the table is other_tools.yaml.
+"""What to write in place of a flag, a value or a command of another load tester. The table is other_tools.yaml.
 
-docs/comparison.md has its most frequent rows. It is imported only when a word is wrong.
+docs/comparison.md has its most frequent rows. The module is imported only when a word is wrong.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.secrets import shown_url
 
 
 class Row(NamedTuple):
-    """Flags of another tool, what to write here (empty for nothing), and what differs."""
+    """Flags of another tool, our equivalent (empty for none), and the differences."""
 
     theirs: str
     ours: str
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A value that other tools take and the setting `key` does not, and what to write."""
+    """A value that other tools accept but our setting `key` does not, and what to write instead."""
 
     key: str
     pattern: str
@@ -39,7 +39,7 @@ class Value(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Patterns of an example and of a value that takes its place, and what to write then."""
+    """A pattern for our example, a pattern for a given value that replaces the example's, and the resulting text."""
 
     ours: str
     value: str
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
 
 
 class Table(NamedTuple):
-    """The whole table: rows by tool, the same by flag, forms, values, and commands of ours by theirs."""
+    """The whole table: rows by tool and by flag, forms, values, and our commands by the other tools' commands."""
 
     tools: Mapping[str, Sequence[Row]]
     flags: Mapping[str, Sequence[tuple[str, Row, str | None]]]
@@ -67,7 +67,7 @@ class Table(NamedTuple):
 @cache
 def table() -> Table:
     """The table, read once."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Python's takes ten times as long: a twentieth of a second.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Python's loader takes ten times as long: 50 ms.
     content = yaml.load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"), Loader=loader)
     tools = {tool: [Row(*row) for row in rows] for tool, rows in content["tools"].items()}
     flags: dict[str, list[tuple[str, Row, str | None]]] = {}
@@ -100,7 +100,7 @@ def about_flag(flag: str, value: str | None, known: Sequence[str]) -> Answer | N
 
 
 def _rank(wanted: str | None, value: str | None) -> int:
-    """How well a row with this word for its value fits the value that was given: 0 is best, 4 does not fit."""
+    """How well a row with this word for its value fits the given value: 0 is best, 4 does not fit."""
     if value is None:
         return 1 if wanted is None else 2 if wanted.isupper() else 4
     if wanted is None:
@@ -115,7 +115,7 @@ def _rank(wanted: str | None, value: str | None) -> int:
 
 
 def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> Answer:
-    """What to write in place of `flag` for one row: its example, with the value that was given if a form fits both."""
+    """What to write in place of `flag` for one row: its example, with the given value if a form matches both."""
     if not row.ours:
         return Answer("leave it out", frozenset())
     ours = row.ours
@@ -136,7 +136,7 @@ def _to_write(row: Row, flag: str, value: str | None, known: Sequence[str]) -> A
 
 
 def about_value(key: str, value: object) -> tuple[str, str] | None:
-    """A value that another tool takes, as it was typed, and what to write; None if there is nothing to say."""
+    """A value that another tool accepts, as typed, and what to write; None if there is no advice."""
     for text in value if isinstance(value, list | tuple) else (value,):
         for row in table().values:
             if row.key == key and (match := re.fullmatch(row.pattern, str(text).strip(), re.IGNORECASE)):
@@ -146,7 +146,7 @@ def about_value(key: str, value: object) -> tuple[str, str] | None:
 
 
 def about_command(word: str) -> str | None:
-    """What to write in place of a command of another tool; None if there is nothing to say."""
+    """What to write in place of a command of another tool; None if there is no advice."""
     ours = table().commands.get(word.lower())
     if ours is None:
         return None

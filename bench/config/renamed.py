@@ -1,6 +1,6 @@
-"""Settings that had another name in files of 0.1.0, which are read.
+"""Settings that had another name in 0.1.0, whose files can still be read.
 
-`ramp` meant two things: a time over which users start, which is `ramp_up` now, and a load that rises along a line.
+`ramp` had two meanings: a time over which users start, now `ramp_up`, and a load that rises along a line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bench.config import values
 from bench.traffic.classes import FORMER_SETTINGS, renewed_classes
 
 RENAMED = {**FORMER_SETTINGS, "priority": "cpu_priority"}
-"""Today's name of a setting, by its old one."""
+"""The current name of a setting, by its old name."""
 
 
 def _is_time(ramp: object) -> bool:
@@ -26,7 +26,7 @@ def _is_time(ramp: object) -> bool:
 
 
 def renewed(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as they were given, by today's names."""
+    """Given settings with their current names."""
     found = {RENAMED.get(name, name): value for name, value in given.items() if RENAMED.get(name) not in given}
     if _is_time(given.get("ramp")):
         del found["ramp"]
@@ -37,7 +37,7 @@ def renewed(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renewed_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole configuration as a run directory keeps it, by today's names. A damaged value stays as it is."""
+    """The whole configuration from a run directory, with current names. A damaged value stays as it is."""
     found = renewed(config)
     if "ramp" in config and "ramp" not in found:
         found |= {"ramp": None, "ramp_up": values.seconds(found["ramp_up"])}

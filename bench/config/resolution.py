@@ -1,7 +1,7 @@
-"""From settings, given as flags and in a file, to a complete configuration.
+"""Turns settings, given as flags and in a file, into a complete configuration.
 
-`resolve` is the one way in: it names every problem at once, each with the place it came from, and refuses unknown keys with
-the nearest known one. What a mode requires and refuses is in its file (bench/modes/).
+`resolve` is the only entry point. It reports every problem at once, each with its source, and for an unknown key
+suggests the nearest known one. The requirements of a mode are in its file (bench/modes/).
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ FLAGS = tuple(flag(name) for name in Settings.model_fields)
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
 MODES_WITH_RATES = ("rate", "sessions")
 MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
-"""The modes whose load stays the same for as long as it is sent."""
+"""The modes whose load stays constant."""
 _NO_DEFAULT = object()
 _NO_SUCH_KEY = ": keys are the names of flags, which python -m bench run --help-all lists"
 MOST_VALUES = 100_000
-"""Of a file of settings: with aliases a few lines of YAML can stand for billions."""
+"""The limit for a settings file: with aliases, a few lines of YAML can expand to billions of values."""
 _DEFAULTS = Settings(url="http://unknown").public()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file (`-`: in stdin). A run.yaml of a run directory counts too: its `config` part.
+    """The settings in a YAML file (`-` for stdin). From the run.yaml of a run directory, the `config` part is used.
 
     Raises UsageError.
     """
@@ -76,7 +76,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _given_twice(text: str) -> list[str]:
-    """A sentence for each setting that a file gives again: YAML readers take the last and say nothing."""
+    """A sentence for each setting that a file gives twice: YAML readers silently take the last."""
     first: dict[str, int] = {}
     found = []
     document = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -89,7 +89,7 @@ def _given_twice(text: str) -> list[str]:
 
 
 def has_few_values(content: object) -> bool:
-    """Whether a document has at most `MOST_VALUES`, each counted as often as aliases repeat it."""
+    """Whether a document has at most `MOST_VALUES` values; a value repeated by an alias counts each time."""
     left, count = [content], 0
     while left and count <= MOST_VALUES:
         value = left.pop()
@@ -100,8 +100,8 @@ def has_few_values(content: object) -> bool:
 
 
 def given_again(config: Mapping[str, object]) -> dict[str, object]:
-    """The settings of a run.yaml that start such a run again."""
-    # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
+    """The settings from a run.yaml that start the same run again."""
+    # Secrets are stored as ***, and the directory is taken. Defaults were not given by the user.
     left_out = {*SECRETS, "out"}
     config = renewed_config(config)
     if targets := config.get("targets"):
@@ -110,11 +110,12 @@ def given_again(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = None, file_name: str = "") -> RunConfig:
-    """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
+    """The configuration from flags (which override) and a file's settings. Raises UsageError with every problem at once."""
     given = {**renewed(file or {}), **flags}
     of_default_length = given.get("warmup") == AUTO_WARMUP and given.get("duration") == DEFAULT_DURATION_S
     if "requests" in flags and "warmup" not in flags and of_default_length:
-        del given["warmup"]  # That of a run.yaml, in which nobody asked for it, given again with another length.
+        # This warm-up comes from the run.yaml of a run with the default length, and the flags give another length.
+        del given["warmup"]
     problems = addresses.spread(given, flags)
     for key in sorted(given.keys() - Settings.model_fields.keys()):
         problems.append(_unknown(key, given[key], flags, file_name))
@@ -137,7 +138,7 @@ def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = Non
             problems += problems_beside(given["mix"])
         if "url" in wrong:
             given["url"] = "http://unknown"
-        # What is right on its own can still be wrong together: look at that too, in one go.
+        # Values that are right on their own may still not fit together, so check that in the same pass.
         settings = Settings.model_validate({k: v for k, v in given.items() if k not in wrong or k == "url"})
     problems += _combinations(settings, given)
     settings, wrong_classes = checked_classes(settings, implied_mode(settings))
@@ -148,8 +149,8 @@ def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = Non
 
 
 def _unknown(key: str, value: object, flags: Mapping[str, object], file_name: str) -> str:
-    """A sentence about a key that no setting has."""
-    from bench.config import other_tools  # A table that only a wrong word needs.
+    """A sentence about an unknown key."""
+    from bench.config import other_tools  # The table is needed only for a wrong word.
 
     near = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.75)
     in_file = key not in flags and file_name
@@ -162,7 +163,7 @@ def _unknown(key: str, value: object, flags: Mapping[str, object], file_name: st
 def _refused(
     error: ValidationError, given: Mapping[str, object], flags: Mapping[str, object], file_name: str
 ) -> list[str]:
-    """Sentences about values that are refused; one that another tool takes is answered with what to write."""
+    """Sentences about refused values. A value that another tool accepts is answered with what to write."""
     from bench.config import other_tools
 
     problems = []
@@ -179,7 +180,7 @@ def _refused(
 
 
 def _takes_no_truth(key: str) -> bool:
-    """Whether a setting is a number, which pydantic would make of `yes` in a file too."""
+    """Whether a setting is a number; from a file, pydantic would convert `yes` to a number."""
     kinds = {Settings.model_fields[key].annotation, *get_args(Settings.model_fields[key].annotation)}
     return bool(kinds & {int, float}) and bool not in kinds
 
@@ -195,7 +196,7 @@ def _place(key: str, flags: Mapping[str, object], file_name: str) -> str:
 
 
 def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go together, each with what to do about it."""
+    """Settings that cannot be combined, each with advice."""
     problems = []
     named = urls.endpoint_of(settings.url)
     if (
@@ -237,7 +238,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _target_problems(settings: Settings) -> list[str]:
-    """How the server is reached, and whether the run waits for it."""
+    """Problems with how to reach the server, and with waiting for it."""
     problems = client_certificate.problems(settings)
     if settings.insecure and settings.ca_file is not None:
         problems.append("--ca-file has no effect with --insecure: use only one of them")
@@ -257,7 +258,7 @@ def _telemetry_problems(settings: Settings) -> list[str]:
 
 
 def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """Ways to share the load among addresses, where there are none, or the way makes no sense."""
+    """Problems with distributing the load among addresses."""
     several = bool(settings.targets) or settings.resolve_all
     problems = [
         f"{flag(key)} needs several addresses: repeat --url, give --url @FILE, or add --resolve-all"
@@ -278,7 +279,7 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:
-    """Loads that change over time, where there is one line of them, in a mode that has them, of a size that can be sent."""
+    """Problems with loads that change over time: several of them, a mode without them, or a size that cannot be sent."""
     if not settings.segments:
         return []
     if mode not in MODES_WITH_SEGMENTS:
@@ -298,7 +299,7 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
 
 
 def _warmup_problems(settings: Settings, mode: str) -> list[str]:
-    """A warm-up that the run finds, where a load has no steady state to warm up to, or its requests are counted."""
+    """Problems with an automatic warm-up, for a load without a steady state, or whose requests are counted."""
     if not settings.finds_warmup or settings.segments:
         return []
     instead = "give the warm-up as requests (20) or as a time (20s)"
@@ -312,7 +313,7 @@ def _warmup_problems(settings: Settings, mode: str) -> list[str]:
 
 
 def _precision_problems(settings: Settings, mode: str) -> list[str]:
-    """Goals of a load that changes, and on numbers that this run cannot have."""
+    """Problems with precision goals: a load that changes, or numbers that this run cannot have."""
     if not settings.until:
         return []
     problems = []

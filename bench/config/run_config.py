@@ -1,4 +1,4 @@
-"""The resolved configuration of a run: complete, and typed by what the run needs."""
+"""The resolved configuration of a run: complete and typed."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from bench.accuracy.load_shape import LoadKind
 
 SECRETS = {"api_key", "header"}
-"""What a run directory keeps masked."""
+"""Settings that a run directory stores masked."""
 
 
 class RunConfig(Settings):
-    """The settings with what follows from them. `load` has every value that its mode needs."""
+    """The settings and everything derived from them. `load` has every value that its mode needs."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -57,26 +57,27 @@ class RunConfig(Settings):
     mode: str
     load: Mode = Field(exclude=True)
     classes: tuple[RunClass, ...] = Field((), exclude=True)
-    """Of --mix; none where all requests are of one kind."""
+    """The classes of --mix; empty if all requests are of one kind."""
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """Those of the run, and those of its classes."""
+        """The objectives of the run and of its classes."""
         of_classes = (one for traffic in self.classes for one in traffic.objectives)
         return (*objectives.parse(self.slo), *of_classes)
 
     @property
     def plans_sharing(self) -> bool:
-        """Whether what prompts share is planned, and nothing where no plan is told. Probes share what their records say."""
+        """Whether all sharing between prompts is planned, so that prompts without a plan share nothing. For probes, the
+        records define the sharing."""
         return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
 
     @property
     def addresses(self) -> tuple[TargetAddress, ...]:
-        """Where the load goes: one place, or several."""
+        """The addresses to load, one or several."""
         return self.targets or (TargetAddress.model_construct(url=self.url),)
 
     def at_address(self, address: TargetAddress) -> RunConfig:
-        """The same settings for one of the addresses alone."""
+        """The same settings for a single address."""
         return self.model_copy(update={"url": address.url, "targets": (address,)})
 
     @property
@@ -87,8 +88,8 @@ class RunConfig(Settings):
         return "weighted" if any(one.weight != 1 for one in self.targets) else "round_robin"
 
     def kind_for(self, workers: int) -> LoadKind:
-        """Of what kind the load is with so many workers, for the certificates that may speak for it."""
-        from bench.accuracy.load_shape import LoadKind  # Only now: few runs have a certificate.
+        """The kind of the load with this many workers, for finding certificates that cover it."""
+        from bench.accuracy.load_shape import LoadKind  # Imported late: few runs have a certificate.
 
         return LoadKind(
             loop="open loop" if self.load.open_loop else "closed loop",
@@ -110,8 +111,8 @@ class RunConfig(Settings):
 
     @property
     def class_places(self) -> Callable[[int], tuple[int, int]] | None:
-        """Of a request's number its class, as a place among `classes`, and how many of that class come before it; None
-        where there are none. The seed and the number decide it."""
+        """Maps a request's number to its class, as an index into `classes`, and to the number of earlier requests of
+        that class; None without classes. Only the seed and the number determine the result."""
         load, seed, mix = self.load, self.seed, self.traffic
         if mix is None:
             return None
@@ -122,12 +123,12 @@ class RunConfig(Settings):
 
     @property
     def class_of(self) -> Callable[[int], str] | None:
-        """The name of the class of a request's number; None where there are no classes."""
+        """Maps a request's number to the name of its class; None without classes."""
         places, names = self.class_places, [one.name for one in self.classes]
         return None if places is None else lambda number: names[places(number)[0]]
 
     def make_probes(self) -> list[Probe]:
-        """The probes of --check-answers, the same in every run of the seed. Raises SpecError if a set cannot be read."""
+        """The probes of --check-answers, the same in every run with the seed. Raises SpecError if a set cannot be read."""
         parts = parse_probes(self.probes or DEFAULT_PROBES)
         if self.probes is None and not endpoint_of(self).takes_messages:
             parts = tuple(part for part in parts if part.source != "tool")
@@ -135,10 +136,10 @@ class RunConfig(Settings):
 
     @property
     def probe_of(self) -> Callable[[int], int | None] | None:
-        """Maps a request's number to its place among the probes, or to None for an ordinary request.
+        """Maps a request's number to its index among all probes asked, or to None for an ordinary request.
 
-        None without --check-answers.
-        Probes are asked in their order, again and again."""
+        None without --check-answers. The probes are asked in order, repeatedly.
+        """
         share, seed = self.check_answers, self.seed
         if share is None:
             return None
@@ -152,12 +153,13 @@ class RunConfig(Settings):
 
     @property
     def tracing(self) -> Tracing | None:
-        """Which requests are traced; None: none is."""
+        """Selects the requests to trace; None if none are traced."""
         return None if self.trace_share is None else Tracing(self.trace_share, self.seed)
 
     @property
     def cancel_of(self) -> Callable[[int], int | None] | None:
-        """How long after its send the user of a request's number leaves, None of one who stays; None where all do."""
+        """Maps a request's number to the time from its send until the user leaves, or to None for a user who stays;
+        None if all stay."""
         places, seed = self.class_places, self.seed
         plans = [one.config.cancel_plan for one in self.classes] or [self.cancel_plan]
         if plans == [None] * len(plans):
@@ -171,17 +173,17 @@ class RunConfig(Settings):
 
     @property
     def models(self) -> Shares | None:
-        """The models that are named; None where the server's own is used."""
+        """The named models; None if the server's own model is used."""
         return None if self.model is None else models.parse(self.model)
 
     @property
     def cancel_plan(self) -> CancelPlan | None:
-        """Which users give up; None where all stay."""
+        """Which users give up; None if all stay."""
         return None if self.cancel is None else cancel.parse(self.cancel)
 
     @property
     def server_counts(self) -> bool:
-        """Whether prompts are made with a server's counts of tokens: that of the run, or one at an address."""
+        """Whether prompts are made with token counts from a server: the run's server, or the one at a URL."""
         spec = self.tokenizer
         return spec is not None and (spec == SERVER or spec.startswith(("http://", "https://")))
 
@@ -201,7 +203,7 @@ class RunConfig(Settings):
 
     @property
     def fixed_load(self) -> str | None:
-        """Why the load cannot be changed while it runs, as a sentence; None where it can."""
+        """Why the load cannot be changed during the run, as a sentence; None if it can."""
         if self.load.load_unit is None:
             modes = ", ".join(mode.name for mode in MODES.values() if mode.load_units)
             return f"mode {self.mode} has no load that can be set while it runs: the modes {modes} have"
@@ -214,23 +216,23 @@ class RunConfig(Settings):
         return "--until needs a constant load, so it cannot be changed" if self.until else None
 
     def at(self, path: Path) -> RunConfig:
-        """The same run, into this directory."""
+        """The same run, with this directory for its output."""
         return self.model_copy(update={"out": str(path)})
 
     @property
     def most_per_s(self) -> float | None:
-        """The greatest rate, in requests per second; None where users, a recording or sessions set it."""
+        """The greatest rate, in requests per second; None if the load is set by users, a recording or sessions."""
         if self.mode == "sessions":
             return None
         return most(self.segments) if self.segments and self.mode == "rate" else self.rate
 
     @property
     def most_users(self) -> int | None:
-        """The greatest number of users; None where there are none."""
+        """The greatest number of users; None if there are none."""
         return round(most(self.segments)) if self.segments and self.mode != "rate" else self.concurrency
 
     def asked_for(self) -> dict[str, object]:
-        """The settings that do not stand at their defaults: they make this configuration again, and may be overridden."""
+        """The settings that differ from their defaults: they reproduce this configuration, and may be overridden."""
         defaults = Settings(url="http://unknown")
         asked = {
             name: value for name in Settings.model_fields if (value := getattr(self, name)) != getattr(defaults, name)
@@ -240,16 +242,16 @@ class RunConfig(Settings):
         return asked
 
     def with_values(self, **changes: object) -> RunConfig:
-        """The same settings but for these, with what follows from them."""
+        """The same settings with these changes, and everything derived from them."""
         kept = {name: getattr(self, name) for name in Settings.model_fields}
         return complete(Settings.model_construct(**(kept | changes)))
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> RunConfig:
-        """A configuration as a run directory keeps it, of this version or an older one.
+        """A configuration from a run directory, of this version or an older one.
 
-        Nothing is checked again: its files may be gone. Its secrets, which are masked, are left out, as are keys that are not
-        known; those that are missing have their defaults. Raises UsageError where the mode is not known or lacks a value.
+        Nothing is checked again, because its files may be gone. The masked secrets and unknown keys are left out;
+        missing keys have their defaults. Raises UsageError if the mode is unknown or lacks a value.
         """
         try:
             return cls._stored(content)
@@ -275,10 +277,10 @@ class RunConfig(Settings):
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
         found = complete(Settings.model_construct(**known))
-        # Both raise where a value is not of its type.
+        # Both raise if a value does not have its type.
         found.model_dump(mode="json", warnings="error")
         objectives.parse(found.slo)
-        # What is kept as text and parsed when it is asked for: each raises where it cannot be.
+        # These settings are stored as text and parsed on access; each raises if that is impossible.
         _ = (found.length, found.models, found.cancel_plan, found.classes)
         return found
 
@@ -289,7 +291,7 @@ def _first_error(error: ValidationError, within: str = "") -> str:
 
 
 def _numbers_in(value: object, place: str = "") -> Iterator[tuple[str, float]]:
-    """Every number with a point in a setting, and where it is."""
+    """Every float in a setting, with its place."""
     if isinstance(value, float):
         yield place, value
     elif isinstance(value, Mapping):
@@ -302,7 +304,7 @@ def _numbers_in(value: object, place: str = "") -> Iterator[tuple[str, float]]:
 
 @dataclass(frozen=True, slots=True)
 class RunClass:
-    """A class of the run: what it is, and the configuration of its requests."""
+    """A class of the run, and the configuration of its requests."""
 
     traffic: TrafficClass
     config: RunConfig
@@ -313,25 +315,25 @@ class RunClass:
 
     @property
     def way(self) -> Sample:
-        """Where its requests go beside the run's own: nowhere else where nothing is set. Its models are drawn."""
+        """How its requests differ in destination from the run's own; empty if nothing is set. The models are drawn later."""
         given = self.traffic.settings.get("endpoint")
         return Sample(prompt="", endpoint=given, headers=self.traffic.headers, priority=self.traffic.priority)
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """Its own, which speak of it alone."""
+        """The objectives of the class, for its requests only."""
         return tuple(one.of("class", self.name) for one in objectives.parse(self.config.slo))
 
 
 def implied_mode(settings: Settings) -> str:
-    """The mode that was given, or the one that the other settings imply."""
+    """The given mode, or the mode that the other settings imply."""
     if settings.mode is not None:
         return settings.mode
     return next((mode.name for mode in MODES.values() if mode.implied_by(settings)), DEFAULT_MODE)
 
 
 def complete(settings: Settings) -> RunConfig:
-    """The configuration of settings that go together: what was not given has its default. Raises UsageError else."""
+    """The configuration from settings that fit together, with defaults for the missing ones. Raises UsageError otherwise."""
     name = implied_mode(settings)
     if name not in MODES:
         raise UsageError(f"the mode {name!r} is not one of {', '.join(MODES)}")

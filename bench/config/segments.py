@@ -1,4 +1,4 @@
-"""How a load that changes over time is written: `5,10,20:60s` (--steps) and `1..50:10m` (--ramp)."""
+"""Parses a load that changes over time: `5,10,20:60s` (--steps) and `1..50:10m` (--ramp)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINE = re.compile(r"([0-9]*\.?[0-9]+)\.\.([0-9]*\.?[0-9]+)")
 
 
 def steps_of(text: str) -> tuple[Segment, ...]:
-    """Loads one after the other, each for the time behind the colon. Raises ValueError."""
+    """Loads one after the other, each for the time after the colon. Raises ValueError."""
     listed, colon, time = text.rpartition(":")
     if not colon:
         raise ValueError(f"{text!r} lacks a time: write loads and the time of each, 5,10,20:60s")
@@ -22,7 +22,7 @@ def steps_of(text: str) -> tuple[Segment, ...]:
 
 
 def line_of(text: str) -> tuple[Segment, ...]:
-    """From one load to another within the time behind the colon. Raises ValueError."""
+    """A load that changes from one value to another within the time after the colon. Raises ValueError."""
     listed, _, time = text.rpartition(":")
     match = _LINE.fullmatch(listed.strip())
     if match is None:
@@ -38,7 +38,7 @@ def line_of(text: str) -> tuple[Segment, ...]:
 
 
 def checked_steps(value: object) -> str:
-    """--steps as it is written. Raises ValueError."""
+    """Returns --steps as written. Raises ValueError."""
     if isinstance(value, (list, tuple)) or value is None:
         raise ValueError(f"{value!r} is not text: write loads and the time of each, '5,10,20:60s'")
     steps_of(str(value))
@@ -46,7 +46,7 @@ def checked_steps(value: object) -> str:
 
 
 def checked_ramp(value: object) -> str:
-    """--ramp as it is written. Raises ValueError."""
+    """Returns --ramp as written. Raises ValueError."""
     text = str(value).strip()
     line_of(text)
     return text

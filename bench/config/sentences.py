@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a setting, in plain words."""
+"""Turns pydantic's errors about a setting into plain sentences."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PLAIN = {
     "dict_type": "must be an object of fields and values",
     "literal_error": "must be {expected}",
 }
-"""pydantic's kinds of errors in plain words; each takes what the error says of the limit."""
+"""pydantic's error types in plain words; the limits are filled in from the error."""
 
 
 def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
-    """What pydantic found wrong with one field, in our words: a validator of ours may have found several things. `place_of`
-    says where a setting was given."""
+    """Plain sentences for pydantic's error about one field; our validators may report several problems. `place_of`
+    returns where a setting was given."""
     loc = [str(part) for part in error["loc"]]
     place = ".".join([place_of(loc[0]), *loc[1:]])
     message = error["msg"].removeprefix("Value error, ")

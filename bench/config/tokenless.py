@@ -1,4 +1,5 @@
-"""Settings of endpoints that generate no text (embeddings, rerank): what has no meaning there is refused, all at once."""
+"""Settings of endpoints that generate no text (embeddings, rerank). Settings without meaning there are refused, all at
+once."""
 
 from __future__ import annotations
 
@@ -18,22 +19,22 @@ OF_PROMPTS = (
     *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer",
     "extra_body", "model", "images", "audio", "video", "prompt_ids", "stream", "websocket",
 )  # fmt: skip
-"""Settings about prompts or models, which requests of any HTTP service have none of."""
+"""Settings about prompts or models, which requests to an HTTP service do not have."""
 OF_HTTP = ("method", "body", "body_template", "rows", "expect")
 _NOT_OF_AUDIO = (
     "output_tokens", "ignore_eos", "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "bad_rows", "prefix",
     "check_answers", "probes", "mix",
 )  # fmt: skip
-"""Settings about prompts, which audio clips have none of."""
+"""Settings about prompts, which audio clips do not have."""
 HAS = ("e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
-"""The numbers that a run of such an endpoint has, by the names of objectives."""
+"""The numbers of a run with such an endpoint, by their names in objectives."""
 HTTP_HAS = ("ttfb", "e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s")
-"""The metrics of a run of any HTTP service."""
+"""The metrics of a run with an HTTP service."""
 HTTP, PLAYED = "http", "playback_stall"
 
 
 def problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """A sentence for each thing that does not go with the endpoint; of another endpoint, for what only these have."""
+    """A sentence for each setting that does not fit the endpoint, and for each setting that only other endpoints have."""
     name = name_of(settings)
     if name == HTTP:
         return _of_http(settings, given)
@@ -42,7 +43,7 @@ def problems(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with requests of any HTTP service."""
+    """Settings that do not fit requests to an HTTP service."""
     found = [
         f"{flag(key)} is about prompts or models, and --endpoint http has neither: leave it out"
         for key in OF_PROMPTS
@@ -69,7 +70,7 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _of_audio(name: str, settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with audio clips."""
+    """Settings that do not fit audio clips."""
     found = [
         f"{flag(key)} is about prompts, and --endpoint {name} sends audio clips: leave it out"
         for key in _NOT_OF_AUDIO

@@ -1,6 +1,6 @@
-"""What people write in a flag or a file, one value at a time: each function returns it checked, or says what is wrong.
+"""Checks the values of flags and files, one at a time: each function returns the checked value, or raises.
 
-The sentences of the ValueErrors are what the user reads, with the flag or the key put before them by resolution.py.
+The user sees the messages of the ValueErrors, to which resolution.py prepends the flag or the key.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ LEAST_RATE = 1e-5
 MOST_TOKENS = 10_000_000
 MOST_WORKERS = 1_024
 MOST_SEED = 2**63 - 1
-"""Larger numbers are slips of the pen: no machine could hold or send what they ask for."""
+"""Larger numbers are typing errors: no machine could hold or send so much."""
 
 DEFAULT_PROBES = "100"
-"""As many built-in probes, of every kind that the endpoint can answer."""
+"""This many built-in probes, of every kind that the endpoint can answer."""
 
 _BYTES_A_TOKEN = 5
 _RATE_A_PROCESSOR = 2_000
 
 
 def seconds(value: object) -> float:
-    """A time as people write it, in seconds: 300, "300s", "5m", "250ms". Raises ValueError."""
+    """A time in seconds, from 300, "300s", "5m" or "250ms". Raises ValueError."""
     match = _TIME.fullmatch(str(value).strip())
     if match is None or (match[2] and match[2] not in _UNITS_S):
         if str(value).strip().startswith("-") and _TIME.fullmatch(str(value).strip()[1:]):
@@ -71,7 +71,7 @@ def seconds(value: object) -> float:
 
 
 def as_text(value: object) -> str:
-    """A value as it is written on a command line: a float with up to 15 digits, without a point if it is whole."""
+    """A value as written on a command line: a float with up to 15 digits, without a point if it is whole."""
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
@@ -83,7 +83,7 @@ def positive(value: float) -> float:
 
 
 def token_lengths(value: object) -> str:
-    """A distribution of tokens, in its plainest spelling. Raises ValueError (SpecError is one)."""
+    """A distribution of tokens, in its simplest spelling. Raises ValueError (SpecError is one)."""
     lengths = distributions.parse(str(value), "tokens")
     mean = lengths.mean()
     if not mean >= 0.5:
@@ -97,14 +97,14 @@ def token_lengths(value: object) -> str:
 
 
 def batch_inputs(value: object) -> str:
-    """A distribution of inputs in a request, in its plainest spelling. Raises ValueError (SpecError is one)."""
+    """A distribution of inputs per request, in its simplest spelling. Raises ValueError (SpecError is one)."""
     inputs = distributions.parse(str(value), "tokens")
     check_inputs(inputs)
     return str(inputs)
 
 
 def requests_per_s(value: float) -> float:
-    """A rate that some machine could send. Raises ValueError."""
+    """A rate that a machine could send. Raises ValueError."""
     if not value <= MOST_RATE:
         raise ValueError(
             f"{value:g} requests a second are more than a machine sends (a processor sends about "
@@ -116,7 +116,7 @@ def requests_per_s(value: float) -> float:
 
 
 def no_more_than(most: int, need: str) -> Callable[[int | None], int | None]:
-    """A check that a number is not a slip of the pen; `need` is what a larger one would take."""
+    """A check for typing errors in a number. `need` describes what a larger number would take."""
 
     def check(value: int | None) -> int | None:
         if value is not None and value > most:
@@ -127,12 +127,12 @@ def no_more_than(most: int, need: str) -> Callable[[int | None], int | None]:
 
 
 def time_lengths(value: object) -> str:
-    """A distribution of times, in its plainest spelling. Raises ValueError (SpecError is one)."""
+    """A distribution of times, in its simplest spelling. Raises ValueError (SpecError is one)."""
     return str(distributions.parse(str(value), "time"))
 
 
 def json_object(value: object) -> object:
-    """An object, also where it is written as JSON. Raises ValueError."""
+    """An object, possibly written as JSON. Raises ValueError."""
     given = value
     if isinstance(value, str):
         try:
@@ -164,24 +164,24 @@ def model(value: object) -> object:
 
 
 def cancellation(value: object) -> str:
-    """Which users give up, plainly spelled. Raises ValueError (SpecError is one)."""
+    """Which users give up, in the simplest spelling. Raises ValueError (SpecError is one)."""
     return str(cancel.parse(str(value)))
 
 
 def audio(value: str) -> str:
-    """Audio clips of requests, as they are written. Raises ValueError (SpecError is one)."""
+    """Audio clips of requests, as written. Raises ValueError (SpecError is one)."""
     made_audio.parse(value)
     return value
 
 
 def video(value: str) -> str:
-    """Videos of requests, as they are written. Raises ValueError (SpecError is one)."""
+    """Videos of requests, as written. Raises ValueError (SpecError is one)."""
     made_video.parse(value)
     return value
 
 
 def images(value: str) -> str:
-    """Images of requests, as they are written. Raises ValueError (SpecError is one)."""
+    """Images of requests, as written. Raises ValueError (SpecError is one)."""
     made_images.parse(value)
     return value
 
@@ -201,12 +201,12 @@ def header(value: str) -> str:
 
 
 def api_key(value: SecretStr | None) -> SecretStr | None:
-    """An API key without the white space around it. Raises ValueError for one that no header can carry."""
+    """An API key without surrounding white space. Raises ValueError if no header can carry it."""
     return None if value is None else SecretStr(checked_key(value.get_secret_value()))
 
 
 def header_name(value: str) -> str:
-    """The name of a header, with nothing behind it. Raises ValueError."""
+    """The name of a header, and nothing else. Raises ValueError."""
     if not HEADER_NAME.fullmatch(value):
         raise ValueError("give only the name of a header, for example X-Session-ID")
     if value.lower() in SET_BY_HTTP:
@@ -215,7 +215,7 @@ def header_name(value: str) -> str:
 
 
 def slos(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The objectives of `--slo`, as they are written. Raises ValueError with a line for each that is wrong."""
+    """The objectives of `--slo`, as written. Raises ValueError with a line for each problem."""
     problems: list[str] = []
     for text in texts:
         try:
@@ -228,7 +228,7 @@ def slos(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The goals of `--until`, plainly spelled; a flag may hold several, with commas between. Raises ValueError."""
+    """The goals of `--until`, in the simplest spelling; a flag may hold several, separated by commas. Raises ValueError."""
     problems, goals = [], []
     for text in (part for whole in texts for part in whole.split(",")):
         try:
@@ -241,7 +241,7 @@ def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _with_scheme(value: str) -> str:
-    """What was perhaps meant: the same with http:// if only that is missing or misspelled, else an example."""
+    """The URL that was perhaps meant: with http:// if only that is missing or misspelled, else an example."""
     if re.fullmatch(r":?\d{1,5}", value):
         return f"http://127.0.0.1:{value.lstrip(':')}"
     rest = re.sub(r"^(?:[a-z]+:/{1,2}|https?:)(?!/)", "", value)
@@ -250,10 +250,10 @@ def _with_scheme(value: str) -> str:
 
 
 def url(value: str) -> str:
-    """An http or https URL with a host. Its secrets are in no error. Raises ValueError."""
+    """An http or https URL with a host. Errors do not contain its secrets. Raises ValueError."""
     try:
         parts = urlsplit(value)
-    except ValueError as e:  # A bracket is missing, or what it holds is no address.
+    except ValueError as e:  # A bracket is missing, or it does not contain an address.
         raise ValueError(f"{shown_url(value)!r} is not a URL: write an IPv6 address as in http://[::1]:8000") from e
     if parts.scheme not in ("http", "https"):
         raise ValueError(
@@ -270,7 +270,7 @@ def url(value: str) -> str:
             f"{shown_url(value)!r}: not a valid host name (a part of it is empty, or over 63 characters)"
         ) from e
     if not parts.hostname.isascii():
-        # The codec follows IDNA 2003; names with these letters are other names in IDNA 2008.
+        # The codec follows IDNA 2003; names with these letters are different names in IDNA 2008.
         written = "" if _DIFFERS_IN_IDNA.search(parts.hostname) else f": {encoded}"
         raise ValueError(f"{shown_url(value)!r}: write the name of the host in its ASCII form (xn--...){written}")
     if re.search(r"[^!-~]", parts.netloc.rpartition("@")[2]):
@@ -280,7 +280,7 @@ def url(value: str) -> str:
         raise ValueError(
             f"{shown_url(value)!r}: {unsendable[0]!r} is not allowed in a URL: write it percent-encoded, {encoded}"
         )
-    if not re.fullmatch(r"[!-~]*", parts.query):  # Its values may be secret.
+    if not re.fullmatch(r"[!-~]*", parts.query):  # The values of a query may be secret.
         raise ValueError(
             f"{shown_url(value)!r}: the query has characters that are not allowed in a URL: write them percent-encoded"
         )
@@ -293,7 +293,7 @@ def url(value: str) -> str:
 
 
 def proxy(value: str) -> str:
-    """The http URL of a proxy: host, port, and perhaps a user and a password. Raises ValueError."""
+    """The http URL of a proxy: host, port, and possibly a user and a password. Raises ValueError."""
     parts = urlsplit(url(value))
     if parts.scheme != "http" or parts.path.strip("/") or parts.query:
         raise ValueError(f"{shown_url(value)!r}: write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
@@ -301,7 +301,7 @@ def proxy(value: str) -> str:
 
 
 def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
-    """`off`, or the URLs of pages of metrics; none for `auto`. Raises ValueError."""
+    """`off`, or the URLs of metrics pages; empty for `auto`. Raises ValueError."""
     if given in ((), ("auto",)):
         return ()
     if given == ("off",):
@@ -312,7 +312,7 @@ def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def gpu_metrics(given: str) -> str:
-    """`auto`, `off`, or the URL of a page of metrics. Raises ValueError."""
+    """`auto`, `off`, or the URL of a metrics page. Raises ValueError."""
     return given if given in ("auto", "off") else url(given)
 
 
@@ -329,7 +329,7 @@ def otlp(given: str) -> str:
 
 
 def listening_address(value: object) -> str:
-    """A port, or HOST:PORT, to listen at. Raises ValueError."""
+    """A port, or HOST:PORT, to listen on. Raises ValueError."""
     text = str(value).strip()
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or int(port) > 65535 or not re.fullmatch(r"[\w.-]*", host):
@@ -338,7 +338,7 @@ def listening_address(value: object) -> str:
 
 
 def warmup(value: object) -> str:
-    """Requests (20), a time (20s) or auto, as it is written. Raises ValueError."""
+    """Requests (20), a time (20s) or auto, as written. Raises ValueError."""
     text = str(value).strip()
     if text == "auto":
         return text
@@ -365,7 +365,7 @@ def workers(value: object) -> str:
 
 
 def cluster(value: str) -> str:
-    """A Ray cluster: `ray`, or the address of one. Raises ValueError."""
+    """A Ray cluster: `ray`, or an address. Raises ValueError."""
     text = value.strip()
     if text != "ray" and not re.fullmatch(r"(ray://)?[^\s/:@]+:[0-9]{1,5}", text):
         raise ValueError(f"{text!r} is neither ray nor the address of a Ray cluster (ray://head:10001, 10.0.0.1:6379)")
@@ -384,9 +384,10 @@ def error_limit(value: object) -> str:
 
 @contextmanager
 def _looked_for(path: str) -> Iterator[None]:
-    """Raises ValueError where the system does not even look for the path: a name is too long, a directory is closed."""
+    """Raises ValueError if the system cannot look up the path, for example if a name is too long or a directory has no
+    access."""
     try:
-        # From Python 3.14 on, is_file() and its like take every error for a no.
+        # From Python 3.14 on, is_file() and similar functions return False for every error.
         with suppress(FileNotFoundError, NotADirectoryError, ValueError):
             Path(path).stat()
         yield
@@ -395,7 +396,7 @@ def _looked_for(path: str) -> Iterator[None]:
 
 
 def existing_file(path: str) -> str:
-    """A file that is there. Raises ValueError."""
+    """An existing file. Raises ValueError."""
     with _looked_for(path):
         if Path(path).is_dir():
             raise ValueError(f"{path} is a directory: name a file")
@@ -414,7 +415,7 @@ def certificate_file(path: str) -> str:
 
 
 def data_set(value: str) -> str:
-    """A file that is there, or the name of a recipe. Raises ValueError."""
+    """An existing file, or the name of a recipe. Raises ValueError."""
     if "://" in value:
         raise ValueError(f"{shown_url(value)} is no file: addresses of object stores (s3://) go on the command line")
     with _looked_for(value):
@@ -445,27 +446,27 @@ def part(value: object) -> float:
 
 
 def probes(value: object) -> str:
-    """Probes, as they are written. Raises ValueError (SpecError is one)."""
+    """Probes, as written. Raises ValueError (SpecError is one)."""
     text = str(value).strip()
     parse_probes(text)
     return text
 
 
 def columns(value: str) -> str:
-    """Columns of a data set, as they are written. Raises ValueError (SpecError is one)."""
+    """Columns of a data set, as written. Raises ValueError (SpecError is one)."""
     loaders.parse_columns(value)
     return value
 
 
 def one_of(value: str, known: Mapping[str, object]) -> str:
-    """A name that is known. Raises ValueError."""
+    """A known name. Raises ValueError."""
     if value not in known:
         raise ValueError(f"{value!r} is not one of {', '.join(known)}")
     return value
 
 
 def place(value: str) -> str:
-    """A path. Raises ValueError for none at all, as an unset variable of a shell gives."""
+    """A path. Raises ValueError if it is empty, as from an unset shell variable."""
     if not value:
         raise ValueError("it is empty: name a directory, or leave it out")
     if "://" in value:
@@ -476,7 +477,7 @@ def place(value: str) -> str:
 
 
 def directory_name(value: str) -> str:
-    """What can be a part of the name of a directory. Raises ValueError."""
+    """A text that can be part of a directory's name. Raises ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value):
         raise ValueError(f"{value!r} cannot be part of a directory's name: use letters, digits, dot, dash, underscore")
     return value

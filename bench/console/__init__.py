@@ -2,6 +2,7 @@
 
     pages, API -> Console (service.py) -> TaskFolder (directories), Store (SQLite), Runner (one child process at a time)
 
-Run directories are the truth. The store holds only what they cannot: order of the queue, labels, notes, baselines, targets.
-A task is sent by `python -m bench run` in a process of its own; the console sends nothing and computes no number.
+Run directories are the source of truth. The store holds only what they do not: queue order, labels, notes, baselines,
+targets. Each task runs as a separate `python -m bench run` process. The console itself sends no load and computes no
+numbers.
 """

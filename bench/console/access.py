@@ -1,4 +1,4 @@
-"""What the routes of the API and of the pages are given: the console that the application serves."""
+"""The dependency that gives the routes of the API and the pages their console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a console can be reached: printed, and kept for `bench tasks` in a file that only its user can read."""
+"""The address of a console: printed, and stored for `bench tasks` in a file that only its user can read."""
 
 from __future__ import annotations
 
@@ -22,33 +22,34 @@ def urls_of(host: str, port: int, token: str, *, tls: bool = False) -> tuple[str
 
 
 def keep(runs: Path, url: str) -> None:
-    """Keep the address of the console of this runs folder, for its user alone."""
+    """Store the address of this runs folder's console, readable only by its user."""
     _write(runs / OWN_FOLDER / ADDRESS, url)
 
 
 def door(runs: Path, url: str) -> str:
-    """The address of a file that leads to the URL: other users see the words a browser is started with, not the file."""
+    """Return the address of a file that redirects to the URL. Other users can see the browser's command line, but
+    cannot read the file."""
     path = runs.resolve() / OWN_FOLDER / DOOR
-    make_directory("--runs", path.parent)  # The console may be that of another machine.
+    make_directory("--runs", path.parent)  # The console may be on another machine.
     _write(path, f'<!doctype html><meta charset=utf-8><meta http-equiv=refresh content="0;url={url}">')
     return path.as_uri()
 
 
 def forget(runs: Path) -> None:
-    """The console has ended: its token opens nothing any more."""
+    """Delete both files when the console ends: its token is no longer valid."""
     for name in (ADDRESS, DOOR):
         (runs / OWN_FOLDER / name).unlink(missing_ok=True)
 
 
 def _write(path: Path, text: str) -> None:
-    """A file that only its user can read."""
+    """Write a file that only its user can read."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
 def read(runs: Path) -> tuple[str, str]:
-    """The base URL and the token of the console of a runs folder. Raises UsageError where none was started."""
+    """Read the base URL and the token of the console of a runs folder. Raises UsageError if none was started."""
     try:
         parts = urlsplit((runs / OWN_FOLDER / ADDRESS).read_text())
     except OSError:

@@ -1,4 +1,4 @@
-"""The application: routes, static files, and the guard in front of both."""
+"""The application: routes, static files, and the access checks in front of both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def create_app(
     tls: bool = False,
     proxy: Proxy | None = None,
 ) -> ASGIApp:
-    """The console as an ASGI application. Its queue is looked after for as long as it lives."""
+    """The console as an ASGI application. Its lifespan runs the task queue."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,8 +80,8 @@ def create_app(
 
 
 class _Static(StaticFiles):
-    """Files that a browser keeps, and asks about each time: they change with the version. Their tag is of the content, since
-    an installation may give every file the same date."""
+    """Static files that a browser caches but revalidates on each use, since they change with the version. The ETag is a
+    hash of the content, because an installation may give every file the same date."""
 
     def file_response(
         self, full_path: str | PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
@@ -103,7 +103,7 @@ def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _not_routed(request: Request, error: Exception) -> Response:
-    """An unknown path, or a known path with another method."""
+    """Answer an unknown path, or a known path with another method."""
     assert isinstance(error, HTTPException)
     path, missing = request.url.path, error.status_code == 404
     no_page = tr("the console has no page %(path)s", path=path)
@@ -120,7 +120,8 @@ def _error(request: Request, status: int, title: Phrase, sentence: str, content:
 
 
 def _answer_disk(request: Request, error: Exception) -> Response:
-    """One sentence for a disk that is full or broken. Tasks that run go on: they keep their records in memory meanwhile."""
+    """Answer with one sentence if the disk is full or broken. Running tasks continue: they keep their records in memory
+    meanwhile."""
     gone = isinstance(error, FileNotFoundError)
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     told = DiskProblem(
@@ -130,7 +131,7 @@ def _answer_disk(request: Request, error: Exception) -> Response:
 
 
 def _invalid(request: Request, error: Exception) -> Response:
-    """Names the problems of a JSON body and leaves its values out: they may be secret."""
+    """Name the problems of a JSON body without its values, which may be secret."""
     assert isinstance(error, RequestValidationError)
     problems = [
         {"field": ".".join(str(part) for part in problem["loc"][1:]) or None, "problem": problem["msg"]}

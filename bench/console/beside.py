@@ -1,4 +1,4 @@
-"""`python -m bench` in a process of its own, which gives way to what is measured meanwhile."""
+"""Runs `python -m bench` in a low-priority process, so that it does not disturb running measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.process.priority import NICENESS_BESIDE
 
 
 def ran(words: Sequence[str], within_s: float) -> tuple[int, str] | None:
-    """The exit status of a command and what it says on stderr. Returns None if it takes longer, and ends it."""
+    """The exit status and the stderr of a command. Returns None if it exceeds `within_s`, and kills it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench", *words],
         stdin=subprocess.DEVNULL,

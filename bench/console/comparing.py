@@ -1,4 +1,4 @@
-"""Tasks side by side: `python -m bench compare` in a process of its own, which gives way to what is measured meanwhile."""
+"""Compares tasks by running `python -m bench compare` in a low-priority process, so that it does not disturb measurements."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The result. `left_out`: a sentence for each side that cannot be compared; `page` is None if too few sides are left.
+    """The result. `left_out` has a sentence for each side that cannot be compared. `page` is None if fewer than two
+    sides remain.
 
-    `allow`: the settings that differ and would have to be allowed.
+    `allow`: the differing settings that the user would have to allow.
     """
 
     left_out: tuple[str, ...]
@@ -49,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ShownChange:
-    """What the comparison says of a number of a task, against the first: in a few words, with its tone, and why."""
+    """A metric's change against the first side: a short text, its tone (a CSS class), and the reason."""
 
     text: str
     tone: str
@@ -57,9 +58,9 @@ class ShownChange:
 
 
 def changes(document: Mapping[str, Any] | None) -> dict[tuple[str, str], ShownChange]:
-    """What the tests of a comparison show, by task and by key of `HEADLINES`, for sides of one task each.
+    """The tested changes of a comparison, by task and key of `HEADLINES`. Only sides of a single task are included.
 
-    Only what a test shows is a change: a number without a test has no words here.
+    A difference counts as a change only if a test shows it; metrics without a test get no text.
     """
     if document is None:
         return {}
@@ -91,13 +92,13 @@ def _tested(row: Mapping[str, Any]) -> ShownChange:
 
 
 def in_order(tasks: Iterable[Task]) -> list[Task]:
-    """The baseline first, then by the time of their start."""
+    """Order tasks by start time, the baseline first."""
     return sorted(tasks, key=lambda task: (not task.marks.baseline, task.started or "", task.id))
 
 
 def differing_settings(tasks: Sequence[Task]) -> list[str]:
-    """The settings that these tasks do not share."""
-    # A terminal's run says the API and the mode that follow from its other settings; a task of the console need not.
+    """The settings whose values differ between these tasks."""
+    # Runs from a terminal record the API and the mode implied by their other settings; tasks of the console may not.
     shared = {"endpoint"} if len({endpoint_of(task.settings) for task in tasks}) == 1 else set()
     shared |= set() if all("mode" in task.settings for task in tasks) else {"mode"}
     names = dict.fromkeys(name for task in tasks for name in task.settings if name not in shared)
@@ -105,7 +106,8 @@ def differing_settings(tasks: Sequence[Task]) -> list[str]:
 
 
 def grouped(tasks: Sequence[Task], by: str) -> list[Group]:
-    """The sides, the baseline first, then by their time. `by`: task, or label (tasks without one stand for themselves)."""
+    """Group tasks into sides, the baseline first, then by time. `by` is task or label; a task without a label is its
+    own side."""
     sides: dict[str, list[Task]] = {}
     for task in in_order(tasks):
         label = task.marks.label if by == "label" else None
@@ -117,7 +119,7 @@ def grouped(tasks: Sequence[Task], by: str) -> list[Group]:
 
 
 class Comparer:
-    """Compares, and keeps the last few results: the page and what it holds are asked for one after the other."""
+    """Compares tasks and caches the last few results, because the page and its content are requested separately."""
 
     def __init__(self, runs: Path) -> None:
         self._runs = runs.resolve()
@@ -125,7 +127,7 @@ class Comparer:
         self._kept: dict[tuple[object, ...], Comparison] = {}
 
     def compare(self, groups: Sequence[Group], *, margin: str = DEFAULT_MARGIN, allow: str = "") -> Comparison:
-        """The comparison of all sides that can be compared with the first. Raises ConsoleError for wrong words."""
+        """Compare every side that can be compared with the first. Raises ConsoleError for invalid arguments."""
         if not 2 <= len(groups) <= MOST_SIDES:
             raise ConsoleError(tr("choose 2 to %(most)s tasks to compare, not %(n)s", most=MOST_SIDES, n=len(groups)))
         key = (tuple((group.name, *((t.id, t.state) for t in group.tasks)) for group in groups), margin, allow)
@@ -151,7 +153,7 @@ class Comparer:
             return Comparison(tuple(left_out), *whole)
         if len(ready) == 2:
             return Comparison((*left_out, self._named(whole, ready)), allow=_to_allow(whole))
-        # One that cannot be compared shall not keep the others from it.
+        # A side that cannot be compared must not keep out the others.
         first, good = ready[0], [ready[0]]
         needed: list[str] = []
         for other in ready[1:]:
@@ -167,14 +169,14 @@ class Comparer:
         return Comparison(tuple(left_out), *rest, allow=tuple(dict.fromkeys(needed)))
 
     def _run(self, groups: Sequence[Group], margin: str, allow: str) -> tuple[str, dict[str, Any]] | str:
-        """Page and document; or the sentence that says why there are none."""
+        """Returns the page and the document, or a sentence why there are none."""
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
             sides = []
             for number, group in enumerate(groups):
                 if len(group.tasks) == 1:
                     sides.append(str(self._runs / group.tasks[0].id))
                     continue
-                # A side of several runs is a directory that holds them.
+                # A side of several runs must be one directory that contains them.
                 side = Path(folder) / f"{number}" / re.sub(r"[^\w.-]+", "-", group.name)
                 side.mkdir(parents=True)
                 for task in group.tasks:
@@ -182,14 +184,14 @@ class Comparer:
                 sides.append(str(side))
             out = f"{folder}/out"
             words = [f"--margin={margin}", f"--allow={allow}", "--format", "json", "--out", out]
-            # Words first: what follows `--` is a directory, whatever it is called.
+            # Options come first: everything after `--` is a directory, whatever its name.
             if (ended := beside.ran(["compare", *words, "--", *sides], _WITHIN_S)) is None:
                 return tr(
                     "the comparison took more than %(s)s s: run python -m bench compare in a terminal",
                     s=f"{_WITHIN_S:.0f}",
                 )
             status, errors = ended
-            # Paths as a user of the console knows them.
+            # Show paths as a user of the console knows them.
             shown = partial(re.compile(rf"{re.escape(folder)}/\d+/|{re.escape(str(self._runs))}/").sub, "")
             if status != Exit.GOOD:
                 return shown(errors.strip()) or tr("the comparison ended with status %(status)s", status=status)
@@ -197,7 +199,7 @@ class Comparer:
             return page, orjson.loads(shown(Path(out, "compare.json").read_text(encoding="utf-8")))
 
     def _named(self, message: str, groups: Sequence[Group]) -> str:
-        """What a command said of A and B, of the tasks by their names."""
+        """Rewrite the command's message: replace A and B with the names of the tasks."""
         lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in message.splitlines()]
         sentences = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
         names = dict(zip("AB", (group.name for group in groups), strict=False))

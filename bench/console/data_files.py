@@ -1,7 +1,7 @@
-"""Files of requests that the user uploads or lets the console fetch: limited in size, number and unpacked size.
+"""Files of requests that the user uploads or the console fetches, with limits on size, count and unpacked size.
 
-They lie in one folder of the runs folder under names of their own. A ZIP is unpacked: each of its files becomes one. A file
-may be larger than the memory: it is moved, unpacked and read in pieces.
+They are stored in one folder inside the runs folder, each under a unique name. A ZIP is unpacked into separate data
+files. A file may exceed memory, so files are moved, unpacked and read in pieces.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from bench.console.errors import ConsoleError, DiskProblem, NotFound, TooLarge
 from bench.console.language import tr
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Of a file that comes in one request."""
+"""Of a file that is sent in a single request."""
 MOST_UPLOADED = 2 * 1024**3
-"""Bytes of one file, and of what a ZIP unpacks to."""
+"""Bytes of one file, and of the unpacked content of a ZIP."""
 MOST_FILES = 100
 """In the folder, and in one ZIP."""
 STAYS_FREE = 512 * 1024 * 1024
-"""Bytes of the disk that no data file takes: tasks that run write their records."""
+"""Bytes of disk space that data files must leave free for the records of running tasks."""
 PREVIEW_ROWS, PREVIEW_CHARS = 5, 400
 _PREVIEW_BYTES = 64 * 1024
 _PIECE = 1024 * 1024
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-"""First bytes of a ZIP, and of one without files."""
+"""The first bytes of a ZIP, and of an empty ZIP."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 ENDINGS = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".pem", ".yaml", ".yml")
 
@@ -57,7 +57,7 @@ class DataFiles:
         self._folder = folder
 
     def listed(self) -> list[DataFile]:
-        """All of them, by name."""
+        """All files, by name."""
         if not self._folder.is_dir():
             return []
         return [
@@ -68,21 +68,21 @@ class DataFiles:
         return _NAME.fullmatch(path.name) is not None and not path.is_symlink() and path.is_file()
 
     def path(self, name: str) -> Path:
-        """Where a file lies. Raises NotFound for each name that is not one of them."""
+        """The path of a file. Raises NotFound if the name is not that of an uploaded file."""
         path = self._folder / name
         if _NAME.fullmatch(name) is None or not self._is_ours(path):
             raise NotFound(tr("there is no uploaded file %(name)s", name=repr(name)))
         return path.resolve()
 
     def preview(self, name: str) -> list[str]:
-        """The first rows, cut."""
+        """The first rows, truncated."""
         with self.path(name).open("rb") as file:
             rows = file.read(_PREVIEW_BYTES).removesuffix(b"\n").split(b"\n")[:PREVIEW_ROWS]
-        # A character has at most 4 bytes in UTF-8.
+        # A UTF-8 character has at most 4 bytes.
         return [row[: PREVIEW_CHARS * 4].decode(errors="replace").rstrip()[:PREVIEW_CHARS] for row in rows]
 
     def add(self, name: str, content: bytes, rows: Rows = AS_IT_IS) -> list[str]:
-        """Keep the content of a file as `take` does."""
+        """Store content as a file, like `take`."""
         if len(content) > MOST_BYTES:
             raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_BYTES)))
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -91,10 +91,11 @@ class DataFiles:
             return self.take(name, arrived, rows)
 
     def take(self, name: str, path: Path, rows: Rows = AS_IT_IS) -> list[str]:
-        """Keep a file of the same disk by moving it, or the files of a ZIP; returns the names. After an error nothing of it
-        is kept.
+        """Move a file on the same disk into the folder, or unpack a ZIP. Returns the new names. After an error, nothing
+        of it is kept.
 
-        `rows` says what a request is in it. With anything but lines as they are, all of a ZIP becomes the rows of one file.
+        `rows` defines how the file is split into requests. Unless it is the default, all files of a ZIP become the rows
+        of one file.
         """
         if path.stat().st_size > MOST_UPLOADED:
             raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_UPLOADED)))
@@ -132,7 +133,7 @@ class DataFiles:
             raise TooLarge(tr("there may be %(n)s files in all: remove some", n=MOST_FILES))
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, path in files:
-            path.replace(self._folder / name)  # Never through a link that lies there.
+            path.replace(self._folder / name)  # Never writes through a symlink of that name.
         return names
 
     def remove(self, name: str) -> None:
@@ -141,10 +142,11 @@ class DataFiles:
 
 
 def clean_name(name: str) -> str:
-    """The name under which a file is kept. Raises ConsoleError for a name that leaves nothing, or ends like other files."""
+    """The name to store a file under. Raises ConsoleError if nothing valid is left or the extension is not that of a
+    data file."""
     given = Path(name.replace("\\", "/")).name
     clean = re.sub(r"[^A-Za-z0-9._-]+", "-", given).strip("-.")[-100:]
-    # Of a name in another alphabet, only the ending is left.
+    # Of a name in another alphabet, only the extension remains.
     if (ending := f".{clean}") in ENDINGS and not given.startswith(ending):
         clean = f"data-{zlib.crc32(given.encode(errors='replace')):08x}.{clean}"
     if _NAME.fullmatch(clean) is None:
@@ -158,7 +160,7 @@ def clean_name(name: str) -> str:
 
 
 def ensure_room(folder: Path, name: str, size_bytes: int) -> None:
-    """Raises DiskProblem if the disk of a folder has no room for a file of this size."""
+    """Raises DiskProblem if the folder's disk has no room for a file of this size."""
     free = shutil.disk_usage(folder).free
     if size_bytes + STAYS_FREE > free:
         raise DiskProblem(
@@ -178,7 +180,7 @@ def _size(count: int) -> str:
 
 
 class _Unpacked:
-    """A file of a ZIP. What all of them unpack to is counted as it is unpacked: a ZIP may lie about its sizes."""
+    """A file inside a ZIP. Counts the total of unpacked bytes while reading, because a ZIP may lie about its sizes."""
 
     def __init__(self, file: IO[bytes], left: list[int]) -> None:
         self._file, self._left = file, left
@@ -199,7 +201,7 @@ class _Unpacked:
 
 
 def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]:
-    """The files of a ZIP, each to be read before the next. Raises DiskProblem if this folder has no room for them."""
+    """Yield the files of a ZIP; read each before taking the next. Raises DiskProblem if this folder has no room for them."""
     left = [MOST_UPLOADED]
     with _damage_told(), zipfile.ZipFile(packed) as archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
@@ -219,13 +221,14 @@ def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
-    """Turns whatever a damaged ZIP raises into one sentence. Each method of compression has errors of its own."""
+    """Turn any error that a damaged ZIP raises into one sentence. Each compression method has its own exceptions."""
     try:
         yield
     except ConsoleError:
         raise
     except Exception as e:
-        # The disk has other errors than a place before the begin of the file, and bzip2's without a number.
+        # A seek before the start of the file gives EINVAL, and bzip2's errors have no errno. Other OSErrors come from
+        # the disk.
         if isinstance(e, OSError) and e.errno not in (None, errno.EINVAL):
             raise
         raise ConsoleError(tr("the ZIP cannot be read: %(why)s", why=str(e) or "it is cut off")) from e

@@ -1,4 +1,4 @@
-"""What a request is in a file of data: a line, all of the file, or the Base64 of either."""
+"""How a data file is split into requests: one per line, or the whole file; each possibly in Base64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_OF_A_ROW = 64 * 1024 * 1024
 
 
 class Readable(Protocol):
-    """What is read of a file, or of a file in a ZIP."""
+    """The read methods of a file, or of a file inside a ZIP."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -27,13 +27,14 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """`whole`: all of a file is one request, a body in JSON or, in a .txt, a prompt. `base64`: of a body in JSON."""
+    """`whole`: the file is one request, a JSON body or (in a .txt) a prompt. `base64`: each request is the Base64 of a
+    JSON body."""
 
     whole: bool = False
     base64: bool = False
 
     def read(self, name: str, file: Readable) -> Iterator[bytes]:
-        """The rows of a data set, in JSON Lines. Raises ConsoleError and names the line that is not a row."""
+        """Yield the rows of a data set as JSON Lines. Raises ConsoleError, which names the invalid line."""
         number = 0
         while line := file.read(MOST_OF_A_ROW + 1) if self.whole else file.readline(MOST_OF_A_ROW + 1):
             number += 1
@@ -73,11 +74,11 @@ class Rows:
 
 
 AS_IT_IS = Rows()
-"""Each line is a request, whatever its format."""
+"""One request per line, in any format."""
 
 
 def body_of_base64(text: bytes) -> bytes | None:
-    """The body in JSON whose Base64 this is, as a row. Returns None if it is not."""
+    """Decode a JSON body from Base64 into a row. Returns None if the text is not one."""
     try:
         body = orjson.loads(base64.b64decode(b"".join(text.split()), validate=True))
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""The page of an error. It uses no template, because it also answers before any route is reached."""
+"""The error page. It uses no template, because it must also work before routing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ _PAGE = Markup(
 
 
 def error_page(status: int, title: Phrase, why: str, more: Markup) -> HTMLResponse:
-    """A page in the language of its reader. `more`: a form or a link below the sentence."""
+    """A page in the reader's language. `more` is a form or a link below the sentence."""
     page = _PAGE.format(language=LANGUAGE.get(), title=shown(title), sentence=sentence(why), more=more)
     return HTMLResponse(page, status_code=status)

@@ -1,4 +1,4 @@
-"""What the console answers a request with that it cannot fulfil; each has an HTTP status."""
+"""The errors of requests to the console, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ class NotFound(ConsoleError):
 
 
 class Conflict(ConsoleError):
-    """It does not go with what the task is now."""
+    """The request does not fit the current state of the task."""
 
     status = 409
 
 
 class TooLarge(ConsoleError):
-    """More than may be sent or unpacked."""
+    """More than the limit on sent or unpacked data."""
 
     status = 413
 
 
 class DiskProblem(ConsoleError):
-    """The disk is full, or cannot be read."""
+    """The disk is full or cannot be read."""
 
     status = 507
 
 
 class Refused(ConsoleError):
-    """What was given is wrong: every problem, and the field of each where it has one."""
+    """Invalid input: every problem, with its field if it has one."""
 
     status = 422
 

@@ -1,4 +1,4 @@
-"""The numbers and the requests of a run as tables for other tools."""
+"""The metrics and the requests of a run as tables for other tools."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _WITHIN_S = 600.0
 
 
 def numbers(summary: Path) -> str:
-    """CSV of the numbers of a summary.json, one row per metric. Raises OSError."""
+    """The metrics of a summary.json as CSV, one row per metric. Raises OSError."""
     return metric_table.to_csv(from_json(summary.read_bytes()))
 
 
 def request_table(directory: Path, form: str) -> Path:
-    """The file of a run with one row a request, written by `python -m bench report` in a process that gives way to loads.
+    """Path of a run's table with one row per request. A low-priority `python -m bench report` process writes it.
 
-    A file that is newer than the records is used again. Raises ConsoleError.
+    An existing file that is newer than the records is reused. Raises ConsoleError.
     """
     if form not in FORMATS:
         formats = " / ".join(FORMATS)

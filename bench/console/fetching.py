@@ -1,4 +1,5 @@
-"""A data file that a URL gives: limited in time, size and redirects, and never from an address that trusts this machine."""
+"""Fetches a data file from a URL, with limits on time, size and redirects, and never from addresses that trust this
+machine."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from bench.stores.transfer import is_address
 from bench.stores.words import transferred
 
 MOST_FETCHED = 64 * 1024 * 1024
-"""Bytes of what a URL gives."""
+"""Bytes fetched from a URL."""
 FETCH_WITHIN_S = 60.0
 MOST_REDIRECTS = 3
 
@@ -27,9 +28,9 @@ MOST_REDIRECTS = 3
 async def fetch(
     url: str, client: httpx.AsyncClient | None = None, *, allow_local: bool = False, resolve: Resolve = resolved
 ) -> tuple[str, bytes]:
-    """Name and content of what a URL gives, with limits on time, size and redirects; no cookies are sent or kept.
+    """Fetch a URL with limits on time, size and redirects. Returns name and content. Cookies are neither sent nor kept.
 
-    Raises ConsoleError. `allow_local`: addresses of this machine and its link are fetched from too.
+    Raises ConsoleError. With `allow_local`, addresses of this machine and its local network link are permitted.
     """
     if is_address(url):
         return await _from_store(url, allow_local=allow_local, resolve=resolve)
@@ -72,11 +73,11 @@ async def fetch(
 
 
 async def _from_store(address: str, *, allow_local: bool, resolve: Resolve) -> tuple[str, bytes]:
-    """Name and content of an object in a store, which the console's own credentials may read."""
+    """Name and content of an object in an object store, read with the console's own credentials."""
     name = Path(urlsplit(address).path).name or "data.jsonl"
     try:
         if not allow_local:
-            # Which host it is, the settings of the console say (AWS_ENDPOINT_URL), and never the address.
+            # The console's settings (AWS_ENDPOINT_URL) determine the host, never the given address.
             to = urlsplit(await asyncio.to_thread(transferred, "endpoint", address))
             await public_address(to.hostname or "", to.port or {"http": 80, "https": 443}.get(to.scheme, 443), resolve)
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
@@ -90,7 +91,7 @@ async def _from_store(address: str, *, allow_local: bool, resolve: Resolve) -> t
 
 
 async def _pin(request: httpx.Request, resolve: Resolve) -> None:
-    """Let a request go to the address that was checked; the name stays in the header and in the handshake of TLS."""
+    """Send a request to the address that was checked. The header and the TLS handshake keep the host name."""
     url = request.url
     host = url.raw_host.decode()
     address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)

@@ -1,7 +1,7 @@
-"""The words of the form: what a load is like and where requests come from, asked as a person thinks of it.
+"""The texts of the form, which asks about the load and the source of requests in everyday terms.
 
-The settings have the words of a command line. Here are the choices that stand in their place, the labels with units, and
-`plain`, which takes flags out of a sentence.
+Settings are described in terms of the command line. This module has the choices that replace them, labels with units,
+and `plain`, which removes flags from a sentence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptset import recipes
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few things to choose: its value, what it is called, and what it means."""
+    """An option to choose: its value, its title, and an explanation."""
 
     value: str
     title: str
@@ -41,15 +41,15 @@ DATA = (
     Choice("url", tr("A URL"), tr("The console fetches a file of requests.")),
     Choice("body", tr("One request"), tr("The same body each time, in JSON.")),
 )
-"""Where the requests come from."""
+"""The sources of requests."""
 
 NUMBERS = (
     "concurrency", "rate", "max_concurrency", "turns", "think_time", "trace_speed", "duration", "requests", "warmup",
 )  # fmt: skip
-"""How much load, and for how long: the settings that stand below the mode."""
+"""Amount and duration of the load: the settings below the mode."""
 
 NUMBERS_WITHOUT_MODE = ("duration", "requests", "warmup")
-"""The same where a task chooses its loads itself."""
+"""The same for tasks that choose their loads themselves."""
 
 LABELS = {
     "concurrency": tr("Users"),
@@ -116,23 +116,23 @@ HINTS = {
     "arrivals": (tr("arrival process of a rate: poisson, gamma, constant"), "poisson"),
     "slo": (tr("such as ttft:p99<500ms or error_rate<1%: the task says whether it held"), ""),
 }
-"""The hint below each field, and its placeholder. They replace the help of the command line."""
+"""The hint below each field, and its placeholder. They replace the command line's help."""
 
 OF_QUALITY = ("probes", "share", "alone", "margin")
-"""The settings of checked answers, which stand beside the load of such a task."""
+"""The settings of checked answers, shown beside the load of such a task."""
 
 _EXCLUSIVE = {"concurrency": ("concurrency", "sessions"), "rate": ("rate", "sessions")}
-"""Settings that only loads of these modes have: typed for another choice, they are not meant."""
+"""Settings that only loads of these modes have. Values typed for another mode are ignored."""
 
 
 def label_of(name: str) -> Phrase:
-    """What the form calls a setting."""
+    """The form's label of a setting."""
     return LABELS.get(name) or Phrase(name.replace("_", " ").capitalize())
 
 
 def plain(text: str, field: str | None = None, label: Callable[[str], str] = label_of) -> str:
-    """Rewrite a sentence of the command line for the form. `field` is the setting whose field shows it, `label` gives what
-    the form calls a setting. A sentence of the console has no flags."""
+    """Rewrite a command-line sentence for the form. `field` is the setting whose field shows it; `label` gives the
+    label of a setting. Sentences of the console itself have no flags."""
     if isinstance(text, Phrase):
         return text
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
@@ -150,18 +150,18 @@ def plain(text: str, field: str | None = None, label: Callable[[str], str] = lab
 
 
 def group_title(title: str) -> Phrase:
-    """What the form calls a group of settings."""
+    """The form's title of a group of settings."""
     words = plain(title)
     return Phrase(words[:1].upper() + words[1:])
 
 
 def mode_of(settings: Mapping[str, Any]) -> str:
-    """The mode that these settings have, said or implied."""
+    """The mode of these settings, explicit or implied."""
     return str(settings.get("mode") or ("rate" if settings.get("rate") else "concurrency"))
 
 
 def data_of(settings: Mapping[str, Any]) -> str:
-    """Where the requests of these settings come from."""
+    """The source of requests in these settings."""
     dataset = settings.get("dataset")
     if not dataset:
         return "body" if settings.get("endpoint") == HTTP else "simulated"
@@ -178,7 +178,7 @@ def of_service(settings: Mapping[str, Any], *, is_llm: bool) -> dict[str, Any]:
 
 
 def of_mode(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without the settings of other modes, and without a mode that the rest implies."""
+    """Remove the settings of other modes, and `mode` itself if the rest implies it."""
     mode = settings.get("mode")
     if mode is None:
         return dict(settings)

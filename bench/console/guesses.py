@@ -1,6 +1,7 @@
-"""Wrong tokens: after a few, each is answered late, and after some more their sender is locked out for a while.
+"""Limits guesses of the token: after a few wrong ones, answers are delayed; after more, the sender is locked out for a
+while.
 
-A browser that has its cookie goes on meanwhile: nobody guesses a cookie, which is drawn at random.
+A browser with a valid cookie is not affected: the cookie is random and cannot be guessed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 from bench.clock import NS_PER_S
 
 FREE = 3
-"""Wrong tokens that are answered at once: people mistype."""
+"""Wrong tokens that are answered without delay: people mistype."""
 LATE_NS = NS_PER_S
 LOCKED_AFTER = 10
 LOCKED_NS = 60 * NS_PER_S
 FORGOTTEN_NS = 600 * NS_PER_S
-"""After this time without a wrong token, a sender begins anew."""
+"""After this time without a wrong token, a sender's count is reset."""
 MOST_SENDERS = 1_000
 
 
@@ -34,24 +35,24 @@ def _log(sentence: str) -> None:
 
 
 class Guesses:
-    """The wrong tokens of each sender. Times are in ns, of any clock that only goes forward."""
+    """The wrong tokens of each sender. Times are in ns, of any monotonic clock."""
 
     def __init__(self, say: Callable[[str], None] = _log) -> None:
         self._say = say
         self._senders: dict[str, _Sender] = {}
 
     def locked_ns(self, address: str, now_ns: int) -> int:
-        """For how long a sender is locked out yet; 0 if it is not."""
+        """The remaining lockout of a sender in ns; 0 if it is not locked out."""
         sender = self._senders.get(_network(address))
         return 0 if sender is None else max(0, sender.locked_until_ns - now_ns)
 
     def wrong(self, address: str, now_ns: int) -> int:
-        """Count a wrong token. Returns how long its answer waits."""
+        """Count a wrong token. Returns the delay of its answer in ns."""
         name = _network(address)
         sender = self._senders.pop(name, _Sender())
         if now_ns - sender.last_ns > FORGOTTEN_NS:
             sender = _Sender()
-        self._senders[name] = sender  # The latest is the last one.
+        self._senders[name] = sender  # Kept in order of the latest guess.
         while len(self._senders) > MOST_SENDERS:
             del self._senders[next(iter(self._senders))]
         sender.wrong, sender.last_ns = sender.wrong + 1, now_ns
@@ -62,7 +63,7 @@ class Guesses:
 
 
 def _network(address: str) -> str:
-    """The address; of IPv6 the network of 64 bits, all of which one machine may have."""
+    """The address itself, or for IPv6 its /64 network, since one machine may own all of that."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

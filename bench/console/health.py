@@ -1,4 +1,4 @@
-"""A plain sentence when the client itself begins to spoil the measurement. The report's verdict looks closer, at the end."""
+"""Live warnings if the client itself begins to spoil the measurement. The report's verdict examines more, after the run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bench.console.language import tr
 from bench.verdict.limits import Limits
 
 BUSY = 0.9
-"""A share of one processor beyond which a sender has no time left."""
+"""The share of one processor above which a sender has no spare time."""
 
 
 def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list[str]:
-    """What is wrong with the client of a line of live.jsonl; empty where all is well."""
+    """The problems of the client in a line of live.jsonl; empty if there are none."""
     bands = Limits() if limits is None else limits
     warnings: list[str] = []
     slowest = client.get("slowest")  # Older lines have none.

@@ -1,7 +1,7 @@
-"""Files of data sets that the console loads from a hub, each while its sender watches.
+"""Files of data sets that the console downloads from a hub while the user watches.
 
-A process of its own downloads the file (`hub_program.py`), so that it can be ended; the file that grows on the disk says how
-far it is. A load that has ended stays in the list until it is dismissed, or others push it out.
+A separate process (`hub_program.py`) downloads the file, so that it can be killed; the size of the file on disk gives
+the progress. A finished load stays in the list until the user dismisses it or newer loads displace it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubLoad:
-    """A file of a data set that is loaded, or was."""
+    """A download of a data set's file, running or finished."""
 
     id: str
     hub: str
@@ -48,7 +48,7 @@ class HubLoad:
     size_bytes: int | None = None
     elapsed_s: float = 0.0
     names: tuple[str, ...] = ()
-    """What it was kept as."""
+    """The names of the stored data files."""
     problem: str | None = None
     begun: str
     by: str | None = None
@@ -60,7 +60,7 @@ class HubLoad:
 
 @dataclass(slots=True)
 class _Job:
-    """A load with what it needs while it goes on."""
+    """A load and its process, lock and temporary folder while it runs."""
 
     load: HubLoad
     begun_ns: int
@@ -79,7 +79,7 @@ class _Job:
         return load
 
     def becomes(self, load: HubLoad) -> None:
-        """What the load is from now on. Raises ConsoleError if it was cancelled meanwhile."""
+        """Replace the load with a new state. Raises ConsoleError if it was cancelled meanwhile."""
         with self.lock:
             if not self.load.goes_on:
                 raise ConsoleError(CANCELLED)
@@ -97,17 +97,17 @@ class HubLoads:
         self._numbers = count(1)
 
     def listed(self) -> list[HubLoad]:
-        """All of them, the earliest first."""
+        """All loads, the earliest first."""
         return [job.seen() for job in list(self._jobs.values())]
 
     def load(self, name: str, wait_s: float = 0.0) -> HubLoad:
-        """One of them, at its end if that comes within `wait_s`. Raises NotFound."""
+        """One load. Waits up to `wait_s` for its end. Raises NotFound."""
         job = self._job(name)
         job.ended.wait(wait_s)
         return job.seen()
 
     def begin(self, source: str, name: str, file: str | None, rows: Rows = AS_IT_IS) -> HubLoad:
-        """Begin to load a file of a data set; None: the only one, or the first of its splits. Raises ConsoleError."""
+        """Begin to load a file of a data set; None means its only file, or the first of its splits. Raises ConsoleError."""
         ensure_askable(source, name)
         if sum(load.goes_on for load in self.listed()) >= MOST_AT_ONCE:
             raise TooLarge(tr("%(n)s data sets are being loaded: wait for one, or cancel it", n=MOST_AT_ONCE))
@@ -122,7 +122,7 @@ class HubLoads:
         return load
 
     def loaded(self, name: str) -> Sequence[str]:
-        """The names of its files, once it has ended. Raises ConsoleError if it failed or was cancelled."""
+        """Wait for the end of a load and return the names of its files. Raises ConsoleError if it failed or was cancelled."""
         job = self._job(name)
         job.ended.wait()
         if job.error is not None:
@@ -130,7 +130,7 @@ class HubLoads:
         return job.load.names
 
     def remove(self, name: str) -> None:
-        """Cancel one that goes on; take one that has ended out of the list. Raises NotFound and Conflict."""
+        """Cancel a running load, or remove a finished one from the list. Raises NotFound and Conflict."""
         job = self._job(name)
         with job.lock:
             if not job.load.goes_on:
@@ -145,7 +145,7 @@ class HubLoads:
                 job.process.kill()
 
     def close(self) -> None:
-        """Cancel what goes on."""
+        """Cancel all running loads."""
         for load in self.listed():
             if load.goes_on:
                 with suppress(ConsoleError):
@@ -168,7 +168,7 @@ class HubLoads:
                 job.becomes(replace(job.seen(), state=LOADING, file=found.file, size_bytes=found.size_bytes))
                 path = _downloaded(job, found, Path(aside))
                 job.becomes(replace(job.seen(), state=KEEPING, received_bytes=found.size_bytes))
-                if path.is_symlink():  # To the cache of the package.
+                if path.is_symlink():  # A symlink to the package's cache.
                     path = Path(shutil.copyfile(path, Path(aside) / ".file"))
                 names = tuple(self._files.take(kept, path, rows))
             job.becomes(replace(job.seen(), state=KEPT, names=names))
@@ -177,7 +177,7 @@ class HubLoads:
         except OSError as e:
             _fail(job, ConsoleError(failure(load.hub, load.name, e.strerror or str(e))))
         except Exception as e:
-            traceback.print_exc()  # A defect. The caller must still hear that the load has ended.
+            traceback.print_exc()  # A bug. The caller must still learn that the load has ended.
             _fail(job, ConsoleError(failure(load.hub, load.name, first_line(e))))
 
 
@@ -208,7 +208,7 @@ def _downloaded(job: _Job, found: HubFile, aside: Path) -> Path:
 
 
 def _bytes_in(folder: Path) -> int:
-    """Bytes of all files below a folder that others change meanwhile."""
+    """Total bytes of all files below a folder that other processes change meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):

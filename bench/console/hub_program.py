@@ -1,6 +1,7 @@
 """Downloads a file of a data set: `python -m bench.console.hub_program HUB ENDPOINT NAME FILE FOLDER` (`hub_loads.py`).
 
-It prints the path of the file, or why there is none. It ends with its standard input: without a console nothing goes on.
+Prints the path of the file, or the reason why there is none. Exits when its standard input closes, that is, when the
+console ends.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def main(source: str, endpoint: str, name: str, file: str, folder: str) -> int:
     threading.Thread(target=_end_with_console, daemon=True).start()
     try:
         print(HUBS[source].download(endpoint, name, file, Path(folder)))
-    except Exception as e:  # The packages raise what they like.
+    except Exception as e:  # The packages raise any type of exception.
         print(first_line(e))
         return 1
     return 0
@@ -32,4 +33,4 @@ def main(source: str, endpoint: str, name: str, file: str, folder: str) -> int:
 if __name__ == "__main__":
     status = main(*sys.argv[1:])
     sys.stdout.flush()
-    os._exit(status)  # The thread that waits for the console would keep the interpreter.
+    os._exit(status)  # The thread that waits for the console would keep the interpreter alive.

@@ -1,6 +1,6 @@
-"""Files of data sets by their name on a hub: Hugging Face's and ModelScope's, each through the package of its own.
+"""Files of data sets by their name on a hub: Hugging Face or ModelScope, each through its own package.
 
-The hubs get no token of the console's environment: otherwise everyone who may start tasks could read private data.
+Tokens from the console's environment are not passed on: otherwise everyone who may start tasks could read private data.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from promptset.probes.hub_set import of_split
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _LISTED = 10
-"""Files that a sentence names."""
+"""Number of files that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A hub of data sets. `sizes` gives the files of one with their bytes; `download` puts one of them into a folder."""
+    """A hub of data sets. `sizes` gives the bytes of each file of a data set; `download` puts one file into a folder."""
 
     title: str
     package: str
@@ -77,7 +77,7 @@ HUBS = {
         _from_modelscope,
     ),
 }
-"""By the name that the API takes."""
+"""By their names in the API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,13 @@ class HubFile:
 
     @property
     def kept_name(self) -> str:
-        """The name under which it is kept. Raises ConsoleError if it ends like no data file."""
+        """The name to store it under. Raises ConsoleError if its extension is not that of a data file."""
         return clean_name(f"{self.name.replace('/', '-')}-{Path(self.file).name}")
 
 
 def ensure_askable(source: str, name: str) -> Hub:
-    """The hub of this key. Raises ConsoleError if there is none, its package is missing, or no data set has such a name."""
+    """The hub with this key. Raises ConsoleError if it is unknown, its package is missing, or the name of the data set
+    is invalid."""
     if source not in HUBS:
         raise ConsoleError(tr("there is no hub %(hub)s: choose %(hubs)s", hub=repr(source), hubs=" or ".join(HUBS)))
     hub = HUBS[source]
@@ -122,14 +123,14 @@ def ensure_askable(source: str, name: str) -> Hub:
 
 
 def look_up(source: str, name: str, file: str | None) -> HubFile:
-    """The file of a data set that was asked for, or the one that is meant. Raises ConsoleError."""
+    """Find the requested file of a data set, or the default one. Raises ConsoleError."""
     hub = ensure_askable(source, name)
     endpoint = hub.endpoint()
     if reason := why_unreachable(endpoint):
         raise ConsoleError(tr("%(why)s. Upload a file instead", why=failure(source, name, reason)))
     try:
         sizes = hub.sizes(endpoint, name)
-    except Exception as e:  # The packages raise what they like.
+    except Exception as e:  # The packages raise any type of exception.
         raise ConsoleError(failure(source, name, first_line(e))) from e
     chosen = choose(name, sizes, file)
     if sizes[chosen] > MOST_UPLOADED:
@@ -139,17 +140,17 @@ def look_up(source: str, name: str, file: str | None) -> HubFile:
 
 
 def failure(source: str, name: str, why: str) -> Phrase:
-    """The sentence about a data set that cannot be loaded."""
+    """The message that a data set cannot be loaded."""
     return tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=HUBS[source].title, why=why)
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says, or its type if it says nothing."""
+    """The first line of an error's message, or its type if the message is empty."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def choose(name: str, sizes: Mapping[str, int], file: str | None) -> str:
-    """The file that was asked for, the only one, or the first of a split. Raises ConsoleError, which lists the files."""
+    """The requested file, the only one, or the first of a split. Raises ConsoleError, which lists the files."""
     usable = sorted(path for path in sizes if path.endswith(ENDINGS) and not path.startswith("."))
     if file:
         if file in sizes:

@@ -1,6 +1,7 @@
-"""The kinds of task: the commands that a console can start. A new kind is an entry here.
+"""The kinds of task: the commands that a console can start. To add a kind, add an entry here.
 
-What a kind has beside the settings of a run is declared by its command; the form, the API and the checks are made of that.
+Each command declares the settings that its kind adds to those of a run; the form, the API and the checks derive from
+that.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bench.load_sweep.options import SET_BY_LOADS
 from bench.run_files.run_directory import REPORT, SUMMARY
 
 Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
-"""Of the settings of runs, and those of the kind. Raises UsageError with every problem."""
+"""Checks the settings of the runs and those of the kind. Raises UsageError with every problem."""
 
 
 def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
@@ -36,26 +37,26 @@ def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of task: what people call it, and the files that it leaves."""
+    """A kind of task: its title and description, and the files it writes."""
 
     title: str
     about: str
     options: Sequence[Option] = ()
     """The settings that it adds to those of its runs."""
     left_out: Collection[str] = ()
-    """Settings of runs that it has its own answer to."""
+    """Settings of runs that the kind determines itself."""
     check: Check = _check_run
     numbers: str = SUMMARY
     page: str = REPORT
     sign: str | None = None
-    """The file that tells its directory from that of a run."""
+    """The file that identifies a directory of this kind."""
 
 
 def _series(
     name: str, title: str, about: str, left_out: Collection[str] = (), options: Sequence[Option] = (),
     plan: Callable[..., object] | None = None, sign: str = "json",
 ) -> Kind:  # fmt: skip
-    """A kind of several runs. Its `plan` has its own answer to the settings that are left out of theirs."""
+    """A kind of several runs. Its `plan` determines the settings in `left_out`."""
 
     def check(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
         of_runs = {key: value for key, value in settings.items() if key not in left_out}
@@ -85,7 +86,7 @@ KINDS = {
         left_out=("url", "model", "endpoint"),
     ),
 }  # fmt: skip
-"""By the name of the command: what a console can start."""
+"""The kinds that a console can start, by command."""
 
 CALIBRATION_SWEEP = "calibrate --sweep"
 FROM_A_TERMINAL = {
@@ -95,40 +96,40 @@ FROM_A_TERMINAL = {
         "sweep", tr("Calibration sweep"), tr("Up to which load the numbers are right on this machine.")
     ),
 }
-"""What a console only shows, by the words of its command."""
+"""The kinds that a console only shows, by command."""
 
 SHOWN = {**KINDS, **FROM_A_TERMINAL}
 
 
 def kind_of(path: Path) -> str:
-    """The kind of a directory that a terminal made."""
+    """The kind of a directory that was made from a terminal."""
     name = next((name for name, kind in SHOWN.items() if kind.sign and (path / kind.sign).is_file()), "run")
     if name != "sweep":
         return name
-    with suppress(OSError), (path / "sweep.json").open("rb") as file:  # Both sweeps have this file.
+    with suppress(OSError), (path / "sweep.json").open("rb") as file:  # Both kinds of sweep have this file.
         if f'"{SCHEMA}"'.encode() in file.read(100):
             return CALIBRATION_SWEEP
     return name
 
 
 def unreadable(path: Path, kind: str, error: Exception) -> str:
-    """What is wrong with the numbers of a task, and the command that makes them again."""
+    """Why a task's results cannot be read, and the command that rebuilds them."""
     words = " ".join(str(error).replace(f"{path.parent}/", "").split())[:300]
     why = words if isinstance(error, BenchError) else f"{type(error).__name__}{f' ({words})' if words else ''}"
-    # Only the numbers of a run are made of other files: what a series knows of its runs is in its own.
+    # Only a run's results can be rebuilt from other files; a series keeps everything in its own file.
     again = f"python -m bench {kind}" if SHOWN[kind].sign else f"python -m bench report {path.parent}"
     why = tr("%(file)s cannot be read: %(why)s", file=path.name, why=why)
     return tr("%(why)s. To make it again: %(command)s", why=why, command=again)
 
 
 def can_resume(path: Path, kind: str) -> bool:
-    """Whether its command can go on with what is in this directory."""
+    """Whether the command can resume from this directory."""
     sign = SHOWN[kind].sign
     return sign is not None and (path / sign).is_file()
 
 
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings of runs, and the settings of the kind, whose values are text."""
+    """Split settings into those of the runs and those of the kind (as text)."""
     names = {option.name for option in KINDS[kind].options}
     own = {name: str(value) for name, value in settings.items() if name in names}
     return {name: value for name, value in settings.items() if name not in names}, own

@@ -1,7 +1,8 @@
-"""The languages of the pages: English, and catalogs of gettext beside it (`scripts/translations` makes them).
+"""The languages of the pages: English, and gettext catalogs for others (built by `scripts/translations`).
 
-A text that a page shows is a `Phrase`: English, as the API, the log and the command line have it, with the message and the
-values that it was made of. A page translates it when it is rendered, so that a sentence may be made where no reader is known.
+Every text on a page is a `Phrase`: a str in English, as used by the API, the log and the command line, with the message
+and the values it was formatted from. It is translated when a page is rendered, so code that makes a sentence need not
+know the reader.
 """
 
 from __future__ import annotations
@@ -24,40 +25,40 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 ENGLISH = "en"
 LANGUAGES = {ENGLISH: "English", "zh-CN": "中文"}
-"""What people call each, by its tag."""
+"""The native name of each language, by tag."""
 LOCALES = Path(__file__).with_name("locale")
 SCRIPTS = (Path(__file__).with_name("static"), Path(__file__).parents[1] / "report" / "template")
-"""Whose scripts a page may load."""
+"""Folders of the scripts that a page may load."""
 DOMAIN = "console"
 COOKIE = PARAMETER = "trueload_language"
-"""The cookie that keeps a choice, and the parameter of an address that makes it."""
+"""The cookie that stores the choice of language, and the query parameter that makes it."""
 _A_YEAR_S = 365 * 24 * 3600
 
 LANGUAGE: ContextVar[str] = ContextVar("language", default=ENGLISH)
-"""The language of the request that is answered now."""
+"""The language of the current request."""
 QUERY: ContextVar[str] = ContextVar("query", default="")
-"""The query of its address."""
+"""The query string of the current request."""
 
 
 class Phrase(str):
-    """A text in English that can be shown in another language."""
+    """An English text that can be shown in another language."""
 
     message: str
     values: Mapping[str, object]
 
     def __new__(cls, message: str, values: Mapping[str, object] | None = None) -> Phrase:
-        """A message, with the values of its %(name)s."""
+        """Format a message with the values of its %(name)s fields."""
         phrase = super().__new__(cls, message % values if values else message)
         phrase.message, phrase.values = message, values or {}
         return phrase
 
     def __str__(self) -> str:
-        """Itself: the text of an error can still be translated."""
+        """Returns itself, so that the text of an error stays translatable."""
         return self
 
 
 def tr(message: str, **values: object) -> Phrase:
-    """A text of the pages. `scripts/translations` takes its messages from the calls of this function."""
+    """A text of the pages. `scripts/translations` extracts its messages from calls of this function."""
     return Phrase(message, values)
 
 
@@ -66,7 +67,7 @@ def shown(value: str) -> str: ...
 @overload
 def shown(value: object) -> object: ...
 def shown(value: object) -> object:
-    """A value in the language of the reader. What is no phrase stays as it is."""
+    """Translate a value for the reader. Anything but a `Phrase` is returned unchanged."""
     if not isinstance(value, Phrase) or not value:
         return value
     text = catalog(LANGUAGE.get()).gettext(value.message)
@@ -77,7 +78,7 @@ def shown(value: object) -> object:
 
 
 def sentence(text: str) -> str:
-    """A sentence in the language of the reader, with a capital letter and its point. A name or a URL stays as it is."""
+    """A sentence in the reader's language, with a capital letter and a period. A leading name or URL keeps its case."""
     said = shown(text)
     begins_with_name = (isinstance(text, Phrase) and text.message.startswith("%(")) or "://" in said.partition(" ")[0]
     whole = said if begins_with_name else said[:1].upper() + said[1:]
@@ -88,7 +89,7 @@ def sentence(text: str) -> str:
 
 @lru_cache(maxsize=len(LANGUAGES))
 def catalog(language: str) -> NullTranslations:
-    """The messages of a language. English has none: a message is its own text."""
+    """The messages of a language. The English catalog is empty: each message is its own translation."""
     if language == ENGLISH:
         return NullTranslations()
     path = LOCALES / language.replace("-", "_") / "LC_MESSAGES" / f"{DOMAIN}.mo"
@@ -97,7 +98,7 @@ def catalog(language: str) -> NullTranslations:
 
 
 def choice_of(accepted: str) -> str:
-    """The language of an Accept-Language header: the one with the greatest weight that there is, else English."""
+    """The best available language for an Accept-Language header, by weight; English if none matches."""
     best, language = 0.0, ENGLISH
     for part in accepted.split(","):
         tag, _, weight = part.partition(";")
@@ -113,7 +114,7 @@ def choice_of(accepted: str) -> str:
 
 
 def other_language() -> dict[str, str]:
-    """What the switch of a page needs: the tag and the name of the next language, and the address of this page in it."""
+    """The language switch of a page: tag and name of the next language, and the address of this page in it."""
     tags = list(LANGUAGES)
     tag = tags[(tags.index(LANGUAGE.get()) + 1) % len(tags)]
     query = urlencode([*parse_qsl(QUERY.get(), keep_blank_values=True), (PARAMETER, tag)])
@@ -121,13 +122,13 @@ def other_language() -> dict[str, str]:
 
 
 class InLanguage:
-    """ASGI middleware: the language of a request, by its cookie or else by what the browser asks for."""
+    """ASGI middleware that sets the language of a request from its cookie, else from Accept-Language."""
 
     def __init__(self, app: ASGIApp, secure: bool = False) -> None:
         self._app, self._secure = app, secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep a choice in the cookie and lead to the address without it, or pass the request on."""
+        """Store a chosen language in the cookie and redirect to the address without it, or pass the request on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -151,13 +152,13 @@ _CALL = re.compile(r'\btr\("((?:[^"\\]|\\.)*)"')
 
 @lru_cache(maxsize=1)
 def messages_of_scripts() -> tuple[str, ...]:
-    """The messages of the scripts of the pages."""
+    """The messages in the scripts of the pages."""
     scripts = [path for folder in SCRIPTS for path in sorted(folder.glob("*.js"))]
     texts = (match for path in scripts for match in _CALL.finditer(path.read_text(encoding="utf-8")))
     return tuple(dict.fromkeys(json.loads(f'"{match[1]}"') for match in texts))
 
 
 def words_of_scripts(*more: str) -> dict[str, str]:
-    """What the scripts of a page need to know of the catalog: their own messages and others. English needs nothing."""
+    """The translations for a page's scripts: their own messages and `more`. Empty for English."""
     known = catalog(LANGUAGE.get())
     return {message: text for message in (*messages_of_scripts(), *more) if (text := known.gettext(message)) != message}

@@ -1,7 +1,7 @@
-"""The charts of a task's page while its load goes on: those of its report, by the same functions and in the same order.
+"""The charts of a running task's page: the charts of its report, from the same functions and in the same order.
 
-They begin without a value. `static/live.js` fills them from live.jsonl, each line of a chart by its name, and
-`bench/report/template/` has the scripts that draw, zoom and compute the numbers of a period, in the report and here.
+They start empty. `static/live.js` fills them from live.jsonl, matching each line of a chart by name. The scripts in
+`bench/report/template/` draw, zoom and compute the metrics of a period, here as in the report.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LIVE = frozenset(
     {"requests_per_s", "responses_per_s", "inputs_per_s", "in_flight", "ttft", "tpot", "itl", "tps", "errors", "traffic",
      "server_requests", "server_memory", "response_time_intervals", "response_time_quantiles", "status_codes"}
 )  # fmt: skip
-"""The charts of a run that need no more than what live.jsonl has."""
+"""The charts that need only the data of live.jsonl."""
 
 _PANEL_OF = {"ttft": ("ttft", 0), "tpot": ("tpot", 0), "itl": ("itl", 0), "e2el": ("responses_per_s", 1)}
-"""The chart and the panel that shows the metric of an objective."""
+"""The chart and the panel that show the metric of an objective."""
 
 
 def charts(task: Task) -> list[Chart]:
-    """The charts of this task, without values, with a line for the limit of each objective on a latency."""
+    """The task's charts, without values, with a limit line for each latency objective."""
     numbers = _without_values(task)
     makers = run_charts.OF_INPUTS if task.of_inputs else run_charts.CHARTS
     found = [chart for key, make in makers.items() if key in LIVE and (chart := make(numbers)) is not None]
@@ -48,8 +48,8 @@ def charts(task: Task) -> list[Chart]:
 
 
 def views(task: Task) -> list[ChartView]:
-    """The same for the template of the report's charts, without ticks: these have places, which the page's policy forbids in
-    HTML, and come with the values."""
+    """The charts as values of the report's chart template, but without ticks. Ticks need inline positions, which the
+    page's content security policy forbids in HTML; they come with the values."""
     found = [chart_view(_in_phrases(chart)) for chart in charts(task)]
     for view in found:
         view["x_ticks"] = ()
@@ -72,7 +72,7 @@ def _in_phrases(chart: Chart) -> Chart:
 
 
 def texts(charts: Iterable[Chart]) -> Iterator[str]:
-    """Every text of charts: what a catalog must have of them."""
+    """Every text of the charts, which a catalog must contain."""
     for chart in charts:
         yield from (chart.title, chart.meaning, chart.x_title)
         for panel in chart.panels:
@@ -82,7 +82,7 @@ def texts(charts: Iterable[Chart]) -> Iterator[str]:
 
 
 def period(task: Task) -> dict[str, Any]:
-    """What the scripts of a period need (`bench/documents/period_data.py`), of a load that has just begun."""
+    """The data of the scripts of a period (`bench/documents/period_data.py`) for a load that has just begun."""
     metrics = [list(row) for row in ROWS if not task.of_inputs or row[0] == "E2EL"]
     return {
         "start": 0, "step": 1, "steps": 1, "end": 1, "slice": 1, "steady": None, "perOctave": PER_OCTAVE,
@@ -111,7 +111,7 @@ def _with_limits(chart: Chart, objectives: list[Objective]) -> Chart:
 
 
 def _without_values(task: Task) -> RunNumbers:
-    """A run of one step in which nothing happened: what the charts look at, and nothing else of a summary."""
+    """A run of one step without events, with only those parts of a summary that the charts read."""
     nothing, no_latency = [0], QuantilesOverTime(mean=[0], p50=[0], p90=[0], p99=[0])
     series = Series(
         step_s=1, t_s=[0], end_s=1, planned=nothing, sent=nothing, completed=nothing, failed=nothing,
@@ -126,7 +126,7 @@ def _without_values(task: Task) -> RunNumbers:
         series=series,
         window=SimpleNamespace(start_s=None, end_s=None),
         segments=(),
-        load=SimpleNamespace(plan=() if is_open else None, mode="rate"),  # The mode decides the unit of segments only.
+        load=SimpleNamespace(plan=() if is_open else None, mode="rate"),  # Only decides the unit of segments.
         inputs=None
         if api is None or api.inputs_are is None
         else SimpleNamespace(are=api.inputs_are, have_tokens=api.counts_tokens),

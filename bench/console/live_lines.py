@@ -1,4 +1,4 @@
-"""The lines of live.jsonl that the pages, the API and the list show. A line that is damaged is left out."""
+"""The lines of live.jsonl for the pages, the API and the list. Damaged lines are skipped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Client(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """The least that a line must have to be shown."""
+    """The fields a line must have to be shown."""
 
     second: _Second
     client: _Client
@@ -38,14 +38,15 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
-    """The complete lines after the first `after`, with None in place of each damaged line, so that lines can be counted."""
+    """The complete lines after the first `after`, with None for each damaged line, so that lines can be counted."""
     return read_on(path, after, None)[0]
 
 
 def read_on(path: Path, after: int, position: int | None) -> tuple[list[dict[str, Any] | None], int | None]:
-    """The whole lines behind a byte of the file, and the byte behind them: who follows a long run need not read it again.
+    """The complete lines after a byte position, and the position after them, so that a follower of a long run need not
+    reread it.
 
-    `position` None: the file from its begin, without the first `after` lines.
+    With `position` None, reading starts at the beginning and skips the first `after` lines.
     """
     if path.is_symlink() or not path.is_file():
         return [], position
@@ -57,7 +58,7 @@ def read_on(path: Path, after: int, position: int | None) -> tuple[list[dict[str
 
 
 def row(line: bytes) -> dict[str, Any] | None:
-    """A line unchanged. Returns None if it is damaged."""
+    """Decode a line. Returns None if it is damaged."""
     try:
         _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

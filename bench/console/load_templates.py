@@ -1,4 +1,4 @@
-"""Loads to start with, each one click. A new one is a line here; the settings are those of the command of its kind."""
+"""Ready-made loads, each one click. Add a template here; its settings are those of the command of its kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.console.language import tr
 
 @dataclass(frozen=True, slots=True)
 class LoadTemplate:
-    """What the button says, what it is for, and the settings that it fills in."""
+    """A button's label and description, and the settings it fills in."""
 
     title: str
     about: str

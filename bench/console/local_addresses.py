@@ -1,7 +1,8 @@
-"""Addresses that a console does not fetch data from: services of this machine and of its link trust whoever reaches them.
+"""Addresses that a console does not fetch data from: services on this machine and its local network link trust anyone
+who can reach them.
 
-A name is resolved once, and the request goes to the address that was checked: a name server that answers differently the
-second time gains nothing.
+A name is resolved once, and the request goes to the address that was checked, which defeats a name server that answers
+differently the second time (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from bench.console.errors import ConsoleError
 from bench.console.language import tr
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""The addresses of a host and a port. Raises OSError."""
+"""Resolves the addresses of a host and a port. Raises OSError."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 async def resolved(host: str, port: int) -> list[str]:
-    """The addresses as the system resolves them, which also reads 0x7f.1 and 2130706433."""
+    """Resolve with the system's resolver, which also parses 0x7f.1 and 2130706433."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
 
 def is_local(address: str) -> bool:
-    """Whether an address is of this machine (127.0.0.1, ::1, 0.0.0.0) or of its link (169.254.169.254, fe80::1)."""
+    """Whether an address belongs to this machine (127.0.0.1, ::1, 0.0.0.0) or its local link (169.254.169.254, fe80::1)."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = (
@@ -39,7 +40,7 @@ def is_local(address: str) -> bool:
 
 
 def is_own(address: str) -> bool:
-    """Whether an address of a network is one of this machine's: only such an address can be bound."""
+    """Whether a network address is one of this machine's own: only those can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -50,7 +51,7 @@ def is_own(address: str) -> bool:
 
 
 async def public_address(host: str, port: int, resolve: Resolve = resolved) -> str:
-    """An address of the host. Raises ConsoleError if one of them is local, or the name cannot be resolved."""
+    """An address of the host. Raises ConsoleError if any of its addresses is local or the name cannot be resolved."""
     try:
         addresses = await resolve(host, port)
     except (OSError, UnicodeError) as e:

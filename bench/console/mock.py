@@ -11,13 +11,13 @@ from bench.errors import BenchError, UsageError
 from bench.process.mock_process import Mock, running_mock
 
 DEFAULT_FLAGS = "--ttft lognormal:mean=80ms,cv=0.3 --tpot 10ms"
-"""As in scripts/demo. Equal latencies keep users in step, and a distribution of one value shows a reader nothing."""
+"""As in scripts/demo. With constant latencies users would stay in step, and a distribution of one value shows nothing."""
 NAME = "mock"
 """The name of the built-in target."""
 
 
 class BuiltInMock:
-    """At most one mock at a time; it ends with the console."""
+    """Runs at most one mock at a time, and ends it with the console."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -27,13 +27,13 @@ class BuiltInMock:
 
     @property
     def url(self) -> str | None:
-        """Its address, or None if no mock runs."""
+        """The mock's URL, or None if it does not run."""
         if self._mock is not None and self._mock.process.poll() is not None:
             self._mock = None
         return None if self._mock is None else self._mock.url
 
     def start(self, flags: str = DEFAULT_FLAGS) -> str:
-        """Start it, and return its URL. Raises Conflict where one runs, Refused for flags that the mock refuses."""
+        """Start the mock and return its URL. Raises Conflict if one runs, Refused for flags that the mock refuses."""
         with self._lock:
             if self.url is not None:
                 raise Conflict(tr("the mock is already running: stop it first"))

@@ -1,7 +1,7 @@
-"""Who sends a request, where a reverse proxy lets several people in and names each of them in a header.
+"""The user of a request, if a reverse proxy authenticates several people and names each of them in a header.
 
-The header counts only from the proxy's own address: anybody else could write any name. The proxy must replace what its
-clients send under that name.
+The header is trusted only from the proxy's own address, because anyone else could send any name. The proxy must
+overwrite this header if its clients send it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ipaddress import IPv4Network, IPv6Network
 from bench.errors import UsageError
 
 USER: ContextVar[str | None] = ContextVar("user", default=None)
-"""The name of whoever sent the request that is answered now. None without a proxy that names people."""
+"""The user of the current request. None without a proxy that names people."""
 READ_ONLY: ContextVar[bool] = ContextVar("read_only", default=False)
-"""Whether the request that is answered now comes with the read-only token."""
+"""Whether the current request uses the read-only token."""
 LONGEST_NAME = 100
 
 
@@ -29,13 +29,13 @@ class Proxy:
     header: str
 
     def user(self, address: str, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """The user of a request from this address. Returns None from elsewhere, and if there is not exactly one name."""
+        """The user of a request from this address. Returns None for other addresses, or unless there is exactly one name."""
         names = _values(headers, self.header) if self._is_at(address) else []
         name = names[0].strip() if len(names) == 1 else ""
         return name[:LONGEST_NAME] if name and name.isprintable() else None
 
     def sender(self, address: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """The address that the proxy was asked from; that of the connection if it is not the proxy's."""
+        """The client address that the proxy forwards; the connection's own address if it is not the proxy's."""
         asked = _values(headers, "x-forwarded-for") if self._is_at(address) else []
         return asked[-1].rpartition(",")[2].strip() or address if asked else address
 
@@ -47,7 +47,7 @@ class Proxy:
 
 
 def proxy_of(address: str | None, header: str | None) -> Proxy | None:
-    """The proxy of two flags. Raises UsageError if one of them is missing, or the address is invalid."""
+    """The proxy from two flags. Raises UsageError if only one is given or the address is invalid."""
     if address is None and header is None:
         return None
     if address is None:

@@ -1,4 +1,4 @@
-"""task.yaml: what a task that the console made shall run. It holds no secret, only which of them the task needs."""
+"""task.yaml: what a task of the console is to run. It stores no secrets, only which secrets the task needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Damaged(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """The content of task.yaml. Files of older versions lack some of it."""
+    """The content of task.yaml. Files of older versions lack some fields."""
 
     kind: str = "run"
     name: str | None = None
@@ -42,7 +42,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a task shall run. `paths` are the settings with the paths of files and the content of a mix in place of names."""
+    """What a task is to run. `paths` are the settings with file names replaced by paths, and a mix's name by its content."""
 
     kind: str = "run"
     name: str | None = None
@@ -54,11 +54,11 @@ class Plan:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The settings as the program of the task gets them."""
+        """The settings that the task's process gets."""
         return renewed(self.paths or self.settings)
 
     def write(self, directory: Path) -> None:
-        """Put task.yaml in place, whole or not at all. Raises OSError."""
+        """Write task.yaml atomically. Raises OSError."""
         content = {"kind": self.kind, **({} if self.keys is None else self.keys.to_plan()), "name": self.name}
         content |= {"settings": dict(self.settings), "paths": dict(self.paths or {}), "typed": list(self.typed)}
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
@@ -66,7 +66,7 @@ class Plan:
 
 
 def read(directory: Path) -> Plan | None:
-    """The plan of a task. Returns None if the console did not make it; raises Damaged."""
+    """The plan of a task. Returns None if the console did not create it. Raises Damaged."""
     try:
         content = yaml.load(read_bytes(directory / TASK_FILE), Loader=_LOADER)
     except FileNotFoundError:

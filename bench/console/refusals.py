@@ -1,4 +1,4 @@
-"""Common refusals of the command line's settings, as phrases: a page can then show them in the reader's language."""
+"""Common error messages about settings of the command line, as phrases that a page can translate."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _KNOWN: tuple[tuple[str, Phrase], ...] = (
         tr("%(text)s: not of the form METRIC:STATISTIC<LIMIT, for example ttft:p99<500ms", text=""),
     ),
 )
-"""A pattern of the sentence without its flag, and the message of its phrase: one %(name)s for each group."""
+"""A pattern of the message without its flag, and its phrase with one %(name)s per group."""
 
 
 def phrase_of(text: str) -> str:
-    """Returns a refusal without its flag as a phrase, or the text unchanged if the refusal is not listed above."""
+    """The phrase of an error message without its flag, or the text unchanged if it is not listed above."""
     plain, given, value = text.partition(" (given: ")
     for pattern, known in _KNOWN:
         if found := re.fullmatch(pattern, plain):

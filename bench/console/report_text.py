@@ -1,4 +1,4 @@
-"""The report of a task as text to copy: of a run Markdown for a ticket, of a search and a sweep what a terminal shows."""
+"""The report of a task as text to copy: Markdown of a run for a ticket, otherwise the output of a terminal."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "se
 
 
 def report_text(kind: str, directory: Path) -> str:
-    """The text. Raises OSError where there are no numbers yet."""
+    """The text. Raises OSError if there are no results yet."""
     path = directory / SHOWN[kind].numbers
     return _MAKERS[kind](path) if kind in _MAKERS else text.render(_DOCUMENTS[kind](path), Level.USUAL)

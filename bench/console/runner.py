@@ -1,7 +1,7 @@
-"""One task at a time, each in a child process: measurements that run together disturb each other.
+"""Runs tasks one at a time, each in a child process, because concurrent measurements disturb each other.
 
-The child is a session of its own, so that it goes on when the console ends. What it must not lose reaches it over stdin: the
-settings with their secrets. A console that starts again finds a run that goes on by the lock of its directory.
+The child runs in a separate session, so it continues if the console ends. It gets its settings, with secrets, over
+stdin. A restarted console finds a run that is still going on by the lock of its directory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LOOK_EVERY_NS = NS_PER_S // 4
 
 
 class Runner:
-    """The queue, and the program that runs now."""
+    """The queue, and the process that runs now."""
 
     def __init__(self, folder: TaskFolder, store: Store, variables: KeyVariables | None = None) -> None:
         self._folder = folder
@@ -56,25 +56,25 @@ class Runner:
 
     @property
     def starting(self) -> tuple[str, ...]:
-        """The task whose program was started by this console, or one before it, and goes on."""
+        """The task whose process this console or an earlier one started and that still runs."""
         return () if self.current is None else (self.current,)
 
     @property
     def queue(self) -> dict[str, str | None]:
-        """The tasks that wait, in order."""
+        """The waiting tasks, in order."""
         return dict(self._store.queue())
 
     @property
     def current(self) -> str | None:
-        """The task that runs now, as far as is known."""
+        """The running task, as far as known."""
         return self._task or self._found
 
     async def run(self) -> None:
-        """Look after the queue until cancelled."""
+        """Run the queue until cancelled."""
         clock = LoopClock()
         self._found = await asyncio.to_thread(self._running_elsewhere)
         while True:
-            # A full disk, or a directory that is taken away: the next task may do better.
+            # The disk may be full, or a directory removed; the next task may succeed.
             with suppress(OSError, sqlite3.Error, ConsoleError):
                 self.look()
             await sleep_until(clock, clock.now_ns() + LOOK_EVERY_NS)
@@ -82,13 +82,13 @@ class Runner:
     def _running_elsewhere(self) -> str | None:
         for name in self._folder.names():
             path = self._folder.path / name
-            # Most have ended: one look at a file says so, and a thousand of them would keep the first page waiting.
+            # Most have ended, which one file check shows; checking a thousand locks would delay the first page.
             if not (path / SUMMARY).is_file() and _goes_on(path):
                 return name
         return None
 
     def look(self) -> None:
-        """What has ended is over; what is next begins. Requests come in several threads, and each may ask for a look."""
+        """Clear an ended task and start the next. May be called from several request threads."""
         with self._looking:
             self._look()
 
@@ -108,14 +108,14 @@ class Runner:
                 self.problems[name] = tr("its program could not be started: %(why)s", why=e.strerror or e)
 
     def due(self) -> tuple[str, Plan] | None:
-        """The first task of the queue that may start now: its time has come, and it has its secrets."""
+        """The first task of the queue that may start: its start time has come and its secrets are known."""
         now = utc_now()
         for name, start_at in self._store.queue():
             if start_at is not None and datetime.fromisoformat(start_at) > now:
                 continue
             try:
                 plan = plans.read(self._folder.path / name)
-            except Damaged:  # Its page says so.
+            except Damaged:  # The task's page reports it.
                 plan = None
             if plan is None:
                 self._store.dequeue(name)
@@ -124,7 +124,7 @@ class Runner:
         return None
 
     def needs(self, name: str, plan: Plan) -> tuple[str, ...]:
-        """The secrets (api_key, header) without which a task would be refused by its server: they must be typed again."""
+        """The secrets (api_key, header) that the task needs and the console lacks; they must be typed again."""
         missing = self._variables.missing(plan.keys, plan.given.get("url"))
         typed = self.secrets.get(name, {})
         return tuple(dict.fromkeys(kind for kind in (*plan.typed, *missing) if kind not in typed))
@@ -152,7 +152,8 @@ class Runner:
             )
         self._task = name
         assert self._child.stdin is not None
-        # A full disk keeps only a later console from stopping it; one that ended at once has said why in its log.
+        # Without the PID file on a full disk, only a later console cannot stop the task. A process that exited at once
+        # left its reason in the log.
         with suppress(OSError):
             (path / PID).write_text(f"{self._child.pid}")
         with suppress(OSError):
@@ -160,7 +161,7 @@ class Runner:
             self._child.stdin.close()
 
     def stop(self, name: str, state: str) -> None:
-        """End a task: out of the queue, or the first time drain, the second time cut. Raises Conflict."""
+        """Stop a task: take it out of the queue, or send SIGINT (the first drains, the second cuts). Raises Conflict."""
         if name in self.queue:
             self._store.dequeue(name)
             return
@@ -182,11 +183,11 @@ def _goes_on(path: Path) -> bool:
 
 
 def _process_of(path: Path) -> int | None:
-    """The process that a console started for this directory and that is still there."""
+    """The live process that a console started for this directory."""
     try:
         number = int(read_bytes(path / PID))
         command = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    # Process numbers are used again: it is ours if it writes into this directory.
+    # Process numbers are reused: it is ours only if its command line has this directory.
     return number if str(path.resolve()).encode() in command else None

@@ -1,13 +1,13 @@
-"""Who may do what over HTTP. Every request passes here before any route sees it.
+"""Access control over HTTP. Every request passes here before any route sees it.
 
-Host header    an IP address, localhost or the name that the console was given: another name is DNS rebinding
+Host header    an IP address, localhost or a configured name: any other name is DNS rebinding
 token          once in the URL or typed into a page, then a cookie that scripts cannot read and other sites cannot send; or as
                a bearer token. Wrong ones are counted (guesses.py)
 origin         a request with the cookie comes from a page of this console: cookies go to every port of a host, and pages of
                its other ports are the same site
-CSRF token     on every change that comes with the cookie; a bearer token is sent by no browser by itself
+CSRF token     required for every change made with the cookie; no browser sends a bearer token by itself
 body           limited in size as it arrives; JSON that every part of the console can read and store
-headers        no script but our own files, no framing, no caching but of these files
+headers        only our own scripts, no framing, caching only of static files
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from bench.rng import secret_token
 
 CSRF_FIELD, CSRF_HEADER = "csrf", b"x-csrf-token"
 MOST_BODY = 65 * 1024 * 1024
-"""Bytes of a request: an upload, and the form around it."""
+"""Bytes of a request: an upload with the form around it."""
 _LENGTH = re.compile(rb"\d{1,18}")
-"""A length that Python reads: it refuses numbers of over 4,300 digits."""
+"""A length that Python can parse: it refuses integers of over 4,300 digits."""
 STREAMED = ("PUT", "/api/uploads/")
-"""Requests whose bodies are not kept in memory: what they lead to limits them as they arrive."""
+"""Requests whose bodies are not kept in memory. Their routes limit the size as the body arrives."""
 SAFE = ("GET", "HEAD")
 OPEN_PATHS = ("/static/",)
-"""What is the same for everybody: style and scripts."""
+"""Paths with the same content for everyone: styles and scripts."""
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -52,7 +52,7 @@ REPORT_POLICY = (
     "sandbox allow-scripts allow-popups allow-downloads allow-modals; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'none'; frame-ancestors 'self'"
 )
-"""A report is a page of its own with its script inside. It is put in a sandbox: it has no cookie and can call nothing."""
+"""A report is a page with an inline script. The sandbox gives it no cookie and no access to the console."""
 COMMON_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -62,25 +62,25 @@ COMMON_HEADERS = {
 
 
 LET_IN = "/token"
-"""Where a token that was typed into a page is posted."""
+"""Where the form of a typed token posts to."""
 MOST_TYPED = 4_096
-"""Bytes of such a form."""
+"""Bytes of that form."""
 
 SHORTEST_TOKEN = 12
-"""Characters: a shorter one could be guessed."""
+"""Characters. A shorter token could be guessed."""
 LEAST_UNLIKE = 5
-"""Different characters of a token beside known words and rows of characters."""
+"""Distinct characters of a token apart from known words and sequences."""
 _KNOWN = re.compile(
     "password|passwort|trueload|letmein|changeme|welcome|console|qwerty|qwertz|secret|bench|admin|token|asdf|test|user|root"
 )
 
 
 def token_problem(token: str) -> str | None:
-    """Why a token that a user chose is refused, as the end of a sentence. Returns None if it is good."""
+    """Why a token that a user chose is refused, as the end of a sentence. Returns None if it is acceptable."""
     if len(token) < SHORTEST_TOKEN:
         return f"needs at least {SHORTEST_TOKEN} characters (given: {len(token)})"
     left = _KNOWN.sub(" ", token.lower())
-    # What continues a row (12345, aaaa, 987) adds nothing.
+    # A character that continues a sequence (12345, aaaa, 987) adds nothing.
     unlike = {b for a, b in zip(" " + left, left, strict=False) if b.isalnum() and not -1 <= ord(b) - ord(a) <= 1}
     if len(unlike) < LEAST_UNLIKE:
         return "is easy to guess (known words, rows of characters, or few different ones): choose another"
@@ -88,7 +88,7 @@ def token_problem(token: str) -> str | None:
 
 
 class Keys:
-    """The token that lets a user in, that of readers, and what is derived from them for one life of the console."""
+    """The token of users, the token of readers, and the secrets derived for one life of the console."""
 
     def __init__(self, token: str | None = None, read_token: str | None = None) -> None:
         self.token = token or secret_token()
@@ -99,7 +99,7 @@ class Keys:
         self.csrf = hmac.new(self.session.encode(), b"csrf", sha256).hexdigest()
 
     def session_of(self, token: str) -> str:
-        """The value of the cookie for one of the two tokens."""
+        """The value of the cookie for either token."""
         return self.session if self.is_token(token) else self._read_session
 
     def is_read_token(self, given: str) -> bool:
@@ -119,7 +119,7 @@ class Keys:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a console that listens there."""
+    """Whether a console that listens there is reachable only from this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -127,10 +127,10 @@ def is_loopback(host: str) -> bool:
 
 
 def host_allowed(header: str, names: Iterable[str]) -> bool:
-    """Whether a Host header names this console: a name that somebody else's DNS points here does not."""
+    """Whether a Host header names this console. A foreign DNS name that resolves to this machine does not."""
     try:
         name = urlsplit(f"//{header}").hostname or ""
-        urlsplit(f"//{header}").port  # noqa: B018 (raises for a port that is none)
+        urlsplit(f"//{header}").port  # noqa: B018 (raises for an invalid port)
     except ValueError:
         return False
     if name == "localhost" or name in names:
@@ -143,7 +143,7 @@ def host_allowed(header: str, names: Iterable[str]) -> bool:
 
 
 class Guard:
-    """ASGI middleware with every rule of this file. `cookie` is the name of the cookie: one for each port."""
+    """ASGI middleware with every rule of this file. `cookie` is the name of the cookie, different for each port."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class Guard:
         self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what is refused; pass on the rest."""
+        """Answer refused requests and pass on the others."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -208,7 +208,7 @@ class Guard:
         return self._foreign(scope, secret, headers, body), _again(body)
 
     def _foreign(self, scope: Scope, secret: str, headers: dict[bytes, bytes], body: bytes) -> Response | None:
-        """The refusal of a change that comes with the cookie and without the CSRF token of a page."""
+        """Refuse a change that comes with the cookie but without a page's CSRF token."""
         if self._keys.is_token(secret) or self._keys.is_csrf(_csrf_of(headers, body)):
             return None
         return _refusal(scope, 403, tr("the form is from before the console restarted: load the page again"))
@@ -229,7 +229,7 @@ class Guard:
         return bearer, await self._wrong(scope, bearer, tr("this is not the token of this console"))
 
     async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
-        """The refusal of a token. Returns None for the right one, unless its sender has guessed too often."""
+        """Check a token. Returns the refusal, or None for a correct token from a sender that is not locked out."""
         clock, sender = LoopClock(), _address(scope)
         if self._proxy is not None:
             sender = self._proxy.sender(sender, scope["headers"])
@@ -246,7 +246,7 @@ class Guard:
         return _refusal(scope, 401, sentence)
 
     async def _typed(self, scope: Scope, receive: Receive) -> Response:
-        """The answer to a token that was typed into a page, with the address that it was asked for."""
+        """Answer a token that was typed into a page. The form includes the requested address."""
         body = await _read(receive, MOST_TYPED)
         if body is None:
             return _refusal(scope, 413, tr("this is too long for a token"))
@@ -256,9 +256,9 @@ class Guard:
         return refused or self._let_in(typed.get("to", "/"), token)
 
     def _let_in(self, address: str, token: str) -> Response:
-        """The cookie, and a page that leads to an address of this console, given without its host."""
+        """Set the cookie and lead to an address of this console, given without its host."""
         to = escape("/" + address.lstrip("/\\"))
-        # Not a redirect: one that began on another site, or in a file, would leave the strict cookie out.
+        # Not a redirect: after one that began on another site or in a file, browsers would not send the strict cookie.
         reply = HTMLResponse(
             "<!doctype html><meta charset=utf-8><link rel=icon href=data:,>"
             f'<meta http-equiv=refresh content="0;url={to}"><a href="{to}">{escape(shown(tr("Continue")))}</a>'
@@ -269,18 +269,18 @@ class Guard:
 
 
 def _address(scope: Scope) -> str:
-    """Where a request comes from."""
+    """The client address of a request."""
     return str((scope.get("client") or ("unknown",))[0])
 
 
 def _without_token(scope: Scope) -> str:
-    """The address of a request without the token, which shall not stay in the history."""
+    """The address of a request without the token, which must not stay in the browser's history."""
     query = [(k, v) for k, v in parse_qsl(scope["query_string"].decode("latin-1")) if k != "token"]
     return str(scope["path"]) + (f"?{urlencode(query)}" if query else "")
 
 
 def _from_elsewhere(scope: Scope, headers: dict[bytes, bytes]) -> bool:
-    """Whether a page of another port or another site sent a request, other than by a link that the user followed."""
+    """Whether a page of another port or site sent a request, other than by a link that the user followed."""
     if headers.get(b"sec-fetch-site") not in (b"same-site", b"cross-site"):
         return False
     followed = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == (b"navigate", b"document")
@@ -288,7 +288,7 @@ def _from_elsewhere(scope: Scope, headers: dict[bytes, bytes]) -> bool:
 
 
 def _asked_for(scope: Scope) -> str:
-    """Where a user who has typed the token goes on: to the page that was asked for, or of the task that was changed."""
+    """Where a user continues after typing the token: the requested page, or the page of the task that was to be changed."""
     if scope["method"] in SAFE:
         return _without_token(scope)
     return "/".join(scope["path"].split("/")[:3]) if scope["path"].startswith("/tasks/") else "/"
@@ -322,27 +322,27 @@ def _with_headers(send: Send) -> Send:
 
 
 def _cookie_value(header: bytes, name: str) -> str:
-    # As browsers read it: other programs on this host set cookies too, and one with a brace ends what `http.cookies` reads.
+    # Parsed as browsers do: other programs on this host set cookies too, and a brace in one stops `http.cookies`.
     return cookie_parser(header.decode("latin-1")).get(name, "")
 
 
 def _csrf_of(headers: dict[bytes, bytes], body: bytes) -> str:
-    """The CSRF token of a request: in its header, or a field of its form."""
+    """The CSRF token of a request: from its header, or from a field of its form."""
     if CSRF_HEADER in headers:
         return headers[CSRF_HEADER].decode("latin-1")
     kind = headers.get(b"content-type", b"")
     if kind.startswith(b"application/x-www-form-urlencoded"):
         return parse_qs(body.decode("latin-1")).get(CSRF_FIELD, [""])[0]
     if kind.startswith(b"multipart/form-data"):
-        # Its first field, so that nothing else of the body has to be read before it is known to be ours.
+        # The first field, so that the rest of the body need not be parsed before the request is known to be ours.
         head, _, rest = body.partition(b"\r\n\r\n")
         return rest[:64].decode("latin-1") if b'name="csrf"' in head else ""
     return ""
 
 
 def _readable(headers: dict[bytes, bytes], body: bytes) -> bool:
-    """Whether a body that says it is JSON can be read and stored. Python's own parser also takes halves of characters, which
-    no file or database does."""
+    """Whether a body declared as JSON can be read and stored. Python's own parser also accepts lone surrogates, which
+    no file or database stores."""
     if b"json" not in headers.get(b"content-type", b""):
         return True
     try:
@@ -353,7 +353,7 @@ def _readable(headers: dict[bytes, bytes], body: bytes) -> bool:
 
 
 async def _read(receive: Receive, most: int | None = None) -> bytes | None:
-    """The whole body. Returns None if it has more bytes, whatever its length was said to be."""
+    """Read the whole body. Returns None if it exceeds `most` bytes, whatever its declared length."""
     most = MOST_BODY if most is None else most
     body = bytearray()
     while True:
@@ -361,7 +361,7 @@ async def _read(receive: Receive, most: int | None = None) -> bytes | None:
         body += message.get("body", b"")
         if len(body) > most:
             return None
-        if not message.get("more_body"):  # Nor has "http.disconnect" any.
+        if not message.get("more_body"):  # "http.disconnect" has no more_body either.
             return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""Searches, sweeps and quality as tasks: directories of runs, with a file (search.json) that says how far they are."""
+"""Searches, sweeps, quality tasks and the like: directories of runs, with a file (search.json) of their progress."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ from promptset.whole_file import read_bytes
 
 FILES = tuple(kind.sign for kind in SHOWN.values() if kind.sign)
 RUNS = {"alone": "alone", "loaded": "under load", "back": "alone again"}
-"""The runs of a task of quality, in their order."""
+"""The runs of a quality task, in order."""
 STAMPED = tuple((kind.numbers, kind.page) for kind in SHOWN.values() if kind.sign)
-"""The files of each that change when it goes on, or is rendered again."""
+"""The files of each kind that change when it continues or is rendered again."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What the file of a search or a sweep says. `over` is the state that it has where no process is there."""
+    """The progress in the file of a series. `over` is its state if no process holds it."""
 
     config: Mapping[str, Any]
     started: str | None
@@ -62,7 +62,7 @@ class Progress:
 
 
 def read(task: Task, path: Path) -> Task | None:
-    """The present state of a search or a sweep. Returns None if it has written nothing yet."""
+    """The current state of a series. Returns None if it has written nothing yet."""
     kind = SHOWN[task.kind]
     is_held = is_locked(path)
     if not (path / str(kind.sign)).is_file():
@@ -72,7 +72,7 @@ def read(task: Task, path: Path) -> Task | None:
         progress = _progress(task.kind, path, is_held, (stat.st_mtime_ns, stat.st_size))
     except OSError:
         return replace(task, state=str(RunState.PREPARING) if is_held else FAILED)
-    except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
+    except Exception as e:  # A damaged file becomes a task that reports it. It must not break the list of the others.
         problem = unreadable(path / kind.numbers, task.kind, e)
         if is_held:
             return replace(task, state=str(RunState.RUNNING), headline=problem)
@@ -95,13 +95,13 @@ def read(task: Task, path: Path) -> Task | None:
 
 @lru_cache(maxsize=40)
 def _progress(kind: str, path: Path, is_held: bool, stamp: tuple[int, int]) -> Progress:
-    """Read once as its file is now. A process that is there hides how it ended."""
+    """Reads each version of the file once. While a process holds the directory, how it ended is unknown."""
     del stamp
     return READERS[kind](path, is_held)
 
 
 def left_since(path: Path, kind: str, begun: Path) -> bool:
-    """Whether it has written how far it is since its program was started, which wrote the file `begun`."""
+    """Whether the series has written its progress since its process started, which wrote the file `begun`."""
     try:
         return (path / SHOWN[kind].numbers).stat().st_mtime_ns >= begun.stat().st_mtime_ns
     except OSError:
@@ -109,7 +109,7 @@ def left_since(path: Path, kind: str, begun: Path) -> bool:
 
 
 def _going_on(path: Path, ended: Collection[str]) -> str | None:
-    """The run inside that goes on now."""
+    """The inner run that is in progress."""
     for inner in path.iterdir():
         if inner.name not in ended and inner.is_dir() and not inner.is_symlink() and RunDirectory(inner).is_held:
             return inner.name
@@ -117,11 +117,11 @@ def _going_on(path: Path, ended: Collection[str]) -> str | None:
 
 
 def load_of(config: Mapping[str, Any], kind: str) -> str:
-    """What is searched for, or swept over, in a few words."""
+    """A short text of the search's objectives or the loads of a sweep."""
     if kind in FROM_A_TERMINAL:
         return ", ".join([SHOWN[kind].title.lower(), *map(str, config.values())])
     if kind == "quality":
-        share = config.get("share", DEFAULT_SHARE)  # A file of the command line has a number.
+        share = config.get("share", DEFAULT_SHARE)  # The command line writes a number to its file.
         return f"quality, {share if isinstance(share, str) else f'{100 * share:g}%'} probes"
     if kind == "sweep":
         repeats = str(config.get("repeats") or "1")
@@ -186,11 +186,11 @@ def _sweep(path: Path, is_held: bool) -> Progress:
     )
     over = ENDED
     if content.ended == INTERRUPTED:
-        # Ctrl-C lets the run that goes on end; a kill does not.
+        # Ctrl-C lets the running run finish; a kill does not.
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)
         over = KILLED if killed else STOPPED if left else FAILED
-    # Its file says "interrupted" until its last run has ended.
+    # The file says "interrupted" until the last run has ended.
     ended = None if is_held else content.ended
     lines = sentences(structs.replace(content, no_knee=None, ended=ended)) if over != FAILED else []
     kind_of_loads = f"{content.kind}={','.join(f'{load:g}' for load in content.loads)}"
@@ -205,7 +205,7 @@ def _sweep(path: Path, is_held: bool) -> Progress:
 
 
 def _most(content: SweepContent) -> list[str]:
-    """Where the output was greatest."""
+    """A sentence with the load of the greatest output."""
     name = delivered_by(content)
     values = [
         (value, point.load)

@@ -1,4 +1,4 @@
-"""What the console can do: the operations behind its pages and its API, which have no others."""
+"""The operations of the console. Its pages and its API offer exactly these."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ _SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_token
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
 REMOVED = "removed"
-"""The folder, in that of the console, of tasks that were taken out of the list with their files kept."""
+"""The folder, inside the console's own, of tasks that were removed from the list with their files kept."""
 MOST_ZIP_BYTES = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class _NewTask:
-    """A task to make. `typed` names the secrets that it needs, `secrets` has those that are known."""
+    """A task to create. `typed` names the secrets it needs; `secrets` has those that are known."""
 
     kind: str
     settings: Mapping[str, Any]
@@ -67,14 +67,14 @@ class _NewTask:
 
 
 class Console:
-    """Everything that one runs folder and one process hold."""
+    """The state and the operations of one runs folder."""
 
     def __init__(self, runs: Path, *, key_env: Sequence[str] = (), allow_local_data: bool = False) -> None:
-        """`key_env`: environment variables that targets may name, in addition to the default ones. `allow_local_data`: data
-        may be fetched from this machine and its link."""
+        """`key_env`: environment variables that targets may name, in addition to the default ones. `allow_local_data`:
+        permit fetching data from this machine and its local network link."""
         self.runs = runs
         self.ending = threading.Event()
-        """Set when this process is about to end: streams of events end then."""
+        """Set when this process is about to end, so that event streams end."""
         self._allow_local_data = allow_local_data
         self._variables = KeyVariables(key_env, data=runs / OWN_FOLDER / "files")
         make_directory("--runs", runs / OWN_FOLDER)
@@ -89,16 +89,16 @@ class Console:
         self._comparer = Comparer(runs)
 
     def close(self) -> None:
-        """Let go. A task that runs goes on."""
+        """Release everything. A running task continues."""
         self.mock.stop()
         self.hub_loads.close()
         self.store.close()
 
-    # Tasks. What starts and stops them is in `queue`.
+    # Tasks. `queue` starts and stops them.
 
     def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
-        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may still be
-        `BEING_READ`."""
+        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may
+        still be `BEING_READ`."""
         return self.queue.tasks(whole=whole, only=only)
 
     def task(self, name: str) -> Task:
@@ -116,7 +116,7 @@ class Console:
         start: bool = True,
         start_at: str | None = None,
     ) -> Task:
-        """A new task, started as soon as nothing else runs. Raises Refused with every problem."""
+        """Create a task, which starts as soon as nothing else runs. Raises Refused with every problem."""
         if kind not in KINDS:
             raise ConsoleError(tr("kind: %(kind)s is not one of %(kinds)s", kind=repr(kind), kinds=", ".join(KINDS)))
         typed = dict(secrets or {})
@@ -141,7 +141,8 @@ class Console:
     def _problems_of_keys(
         self, given: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
     ) -> list[tuple[str | None, str]]:
-        """Variables that cannot be used where nothing was typed instead, and another server that would get the key."""
+        """Key variables that cannot be used and have no typed replacement, and a tokenizer server that would wrongly
+        get the key."""
         sentences = [] if keys is None else [(kind, self._variables.problem(name)) for kind, name in keys.variables]
         problems = [
             ("target", tr("%(why)s, or type it", why=why)) for kind, why in sentences if why and kind not in typed
@@ -149,7 +150,7 @@ class Console:
         return [*problems, *(tokenizer_problem(given) if keys is not None or typed else ())]
 
     def _made(self, new: _NewTask, problems: list[tuple[str | None, str]]) -> Task:
-        """Make the directory of a task that waits for its start. Raises Refused with every problem."""
+        """Create the directory of a waiting task. Raises Refused with every problem."""
         whole = {"url": "http://127.0.0.1:1", **new.settings} if new.kind == "calibrate" else new.settings
         try:
             paths = settings_form.check(whole, new.secrets, self.files, new.kind)
@@ -180,7 +181,7 @@ class Console:
         return self.task(name)
 
     def _unmade(self, name: str) -> None:
-        """Take away a task that a full disk left half made."""
+        """Remove a task that a full disk left incomplete."""
         shutil.rmtree(self.runs / name, ignore_errors=True)
         self.runner.secrets.pop(name, None)
 
@@ -191,20 +192,20 @@ class Console:
         return _free(self.runs, f"{utc_now():%Y%m%dT%H%M%S}-{clean}")
 
     def set_load(self, name: str, load: float) -> PresentLoad:
-        """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
+        """Set the users or the requests per second of a running task. Raises Conflict with the reason."""
         present = set_load(self.folder.directory(name), self.task(name), load)
         self.store.note(name, f"set its load to {load:g}")
         return present
 
     def history(self, name: str) -> list[Act]:
-        """Who did what with a task, also with one that was deleted. Raises NotFound."""
+        """The actions on a task and who did them, also for a deleted task. Raises NotFound."""
         acts = self.store.acts(name)
         if not acts:
             self.folder.directory(name)
         return acts
 
     def load_unit(self, task: Task) -> str | None:
-        """The unit of the load of a task. Returns None if the load cannot be set."""
+        """The unit of a task's load. Returns None if the load cannot be changed."""
         try:
             plan = plans.read(self.folder.directory(task.id))
         except Damaged:
@@ -212,7 +213,7 @@ class Console:
         return unit_of(task, task.settings if plan is None else plan.given)
 
     def asks_for_secrets(self, name: str) -> bool:
-        """Whether a key or headers were typed for a task: a copy of it needs them again."""
+        """Whether a key or headers were typed for a task. A copy of it needs them again."""
         plan = plans.read(self.folder.directory(name))
         return plan is not None and bool(plan.typed)
 
@@ -224,14 +225,14 @@ class Console:
         secrets: Mapping[str, Any] | None = None,
         start: bool = True,
     ) -> Task:
-        """The same task again, with these settings changed; None takes one out. It waits if a secret must be typed again."""
+        """Copy a task with changed settings; None removes a setting. The copy waits if a secret must be typed again."""
         old, plan = self.task(name), plans.read(self.folder.directory(name))
         if old.kind not in KINDS:
             raise Conflict(tr("%(task)s was made in a terminal: run its command again there", task=name))
         settings = {key: value for key, value in {**old.settings, **changes}.items() if value is not None}
         settings = {key: value for key, value in settings.items() if key not in settings_form.LEFT_OUT}
         typed, before, keys = dict(secrets or {}), set[str](), None
-        # Keys stay with the server that they were for.
+        # Keys stay with their server.
         if origins_of(settings.get("url")) <= origins_of(old.settings.get("url")):
             keys, before = (None, set()) if plan is None else (plan.keys, set(plan.typed))
             typed = {**self.runner.secrets.get(name, {}), **typed}
@@ -256,7 +257,7 @@ class Console:
         return self.task(name)
 
     def remove(self, name: str, *, files: bool) -> None:
-        """Take a task out of the list: with its files, or only what the console knows of it, by moving it aside."""
+        """Remove a task from the list. `files` deletes its directory; otherwise the directory is moved aside."""
         task = self.task(name)
         if task.active:
             raise Conflict(tr("%(task)s is %(state)s: stop it first", task=name, state=Phrase(task.state)))
@@ -266,7 +267,7 @@ class Console:
         else:
             removed = self.runs / OWN_FOLDER / REMOVED
             removed.mkdir(parents=True, exist_ok=True)
-            if (removed / name).exists():  # A terminal uses a name again.
+            if (removed / name).exists():  # A terminal may have reused the name.
                 (removed / name).rename(removed / _free(removed, f"{name}-removed"))
             path.rename(removed / name)
         self.store.forget(name, marks=files)
@@ -274,7 +275,7 @@ class Console:
         self.store.note(name, "deleted it with its files" if files else "deleted it")
 
     def restore(self, name: str) -> Task:
-        """Put a task back that was moved aside, with its title and label. Raises NotFound."""
+        """Put back a task that was moved aside, with its title and label. Raises NotFound."""
         path = self.runs / OWN_FOLDER / REMOVED / name
         if TASK_NAME.fullmatch(name) is None or not path.is_dir() or (self.runs / name).exists():
             raise NotFound(tr("there is no removed task %(task)s", task=repr(name)))
@@ -285,9 +286,9 @@ class Console:
     def compared(
         self, names: Sequence[str], *, by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""
     ) -> Comparison:
-        """Tasks against the first of them, or the baseline; `by`: each task by itself, or all of a label together.
+        """Compare tasks with the baseline, or else the earliest. `by`: each task separately, or one side per label.
 
-        Raises NotFound, and ConsoleError for wrong words.
+        Raises NotFound, and ConsoleError for invalid arguments.
         """
         if by not in ("task", "label"):
             raise ConsoleError(tr("tasks are compared by task or by label, not by %(by)s", by=repr(by)))
@@ -295,31 +296,32 @@ class Console:
         return self._comparer.compare(grouped(tasks, by), margin=margin.strip() or DEFAULT_MARGIN, allow=allow.strip())
 
     def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
-        """The complete lines of live.jsonl after so many; for a search or a sweep, of one of its runs."""
+        """The complete lines of live.jsonl after the first `after`. `run` selects a run of a series."""
         return [row for row in live_lines.read(self.folder.run(name, run) / LIVE, after) if row is not None]
 
     def followed_live(
         self, name: str, run: str | None, after: int, position: int | None
     ) -> tuple[list[dict[str, Any] | None], int | None]:
-        """The lines that came since, with None for each damaged one, for a reader that counts them: `live_lines.read_on`."""
+        """The lines since `position`, with None for each damaged one so that lines can be counted. See
+        `live_lines.read_on`."""
         return live_lines.read_on(self.folder.run(name, run) / LIVE, after, position)
 
     def archive(self, name: str) -> bytes:
-        """The run directory as a ZIP, without what is the console's own."""
+        """The run directory as a ZIP, without the console's own files."""
         path, buffer = self.folder.directory(name), io.BytesIO()
         files = [
             file for file in sorted(path.rglob("*")) if file.is_file() and not file.is_symlink() and file.name != PID
         ]
         if sum(file.stat().st_size for file in files) > MOST_ZIP_BYTES:
             raise Conflict(tr("%(task)s is too large for a download: copy %(path)s", task=name, path=path))
-        # A file system without dates says 1970, and a ZIP has no year before 1980.
+        # A file system without dates reports 1970, and ZIP dates start in 1980.
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             for file in files:
                 archive.write(file, f"{name}/{file.relative_to(path)}")
         return buffer.getvalue()
 
     async def fetch(self, url: str, rows: Rows = AS_IT_IS) -> list[str]:
-        """Keep the data file that a URL gives; returns the names of its files. Raises ConsoleError."""
+        """Store the data file at a URL. Returns the names of its files. Raises ConsoleError."""
         name, content = await fetch(url, allow_local=self._allow_local_data)
         return await asyncio.to_thread(self.files.add, name, content, rows)
 
@@ -367,11 +369,11 @@ class Console:
         return target
 
     def remove_target(self, name: str) -> None:
-        """Forget a saved server. Raises NotFound."""
+        """Delete a saved server. Raises NotFound."""
         self.store.remove_target(self.target(name).name)
 
     def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
-        """Ask the server of a task for one short reply, as its run does first. Returns a sentence; raises ConsoleError."""
+        """Send one short request to the server of a task, as a run does first. Returns a sentence. Raises ConsoleError."""
         given, problems = aimed(settings, target)
         keys = None if target is None else TargetKeys.of(target)
         if problems := [*problems, *self._problems_of_keys(given, keys, secrets)]:
@@ -401,6 +403,6 @@ class Console:
 
 
 def _free(folder: Path, name: str) -> str:
-    """This name, or with a number behind it, of which a folder has no file."""
+    """The name, with a number appended if the folder already has it."""
     numbered = (name if n == 1 else f"{name}-{n}" for n in count(1))
     return next(name for name in numbered if not (folder / name).exists())

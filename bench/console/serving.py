@@ -1,4 +1,4 @@
-"""The console as a process: it listens until Ctrl-C, SIGTERM or SIGHUP (its terminal is closed), and ends well then."""
+"""The console as a process. It listens until Ctrl-C, SIGTERM or SIGHUP (its terminal is closed), and then exits cleanly."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from starlette.types import ASGIApp
 from bench.process.interpreter import TERMINATE
 
 GRACE_S = 2
-"""Open connections, of pages that follow a task, are closed after this time."""
+"""Open connections of pages that follow a task are closed after this time."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn raises the signal that ended it once more, so that the exit status says so. Ending is no failure here."""
+    """Uvicorn re-raises the signal that ended it, so that the exit status shows it. For the console, that end is no
+    failure."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -35,13 +36,13 @@ class Tls:
 
 
 def configured(app: ASGIApp, tls: Tls | None = None) -> uvicorn.Config:
-    """How the console is served."""
+    """The configuration of the server."""
     return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # Only --trusted-proxy is believed, by the guard.
+        proxy_headers=False,  # Only --trusted-proxy is trusted, by the guard.
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=None if tls is None else tls.certificate,
@@ -52,7 +53,7 @@ def configured(app: ASGIApp, tls: Tls | None = None) -> uvicorn.Config:
 def serve(
     config: uvicorn.Config, listening: socket.socket, *, ready: Callable[[], None], ending: Callable[[], None]
 ) -> None:
-    """Serve until a signal ends it. `ready` is called when a signal would end it well, `ending` at each signal."""
+    """Serve until a signal. `ready` is called once signals are handled, `ending` at each signal."""
     server = _Server(config)
 
     def end() -> None:
@@ -62,7 +63,7 @@ def serve(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, *TERMINATE):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # As under nohup.
+            if signal.getsignal(number) is not signal.SIG_IGN:  # It is ignored under nohup.
                 loop.add_signal_handler(number, end)
         ready()
         await server.serve(sockets=[listening])

@@ -1,4 +1,4 @@
-"""The load of a task that runs, set from its page or the API. The run itself decides, and says why it refuses."""
+"""Sets the load of a running task, from its page or the API. The run itself decides, and gives the reason if it refuses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench.errors import UsageError
 from bench.modes import MODES
 
 _PLANS_ITS_LOAD = ("steps", "ramp", "ramp_up", "until", "repeats")
-"""Settings with which nobody may change the load."""
+"""Settings that forbid changing the load."""
 
 
 def unit_of(task: Task, given: Mapping[str, Any]) -> str | None:
-    """The unit of the load of a task, from the settings that its program gets. Returns None if the load cannot be set."""
+    """The unit of a task's load, from the settings that its process gets. Returns None if the load cannot be changed."""
     if task.kind != "run" or task.over or any(given.get(key) for key in _PLANS_ITS_LOAD):
         return None
     if given.get("sessions_begin") == "middle":
@@ -32,7 +32,7 @@ def unit_of(task: Task, given: Mapping[str, Any]) -> str | None:
 
 
 def number_of(text: str | None) -> float:
-    """What was typed into the field. Raises ConsoleError."""
+    """Parse the field's text. Raises ConsoleError."""
     try:
         return float(text or "")
     except ValueError:
@@ -41,7 +41,7 @@ def number_of(text: str | None) -> float:
 
 
 def set_load(path: Path, task: Task, load: float) -> PresentLoad:
-    """Set the load of the task in this directory. Raises Conflict with the sentence of the run."""
+    """Set the load of the task in this directory. Raises Conflict with the run's reason."""
     if not task.active:
         state = Phrase(task.state)
         raise Conflict(

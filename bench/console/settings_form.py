@@ -1,7 +1,7 @@
-"""The form of a task, made from the one declaration of the settings, and what was typed into it, checked.
+"""The form of a task, built from the declaration of the settings, and the check of its input.
 
-Paths are the console's own: a file that a setting names is an uploaded one, so that no request makes a run read, and send to
-a server, another file of this machine.
+Settings can name only uploaded files. Otherwise a request could make a run read another file of this machine and send
+it to a server.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ USUAL = (
     "load", "start", "min", "max", "budget", "precision", "require", "loads", "repeats", "gpus",
     "method", "expect", "rows", "share", "alone", "margin",
 )  # fmt: skip
-"""The settings that stand open; the others are under "More"."""
+"""The settings that are always visible; the others are under "More"."""
 
 LEFT_OUT = ("out", "format", "quiet", "details", "limits", "api_key", "header", "name", "api", "targets")
-"""Secrets have fields of their own, the console chooses where results go."""
+"""Secrets have separate fields, and the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
 FILES_BEHIND_AT = ("body", "body_template")
-"""Settings that are a text, or the name of a file behind @."""
+"""Settings that are a text, or the name of a file after @."""
 FILES_OF_CLASSES = ("dataset", "tools")
 SECRET_FIELDS = ("api_key", "header")
 _MOST_CHECKED_BYTES = 4 << 20
-"""A larger data file is not read when a task is made, which would keep its form waiting."""
+"""A larger data file is not checked when a task is created, because the form would have to wait."""
 _ROWS_NAMED = 5
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """A setting as a form shows it."""
+    """A setting as a form field."""
 
     name: str
     label: str
     doc: str
     group: str
     kind: str
-    """text, number, switch, choice or lines (one value a line)."""
+    """text, number, switch, choice or lines (one value per line)."""
     default: str
     choices: tuple[str, ...] = ()
 
@@ -71,7 +71,7 @@ class FormField:
 
 
 def fields(kind: str = "run") -> list[FormField]:
-    """Every setting that a task of a kind can have, in the order of the declaration; the kind's own come first."""
+    """Every setting of a kind of task, in the order of the declaration; the kind's own come first."""
     form = KINDS[kind]
     form_fields = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
@@ -90,7 +90,7 @@ def fields(kind: str = "run") -> list[FormField]:
         words = tuple(
             w for part in get_args(declared.annotation) for w in (*get_args(part), part) if isinstance(w, str)
         )
-        # A metavar of names (chat|completions) lists the choices; one of placeholders (FILE|NAME) does not.
+        # A metavar of lowercase names (chat|completions) lists the choices; one of placeholders (FILE|NAME) does not.
         choices = words or (tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ())
         if name == "endpoint":  # Another field asks whether it is an LLM.
             choices = tuple(choice for choice in choices if choice != HTTP)
@@ -110,7 +110,7 @@ def fields(kind: str = "run") -> list[FormField]:
 
 
 def _of_option(option: Option) -> FormField:
-    """A flag of a command as a field. Its help ends with the default."""
+    """A command's flag as a field. Its help ends with the default."""
     doc, _, default = option.help.replace("%%", "%").partition(" (default: ")
     choices = tuple(option.metavar.split("|")) if "|" in option.metavar else ()
     shape = "choice" if choices else "text"
@@ -127,7 +127,7 @@ def _written(default: object) -> str:
 
 
 def typed(form: Mapping[str, Any], kind: str = "run") -> dict[str, Any]:
-    """The settings that were typed into the fields: an empty one is not given."""
+    """The settings that were typed into the fields. An empty field is no setting."""
     given: dict[str, Any] = {}
     for field in fields(kind):
         value = form.get(field.name)
@@ -146,7 +146,7 @@ def typed(form: Mapping[str, Any], kind: str = "run") -> dict[str, Any]:
 def check(
     settings: Mapping[str, Any], secrets: Mapping[str, Any], files: DataFiles, kind: str = "run"
 ) -> dict[str, Any]:
-    """The settings with the paths of their files. Raises Refused with every problem, each beside its field."""
+    """Check settings and replace file names by paths. Raises Refused with every problem and its field."""
     problems: list[tuple[str | None, str]] = []
     with_paths = dict(settings)
     for name in LEFT_OUT:
@@ -187,11 +187,12 @@ def check(
 
 
 def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
-    """The first problems in the rows of small data files, also of classes. The task itself names those of a large file."""
+    """The first problems in the rows of small data files, including those of classes. The run itself reports a large
+    file's."""
     try:
         config = resolve(settings)
     except (UsageError, OSError):
-        return []  # A setting that only the kind of task has an answer to, or a file that is gone.
+        return []  # A setting that only the kind of task determines, or a deleted file.
     problems: list[tuple[str | None, str]] = []
     for name, each in [(one.name, one.config) for one in config.classes] or [("", config)]:
         path = Path(each.dataset or "")
@@ -204,12 +205,12 @@ def _bad_rows(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
                 of_class = tr("class %(name)s: %(setting)s: %(why)s", name=name, setting="dataset", why=why)
                 problems.append(("mix", of_class) if name else ("dataset", why))
         except (UsageError, OSError):
-            pass  # The file is gone, or needs what only the task may have.
+            pass  # The file is gone, or needs something only the task may have.
     return problems
 
 
 def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | None, str]]:
-    """Put the paths of uploaded files in place of their names. A name of none is taken out, and returned as a problem."""
+    """Replace the names of uploaded files by their paths. A name without a file is removed and returned as a problem."""
     problems: list[tuple[str | None, str]] = []
     of_api = ("endpoint",) if is_file(str(settings.get("endpoint", ""))) else ()
     for name in (*FILES, *FILES_BEHIND_AT, *of_api):
@@ -231,7 +232,7 @@ def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | N
 
 
 def _probes(piece: str, files: DataFiles) -> str:
-    """A part of a description of probes, with the path of the uploaded file that it names. Raises NotFound."""
+    """A part of a description of probes, with an uploaded file's name replaced by its path. Raises NotFound."""
     name, equals, count = piece.strip().partition("=")
     on_hub = _HUB_NAME.fullmatch(name) is not None and "/" in name and not Path(name).suffix and not Path(name).exists()
     if on_hub or not looks_like_a_set(name):
@@ -240,7 +241,7 @@ def _probes(piece: str, files: DataFiles) -> str:
 
 
 def _uploaded(name: str, value: object, files: DataFiles) -> str:
-    """The path of an uploaded file that a setting names, or the recipe that it names. Raises NotFound."""
+    """The path of the uploaded file or the recipe that a setting names. Raises NotFound."""
     if (name == "dataset" and recipes.is_recipe(str(value))) or (name == "runtime_env" and value in ("code", "none")):
         return str(value)
     try:
@@ -252,7 +253,7 @@ def _uploaded(name: str, value: object, files: DataFiles) -> str:
 
 
 def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
-    """The classes of an uploaded file, whose own files are uploaded ones too, and what is wrong with them."""
+    """The classes of an uploaded mix, with its own files resolved to uploads, and the problems found."""
     try:
         content = classes.read(value if isinstance(value, Mapping) else _uploaded("mix", value, files))
     except NotFound as e:
@@ -277,7 +278,7 @@ def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
 
 
 def _beside(problem: str, own: Collection[str]) -> tuple[str | None, str]:
-    """The field that a sentence is about: `--input-tokens: must be ...` is about input_tokens."""
+    """Match a message to its field: `--input-tokens: must be ...` is about input_tokens."""
     flag = re.search(r"--(?:no-)?([a-z][a-z-]*)", problem)
     name = None if flag is None else flag[1].replace("-", "_")
     return (name if name in Settings.model_fields or name in own or name == "loads" else None), problem
@@ -308,7 +309,7 @@ def _is_tokenizer_name(text: str) -> bool:
 
 
 def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
-    """What was typed into the fields of secrets: a key, and headers, one per line. Raises Refused."""
+    """The input of the secret fields: a key, and headers, one per line. Raises Refused."""
     secrets: dict[str, Any] = {}
     if api_key and api_key.strip():
         secrets["api_key"] = api_key.strip()

@@ -1,4 +1,4 @@
-"""Settings as a user writes them elsewhere: a command line, or YAML."""
+"""Settings as text: a command line, or YAML."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from promptset.whole_file import parse_yaml
 
 
 def command(settings: Mapping[str, Any], kind: str = "run") -> str:
-    """The command line that starts such a run."""
+    """The command line that starts such a task."""
     words = ["python", "-m", "bench", kind]
     for key, value in settings.items():
         if key in KINDS[kind].left_out:
@@ -41,8 +41,8 @@ def as_yaml(settings: Mapping[str, Any]) -> str:
 
 
 def from_yaml(text: str, kind: str = "run") -> tuple[str, dict[str, Any]]:
-    """Settings that were pasted, of a file for --config or a run.yaml, and the kind of task that they are for: the one
-    that is asked for, if it has them. Raises ConsoleError."""
+    """Parse pasted settings: a file for --config, or a run.yaml. Returns the kind of task, which is `kind` if it has
+    these settings, and the settings. Raises ConsoleError."""
     try:
         content = parse_yaml(text)
     except RecursionError:

@@ -1,6 +1,8 @@
-"""What run directories cannot hold, in one SQLite file: the queue, labels and notes, baselines, targets. No secrets.
+"""Data that run directories do not hold, in one SQLite file: the queue, labels and notes, baselines, targets. No
+secrets.
 
-A file that is lost or broken costs only that: it is put aside and a new one begins. The tasks themselves are directories.
+A lost or damaged file loses only this data: it is moved aside and a new one is created. The tasks themselves are
+directories.
 """
 
 from __future__ import annotations
@@ -26,23 +28,23 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE targets (name TEXT PRIMARY KEY, content BLOB NOT NULL);
     CREATE TABLE seen (task TEXT PRIMARY KEY, stamp TEXT NOT NULL, content BLOB NOT NULL);
     """,
-    # Tasks have a headline: what was read without it is read again.
+    # Tasks now have a headline: rows cached without it are read again.
     "DELETE FROM seen;",
-    # Who did what, in its order.
+    # The history of actions, in order.
     "CREATE TABLE acts (task TEXT NOT NULL, at TEXT NOT NULL, user TEXT, what TEXT NOT NULL);"
     "CREATE INDEX acts_of_task ON acts (task);",
 )
-"""Each brings a file from the version of its index to the next one. Only append."""
+"""Each migrates a file from the version of its index to the next. Only append."""
 
 
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
-"""What SQLite says of a file that is broken; a missing table is SQLITE_ERROR. A full disk, or a file that another program has
-locked, says nothing of the file."""
+"""SQLite's error codes for a damaged file (SQLITE_ERROR for a missing table). A full disk or a locked file does not
+mean that the file is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What the user said of a task."""
+    """The user's marks on a task."""
 
     title: str | None = None
     label: str | None = None
@@ -61,7 +63,7 @@ class Target:
     tokenizer: str | None = None
     key_variable: str | None = None
     header_variables: dict[str, str] | None = None
-    """Names of headers, and of the environment variables that hold their values."""
+    """The environment variable of each header's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Store:
                 raise UsageError(
                     f"{path} cannot be opened ({e}): look at its disk and its rights, and start again"
                 ) from e
-            # Its journal stays and does no harm: SQLite deletes the journal of a file that is empty.
+            # The old journal stays and is harmless: SQLite deletes the journal of an empty file.
             path.replace(path.with_name(f"{path.name}.broken"))
             self._connection = self._opened()
 
@@ -127,12 +129,12 @@ class Store:
             self._connection.close()
 
     def marks(self) -> dict[str, Marks]:
-        """What was said of each task that anything was said of."""
+        """The marks of every task that has any."""
         rows = self._rows("SELECT task, title, label, note, baseline FROM marks")
         return {task: Marks(title, label, note, bool(baseline)) for task, title, label, note, baseline in rows}
 
     def mark(self, task: str, marks: Marks) -> None:
-        """Replace what was said of a task."""
+        """Replace the marks of a task."""
         with self._write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)",
@@ -140,27 +142,27 @@ class Store:
             )
 
     def note(self, task: str, what: str) -> None:
-        """Add what the user of this request did with a task. A full disk must not undo what was done."""
+        """Record an action of the current user on a task. A full disk must not undo the action itself."""
         now = utc_now().isoformat(timespec="seconds")
         with suppress(sqlite3.Error), self._write() as db:
             db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, now, USER.get(), what))
 
     def acts(self, task: str) -> list[Act]:
-        """What was done with a task, in its order."""
+        """The actions on a task, in order."""
         return [Act(*row) for row in self._rows("SELECT at, user, what FROM acts WHERE task = ? ORDER BY rowid", task)]
 
     def latest_acts(self, most: int) -> list[tuple[str, Act]]:
-        """What was done last with any task, the latest first: the task, and the act."""
+        """The latest actions on any task, the latest first: the task, and the action."""
         rows = self._rows("SELECT task, at, user, what FROM acts ORDER BY rowid DESC LIMIT ?", most)
         return [(task, Act(*act)) for task, *act in rows]
 
     def starters(self) -> dict[str, str]:
-        """Who made each task, where that is known."""
+        """Who created each task, if known."""
         made = "what = 'created it' OR what LIKE 'made it from %'"
         return dict(self._rows(f"SELECT task, user FROM acts WHERE user IS NOT NULL AND ({made})"))
 
     def queue(self) -> list[tuple[str, str | None]]:
-        """The tasks that wait, in order, each with the time before which it does not start."""
+        """The waiting tasks in order, each with its earliest start time."""
         return [(task, at) for task, at in self._rows("SELECT task, start_at FROM queue ORDER BY position")]
 
     def enqueue(self, task: str, start_at: str | None = None) -> None:
@@ -171,7 +173,7 @@ class Store:
             )
 
     def dequeue(self, task: str) -> None:
-        """Take a task out of the queue, if it is there."""
+        """Remove a task from the queue, if it is there."""
         with self._write() as db:
             db.execute("DELETE FROM queue WHERE task = ?", (task,))
 
@@ -191,7 +193,7 @@ class Store:
         return [Target(**orjson.loads(content)) for (content,) in rows]
 
     def save_target(self, target: Target) -> None:
-        """Add a server, or replace the one of this name."""
+        """Add a server, or replace the one with its name."""
         with self._write() as db:
             db.execute("INSERT OR REPLACE INTO targets VALUES (?, ?)", (target.name, orjson.dumps(target)))
 
@@ -200,7 +202,8 @@ class Store:
             db.execute("DELETE FROM targets WHERE name = ?", (name,))
 
     def seen(self) -> dict[str, tuple[str, bytes]]:
-        """What was read of finished run directories, with a stamp of their files: reading a thousand takes a second."""
+        """Cached content of finished run directories, with a stamp of their files. Reading a thousand directories takes
+        a second."""
         rows = self._rows("SELECT task, stamp, content FROM seen")
         return {task: (stamp, content) for task, stamp, content in rows}
 
@@ -211,8 +214,8 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 
     def forget(self, task: str, *, marks: bool = True) -> None:
-        """Forget a task. Without `marks`, its title, label and note stay, so that it can come back. What was done with it
-        stays known."""
+        """Delete a task's data. With `marks` false, its title, label and note stay for a later restore. Its history
+        always stays."""
         with self._write() as db:
             for table in ("marks", "queue", "seen") if marks else ("queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))

@@ -1,7 +1,7 @@
-"""Which key goes to which server. A key belongs to the scheme, host and port of its target: no other address gets it.
+"""Assigns keys to servers. A key belongs to the scheme, host and port of its target; no other address gets it.
 
-Keys are in environment variables of the console. A target may name only the variables that `--key-env` allows: otherwise
-anyone with the token could have any secret of this environment sent to an address of their choice.
+Keys are in environment variables of the console. A target may name only the default variables and those of `--key-env`.
+Otherwise anyone with the token could send any secret of this environment to an address of their choice.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from bench.endpoints import ENDPOINTS, urls
 from promptset.whole_file import DATA_FOLDER
 
 DEFAULT_VARIABLES = ("OPENAI_API_KEY", "TRUELOAD_KEY_*")
-"""Variables that targets may name without --key-env. A star stands for any characters."""
+"""Variables that targets may name without --key-env. A star matches any characters."""
 _PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: object) -> str | None:
-    """Scheme, host and port of a URL, as http://host:port. Returns None for a text that is not such a URL."""
+    """Scheme, host and port of a URL, as http://host:port. Returns None if the text is not such a URL."""
     try:
         parts = urlsplit(str(url or "").strip())
         port = parts.port or _PORTS[parts.scheme]
@@ -36,13 +36,13 @@ def origin_of(url: object) -> str | None:
 
 
 def origins_of(url: object) -> frozenset[str | None]:
-    """The origin of each address of a load, which has one URL or several."""
+    """The origin of each URL of a load."""
     return frozenset(map(origin_of, urls_of(url)))
 
 
 @dataclass(frozen=True, slots=True)
 class TargetKeys:
-    """The variables that hold the key and the headers of a server, and the only origin that gets their values."""
+    """The environment variables of a server's key and headers, and the only origin that gets their values."""
 
     origin: str
     key_variable: str | None = None
@@ -57,7 +57,7 @@ class TargetKeys:
 
     @classmethod
     def stored(cls, planned: Mapping[str, Any]) -> TargetKeys | None:
-        """The keys that task.yaml names. A file of an older version names no origin: its keys go nowhere."""
+        """The keys in task.yaml. A file of an older version has no origin, so its keys go nowhere."""
         key_variable, headers = planned.get("key_variable"), planned.get("header_variables")
         if not key_variable and not headers:
             return None
@@ -74,12 +74,13 @@ class TargetKeys:
         }
 
     def are_for(self, url: object) -> bool:
-        """Whether every address of a load gets them: one elsewhere would get them too."""
+        """Whether the keys may be used for a load: all of its addresses must have this origin, since each would get the
+        keys."""
         return origins_of(url) == {self.origin}
 
     @property
     def variables(self) -> Iterator[tuple[str, str]]:
-        """The name of the secret that each variable holds (api_key, header), and that of the variable."""
+        """Pairs of secret (api_key, header) and variable name."""
         if self.key_variable:
             yield "api_key", self.key_variable
         for variable in self.header_variables.values():
@@ -92,14 +93,14 @@ class KeyVariables:
     def __init__(
         self, allowed: Sequence[str] = (), environment: Mapping[str, str] = os.environ, data: Path | None = None
     ) -> None:
-        """`data`: the folder of the only files that the data of a task may name."""
+        """`data`: the only folder whose files a task's data may name."""
         self._data = data
         self._allowed = (*DEFAULT_VARIABLES, *allowed)
         self._environment = environment
 
     def problem(self, name: str) -> str | None:
         """Why a variable cannot be used. Returns None if it can."""
-        # Nothing here tells whether a variable that is not allowed exists.
+        # The answer must not reveal whether a forbidden variable exists.
         if not any(fnmatchcase(name, pattern) for pattern in self._allowed):
             return tr("%(name)s may not be used as a key: start the console with --key-env %(name)s", name=name)
         if not self._environment.get(name):
@@ -107,14 +108,14 @@ class KeyVariables:
         return None
 
     def missing(self, keys: TargetKeys | None, url: object) -> tuple[str, ...]:
-        """The secrets (api_key, header) that this URL should get from variables that cannot be used."""
+        """The secrets (api_key, header) for this URL whose variables cannot be used."""
         if keys is None:
             return ()
         elsewhere = not keys.are_for(url)
         return tuple(dict.fromkeys(kind for kind, name in keys.variables if elsewhere or self.problem(name)))
 
     def environment(self, url: object, endpoint: object, keys: TargetKeys | None) -> dict[str, str]:
-        """The environment of a program that sends to this URL: no key but the one that belongs to its origin."""
+        """The environment of a process that sends to this URL. The only key it contains is the one of the URL's origin."""
         own = {endpoint.key_variable for endpoint in ENDPOINTS.values()}
         environment = {name: value for name, value in self._environment.items() if name not in own}
         if self._data is not None:
@@ -125,7 +126,7 @@ class KeyVariables:
         return environment
 
     def headers(self, url: object, keys: TargetKeys | None) -> list[str]:
-        """The headers whose values are in variables, as `NAME: VALUE`."""
+        """The headers whose values come from variables, as `NAME: VALUE`."""
         if keys is None or not keys.are_for(url):
             return []
         variables = keys.header_variables.items()
@@ -133,15 +134,15 @@ class KeyVariables:
 
 
 def settings_of(target: Target) -> dict[str, Any]:
-    """What a target says of the settings of a run."""
+    """The run settings that a target implies."""
     known = {"url": target.url, "endpoint": target.endpoint, "model": target.model, "tokenizer": target.tokenizer}
     return {key: value for key, value in known.items() if value}
 
 
 def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str, Any], list[tuple[str | None, str]]]:
-    """The settings of a load on a target, as a probe and a run get them, and what is wrong with them.
+    """The settings of a probe or a run against a target, and their problems.
 
-    A typed URL may name another path of the target's server. One of another server is refused, not ignored.
+    A typed URL may have another path on the target's server. A URL of another server is refused, not ignored.
     """
     if target is None:
         return dict(settings), []
@@ -159,7 +160,7 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
 
 
 def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
-    """A server that counts tokens gets the key of the load: it must be the load's own server."""
+    """Refuse another server that counts tokens: it would get the key of the load."""
     tokenizer = str(settings.get("tokenizer") or "")
     if not tokenizer.startswith(("http://", "https://")) or origins_of(settings.get("url")) == {origin_of(tokenizer)}:
         return []

@@ -1,4 +1,4 @@
-"""A task as a value: what it is now, and what is known of it."""
+"""A task as a value: its current state and everything known about it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.run_files.run_state import RunState
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
 BEING_READ = "being read"
-"""A directory that ended before this console began, and that its index has not come to yet."""
+"""A directory that ended before this console started and that the index has not reached yet."""
 FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"
 ENDED = str(RunState.ENDED)
 OVER = (ENDED, STOPPED, KILLED, FAILED)
-"""States after which nothing changes by itself."""
+"""States that do not change by themselves."""
 ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
 STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER, BEING_READ)
 
@@ -34,15 +34,15 @@ HEADLINES = (
     ("e2el_p50_ms", tr("E2EL p50, ms")),
     ("e2el_p99_ms", tr("E2EL p99, ms")),
 )
-"""The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""
+"""The metrics of the list and the comparison: key of `Task.numbers`, and title."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A run of a search or a sweep that has ended."""
+    """A finished run of a series."""
 
     run: str
-    """Its directory in that of the task."""
+    """Its directory inside the task's."""
     load: str
     verdict: str
     said: str
@@ -50,7 +50,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task as it is now."""
+    """The current state of a task."""
 
     id: str
     state: str
@@ -60,38 +60,38 @@ class Task:
     started: str | None = None
     ended: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    """What differs from the defaults, without secrets."""
+    """The settings that differ from the defaults, without secrets."""
     verdict: str | None = None
     verdict_headline: str | None = None
-    """The verdict of a run with what its numbers can bear, as its report says it."""
+    """The verdict of a run and what its results support, in the words of its report."""
     reasons: tuple[str, ...] = ()
     held: bool | None = None
-    """Whether all objectives of a run held."""
+    """Whether a run met all its objectives."""
     held_is_shown: bool | None = None
-    """Whether the intervals of its numbers show that."""
+    """Whether the confidence intervals of the metrics show that."""
     counts: dict[str, int] = field(default_factory=dict)
     numbers: dict[str, float | None] = field(default_factory=dict)
     sparkline: tuple[float, ...] = ()
-    """Output tokens or requests a second over the run, at most 40 values from 0 to 1."""
+    """Output tokens or requests per second over the run, at most 40 values from 0 to 1."""
     headline: str | None = None
-    """The answer of a search or a sweep, so far or at its end."""
+    """The result of a series, so far or final."""
     steps: tuple[Step, ...] = ()
-    """Of a search or a sweep, in their order."""
+    """The runs of a series, in order."""
     run: str | None = None
-    """The run of a search or a sweep that goes on now."""
+    """The current run of a series."""
     share_done: float | None = None
-    """Of a search or a sweep, while it goes on."""
+    """The completed share of a running series."""
     problem: str | None = None
-    """Why it could not start, or what its program said last."""
+    """Why it could not start, or the last output of its process."""
     has_report: bool = False
     can_go_on: bool = False
-    """Whether it is a search or a sweep that ended too early and that the console can go on with."""
+    """Whether the console can continue this series, which ended early."""
     needs: tuple[str, ...] = ()
-    """Secrets that were typed in and that the console does not have any more."""
+    """Typed secrets that the console no longer has."""
     by: str | None = None
-    """Who made it, if a proxy names people."""
+    """Who created it, if a proxy names people."""
     made_from: str | None = None
-    """Of a plan, the name of the search that it was made from."""
+    """For a plan, the name of the search it was made from."""
     marks: Marks = field(default_factory=Marks)
     start_at: str | None = None
 
@@ -101,29 +101,29 @@ class Task:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is one run, and not a series of them or a plan."""
+        """Whether it is a single run, not a series or a plan."""
         return self.kind in ("run", "calibrate")
 
     @property
     def endpoint(self) -> str:
-        """The API that it loads, where it is not that of chats; empty where it is."""
+        """The API under test; empty for the default, chat."""
         name = endpoint_of(self.settings)
         return "" if name == DEFAULT else name
 
     @property
     def of_inputs(self) -> bool:
-        """Whether its replies are no generated text: it has inputs, and no tokens that come out."""
+        """Whether its API consumes inputs and does not generate text, so that there are no output tokens."""
         return self.inputs_are is not None
 
     @property
     def inputs_are(self) -> str | None:
-        """What its requests are made of (texts, images), if its replies are no generated text."""
+        """The kind of its inputs (texts, images), if its replies are not generated text."""
         api = ENDPOINTS.get(endpoint_of(self.settings))
         return None if api is None else api.inputs_are
 
     @property
     def delivered(self) -> str:
-        """The unit of its throughput."""
+        """The title of its throughput."""
         if (are := self.inputs_are) is None:
             return tr("Output tokens/s")
         return Phrase(input_rate(are, title=True))
@@ -134,29 +134,29 @@ class Task:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether its state no longer changes by itself."""
         return self.state in OVER
 
     def to_json(self) -> dict[str, Any]:
-        """The task for the API, with title and marks beside the other fields."""
+        """The task for the API, with title and marks among the other fields."""
         fields = asdict(self)
         marks = fields.pop("marks")
         return {**fields, **marks, "title": self.title, "active": self.active}
 
 
 def endpoint_of(settings: Mapping[str, Any]) -> str:
-    """The API that these settings load."""
+    """The API that these settings test."""
     return str(settings.get("endpoint") or urls.endpoint_of(urls_of(settings.get("url"))[0]) or DEFAULT)
 
 
 def place_of(settings: Mapping[str, Any]) -> str:
-    """Where a load goes: a URL, and how many more there are."""
+    """The target of a load: its first URL, and how many more there are."""
     first, *more = [str(row["url"]) for row in settings.get("targets") or ()] or urls_of(settings.get("url"))
     return f"{first} +{len(more)}" if more else first
 
 
 def selected(tasks: Sequence[Task], state: str | None, label: str | None, search: str) -> list[Task]:
-    """The tasks with this state and this label that contain a text."""
+    """The tasks with this state and label that contain a text."""
     wanted = search.lower().strip()
     return [
         task
@@ -168,7 +168,7 @@ def selected(tasks: Sequence[Task], state: str | None, label: str | None, search
 
 
 def headlines(tasks: Sequence[Task]) -> list[tuple[str, str]]:
-    """The numbers that any of these tasks has. Returns no numbers if one of the tasks has none."""
+    """The metrics that at least one task has. Empty if any task has no metrics at all."""
     if not all(task.numbers for task in tasks):
         return []
     are = {task.inputs_are for task in tasks}

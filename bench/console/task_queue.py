@@ -1,4 +1,4 @@
-"""The tasks as they are now, and their queue: what starts next, what goes on, what stops."""
+"""The current tasks and their queue: starting, continuing and stopping."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bench.console.task import FAILED, KILLED, NOT_STARTED, QUEUED, STOPPED, Tas
 from bench.console.tasks import TaskFolder
 
 READ_AT_ONCE = 20
-"""Finished directories that are read for one page: some 50 ms each."""
+"""Finished directories read for one page: some 50 ms each."""
 
 
 class TaskQueue:
-    """The tasks of one folder, in the order in which they run."""
+    """The tasks of one folder, and the order in which they run."""
 
     def __init__(self, folder: TaskFolder, runner: Runner, store: Store) -> None:
         self._folder = folder
@@ -30,14 +30,14 @@ class TaskQueue:
         self._store = store
 
     def tasks(self, *, whole: bool = False, only: Collection[str] = ()) -> list[Task]:
-        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may still be
-        `BEING_READ`."""
+        """All tasks, the latest first, or some of them. Unless `whole` is set, directories that were never read may
+        still be `BEING_READ`."""
         most_new = None if whole else READ_AT_ONCE
         found = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new, only=only)
         return [self._completed(task) for task in found]
 
     def mark(self) -> str:
-        """Changes when a task comes, goes, starts or moves in the queue."""
+        """A value that changes when a task is added, removed, started or moved in the queue."""
         return f"{self._folder.mark()} {self._runner.current} {' '.join(self._runner.queue)}"
 
     def task(self, name: str) -> Task:
@@ -55,18 +55,18 @@ class TaskQueue:
             plan = plans.read(self._folder.path / task.id)
         except Damaged:
             return task
-        # What a terminal started has no task.yaml: the flags that it was given are not known here.
+        # A task started from a terminal has no task.yaml, so its flags are not known here.
         return task if plan is None else replace(task, needs=self._runner.needs(task.id, plan), can_go_on=goes_on)
 
     def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
-        """Put a task that waits for its user into the queue, or give one that is in it its secrets. Raises Conflict."""
+        """Queue a task that was not started, or give a queued one its secrets. Raises Conflict."""
         task = self.task(name)
         if task.state != NOT_STARTED and not (task.state == QUEUED and task.needs):
             raise Conflict(tr("%(task)s is %(state)s: clone it to run it again", task=name, state=Phrase(task.state)))
         return self.enqueue(name, secrets, start_at)
 
     def enqueue(self, name: str, secrets: Mapping[str, Any] | None, start_at: str | None = None) -> Task:
-        """Put a task into the queue, whatever it is now. Raises Conflict if a secret must be typed again."""
+        """Queue a task in any state. Raises Conflict if a secret must be typed again."""
         not_before = None if start_at is None else utc(start_at)
         if secrets:
             self._runner.secrets[name] = {**self._runner.secrets.get(name, {}), **secrets}
@@ -80,7 +80,7 @@ class TaskQueue:
         return self.task(name)
 
     def go_on(self, name: str, secrets: Mapping[str, Any] | None = None) -> Task:
-        """Let a task of several runs that was stopped or killed go on, as soon as nothing else runs. Raises Conflict."""
+        """Continue a stopped or killed series, as soon as nothing else runs. Raises Conflict."""
         task = self.task(name)
         if not task.can_go_on:
             if task.state in (STOPPED, KILLED) and can_resume(self._folder.directory(name), task.kind):
@@ -107,7 +107,7 @@ class TaskQueue:
         return self.enqueue(name, secrets)
 
     def stop(self, name: str) -> Task:
-        """Drain a task; the second time, cut what is in flight."""
+        """Drain a task; the second time, cut its requests in flight."""
         self._runner.stop(name, self.task(name).state)
         self._store.note(name, "stopped it")
         return self.task(name)
@@ -125,10 +125,10 @@ def _named(needs: Sequence[str]) -> str:
 
 
 def utc(text: str) -> str:
-    """A time as a browser writes it, which is UTC unless it says another zone. Raises Refused."""
+    """Parse a browser's time, which is in UTC unless it has a zone. Raises Refused."""
     try:
         at = datetime.fromisoformat(text)
         return (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)).isoformat()
-    except (ValueError, OverflowError):  # In UTC, a time on the first or the last day may be in no year.
+    except (ValueError, OverflowError):  # Converting a time on the first or last representable day to UTC can overflow.
         sentence = tr("%(text)s is not a time: write 2026-12-31T18:00", text=repr(text))
         raise Refused([("start_at", sentence)]) from None

@@ -1,7 +1,7 @@
-"""Tasks: the directories of the runs folder, read as they are. Nothing here changes a run.
+"""Tasks: the directories of the runs folder, read-only. Nothing here changes a run.
 
-A task that the console made has a task.yaml: what to run, without secrets. A directory that `python -m bench run` wrote is a
-task as well. What a task is now follows from its files, so that a console that was killed finds everything again.
+A task created by the console has a task.yaml: what to run, without secrets. A directory written by `python -m bench
+run` is a task as well. The state of a task follows from its files, so a console that was killed finds everything again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 class TaskFolder:
-    """The directories of one runs folder. Finished ones are read once: what was read is kept in the store."""
+    """The directories of one runs folder. Finished ones are read once and cached in the store."""
 
     def __init__(self, path: Path, store: Store) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class TaskFolder:
         self._lock = threading.Lock()
 
     def directory(self, task: str) -> Path:
-        """The directory of a task. Raises NotFound for every name that is not one directly in the runs folder."""
+        """The directory of a task. Raises NotFound unless it is directly in the runs folder."""
         path = self.path / task
         if TASK_NAME.fullmatch(task) is None or path.is_symlink() or not path.is_dir():
             raise NotFound(tr("there is no task %(task)s", task=repr(task)))
@@ -76,7 +76,7 @@ class TaskFolder:
         return path
 
     def run(self, task: str, run: str | None) -> Path:
-        """The directory of a run inside a series, by its way from there; that of the task for None. Raises NotFound."""
+        """The directory of a run inside a series, given by its path; for None, the task's own directory. Raises NotFound."""
         path = self.directory(task)
         for name in [] if run is None else run.split("/"):
             path /= name
@@ -85,14 +85,14 @@ class TaskFolder:
         return path
 
     def file(self, task: str, name: str, run: str | None = None) -> Path:
-        """A file of a task. Raises NotFound if it does not exist or is a link."""
+        """A file of a task. Raises NotFound if it does not exist or is a symlink."""
         path = self.run(task, run) / name
         if path.name != name or path.is_symlink() or not path.is_file():
             raise NotFound(tr("the task %(task)s has no %(file)s", task=repr(task), file=name))
         return path
 
     def names(self) -> list[str]:
-        """The names of all tasks. Names that the console made come latest first."""
+        """The names of all tasks, in reverse alphabetical order: names made by the console begin with the time."""
         with suppress(OSError), os.scandir(self.path) as entries:
             ours = [
                 entry for entry in entries if TASK_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
@@ -108,7 +108,7 @@ class TaskFolder:
                 yield self.directory(name).name
 
     def mark(self) -> str:
-        """Changes when a directory comes or goes."""
+        """A value that changes when a directory is added or removed."""
         with suppress(OSError):
             return str(self.path.stat().st_mtime_ns)
         return ""
@@ -121,8 +121,8 @@ class TaskFolder:
         most_new: int | None = None,
         only: Collection[str] = (),
     ) -> list[Task]:
-        """All tasks, the latest first, or those of `only` that exist. `queue`: those that wait; `starting`: those whose
-        program was started. `most_new`: of finished directories that were never read, only so many are; the others are
+        """All tasks, the latest first, or those of `only` that exist. `queue` has the waiting tasks, `starting` those
+        whose process was started. At most `most_new` finished directories that were never read are read; the others are
         `BEING_READ`."""
         marks, starters = self._store.marks(), self._store.starters()
         new: list[tuple[str, str, bytes]] = []
@@ -139,7 +139,7 @@ class TaskFolder:
         return sorted(found, key=_when, reverse=True)
 
     def index(self, stopped: Callable[[], bool]) -> None:
-        """Read every directory that was never read, and keep it, so that no page has to wait for it."""
+        """Read and cache every directory that was never read, so that no page has to wait for it."""
         for name in self.names():
             if stopped():
                 return
@@ -156,7 +156,7 @@ class TaskFolder:
         return replace(task, marks=marks, start_at=queue.get(name), by=by)
 
     def _keep(self, new: list[tuple[str, str, bytes]]) -> None:
-        # A full disk costs the next console time, and this one nothing: it has what was read.
+        # On a full disk, only the next console has to read again; this one has the data in memory.
         with suppress(sqlite3.Error):
             self._store.keep_seen(new)
 
@@ -167,20 +167,21 @@ class TaskFolder:
         starting: Collection[str],
         new: list[tuple[str, str, bytes]] | None,
     ) -> Task:
-        """A task as it is now. `new` takes what shall be stored of it; with None, no finished directory is read."""
+        """The current state of a task. Data to store is appended to `new`; if `new` is None, finished directories are
+        not read."""
         stamp = _stamp(path)
         with self._lock:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
                 self._seen[path.name] = (stamp, _from_bytes(stored[1]))
             seen = self._seen.get(path.name)
-        # One that waits to go on, or has just begun to, still has the files of how it had ended.
+        # A task that waits to continue, or has just begun to, still has the files of its previous end.
         if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
             return seen[1]
         if new is None and stamp and path.name not in queue and path.name not in starting:
             return Task(id=path.name, state=BEING_READ)
         try:
             task = _task(path, queue, starting)
-        except Exception as e:  # As of each file alone: what is odd about one task must not end the list of the others.
+        except Exception as e:  # A task that cannot be read must not break the list of the others.
             return Task(id=path.name, state=KILLED, problem=_unreadable("its files", e))
         if task.state in (ENDED, STOPPED) and task.has_report:
             content = orjson.dumps(task)
@@ -192,13 +193,13 @@ class TaskFolder:
 
 
 def _when(task: Task) -> tuple[str, str]:
-    """When a task began, else when the console named it (names begin with the time). What a terminal started may have any
-    name: sorted by that, an old run would stand above a new one."""
+    """Sort key: the start time, else the time in a name made by the console. A terminal's task may have any name, so
+    sorting by name would put an old run above a new one."""
     return re.sub("[-:]", "", task.started or task.id)[:15], task.id
 
 
 def _stamp(path: Path) -> str:
-    """Changes when what has ended is rendered again, or changed; empty where that has not come yet."""
+    """A value that changes when a finished task is rendered again or changed; empty if it has not finished."""
     place = str(path)
     for names in ((MANIFEST, SUMMARY), *series.STAMPED):
         try:
@@ -218,7 +219,7 @@ def _from_bytes(content: bytes) -> Task:
 
 
 def _planned(path: Path) -> Task:
-    """A task as task.yaml alone says it. With a damaged one, only the directories of runs say more."""
+    """A task as described by task.yaml alone. If that is damaged, only a directory with runs tells more."""
     try:
         plan = plans.read(path)
         if plan is not None:
@@ -226,14 +227,14 @@ def _planned(path: Path) -> Task:
             return Task(
                 id=path.name, state=NOT_STARTED, kind=plan.kind, settings=dict(plan.settings), target=target, load=load
             )
-    except Exception as e:  # Odd values too: the list of the others must not end with it.
+    except Exception as e:  # Includes invalid values: one task must not break the list of the others.
         problem = str(e) if isinstance(e, Damaged) else _unreadable(TASK_FILE, e)
         return Task(id=path.name, state=FAILED, kind=kind_of(path), problem=problem)
     return Task(id=path.name, state=NOT_STARTED, kind=kind_of(path), load=load_of({}, kind_of(path)))
 
 
 def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
-    """A task from its files alone."""
+    """A task derived from its files alone."""
     name, base = path.name, _planned(path)
     kind = base.kind
     if kind in series.READERS and (found := series.read(base, path)) is not None:
@@ -244,7 +245,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
             return replace(found, state=STARTING, has_report=False)
         if found.state in (KILLED, FAILED):
             return replace(found, problem=last_words(path / LOG))
-        # One that was stopped has an error where it was to go on and could not.
+        # A stopped series has an error if it was to continue and could not.
         return replace(found, problem=last_error(path / LOG)) if found.state == STOPPED else found
     if not (path / MANIFEST).is_file():
         if base.problem is not None:
@@ -261,7 +262,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         stored = yaml.load((path / MANIFEST).read_bytes(), Loader=_LOADER)
         config, manifest = dict(stored["config"]), Manifest.stored(stored["manifest"])
         base = replace(base, problem=None)
-    except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
+    except Exception as e:  # A damaged file becomes a task that reports it. It must not break the list of the others.
         return replace(base, state=KILLED, problem=_unreadable(MANIFEST, e))
     run = replace(
         base,
@@ -271,7 +272,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         started=manifest.started,
         ended=manifest.ended,
     )
-    # A run marks itself as ended when its report is there, and may be held for a while after that.
+    # A run marks itself as ended once its report exists, and may hold its lock for a while after that.
     if manifest.state is not RunState.ENDED and directory.is_held:
         return replace(run, state=str(manifest.state or RunState.RUNNING))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
@@ -296,7 +297,7 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
-    """A load in a few words."""
+    """A short text of a load."""
     if kind in series.READERS:
         return series.load_of(config, kind)
     limit = []
@@ -316,7 +317,7 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
 
 
 def _count(given: object) -> str:
-    """A whole number with its thousands; a text of a form as it is."""
+    """Format an integer with thousands separators; other text from a form stays unchanged."""
     text = str(given)
     return f"{int(text):,}" if text.isdecimal() else text
 
@@ -366,13 +367,13 @@ def _is_shown(slo: Slo) -> bool | None:
 
 
 _RECENT = 64 * 1024
-"""Bytes of live.jsonl, about a minute, of which the list shows a load that goes on: it asks every two seconds."""
+"""Bytes of live.jsonl, about a minute, that the list reads of a running load. It polls every two seconds."""
 
 
 def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
-    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1.
+    """Output tokens per second (else inputs or requests), in at most 40 values from 0 to 1.
 
-    `last`: of the end of the file alone, so many bytes.
+    With `last`, only that many bytes at the end of the file are read.
     """
     if not path.is_file():
         return ()
@@ -393,12 +394,12 @@ def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
 
 
 def last_words(path: Path) -> str | None:
-    """What a program said last: its error, or the end of its log. It calls a file of data by its name."""
+    """The last error of a process, or else the end of its log. Uploaded data files appear by name, without their path."""
     return last_error(path) or "\n".join(_lines(path)[-3:]) or None
 
 
 def last_error(path: Path) -> str | None:
-    """The last error that a program printed, or None."""
+    """The last error that a process printed, or None."""
     lines = _lines(path)
     first = next((i for i in reversed(range(len(lines))) if lines[i].startswith("error:")), len(lines))
     return "\n".join(line.removeprefix("error: ") for line in lines[first : first + 12]) or None

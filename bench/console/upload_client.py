@@ -1,4 +1,4 @@
-"""Sends a file to a console in parts, and goes on where an earlier try ended: what `bench tasks upload` does."""
+"""Sends a file to a console in parts and resumes an interrupted upload. Used by `bench tasks upload`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PART = 8 * 1024 * 1024
 """Bytes of one request."""
 AGAIN_NS = NS_PER_S
 MOST_LOST = 60
-"""Tries, one after the other, that may end without an answer."""
+"""Consecutive tries that may end without an answer."""
 
 
 async def send(client: httpx.AsyncClient, path: Path, rows: Rows, show: Callable[[int, int], None]) -> list[str]:
-    """Send a file; returns the names under which the console keeps it. `show` gets the bytes that have arrived, and all.
+    """Send a file. Returns the names that the console stored it under. `show` gets the bytes received and the total.
 
-    Raises UsageError with the console's sentence, and BenchError if it does not answer any more.
+    Raises UsageError with the console's message, and BenchError if it no longer answers.
     """
     try:
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ async def send(client: httpx.AsyncClient, path: Path, rows: Rows, show: Callable
 
 
 async def _upload_of(client: httpx.AsyncClient, name: str, size: int, rows: Rows) -> Upload:
-    """The upload of such a file that an earlier command has begun, or a new one."""
+    """The upload that an earlier command began for such a file, or a new one."""
     for half in (await _asked(client, "GET", "/uploads")).json():
         upload = Upload(**half)
         if (upload.name, upload.size_bytes, upload.whole, upload.base64) == (name, size, rows.whole, rows.base64):
@@ -56,7 +56,7 @@ async def _upload_of(client: httpx.AsyncClient, name: str, size: int, rows: Rows
 
 
 async def _send_part(client: httpx.AsyncClient, file: IO[bytes], upload: Upload) -> Upload:
-    """The upload after the next part, which may have arrived before its answer was lost."""
+    """Send the next part, which may have arrived before although its answer was lost. Returns the upload's new state."""
     at = upload.received_bytes
     file.seek(at)
     part = await asyncio.to_thread(file.read, PART)
@@ -77,7 +77,8 @@ async def _asked(
     body: dict[str, object] | dict[str, str] | bytes | None = None,
     at: str = "",
 ) -> httpx.Response:
-    """The console's answer, asked for until it comes. Raises UsageError with its sentence, but not for a part elsewhere."""
+    """Request until the console answers. Raises UsageError with its message, except for status 409 on a part, which is
+    returned."""
     clock = LoopClock()
     for tries_left in reversed(range(MOST_LOST)):
         try:

@@ -1,7 +1,8 @@
-"""Uploads of large files: written to disk as they arrive, and continued after a lost connection or in the next console.
+"""Uploads of large files: written to disk as they arrive, and resumable after a lost connection or a restart of the
+console.
 
-An upload is a directory: about.json says what it becomes, `data` holds what has arrived. Its sender goes on at the length of
-`data`, and says the SHA-256 of the whole at the end.
+An upload is a directory: about.json describes the file, `data` holds the bytes received so far. The sender resumes at
+the length of `data`, and finally sends the SHA-256 of the whole file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bench.console.people import USER
 from bench.rng import secret_token
 
 MOST_UPLOADS = 20
-"""Uploads that have not ended."""
+"""Unfinished uploads."""
 _WRITTEN_AT_ONCE = 1024 * 1024
 _ABOUT, _DATA = "about.json", "data"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -34,7 +35,7 @@ _RANGE = re.compile(r"bytes (\d{1,18})-(\d+)/(\d+|\*)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A file that has not arrived whole."""
+    """A file that has not completely arrived."""
 
     id: str
     name: str
@@ -48,14 +49,14 @@ class Upload:
 
 @dataclass(slots=True)
 class _Writer:
-    """The connection that may write to an upload: the latest one."""
+    """Decides which connection may write to an upload: the latest."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     turn: int = 0
 
 
 class Uploads:
-    """The uploads of one console that have not ended."""
+    """The unfinished uploads of one console."""
 
     def __init__(self, folder: Path, files: DataFiles) -> None:
         self._folder = folder
@@ -63,13 +64,13 @@ class Uploads:
         self._writers: dict[str, _Writer] = {}
 
     def listed(self) -> list[Upload]:
-        """All of them, the earliest first."""
+        """All uploads, the earliest first."""
         names = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
         uploads = [upload for name in names if (upload := self._read(name)) is not None]
         return sorted(uploads, key=lambda upload: (upload.begun, upload.id))
 
     def upload(self, name: str) -> Upload:
-        """One of them. Raises NotFound."""
+        """One upload. Raises NotFound."""
         if (upload := self._read(name)) is None:
             raise NotFound(tr("there is no upload %(name)s: it has ended, or was deleted", name=repr(name)))
         return upload
@@ -81,11 +82,11 @@ class Uploads:
         try:
             about = orjson.loads((path / _ABOUT).read_bytes())
             return Upload(**about, received_bytes=(path / _DATA).stat().st_size)
-        except (OSError, ValueError, TypeError):  # Half made when a disk was full.
+        except (OSError, ValueError, TypeError):  # Left incomplete by a full disk.
             return None
 
     def begin(self, name: str, size_bytes: int, rows: Rows) -> Upload:
-        """A new upload, of which nothing has arrived. Raises ConsoleError if it could not be kept at its end."""
+        """Begin an empty upload. Raises ConsoleError if the finished file could not be stored."""
         if not name.lower().endswith(".zip"):
             clean_name(name)
         if size_bytes < 1:
@@ -115,8 +116,8 @@ class Uploads:
         return upload
 
     async def receive(self, name: str, content_range: str | None, pieces: AsyncIterator[bytes]) -> Upload:
-        """Add what arrives, and keep it if the connection is lost. Raises Conflict if it begins elsewhere than at the end of
-        what has arrived, or another connection has taken its place."""
+        """Append the pieces as they arrive; they are kept if the connection is lost. Raises Conflict if they do not
+        begin at the end of the received data, or if another connection has taken over."""
         upload, writer = self.upload(name), self._writers.setdefault(name, _Writer())
         async with writer.lock:
             writer.turn += 1
@@ -149,7 +150,7 @@ class Uploads:
         return self.upload(name)
 
     async def _write(self, upload: Upload, writer: _Writer, turn: int, waiting: bytearray) -> int:
-        """Append, and empty `waiting`. Returns the length of what has arrived."""
+        """Append and clear `waiting`. Returns the new length."""
         content = bytes(waiting)
         waiting.clear()
         async with writer.lock:
@@ -158,9 +159,9 @@ class Uploads:
             return await asyncio.to_thread(_append, self._folder / upload.id / _DATA, content)
 
     async def finish(self, name: str, sha256: str) -> list[str]:
-        """Check the hash of what has arrived, and keep it as a data file; returns the names of its files.
+        """Check the hash of the received data and store it as a data file. Returns the names of its files.
 
-        Raises Conflict if some of it is missing. With another hash, it is deleted.
+        Raises Conflict if data is missing. If the hash differs, the upload is deleted.
         """
         upload, writer = self.upload(name), self._writers.setdefault(name, _Writer())
         async with writer.lock:
@@ -202,7 +203,7 @@ class Uploads:
         return names
 
     def remove(self, name: str) -> None:
-        """Delete what has arrived. Raises NotFound."""
+        """Delete the received data. Raises NotFound."""
         if _ID.fullmatch(name) is None or not (self._folder / name).is_dir():
             raise NotFound(tr("there is no upload %(name)s: it has ended, or was deleted", name=repr(name)))
         shutil.rmtree(self._folder / name)
@@ -221,7 +222,7 @@ def _begin_of(content_range: str | None, size_bytes: int) -> int:
 
 
 def _append(path: Path, content: bytes) -> int:
-    """Returns the length of the file. A disk that is full leaves what fitted."""
+    """Append content. Returns the length of the file. A full disk keeps the part that fitted."""
     with path.open("r+b", buffering=0) as file:
         at = file.seek(0, 2)
         while content:

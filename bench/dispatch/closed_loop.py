@@ -23,7 +23,7 @@ class ClosedLoop:
     """`planned` counts requests that a user was ready to send, `sent` requests handed to the transport, `done` records."""
 
     def __init__(self, supply: Supply, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
-        """`changes`: offsets in ns from the start, rising, and how many users there are from then on."""
+        """`changes`: offsets in ns from the start, rising, and the number of users from then on."""
         self._supply = supply
         self._sending = sending
         self._users = Users(sending, changes, self._user_free)

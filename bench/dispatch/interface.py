@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class NeverSent:
-    """Requests, or sessions, that were due and that the client had not made when the sending stopped: how many, and how long
-    they had waited together."""
+    """Requests, or sessions, that were due and that the client had not made when the sending stopped: how many, and the
+    sum of their waits."""
 
     n: int = 0
     waited_ns: int = 0
@@ -27,19 +27,19 @@ class Dispatcher(Protocol):
         """Send until the stop ends the sending. Return when nothing is in flight."""
 
     def change(self, at_ns: int, load: float) -> None:
-        """The load from this instant on. Raises TypeError where it cannot be changed."""
+        """The load from this instant on. Raises TypeError if it cannot be changed."""
 
     def unmade(self, now_ns: int) -> list[int]:
-        """The instants at which requests (or sessions) were due that the client has not made by `now_ns`. Ask once, when the
-        sending has stopped: an open loop reads its later arrivals."""
+        """The instants at which requests (or sessions) were due that the client has not made by `now_ns`. Call it once,
+        when the sending has stopped: an open loop consumes its later arrivals."""
 
 
 @runtime_checkable
 class ChangingOffsets(Iterator[int], Protocol):
-    """Arrivals, in ns from the start, whose rate can be changed while they come."""
+    """Arrivals, in ns from the start, whose rate can be changed during the load."""
 
     def change(self, at_ns: int, rate: float) -> None:
         """The rate from this instant on."""
 
     def again(self) -> int | None:
-        """Where the last arrival moves to after the changes so far; None if that is too late."""
+        """The new offset of the latest arrival after the changes so far; None if it is too late."""

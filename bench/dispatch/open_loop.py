@@ -1,8 +1,8 @@
-"""Fixed rate: requests arrive when the schedule says, whatever the server does.
+"""Fixed rate: requests arrive by the schedule, whatever the server does.
 
-Every arrival that is due is sent at once: after a pause of ours they come as a burst, late and recorded as late, and the
-schedule after them is where it always was. Under a cap an arrival that finds no free slot waits in line (`eligible` is
-then the moment a slot came free), or is dropped and recorded as dropped.
+Every arrival that is due is sent at once: after a pause of the client they form a burst, late and recorded as late, and
+the later schedule does not move. Under a cap, an arrival that finds no free slot queues (`eligible` is then the moment
+a slot came free), or is dropped and recorded as dropped.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from bench.workload import Request, Supply
 
 AT_A_STRETCH_NS = 20_000_000
-"""So long are arrivals sent that are due, before the event loop has its turn: under a rate that no machine can send some are
-always due, and Ctrl-C, or the other processes of the run, would never be heard."""
+"""How long due arrivals are sent before the event loop gets its turn: at a rate that no machine can send, some are
+always due, and Ctrl-C, or the run's other processes, would be starved."""
 
 
 class OpenLoop:
@@ -42,7 +42,7 @@ class OpenLoop:
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
-        """Send until the stop says so, and return when nothing is in flight any more."""
+        """Send until the stop ends the sending. Return when nothing is in flight."""
         self._start_ns = start_ns
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sending.stop.on_stop(self._stopped)
@@ -52,7 +52,7 @@ class OpenLoop:
         await self._ended
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on, arrivals come at this rate: the one that is waited for too, where it is later."""
+        """From this instant on, arrivals come at this rate, including the pending one if it is later."""
         if not isinstance(self._offsets, ChangingOffsets):
             raise TypeError("the rate of these arrivals cannot be changed")
         self._offsets.change(at_ns - self._start_ns, load)
@@ -73,7 +73,7 @@ class OpenLoop:
         return [self._due_ns, *later]
 
     def _next_arrival(self) -> None:
-        """Note when the next arrival is due. A worker's share of them has an end, and that ends the sending."""
+        """Note when the next arrival is due. A worker's share of them is finite, and its end ends the sending."""
         offset = next(self._offsets, None)
         if offset is None:
             self._sending.stop.now("requests")
@@ -153,7 +153,7 @@ class OpenLoop:
         if self._timer is not None:
             self._timer.cancel()
         if reason != "requests":
-            # Sending is over: who still waits at the cap is never sent, and that is a record too.
+            # Sending is over: an arrival that still waits under the cap is never sent, and gets a record too.
             while self._waiting:
                 self._drop(*self._waiting.popleft(), "still waiting under the cap on concurrency when sending stopped")
         self._check_end()

@@ -1,4 +1,4 @@
-"""What every loop is given."""
+"""The common arguments of every loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New sessions at a rate: each begins when the schedule says, however many are under way."""
+"""New sessions at a rate: each begins by the schedule, however many are running."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class SessionArrivals(SessionsLoop):
-    """An open loop of sessions: the first turn of each is intended for its arrival, and its pause."""
+    """An open loop of sessions: the first turn of each is intended for its arrival plus its pause."""
 
     def __init__(self, conversations: Conversations, sending: Sending, *, offsets: Iterator[int]) -> None:
-        """`offsets`: of the arrivals, in ns from the start, ascending."""
+        """`offsets`: the arrivals, in ns from the start, ascending."""
         super().__init__(conversations, sending)
         self._offsets = offsets
         self._timer: Timer | None = None
@@ -30,7 +30,7 @@ class SessionArrivals(SessionsLoop):
         self._wait_for_next()
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on, sessions come at this rate: the one that is waited for too, where it is later."""
+        """From this instant on, sessions come at this rate, including the pending one if it is later."""
         if not isinstance(self._offsets, ChangingOffsets):
             raise TypeError("the rate of these arrivals cannot be changed")
         self._offsets.change(at_ns - self._start_ns, load)
@@ -48,7 +48,7 @@ class SessionArrivals(SessionsLoop):
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
     def _arrivals(self) -> None:
-        """Begin all sessions that are due, late ones too."""
+        """Begin all sessions that are due, including late ones."""
         while self._due_ns is not None and self._due_ns <= self._sending.clock.now_ns():
             if self._sending.stop.stopped:
                 return

@@ -1,7 +1,7 @@
-"""N users, each of whom holds one session after the other: so many sessions are under way at each instant.
+"""N users, each with one session after the other: N sessions are running at each instant.
 
-A user begins the next session at the instant at which the last of the one before it ended. A user who has to go finishes its
-session first.
+A user begins the next session at the instant at which the previous one's last request ended. A user who leaves finishes
+the session first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class SessionUsers(SessionsLoop):
     """A closed loop of sessions."""
 
     def __init__(self, conversations: Conversations, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
-        """`changes`: offsets in ns from the start, ascending, and how many users there are from then on."""
+        """`changes`: offsets in ns from the start, ascending, and the number of users from then on."""
         super().__init__(conversations, sending)
         self._users = Users(sending, changes, self._free)
 

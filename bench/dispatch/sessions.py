@@ -1,12 +1,13 @@
-"""Sessions under way: each sends its turns when they are due, and reports its end.
+"""Running sessions: each sends its turns when they are due, and reports its end.
 
-A turn is intended for the instant at which its pause ends. The pause begins when the last of the turns before it has ended.
-A turn that needs no answer's text (a history of planned answers, a conversation of its own) waits for these ends alone. A
-history of real answers waits for the record of the answer. If a pause is shorter than that takes, the difference is lateness.
+A turn is intended for the instant at which its pause ends. The pause begins when the last of the turns before it has
+ended. A turn that does not need an answer's text (a history of planned answers, its own conversation) waits only for
+these ends. A history of real answers waits for the record of the answer. If a pause is shorter than that takes, the
+difference is lateness.
 
-A session ends with its last turn, or with the first turn that fails or is cancelled. Then it sends nothing more, and requests
-in flight end by themselves. A reply can look complete and turn out wrong when it is read: turns that waited only for its end
-may have been sent by then.
+A session ends with its last turn, or with the first turn that fails or is cancelled. Then it sends nothing more, and
+requests in flight end by themselves. A reply can look complete and turn out wrong when it is read: turns that waited
+only for its end may have been sent by then.
 
 `session_users` and `session_arrivals` begin sessions.
 """
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class _Session:
-    """One session under way. `on_over` is called once, with the instant at which its last request ended."""
+    """One running session. `on_over` is called once, with the instant at which its last request ended."""
 
     def __init__(self, conversation: Conversation, at_ns: int, on_over: Callable[[int], None]) -> None:
         beginning = conversation.beginning
@@ -46,12 +47,12 @@ class _Session:
         """Turns that are due and lack an answer's text, and since when."""
         self.in_flight = 0
         self.unread: set[int] = set()
-        """Turns that have ended in another way than a whole reply does: their records will say what that means."""
+        """Turns that did not end with a complete reply: their records will tell what that means."""
         self.failed = False
         self.last_end_ns = at_ns
 
     def fail(self) -> None:
-        """Nothing more of it is sent."""
+        """Send nothing more."""
         self.failed = True
         for timer in self.waiting.values():
             timer.cancel()
@@ -123,7 +124,7 @@ class SessionsLoop(ABC):
             session.held[turn] = due_ns
 
     def _send(self, session: _Session, turn: int, intended_ns: int) -> None:
-        if session.failed:  # By a turn that was due at the same time.
+        if session.failed:  # Because of a turn that was due at the same time.
             return
         phase = self._sending.stop.next_phase(intended_ns)
         if phase is None:  # Sending ended during the pause.
@@ -146,14 +147,14 @@ class SessionsLoop(ABC):
         self._make_soon(session, session.course.children(turn))
 
     def _make_soon(self, session: _Session, turns: Sequence[int]) -> None:
-        """Make the bodies of these turns, as far as their answers are there, when what is due now has been sent."""
+        """Make the bodies of these turns, as far as their answers are available, once everything due now has been sent."""
         self._to_make.extend((session.conversation, turn) for turn in turns)
         if self._to_make and not self._making:
             self._making = True
             self._loop.call_soon(self._make_one)
 
     def _make_one(self) -> None:
-        """A long history takes milliseconds: between two of them, the loop looks at sockets and deadlines."""
+        """A long history takes milliseconds: between two of them, the loop handles sockets and deadlines."""
         conversation, turn = self._to_make.popleft()
         conversation.make(turn)
         self._making = bool(self._to_make)
@@ -193,7 +194,7 @@ class SessionsLoop(ABC):
         for held, due_ns in [*session.held.items()]:
             if held in session.held and session.conversation.is_ready(
                 held
-            ):  # The one before it may have failed at once.
+            ):  # The turn before it may have failed at once.
                 del session.held[held]
                 self._send(session, held, due_ns)
         self._check_over(session)
@@ -227,7 +228,7 @@ class Course:
         began_ns: int,
         ended_ns: Mapping[int, int],
     ) -> None:
-        """`after`: the turns that each turn comes after. `ended_ns`: when turns ended that are not sent."""
+        """`after`: the turns that each turn comes after. `ended_ns`: the ends of turns that are not sent."""
         self._after = after
         self._pauses_ns = pauses_ns
         self._began_ns = began_ns
@@ -237,14 +238,14 @@ class Course:
             for earlier in before:
                 self._children.setdefault(earlier, []).append(turn)
         self.left = len(after) - len(ended_ns)
-        """Turns that were not named yet."""
+        """Turns that have not been returned yet."""
 
     def first(self) -> list[Due]:
-        """The turns that are due whatever else happens."""
+        """The turns that are due unconditionally."""
         return self._due(turn for turn in range(len(self._after)) if turn not in self._ended_ns)
 
     def ended(self, turn: int, end_ns: int) -> list[Due]:
-        """A turn has ended: the turns that only waited for that."""
+        """A turn has ended. Returns the turns that only waited for that."""
         self._ended_ns[turn] = end_ns
         return self._due(self.children(turn))
 

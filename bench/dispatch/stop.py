@@ -1,7 +1,7 @@
 """When sending ends: after a number of requests, after a time, after whichever comes first, or by an order.
 
-Warm-up comes on top: its requests are sent first and count towards no limit, and the duration begins when the warm-up is
-over. `warmup_ends` may set its end while the load runs. When sending stops, requests in flight continue.
+Warm-up is added to these: its requests are sent first and count towards no limit, and the duration begins when the
+warm-up is over. `warmup_ends` may set its end while the load runs. When sending stops, requests in flight continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """Decides the phase of each request and whether there is a next one. `reason` says why sending ended."""
+    """Decides the phase of each request and whether there is a next one. `reason`: why sending ended."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Stop:
         warmup_ns: int = 0,
         ends_ns: int | None = None,
     ) -> None:
-        """`ends_ns`: the end in ns from the start, warm-up included, of a load that is planned in time."""
+        """`ends_ns`: for a load planned in time, its end in ns from the start, warm-up included."""
         self._clock = clock
         self._requests = requests
         self._duration_ns = duration_ns
@@ -49,18 +49,18 @@ class Stop:
         return self.reason is not None
 
     def on_stop(self, listener: Callable[[str], None]) -> None:
-        """Call this with the reason when sending ends, and again with each further reason that comes up later."""
+        """Call this with the reason when sending ends, and again with each later reason."""
         self._listeners.append(listener)
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up is over at this instant, if its own time was not over before."""
+        """The warm-up ends at this instant, unless its own time is over sooner."""
         self._warmup_until_ns = min(self._warmup_until_ns, at_ns)
 
     def now(self, reason: str) -> None:
         """End the sending. `reason` keeps the first one.
 
-        The listeners hear of later ones too: when all requests have been taken, some may still wait at a cap, and neither
-        a duration that ends then nor Ctrl-C may find them sent.
+        Listeners are also told later ones: when all requests have been taken, some may still wait at a cap, and neither
+        a duration that ends then nor Ctrl-C may let them be sent.
         """
         if self.reason is None:
             self.reason = reason
@@ -68,7 +68,7 @@ class Stop:
             listener(reason)
 
     def interrupt(self) -> None:
-        """The user wants it to end, whether or not sending had ended already."""
+        """The user wants the run to end, whether or not sending has already ended."""
         self.interrupted = True
         self.now("interrupted")
 
@@ -93,6 +93,6 @@ class Stop:
         return "run"
 
     def check_count(self) -> None:
-        """End the sending if the last request was taken. Called once it was started, so that it counts as in flight."""
-        if self._taken and self._taken == self._requests:  # A worker's share may be warm-up alone.
+        """End the sending if the last request was taken. Called after it was started, so that it counts as in flight."""
+        if self._taken and self._taken == self._requests:  # A worker's share may be only warm-up.
             self.now("requests")

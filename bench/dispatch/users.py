@@ -9,11 +9,11 @@ from bench.dispatch.sending import Sending
 
 
 class Users:
-    """Lets users come when they are due; one who has to go finishes what was begun, and then asks whether it stays."""
+    """Adds users when they are due. A user who must leave finishes its work, and then asks whether it stays."""
 
     def __init__(self, sending: Sending, changes: Iterator[tuple[int, int]], come: Callable[[int], None]) -> None:
-        """`changes`: ascending offsets in ns from the start, and the number of users from then on. `come` is called with the
-        instant from which a new user is free."""
+        """`changes`: ascending offsets in ns from the start, and the number of users from then on. `come` is called
+        with the instant from which a new user is free."""
         self._sending = sending
         self._changes = changes
         self._come = come
@@ -55,7 +55,7 @@ class Users:
             self._sending.clock.call_at(self._change[0], self._change_due)
 
     def _adjust(self, until_ns: int) -> None:
-        """Make the changes that are due by this instant: who comes is free from the instant of the change on."""
+        """Make the changes that are due by this instant: a new user is free from the instant of the change on."""
         while self._change is not None and self._change[0] <= until_ns:
             at_ns, self._wanted = self._change
             self._next_change()

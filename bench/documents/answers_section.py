@@ -1,4 +1,4 @@
-"""The section of a run's document on its checked answers, and its sentences for the first screen."""
+"""The section of a run's document on its checked answers, and its sentences on the first screen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FAULTS = {
     "right": "wrong", "accuracy": "wrong", "valid_json": "invalid JSON", "valid_call": "no valid tool call",
     "readable": "unreadable", "no_loop": "in a loop", "not_empty": "empty",
 }  # fmt: skip
-"""What an answer is for which a measure does not hold."""
+"""For each measure, the word for an answer that fails it."""
 
 
 def findings(summary: RunSummary) -> Iterator[Findings]:
-    """What the first screen says of the answers."""
+    """The first screen's sentences on the answers."""
     answers = summary.answers
     if answers is None:
         return
@@ -28,7 +28,7 @@ def findings(summary: RunSummary) -> Iterator[Findings]:
 
 
 def section(summary: RunSummary) -> Iterator[Section]:
-    """The shares of checked answers, and what is wrong with some of them."""
+    """The shares of checked answers, and examples of wrong ones."""
     answers = summary.answers
     if answers is None or not answers.shares:
         return

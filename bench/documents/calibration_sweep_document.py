@@ -1,4 +1,4 @@
-"""The document of calibrate --sweep: the error at every load, and up to which load this machine is to be trusted."""
+"""The document of calibrate --sweep: the error at every load, and up to which load to trust this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def calibration_sweep_document(sweep: Sweep) -> Document:
     charts = tuple(
         ChartBlock(_chart(rows, kind, stat), Level.PAGE)
         for kind in kinds
-        if len(rows := sweep.of_kind(kind)) > 1  # One point is no line.
+        if len(rows := sweep.of_kind(kind)) > 1  # A single point makes no line.
         for stat in ("p50", "p99")
     )
     machine = tuple(joined({**sweep.host, "version of Trueload": sweep.version}))

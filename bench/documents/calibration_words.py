@@ -1,4 +1,4 @@
-"""What a report says of a calibration, in words: of the numbers, their statistics and the causes of their errors."""
+"""The words of a calibration in reports: metrics, statistics, and the causes of errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.results.metric_titles import TITLES
 
 STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
          "max": "max"}  # fmt: skip
-"""What is compared of a metric, as it is called here."""
+"""The names of the compared statistics."""
 
 THROUGHPUT = {
     "requests_per_s": "requests/s",
@@ -34,7 +34,7 @@ def cause_sentence(cause: CauseRow) -> str:
 
 
 def certainty(calibration: KnownCalibration | None) -> str:
-    """One sentence: the errors that an earlier calibration found at such a load, or that there was none."""
+    """One sentence: the errors that an earlier calibration found at a similar load, or that there was none."""
     if calibration is None:
         return "Error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)."
     parts = []

@@ -8,7 +8,7 @@ from bench.documents.charts import Chart, Line, Panel, categories, round_step
 from bench.results.certificate import Certificate, ErrorsOverTime, LagCount, OverTime, TrueAndMeasured
 
 _LEAST_SPAN = 0.01
-"""The axes of true against measured span at least this share of the value: a smaller difference needs no picture."""
+"""The axes of true against measured span at least this share of the value: smaller differences would be magnified."""
 
 _OVER_TIME = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 _QQ = {"ttft_ms": "TTFT", "itl_ms": "ITL", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
@@ -73,7 +73,7 @@ def _qq(found: TrueAndMeasured, metric: str, title: str) -> Chart:
     every = round_step(high - low, 4)
     first = int(low / every) + 1
     marks = [k * every for k in range(first, int(high / every + 1e-9) + 1)]
-    # The ends of the diagonal are points without a name: only drawn, from edge to edge.
+    # The diagonal's endpoints have no name: they only draw the line from edge to edge.
     x = [low, *true, high]
     return Chart(
         key=f"qq-{metric}",

@@ -61,17 +61,17 @@ FOOTER = (
     "Made by Trueload from the run's records and the mock's ledger. Numbers are compared as docs/calibration.md says."
 )
 _WORTH, _WORTH_SHARE = 0.0005, 0.0025
-"""The interval that stamps allow is shown if it is wider than both; the first is in the unit of the metric. A histogram of
-token times alone makes an interval of 0.2%."""
+"""The interval that the stamps allow is shown only if it is wider than both; the first is in the unit of the metric.
+The histogram of token times alone makes an interval of 0.2%."""
 _DROP = {"p75": 1, "p999": 2, "max": 3, "p95": 4}
-"""What a narrow terminal leaves out first."""
+"""The columns that a narrow terminal drops, lowest number first."""
 _SAME_AS = {
     "ttft_from_intended_ms": "ttft_ms",
     "e2el_from_intended_ms": "e2el_ms",
     "ttfo_ms": "ttft_ms",
     "chunk_gap_ms": "itl_ms",
 }
-"""Without waits, without reasoning and with one token per chunk, these are the same numbers: the table has them once."""
+"""Without waits, without reasoning and with one token per chunk, these equal each other: the table shows them once."""
 
 
 _UNITS = {metric.key: metric.unit for metric in METRICS.values()} | {"job_ms": "ms"}
@@ -102,17 +102,17 @@ def certificate_document(certificate: Certificate) -> Document:
 
 
 def ledger_document(calibration: LedgerCalibration) -> Document:
-    """What a terminal shows of a certificate below the run that it is about."""
+    """The part of a certificate that a terminal shows below its run."""
     return Document("Against the mock's ledger", (), (Section("", tuple(_compared(calibration))),), heading=True)
 
 
 def _without_truth() -> list[Metric]:
-    """The metrics of most runs that the ledger does not tell."""
+    """The common metrics that are not in the ledger."""
     return [metric for name, metric in METRICS.items() if metric.key not in WITH_TRUTH and name not in OF_FEW]
 
 
 def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
-    """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
+    """The agreement of counts, the errors of the numbers, and the accuracy of the stamps and of the mock."""
     yield Findings(tuple(_sentences(calibration)))
     yield errors(calibration.metrics, _without_truth())
     yield from _replicas(() if calibration.per_target is UNSET else calibration.per_target)
@@ -124,7 +124,7 @@ def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
 
 
 def agreed(rows: Sequence[Agreement]) -> str:
-    """The sums of both sides in words, by the ledger."""
+    """The agreed totals in words, by the ledger."""
     return ", ".join(f"{row.there:,} {row.what}" for row in rows if not row.what.startswith(("outcome", "status")))
 
 
@@ -147,7 +147,7 @@ def _sentences(calibration: Certificate | LedgerCalibration) -> Iterator[Finding
 
 
 def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Table:
-    """The error of each number; metrics that the ledger cannot tell have a row that says so."""
+    """The error of each number; metrics that are not in the ledger have a row of "no truth"."""
     shown = _by_metric(metrics)
     same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
     stats = _stats(shown.values())
@@ -173,7 +173,7 @@ def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Tab
 
 
 def earlier_errors(metrics: Sequence[KnownErrorRow]) -> Table:
-    """The errors that an earlier calibration found of the numbers of this run."""
+    """The errors of this run's numbers according to an earlier calibration."""
     shown = _by_metric(metrics)
     stats = _stats(shown.values())
     rows = tuple(

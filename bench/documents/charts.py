@@ -1,4 +1,4 @@
-"""A chart as data: what is drawn, in which panel, against which axis. Nothing here knows how it is drawn.
+"""A chart as data: lines, panels and axes. Drawing it is the renderer's task.
 
 The charts of a run are in `run_charts.py`; certificates, sweeps and searches have their own.
 """
@@ -20,7 +20,7 @@ Hover = Literal["x", "points", "rows"]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One series of a panel: a value for each x of the chart. `hidden` series stand in tips and tables only."""
+    """One series of a panel: a value for each x of the chart. `hidden` series appear only in tooltips and tables."""
 
     name: str
     values: Values
@@ -31,12 +31,12 @@ class Line:
     tones: tuple[Tone, ...] | None = None
     """For bars: one tone per bar."""
     unit: str | None = None
-    """None: that of the panel."""
+    """None: the panel's unit."""
     in_legend: bool = True
     over_gaps: bool = False
-    """Whether the line goes on over a missing value, where another series alone has one."""
+    """Whether the line continues over missing values, where only another series has one."""
     spans: Sequence[tuple[float, float] | None] | None = None
-    """For spans: from where to where on the x axis; the values are rows."""
+    """For spans: start and end on the x axis; the values are rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +49,17 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """Series that share a y axis, which has zero on it unless `from_zero` is off."""
+    """Series that share a y axis, which includes zero unless `from_zero` is off."""
 
     unit: str
     lines: tuple[Line, ...]
     si: bool = False
-    """Whether the axis takes prefixes (kB) rather than plain numbers."""
+    """Whether the axis uses SI prefixes (kB) rather than plain numbers."""
     from_zero: bool = True
     rows: int | None = None
-    """Of spans: how many rows there are, the first on top. Such a panel has no y axis."""
+    """For spans: the number of rows, the first on top. Such a panel has no y axis."""
     cells: Cells | None = None
-    """A heat map, in place of drawn lines."""
+    """A heat map, instead of lines."""
 
 
 NONE = "No request gave a value for this chart."
@@ -69,7 +69,7 @@ NONE = "No request gave a value for this chart."
 class Chart:
     """One or more panels above a shared x axis.
 
-    `x` are positions, `x_span` the first and last position of the axis, `x_names` what each x is called, `ticks`
+    `x` are positions, `x_span` the first and last position of the axis, `x_names` the name of each x, `ticks`
     (position, text) along the axis. In a chart over time each x is the middle of a step, `step` steps wide.
     """
 
@@ -84,22 +84,22 @@ class Chart:
     step: float
     panels: tuple[Panel, ...]
     band: tuple[float, float] | None = None
-    """A stretch of the x axis to shade: the steady window, on a chart over time."""
+    """A stretch of the x axis to shade: the steady window, in a chart over time."""
     band_name: str = "the steady window"
     before: tuple[float, float] | None = None
-    """What of the run lies before it: ramp and warm-up."""
+    """The stretch before it: ramp and warm-up."""
     marks: tuple[tuple[float, str], ...] = ()
-    """Places on the x axis at which something happened, and what: the load was changed."""
+    """Events on the x axis (position, text): changes of the load."""
     over_time: bool = False
-    """Whether the x axis is the time of the run: such charts are zoomed together."""
+    """Whether the x axis is the time of the run: such charts zoom together."""
     hover: Hover = "x"
-    """How a pointer finds a value: by its x, the nearest point, or the row."""
+    """How the pointer selects a value: by its x, the nearest point, or the row."""
     recompute: Mapping[str, object] | None = None
-    """How the script of the page computes the values of a period: `template/recompute.js`."""
+    """How the page's script computes the values of a period: `template/recompute.js`."""
     wide: bool = False
-    """Whether it takes the whole width of the page."""
+    """Whether it takes the full width of the page."""
     none: str = NONE
-    """What to say where there is nothing to draw."""
+    """The text if there is nothing to draw."""
 
     @property
     def empty(self) -> bool:
@@ -113,7 +113,7 @@ class Chart:
 
 
 def round_step(span: float, most: int) -> float:
-    """The least of 1, 2, 5 times a power of ten that divides a span into at most `most` parts."""
+    """The smallest of 1, 2, 5 times a power of ten that divides a span into at most `most` parts."""
     if span <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
@@ -121,7 +121,7 @@ def round_step(span: float, most: int) -> float:
 
 
 def round_values(low: float, high: float, most: int) -> list[float]:
-    """Round values for a logarithmic axis: 1, 2, 5 where it spans octaves, else evenly spaced."""
+    """Round values for a logarithmic axis: 1, 2, 5 if it spans more than three octaves, else evenly spaced."""
     if high > 8 * low:
         decades = range(math.floor(math.log10(max(low, 1e-9))), math.ceil(math.log10(high)) + 1)
         values = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
@@ -141,7 +141,7 @@ def categories(
     panel: Panel,
     recompute: Mapping[str, object] | None = None,
 ) -> Chart:
-    """A chart with one bar per name. Of many names, only every k-th stands under its bar."""
+    """A chart with one bar per name. If there are many, only every k-th name is written under its bar."""
     every = math.ceil(len(names) / 8)
     return Chart(
         key=key,

@@ -1,4 +1,4 @@
-"""The document of calibrate --full: each check, and what had to follow."""
+"""The document of calibrate --full: each check, with its expected and its seen values."""
 
 from __future__ import annotations
 

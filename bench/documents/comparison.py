@@ -1,4 +1,4 @@
-"""How the numbers of a comparison are written, in text, Markdown and page alike."""
+"""How the numbers of a comparison are written in text, Markdown and pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHORT = {
     "these two agree": "two agree",
 }
 SURE = 0.05
-"""Level of the tests, over all numbers."""
+"""Significance level of the tests, corrected over all numbers."""
 UNITS = {"1/s": "/s", "share": ""}
 MEANINGS = {
     "worse, better, differs": "the interval excludes no change, and the change is at least the margin",
@@ -31,13 +31,13 @@ MORE_RUNS = {
     "sweeps": "make several runs of each load: sweep --repeats 3",
     "searches": "compare runs at one load: compare --run A.yaml B.yaml --pairs 5",
 }
-"""How the spread between them becomes known."""
+"""How to learn the spread between them."""
 MEANINGS_OF_TWO = {
     "two differ": "they differ by more than chance within a run, but the setup need not be the cause",
     "two agree": "they are the same within the margin, but other runs of these setups need not be",
     "not shown": "neither",
 }
-"""Of one run, or search, on each side."""
+"""With one run, or search, on each side."""
 METHODS = {
     "pairs": "{a} runs each, made in turn: t over the pairs",
     "runs": "{a} and {b} runs: Welch's t over the runs",
@@ -49,7 +49,7 @@ METHODS = {
 
 
 def title(row: Row) -> str:
-    """The number's name, with its unit where the name does not say it."""
+    """The number's name, with its unit unless the name contains it."""
     unit = UNITS.get(row.unit, row.unit)
     return f"{row.title} ({unit})" if unit and not row.title.endswith("/s") else row.title
 
@@ -61,14 +61,14 @@ def value(row: Row, side: Literal["a", "b"]) -> str:
 
 
 def percent(value: float, *, sign: bool = True) -> str:
-    """A share as a change in percent: one decimal, none from 100% on. One that rounds to zero is 0.0%."""
+    """A share as a change in percent: one decimal, none from 100% on. A value that rounds to zero is 0.0%."""
     shown = round(value * 100, 1) + 0.0
     digits = 0 if abs(shown) >= 100 else 1
     return f"{shown:+.{digits}f}%" if sign and shown else f"{shown:.{digits}f}%"
 
 
 def change_text(row: Row) -> str:
-    """The change: of a ratio in percent, of a share in points of a hundred."""
+    """The change: in percent for a ratio, in percentage points for a share."""
     return _change(row, row.change)
 
 
@@ -80,7 +80,7 @@ def _change(row: Row, change: float | None, *, sign: bool = True) -> str:
 
 
 def interval_text(row: Row) -> str:
-    """The 95% interval of the change, in its unit; empty where there is none."""
+    """The 95% interval of the change, in its unit; empty if there is none."""
     if row.low is None or row.high is None:
         return ""
     ends = (row.low, row.high) if row.ratio else (max(-1.0, row.low), min(1.0, row.high))
@@ -89,14 +89,14 @@ def interval_text(row: Row) -> str:
 
 
 def seen_text(row: Row) -> str:
-    """The smallest change that would have been found in four of five comparisons; nothing if it is all of a share or more."""
+    """The smallest change that four of five comparisons would detect; a dash if that is a whole share or more."""
     if not row.ratio and row.seen_from is not None and row.seen_from >= 1:
         return NOTHING
     return _change(row, row.seen_from, sign=False)
 
 
 def at_the_margin(row: ComparedNumber) -> bool:
-    """Whether it changed for sure, but perhaps by less than the margin."""
+    """Whether it certainly changed, but perhaps by less than the margin."""
     sure = row.p is not None and row.p < SURE and row.missing is None
     return row.answer == "not shown" and bool(row.spread_known) and sure
 
@@ -113,11 +113,11 @@ def answer_text(row: ComparedNumber) -> str:
 
 
 def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
-    """What one of them on each side cannot show."""
+    """The warning that a comparison of one each cannot show a change of the setup."""
     return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
 
 
 def method_text(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> str:
-    """What the comparison of two sides rests on."""
+    """The basis of a comparison of two sides."""
     a, b = (len(sides[name].runs) for name in (versus.a, versus.b))
     return METHODS[versus.method].format(a=a, b=b)

@@ -30,11 +30,11 @@ from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonRes
 
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
-"""Intervals are drawn up to a change by half."""
+"""Intervals are drawn up to a change of one half."""
 _TOLD_APART = 4
-"""Sides that a title names, and answers that show nothing and are told one by one."""
+"""Most sides that a title names, and most undecided answers that are listed one by one."""
 _SIDES_NAMED, _BESIDE = 12, 4
-"""Bars that have room for the name of their side, each; and sides that have room in half of a page."""
+"""Most sides whose names fit under their bars, and most sides that fit in half of a page."""
 TONES: dict[str, Tone] = {
     "worse": "bad",
     "better": "good",
@@ -44,7 +44,7 @@ TONES: dict[str, Tone] = {
     "two differ": "warn",
     "two agree": "warn",
 }
-"""The tone of an answer, by the word for it."""
+"""The tone of each answer text."""
 
 
 def comparison_document(content: ComparisonResult) -> Document:
@@ -72,7 +72,7 @@ def _against(versus: SideAgainstSide, content: ComparisonResult) -> str:
 
 
 def _of_several(all_versus: Sequence[SideAgainstSide]) -> dict[str, str]:
-    """The warnings of more than one side, and how they are said once for all of them."""
+    """The warnings that concern more than one side, each with its combined text."""
     names: dict[str, list[str]] = {}
     for versus in all_versus:
         for warning in dict.fromkeys((*versus.warnings, *_missing(versus))):
@@ -170,7 +170,7 @@ def _row(row: ComparedNumber, reach: float) -> Row:
     drawn = None
     if row.change is not None and row.low is not None and row.high is not None:
         drawn = DrawnInterval(row.low, row.change, row.high, row.margin, reach, tone)
-    # The names of a sweep's numbers leave no room for a unit.
+    # The names of a sweep's numbers are too long to add a unit.
     name = row.title if ":" in row.title or not row.primary else comparison.title(row)
     return Row(
         name,
@@ -206,7 +206,7 @@ def _sides(sides: Sequence[ComparedSide]) -> Iterator[Block]:
 
 
 def _charts(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Iterator[ChartBlock]:
-    """Of runs every primary number by run, of sweeps by load."""
+    """For runs, every primary number by run; for sweeps, by load."""
     rows = [row for row in versus.numbers if row.primary and not row.name.startswith("error_rate")]
     if versus.method == "sweeps":
         for name in dict.fromkeys(row.name.partition(" at ")[0] for row in rows):
@@ -217,7 +217,7 @@ def _charts(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Itera
 
 
 def _by_load(versus: SideAgainstSide, rows: Sequence[ComparedNumber]) -> Chart:
-    """One number of both sides over the loads of their sweeps, which stand at equal distances."""
+    """One number of both sides over the loads of their sweeps, which are drawn at equal distances."""
     loads = [row.title.partition(":")[0] for row in rows]
     x = list(range(len(rows)))
     name = rows[0].title.partition(": ")[2]
@@ -242,7 +242,7 @@ def _by_load(versus: SideAgainstSide, rows: Sequence[ComparedNumber]) -> Chart:
 
 
 def _by_run(versus: SideAgainstSide, row: ComparedNumber, sides: Mapping[str, ComparedSide]) -> Chart:
-    """The number of every run, in the order in which the runs were made: a drift is seen here."""
+    """The number of every run, in the order in which the runs were made, which shows drift."""
     runs = sorted(
         (run.started, at, side, value)
         for side, values in ((versus.a, row.runs_a), (versus.b, row.runs_b))

@@ -1,4 +1,4 @@
-"""What was run: the settings that differ from their defaults, and the texts that start the same run again."""
+"""The configuration of a run: the settings that differ from their defaults, and the texts that repeat the run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ UNITS = {
     "timeout": "s", "connect_timeout": "s", "first_byte_timeout": "s", "idle_timeout": "s", "probe_timeout": "s",
     "wait_for_server": "s",
 }  # fmt: skip
-"""Units of settings that are numbers."""
+"""Units of numeric settings."""
 
 _SECRETS = ("api_key", "header")
 _APART = ("config", "changed", "command", "notes")
 
 
 def configuration(run: RunOrigin) -> Section:
-    """Of a summary's `run` block: what differs from the defaults, what, where and when it was, all settings, and the texts
-    that start such a run again."""
+    """From a summary's `run` block: the settings that differ from the defaults, what ran, where and when, all settings,
+    and the texts that repeat such a run."""
     rows = {
         ("URL" if key == "url" else key.replace("_", " ").capitalize()): value
         for key, value in to_plain(run).items()
@@ -44,7 +44,7 @@ def configuration(run: RunOrigin) -> Section:
 
 
 def _with_units(settings: Mapping[str, object]) -> tuple[Fact, ...]:
-    # A distribution (uniform:8..16) and a time that is written as a text (8s) say it themselves.
+    # A distribution (uniform:8..16) or a time written as text (8s) needs no unit.
     units = {name: f" {unit}" for name, unit in UNITS.items()}
     mix = settings.get("mix")
     shown = settings

@@ -1,4 +1,4 @@
-"""The tables of a report beside the latencies: each row has a name, a value, and a sentence that says what it means."""
+"""The tables of a report besides the latencies: each row has a name, a value, and a sentence on its meaning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.results.summary import ObjectiveResult, RunSummary
 
 
 def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:
-    """Nested values as rows with dotted names, without those that are empty or None."""
+    """Nested values as rows with dotted names, without empty values or None."""
     rows: list[Fact] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -36,7 +36,7 @@ def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:
 
 
 def joined(values: Mapping[str, object]) -> list[Fact]:
-    """The same with one row per key: the values nested below it share one line."""
+    """The same with one row per key: nested values share one line."""
     rows: list[Fact] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -48,7 +48,7 @@ def joined(values: Mapping[str, object]) -> list[Fact]:
 
 
 def _of(values: Statistics | Spread | LoopLag | None, *names: str) -> str:
-    """Some statistics of a distribution of ms in one line."""
+    """The given statistics of a distribution of ms, in one line."""
     if values is None or not values.n:
         return NOTHING
     titles = {"p50": "median", "p99": "P99", "max": "max", "mean": "average"}
@@ -105,7 +105,7 @@ def counts(summary: RunSummary) -> list[Fact]:
 
 
 def sent_rate(summary: RunSummary) -> str:
-    """The rate of the sends; why there is none, if there were several."""
+    """The rate of the sends; if several requests have no rate, the reason."""
     achieved_rps, sent = summary.load.achieved_rps, summary.counts.sent
     return f"{number(achieved_rps)} requests/s" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
 
@@ -161,12 +161,12 @@ _SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_toke
 
 
 def requests_text(n: int) -> str:
-    """A number of requests."""
+    """A number of requests, as text."""
     return f"{n:,} request{'' if n == 1 else 's'}"
 
 
 def client(summary: RunSummary) -> list[Fact]:
-    """The client's own state: was it fast enough to trust its numbers?"""
+    """The client's own state: whether it was fast enough to trust its numbers."""
     row, law = summary.instrument, summary.load.littles_law
     clocks = ", ".join(f"{name} {n:,}" for name, n in asdict(row.clock).items() if n)
     bounds = row.stamp_bounds
@@ -216,12 +216,12 @@ def calibration(certificate: LedgerCalibration | KnownCalibration) -> list[Fact]
 
 
 def has_tokens(summary: RunSummary) -> bool:
-    """Whether replies are generated text: without it there are no output tokens and none of their latencies."""
+    """Whether replies are generated text; otherwise there are no output tokens and none of their latencies."""
     return summary.inputs is None
 
 
 def counts_tokens(summary: RunSummary) -> bool:
-    """Whether there are any tokens, of inputs at least."""
+    """Whether there are any tokens, at least of inputs."""
     return summary.inputs is None or summary.inputs.have_tokens
 
 
@@ -232,12 +232,12 @@ def latencies(summary: RunSummary) -> dict[str, Metric]:
         return {name: metric for name, metric in METRICS.items() if name != "ttfb" and name not in OF_FEW} | own
     names = WHOLE_RESPONSE if counts_tokens(summary) else OF_ANY_RESPONSE
     found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
-    # No text arrives in such a reply: the catalog's words are those of generated text.
+    # No text arrives in such a reply, so the catalog's description does not fit.
     return found | own | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
 
 
 def of_few(summary: RunSummary) -> dict[str, Metric]:
-    """The metrics of few endpoints of which a run has values, by name."""
+    """The metrics that only a few endpoints have, if the run has values of them, by name."""
     found = {name: summary.latency.get(metric.key) for name, metric in METRICS.items() if name in OF_FEW}
     return {name: METRICS[name] for name, values in found.items() if values is not None and values.n}
 
@@ -246,7 +246,7 @@ _E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole r
 
 
 def rate_names(summary: RunSummary) -> dict[str, tuple[str, str]]:
-    """The rates that a run has, by their key: title and unit."""
+    """The rates that a run has, by key: title and unit."""
     if summary.inputs is None:
         return RATE_NAMES
     if not summary.inputs.have_tokens:
@@ -268,7 +268,7 @@ RATE_NAMES = {
 
 
 def uncertainty(objective: ObjectiveResult) -> str:
-    """Of an objective that is held or missed by a value whose interval does not show it: why not. Else empty."""
+    """If the interval of an objective's value does not show whether it is held: why not. Otherwise empty."""
     if objective.shown != "not shown" or objective.value is None or objective.stat in ("min", "max"):
         return ""
     if objective.between is not None:
@@ -291,7 +291,7 @@ _ENDED_EARLY = {
 
 
 def ended_early(summary: RunSummary) -> list[str]:
-    """A sentence if something ended the run before its load was over."""
+    """A sentence if something ended the run before its load was complete."""
     why = _ENDED_EARLY.get(summary.run.stop_reason or "")
     if why is None:
         return []
@@ -301,10 +301,10 @@ def ended_early(summary: RunSummary) -> list[str]:
 
 
 def failures(summary: RunSummary) -> list[str]:
-    """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
+    """For a failed run: how requests failed, and how many, the most frequent first."""
     if summary.verdict.status != Status.FAILED:
         return []
-    by_text: Counter[str] = Counter()  # One text may come with several outcomes.
+    by_text: Counter[str] = Counter()  # The same text may come with several outcomes.
     for row in summary.errors:
         if row.is_failure:
             by_text[(row.error or row.outcome)[:_FAILURE_WIDTH]] += row.n

@@ -17,20 +17,20 @@ from bench.metrics.step_histograms import PER_OCTAVE, lower_border
 
 _BARS, _ROWS = 48, 24
 _LEAST_BINS = 8
-"""Values that all lie in one bin still have an axis."""
+"""If all values lie in one bin, the axis still has this many."""
 _LEAST = bisect(range(256 * PER_OCTAVE), float(NS_PER_US), key=lower_border) - 1
-"""The bin of 1 us. Chunks that came together have a gap of 0, which has no place on a logarithmic axis."""
+"""The bin of 1 us. Chunks that arrived together have a gap of 0, which has no place on a logarithmic axis."""
 
 
 def _ms(position: float) -> float:
-    """The value at a place among the bins: between two borders, in proportion."""
+    """The value at a position among the bins: between two borders, by linear interpolation."""
     below = math.floor(position)
     low, high = lower_border(below), lower_border(below + 1)
     return (low + (high - low) * (position - below)) / NS_PER_MS
 
 
 def _place(ms: float, first: int, last: int) -> float:
-    """The place of a value among the bins first..last."""
+    """The position of a value among the bins first..last."""
     low, high = first, last
     while high - low > 1:
         middle = (low + high) // 2
@@ -39,14 +39,14 @@ def _place(ms: float, first: int, last: int) -> float:
 
 
 def _marks(first: int, last: int, most: int) -> list[tuple[float, str]]:
-    """Round values between two bins, and their places."""
+    """Round values between two bins, and their positions."""
     values = round_values(_ms(first), _ms(last), most)
     return [(_place(value, first, last), f"{value:,.6g}") for value in values]
 
 
 def _first(counts: packing.Histogram) -> int:
-    """The bin where the axis begins: the least value's, but at least half of what 1% of the values lie below: a few values of
-    next to nothing would leave no room for the others. What is less counts in the first bar."""
+    """The bin where the axis begins: the smallest value's, but at least half of the first percentile, so that a few
+    values near zero do not squeeze the others. Smaller values count in the first bar."""
     at = sorted(bin for bin in counts if bin >= _LEAST)
     seen = accumulate(counts[bin] for bin in at)
     few = sum(counts[bin] for bin in at) / 100
@@ -63,7 +63,7 @@ def _bounds(counts: packing.Histogram) -> tuple[int, int]:
 
 
 def distribution(run: RunNumbers, name: str, of: str = "the requests") -> Chart | None:
-    """Of a metric by its name: a histogram and the share that is at least as fast, over a logarithmic axis."""
+    """For a metric, by name: a histogram and the share that is at least as fast, over a logarithmic axis."""
     if run.page is None:
         return None
     metric = METRICS[name]

@@ -1,7 +1,7 @@
-"""A page as data: what it says, in which order, and how much of it a reader sees first. No renderer is known here.
+"""A page as data: its content, its order, and how much of it a reader sees first. It is independent of renderers.
 
-A builder makes a Document of a result (`run_document.py` and its neighbours). `bench/report/` writes it for a terminal,
-as HTML or as Markdown. All texts are plain: a renderer escapes them.
+A builder makes a Document from a result (`run_document.py` and its neighbours). `bench/report/` writes it for a
+terminal, as HTML or as Markdown. All texts are plain: a renderer escapes them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from bench.documents.charts import Chart
 
 
 class Level(IntEnum):
-    """How far a reader goes: a form of a document shows every block up to a level."""
+    """How detailed a form is: a form of a document shows every block up to a level."""
 
     BRIEF = 0
     """Also shown with --quiet."""
     FIRST = 1
     """The first screen."""
     USUAL = 2
-    """What Markdown shows too."""
+    """Markdown shows it too."""
     DETAILS = 3
-    """A terminal shows it when asked for details."""
+    """A terminal shows it with --details."""
     PAGE = 4
     """Only a page has room for it."""
 
@@ -36,9 +36,9 @@ Tone = Literal["", "good", "warn", "bad", "quiet", "apart"]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a table. `below` are lines under its text, `hint` is shown when a pointer rests on them.
+    """A cell of a table. `below` are lines under its text; `hint` is the tooltip of those lines.
 
-    `key` lets the script of the page find the cell and replace its text by the number of a period.
+    `key` lets the page's script find the cell and replace its text with the number of a period.
     """
 
     text: str
@@ -49,7 +49,7 @@ class Cell:
     hint: str = ""
     href: str = ""
     links: tuple[tuple[str, str], ...] = ()
-    """Titles and where they lead, under the text. Only a page has them."""
+    """Titles and link targets, under the text. Only a page has them."""
     code: bool = False
     key: str = ""
     drawn: DrawnInterval | None = None
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class DrawnInterval:
-    """An interval on an axis around zero, which a page draws. The axis ends at -`reach` and +`reach`."""
+    """An interval on an axis centred at zero, which a page draws. The axis ends at -`reach` and +`reach`."""
 
     low: float
     middle: float
@@ -67,19 +67,20 @@ class DrawnInterval:
     tone: Tone = ""
 
     def place(self, value: float) -> float:
-        """Where a value lies on the axis, in percent of its width."""
+        """The position of a value on the axis, in percent of its width."""
         return round(50 + 50 * max(-1.0, min(1.0, value / self.reach)), 2)
 
     def wide(self, low: float, high: float) -> float:
-        """How wide the part between two values is, in percent: never too narrow to see."""
+        """The width of the part between two values, in percent: never too narrow to see."""
         return round(max(self.place(high) - self.place(low), 0.6), 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`drop`: narrow terminals leave out the columns with a number, the lowest first. `wrap` allows line breaks in a text.
+    """`drop`: narrow terminals leave out the columns with a number, the lowest first. `wrap` allows line breaks in a
+    text.
 
-    `page_only`: the column holds drawings, or what a terminal has no room for.
+    `page_only`: the column holds drawings, or is too wide for a terminal.
     """
 
     title: str
@@ -93,14 +94,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Row:
-    """The cells of a row, the first of which is its head. A `group` has a head alone, and stands over the rows after it."""
+    """The cells of a row, the first of which is its head. A `group` has only a head, and titles the rows after it."""
 
     cells: tuple[Cell, ...]
     group: bool
     quiet: bool
 
     def __init__(self, *cells: Cell | str, group: bool = False, quiet: bool = False) -> None:
-        """A text is a cell that has nothing else."""
+        """A plain text becomes a cell."""
         object.__setattr__(self, "cells", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
         object.__setattr__(self, "group", group)
         object.__setattr__(self, "quiet", quiet)
@@ -108,7 +109,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`below` names the lines under the cells' texts. `beside`: they are columns of their own where there is room."""
+    """`below` names the lines under the cells' texts. `beside`: these lines become columns if there is room."""
 
     title: str
     columns: tuple[Column, ...]
@@ -119,12 +120,12 @@ class Table:
     level: Level = Level.USUAL
     half: bool = False
     lead: bool = False
-    """The table to see first: a page writes it larger."""
+    """The main table: a page writes it larger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A name, its value, and a sentence that says what it means."""
+    """A name, its value, and a sentence on its meaning."""
 
     name: str
     value: str
@@ -133,7 +134,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts under a title. `none` is written if there are none; `folded` ones stay closed on a page."""
+    """Facts under a title. `none` is the text if there are none; `folded` facts are collapsed on a page."""
 
     title: str
     rows: tuple[Fact, ...]
@@ -146,7 +147,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A sentence, and the command that it leads to."""
+    """A sentence, and the command that it suggests."""
 
     text: str
     tone: Tone = ""
@@ -155,7 +156,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Sentences, each a line of its own. `title` stands over them on a page."""
+    """Sentences, each on its own line. `title` is their heading on a page."""
 
     sentences: tuple[Finding, ...]
     title: str = ""
@@ -166,7 +167,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A text, and a link at its end: a title and where it leads."""
+    """A text, and a link at its end: a title and a target."""
 
     text: str
     link: tuple[str, str] | None = None
@@ -176,7 +177,7 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A number to see first, with its 95% interval and a remark."""
+    """A prominent number, with its 95% interval and a remark."""
 
     title: str
     value: str
@@ -205,7 +206,7 @@ class ChartBlock:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The bar that chooses a period of the charts after it, and the data that its numbers are computed from."""
+    """The bar that selects a period of the charts after it, and the data for computing the period's numbers."""
 
     data: dict[str, Any]
     level: Level = Level.USUAL
@@ -224,7 +225,8 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class TwoTexts:
-    """Two texts side by side. They are the same up to the character `at`, from which on both are marked; None: all is."""
+    """Two texts side by side. They are equal up to the character `at`, and both are marked from there on; None: marked
+    throughout."""
 
     title: str
     names: tuple[str, str]
@@ -235,7 +237,7 @@ class TwoTexts:
     half: bool = False
 
     def parts(self, side: int) -> tuple[str, str]:
-        """What the texts have in common, and the rest of one of them."""
+        """The common beginning of the texts, and the rest of one of them."""
         text = self.texts[side]
         return (text, "") if self.at is None else (text[: self.at], text[self.at :])
 
@@ -245,7 +247,7 @@ Block = Table | Facts | Findings | Paragraph | Tiles | ChartBlock | Period | Cod
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under a heading. A `folded` section is closed until a reader opens it, on a page."""
+    """Blocks under a heading. On a page, a `folded` section is collapsed."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -264,8 +266,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """The answer in a line: `status` in the colour of its tone, then `rest`. `meaning` is for a page, and so are `missed` and
-    `held`: the page begins with what became of the objectives, and is in the colour of what is bad if one is missed."""
+    """The answer in a line: `status` in the colour of its tone, then `rest`. `meaning`, `missed` and `held` are for a
+    page: it begins with the outcome of the objectives, and its colour is that of a bad result if one is missed."""
 
     status: str
     rest: str
@@ -273,21 +275,21 @@ class Banner:
     meaning: str = ""
     reasons: tuple[Reason, ...] = ()
     more: str = ""
-    """Where more is said about the reasons."""
+    """Where to read more about the reasons."""
     missed: str = ""
     held: str = ""
     held_tone: Tone = "good"
 
     @property
     def sentences(self) -> tuple[str, str]:
-        """The first sentence of the answer, and the others, for which the heading of a page would be too loud."""
+        """The first sentence of the answer, which is the heading of a page, and the rest."""
         first, *others = re.split(r"(?<=\.) (?=[A-Z])", self.status + self.rest, maxsplit=1)
         return first, others[0] if others else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A page. `subtitle` says what it is about, `about` where and when it was made."""
+    """A page. `subtitle`: its subject; `about`: where and when it was made."""
 
     title: str
     banners: tuple[Banner, ...]
@@ -302,15 +304,15 @@ class Document:
 
 
 def shown(block: Block | Section, level: Level) -> bool:
-    """Whether a form that goes to a level shows it."""
+    """Whether a form of this level shows the block."""
     return block.level <= level
 
 
 def findings(texts: Iterable[str], tone: Tone = "warn", title: str = "", level: Level = Level.USUAL) -> Findings:
-    """Sentences of one tone."""
+    """Sentences with one tone."""
     return Findings(tuple(Finding(text, tone) for text in texts), title, level)
 
 
 def command_block(command: Sequence[str]) -> Code:
-    """The command that made a result, to run again."""
+    """The command that made a result, to run it again."""
     return Code("Command", shlex.join(command), level=Level.DETAILS)

@@ -39,7 +39,7 @@ VERDICTS: dict[str, tuple[Tone, str]] = {
     "INVALID": ("bad", "Do not use these numbers: the run did not measure what you requested."),
     "FAILED": ("bad", "The target failed: these numbers cover only the requests that it answered."),
 }
-"""The tone of each verdict, and what it means."""
+"""The tone of each verdict, and its meaning."""
 ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN, _MISSED_SHOWN = 4, 160, 6, 12
 
 
@@ -56,7 +56,7 @@ def first_screen(summary: RunSummary) -> Sequence[Block]:
 
 
 def sent_words(summary: RunSummary) -> str:
-    """What was sent, in a line: the load, the requests, their tokens, the kind of reply and the model."""
+    """The load in a line: its kind, the requests, their tokens, the kind of reply and the model."""
     run, counts, inputs = summary.run, summary.counts, summary.inputs
     parts = [_load_words(summary), details.requests_text(counts.sent + counts.failed_unsent)]
     if inputs is None:
@@ -120,7 +120,7 @@ def _how_many(objectives: int, became: str) -> str:
 
 
 def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
-    """The reasons, each advice only at the last reason that has it."""
+    """The reasons; repeated advice is kept only at its last reason."""
     return tuple(
         Reason(reason.text) if any(reason.advice == later.advice for later in reasons[k + 1 :]) else reason
         for k, reason in enumerate(reasons)
@@ -138,7 +138,7 @@ def _warnings(summary: RunSummary) -> list[Block]:
 
 
 def _objectives(summary: RunSummary) -> list[Block]:
-    """The objectives, missed ones first; of many only some."""
+    """The objectives, missed ones first; if there are many, only some."""
     rows = sorted(summary.slo.objectives, key=lambda row: bool(row.held))
     if not rows:
         return []
@@ -155,7 +155,7 @@ def _objectives_shown(rows: Sequence[ObjectiveResult]) -> int:
 
 
 def left_out(summary: RunSummary) -> Iterator[Table]:
-    """What the first screen has shortened, in full: objectives and errors."""
+    """The full tables of what the first screen shortens: objectives and errors."""
     objectives, errors = summary.slo.objectives, summary.errors
     if len(objectives) > _objectives_shown(objectives):
         yield objective_table("All objectives", objectives, summary)
@@ -189,14 +189,14 @@ def objective_table(
 
 
 def _tone_of(row: ObjectiveResult, good: Tone) -> Tone:
-    """Only what the run shows to be held is good."""
+    """Good only if the run shows that the objective is held."""
     if not row.held:
         return "bad"
     return "" if details.uncertainty(row) else good
 
 
 def _numbers(summary: RunSummary) -> Table:
-    """The table to see first: latencies and rates with their intervals, and the error that a calibration found."""
+    """The main table: latencies and rates with their intervals, and the error found by a calibration."""
     calibration = summary.calibration
     known = details.latencies(summary)
     rows = [_latency(summary, name, calibration) for name in _first_latencies(summary) if name in known]
@@ -250,7 +250,7 @@ def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | Kn
 
 
 def _job_rows(summary: RunSummary) -> Iterator[Row]:
-    if summary.jobs is None or summary.jobs.steps.max == 1:  # A job of one request has the numbers of that request.
+    if summary.jobs is None or summary.jobs.steps.max == 1:  # For jobs of one request, job seconds equal E2EL.
         return
     job_s, rates = summary.jobs.job_s, summary.jobs.rates
     cells = (_of_jobs(job_s.of(stat), job_s.ci95.get(stat)) for stat in ("p50", "p99"))
@@ -287,13 +287,13 @@ def _below(ends: Sequence[float] | None, missing: TooFewValues | None) -> str:
 
 
 def _error(calibration: LedgerCalibration | KnownCalibration | None, metric: str, stat: str) -> str:
-    """The error of a statistic that a calibration found; empty if none did."""
+    """The error of a statistic found by a calibration; empty if there is none."""
     rows = () if calibration is None else calibration.metrics
     return next((signed(row.error) for row in rows if row.metric == metric and row.stat == stat), "")
 
 
 def _error_of_rate(calibration: LedgerCalibration | KnownCalibration | None, rate: str) -> str:
-    """The error of a rate as a share, which only the ledger of this run tells; else empty."""
+    """The error of a rate as a share, which needs the ledger of this run; else empty."""
     rows = calibration.throughput if isinstance(calibration, LedgerCalibration) else ()
     return next((signed_share(row.error_share) for row in rows if row.metric == rate), "")
 
@@ -321,7 +321,8 @@ def error_table(title: str, rows: Sequence[Row], *, level: Level = Level.USUAL) 
 
 
 def by_message(errors: Sequence[ErrorCount]) -> list[list[ErrorCount]]:
-    """The errors with the same message together, the most frequent message first. Errors without one stay apart."""
+    """The errors grouped by message, the most frequent first. Errors without a message are grouped by outcome and
+    status."""
     groups: dict[object, list[ErrorCount]] = {}
     for row in errors:
         groups.setdefault(row.error or (row.outcome, row.status), []).append(row)
@@ -329,8 +330,8 @@ def by_message(errors: Sequence[ErrorCount]) -> list[list[ErrorCount]]:
 
 
 def error_row(rows: Sequence[ErrorCount], width: int | None = None) -> Row:
-    """Errors of one message: how often it came, how often with each outcome if there are several, and at most `width`
-    characters of what the server said."""
+    """Errors of one message: how often it occurred, how often with each outcome if there are several, and at most
+    `width` characters of the server's message."""
     message = rows[0].error or ""
     if width is not None and len(message) > width:
         message = message[:width] + "…"
@@ -343,11 +344,11 @@ def error_row(rows: Sequence[ErrorCount], width: int | None = None) -> Row:
 
 
 def _next(summary: RunSummary) -> list[Block]:
-    """What helps next after a run whose numbers may be read: at most two commands."""
+    """The next steps after a run whose numbers may be used: at most two commands."""
     status = summary.verdict.status
     if status not in (Status.VALID, Status.SUSPECT) or not summary.counts.succeeded:
         return []
-    if "imported" in (summary.verdict.signs or ()):  # Its load was not ours, nor are its flags.
+    if "imported" in (summary.verdict.signs or ()):  # Trueload did not send its load, so its own flags do not apply.
         return []
     found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
     if not found:
@@ -357,7 +358,8 @@ def _next(summary: RunSummary) -> list[Block]:
 
 
 def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
-    """Where the objectives break; of objectives that are held, but not for sure, a longer run tells more."""
+    """Suggests a search if the objectives are missed or surely held. If they are held, but not surely, a longer run
+    helps more."""
     held, objectives = summary.slo.held, summary.slo.objectives
     if held is False or (held and objectives and not any(map(details.uncertainty, objectives))):
         text = f"(same flags) finds {'the largest' if held else 'a'} load that keeps the objectives"
@@ -365,7 +367,7 @@ def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
 
 
 def _longer(summary: RunSummary) -> Iterator[Finding]:
-    """How long a run has to be for the first percentile that has no interval."""
+    """Suggests a run long enough for the first percentile that has no interval."""
     if summary.run.stop_reason == "interrupted":
         yield Finding("(same flags), to its end, measures what was planned", command="python -m bench run")
         return
@@ -392,7 +394,7 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
 
 
 def _lasting(run: RunOrigin, seconds: int, gives: str) -> Finding:
-    """How to make the load last so long. Loads whose length is not `--duration` refuse it, or end before it."""
+    """How to make the load last this long. Loads whose length is not `--duration` refuse it, or end before it."""
     config = run.config
     changes = next((flag for flag in ("steps", "ramp") if config.get(flag) is not None), None)
     if changes is not None:

@@ -1,4 +1,4 @@
-"""The document of a fit: what was found, how well it describes the steps, and each load beside its replay."""
+"""The document of a fit: the result, how well it describes the steps, and each load next to its replay."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _named(replay: Replay) -> str:
 
 
 def _steps(profile: Profile) -> Iterator[Block]:
-    """What a step of the server costs, and how well that describes its steps. Nothing if its steps cannot be seen."""
+    """The cost of the server's steps, and how well it describes them. Empty if the steps cannot be seen."""
     fit, decode, limits = profile.fit, profile.decode or (), profile.limits
     if fit is None or limits is None:
         return
@@ -96,7 +96,7 @@ def _steps(profile: Profile) -> Iterator[Block]:
 
 
 def _times(profile: Profile) -> Iterator[Block]:
-    """What TTFT and gaps were. Nothing if the steps of the server were fitted."""
+    """The quantiles of TTFT and gaps. Empty if the server's steps were fitted."""
     times, seen = profile.sampled_times, profile.seen
     if times is None or seen is None:
         return
@@ -201,7 +201,7 @@ def _replay(place: int, replay: Replay) -> Iterator[Block]:
 
 
 def cdf(key: str, curve: ReplayedCurve) -> Chart:
-    """Both distributions of one number: the share of the values that are at most so large, over a logarithmic axis."""
+    """Both distributions of one number: the share of the values up to each size, over a logarithmic axis."""
     sides = {"measured": curve.measured, "replayed": curve.replayed}
     values = sorted({max(value, 1e-3) for side in sides.values() for value in side})
     x = [math.log10(value) for value in values]
@@ -226,7 +226,7 @@ def cdf(key: str, curve: ReplayedCurve) -> Chart:
 
 
 def share_below(quantiles: Sequence[float], value: float) -> float:
-    """The share of values that are at most this, from quantiles at even shares: straight lines between them."""
+    """The share of values that are at most this, from quantiles at even shares, by linear interpolation."""
     for place, (low, high) in enumerate(pairwise(quantiles)):
         if value < high:
             inside = (value - low) / (high - low) if value > low else 0.0

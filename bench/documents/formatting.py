@@ -1,4 +1,4 @@
-"""How reports write numbers: four significant digits everywhere. None is a dash: it did not happen."""
+"""How reports write numbers: four significant digits everywhere. None is a dash: there is no value."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NOTHING = "–"
 
 
 def number(value: float | None) -> str:
-    """A number to four significant digits; whole from 1,000 on. What is whole has no decimals."""
+    """A number with four significant digits, without decimals from 1,000 on and for whole numbers."""
     if value is None:
         return NOTHING
-    # Rounded first: 9.9996 is written as 10.00 and not, with the decimals of a number under ten, as 10.000.
+    # Round first: 9.9996 is written as 10.00, not as 10.000 with the decimals of a number below ten.
     size = abs(float(f"{value:.4g}"))
     if size >= 1000 or value == int(value):
         return f"{value:,.0f}"
@@ -26,12 +26,12 @@ def number(value: float | None) -> str:
 
 
 def plain(value: float, digits: int) -> str:
-    """A number to so many significant digits, never with an exponent."""
+    """A number with this many significant digits, never with an exponent."""
     return f"{Decimal(f'{value:.{digits}g}'):,f}"
 
 
 def interval(ends: Sequence[float | None] | None) -> str:
-    """An interval, `low–high`, or `over low` where it has no greatest value; empty where there is none."""
+    """An interval, `low–high`, or `over low` if it is unbounded above; empty if there is none."""
     if ends is None:
         return ""
     least, greatest = ends
@@ -39,7 +39,7 @@ def interval(ends: Sequence[float | None] | None) -> str:
 
 
 def about(value_s: float) -> str:
-    """A length of time in one unit: for how long a run would have to be."""
+    """A length of time in one unit, for how long a run would have to be."""
     for length_s, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if value_s >= 2 * length_s:
             return f"{math.ceil(value_s / length_s)} {unit}"
@@ -47,14 +47,14 @@ def about(value_s: float) -> str:
 
 
 def missing(too_few: TooFewValues) -> str:
-    """Why a number has no interval, and what would give it one."""
+    """Why a number has no interval, and how long a run would give it one."""
     have, needed, run_s = math.floor(too_few.independent), too_few.needed, too_few.run_s
     longer = "" if run_s is None else f"; a run of about {about(run_s)} would do"
     return f"too few independent values: {have:,} of {needed:,}{longer}"
 
 
 def statistic(row: Metric, stat: str) -> str:
-    """A statistic of a metric in a summary; what it lies between, where stamps leave it more open than it is large."""
+    """A statistic of a metric in a summary; if the stamps' bounds are wider than the value itself, its bounds."""
     return interval(row.bounds[stat]) if bounds.meaningless(row, stat) else number(row.of(stat))
 
 
@@ -67,10 +67,10 @@ def share(value: float | None) -> str:
 
 
 def si(value: float | None, digits: int = 3) -> str:
-    """A number with a prefix: 12.3 k, 4.56 M. For amounts such as bytes, and for marks of axes."""
+    """A number with an SI prefix: 12.3 k, 4.56 M. For amounts such as bytes, and for tick marks."""
     if value is None:
         return NOTHING
-    size = abs(float(f"{value:.{digits}g}"))  # Rounded first: 999,600 are 1 M and not 1,000 k.
+    size = abs(float(f"{value:.{digits}g}"))  # Round first: 999,600 is 1 M, not 1,000 k.
     scales = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1e-3, ""), (1e-6, "µ"), (0.0, "n"))
     prefix, scale = next((prefix, limit or 1e-9) for limit, prefix in scales if size >= limit)
     if not prefix or not size:
@@ -79,12 +79,12 @@ def si(value: float | None, digits: int = 3) -> str:
 
 
 def mark(value: float, largest: float) -> str:
-    """A mark of an axis, by its largest: it has room for 9 characters. Round values need no more digits than they have."""
+    """A tick mark of an axis with this largest value: there is room for 9 characters. Round values need no more digits."""
     return plain(value, 9) if 1e-3 <= largest < 1e6 else si(value, digits=9)
 
 
 def seconds(value: float | None) -> str:
-    """A time of the run."""
+    """A time within the run."""
     return NOTHING if value is None else f"{value:,.1f} s"
 
 
@@ -104,14 +104,14 @@ def in_unit(text: str, unit: str) -> str:
 
 
 def objective_value(row: ObjectiveResult) -> str:
-    """The value that an objective was held against; what it lies between, where that is all that the stamps say. Its
-    statistic is named if the objective does not name it."""
+    """The value that an objective is compared with, or its bounds if the stamps show no more. The statistic is named if
+    the objective does not name it."""
     value = measured(row.value, row.unit) if row.between is None else f"{interval(row.between)} {row.unit}"
     return value if row.stat is None or row.value is None or ":" in row.objective else f"{row.stat} {value}"
 
 
 def duration(seconds: float) -> str:
-    """A time for people: 45 s, 12.5 min, 2 h."""
+    """A duration for readers: 45 s, 12.5 min, 2 h."""
     if seconds < 1:
         return f"{seconds:.2g} s"
     if seconds < 90:
@@ -130,7 +130,7 @@ def age(value_s: float) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign. One that rounds to zero is +0."""
+    """A difference with its sign. A value that rounds to zero is +0."""
     return NOTHING if value is None else f"{round(value, 3) + 0.0:+,.3f}"
 
 

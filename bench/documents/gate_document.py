@@ -28,7 +28,7 @@ _NOT_HELD = ". Not shown is not held: it may be broken, and these runs cannot te
 
 
 def gate_document(content: GateResult) -> Document:
-    """The document of a gate: a terminal shows its first level, the summary of a job all of it."""
+    """The document of a gate: a terminal shows its first level, the job summary all of it."""
     blocks: list[Block] = [*_objectives(content), *_metrics(content), *_sentences(content)]
     blocks.append(Code("", shlex.join(content.command)))
     banner = Banner(verdict_line(content), "", "bad" if content.exit else "good")
@@ -52,7 +52,7 @@ def verdict_line(content: GateResult) -> str:
 
 
 def allowed_text(row: GateMetric) -> str:
-    """What a number may change by before it fails: the margin, to the worse side."""
+    """The largest allowed change of a number: the margin, to the worse side."""
     sign = "+" if row.higher_is_worse else "-"
     return f"{sign}{share(row.margin)}" if row.ratio else f"{sign}{row.margin * 100:g} pts"
 
@@ -111,7 +111,7 @@ def _sentences(content: GateResult) -> Iterator[Block]:
 
 
 def _power(row: GateMetric) -> str:
-    """What these runs could have shown of a number."""
+    """The change of a number that these runs could have shown."""
     if (seen := seen_text(row)) == NOTHING:
         return f"{row.title}: not shown; these runs can find no change of it"
     worse = "+" if row.higher_is_worse else "-"

@@ -37,7 +37,7 @@ def _with_interval(rates: JobRates, name: str) -> str:
 def _rows_of_sessions(summary: RunSummary) -> list[Fact]:
     """How many sessions there were, and how they ended."""
     sessions = summary.sessions
-    if sessions is None:  # Of an older run.
+    if sessions is None:  # An older run.
         return []
     parts = [f"{sessions.held:,}", f"{sessions.whole:,} whole"]
     parts += [f"{n:,} {name}" for name, n in (("failed", sessions.failed), ("unfinished", sessions.unfinished)) if n]
@@ -53,7 +53,7 @@ def _rows_of_sessions(summary: RunSummary) -> list[Fact]:
 
 
 def rows(summary: RunSummary) -> list[Fact]:
-    """What is said of sessions and their jobs; nothing of a run without them."""
+    """The rows on sessions and their jobs; empty for a run without sessions."""
     jobs = summary.jobs
     if jobs is None:
         return _rows_of_sessions(summary)
@@ -95,11 +95,11 @@ def _said_by(cached_from: CachedFrom) -> str:
 
 
 MOST_CUT = 0.05
-"""Of the jobs that were begun in the run: if more were cut off, those that were not say too little of long ones."""
+"""A share of the jobs that began in the run: if more were cut off, the completed ones under-represent long jobs."""
 
 
 def warnings(summary: RunSummary) -> list[str]:
-    """A sentence where so many jobs were cut off that job seconds are too low."""
+    """A warning if so many jobs were cut off that job seconds are too low."""
     jobs = summary.jobs
     if jobs is None:
         return []
@@ -129,7 +129,7 @@ def table(bins: Sequence[TtftBin]) -> list[tuple[str, ...]]:
 
 
 def tables(summary: RunSummary) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """TTFT by context and by turn: title, heads and rows of each that has any."""
+    """TTFT by context and by turn: title, heads and rows, if there are any."""
     jobs = summary.jobs
     if jobs is None:
         return []

@@ -1,5 +1,5 @@
-"""The charts of a sweep, as data: throughput and latencies against the load, and the Pareto plot. Of several sweeps, one
-curve each."""
+"""The charts of a sweep, as data: throughput and latencies against the load, and the Pareto plot. With several sweeps,
+each has one curve."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MARKS: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
     ("SUSPECT", ("SUSPECT",), "warn"),
     ("INVALID or FAILED", ("INVALID", "FAILED"), "bad"),
 )
-"""Points that are not VALID have a mark: on the curve, or, where they were not measured, in place of it."""
+"""Points that are not VALID have a mark: on the curve, or instead of a point if they have no usable value."""
 
 
 def build(sweeps: Sequence[SweepContent], names: Sequence[str]) -> list[Chart]:
-    """All charts; `names` are those of the sweeps, where there are several."""
+    """All charts; `names` labels the sweeps if there are several."""
     kinds = {delivered_by(sweep) for sweep in sweeps}
-    # Sweeps of several kinds have requests in common.
+    # Requests are what sweeps of different kinds have in common.
     name = "requests_per_s" if len(kinds) > 1 else next(iter(kinds), OUTPUT)
     are = inputs_of(sweeps[0])
     meaning = f"{title_of(name, are).removesuffix('/s')} per second."
@@ -102,7 +102,7 @@ def _by_load(
 
 
 def _number(point: SweepPoint | None, stat: str, statuses: Collection[str] | None = None) -> SweepNumber | None:
-    """The number of a point that was measured, or of one that has one of these verdicts."""
+    """The number of a usable point, or of a point with one of these verdicts."""
     if point is None or not (point.usable if statuses is None else point.status in statuses):
         return None
     return point.numbers[stat]
@@ -117,13 +117,13 @@ def _fitted(knee: FittedKnee, load: float) -> float:
 
 
 def _ticks(x: Sequence[float], loads: Sequence[float]) -> tuple[tuple[float, str], ...]:
-    """Every load, or, of many, as many as have room."""
+    """Every load, or as many as there is room for."""
     every = -(-len(loads) // 8)
     return tuple((at, f"{load:,g}") for k, (at, load) in enumerate(zip(x, loads, strict=True)) if k % every == 0)
 
 
 def _pareto(sweeps: Sequence[SweepContent], names: Sequence[str]) -> Chart:
-    """Tokens per second of a GPU against those of a user: to the right and up is better."""
+    """Tokens per second of a GPU against tokens per second of a user: up and to the right is better."""
     placed = [
         (user.value, gpu.value, k, point, place)
         for k, sweep in enumerate(sweeps)

@@ -15,12 +15,13 @@ from bench.results.summary import RunSummary
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
 APART = 0.001
-"""A number this share away from ours, or further, is marked."""
+"""A number that differs from ours by this share or more is marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """A tool and its numbers: the median of each, average and P99 under it. `why`: sentences that explain how they differ."""
+    """A tool and its numbers: the median of each, with average and P99 below it. `why`: sentences that explain the
+    differences."""
 
     title: str
     version: str
@@ -36,7 +37,7 @@ def columns(summary: RunSummary) -> list[tuple[str, str]]:
 
 
 def rows(summary: RunSummary) -> list[ToolRow]:
-    """Our own numbers first, then those of each tool; no rows where no request gave a number."""
+    """Our own numbers first, then each tool's; empty if no request gave a number."""
     if not summary.latency["e2el_ms"].n or not counts_tokens(summary):
         return []
     tokens, rates = has_tokens(summary), summary.throughput
@@ -47,7 +48,7 @@ def rows(summary: RunSummary) -> list[ToolRow]:
     found = [ToolRow("Trueload", "these are the numbers above", own)]
     for tool in summary.compat.values():
         why = [f"No {TITLES[key]}: {reason}." for key, reason in tool.missing.items()]
-        # A tool without a rate sends no such requests, so it counts no tokens either.
+        # Without a rate of tokens, the tool counts no tokens either.
         counted = None if tool.output_tokens_per_s is None else tool.output_tokens
         printed = (counted, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,)
         cells = (*(_latency(getattr(tool, key), own) for key, own in zip(keys, ours, strict=True)),

@@ -1,9 +1,9 @@
-"""Histograms of a run as short text, for the script of the page: `bench/report/template/period.js` reads it.
+"""Histograms of a run as short text for the page's script: `bench/report/template/period.js` reads it.
 
-A number is written in the characters of base64, five bits each, the least first; the sixth bit says that more follow. A
-histogram is the number of its bins, then each bin: its distance from the one before (at first from `base`) and its count.
-Small ones share a character, 20 * (distance - 1) + count - 1 with a distance up to 3 and a count up to 20. Else comes
-character 62 (the distance is 1) and the count, or 63 and both.
+A number is written in base64 characters, five bits each, the least significant first; the sixth bit marks that more
+follow. A histogram is the number of its bins, then each bin: its distance from the one before (at first from `base`)
+and its count. Small values share a character, 20 * (distance - 1) + count - 1, with a distance up to 3 and a count up
+to 20. Otherwise character 62 (the distance is 1) precedes the count, or 63 precedes both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Histogram = Mapping[int, int]
 
 
 def number(value: int) -> str:
-    """A whole number, >= 0."""
+    """A whole number, >= 0, as text."""
     written = ""
     while value > 31:
         written += _DIGITS[32 | value & 31]
@@ -43,7 +43,7 @@ def pack(histograms: Sequence[Histogram], base: int) -> str:
 
 
 def merged(histograms: Sequence[Histogram], k: int) -> list[Histogram]:
-    """Each k neighbours as one."""
+    """The histograms, with each group of k neighbours merged."""
     found: list[Histogram] = []
     for first in range(0, len(histograms), k):
         total: Counter[int] = Counter()
@@ -54,5 +54,5 @@ def merged(histograms: Sequence[Histogram], k: int) -> list[Histogram]:
 
 
 def whole(histograms: Sequence[Histogram]) -> Histogram:
-    """All of them as one."""
+    """All histograms merged."""
     return merged(histograms, max(len(histograms), 1))[0] if histograms else Counter()

@@ -1,5 +1,4 @@
-"""The parts of a run, one row each, for the page, the terminal and Markdown: its models, its classes of traffic, its
-replicas."""
+"""The parts of a run, one row each, for page, terminal and Markdown: its models, its classes of traffic, its replicas."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from bench.results.summary import JudgedClass, PartNumbers, RunSummary, Segment
 from bench.results.tokens import input_rate
 
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model"), "target": ("replicas", "Replica")}
-"""Where the parts of each kind stand in a summary, and what the first head says."""
+"""For each kind, the plural noun and the first column head."""
 NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run, so the rates of all {} add up."
 
 
@@ -46,14 +45,14 @@ def tables(summary: RunSummary) -> Iterator[Table]:
 
 
 def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
-    """Every part, with what an objective calls it: `{class=chat}`."""
+    """Every part, with its name in objectives: `{class=chat}`."""
     for kind in KINDS:
         for part in parts_of(summary, kind):
             yield f"{{{kind}={part.name}}}", part
 
 
 def _notes(part: PartNumbers, summary: RunSummary) -> Iterator[str]:
-    """What is wrong with one class that is not so with the whole run."""
+    """A note if a class has a problem that the whole run does not have."""
     if not isinstance(part, JudgedClass) or part.verdict.reasons == summary.verdict.reasons:
         return
     verdict, whole = part.verdict, summary.verdict

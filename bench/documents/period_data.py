@@ -1,4 +1,4 @@
-"""What the script of a page computes the numbers of a period from: `template/recompute.js`."""
+"""The data from which a page's script computes the numbers of a period: `template/recompute.js`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ROWS = (
 """The table of a period: TPS is 1,000 over TPOT."""
 
 AMOUNTS = {"output_tokens_per_s": "output_tokens", "inputs_per_s": "inputs", "input_tokens_per_s": "input_tokens"}
-"""Rates of a period, by the series that they are made of."""
+"""The rates of a period, and the series that they come from."""
 
 
 def period_data(run: RunNumbers) -> dict[str, Any] | None:
-    """None where the run has nothing to choose a period of."""
+    """The data, or None if the run has no periods to choose."""
     if run.page is None or len(run.series.t_s) < 2:
         return None
     series, window = run.series, run.summary.window
@@ -58,7 +58,7 @@ def period_data(run: RunNumbers) -> dict[str, Any] | None:
 
 
 def _packed(histograms: Mapping[str, Sequence[packing.Histogram]]) -> tuple[int, dict[str, dict[str, Any]]]:
-    """How many steps make a slice, and the histograms of the slices."""
+    """The number of steps per slice, and the histograms of the slices."""
     k = 1
     while True:
         packed: dict[str, dict[str, Any]] = {}

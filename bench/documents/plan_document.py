@@ -108,7 +108,7 @@ def _answers(content: PlanContent) -> Facts:
 
 
 def _times(headroom: float) -> str:
-    """How many times the traffic is held. Of what is not even held once, nothing else is known."""
+    """How many times the traffic the replicas can serve; below 1 the factor is unknown."""
     return f"{headroom:.2f}" if headroom else "less than 1"
 
 
@@ -158,7 +158,7 @@ def _range(content: PlanContent, low: float, high: float) -> str:
 
 
 def _unit(objective: str) -> str:
-    """The unit of a metric, or of goodput, which is a share."""
+    """The unit of a metric. Goodput is a share."""
     metric = METRICS.get(objective.partition(":")[0])
     return "share" if metric is None else metric.unit
 
@@ -191,7 +191,7 @@ def _day(content: PlanContent) -> Iterator[Block]:
     )
     scaled = content.autoscaling is not None
     fewer = "These break it" if content.replicas is None else "One fewer breaks it"
-    breaks = content.replicas != 1  # There is no fewer than one.
+    breaks = content.replicas != 1  # Below one replica there is none to remove.
     titles = ("From", "Requests/s", *(("Replicas",) if scaled else ()), *((fewer,) if breaks else ()))
     columns = tuple(map(Column, titles))
     rows = tuple(

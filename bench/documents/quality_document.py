@@ -29,11 +29,11 @@ CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
 _NAMES = {"alone": "Alone", "loaded": "Under load", "back": "Back alone"}
 _BAD_SHOWN = 5
 _HINT = 0.05
-"""Up to this p, corrected, bad answers are called a hint."""
+"""Up to this corrected p, bad answers are called a hint."""
 
 
 def quality_document(content: QualityContent) -> Document:
-    """The document of a comparison; of a series that is not over, how far it is."""
+    """The document of a comparison; for an unfinished series, its progress."""
     head = tuple(_head(content))
     sections = [Section("", head)]
     if pairs := tuple(map(_example, content.examples)):
@@ -85,7 +85,7 @@ def _banner(content: QualityContent) -> Banner:
 
 
 def _by_how_much(row: QualityMeasure) -> str:
-    """`right answers fall by 12% (8.1% to 16%)`, in points of a hundred."""
+    """`right answers fall by 12 points (8.1 to 16)`, in percentage points."""
     low, high = row.interval if row.fall >= 0 else (-row.interval[1], -row.interval[0])
     falls = "fall" if row.fall >= 0 else "rise"
     verb = falls if row.title.endswith("s") else f"{falls}s"
@@ -93,7 +93,7 @@ def _by_how_much(row: QualityMeasure) -> str:
 
 
 def _points(value: float) -> str:
-    """A share in points of a hundred."""
+    """A share in percentage points."""
     return f"{round(100 * value, 1) + 0.0:.1f}".removesuffix(".0")
 
 
@@ -202,7 +202,7 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
 
 
 def _of_measure(row: QualityMeasure) -> str | None:
-    """What a reader must know of a measure besides its numbers."""
+    """A caveat of a measure, if it has one."""
     if row.blamed_on_time:
         return (
             f"{row.title}: answers without load changed as well, and those under load do not lie beyond both the earlier "

@@ -1,5 +1,5 @@
-"""What a report says in words, the same on a terminal, on the page and in Markdown: whether an objective held, what was sent,
-warnings and notes."""
+"""The sentences of a report, the same in the terminal, on the page and in Markdown: whether an objective held, warnings
+and notes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from bench.results.numbers import QUANTILES, may_break
 from bench.results.summary import ObjectiveResult, PartNumbers, RunSummary
 
 TOO_FEW = "too few"
-"""In place of the interval of a number that has too few independent values for one."""
+"""Replaces the interval of a number with too few independent values for one."""
 
 
 def outcome(objective: ObjectiveResult) -> str:
-    """Whether the value of an objective keeps to its limit, and why the interval does not show it, where it does not."""
+    """Whether the value of an objective meets its limit, and why the interval does not show it, if it does not."""
     held, unsure = "held" if objective.held else "missed", details.uncertainty(objective)
     return f"{held}, {unsure}" if unsure else held
 
 
 def no_errors(summary: RunSummary) -> str:
-    """What stands in place of the errors of a run that has none."""
+    """The text for a run without errors."""
     if not summary.counts.succeeded:
         return "no request was answered"
     return "no request failed after the warm-up" if summary.counts.warmup.failed else "no request failed"
 
 
 def warnings(summary: RunSummary) -> list[str]:
-    """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
+    """What the numbers leave out, or what disturbed them, besides the reasons of the verdict."""
     return [
         *details.ended_early(summary),
         *_held_by_the_answered(summary),
@@ -45,8 +45,8 @@ def warnings(summary: RunSummary) -> list[str]:
 
 
 def _held_by_the_answered(summary: RunSummary) -> Iterator[str]:
-    """Quantiles that held, and would not if a failed request had taken longer than their limit, as in a search. A limit on
-    all failures is no limit on those of one part, which may be a small share."""
+    """Quantiles that held only because failed requests have no latency; a search would count these as missed. A limit
+    on all failures does not limit those of one part, which may be a small share."""
     parts: list[tuple[str, RunSummary | PartNumbers]] = [("", summary), *parts_table.of_every_kind(summary)]
     for where, part in parts:
         own = [row for row in summary.slo.objectives if _speaks_of(row, where)]
@@ -90,8 +90,8 @@ def _idle_users(summary: RunSummary) -> Iterator[str]:
 
 
 _LONGER_SHARE, _LONGER_EACH = 0.2, 50
-"""The share of the prompts' tokens, and the tokens of each prompt, that a server may count more before it is said: a chat
-template adds 5 to 40."""
+"""If a server counts more tokens than this, as a share of the prompts' tokens and per prompt, the report mentions it: a
+chat template adds 5 to 40."""
 
 
 def _longer_prompts(summary: RunSummary) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _longer_prompts(summary: RunSummary) -> Iterator[str]:
 
 
 _MANY_OVER = 0.05
-"""The share of replies over their limit that is said: a server may count an end token beside the limit in some."""
+"""The share of replies over their limit that is reported: a server may count an end token in addition to the limit."""
 
 
 def _over_limit(summary: RunSummary) -> Iterator[str]:
@@ -115,7 +115,7 @@ def _over_limit(summary: RunSummary) -> Iterator[str]:
     if over.share is not None and over.share > _MANY_OVER:
         of = "the replies"
         limit = f": {tokens.output:,} tokens, where {tokens.asked.output:,} were the limit"
-        if over.judged != summary.counts.succeeded:  # The sum of all tokens is of replies without a limit, too.
+        if over.judged != summary.counts.succeeded:  # The sum of all tokens includes replies without a limit.
             of, limit = f"the {over.judged:,} replies with a limit", ""
         yield (
             f"{over.share:.1%} of {of} have more output tokens than the limit that was sent: the server does not keep to it. "
@@ -128,7 +128,7 @@ _AT_ONCE_MS = 0.05
 
 
 def _all_at_once(summary: RunSummary) -> Iterator[str]:
-    """Replies that were collected before they were sent. If the client read late, the stamps have bounds."""
+    """Replies that were buffered before they were sent. If the client read late, the stamps have bounds."""
     tpot = summary.latency.get("tpot_ms")
     if tpot is not None and tpot.p50 is not None and tpot.p50 < _AT_ONCE_MS and "p50" not in tpot.bounds:
         yield (
@@ -151,5 +151,5 @@ def _piles_up(summary: RunSummary) -> Iterator[str]:
 
 
 def notes(summary: RunSummary) -> list[str]:
-    """What the run noted of itself."""
+    """The notes of the run."""
     return [*(summary.run.notes or ())]

@@ -1,4 +1,4 @@
-"""The replicas of a run beside each other: their latencies, and what each was sent."""
+"""Charts that compare the replicas of a run: their latencies, and how many requests each got."""
 
 from __future__ import annotations
 

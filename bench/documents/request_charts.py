@@ -15,7 +15,7 @@ _SLOWEST_POINTS = 100
 
 
 def _shown(run: RunNumbers) -> list[ShownRequest]:
-    """Some of the slowest requests and the sample, each once."""
+    """Some of the slowest requests and the sample, without duplicates."""
     assert run.page is not None
     requests = run.page.requests
     rows = {row.index: row for row in (*requests.slowest[:_SLOWEST_POINTS], *requests.sample)}
@@ -89,7 +89,7 @@ def e2el_by_output(run: RunNumbers) -> Chart | None:
 
 
 def e2el_by_inputs(run: RunNumbers) -> Chart | None:
-    """E2EL against the inputs of the request; none where all requests have as many."""
+    """E2EL against the inputs of the request. Returns None if all requests have the same number."""
     inputs = run.summary.inputs
     if inputs is None or inputs.per_request.min == inputs.per_request.max:
         return None
@@ -100,7 +100,7 @@ def e2el_by_inputs(run: RunNumbers) -> Chart | None:
 
 
 def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
-    """E2EL against the tokens of all inputs of the request; none if nobody counts tokens."""
+    """E2EL against the tokens of all inputs of the request. Returns None if no tokens are counted."""
     if not counts_tokens(run.summary):
         return None
     meaning = "Each point is a request: its slope is the time per input token."
@@ -109,7 +109,7 @@ def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
 
 
 def tokens_asked(run: RunNumbers) -> Chart | None:
-    """Output tokens received against those that were asked for."""
+    """Output tokens received against requested."""
     meaning = "Each point is a request. If the server keeps to the requested length, points lie on the diagonal."
     fields = _Fields("output_tokens_asked", "output_tokens", "tokens asked for", "tokens received", "received")
     return _against(run, "tokens_asked", "Output tokens, requested against received", meaning, fields, diagonal=True)
@@ -121,7 +121,7 @@ def _sent_s(row: ShownRequest) -> float:
 
 
 def _sizes(run: RunNumbers, rows: Sequence[ShownRequest]) -> tuple[Line, ...]:
-    """How large requests were, and their replies, in tokens or inputs; nothing if nobody counts either."""
+    """The sizes of requests and their replies, in tokens or inputs; empty if no tokens are counted."""
     if not counts_tokens(run.summary):
         return ()
     tokens = has_tokens(run.summary)
@@ -134,7 +134,7 @@ def _sizes(run: RunNumbers, rows: Sequence[ShownRequest]) -> tuple[Line, ...]:
 
 
 def timeline(run: RunNumbers) -> Chart | None:
-    """From when to when requests waited to be sent, waited for the first token, and were answered."""
+    """When requests waited to be sent, waited for the first token, and received their reply."""
     if run.page is None:
         return None
     requests = run.page.requests
@@ -159,7 +159,7 @@ def timeline(run: RunNumbers) -> Chart | None:
     tokens = has_tokens(run.summary)
     queued_ms = [(_sent_s(row) - row.intended_s) * 1000 for row in rows]
     lines = (
-        # The short ones last, so that they lie on top.
+        # The short spans last, so that they lie on top.
         *([Line("streaming", places, "spans", "main", spans=bars(streaming))] if tokens else ()),
         Line(
             "waiting for the first token" if tokens else "waiting for the reply",

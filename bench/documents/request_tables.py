@@ -17,7 +17,7 @@ _ERROR_WIDTH = 200
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """A request: its id, (column, value) pairs, and what went wrong."""
+    """A request: its id, (column, value) pairs, and its error."""
 
     id: str
     cells: tuple[tuple[str, str], ...]
@@ -25,7 +25,7 @@ class RequestRow:
 
 
 def _sizes(row: ShownRequest, tokens: bool | None) -> tuple[tuple[str, str], ...]:
-    """How large a request was, and its reply."""
+    """The sizes of a request and its reply."""
     if tokens:
         return ("Prompt tokens", number(row.input_tokens)), ("Output tokens", number(row.output_tokens))
     if tokens is None:
@@ -34,8 +34,8 @@ def _sizes(row: ShownRequest, tokens: bool | None) -> tuple[tuple[str, str], ...
 
 
 def slowest(page: PageData | None, *, tokens: bool | None = True) -> list[RequestRow]:
-    """The slowest requests, the slowest first. `tokens` is None if no tokens are counted, and True if replies are generated
-    text."""
+    """The slowest requests, the slowest first. `tokens` is None if no tokens are counted, and True if replies are
+    generated text."""
     return [
         RequestRow(
             row.id,

@@ -47,25 +47,25 @@ CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "tokens_asked": request_charts.tokens_asked,
     "timeline": request_charts.timeline,
 }
-"""A chart is left out where a run has not what it is made of."""
+"""A chart is left out if the run lacks its data."""
 
 OF_JOBS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "ttft_by_context": jobs.ttft_by_context,
     "ttft_by_turn": jobs.ttft_by_turn,
 }
-"""Beside these, those of a run of sessions."""
+"""In addition, for a run of sessions."""
 
 OF_DRAFTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "draft_acceptance": server_requests.acceptance,
     "tokens_a_step": server_requests.tokens_a_step,
 }
-"""And of one whose replies say what their drafts were worth."""
+"""In addition, for a run whose replies report draft tokens."""
 
 OF_REPLICAS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "replica_latency": replica_charts.latency,
     "replica_requests": replica_charts.requests,
 }
-"""And of every run over several replicas."""
+"""In addition, for a run over several replicas."""
 
 OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,
@@ -78,7 +78,7 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "e2el_by_input_tokens": request_charts.e2el_by_input_tokens,
     "timeline": request_charts.timeline,
 }  # fmt: skip
-"""Those of a run whose replies are no generated text."""
+"""The charts of a run whose replies are not generated text."""
 
 
 def build(run: RunNumbers) -> tuple[Chart, ...]:

@@ -1,6 +1,7 @@
 """The document of a run: the first screen, then every number, the charts, the server, the measurement itself.
 
-`page` is what only a page needs (`Summary.page_data`); without it there are fewer charts, and no numbers of periods.
+`page` is data that only a page needs (`Summary.page_data`); without it there are fewer charts, and no numbers of
+periods.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ from bench.results.summary import RunSummary
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "Max"}
 _DROP = {"p999": 1, "p95": 2, "max": 3, "mean": 4, "p90": 5}
-"""What a narrow terminal leaves out first; median and P99 stay."""
+"""The columns that a narrow terminal drops first; median and P99 stay."""
 FOOTER = "Made by Trueload from the records of the run. Definitions of every number: docs/metrics.md."
 
 
@@ -68,7 +69,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
     numbers = RunNumbers(summary, page)
     name = run.name or "Load test"
     counts = Facts("Requests", tuple(details.counts(summary)), half=True)
-    # Beside the first table is room for them, unless there are objectives or errors.
+    # They fit next to the first table, unless there are objectives or errors.
     above = not summary.errors and not summary.slo.objectives
     sections = (
         Section("", (*first_screen(summary), *((counts,) if above else ()))),
@@ -162,7 +163,7 @@ def _with_interval(value: str, ends: Sequence[float | None] | None, too_few: Too
 
 
 def _too_few(summary: RunSummary) -> list[str]:
-    """For each statistic without an interval, the metric that would take the longest run."""
+    """For each statistic without an interval, the metric that would need the longest run."""
     longest: dict[str, TooFewValues] = {}
     known = details.latencies(summary)
     for name in (name for name in MAIN_METRICS if name in known):

@@ -1,4 +1,4 @@
-"""What --watch-scale shows: the times that were lost while the server was scaling, with the steps of the load."""
+"""The section of --watch-scale: the lost times while the server was scaling, with the steps of the load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTE = (
 
 
 def section(summary: RunSummary) -> Iterator[Section]:
-    """The section; none without --watch-scale."""
+    """The section; empty without --watch-scale."""
     if summary.scaling is not None:
         yield Section("Scaling", tuple(_blocks(summary, summary.scaling)))
 

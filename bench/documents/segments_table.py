@@ -18,7 +18,7 @@ CHANGED_BY = {"terminal": "in a terminal", "console": "in the console", "python"
 
 
 def changes(summary: RunSummary) -> list[str]:
-    """A sentence for each change of the load that was asked for while it went on."""
+    """A sentence for each change of the load that was made during the run."""
     return [
         f"{change.at_s:.1f} s: from {number(change.from_)} to {number(change.to)} {unit(summary)}, "
         f"set {CHANGED_BY.get(change.by, 'by ' + change.by)}"
@@ -27,7 +27,7 @@ def changes(summary: RunSummary) -> list[str]:
 
 
 def unit(summary: RunSummary) -> str:
-    """What the loads of the segments are in."""
+    """The unit of the segments' loads."""
     if summary.load.mode == "rate":
         return "requests/s"
     new = summary.sessions is not None and summary.sessions.offered_per_s is not None
@@ -40,7 +40,7 @@ def heads(summary: RunSummary) -> list[str]:
 
 
 def rows(summary: RunSummary) -> list[Row]:
-    """The rows of a summary; none where the load stays."""
+    """The rows of a summary; empty if the load is constant."""
     return [_row(segment, summary) for segment in summary.segments or ()]
 
 

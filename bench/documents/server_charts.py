@@ -1,4 +1,4 @@
-"""The charts of what the server said of itself, on the time axis of the client's."""
+"""The charts of the server's own metrics, on the client's time axis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def requests(run: RunNumbers) -> Chart | None:
 
 
 def gpu(run: RunNumbers) -> Chart | None:
-    """What the GPUs do: power, and how busy and how hot they are."""
+    """The GPUs: power, utilisation and temperature."""
     series = {} if run.page is None else run.page.gpu
     panels = []
     if "gpu_power_w" in series:
@@ -45,7 +45,7 @@ def gpu(run: RunNumbers) -> Chart | None:
 
 
 def named(run: RunNumbers) -> list[Chart]:
-    """A chart of each name that was asked for."""
+    """A chart for each requested metric name."""
     asked = () if run.page is None else run.page.server_named
     return [
         over_time(
@@ -60,7 +60,7 @@ def named(run: RunNumbers) -> list[Chart]:
 
 
 def memory(run: RunNumbers) -> Chart | None:
-    """How full the KV cache is, and how much of the prompts comes from it."""
+    """How full the KV cache is, and the share of the prompts that comes from it."""
     series = _series(run)
     lines = []
     if "kv_cache_used" in series:
@@ -78,7 +78,7 @@ def memory(run: RunNumbers) -> Chart | None:
 
 
 def tokens(run: RunNumbers) -> Chart | None:
-    """Tokens that go in and come out."""
+    """Tokens that the server takes in and generates."""
     series, generates = _series(run), has_tokens(run.summary)
     panels = [
         Panel(unit, (Line(name, series[key], "steps"),), si=True)

@@ -1,4 +1,4 @@
-"""What the server said of itself, for every form of report: sentences, and rows of the levels and times that it counts."""
+"""The server's own metrics, for every form of report: sentences, and rows of levels and times."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _GPU_NUMBERS = {
 
 
 def gpu_rows(summary: RunSummary) -> list[Fact]:
-    """What the GPUs did, and what a token cost; none where nothing is known of them."""
+    """What the GPUs did, and the cost of a token; empty if nothing is known."""
     gpu = summary.gpu
     if gpu is None:
         return []
@@ -78,7 +78,7 @@ def gpu_rows(summary: RunSummary) -> list[Fact]:
 
 
 def sentences(server: Server) -> tuple[str, ...]:
-    """What limited the server, and whether it counted what the client did."""
+    """What limited the server, and whether its counts agree with the client's."""
     return (*server.limits, *_agreement(server), *_trouble(server))
 
 
@@ -129,8 +129,8 @@ def levels(server: Server, *, generates: bool) -> list[Fact]:
 
 
 def times(server: Server) -> list[tuple[str, ...]]:
-    """Times by the server's own clock: the mean of each, between which bounds of its histogram each quantile lies, and of
-    how many values."""
+    """Times by the server's own clock: the mean of each, the histogram bounds of each quantile, and the number of
+    values."""
     return [
         (
             title,
@@ -154,7 +154,7 @@ PART_HEADS = ("Page", "Rank", "Finished", "Output tokens", "Running", "Waiting",
 
 
 def parts(server: Server) -> list[tuple[str, ...]]:
-    """A row for each page and rank; none if there is only one. Times are in ms."""
+    """A row for each page and rank; empty if there is only one. Times are in ms."""
     return [
         (
             row.url,

@@ -1,4 +1,5 @@
-"""What servers say of single requests, for page and terminal: their times, their cache, and what their drafts were worth."""
+"""Data on single requests that replies contain, for page and terminal: their times, their cache, and their draft
+tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
 
 
 def times(summary: RunSummary) -> list[Row]:
-    """The times that replies say, with a cell for each of STATS, and how many say it; none if no reply says any."""
+    """The times that replies contain, with a cell for each of STATS, and the number of such replies; empty if there are
+    none."""
     if summary.server_requests is None:
         return []
     return [
@@ -27,7 +29,7 @@ def times(summary: RunSummary) -> list[Row]:
 
 
 def facts(summary: RunSummary) -> list[Fact]:
-    """Cache and drafts."""
+    """Facts on cached tokens and draft tokens."""
     said = summary.server_requests
     if said is None:
         return []
@@ -68,7 +70,7 @@ def acceptance(run: RunNumbers) -> Chart | None:
 
 
 def tokens_a_step(run: RunNumbers) -> Chart | None:
-    """How many tokens a step gave."""
+    """How many tokens each step produced."""
     drafts = _drafts(run)
     if drafts is None or not drafts.steps_by_tokens:
         return None

@@ -48,7 +48,7 @@ SHOWN = (
     "output_tokens_per_s", "requests_per_s", "ttft:p50", "ttft:p99", "tpot:p50", "tpot:p99", "e2el:p50", "e2el:p99",
 )  # fmt: skip
 OF_INPUTS = ("inputs_per_s", "requests_per_s", "e2el:p50", "e2el:p90", "e2el:p99")
-"""Numbers of a sweep whose replies are no generated text."""
+"""Numbers of a sweep whose replies are not generated text."""
 OF_REQUESTS = OF_INPUTS[1:]
 """Numbers of a sweep that counts no tokens."""
 OF_JOBS = ("jobs_per_hour", "job:p50", "job:p90", *SHOWN)
@@ -56,14 +56,15 @@ _DROP = {
     "error_rate": 2, "e2el:p99": 3, "tpot:p99": 4, "job:p90": 5, "e2el:p50": 6, "requests_per_s": 7, "ttft:p99": 8,
     "goodput": 9, "tpot:p50": 10,
 }  # fmt: skip
-"""What a narrow terminal leaves out first."""
+"""The columns that a narrow terminal drops first."""
 STATUS_TONES: dict[str, Tone] = {"VALID": "good", "SUSPECT": "warn", "INVALID": "bad", "FAILED": "bad"}
 _REASONS_SHOWN = 5
 FOOTER = "Made by Trueload. What a sweep measures, and how its knee is found: docs/search.md."
 
 
 def sweep_document(sweeps: Sequence[SweepContent], places: Sequence[str] = ()) -> Document:
-    """The document of one sweep or of several. `places` are their directories as seen from the page, if it is in none."""
+    """The document of one sweep or of several. `places`: their directories relative to the page, unless the page is
+    inside one."""
     names = names_of(sweeps, places)
     several = len(sweeps) > 1
     sections = []
@@ -105,7 +106,7 @@ def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
     shown = _shown(sweep)
     unit = "req/s" if sweep.kind == "rate" else sweep.unit
     titles = {name: title_of(name, inputs_of(sweep)) for name in TITLES}
-    if sweep.kind == "rate":  # The load is the rate that was asked for; this is the part that was served.
+    if sweep.kind == "rate":  # The load is the requested rate; this is the served part.
         titles["requests_per_s"] = "Served"
     columns = (
         Column(unit), Column("Verdict", left=True), Column("Runs", page_only=True),

@@ -1,4 +1,4 @@
-"""What is said of sweeps and of repeats: sentences, the names of their numbers, and how these are written."""
+"""Words for sweeps and repeats: sentences, the names of their numbers, and how these are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNITS = {OUTPUT: "tokens/s", REQUESTS: "requests/s"}
 
 
 def unit_of(name: str, are: str | None) -> str:
-    """The unit of what was delivered. `are`: what requests are made of, where replies are no generated text."""
+    """The unit of what was delivered. `are`: the inputs that requests consist of, if replies are not generated text."""
     return input_rate(are) if name == INPUTS else _UNITS[name]
 
 
@@ -24,25 +24,25 @@ def title_of(name: str, are: str | None) -> str:
 
 
 def inputs_of(content: SweepContent | RepeatsContent) -> str | None:
-    """What the requests of its runs are made of; None: not known, or replies are generated text."""
+    """The inputs that the requests consist of; None: unknown, or replies are generated text."""
     return next((run.inputs_are for run in content.runs if run.inputs_are is not None), None)
 
 
 def delivered(numbers: Mapping[str, SweepNumber]) -> str:
-    """The number of a load that says what was delivered: output tokens, inputs, or requests if neither is counted."""
+    """The name of a load's throughput: output tokens, inputs, or requests if neither is counted."""
     if "inputs_per_s" in numbers:
         return "inputs_per_s"
     return REQUESTS if numbers[OUTPUT].value is None and numbers[REQUESTS].value is not None else OUTPUT
 
 
 def delivered_by(content: SweepContent) -> str:
-    """The same of a whole sweep."""
+    """The same for a whole sweep."""
     measured = (point.numbers for point in content.points if point.numbers[REQUESTS].value is not None)
     return next(map(delivered, measured), OUTPUT)
 
 
 def progress_line(status: str, numbers: Mapping[str, SweepNumber], are: str | None) -> str:
-    """One line about a run that has just ended, which fits on a narrow terminal."""
+    """One line about a run that has just ended, short enough for a narrow terminal."""
     parts = [f"{number(numbers[delivered(numbers)].value)} {unit_of(delivered(numbers), are)}"]
     for name in ("ttft", "tpot") if delivered(numbers) == OUTPUT else ("e2el",):
         p50, p99 = (number(numbers[f"{name}:{stat}"].value) for stat in ("p50", "p99"))
@@ -56,7 +56,7 @@ FELL_BEHIND = (
 
 
 def sentences(content: SweepContent) -> list[str]:
-    """What the sweep says: how far it came, and its knee."""
+    """The results of a sweep: how far it came, and its knee."""
     found = []
     runs, planned = len(content.runs), len(content.loads) * content.repeats
     if content.ended is not None:
@@ -89,13 +89,13 @@ BEYOND, BELOW = "beyond", "below"
 
 
 def highest_load(content: SweepContent) -> float:
-    """The highest load that was measured: what a curve says of loads above it was not."""
+    """The highest measured load: beyond it the curve is extrapolated."""
     return max((point.load for point in content.points if point.usable), default=0.0)
 
 
 def load_within(content: SweepContent, load: float | None) -> str:
-    """A load that follows from the fitted curve; beyond the highest that was measured no number is given. Nor is 0, which
-    says that the lowest reached the ceiling."""
+    """A load on the fitted curve. Beyond the highest measured load no number is given. Nor is 0, which means that even
+    the lowest load reached the ceiling."""
     highest = highest_load(content)
     if load == 0:
         return f"{BELOW} {min((point.load for point in content.points if point.usable), default=0.0):,g}"
@@ -112,7 +112,7 @@ def ninety_percent(content: SweepContent, knee: FittedKnee) -> str:
 
 
 def half_interval(content: SweepContent, knee: FittedKnee) -> str | None:
-    """The 95% interval of the load that reaches half of the ceiling; None where there is none."""
+    """The 95% interval of the load that reaches half of the ceiling. Returns None if there is none."""
     ends = knee.half_at_interval
     if ends is None or None in ends:
         return None
@@ -121,12 +121,12 @@ def half_interval(content: SweepContent, knee: FittedKnee) -> str | None:
 
 
 def written(value: float | None, name: str) -> str:
-    """A number of a point: shares in percent."""
+    """A number of a point, as text: shares in percent."""
     return share(value) if name in ("goodput", "error_rate") else number(value)
 
 
 def has_goodput(content: SweepContent) -> bool:
-    """Whether there were objectives to hold requests against."""
+    """Whether there were objectives to judge requests by."""
     return any(point.numbers["goodput"].value is not None for point in content.points)
 
 

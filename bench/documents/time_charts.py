@@ -1,4 +1,4 @@
-"""The charts of a run over its time."""
+"""The charts of a run over time."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunNumbers:
-    """What the charts of a run are made of: its summary, and what its page needs beyond (None: it is not known)."""
+    """The data of a run's charts: its summary, and the data that only its page needs (None: unknown)."""
 
     summary: RunSummary
     page: PageData | None = None
 
     @property
     def series(self) -> Series:
-        """The run over time, in at most 400 steps where the page data is known."""
+        """The run over time, in at most 400 steps if the page data is known."""
         return (self.summary if self.page is None else self.page).series
 
 
@@ -41,7 +41,7 @@ def over_time(
     wide: bool = False,
     none: str = NONE,
 ) -> Chart:
-    """A chart whose values are those of the steps of the series."""
+    """A chart with one value for each step of the series."""
     series = run.series
     first, last = span(run)
     step, times = series.step_s, series.t_s
@@ -67,7 +67,7 @@ def over_time(
 
 
 def marks(summary: RunSummary) -> tuple[tuple[float, str], ...]:
-    """Where the load changed in one step, and to what."""
+    """When the load changed in one step, and the new load."""
     unit = segments_table.unit(summary)
     steps = [(s.start_s, s.first) for s in summary.segments or () if s.first == s.last]
     return tuple((at, f"{number(load)} {unit} from {at:.1f} s on") for at, load in steps[1:])
@@ -77,7 +77,7 @@ TIME_AXIS = "seconds since the start of the run"
 
 
 def span(run: RunNumbers) -> tuple[float, float]:
-    """The begin of the first step and the end of the last one."""
+    """The start of the first step and the end of the last one."""
     step, times = run.series.step_s, run.series.t_s
     return (times[0], times[-1] + step) if times else (0, 1)
 

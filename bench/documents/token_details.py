@@ -1,4 +1,4 @@
-"""The rows of a report about tokens, and what requests are made of whose replies are no generated text."""
+"""The rows of a report about tokens, and about the inputs of requests whose replies are not generated text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.results.tokens import InputCounts, MediaCounts, Tokens
 
 
 def tokens(summary: RunSummary) -> list[Fact]:
-    """Tokens asked for, tokens received, and how they were counted."""
+    """Tokens requested, tokens received, and how they were counted."""
     if summary.inputs is not None and not summary.inputs.have_tokens:
         return _responses(summary, summary.inputs)
     row, counted_by = summary.tokens, asdict(summary.tokens.counted_by)
@@ -71,7 +71,7 @@ _BY = {
 
 
 def _shares(cache: PrefixCache) -> str:
-    """The shares of the prompt tokens that are known; and how far what was counted is off the plan, in points."""
+    """The known shares of the prompt tokens, and how far the count deviates from the plan, in points."""
     said, off = cache.said_share, cache.off_share
     parts = [f"planned {share(cache.planned_share)}"]
     parts += [] if said is None else [f"by replies {share(said)}"]
@@ -85,7 +85,7 @@ def _shares(cache: PrefixCache) -> str:
 
 
 def _uncounted(row: Tokens) -> list[Fact]:
-    """Replies whose tokens nobody counted, and those that are longer than was asked for."""
+    """Replies whose tokens were not counted exactly, and replies that are longer than requested."""
     counted_by = asdict(row.counted_by)
     replies = sum(counted_by.values())
     rows = [
@@ -107,7 +107,7 @@ _KINDS = {"content": "answers", "reasoning": "reasoning", "tool_calls": "tool ca
 
 
 def _kinds(row: Tokens) -> list[Fact]:
-    """What the text is, where it is more than answers."""
+    """The kinds of text, if there is more than answers."""
     rows: list[Fact] = []
     kinds = row.kinds
     if kinds.reasoning.chunks or kinds.tool_calls.chunks:
@@ -133,7 +133,7 @@ def _kinds(row: Tokens) -> list[Fact]:
 
 
 def _media(row: MediaCounts) -> list[Fact]:
-    """The images, audio and video in requests, and the text beside them."""
+    """The images, audio and video in requests, and the accompanying text."""
     text = f"average {number(row.bytes.mean)} bytes · max {number(row.bytes.max)} · in {requests_text(row.requests)}"
     rows = [Fact("Images, audio, video", text, "Of a request, before Base64 and without those named by an address.")]
     if row.text_tokens.n:
@@ -143,7 +143,7 @@ def _media(row: MediaCounts) -> list[Fact]:
 
 
 def _responses(summary: RunSummary, row: InputCounts) -> list[Fact]:
-    """What came back from any HTTP service: statuses and bytes."""
+    """The responses of a plain HTTP service: statuses and bytes."""
     by_status = ", ".join(f"{status}: {n:,}" for status, n in summary.counts.by_status.items())
     rows = [Fact("Statuses", by_status or NOTHING, "Responses by their status.")]
     for name, each, what in (
@@ -157,7 +157,7 @@ def _responses(summary: RunSummary, row: InputCounts) -> list[Fact]:
 
 
 def _inputs(row: InputCounts) -> list[Fact]:
-    """What requests were made of whose replies are no generated text."""
+    """The inputs of requests whose replies are not generated text."""
     are, each = row.are, row.per_request
     rows = [
         Fact("Inputs", f"{row.total:,} {are}", f"The {are} of the successful requests."),

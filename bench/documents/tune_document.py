@@ -1,4 +1,4 @@
-"""The document of a race of flags: the winner, its command line, what cannot be told from it, and the race as a picture."""
+"""The document of a race of flags: the winner, its command line, what the race cannot distinguish, and charts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bench.results.tune import Place, TuneArm, TuneChange, TuneContent, TunePoin
 
 FOOTER = "Made by Trueload. How a race decides: docs/compare.md."
 _RANK = {str(place): rank for rank, place in enumerate(Place)}
-"""The order of the table. A place that a later version gives comes last."""
+"""The order of the table. A place from a later version comes last."""
 _TONES: dict[str, WordTone] = {
     "best": "good", "not told apart": "good", "same within the margin": "good", "worse": "quiet",
     "far behind": "quiet", "worse answers": "bad",
@@ -47,11 +47,11 @@ _ENDED = {
 }
 _SHOWN = 20
 DEFAULT = "the default"
-"""The name of an arm that differs from the default in nothing."""
+"""The name of an arm that does not differ from the default."""
 
 
 def tune_document(content: TuneContent) -> Document:
-    """The document of a race; of one that is not over, how far it is."""
+    """The document of a race; for an unfinished race, its progress."""
     sections = [Section("", tuple(_head(content)))]
     charts = [chart for chart in (_race(content), _rounds(content), _front(content)) if chart is not None]
     if charts:
@@ -64,7 +64,7 @@ def tune_document(content: TuneContent) -> Document:
 
 
 def value_of(content: TuneContent, value: float | None) -> str:
-    """A value of the goal with its unit."""
+    """A value of the goal, with its unit."""
     return NOTHING if value is None else f"{number(value)} {content.unit}"
 
 
@@ -86,7 +86,7 @@ def _banner(content: TuneContent) -> Banner:
 
 
 def _at_least(content: TuneContent, arm: int) -> str:
-    """What comes before the value of an arm that is only a lower bound."""
+    """The words before an arm's value if it is only a lower bound."""
     return "at least " if any(turn.is_lower_bound for turn in content.turns if turn.arm == arm) else ""
 
 
@@ -230,7 +230,7 @@ def _failures(failed: Sequence[TuneArm]) -> Table:
 
 
 def _race(content: TuneContent) -> Chart | None:
-    """Each turn as a bar on the line of its arm: arms that leave have no more bars."""
+    """Each turn as a bar on the line of its arm: dropped arms have no more bars."""
     if not content.turns:
         return None
     line_of = {arm: line for line, arm in enumerate(_sorted(content))}

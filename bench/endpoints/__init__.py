@@ -1,9 +1,10 @@
-"""The APIs that a run can load. A new endpoint is one file behind `interface.Endpoint` and one line in ENDPOINTS. No I/O.
+"""The APIs that a run can load. A new endpoint is one file behind `interface.Endpoint` and one line in ENDPOINTS. No
+I/O.
 
-Each says its path, how a sample becomes a body, how the events of a stream and a whole reply are read, and how a reply ends.
-What chat and completions share is in `openai.py` and `stream_reader.py`; what messages and responses share, in
-`typed_events.py` and `chat_translation.py`; what embeddings and rerank share, whose replies are no generated text, in
-`inputs.py`; what several share, in `event_stream.py`, `whole_reply.py` and `usage.py`.
+Each defines its path, how a sample becomes a body, how the events of a stream and a whole reply are read, and how a
+reply ends. Shared code: chat and completions use `openai.py` and `stream_reader.py`; messages and responses use
+`typed_events.py` and `chat_translation.py`; embeddings and rerank, whose replies are not generated text, use
+`inputs.py`; several use `event_stream.py`, `whole_reply.py` and `usage.py`.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ DEFAULT = "chat"
 
 
 def encode(sample: Sample, options: BodyOptions) -> Encoded:
-    """The body of a sample, for the endpoint that it names itself, or else the options."""
+    """The body of a sample, for the sample's own endpoint if it names one, or else the options'."""
     if sample.settings is not None:
         options = _without_forced_length(options, sample.settings)
         encoded = used_by(options).encode(sample, options)
-        # How long its reply will be is its own affair, so nothing is held to the number that it may have at most.
+        # Such a reply ends by itself, so its length is not compared with the limit.
         return replace(encoded, output_tokens_asked=None)
     named = used_by(options) if sample.endpoint is None else ENDPOINTS[sample.endpoint]
     return named.encode(sample, options)
 
 
 def used_by(options: BodyOptions) -> Endpoint:
-    """The endpoint of the bodies of a run."""
+    """The endpoint of a run's bodies."""
     return ENDPOINTS[options.endpoint] if options.own is None else options.own
 
 
@@ -66,6 +67,6 @@ _FORCED = ("ignore_eos", "min_tokens")
 
 
 def _without_forced_length(options: BodyOptions, settings: Mapping[str, Any]) -> BodyOptions:
-    """The options for a sample with settings of its own."""
+    """The options for a sample with its own settings."""
     extra = {key: value for key, value in (options.extra or {}).items() if key not in _FORCED}
     return replace(options, ignore_eos=False, tool_choice=None, extra={**extra, **settings})

@@ -1,6 +1,6 @@
-"""Tool calls and reasoning of a reply, put together for the next request of its conversation.
+"""Tool calls and reasoning of a reply, assembled for the next request of its conversation.
 
-Only replies that a later request continues need them (`ReadOptions.keep_answer`).
+Only needed for replies that a later request continues (`ReadOptions.keep_answer`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Call:
 
 
 class CallParts:
-    """Calls of tools, each of which comes in pieces that name its place."""
+    """Tool calls, which arrive in pieces that name their place."""
 
     __slots__ = ("_calls", "_open")
 
@@ -34,7 +34,8 @@ class CallParts:
         self._open: dict[object, _Call] = {}
 
     def add(self, place: object, *, call_id: object = None, name: object = None, arguments: object = None) -> None:
-        """A piece of the call at this place. Another id there is another call: not all servers count places."""
+        """Add a piece of the call at this place. A different id at the same place starts another call: not all servers
+        count places."""
         call = self._open.get(place)
         named = call_id if isinstance(call_id, str) else ""
         if call is None or (named and call.id and named != call.id):
@@ -48,12 +49,13 @@ class CallParts:
             call.arguments.append(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls that can be answered: they have a name."""
+        """The calls that can be answered: those with a name."""
         return tuple(ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls if call.name)
 
 
 def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """The tokens of a choice with their log probabilities, in the shape of chat or of completions; none if it has none."""
+    """The tokens of a choice with their log probabilities, in the format of chat or of completions; empty if there are
+    none."""
     said = choice.get("logprobs")
     if not isinstance(said, dict):
         return []
@@ -65,7 +67,7 @@ def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def tokens_of_rows(rows: object) -> list[tuple[str, float]]:
-    """The tokens in a list of objects with `token` and `logprob`, as chat and Responses have them."""
+    """The tokens in a list of objects with `token` and `logprob`, the format of chat and Responses."""
     listed = rows if isinstance(rows, list) else []
     return _sound((row.get("token"), row.get("logprob")) for row in listed if isinstance(row, dict))
 
@@ -81,8 +83,8 @@ def _sound(pairs: Iterable[tuple[object, object]]) -> list[tuple[str, float]]:
 def chat_answer(
     content: str, calls: CallParts, reasoning: str, reasoning_field: str, tokens: Sequence[tuple[str, float]] = ()
 ) -> Answer:
-    """An answer of chat completions. The reasoning keeps the field name that the server used; reasoning
-    in parts is not returned."""
+    """An answer of chat completions. The reasoning keeps the field name that the server used; reasoning in parts is not
+    returned."""
     return Answer(
         content=content,
         tool_calls=calls.calls(),
@@ -92,7 +94,7 @@ def chat_answer(
 
 
 def messages_answer(content: str, blocks: Sequence[Mapping[str, Any]]) -> Answer:
-    """An answer of Messages, of its blocks; thinking goes back as it came, with its signature."""
+    """An answer of Messages, from its blocks; thinking is sent back unchanged, with its signature."""
     calls = CallParts()
     thinking = []
     for number, block in enumerate(blocks):
@@ -111,8 +113,8 @@ def responses_answer(
     response_id: object,
     streamed: Sequence[tuple[str, float]] = (),
 ) -> Answer:
-    """An answer of Responses, of its output items; reasoning items go back as they came, but for their status. `streamed`:
-    the tokens of the deltas, with their log probabilities; not every server repeats them in its items."""
+    """An answer of Responses, from its output items; reasoning items are sent back unchanged except for their status.
+    `streamed`: the tokens of the deltas, with their log probabilities; not every server repeats them in its items."""
     calls = CallParts()
     reasoning = []
     tokens = [*streamed]

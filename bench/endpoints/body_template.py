@@ -1,7 +1,7 @@
-"""Bodies of custom APIs: JSON in which a text `{{ name }}` is the value of that name.
+"""Bodies of custom APIs: JSON in which the text `{{ name }}` stands for the value of that name.
 
-A key whose value is unknown is left out, and so is what becomes empty by it. In a list, an item that names an unknown value
-is left out as a whole.
+A key whose value is unknown is left out, and so is any object that this leaves empty. In a list, an item that names an
+unknown value is left out as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def variables_in(template: object) -> Iterator[str]:
 
 
 def no_places_in(template: object) -> Iterator[str]:
-    """The texts of a template, keys too, in which `{{` is no place of a value."""
+    """The texts of a template, including keys, that contain a `{{` which does not begin a placeholder."""
     if isinstance(template, str):
         if "{{" in _PLACE.sub("", template):
             yield template
@@ -43,7 +43,7 @@ def no_places_in(template: object) -> Iterator[str]:
 
 
 def filled(template: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The template with these values, of which None is unknown; an empty object if nothing is left."""
+    """The template filled with these values (None: unknown); an empty object if nothing is left."""
     found = _filled(template, values)
     return found if isinstance(found, dict) else {}
 
@@ -81,7 +81,7 @@ def _text(template: str, values: Mapping[str, Any]) -> object:
 
 
 def place_of(template: object, name: str) -> tuple[str | int, ...] | None:
-    """Where a template holds exactly `{{ name }}`: keys and indices; None if it does not."""
+    """Where a template holds exactly `{{ name }}`, as keys and indices. Returns None if it does not."""
     if isinstance(template, str):
         whole = _PLACE.fullmatch(template)
         return () if whole is not None and whole[1] == name else None

@@ -15,7 +15,7 @@ from promptset.samples import Sample
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
 """The fields of reasoning: of vLLM and OpenRouter; of DeepSeek, SGLang and llama.cpp; of some gateways."""
 _BESIDE = (*_REASONING, "tool_calls", "function_call")
-"""What may come in one delta with a text."""
+"""Fields that may accompany a text in one delta."""
 
 
 class ChatCompletions(OpenAIEndpoint):
@@ -115,7 +115,7 @@ def _messages_in(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parts_of(content: object) -> tuple[str, str]:
-    """Of a content in parts (Mistral's models that reason): the text of its thinking, and the other text."""
+    """For a content in parts (Mistral's reasoning models): the text of its thinking, and the other text."""
     thought = answer = ""
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict):
@@ -138,14 +138,14 @@ def _text_in(value: object) -> str:
 
 
 def _calls_of(message: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """The calls of a delta or a message, by their number: of a list, or (older versions of TGI) the only one itself."""
+    """The calls of a delta or a message, by number: from a list, or (older versions of TGI) a single call."""
     calls = message.get("tool_calls")
     listed = calls if isinstance(calls, list) else [calls]
     return {number: call for number, call in enumerate(listed) if isinstance(call, dict)}
 
 
 def _called(message: Mapping[str, Any]) -> tuple[str, str]:
-    """The names and the arguments of its calls, in today's shape or in the one before it. Arguments are a string in the
+    """The names and the arguments of its calls, in the current format or the older one. Arguments are a string in the
     dialect; some servers send the object."""
     called = (*(call.get("function") for call in _calls_of(message).values()), message.get("function_call"))
     functions = [function for function in called if isinstance(function, dict)]

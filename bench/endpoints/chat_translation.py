@@ -1,7 +1,7 @@
-"""Translates chats from OpenAI's shape, which all data has, to the shapes of Messages and Responses.
+"""Translates chats from OpenAI's format, which all data uses, to the formats of Messages and Responses.
 
-A server that renders either shape with its chat template gets the same prompt, with the tokens that were counted. Parts
-without a counterpart stay unchanged, and the server may refuse them.
+A server that renders either format with its chat template gets the same prompt, with the tokens that were counted.
+Parts without a counterpart stay unchanged, and the server may refuse them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SYSTEM = ("system", "developer")
 
 
 def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Any] | orjson.Fragment]:
-    """The system prompt and the messages of Anthropic's shape. Later system messages stay where they are."""
+    """The system prompt and the messages in Anthropic's format. Later system messages stay in place."""
     system, said = instructions_of(chat)
     return system, array_of(said, "messages", _said, together=lambda message: message.get("role") == "tool")
 
@@ -37,7 +37,7 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
                 "content": message.get("content"),
             }
             if found and found[-1]["role"] == "user" and _holds_results(found[-1]):
-                found[-1]["content"].append(result)  # The results of parallel calls are one message.
+                found[-1]["content"].append(result)  # The results of parallel calls form one message.
             else:
                 found.append({"role": "user", "content": [result]})
             continue
@@ -50,19 +50,20 @@ def _said(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
         if calls or thinking:
             text = [{"type": "text", "text": content}] if isinstance(content, str) and content else content or []
             found.append({"role": role, "content": [*thinking, *text, *calls]})
-        elif content or role != "assistant":  # An assistant that said nothing would be refused.
+        elif content or role != "assistant":  # An empty assistant message would be refused.
             found.append({"role": role, "content": content})
     return found
 
 
 def instructions_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Mapping[str, Any]]]:
-    """The system messages at the start as the `instructions` of Responses, and the messages behind them."""
+    """The system messages at the start, as the `instructions` of Responses, and the remaining messages."""
     begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
     return "\n\n".join(map(text_of, chat[:begin])), chat[begin:]
 
 
 def items_of(chat: Sequence[Mapping[str, Any]]) -> Sequence[Any] | orjson.Fragment:
-    """The items of Responses. An answer is an output message, as the API itself writes it: every server reads that."""
+    """The items of Responses. An answer becomes an output message, as the API itself writes it: every server accepts
+    that."""
     return array_of(chat, "responses", _items)
 
 
@@ -88,30 +89,30 @@ def _items(chat: Sequence[Mapping[str, Any]]) -> list[Fields]:
 
 
 def messages_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
-    """Tools of a chat in Anthropic's shape."""
+    """Tools of a chat in Anthropic's format."""
     named = {"name": "name", "description": "description", "parameters": "input_schema", "strict": "strict"}
     found = [{to: tool["function"][name] for name, to in named.items() if name in tool["function"]} for tool in tools]
     return [{"input_schema": {"type": "object"}, **tool} for tool in found]
 
 
 def responses_tools(tools: Iterable[Mapping[str, Any]]) -> list[Fields]:
-    """Tools of a chat in the shape of Responses."""
+    """Tools of a chat in the format of Responses."""
     return [{"type": "function", "parameters": None, **tool["function"]} for tool in tools]
 
 
 def messages_tool_choice(choice: str) -> Fields:
-    """`--tool-choice` as Messages want it."""
+    """`--tool-choice` in the format of Messages."""
     types = {"auto": "auto", "required": "any", "none": "none"}
     return {"type": types[choice]} if choice in types else {"type": "tool", "name": choice}
 
 
 def responses_tool_choice(choice: str) -> str | Fields:
-    """`--tool-choice` as Responses want it."""
+    """`--tool-choice` in the format of Responses."""
     return choice if choice in TOOL_CHOICES else {"type": "function", "name": choice}
 
 
 def _calls(message: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:
-    """Id, name and arguments (JSON) of the calls of an assistant's message."""
+    """Id, name and arguments (JSON) of the calls in an assistant's message."""
     calls = message.get("tool_calls")
     found = []
     for call in calls if isinstance(calls, list) else []:
@@ -124,19 +125,19 @@ def _calls(message: Mapping[str, Any]) -> list[tuple[Any, Any, str]]:
 
 
 def _thinking(message: Mapping[str, Any]) -> list[Fields]:
-    """The blocks of thinking that an answer of Messages had: they go back as they came, signature and all."""
+    """The thinking blocks of an earlier answer of Messages: sent back unchanged, with their signatures."""
     blocks = message.get("thinking_blocks")
     return list(blocks) if isinstance(blocks, list) else []
 
 
 def _reasoning_items(message: Mapping[str, Any]) -> list[Fields]:
-    """The reasoning items that an answer of Responses had, as they came."""
+    """The reasoning items of an earlier answer of Responses, unchanged."""
     items = message.get("reasoning_items")
     return list(items) if isinstance(items, list) else []
 
 
 def _object(arguments: str) -> object:
-    """Arguments as the object that Messages want; models write other things too."""
+    """Arguments as the object that Messages require; models may write other things."""
     try:
         made = decoding.loads(arguments.encode()) if arguments else {}
     except orjson.JSONDecodeError:
@@ -150,7 +151,7 @@ def _holds_results(message: Fields) -> bool:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """The text of a message, of all its parts."""
+    """The text of all parts of a message."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -188,7 +189,7 @@ def _url(part: Mapping[str, Any]) -> str:
 
 
 def _image_block(part: Mapping[str, Any]) -> Fields:
-    """An image by its URL, or with its bytes where the URL holds them (`data:image/jpeg;base64,...`)."""
+    """An image by its URL, or as bytes if the URL contains them (`data:image/jpeg;base64,...`)."""
     url = _url(part)
     head, comma, data = url.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):

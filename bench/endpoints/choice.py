@@ -1,4 +1,5 @@
-"""Which endpoint a run loads: an entry of ENDPOINTS, an API that a file defines, one of another package, or any service."""
+"""Which endpoint a run loads: an entry of ENDPOINTS, an API defined by a file, another package's endpoint, or any
+service."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from bench.endpoints.interface import Endpoint
 from bench.endpoints.settings import EndpointSettings
 
 GROUP = "trueload.endpoints"
-"""The group of entry points in which other packages have endpoints."""
+"""The entry point group in which other packages provide endpoints."""
 
 
 def name_of(settings: EndpointSettings) -> str:
-    """The name of the endpoint: as given, or as the URL names it, or the default."""
+    """The name of the endpoint: from the settings, else from the URL, else the default."""
     return settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
 
 
@@ -32,7 +33,7 @@ def endpoint_of(settings: EndpointSettings) -> Endpoint:
 
 
 def content_of(settings: EndpointSettings) -> Mapping[str, Any] | None:
-    """The definition of the API of a run, if a file defines it. Raises ValueError if the file cannot be read."""
+    """The definition of a run's API, if a file defines it. Raises ValueError if the file cannot be read."""
     if settings.endpoint in ENDPOINTS:
         return None
     if settings.api is not None or settings.endpoint is None:
@@ -53,7 +54,7 @@ def named(name: str) -> Endpoint:
 
 
 def key_variable(url: str, endpoint: object) -> str:
-    """The environment variable of the API key, for an endpoint that is given (checked or not) or that the URL names."""
+    """The environment variable of the API key, for a given endpoint (validated or not) or the one that the URL names."""
     if isinstance(endpoint, str) and endpoint not in ENDPOINTS:
         try:
             if is_file(endpoint) or endpoint in shipped():
@@ -61,7 +62,7 @@ def key_variable(url: str, endpoint: object) -> str:
                 return CustomEndpoint(read_definition(path), stream=True).key_variable
             return named(endpoint).key_variable
         except ValueError:
-            pass  # It is refused elsewhere, with words.
+            pass  # The error is reported elsewhere.
     return urls.key_variable(url, endpoint)
 
 
@@ -72,13 +73,13 @@ def names() -> list[str]:
 
 @lru_cache(maxsize=1)
 def installed() -> dict[str, EntryPoint]:
-    """The endpoints of installed packages (entry points `trueload.endpoints`), by their names."""
+    """The endpoints of installed packages (entry points `trueload.endpoints`), by name."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in ENDPOINTS}
 
 
 @lru_cache(maxsize=16)
 def loaded(name: str) -> Endpoint:
-    """The endpoint that a package has under this name. Raises ValueError if it cannot be loaded, or is not an endpoint."""
+    """A package's endpoint of this name. Raises ValueError if it cannot be loaded, or is not an endpoint."""
     point = installed()[name]
     try:
         found = point.load()
@@ -95,6 +96,6 @@ def _package(point: EntryPoint) -> str:
 
 
 def own_endpoint(settings: EndpointSettings) -> Endpoint | None:
-    """The endpoint that the settings of a run make. Returns None if the run uses an entry of ENDPOINTS."""
+    """The endpoint made from the settings of a run. Returns None if the run uses an entry of ENDPOINTS."""
     endpoint = endpoint_of(settings)
     return None if endpoint in ENDPOINTS.values() else endpoint

@@ -1,7 +1,8 @@
-"""Which choices a stream has, and whether each came to its end.
+"""Which choices a stream has, and whether each has ended.
 
-A reply may have several (`n`, or several prompts), and is whole where each that began has ended. Some servers count events in
-`index`, or leave it out of some: so there are several only where one comes back after another, or stands beside it.
+A reply may have several (`n`, or several prompts), and is complete once each that began has ended. Some servers count
+events in `index`, or omit it in some events: so there are several choices only if one reappears after another, or two
+share an event.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from bench.endpoints.failure import place_of
 
 
 class StreamChoices:
-    """Is told of events in their order. Those that a template reads are of the choice of the event that it was made of."""
+    """Follows the events in order. Events that a template reads belong to the choice of the event that the template
+    learned from."""
 
     __slots__ = ("_began", "_ended", "_next", "_of_template", "_place", "_several")
 
@@ -21,20 +23,20 @@ class StreamChoices:
         self._began: set[int] = set()
         self._ended: set[int] = set()
         self._several = False
-        self._place: int | None = None  # of the event before,
+        self._place: int | None = None  # of the previous event,
         self._next = 0  # whose number is one less than this
         self._of_template: int | None = None
 
     def go_on(self, first: int, events: int) -> None:
-        """The next events, of which `first` is the number: others between were read by the template."""
+        """The next events, starting with number `first`: the template read any events in between."""
         if first > self._next and self._of_template is not None:
             self._visit(self._of_template)
         self._next = first + events
 
     def plain(self, choice: Mapping[str, Any]) -> None:
-        """An event that is nothing but a text of this choice."""
+        """An event that contains only a text of this choice."""
         if choice.get("index", 0) == self._of_template == self._place:
-            return  # As nearly always.
+            return  # The usual case.
         self._of_template = place = place_of(choice, 0)
         self._visit(place)
 
@@ -46,17 +48,17 @@ class StreamChoices:
             self._visit(place_of(choice, number))
 
     def end(self, places: Set[int]) -> None:
-        """These have ended."""
+        """Mark these as ended."""
         self._ended |= places
 
     @property
     def count(self) -> int:
-        """Those that ended, and the first."""
+        """The choices that ended, and the first."""
         return len(self._ended | {0})
 
     @property
     def never_ended(self) -> int | None:
-        """A choice that began and did not end, where there are several and any has ended."""
+        """A choice that began and did not end, if there are several and any has ended."""
         left = self._began - self._ended
         return min(left) if self._several and self._ended and left else None
 

@@ -1,8 +1,8 @@
-"""A shortcut past JSON: most events of a stream differ from the one before in their text alone.
+"""A shortcut past JSON: most events of a stream differ from the previous one only in their text.
 
-An event that begins and ends as one that JSON has decoded before, and has between the two nothing that could end a JSON
-string or escape in it, is the same object with another text. That costs a third of a JSON call, and nothing is guessed:
-whatever does not fit to the letter is left to JSON.
+If an event begins and ends like one that JSON has decoded before, and nothing in between could end a JSON string or
+escape in it, it is the same object with another text. That costs a third of a JSON call, and nothing is guessed: any
+event that does not match exactly is left to JSON.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from bench.native import core
 
 _SAFE = re.compile(rb"[ !#-\[\]-~]+")
-"""Printable ASCII without the quote and the backslash: a JSON string as it stands."""
+"""Printable ASCII without the quote and the backslash: needs no unescaping."""
 _TEXT = rb"([ !#-\[\]-~]+)"
 _NUMBER = re.compile(rb"(?:0|[1-9][0-9]{0,15})(?=[,}])")
 
 
 class ContentTemplate:
-    """What stands around the text of the events of one response. Knows nothing until it has `learned`.
+    """The bytes around the text in the events of one response. Empty until it has `learned`.
 
-    `field` is what stands before the text: `"content":"`. `counter` stands before a whole number that may be another in each
-    event: `"sequence_number":`.
+    `field` precedes the text: `"content":"`. `counter` precedes a whole number that may differ in each event:
+    `"sequence_number":`.
     """
 
     __slots__ = ("_after", "_before", "_counted", "_counter", "_field", "_parts")
@@ -31,17 +31,17 @@ class ContentTemplate:
         self._field = field
         self._before = self._after = b""
         self._counter = counter
-        # Only of events with a counter: patterns of the parts before and after the text, and of the whole event.
+        # Only for events with a counter: patterns of the parts before and after the text, and of the whole event.
         self._parts: tuple[bytes, bytes] | None = None
         self._counted: re.Pattern[bytes] | None = None
 
     @property
     def learned(self) -> bool:
-        """Whether there is anything to compare with."""
+        """Whether there is a pattern to compare with."""
         return bool(self._before)
 
     def learn(self, event: bytes, text: str) -> None:
-        """Take this event, which holds only this text, as the pattern for later events."""
+        """Use this event, which holds only this text, as the pattern for later events."""
         field = self._field
         start = event.find(field) + len(field)
         raw = text.encode()
@@ -53,7 +53,7 @@ class ContentTemplate:
                 self._parts = None if before is None or after is None else (before, after)
 
     def texts(self, events: Sequence[bytes]) -> list[bytes]:
-        """The texts of the events from the first on, up to the first that does not fit."""
+        """The texts of the events, up to the first event that does not match."""
         if not self._before:
             return []
         if self._parts is not None:
@@ -63,7 +63,7 @@ class ContentTemplate:
         return self.texts_in_python(events)
 
     def texts_in_python(self, events: Sequence[bytes]) -> list[bytes]:
-        """`texts` where no number counts, as the compiled core does it too."""
+        """`texts` without a counter. The compiled core does the same."""
         before, after = self._before, self._after
         start, end, safe = len(before), -len(after), _SAFE.fullmatch
         found: list[bytes] = []
@@ -75,7 +75,7 @@ class ContentTemplate:
         return found
 
     def _counted_texts(self, before: bytes, after: bytes, events: Sequence[bytes]) -> list[bytes]:
-        # To compile takes as long as to decode a short reply, and no event of another reply, with another id, fits.
+        # Compiling takes as long as decoding a short reply, and events of another reply, with another id, never match.
         assert self._counter is not None
         head, counter, rest = self._before.partition(self._counter)
         if not events or not events[0].startswith(head + counter) or rest.lstrip(b"0123456789") not in events[0]:
@@ -91,7 +91,7 @@ class ContentTemplate:
 
 
 def _with_number(part: bytes, counter: bytes) -> bytes | None:
-    """A pattern for this part of an event, whose number may be another; None where what follows the counter is no number."""
+    """A pattern for this part of an event, whose number may differ. Returns None if no number follows the counter."""
     head, found, tail = part.partition(counter)
     if not found:
         return re.escape(part)

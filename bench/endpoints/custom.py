@@ -1,4 +1,4 @@
-"""An API that a YAML file defines: `--endpoint my-api.yaml`, and the files in apis/."""
+"""An API defined by a YAML file: `--endpoint my-api.yaml`, and the files in apis/."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class CustomEndpoint(Endpoint):
     """The endpoint of a definition, for streams or for whole replies."""
 
     def __init__(self, content: Mapping[str, Any], *, stream: bool) -> None:
-        """Raises ValueError if the content defines no API."""
+        """Raises ValueError if the content does not define an API."""
         self._content, self._stream = dict(content), stream
         self._api = api = definition_of(content)
         streams = stream and api.reply != "whole"
@@ -64,7 +64,7 @@ class CustomEndpoint(Endpoint):
         return (*own, ("authorization", f"Bearer {api_key}") if bearer else (self._api.key.lower(), api_key))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The body of a sample. A sample that is a full request body is sent as it is; `extra` wins over all."""
+        """The body of a sample. A full request body is sent unchanged; `extra` overrides everything."""
         model = options.model if sample.model is None else sample.model
         stream = self._stream and self.streams
         if sample.body is not None:

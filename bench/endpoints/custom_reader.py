@@ -22,7 +22,7 @@ from promptset.answers import Answer
 
 
 class Finder:
-    """Finds what a definition names, in an event or in a whole reply."""
+    """Finds the values that a definition names, in an event or in a whole reply."""
 
     def __init__(self, names: ReplyPaths, api: ApiDefinition) -> None:
         def path(name: str | None) -> JsonPath | None:
@@ -44,7 +44,7 @@ class Finder:
 
     @property
     def has_end(self) -> bool:
-        """Whether a stream says that it has come to its end."""
+        """Whether a stream marks its end."""
         return self._end is not None or self.finish is not None
 
     def texts_in(self, document: Event) -> tuple[str, str]:
@@ -52,7 +52,7 @@ class Finder:
         return text, "" if self.reasoning is None else self.reasoning.text_in(document)
 
     def error_in(self, document: Event) -> str | None:
-        """The error that it says; None if it says none."""
+        """The error in a document, or None."""
         if self._error is None:
             return None
         found = self._error.first(document)
@@ -65,7 +65,7 @@ class Finder:
         return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
 
     def error_of_text(self, body: bytes) -> str | None:
-        """The error of a body that should be text and is JSON; None if it says none."""
+        """The error in a body that should be text but is JSON, or None."""
         if self._error is None or not body.startswith(b"{"):
             return None
         try:
@@ -75,7 +75,7 @@ class Finder:
         return self.error_in(said)
 
     def reason_in(self, document: Event) -> object:
-        """Why it ended; None if it does not say. Some servers write "", "null" or false until then."""
+        """Why it ended, or None. Some servers write "", "null" or false until then."""
         found = None if self.finish is None else self.finish.first(document)
         return None if found in NO_REASON or found is False else found
 
@@ -83,7 +83,7 @@ class Finder:
         return reason is not None and _as_written(reason) in self._limit
 
     def wrong(self, reason: object) -> str | None:
-        """Why this end is no success."""
+        """Why this end is not a success."""
         if reason is None or not self._good or _as_written(reason) in self._good:
             return None
         return f"the reply ended with {self.names.finish} {_as_written(reason)[:60]!r}"
@@ -97,7 +97,7 @@ class Finder:
         return found is not None and self._end_value in (found, orjson.dumps(found).decode())
 
     def usage_in(self, document: Event) -> dict[str, Any] | None:
-        """Usage in the words of chat completions; None if it has none."""
+        """Usage under the field names of chat completions; None if there is none."""
         found = {name: path.first(document) for name, path in self._tokens.items() if path is not None}
         usage: dict[str, Any] = {
             name: found[name] for name in ("prompt_tokens", "completion_tokens") if found.get(name) is not None
@@ -112,12 +112,12 @@ class Finder:
 
 
 def _as_written(value: object) -> str:
-    """A value as a definition names it: words as they are, anything else as JSON."""
+    """A value as a definition writes it: strings as they are, anything else as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 class CustomReader(EventStream):
-    """Reads events that are JSON. What a definition does not name is ignored."""
+    """Reads events that are JSON. Fields outside the definition are ignored."""
 
     __slots__ = ("_find",)
 
@@ -129,7 +129,7 @@ class CustomReader(EventStream):
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
         for number, event in enumerate(decoded):
             if event is None:
-                # Proxies also send it after a stream that broke: of an API with an end of its own it says nothing.
+                # Proxies also send it after a broken stream: if the API marks its own end, it does not count.
                 self._done = self._done or not self._find.has_end
                 self._kinds.append("o")
             else:

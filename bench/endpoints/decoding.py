@@ -1,11 +1,11 @@
-"""Decodes JSON of servers, unless it is nested deeper than any real reply.
+"""Decodes JSON from servers, unless it is nested deeper than any real reply.
 
-Bytes that are no UTF-8 are read as U+FFFD, as the standard of event streams says and clients do. So is half a surrogate pair,
-which JSON allows and orjson does not. Servers that cut a text between its bytes or its UTF-16 units send both. A byte order
-mark, which some frameworks write before JSON, is dropped.
+Invalid UTF-8 is read as U+FFFD, following the event stream standard and other clients. So is half a surrogate pair,
+which JSON allows and orjson does not. Servers that cut a text between its bytes or its UTF-16 units send both. A byte
+order mark, which some frameworks write before JSON, is dropped.
 
-orjson reads 1,024 levels and writes 254; Python's own `str` and `repr` of such an object end in a RecursionError. So JSON
-nested deeper than any reply is refused here, once, and readers may print or write each part of a reply.
+orjson reads 1,024 levels and writes 254; Python's own `str` and `repr` of such an object raise RecursionError. So JSON
+nested deeper than any real reply is refused here, once, and readers may print or write each part of a reply.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any, TypeAlias
 import orjson
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
-"""What JSON holds."""
+"""Any JSON value."""
 MOST_LEVELS = 128
 """The schema of a tool, or the arguments of a call, has a dozen."""
 
 _SURROGATES = re.compile(
     rb"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-"""Escapes that begin with a backslash of their own, whole pairs of surrogates, and halves of a pair."""
+"""Escapes other than \\u, complete surrogate pairs, and halves of a pair."""
 
 SHORT = 2 * MOST_LEVELS
-"""Bytes that cannot hold more levels: each has two brackets."""
+"""So many bytes cannot hold more levels: each level has two brackets."""
 
 
 def loads(data: bytes) -> Any:  # noqa: ANN401 - as orjson's own
-    """Raises orjson.JSONDecodeError for what is no JSON, and for what is nested too deep."""
+    """Decode JSON. Raises orjson.JSONDecodeError for invalid JSON, and for JSON nested too deep."""
     try:
         decoded = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -49,12 +49,12 @@ def _whole_character(escape: re.Match[bytes]) -> bytes:
 
 
 def may_be_deep(data: bytes) -> bool:
-    """Whether there are so many brackets, be they in texts: a look that costs little."""
+    """Whether there are that many brackets, even inside texts: a cheap check."""
     return len(data) > SHORT and data.count(b"[") + data.count(b"{") > MOST_LEVELS
 
 
 def _levels(decoded: object) -> int:
-    """How many objects and lists lie one in the other, looked at level by level: no deeper call for a deeper level."""
+    """The nesting depth of objects and lists, found level by level, without recursion."""
     levels, inside = 0, _containers([decoded])
     while inside:
         levels += 1

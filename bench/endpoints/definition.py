@@ -1,4 +1,5 @@
-"""A custom API as its YAML file defines it: path, body, how replies come, and where their text, tokens and errors are.
+"""A custom API as its YAML file defines it: path, body, how replies arrive, and where their text, tokens and errors
+are.
 
 docs/endpoints.md has every key. `read_definition` reads a file; `definition_of` checks its content.
 """
@@ -22,9 +23,9 @@ from promptset.header_values import HEADER_NAME, header_problems
 from promptset.whole_file import load_yaml, yaml_problem
 
 OF_BODY = ("model", "prompt", "messages", "system", "max_tokens", "stream", "ignore_eos")
-"""What `{{ }}` in a body may name."""
+"""The names that `{{ }}` in a body may use."""
 OF_MESSAGE = ("role", "content")
-"""The same in the shape of a message."""
+"""The names that `{{ }}` in a message may use."""
 _PATHS = ("text", "reasoning", "finish", "error", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens",
           "end")  # fmt: skip
 _PRINTABLE = re.compile(r'[!"$-z|~]*')
@@ -33,7 +34,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class ReplyPaths(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where things are in an event, or in a whole reply. Each is a JSONPath."""
+    """Where values are in an event, or in a whole reply. Each is a JSONPath."""
 
     path: str | None = None
     text: str | None = None
@@ -59,20 +60,20 @@ class ApiDefinition(ReplyPaths, frozen=True, kw_only=True, forbid_unknown_fields
     key_variable: str = "TRUELOAD_API_KEY"
     headers: dict[str, str] = {}
     message: dict[str, Any] | None = None
-    """The shape of a message, with {{ role }} and {{ content }}; without it, messages are those of OpenAI's chat."""
+    """The format of a message, with {{ role }} and {{ content }}; without it, messages use the format of OpenAI's chat."""
     roles: dict[str, str] = {}
     system: Literal["apart", "message"] = "message"
-    """`apart`: system messages are {{ system }}, and no messages."""
+    """`apart`: system messages become {{ system }} instead of messages."""
     reply: Literal["sse", "lines", "chunks", "whole"]
     limit: tuple[str, ...] = ()
-    """Values of `finish` that say that a reply ended at its limit of tokens."""
+    """Values of `finish` for a reply that ended at its token limit."""
     good: tuple[str, ...] = ()
-    """Values of `finish` that are a success; none: all are."""
+    """Values of `finish` that are a success; if empty, all are."""
     whole: ReplyPaths = ReplyPaths()
-    """What differs if the reply comes in one piece."""
+    """Paths that differ if the reply comes in one piece."""
 
     def paths(self, *, stream: bool) -> ReplyPaths:
-        """Where things are in an event of a stream, or in a whole reply."""
+        """The paths for an event of a stream, or for a whole reply."""
         own = {name: getattr(self, name) for name in ReplyPaths.__struct_fields__}
         if not stream:
             found = {name: getattr(self.whole, name) for name in ReplyPaths.__struct_fields__}
@@ -87,11 +88,11 @@ _HARMLESS: Mapping[str, Any] = {
     "text": "$",
     "finish": "$",
 }
-"""Takes the place of a wrong or missing value while the others are checked: another one would make them look wrong too."""
+"""Replaces a wrong or missing value while the others are checked: another value would make them look wrong too."""
 
 
 def definition_of(content: Mapping[str, Any]) -> ApiDefinition:
-    """Raises ValueError with every problem."""
+    """Validate a definition. Raises ValueError with every problem."""
     wrong = [*_wrong_keys(content, ApiDefinition), *_wrong_values(content)]
     definition = msgspec.convert(_right(content, ApiDefinition, {key for key, _ in wrong}), ApiDefinition)
     problems = [*(words for _, words in wrong), *_problems(definition), *_without_effect(definition)]
@@ -120,7 +121,7 @@ _TYPES = re.compile(r"Expected `(\w+)(?: \| null)?`, got `(\w+)`(?: - at `\$(?P<
 
 
 def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str = "") -> Iterator[tuple[str, str]]:
-    """Unknown keys, missing keys, and values of the wrong type: the key that is wrong, or that was meant, and a sentence."""
+    """Unknown keys, missing keys, and values of the wrong type: the wrong or intended key, and a sentence."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     for name in content:
         if name not in fields:
@@ -142,7 +143,7 @@ def _wrong_keys(content: Mapping[str, Any], kind: type[ReplyPaths], where: str =
 
 
 def _plainly(words: str, choices: Sequence[object]) -> str:
-    """A sentence of msgspec in ours, with the place that it names before it."""
+    """A message of msgspec in plain words, preceded by the place that it names."""
     types = _TYPES.search(words)
     if types is None:
         return f" must be one of {', '.join(map(str, choices))}, not {words.partition('value ')[2]}"
@@ -153,11 +154,11 @@ def _plainly(words: str, choices: Sequence[object]) -> str:
 
 
 def _wrong_values(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Headers that cannot be sent, and bodies that are no JSON, as in `_wrong_keys`."""
+    """Headers that cannot be sent, and bodies that are not JSON, in the form of `_wrong_keys`."""
     yield from (("headers", words) for words in header_problems(content.get("headers")))
     for name in ("body", "message"):
         try:
-            orjson.dumps(content.get(name), option=orjson.OPT_NON_STR_KEYS)  # Such keys have their sentence.
+            orjson.dumps(content.get(name), option=orjson.OPT_NON_STR_KEYS)  # Such keys are reported elsewhere.
         except TypeError as e:
             yield name, f"{name} cannot be written as JSON ({e})"
 
@@ -206,7 +207,7 @@ def _wrong_body(where: str, template: Mapping[str, Any] | None, known: Sequence[
 
 
 def _without_effect(definition: ApiDefinition) -> Iterator[str]:
-    """Keys that change nothing, and what they need."""
+    """Keys that have no effect, and what they need."""
     used = {*variables_in(definition.body)}
     if not used & {"prompt", "messages"}:
         yield "body must hold {{ prompt }} or {{ messages }}"
@@ -224,12 +225,12 @@ def _without_effect(definition: ApiDefinition) -> Iterator[str]:
 
 
 def is_file(name: str) -> bool:
-    """Whether an endpoint is given as a file."""
+    """Whether the endpoint is a file name."""
     return name.endswith((".yaml", ".yml", ".json"))
 
 
 def read_definition(path: Path) -> dict[str, Any]:
-    """The content of a file, checked. Raises ValueError with what is wrong."""
+    """The validated content of a file. Raises ValueError with what is wrong."""
     try:
         return dict(_read(path, path.stat().st_mtime_ns))
     except OSError as e:

@@ -31,7 +31,7 @@ class Embeddings(InputsEndpoint):
 
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
         given = body.get("input")
-        # A list of numbers is one input: the ids of its tokens.
+        # A list of numbers is a single input: its token ids.
         tokens = isinstance(given, list) and given and all(type(one) is int for one in given)
         inputs = len(given) if isinstance(given, list) and not tokens else 1
         dimensions = body.get("dimensions")
@@ -58,7 +58,7 @@ def _model_of(reply: object) -> str:
 
 
 def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:
-    """The requested dimensions, or else the dimensions of the model's earlier replies. Raises ReplyError."""
+    """Compare with the requested dimensions, or else with the model's earlier replies. Raises ReplyError."""
     if asked is not None:
         if found != asked:
             raise ReplyError(f"the embeddings have {found} dimensions, but {asked} were requested")
@@ -69,7 +69,7 @@ def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int])
 
 
 def _dimensions(embedding: object, number: int) -> int:
-    """How many numbers an embedding has, all of them finite. Raises ReplyError."""
+    """The number of values in an embedding, all of them finite. Raises ReplyError."""
     if isinstance(embedding, str):
         values: list[Any] | array[float] = _decoded(embedding, number)
     elif isinstance(embedding, list):
@@ -80,14 +80,14 @@ def _dimensions(embedding: object, number: int) -> int:
         raise ReplyError(f"data[{number}] has no embedding")
     if not values:
         raise ReplyError(f"the embedding of data[{number}] is empty")
-    # A sum is finite where all its numbers are: in 64 bits no number of float32 overflows it. One pass, without a list.
+    # The sum is finite if all values are: float32 values cannot overflow a float64. One pass, without a list.
     if not math.isfinite(sum(values)) and not all(map(math.isfinite, values)):
         raise ReplyError(f"the embedding of data[{number}] holds a number that is not finite")
     return len(values)
 
 
 def _decoded(text: str, number: int) -> array[float]:
-    """The numbers of an embedding in base64. Raises ReplyError."""
+    """The values of a base64 embedding. Raises ReplyError."""
     try:
         packed = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError) as e:

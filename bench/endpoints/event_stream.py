@@ -1,7 +1,8 @@
-"""What every reader of a stream shares: batches of events, the lines between them, the text, and why a reply is no success.
+"""The code that every stream reader shares: batches of events, the lines between them, the text, and why a reply
+failed.
 
-While a response streams in, nothing here looks at its events one by one: a reader gets them in batches, and decodes a batch
-in one JSON call. The events themselves are not kept, so that a long reply takes little memory.
+While a response streams in, nothing here looks at its events one by one: a reader gets them in batches, and decodes a
+batch in one JSON call. The events themselves are not kept, so that a long reply takes little memory.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from promptset.answers import Answer
 DONE = b"[DONE]"
 
 _FAILED_EVENTS = (b"error", b"exception", b"fail", b"abort")
-"""An `event:` whose name holds one of these is an error."""
+"""An `event:` whose name contains one of these is an error."""
 
 MOST_STRAY = 16_384
-"""Bytes kept of lines that are no part of an event stream."""
+"""Bytes kept of lines that do not belong to an event stream."""
 
 LEARN_FROM = 2
 """Events of a response that JSON decodes before the others are compared with them."""
@@ -44,9 +45,9 @@ Event = dict[str, Any]
 
 
 class EventStream(ABC):
-    """Reads the events of one streamed response, batch by batch. A subclass says what they mean.
+    """Reads the events of one streamed response, batch by batch. Subclasses interpret them.
 
-    `usage` is kept in the words of chat completions, whatever the API calls its fields.
+    `usage` is kept under the field names of chat completions, whatever the API calls its fields.
     """
 
     __slots__ = (
@@ -56,7 +57,7 @@ class EventStream(ABC):
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
-    """Lines that come with nearly every event and can be skipped."""
+    """Lines that accompany nearly every event and can be skipped."""
 
     def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
         self._options = options
@@ -65,33 +66,33 @@ class EventStream(ABC):
         self._answered = options.keep_answer
         self._kinds: list[
             str
-        ] = []  # as in a record; `e`: a chunk of text whose text is empty; `n`: the name of a tool alone
+        ] = []  # as in a record; `e`: a text chunk whose text is empty; `n`: only the name of a tool
         self._pieces: list[str] = []
-        self._own: dict[int, str] = {}  # of pieces with text of several kinds the part of their own
-        self._running: list[int | None] = []  # output tokens so far, where a chunk that bears text says it
+        self._own: dict[int, str] = {}  # for pieces with text of several kinds, the part of the chunk's own kind
+        self._running: list[int | None] = []  # output tokens so far, if the text chunk states them
         self._number = 0  # of events
-        self._most_bytes = 0  # of text,
-        self._ascii = True  # which is of ASCII alone
+        self._most_bytes = 0  # upper bound of the text's bytes
+        self._ascii = True  # whether the text is pure ASCII
         self._choices = 1
-        self._calls = 0  # of tools
+        self._calls = 0  # tool calls
         self._template = template
-        self._lines: Sequence[OtherLine] = ()  # those of the batch
+        self._lines: Sequence[OtherLine] = ()  # the batch's
         self._usage: Mapping[str, Any] | None = None
-        self._told = 0  # token chunks that had come when usage was said last
-        self._timings: object = None  # what the server says of the request: llama.cpp's words,
+        self._told = 0  # token chunks that had come at the latest usage
+        self._timings: object = None  # the server's own numbers: llama.cpp's,
         self._metrics: object = None  # vLLM's,
         self._nvext: object = None  # and Dynamo's
-        self._finished = False  # The reply said why it ended,
-        self._reason: object = None  # which is for people,
-        self._limited = False  # that it was the limit of tokens,
-        self._done = False  # and that nothing more comes.
+        self._finished = False  # The reply stated why it ended,
+        self._reason: object = None  # that reason, for messages,
+        self._limited = False  # whether it was the token limit,
+        self._done = False  # and whether nothing more will come.
         self._error: str | None = None
-        self._malformed: str | None = None  # an event that cannot be decoded: those after it are not read
-        self._unexpected: str | None = None  # an event that no success has
-        self._stray = b""  # lines that are no part of an event stream
+        self._malformed: str | None = None  # an event that cannot be decoded: later ones are not read
+        self._unexpected: str | None = None  # an event that no successful reply has
+        self._stray = b""  # lines that do not belong to an event stream
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
-        """The data of the next events, in order, and the other lines that stood between them."""
+        """Feed the data of the next events, in order, and the other lines between them."""
         self._lines = other_lines
         if other_lines and (failed := self._read_lines(other_lines)):
             self._decode(events, failed)
@@ -101,19 +102,19 @@ class EventStream(ABC):
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
-                self._most_bytes += len(b"".join(plain))  # Faster than to add their lengths. They are of ASCII.
+                self._most_bytes += len(b"".join(plain))  # Faster than adding their lengths. They are ASCII.
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
                 self._number += len(plain)
                 events = events[len(plain) :]
                 continue
-            # A few by JSON, to learn what the others look like; then those that do not look like it, all at once.
+            # Decode a few as JSON, to learn what the others look like; then all that do not match, at once.
             batch = events[: LEARN_FROM if not self._template.learned else None]
             events = events[len(batch) :]
             self._decode(batch)
 
     def _read_lines(self, lines: Sequence[OtherLine]) -> frozenset[int]:
-        """Look at lines that are neither data nor comments. Returns the numbers of the events that are called errors."""
+        """Read lines that are neither data nor comments. Returns the numbers of the events that are named errors."""
         failed: set[int] = set()
         ordinary = self.ordinary_lines
         for number, line in lines:
@@ -144,19 +145,19 @@ class EventStream(ABC):
         self._read(decoded, events, first)
 
     def _words_of(self, event: bytes) -> str:
-        """What an event says that is called an error."""
+        """The message of an event that is named an error."""
         return error_message(event)
 
     @abstractmethod
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
-        """Take events: one kind each, and what they say. `[DONE]` is None, `first` the number of the first of them."""
+        """Read decoded events: append one kind for each. `[DONE]` is None; `first` is the number of the first event."""
 
     @abstractmethod
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
-        """What a reply that says nothing wrong lacks; None if it is whole."""
+        """What an otherwise successful reply lacks. Returns None if it is complete."""
 
     def _add_text(self, kind: str, piece: str, running: int | None = None) -> None:
-        """A chunk that bears text. `running`: the output tokens until here, where it says them."""
+        """Add a text chunk. `running`: the output tokens up to here, if the chunk states them."""
         self._kinds.append(kind)
         self._running.append(running)
         self._measure(piece)
@@ -164,12 +165,12 @@ class EventStream(ABC):
             self._pieces.append(piece)
 
     def _measure(self, piece: str) -> None:
-        """Count the bytes of a text, or a few more."""
+        """Add an upper bound of a text's bytes."""
         self._most_bytes += most_bytes(piece)
         self._ascii = self._ascii and piece.isascii()
 
     def _hear(self, event: Mapping[str, Any]) -> None:
-        """What an event says of the work on the request."""
+        """Keep the server's own numbers for the request, if the event has them."""
         if "timings" in event:
             self._timings = event["timings"]
         if "metrics" in event:
@@ -193,8 +194,8 @@ class EventStream(ABC):
         return next((number for number, kind in enumerate(self._kinds) if kind in TOKEN_KINDS or kind == "n"), None)
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """The parsed response. `unfinished`: the bytes of an event that did not end."""
-        # What follows a malformed event is kept as chunks, unread.
+        """The parsed response. `unfinished`: the bytes of an incomplete event."""
+        # Events after a malformed one are kept as chunks, unread.
         internal = "".join(self._kinds).ljust(self._number, "o")
         chunk_kind = internal.replace("e", "o").replace("n", "f")
         text = "".join(self._pieces)
@@ -207,7 +208,7 @@ class EventStream(ABC):
         content = all_of("c")
         counted = self._count(text) if self._count is not None else None
         if says_each(self._running):
-            # What was said with the first chunk was said again, of the others.
+            # The first chunk's usage was repeated with the others, for these.
             self._running, self._told = [None] * len(self._running), 1
         tokens = token_counts(
             self._usage,
@@ -251,7 +252,7 @@ class EventStream(ABC):
         found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
         hidden = reasoning_tokens(self._usage) if "t" not in internal else None
         if found is None and hidden and output_tokens is not None and output_tokens > hidden:
-            # Reasoning that was not sent is in no chunk.
+            # Hidden reasoning is in no chunk.
             found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
         return found
 
@@ -261,10 +262,10 @@ class EventStream(ABC):
 
     @abstractmethod
     def _answer(self, content: str, reasoning: str) -> Answer:
-        """The reply as the next request repeats it: its text and its reasoning, and what else was kept of it."""
+        """The reply as the next request repeats it: its text, its reasoning, and other kept parts."""
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
-        """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""
+        """Why this reply is not a success: a server error, then what cannot be read, then what is missing."""
         error = self._error if self._error is not None else _error_in(unfinished)
         if error is None and self._stray:
             error = _error_in(self._stray)
@@ -288,8 +289,8 @@ class EventStream(ABC):
         return None
 
     def _ended_early(self, end: str, reason: str, output_tokens: int | None) -> Problem | None:
-        """A stream that ended with `end` and no `reason`: proxies end one that broke so, too. Only what is complete may do
-        without."""
+        """A stream that ended with `end` and no `reason`. Proxies also end broken streams like this, so it only counts
+        as complete if all requested tokens came."""
         asked = self._options.output_tokens_asked
         if self._finished or not self._running or asked is None or (output_tokens or 0) >= asked:
             return None
@@ -298,7 +299,7 @@ class EventStream(ABC):
 
 
 def cut_off(unfinished: bytes, without: str) -> Problem:
-    """A stream whose end never came. Where many events are one, the server ends none of them."""
+    """A stream without its end. If blank lines are missing between events, that is the problem."""
     lines = unfinished.splitlines()
     if len(lines) > 1 and all(line.startswith(b"{") and line.endswith(b"}") for line in lines if line != DONE):
         return Problem(Outcome.MALFORMED, "no blank line ends an event: a server must send one after each")
@@ -307,12 +308,12 @@ def cut_off(unfinished: bytes, without: str) -> Problem:
 
 
 def most_bytes(text: str) -> int:
-    """The bytes of a text, or a few more: to encode it only for that would cost too much."""
+    """An upper bound of a text's bytes: encoding it would cost too much."""
     return len(text) if text.isascii() else 4 * len(text)
 
 
 def _error_in(text: bytes) -> str | None:
-    """The message of an error object outside of any event; None if there is none."""
+    """The message of an error object outside any event, or None."""
     if not text:
         return None
     try:
@@ -327,10 +328,11 @@ _BETWEEN = b',"\x7f",'
 
 
 def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], str | None]:
-    """All events as objects, `[DONE]` as None; and the problem of the first event that is not JSON, where decoding stops."""
+    """All events as objects, `[DONE]` as None; and the problem of the first event that is not JSON, where decoding
+    stops."""
     joined = _BETWEEN.join([b"null" if event == DONE else event for event in events])
-    # The mark stands between two events and nowhere else, or each event is looked at alone. Where it then stands between any
-    # two items, each item is one event: events that are broken, and good only when joined, would swallow a mark.
+    # If the mark occurs elsewhere too, events are decoded one by one. If it separates every two decoded items, each
+    # item is one event: broken events that are only valid when joined would swallow a mark.
     deep = max(map(len, events), default=0) > decoding.SHORT and any(map(decoding.may_be_deep, events))
     if joined.count(_BETWEEN) == len(events) - 1 and not deep:
         try:
@@ -349,7 +351,7 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], st
             return whole, None
     decoded: list[Event | None] = []
     for number, event in enumerate(events, first):
-        if event == DONE or event.strip() == DONE:  # OpenAI's own client takes it with a blank behind, too.
+        if event == DONE or event.strip() == DONE:  # OpenAI's own client also accepts it with trailing blanks.
             decoded.append(None)
             continue
         try:

@@ -1,6 +1,6 @@
-"""What `--expect` asks of a response: its status, and what its body holds.
+"""The conditions of `--expect` on a response: its status, and the content of its body.
 
-`status=200|404`, `status=2xx`, `json:$.ok=true`, `json:$.id` (it is there), `text:ready` (the body contains it).
+`status=200|404`, `status=2xx`, `json:$.ok=true`, `json:$.id` (it exists), `text:ready` (the body contains it).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _USUAL = frozenset(range(200, 300))
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A value in the body. `expected` None: any that is not null."""
+    """A value in the body. `expected` None: any value except null."""
 
     path: JsonPath
     expected: Json
@@ -39,14 +39,14 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """Statuses of a success, and what the body of one holds."""
+    """The statuses of a success, and what its body must contain."""
 
     statuses: frozenset[int] = _USUAL
     values: tuple[_Value, ...] = ()
     texts: tuple[bytes, ...] = ()
 
     def problem(self, body: bytes) -> str | None:
-        """What the body of a response lacks, in a sentence; None if it is as expected."""
+        """What the body of a response lacks, in a sentence. Returns None if it is as expected."""
         for text in self.texts:
             if text not in body:
                 return f"the reply does not contain {text.decode('utf-8', 'replace')!r}: {excerpt(body)}"
@@ -60,7 +60,7 @@ class Expectations:
 
 
 def parse(specs: Sequence[str]) -> Expectations:
-    """Raises ValueError for one that is not understood."""
+    """Parse the conditions. Raises ValueError for one that is not understood."""
     statuses: set[int] = set()
     values: list[_Value] = []
     texts: list[bytes] = []

@@ -1,19 +1,19 @@
-"""What says, inside a reply with status 200, that it failed; and what says that it came to its end.
+"""How a reply with status 200 reports that it failed, and how it marks its end.
 
-Servers that have begun to answer cannot change the status any more. How they say that something broke differs:
+Servers that have begun to answer can no longer change the status. They report a failure in different ways:
 
-    vLLM, SGLang, OpenAI        {"error": {"message": ...}} as an event; vLLM once {"object": "error", "message": ...}
-    TGI                         {"error": "...", "error_type": ...}; a block without data whose field `error` holds it
-    llama.cpp                   `error: {...}` in old versions, {"error": {...}} as an event since
-    FastAPI and proxies         {"detail": ...}, {"message": ..., "code": ...}, a line of JSON without `data:`
-    OpenRouter                  {"error": {...}, "choices": [{..., "finish_reason": "error"}]}
-    SGLang, vLLM                finish_reason "abort"; DeepSeek "insufficient_system_resource"; Zhipu "network_error"
-    Groq                        {"x_groq": {"error": ...}, "choices": [...]}
-    MiniMax                     {"base_resp": {"status_code": 1004, "status_msg": ...}, "choices": null}
-    Anthropic                   `event: error`, {"type": "error", "error": {...}}
+ vLLM, SGLang, OpenAI        {"error": {"message": ...}} as an event; vLLM once {"object": "error", "message": ...}
+ TGI                         {"error": "...", "error_type": ...}; a block without data whose field `error` holds it
+ llama.cpp                   `error: {...}` in old versions, {"error": {...}} as an event since
+ FastAPI and proxies         {"detail": ...}, {"message": ..., "code": ...}, a line of JSON without `data:`
+ OpenRouter                  {"error": {...}, "choices": [{..., "finish_reason": "error"}]}
+ SGLang, vLLM                finish_reason "abort"; DeepSeek "insufficient_system_resource"; Zhipu "network_error"
+ Groq                        {"x_groq": {"error": ...}, "choices": [...]}
+ MiniMax                     {"base_resp": {"status_code": 1004, "status_msg": ...}, "choices": null}
+ Anthropic                   `event: error`, {"type": "error", "error": {...}}
 
-So nothing is a success that does not look like one: an event that is no chunk of the API, or a finish reason that is not
-known to mean an end, is a failure, whatever it is called.
+So a reply only succeeds if it looks like a success: an event that is not a chunk of the API, or an unknown finish
+reason, is a failure, whatever it is called.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ END_REASONS = frozenset(
         "safety", "recitation", "blocklist", "prohibited_content", "spii",  # Gemini's
     }
 )  # fmt: skip
-"""Finish reasons that mean an end, in lower case. A filter ended the reply as it was made to: that is no failure."""
+"""Finish reasons that mean an end, in lower case. A filter ended the reply as intended, which is not a failure."""
 
 NO_REASON = (None, "", "null")
-"""What stands in the place of a finish reason until there is one. Alibaba's own API writes the word."""
+"""Placeholders before there is a finish reason. Alibaba's own API writes the word."""
 
 _TELLING = (
     "error",
@@ -53,9 +53,9 @@ _TELLING = (
     "reason",
     "title",
 )
-"""Fields that hold the words of an error, in the order in which they are believed."""
+"""Fields that hold an error message, in order of preference."""
 _TELLING_ALONE = frozenset({*_TELLING, "code", "status_code", "error_code"})
-"""Fields that no chunk has: an object without choices and with one of these says what went wrong."""
+"""Fields that no chunk has: an object without choices and with one of these is an error."""
 
 _CODES_OF_SUCCESS = (None, 0, 200, "", "0", "200", "ok", "OK", "success", "Success")
 _UNUSUAL = frozenset({*_TELLING_ALONE, "x_groq", "base_resp", "type", "success", "status"})
@@ -63,19 +63,19 @@ LONGEST_MESSAGE = 500
 
 
 def choices_of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The choices of a reply or of an event, as far as they can be read."""
+    """The choices of a reply or an event, as far as they can be read."""
     choices = event.get("choices")
     return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def place_of(choice: Mapping[str, Any], number: int) -> int:
-    """The number of a choice: its own, or else its position."""
+    """The number of a choice: its own index, or else its position."""
     index = choice.get("index")
     return index if type(index) is int else number
 
 
 def error_of(event: Mapping[str, Any]) -> str | None:
-    """The server's words, if the event or whole reply says that it failed; None if it does not."""
+    """The server's message if the event or whole reply reports a failure, else None."""
     if _is_ordinary(event):
         return None
     for holder in (event, *choices_of(event), event.get("x_groq")):
@@ -117,7 +117,7 @@ def _is_marked_failed(event: Mapping[str, Any]) -> bool:
 
 
 def _is_ordinary(event: Mapping[str, Any]) -> bool:
-    """Whether an event is so ordinary that nothing in it needs a closer look: one choice, or usage alone, and no error."""
+    """Whether an event is so ordinary that it needs no closer look: one choice, or only usage, and no error."""
     choices = event.get("choices")
     if type(choices) is not list or len(choices) > 1 or not event.keys().isdisjoint(_UNUSUAL):
         return False
@@ -131,7 +131,7 @@ def _is_ordinary(event: Mapping[str, Any]) -> bool:
 
 
 def is_chunk(event: Mapping[str, Any]) -> bool:
-    """Whether an event is a chunk of the dialect: it has choices, or usage, or says that it is one."""
+    """Whether an event is a chunk of the dialect: it has choices or usage, or its type marks it as one."""
     return (
         isinstance(event.get("choices"), list)
         or event.get("type") == "ping"
@@ -141,7 +141,7 @@ def is_chunk(event: Mapping[str, Any]) -> bool:
 
 
 def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
-    """(the choices that have a finish reason, what is wrong with the first one that does not mean an end)."""
+    """(the choices that have a finish reason, the problem of the first one that does not mean an end)."""
     ended: set[int] = set()
     for number, choice in enumerate(choices_of(event)):
         reason = choice.get("finish_reason")
@@ -152,7 +152,7 @@ def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
         if reason in NO_REASON:
             continue
         ended.add(place_of(choice, number))
-        # Gemini in OpenAI's dialect adds its own word: "content_filter: RECITATION".
+        # Gemini's OpenAI dialect appends its own reason: "content_filter: RECITATION".
         if not isinstance(reason, str) or reason.lower().partition(":")[0] not in END_REASONS:
             words = f": {message[:LONGEST_MESSAGE]}" if isinstance(message, str) and message else ""
             name = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
@@ -161,18 +161,18 @@ def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
 
 
 LIMIT_REASONS = frozenset({"length", "max_tokens", "max_output_tokens"})
-"""Reasons that say that a reply ended at the limit of tokens that was asked for, in lower case."""
+"""Reasons that mean the requested token limit was reached, in lower case."""
 
 
 def is_limit(reason: object) -> bool:
-    """Whether this reason says that a reply ended at the limit of tokens that was asked for."""
+    """Whether this reason means that the requested token limit was reached."""
     if isinstance(reason, dict):  # SGLang's own API.
         reason = reason.get("type")
     return isinstance(reason, str) and reason.lower() in LIMIT_REASONS
 
 
 def error_message(body: bytes) -> str:
-    """What an error response says, for people: the server's words, else the start of the body."""
+    """The message of an error response: the server's, else the start of the body."""
     try:
         response = decoding.loads(body)
     except orjson.JSONDecodeError:
@@ -184,7 +184,7 @@ def error_message(body: bytes) -> str:
 
 
 def says_lost(said: Mapping[str, Any]) -> bool:
-    """Whether an error, or what holds one, says that the response to go on with is not known, in the words of OpenAI or of
+    """Whether an error, or its container, means that the previous response is unknown, in the format of OpenAI or of
     vLLM."""
     error = said.get("error")
     error = error if isinstance(error, dict) else said
@@ -195,7 +195,7 @@ def says_lost(said: Mapping[str, Any]) -> bool:
 
 
 def is_lost_response(body: bytes) -> bool:
-    """Whether an error response says that the stored response is lost."""
+    """Whether an error response means that the stored response is lost."""
     try:
         said = decoding.loads(body)
     except orjson.JSONDecodeError:
@@ -204,7 +204,7 @@ def is_lost_response(body: bytes) -> bool:
 
 
 def page_title(text: bytes) -> str | None:
-    """What an HTML page calls itself, in quotes, or "" without a title; None if the text is no HTML."""
+    """The title of an HTML page, in quotes, or "" without a title. Returns None if the text is not HTML."""
     start = text[:2_000].lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start[:14].lower().startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
         return None
@@ -215,7 +215,7 @@ def page_title(text: bytes) -> str | None:
 
 
 def excerpt(body: bytes) -> str:
-    """The start of a body, for people."""
+    """The start of a body, for messages."""
     return repr(body[:200].decode("utf-8", "replace")) + (" ..." if len(body) > 200 else "")
 
 

@@ -1,4 +1,4 @@
-"""Any HTTP service: requests as they are given, and replies of which nothing is read but what `--expect` asks for."""
+"""Any HTTP service: requests are sent as given, and replies are only checked against `--expect`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Http(Endpoint):
     inputs_are = REQUESTS
     spoken_by = "an HTTP service"
     key_variable = "TRUELOAD_API_KEY"
-    """Of its own: the key of another API is nobody else's business."""
+    """Its own variable: another API's key must not be sent to it."""
     lists_models = False
     may_be_empty = True
 
@@ -34,13 +34,13 @@ class Http(Endpoint):
         return status in self._expected.statuses
 
     def of(self, settings: EndpointSettings) -> Http:
-        """The endpoint of these settings. Without a method, requests that may have a body are POST, the others GET."""
+        """The endpoint for these settings. Without a method, requests that may have a body are POST, the others GET."""
         has_body = settings.body is not None or settings.body_template is not None or settings.dataset is not None
         method = settings.method or ("POST" if has_body else "GET")
         return Http(method, expectations.parse(settings.expect))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The body as the sample has it."""
+        """The sample's own body."""
         del options
         body = b"" if sample.http is None else sample.http.body
         return Encoded(body=body, stream=False, output_tokens_asked=None, batch=_ONE)

@@ -1,7 +1,7 @@
-"""OpenAI's image generation: a prompt in, one image or several out, whole or as a stream with partial images.
+"""OpenAI's image generation: a prompt in, one or more images out, whole or as a stream with partial images.
 
-`--extra-body '{"stream": true, "partial_images": 2}'` asks for the stream. Its events are megabytes, so nothing of an image
-is decoded but its first bytes, which say whether it is one.
+`--extra-body '{"stream": true, "partial_images": 2}'` requests the stream. Its events are megabytes, so only the first
+bytes of an image are decoded, which show whether it is one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PARTIAL, _COMPLETED = "image_generation.partial_image", "image_generation.compl
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF")
 """The first bytes of PNG, JPEG and WebP."""
 _LOOKED_AT = 24
-"""Characters of Base64 that hold them."""
+"""Base64 characters that hold them."""
 
 
 class Images(InputsEndpoint):
@@ -46,7 +46,7 @@ class Images(InputsEndpoint):
         return InputBatch(n, n) if type(n) is int and n > 0 else InputBatch(1, 1)
 
     def check(self, reply: object, options: ReadOptions) -> None:
-        """Whether the reply has as many images as were asked for. Raises ReplyError."""
+        """Check that the reply has as many images as requested. Raises ReplyError."""
         for number, entry in enumerate(
             entries_of(reply, "data", None if options.batch is None else options.batch.entries)
         ):
@@ -58,7 +58,7 @@ class Images(InputsEndpoint):
 
 
 def _problem(entry: Mapping[str, Any]) -> str | None:
-    """Why an entry of a reply, or an event, has no image; None if it has one."""
+    """Why an entry of a reply, or an event, has no image, or None if it has one."""
     if isinstance(entry.get("url"), str) and entry["url"]:
         return None
     encoded = entry.get("b64_json")
@@ -72,7 +72,7 @@ def _problem(entry: Mapping[str, Any]) -> str | None:
 
 
 class ImageReader(TypedStream):
-    """Reads the events of one stream. It is over when as many images are complete as were asked for."""
+    """Reads the events of one stream. It is over when as many images are complete as were requested."""
 
     __slots__ = ("_asked", "_completed")
 
@@ -85,7 +85,7 @@ class ImageReader(TypedStream):
         self._completed = 0
 
     def _plain_text(self, event: Event) -> None:
-        """No event is looked for by its text."""
+        """No event contains only text."""
 
     def _take(self, kind: str, event: Event) -> None:
         if kind not in (_PARTIAL, _COMPLETED):
@@ -111,7 +111,7 @@ class ImageReader(TypedStream):
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         reply = super().close(unfinished)
         tokens, wrong = input_tokens({"usage": self._usage})
-        # Tokens of images are no text.
+        # Image tokens are not text.
         return ParsedReply(
             chunk_kind=reply.chunk_kind,
             input_tokens=tokens,

@@ -1,7 +1,8 @@
-"""What the endpoints share whose replies are no generated text: bodies of several inputs, and replies with an entry for each.
+"""The base of endpoints whose replies are not generated text: bodies of several inputs, and replies with an entry for
+each.
 
-Their replies come in one piece, and what they hold is checked: an entry for each input, once, and numbers that are numbers.
-A reply that fails the check is no success, whatever its status. All of that is done when a response has ended.
+Their replies come in one piece, and their content is checked: exactly one entry for each input, and finite numbers. A
+reply that fails the check is not a success, whatever its status. All of this happens after the response has ended.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from bench.workload import Encoded, InputBatch
 from promptset.samples import Sample
 
 FIELDS_OF_TEXT = ("stream", "stream_options", "max_tokens", "max_completion_tokens", "ignore_eos")
-"""Fields of a body that are about generated text."""
+"""Fields of a body that concern generated text."""
 
 
 class ReplyError(Exception):
-    """The reply is not what was asked for; its words say why."""
+    """The reply is not what was requested; the message says why."""
 
 
 class InputsEndpoint(Endpoint):
@@ -34,7 +35,7 @@ class InputsEndpoint(Endpoint):
 
     generates = streams = False
     fields_of_text: tuple[str, ...] = FIELDS_OF_TEXT
-    """Fields that a full body loses."""
+    """Fields that are removed from a full body."""
 
     @abstractmethod
     def fields(self, sample: Sample) -> dict[str, Any]:
@@ -42,11 +43,12 @@ class InputsEndpoint(Endpoint):
 
     @abstractmethod
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
-        """What a body asks for."""
+        """The inputs and entries that a body requests."""
 
     @abstractmethod
     def check(self, reply: object, options: ReadOptions) -> int | None:
-        """The dimensions of the embeddings, where the reply has any. Raises ReplyError where it is not what was asked for."""
+        """Check a reply. Returns the dimensions of its embeddings, if any. Raises ReplyError if it is not what was
+        requested."""
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A full body keeps its own fields, except fields for generated text."""
@@ -83,7 +85,7 @@ class InputsEndpoint(Endpoint):
 
 
 def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str, Any]]:
-    """The entries of the reply's list of this name, of which so many were asked for. Raises ReplyError."""
+    """The entries of the reply's list of this name, which must be as many as `asked`. Raises ReplyError."""
     entries = reply.get(name) if isinstance(reply, dict) else None
     if not isinstance(entries, list):
         raise ReplyError(f"a reply without {name}: {excerpt(orjson.dumps(reply))}")
@@ -96,7 +98,7 @@ def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str,
 
 
 def check_indices(entries: Sequence[Mapping[str, Any]], name: str, inputs: int | None) -> None:
-    """Each entry names an input, and no two name the same. Raises ReplyError."""
+    """Check that each entry names an input, and no two the same. Raises ReplyError."""
     seen: set[int] = set()
     for number, entry in enumerate(entries):
         index = entry.get("index")
@@ -111,7 +113,7 @@ def check_indices(entries: Sequence[Mapping[str, Any]], name: str, inputs: int |
 
 
 def finite(value: object) -> bool:
-    """Whether a value is a number that can be compared."""
+    """Whether a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -1,4 +1,4 @@
-"""JSONPath, as far as replies need it: `$.a.b[0]`, `$['a b']`, `$[-1]`, `$.choices[*].text`."""
+"""The subset of JSONPath that replies need: `$.a.b[0]`, `$['a b']`, `$[-1]`, `$.choices[*].text`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class JsonPath:
     steps: tuple[str | int | None, ...]
 
     def values(self, document: Json) -> Sequence[Json]:
-        """Everything at the path, in order. Without `[*]` at most one value."""
+        """All values at the path, in order. Without `[*]` at most one."""
         found = [document]
         for step in self.steps:
             if step is None:
@@ -41,7 +41,7 @@ class JsonPath:
 
 
 def parse_path(text: str) -> JsonPath:
-    """Raises ValueError for a path that is not understood."""
+    """Parse a path. Raises ValueError if it is not understood."""
     steps: list[str | int | None] = []
     at = 1
     while text.startswith("$") and at < len(text):

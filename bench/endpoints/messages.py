@@ -16,10 +16,10 @@ from bench.workload import Encoded
 from promptset.samples import Sample
 
 VERSION = "2023-06-01"
-"""Of the API, in the header `anthropic-version`; --header overrides it."""
+"""The API version in the header `anthropic-version`; --header overrides it."""
 
 MOST_TOKENS = 4096
-"""The API wants a limit in every request. It is this where neither the data nor the flags say one."""
+"""The API requires a limit in every request. This is the default if neither the data nor the flags set one."""
 
 
 class Messages(Endpoint):
@@ -36,7 +36,7 @@ class Messages(Endpoint):
         return version if api_key is None else (*version, ("x-api-key", api_key))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        """The JSON body for a sample. A full request body keeps its own fields; `extra` overrides everything."""
         if sample.body is not None:
             body = dict(sample.body)
         else:

@@ -1,15 +1,15 @@
 """Replies of Anthropic's Messages, streamed and whole.
 
-    message_start          the role, and the tokens of the prompt
-    content_block_start    a text, thinking, or the name of a tool that is called
-    content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
-    content_block_stop
-    message_delta          why the reply ended, and all output tokens; of some servers the prompt's too
-    message_stop           the last event
-    ping, error            at any time
+ message_start          the role, and the tokens of the prompt
+ content_block_start    a text, thinking, or the name of a called tool
+ content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
+ content_block_stop
+ message_delta          why the reply ended, and all output tokens; for some servers the prompt's too
+ message_stop           the last event
+ ping, error            at any time
 
-The prompt's tokens read from the cache and written to it are not in `input_tokens`: the prompt has all three.
-`output_tokens` includes thinking, also where the server keeps its text back or sends a summary:
+`input_tokens` excludes the prompt tokens read from the cache and written to it: the prompt is the sum of all three.
+`output_tokens` includes thinking, even if the server hides its text or sends a summary:
 `output_tokens_details.thinking_tokens`.
 """
 
@@ -33,7 +33,7 @@ _BLOCKS = {"text": ("c", "text"), "thinking": ("t", "thinking")}
 _KEPT = ("tool_use", "thinking", "redacted_thinking")
 _KEPT_DELTAS = {"thinking_delta": ("thinking", "thinking"), "signature_delta": ("signature", "signature"),
                 "input_json_delta": ("partial_json", "input")}  # fmt: skip
-"""What a delta says, and the field of its block that grows by it."""
+"""For each delta type, its field, and the field of the block to which it is appended."""
 _INPUT = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -48,8 +48,8 @@ class MessagesReader(TypedStream):
 
     def __init__(self, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(b'"text":"'), options)
-        self._said: dict[str, Any] = {}  # of usage, the latest of each field
-        self._blocks: dict[object, dict[str, Any]] = {}  # by index: calls and thinking, where the answer is kept
+        self._said: dict[str, Any] = {}  # usage: the latest value of each field
+        self._blocks: dict[object, dict[str, Any]] = {}  # by index: calls and thinking, if the answer is kept
 
     def _plain_text(self, event: Event) -> str | None:
         delta = event.get("delta")
@@ -68,7 +68,7 @@ class MessagesReader(TypedStream):
         elif kind == "message_start":
             self._kinds.append("r")
             message = event.get("message")
-            # The output tokens here are those until now: 1, say. They are no count of the reply.
+            # The output tokens here are those so far, for example 1. They do not count the reply.
             self._take_usage(message.get("usage") if isinstance(message, dict) else None, without="output_tokens")
         elif kind == "message_delta":
             self._hear(event)
@@ -116,7 +116,7 @@ class MessagesReader(TypedStream):
     def _take_usage(self, usage: object, without: str = "") -> bool:
         if not isinstance(usage, dict):
             return False
-        # No prompt has 0 tokens: servers that say so count only the output here, and said the prompt's before.
+        # No prompt has 0 tokens: servers that send 0 count only the output here, and sent the prompt's tokens before.
         unknown = (without, *(() if sum_of([usage.get(name) for name in _INPUT]) else _INPUT))
         self._said |= {name: value for name, value in usage.items() if value is not None and name not in unknown}
         self._usage = usage_of(self._said)
@@ -139,7 +139,7 @@ class MessagesReader(TypedStream):
 
 
 def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Usage of Messages in the words of chat completions."""
+    """Usage of Messages under the field names of chat completions."""
     cached, made = usage.get("cache_read_input_tokens"), usage.get("output_tokens_details")
     thought = made.get("thinking_tokens") if isinstance(made, dict) else None
     return {
@@ -158,7 +158,8 @@ def wrong_reason(reason: object) -> str | None:
 
 
 def blocks_of(content: list[Any]) -> tuple[str, str, int]:
-    """Of the content of a whole reply: all its text, the text without reasoning and tool calls, and the calls."""
+    """From the content of a whole reply: all its text, the text without reasoning and tool calls, and the number of
+    calls."""
     text = answer = ""
     calls = 0
     for block in content:

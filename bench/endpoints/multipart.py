@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 BOUNDARY = "trueload-9f1c6a0d52e84b7fb3d07c1e58a4962b"
-"""It is the same in every body, so that every request of a run has the same head."""
+"""The same in every body, so that every request of a run has the same head."""
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def encoded(fields: Mapping[str, Any], file: tuple[str, bytes]) -> bytes:
-    """The body: each field (a list: once for each value), then the file, as `file`. Raises ValueError if the file holds the
-    boundary."""
+    """The body: each field (a list: once for each value), then the file, as `file`. Raises ValueError if the file
+    contains the boundary."""
     name, content = file
     if BOUNDARY.encode() in content:
         raise ValueError(f"the file {name} holds the boundary of the request's parts, {BOUNDARY}")
@@ -33,7 +33,7 @@ def _head(disposition: str, kind: str | None = None) -> bytes:
 
 
 def _quoted(name: str) -> str:
-    """A name as browsers write it."""
+    """A name escaped as in browsers."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 

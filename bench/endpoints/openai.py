@@ -1,4 +1,4 @@
-"""What the endpoints of OpenAI's dialect share: the fields of a body, the key, the shape of streams and of whole replies."""
+"""The base of endpoints in OpenAI's dialect: the fields of a body, and the format of streams and of whole replies."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ class OpenAIEndpoint(Endpoint):
 
     @abstractmethod
     def kind_and_texts(self, choice: Mapping[str, Any]) -> tuple[str, str, str]:
-        """The kind of chunk that a choice of an event makes (bench/records.py; `n`: the name of a tool and nothing else), the
-        text it bears, and of an answer or reasoning the part that is of this kind: some servers send several in one chunk."""
+        """The chunk kind of a choice in an event (bench/records.py; `n`: only the name of a tool), its text, and for an
+        answer or reasoning the part of the text that is of this kind: some servers send several kinds in one chunk."""
 
     @abstractmethod
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
-        """The calls of tools that a choice of an event or of a whole reply holds or goes on with: place and id of each."""
+        """The tool calls that a choice of an event or of a whole reply starts or continues: place and id of each."""
 
     def add_calls(self, choice: Mapping[str, Any], parts: CallParts) -> None:
-        """Add the pieces of calls that a choice holds; an API without tools has none."""
+        """Add a choice's pieces of tool calls; does nothing for an API without tools."""
         del choice, parts
 
     def reasoning_field(self, choice: Mapping[str, Any]) -> str:
-        """The field in which a choice holds reasoning; empty where it holds none."""
+        """The field in which a choice holds reasoning; empty if it has none."""
         del choice
         return ""
 
     @abstractmethod
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """Of a choice of a whole reply: all its text, and the text without reasoning and tool calls."""
+        """For a choice of a whole reply: all its text, and the text without reasoning and tool calls."""
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        """The JSON body for a sample. A full request body keeps its own fields; `extra` overrides everything."""
         body = dict(sample.body) if sample.body is not None else self.prompt_fields(sample)
         own_model = put_asked(body, sample, options, "max_tokens")
         body.pop("stream_options", None)
@@ -81,7 +81,7 @@ class OpenAIEndpoint(Endpoint):
         )
 
     def event_reader(self, options: ReadOptions) -> StreamReader:
-        """Streams of this dialect differ only in the place of the text."""
+        """A reader for streams of this dialect, which differ only in the place of the text."""
         return StreamReader(self, options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
@@ -89,12 +89,13 @@ class OpenAIEndpoint(Endpoint):
 
 
 def choices_asked(body: Mapping[str, Any]) -> int:
-    """The choices that a body asks for: `n` of each prompt. Completions take several prompts, also of ids."""
+    """The number of choices that a body requests: `n` for each prompt. Completions accept several prompts, also as
+    token ids."""
     n, prompt = body.get("n"), body.get("prompt")
     prompts = len(prompt) if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list) else 1
     return prompts * (n if type(n) is int and n > 0 else 1)
 
 
 def tool_choice(choice: str) -> str | dict[str, Any]:
-    """`--tool-choice` as chat completions want it."""
+    """`--tool-choice` in the format of chat completions."""
     return choice if choice in TOOL_CHOICES else {"type": "function", "function": {"name": choice}}

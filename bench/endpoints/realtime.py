@@ -1,18 +1,18 @@
-"""OpenAI's Realtime: a text or speech in; speech with its transcript, or text, out. Each request has a WebSocket of its own.
+"""OpenAI's Realtime: text or speech in; speech with its transcript, or text, out. Each request has its own WebSocket.
 
-    session.update                                  the voice, the formats, what else --extra-body says
-    conversation.item.create                        a text;
-    input_audio_buffer.append ... commit            or speech, all at once
-    response.create
+ session.update                                  the voice, the formats, other fields of --extra-body
+ conversation.item.create                        a text;
+ input_audio_buffer.append ... commit            or speech, all at once
+ response.create
 
-    response.output_audio_transcript.delta          text; response.output_text.delta where no audio is asked for
-    response.output_audio.delta                     audio in base64
-    response.output_item.added                      the name of a tool that is called
-    response.function_call_arguments.delta          its arguments
-    response.done                                   the last event, with the usage; or error
+ response.output_audio_transcript.delta          text; response.output_text.delta if no audio is requested
+ response.output_audio.delta                     audio in base64
+ response.output_item.added                      the name of a called tool
+ response.function_call_arguments.delta          its arguments
+ response.done                                   the last event, with the usage; or error
 
-Servers of the beta call these `response.audio.delta` and so on. Messages about the session and the conversation that come
-before the response belong to no reply.
+Beta servers use `response.audio.delta` and so on. Messages about the session and the conversation before the response
+do not belong to a reply.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ import orjson
 
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, ParsedReply, Problem, ReadOptions, ReceivedAudio
+from bench.endpoints.interface import (
+    BodyOptions,
+    Endpoint,
+    EventReader,
+    ParsedReply,
+    Problem,
+    ReadOptions,
+    ReceivedAudio,
+)
 from bench.endpoints.responses_reader import incomplete_reason, wrong_end
 from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
@@ -40,13 +48,13 @@ from promptset.audio import names_clips, samples_of
 from promptset.samples import Sample
 
 RATE = 24_000
-"""The samples a second of Realtime's `audio/pcm`, 16-bit and mono."""
+"""The sample rate of Realtime's `audio/pcm`, 16-bit and mono."""
 _BYTES_PER_S = {"audio/pcm": PCM_BYTES_PER_S, "audio/pcmu": 8_000, "audio/pcma": 8_000}
 _PCM = {"type": "audio/pcm", "rate": RATE}
 _SESSION: Mapping[str, Any] = {
     "type": "realtime",
     "output_modalities": ["audio"],
-    # No turn detection: the request says where its speech ends.
+    # No turn detection: the request marks the end of its speech.
     "audio": {"input": {"format": _PCM, "turn_detection": None}, "output": {"format": _PCM, "voice": "alloy"}},
 }
 _APPENDED = PCM_BYTES_PER_S // 5
@@ -63,18 +71,18 @@ class RealtimeMessages:
     """The messages of a request are the lines of its body."""
 
     def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
-        """Each line. The last one creates the response, whose metadata names the request."""
+        """One message per line. The last one creates the response, whose metadata names the request."""
         *lines, last = body.split(b"\n")
         create = orjson.loads(last)
         create["response"]["metadata"] = {**ids, **create["response"].get("metadata", {})}
         return [*lines, orjson.dumps(create)]
 
     def may_end(self, data: bytes) -> bool:
-        """A look that costs little."""
+        """A cheap check."""
         return _LAST.search(data) is not None
 
     def is_last(self, message: bytes) -> bool:
-        """Whether a message ends the reply. Every error does: what it was about did not happen."""
+        """Whether a message ends the reply. Every error does: the requested action failed."""
         return _LAST.search(message) is not None and _type_of(message) in ("error", "response.done")
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:
@@ -91,7 +99,7 @@ def _type_of(message: bytes) -> str:
 
 
 class Realtime(Endpoint):
-    """`/v1/realtime`: one turn of a conversation, on a WebSocket of its own."""
+    """`/v1/realtime`: one turn of a conversation, on its own WebSocket."""
 
     path = "/realtime?model={model}"
     socket = RealtimeMessages()
@@ -108,8 +116,8 @@ class Realtime(Endpoint):
         self._bytes_per_s = _BYTES_PER_S.get(str(session["audio"]["output"]["format"].get("type")))
 
     def of(self, settings: EndpointSettings) -> Realtime:
-        """The endpoint of these settings: `--extra-body` has fields of the session, and `--audio` or the rows of `--dataset`
-        make requests speech."""
+        """The endpoint for these settings: `--extra-body` sets fields of the session, and `--audio` or the rows of
+        `--dataset` make requests speech."""
         extra = settings.extra_body or {}
         takes_audio = settings.audio is not None or (settings.dataset is not None and names_clips(settings.dataset))
         return Realtime(
@@ -137,7 +145,7 @@ class Realtime(Endpoint):
         return found
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The messages of a sample, a line each. A sample that is a full body is the `response` of response.create."""
+        """The messages of a sample, one per line. A full request body becomes the `response` of response.create."""
         response: dict[str, Any] = {} if sample.body is None else dict(sample.body)
         if sample.output_tokens is not None:
             response["max_output_tokens"] = sample.output_tokens
@@ -171,7 +179,7 @@ class Realtime(Endpoint):
 
 
 def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a session with others over them, at any depth."""
+    """The fields of a session, overridden by `extra` at any depth."""
     return {
         **session,
         **{
@@ -244,7 +252,7 @@ class _RealtimeReply(AudioStream):
 
 
 def _usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Usage in the words of chat completions. Output tokens are those of text alone: tokens of audio are not text."""
+    """Usage under the field names of chat completions. Output tokens are only those of text: audio tokens are not text."""
     given, made = usage.get("input_token_details"), usage.get("output_token_details")
     of_text = whole_number(made.get("text_tokens")) if isinstance(made, dict) else None
     return {

@@ -13,7 +13,8 @@ from promptset.samples import Sample
 
 
 class Rerank(InputsEndpoint):
-    """`POST /v1/rerank` of Jina's and Cohere's dialects. `--url` with the whole path is for `/rerank` and `/v2/rerank`."""
+    """`POST /v1/rerank` in Jina's and Cohere's dialects. For `/rerank` and `/v2/rerank`, give the whole path in
+    `--url`."""
 
     path = "/rerank"
     inputs_are = "documents"
@@ -50,7 +51,7 @@ class Rerank(InputsEndpoint):
 
 
 class TeiRerank(Rerank):
-    """`POST /rerank` of Text Embeddings Inference. It ranks every document, says no usage and lists no models."""
+    """`POST /rerank` of Text Embeddings Inference. It ranks every document, reports no usage and lists no models."""
 
     path, root = "/rerank", ""
     spoken_by = "Text Embeddings Inference"

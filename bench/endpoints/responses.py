@@ -28,11 +28,11 @@ from promptset.samples import Sample
 
 _OWN_METADATA = re.compile(rb'"metadata"\s*:\s*\{')
 _EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
-"""vLLM sends it five minutes before it closes a connection after an hour: nothing has failed."""
+"""vLLM sends it five minutes before it closes an hour-old connection: it is not a failure."""
 
 
 class ResponsesMessages:
-    """A request is one message, and its metadata has the request's ids, unless it has metadata of its own."""
+    """A request is one message whose metadata holds the request's ids, unless it has its own metadata."""
 
     may_end = staticmethod(may_be_last)
     is_last = staticmethod(is_last)
@@ -43,29 +43,29 @@ class ResponsesMessages:
         return [b'{"type":"response.create",%b%b' % (metadata, body[1:])]
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:
-        """Whether a message says that the connection will be closed."""
+        """Whether a message announces that the connection will be closed."""
         del begun
         return _EXPIRES.search(message) is not None
 
 
 class Responses(Endpoint):
-    """`POST /v1/responses`. Usage comes with the last event, which says whether the response is complete."""
+    """`POST /v1/responses`. Usage comes with the last event, which also tells whether the response is complete."""
 
     path = "/responses"
     socket = ResponsesMessages()
     takes_messages = True
     probe_tokens = 16
-    """OpenAI's own server takes no less."""
+    """OpenAI's own server requires at least this."""
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
+        """The JSON body for a sample. A full request body keeps its own fields; `extra` overrides everything."""
         if sample.body is not None:
             body = dict(sample.body)
         else:
             chat: Sequence[Mapping[str, Any]] | None = sample.messages
             body = {}
             if chat is not None and sample.stored:
-                # Stored input has no system messages to servers that follow OpenAI: each request has its instructions.
+                # Servers that follow OpenAI do not store system messages, so each request sends its instructions.
                 instructions, chat = chat_translation.instructions_of(chat)
                 body["store"] = True
                 if instructions:

@@ -1,14 +1,14 @@
 """Replies of OpenAI's Responses, streamed and whole.
 
-    response.created, response.in_progress     the reply begins
-    response.output_item.added                 a message, reasoning, or the name of a tool that is called
-    response.output_text.delta                 text; also of a refusal
-    response.reasoning_text.delta              reasoning, or a summary of it
-    response.function_call_arguments.delta     arguments of a tool
-    ... .done                                  what came, once more
-    response.completed | incomplete | failed   the last event, with the usage; or error
+ response.created, response.in_progress     the reply begins
+ response.output_item.added                 a message, reasoning, or the name of a called tool
+ response.output_text.delta                 text; also of a refusal
+ response.reasoning_text.delta              reasoning, or a summary of it
+ response.function_call_arguments.delta     arguments of a tool
+ ... .done                                  the content, once more
+ response.completed | incomplete | failed   the last event, with the usage; or error
 
-A reply that is incomplete because it has the tokens that were asked for has come to its end. vLLM calls such a one completed,
+A reply that is incomplete because it reached the requested tokens counts as ended. vLLM calls such a reply completed,
 with the status incomplete.
 """
 
@@ -47,7 +47,7 @@ _LAST = re.compile(rb'"type"\s*:\s*"(?:error|response\.(?:completed|incomplete|f
 _ORDINARY = (*_DELTAS, *_BEGINNINGS, "response.completed", "response.output_item.added", "response.output_item.done",
              "response.content_part.added", "response.content_part.done", "response.output_text.done")  # fmt: skip
 _GOOD_INCOMPLETE = ("max_output_tokens", "content_filter")
-"""Why a reply may be incomplete and yet at its end: the limit that was asked for, a filter."""
+"""Reasons for an incomplete reply that has still ended: the requested limit, a filter."""
 _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", "sequence_number", "logprobs",
                    "obfuscation"})  # fmt: skip
 
@@ -63,10 +63,10 @@ class ResponsesReader(TypedStream):
 
     def __init__(self, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
-        self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
+        self._items: dict[str, dict[str, Any]] = {}  # by place: output items, if the answer is kept
         self._tokens: list[tuple[str, float]] = []  # with their log probabilities
         self._response_id: object = None
-        self._lost = False  # The response that this one goes on with is not known.
+        self._lost = False  # The response that this one continues is unknown.
 
     def _plain_text(self, event: Event) -> str | None:
         text = event.get("delta")
@@ -87,7 +87,7 @@ class ResponsesReader(TypedStream):
 
     def _keep_item(self, kind: str, event: Event) -> None:
         place, item, response = repr(event.get("output_index")), event.get("item"), event.get("response")
-        if isinstance(item, dict):  # When it begins, and once more when it is whole.
+        if isinstance(item, dict):  # When it begins, and again when it is complete.
             self._items[place] = dict(item)
         elif kind == "response.function_call_arguments.delta" and place in self._items:
             self._items[place]["arguments"] = text_of(self._items[place].get("arguments")) + text_of(event.get("delta"))
@@ -118,7 +118,7 @@ class ResponsesReader(TypedStream):
         response = event.get("response")
         said: Mapping[str, Any] = response if isinstance(response, dict) else {}
         self._hear(said)
-        self._hear(event)  # llama.cpp puts them beside the response.
+        self._hear(event)  # llama.cpp puts them next to the response.
         usage = said.get("usage")
         if isinstance(usage, dict):
             self._usage = usage_of(usage)
@@ -142,12 +142,12 @@ def is_last(message: bytes) -> bool:
 
 
 def may_be_last(data: bytes) -> bool:
-    """Whether these bytes of messages may hold the last one of a reply: a look that costs little."""
+    """Whether these bytes of messages may hold the last one of a reply: a cheap check."""
     return _LAST.search(data) is not None
 
 
 def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
-    """The problem of a reply that ended, by its status and the status of its last event, or None."""
+    """The problem of an ended reply, by its status and the status of its last event, or None."""
     own = response.get("status")
     statuses = {status, own} if isinstance(own, str) else {status}
     if response.get("error") or statuses & {"failed", "cancelled"}:
@@ -162,13 +162,13 @@ def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
 
 
 def incomplete_reason(response: Mapping[str, Any]) -> object:
-    """Why a reply is incomplete, in its own word; None if it does not say."""
+    """The stated reason why a reply is incomplete, or None."""
     details = response.get("incomplete_details")
     return details.get("reason") if isinstance(details, dict) else None
 
 
 def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Usage of Responses in the words of chat completions."""
+    """Usage of Responses under the field names of chat completions."""
     return {
         "prompt_tokens": usage.get("input_tokens"),
         "completion_tokens": usage.get("output_tokens"),
@@ -178,7 +178,8 @@ def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def items_of(output: list[Any]) -> tuple[str, str, int]:
-    """Of the output of a whole reply: all its text, the text without reasoning and tool calls, and the calls."""
+    """From the output of a whole reply: all its text, the text without reasoning and tool calls, and the number of
+    calls."""
     text = answer = ""
     calls = 0
     for item in output:

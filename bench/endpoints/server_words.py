@@ -1,10 +1,11 @@
-"""A server's own numbers for one request, besides its usage: how long it waited and computed, and how good its drafts were.
+"""A server's own numbers for one request, besides its usage: how long it waited and computed, and how many drafts were
+accepted.
 
-    vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
-                  prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
-                  (--per-request-spec-decode-metrics): num_spec_steps, num_draft_tokens, num_accepted_draft_tokens,
-                  acceptance_histogram (entry j: steps that accepted j drafts)
-    llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
+ vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
+               prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
+               (--per-request-spec-decode-metrics): num_spec_steps, num_draft_tokens, num_accepted_draft_tokens,
+               acceptance_histogram (entry j: steps that accepted j drafts)
+ llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
 
 Both are at the root of a reply, or of the last chunk that has choices or usage. Impossible values become None.
 """
@@ -26,7 +27,7 @@ SILENT = ServerWords()
 
 
 def server_words(metrics: object, timings: object) -> ServerWords:
-    """What `metrics` and `timings` of a reply say; where both say the same, vLLM's counts."""
+    """The numbers in a reply's `metrics` and `timings`; if both have one, vLLM's counts."""
     if not isinstance(metrics, dict) and not isinstance(timings, dict):
         return SILENT
     of_vllm: Mapping[str, Any] = metrics if isinstance(metrics, dict) else {}
@@ -52,8 +53,8 @@ def server_words(metrics: object, timings: object) -> ServerWords:
 
 
 def workers_of(nvext: object) -> str | None:
-    """Who answered, as Dynamo says in `nvext.worker_id` if the request asks for it (`nvext.extra_fields`): the worker that
-    did the prefill, and the one that decoded if it is another."""
+    """The worker that answered, from Dynamo's `nvext.worker_id` if the request asks for it (`nvext.extra_fields`): the
+    worker that did the prefill, and the one that decoded if they differ."""
     said = nvext.get("worker_id") if isinstance(nvext, dict) else None
     if not isinstance(said, dict):
         return None
@@ -76,7 +77,7 @@ def _count(value: object) -> int | None:
 
 
 def _acceptance(drafts: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Steps that accepted at least 1, 2, ... drafts, of the steps that accepted exactly 0, 1, 2, ..."""
+    """Steps that accepted at least 1, 2, ... drafts, from the steps that accepted exactly 0, 1, 2, ..."""
     histogram = drafts.get("acceptance_histogram")
     if not isinstance(histogram, list) or not 0 < len(histogram) <= MOST_POSITIONS + 1:
         return None

@@ -1,4 +1,4 @@
-"""The settings that choose an endpoint, and of which one is made."""
+"""The settings that choose and configure an endpoint."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class EndpointSettings(Protocol):
-    """Settings as a user gave them, each with its default if it was not given."""
+    """Settings as the user gave them, with defaults for the rest."""
 
     @property
     def url(self) -> str: ...
@@ -22,7 +22,7 @@ class EndpointSettings(Protocol):
     @property
     def extra_body(self) -> Mapping[str, Any] | None: ...
 
-    # Of --endpoint http.
+    # For --endpoint http.
     @property
     def method(self) -> str | None: ...
     @property
@@ -32,7 +32,7 @@ class EndpointSettings(Protocol):
     @property
     def expect(self) -> tuple[str, ...]: ...
 
-    # Of speech and realtime.
+    # For speech and realtime.
     @property
     def audio(self) -> str | None: ...
     @property

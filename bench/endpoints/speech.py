@@ -1,4 +1,4 @@
-"""Speech: a text in, the sound of it out, as the bytes of a file or as events."""
+"""Speech: text in, its audio out, as the bytes of a file or as events."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ _MOST_HEAD = 65_536
 _PCM = (b"\x01\x00", b"\xfe\xff")
 """The formats that a header may name: PCM, and the extensible one."""
 _MOST_TEXT = 65_536
-"""A body of text in place of a file is no longer: an error, a page."""
+"""A text body in place of a file is not longer: an error, a page."""
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
-"""Bytes that no text has; the first bytes of every format of audio have some."""
+"""Bytes that no text has; the first bytes of every audio format contain some."""
 _ENDLESS = 2**28
-"""No reply has more bytes: a header that promises so many was written before the length was known."""
+"""No reply has more bytes: a header with such a length was written before the length was known."""
 _ONE = InputBatch(inputs=1, entries=1)
 NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
-"""Of a reply that should have some."""
+"""For a reply that should have some."""
 
 
 class Speech(Endpoint):
-    """`POST /v1/audio/speech`. The bytes come as they are made, or base64 in events (`stream_format` sse)."""
+    """`POST /v1/audio/speech`. The bytes are streamed as they are made, or base64 in events (`stream_format` sse)."""
 
     path = "/audio/speech"
     generates = False
@@ -67,13 +67,13 @@ class Speech(Endpoint):
         self.framing = "sse" if events else "chunks"
 
     def of(self, settings: EndpointSettings) -> Speech:
-        """The endpoint of these settings: `--extra-body` names another format than WAV, and events."""
+        """The endpoint for these settings: `--extra-body` can set a format other than WAV, and events."""
         extra = settings.extra_body or {}
         kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"
         return Speech(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. A full body keeps its own fields; `extra` wins over all."""
+        """The JSON body for a sample. A full body keeps its own fields; `extra` overrides everything."""
         if sample.body is not None:
             body = dict(sample.body)
         else:
@@ -93,7 +93,7 @@ class Speech(Endpoint):
         return _AudioBytes(sound, self._play_after_ns)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """A reply that was not read as it came: what it holds."""
+        """A reply that was not read as it arrived."""
         events = [body]
         if self.framing == "sse" and not body.startswith(b"{"):
             events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
@@ -107,18 +107,19 @@ class Speech(Endpoint):
 
 
 class Sound:
-    """Tells the bytes of audio in the pieces of a file from its header, and how many play for a second (None: not known)."""
+    """Counts the bytes of audio in the pieces of a file, using its header, and how many play per second (None:
+    unknown)."""
 
     def __init__(self, kind: str) -> None:
         self.bytes_per_s = PCM_BYTES_PER_S if kind == "pcm" else None
         self._head: bytes | None = b"" if kind == "wav" else None
-        """What has come of a header that has not ended."""
+        """The part of an incomplete header that has come."""
         self._left: int | None = None
-        """Bytes of audio that the header promises, and that have not come."""
+        """Bytes of audio that the header promises and that have not come."""
 
     @property
     def problem(self) -> Problem | None:
-        """What a file lacks that has come to its end: audio that its header promises."""
+        """The problem of a file that ended with less audio than its header promises."""
         if not self._left:
             return None
         words = f"the audio ended {self._left} bytes before the length that the header of the file gives"
@@ -142,21 +143,21 @@ class Sound:
             if _may_be_header(head):
                 self._head = head
                 return 0
-            promised = begins = 0  # Samples that nothing here can count in seconds.
+            promised = begins = 0  # Samples whose duration is unknown here.
         self._head = None
         self._left = promised if 0 < promised < _ENDLESS else None
         return len(head) - begins
 
 
 def _may_be_header(head: bytes) -> bool:
-    """Whether this may be the beginning of the header of a WAV file of PCM."""
+    """Whether this may be the beginning of the header of a PCM WAV file."""
     at = head.find(b"fmt ") + 8
     kind = head[at : at + 2]
     return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (at < 8 or len(kind) < 2 or kind in _PCM)
 
 
 class _AudioBytes:
-    """Reads pieces of a file, as they arrive."""
+    """Reads pieces of a file as they arrive."""
 
     tokens_so_far = 0
     first_token = None
@@ -165,7 +166,7 @@ class _AudioBytes:
         self._sound, self._play_after_ns = sound, play_after_ns
         self._sizes: list[int] = []
         self._text: bytes | None = b""
-        """The body, while it may be a text in place of a file."""
+        """The body, as long as it may be a text in place of a file."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         del other_lines
@@ -177,7 +178,7 @@ class _AudioBytes:
             self._sizes.append(self._sound.take(piece))
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """The reply. `unfinished` is empty: each piece is whole."""
+        """The reply. `unfinished` is empty: each piece is complete."""
         del unfinished
         if self._text and (problem := _problem_of_text(self._text)) is not None:
             return ParsedReply(chunk_kind="o" * len(self._sizes), problem=problem)
@@ -194,7 +195,8 @@ def _received(sizes: Sequence[int], sound: Sound, play_after_ns: int) -> Receive
 
 
 def _problem_of_text(body: bytes) -> Problem | None:
-    """Why a body is text and not audio: the server's error, an HTML page, or other text; None if it may be audio."""
+    """Why a body is text instead of audio: the server's error, an HTML page, or other text. Returns None if it may be
+    audio."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -211,7 +213,7 @@ def _problem_of_text(body: bytes) -> Problem | None:
 
 
 class AudioStream(TypedStream):
-    """A stream of events some of which have audio in base64."""
+    """A stream of events, some of which hold audio in base64."""
 
     __slots__ = ("_play_after_ns", "_sizes", "_sound")
 
@@ -220,10 +222,10 @@ class AudioStream(TypedStream):
     def __init__(self, options: ReadOptions, sound: Sound, play_after_ns: int) -> None:
         super().__init__(ContentTemplate(b"\0"), options)
         self._sound, self._play_after_ns = sound, play_after_ns
-        self._sizes: dict[int, int] = {}  # by the number of the event
+        self._sizes: dict[int, int] = {}  # by event number
 
     def _plain_text(self, event: Event) -> None:
-        """No event is looked for by its text."""
+        """No event contains only text."""
 
     def _take_audio(self, given: object) -> None:
         size = 0
@@ -270,7 +272,7 @@ class _AudioEvents(AudioStream):
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         reply = super().close(unfinished)
-        # Tokens of audio are no text.
+        # Audio tokens are not text.
         return ParsedReply(
             chunk_kind=reply.chunk_kind,
             input_tokens=reply.input_tokens,

@@ -1,4 +1,4 @@
-"""Streams of OpenAI's dialect: events to what the reply said. Where it has several choices, its text is that of all."""
+"""Streams of OpenAI's dialect: from events to a reply. With several choices, the text is that of all choices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class StreamReader(EventStream):
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(endpoint.text_field), options)
         self._endpoint = endpoint
-        self._called: dict[str, object] = {}  # the calls until now: place and id
+        self._called: dict[str, object] = {}  # the calls so far: place and id
         self._parts = CallParts()
         self._tokens: list[tuple[str, float]] = []  # with their log probabilities
         self._places = StreamChoices()
@@ -46,7 +46,7 @@ class StreamReader(EventStream):
             elif (text := plain_text(event)) is not None:
                 choice = event["choices"][0]
                 if self._answered and choice.get("logprobs"):
-                    self._tokens += tokens_in(choice)  # An event with them is like no other: nothing is learned of it.
+                    self._tokens += tokens_in(choice)  # Such an event resembles no other: do not learn from it.
                 else:
                     plain = events[number], text
                 places.plain(choice)
@@ -86,8 +86,8 @@ class StreamReader(EventStream):
             self._keep_parts(choices[0])
 
     def _kind_and_texts(self, choices: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
-        """The kind of chunk, of several choices that of the first with text; the text of all of them, and the part of it that
-        is of this kind."""
+        """The chunk kind, for several choices that of the first with text; the text of all choices; and the part of the text
+        that is of this kind."""
         if len(choices) < 2:
             return self._endpoint.kind_and_texts(choices[0] if choices else {})
         read = [self._endpoint.kind_and_texts(choice) for choice in choices]
@@ -98,7 +98,7 @@ class StreamReader(EventStream):
         return first, "".join(text for _, text, _ in bearing), "".join(own for kind, _, own in bearing if kind == first)
 
     def _count_call(self, place: str, name: object) -> None:
-        """A call is a new one where its place is, or where another id stands at its place: not all servers count places."""
+        """Count a call as new if its place is new, or if its id differs: not all servers count places."""
         known = self._called.get(place)
         if place not in self._called or (name and known and name != known):
             self._calls += 1
@@ -119,7 +119,7 @@ class StreamReader(EventStream):
         return self._calls if self._endpoint.takes_messages else None
 
     def _judge(self, event: Mapping[str, Any], number: int, data: bytes) -> None:
-        """Whether an event says that the reply failed, that it ended, or what no chunk says."""
+        """Check whether an event reports a failure, ends the reply, or is not a chunk."""
         if (error := error_of(event)) is not None:
             self._fail(error)
             return

@@ -39,7 +39,7 @@ _PROBE = Audio(wav_file(bytes(2 * _PROBE_RATE), _PROBE_RATE), "probe.wav", None)
 
 
 class Transcriptions(Endpoint):
-    """`POST /v1/audio/transcriptions`, a form with the clip. Streams are OpenAI's events, or vLLM's chunks of a chat."""
+    """`POST /v1/audio/transcriptions`, a form with the clip. Streams are OpenAI's events, or vLLM's chat chunks."""
 
     path = "/audio/transcriptions"
     takes_audio = True
@@ -59,7 +59,7 @@ class Transcriptions(Endpoint):
         return [f"--extra-body: response_format {asked!r} cannot be read: use json or verbose_json"]
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The form of a sample; `extra` wins over its fields. A value of None leaves a field out."""
+        """The form of a sample; `extra` overrides its fields. A value of None leaves a field out."""
         clip = _PROBE if sample.audio is None else sample.audio
         fields: dict[str, Any] = {"response_format": "json"}
         own_model = put_own(fields, sample, options)
@@ -105,13 +105,13 @@ class Transcriptions(Endpoint):
 
 
 class _EitherStream:
-    """Reads a stream whose first event tells whose events they are."""
+    """Reads a stream whose first event shows which kind of events it has."""
 
     def __init__(self, options: ReadOptions) -> None:
         self._options = options
         self._reader: EventReader | None = None
         self._before: list[OtherLine] = []
-        """Lines that came before the first event."""
+        """Lines before the first event."""
 
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         if self._reader is not None:

@@ -1,4 +1,4 @@
-"""Streams with typed events, as of Messages and Responses: no `[DONE]`, one last event."""
+"""Streams with typed events, used by Messages and Responses: no `[DONE]`, but a final event."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from bench.endpoints.usage import whole_number
 
 
 class TypedStream(EventStream):
-    """Reads events by their type, which is in the data or else in the `event:` line before it. Unknown types are ignored:
-    both APIs add new ones.
+    """Reads events by their type, which is in the data or else in the `event:` line before it. Unknown types are
+    ignored: both APIs add new ones.
 
-    A stream ends with its last event. A `[DONE]` behind it, which some proxies send, is ignored.
+    A stream ends with its final event. A `[DONE]` after it, which some proxies send, is ignored.
     """
 
     __slots__ = ("_refused",)
 
     end: ClassVar[str]
-    """The last event of a stream, for people."""
+    """The final event of a stream, for messages."""
     text_type: ClassVar[str]
-    """The type of an event that is a piece of the answer's text and nothing else."""
+    """The type of an event that is only a piece of the answer's text."""
 
     def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
         super().__init__(template, options)
@@ -52,7 +52,7 @@ class TypedStream(EventStream):
                 self._unexpected = f"event {first + number} comes after {self.end}: {excerpt(events[number])}"
             if kind == self.text_type and (text := self._plain_text(event)) is not None and not self._done:
                 if self._answered and event.get("logprobs"):
-                    self._keep_tokens(event)  # An event with them is like no other: nothing is learned of it.
+                    self._keep_tokens(event)  # Such an event resembles no other: do not learn from it.
                 else:
                     plain = events[number], text
                 self._add_text("c", text)
@@ -75,17 +75,17 @@ class TypedStream(EventStream):
 
     @abstractmethod
     def _plain_text(self, event: Event) -> str | None:
-        """The text of an event of `text_type`; None if it has no text, or other content too."""
+        """The text of an event of `text_type`. Returns None if it has no text, or other content too."""
 
     def _keep_tokens(self, event: Event) -> None:
-        """The log probabilities in an event of text; an API without any has nothing to keep."""
+        """Keep the log probabilities of a text event; does nothing for an API without them."""
 
     @abstractmethod
     def _take(self, kind: str, event: Event) -> None:
-        """An event of this type. Adds at most one kind; without one the event is an `o`."""
+        """Read an event of this type. Adds at most one kind; if none is added, the event is an `o`."""
 
     def _take_item(self, item: object) -> None:
-        """An output item that begins: a call of a tool has its name, and often no arguments yet."""
+        """An output item that begins: a tool call has its name, and often no arguments yet."""
         if not isinstance(item, dict) or not is_call(item):
             return
         self._calls += 1
@@ -94,7 +94,7 @@ class TypedStream(EventStream):
             self._add_text("f" if arguments else "n", name)
 
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
-        """Whether an event says that the reply failed, or cannot be one of this API."""
+        """Check whether an event reports a failure, or cannot belong to this API."""
         status = whole_number(event.get("status")) if kind == "error" and number == 0 else None
         if status is not None and status >= 400:
             self._refused = status
@@ -114,7 +114,7 @@ class TypedStream(EventStream):
         return words(said) if isinstance(said, dict) else excerpt(event)
 
     def _end(self, kind: str) -> None:
-        """The last event, of this kind: nothing comes after it."""
+        """The final event, of this kind: nothing comes after it."""
         self._done = True
         self._kinds.append(kind)
 
@@ -125,7 +125,7 @@ class TypedStream(EventStream):
 
 
 def words(event: Mapping[str, Any]) -> str:
-    """The words of an event or a reply that says that it failed: the kind of the error where it has one, and its message."""
+    """The error message of an event or a reply: the kind of the error, if any, and its text."""
     response = event.get("response")
     for holder in (event, response if isinstance(response, dict) else {}):
         error = holder.get("error")
@@ -151,20 +151,20 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 
 def is_call(item: Mapping[str, Any]) -> bool:
-    """Whether an output item of Responses or Realtime is a call of a tool."""
+    """Whether an output item of Responses or Realtime is a tool call."""
     return str(item.get("type")).endswith("_call")
 
 
 def text_of(value: object) -> str:
-    """A text as it stands; arguments that a server sends as an object, as JSON; nothing else."""
+    """A text unchanged; arguments that a server sends as an object, as JSON; empty otherwise."""
     if isinstance(value, str):
         return value
     return orjson.dumps(value).decode() if isinstance(value, dict) and value else ""
 
 
 def sum_of(values: Sequence[object]) -> object:
-    """The sum of the numbers that are there; the first that is none, for whoever judges the usage; None where there is
-    nothing."""
+    """The sum of the given numbers. Returns the first value that is not a number, for the usage checks, or None if
+    there are no values."""
     said = [value for value in values if value is not None]
     for value in said:
         if whole_number(value) is None:

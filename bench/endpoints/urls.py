@@ -1,4 +1,4 @@
-"""The URLs of a server, from whichever of them the user gave: its root, its /v1, or the whole path of an endpoint."""
+"""The URLs of a server, from whichever the user gave: its root, its /v1, or the whole path of an endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITHOUT_V1 = re.compile(r"/v\d+((alpha|beta|preview)\d*)?(/|$)|/openai/deployme
 
 
 def endpoint_of(url: str) -> str | None:
-    """The name of the endpoint whose path the URL ends with; None if it ends before one, or is no URL."""
+    """The name of the endpoint whose path ends the URL. Returns None if there is none, or the URL is invalid."""
     try:
         path = urlsplit(url).path.rstrip("/")
     except ValueError:
@@ -28,7 +28,7 @@ def _path_of(endpoint: Endpoint) -> str:
 
 
 def key_variable(url: str, endpoint: object = None) -> str:
-    """The environment variable of the API key, for an endpoint that is given or that the URL names."""
+    """The environment variable of the API key, for a given endpoint or the one that the URL names."""
     name = endpoint if isinstance(endpoint, str) and endpoint in ENDPOINTS else endpoint_of(url)
     return ENDPOINTS[DEFAULT if name is None else name].key_variable
 
@@ -39,9 +39,9 @@ def endpoint_url(url: str, endpoint: str) -> str:
 
 
 def url_of(url: str, endpoint: Endpoint) -> str:
-    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same. A root that
-    says another version (`/api/v3`, `/v1beta/openai`) is taken as it is. An endpoint without a root has its whole path below
-    the server's, and without a path the URL is its own."""
+    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same. A root
+    with another version (`/api/v3`, `/v1beta/openai`) is used as it is. An endpoint without a root has its whole path
+    below the server's root, and for one without a path the URL is used unchanged."""
     if endpoint.root:
         return _api_url(url, endpoint.path)
     parts = urlsplit(url)
@@ -70,5 +70,5 @@ def _api_url(url: str, tail: str) -> str:
     elif _WITHOUT_V1.search(root) is None:
         root += "/v1"
     path, _, query = tail.partition("?")
-    own = "" if f"{query.partition('=')[0]}=" in parts.query else query  # What the URL says itself wins.
+    own = "" if f"{query.partition('=')[0]}=" in parts.query else query  # The URL's own query takes precedence.
     return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (own, parts.query)))))

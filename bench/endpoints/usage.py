@@ -1,16 +1,17 @@
-"""What a reply's usage says of its tokens, whether that can be so, and the tokens of each chunk.
+"""The token counts of a reply: its usage, whether that is possible, and the tokens of each chunk.
 
 Usage is believed unless it is impossible:
 
-- it is no whole number, or negative, or beyond 10,000,000;
+- it is not a whole number, or negative, or beyond 10,000,000;
 - it is 0, and there is text;
-- it is more than was asked for, and the text does not show that many;
-- it is more than the text can hold (a token that shows has at least one byte) and more than special tokens explain;
+- it is more than was requested, and the text does not show that many;
+- it is more than the text can hold (a visible token has at least one byte) and more than special tokens explain;
 - it is less than half of our own count of the text;
-- it is less than the chunks of text that came, and the reply did not end at a limit that the usage reaches.
+- it is less than the text chunks that came, and the reply did not end at a limit that the usage reaches.
 
-Then the next source counts, and the reply says why. Where nothing else counts, a reply that ended at its limit has as many
-tokens as the limit, and any other one token a chunk. A count that the reply itself makes doubtful is used and called so.
+Then the next source counts, and the reply records why. If there is no other source, a reply that ended at its limit has
+as many tokens as the limit, and any other has one token a chunk. A count that the reply itself puts in doubt is used
+and marked.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ from bench.records import MOST_TOKENS, TOKEN_KINDS, TokensFrom
 _TEXT_KINDS = TOKEN_KINDS | {"n"}
 
 SPECIAL_TOKENS = 16
-"""Tokens of a reply that may bear no text: its end, the marks of reasoning or of a channel, a stop string that is cut off."""
+"""Tokens of a reply that may have no text: its end, the marks of reasoning or of a channel, a stop string that is cut
+off."""
 TOOL_CALL_TOKENS = 256
-"""The same of a tool call: its name and the marks around it come in no text."""
+"""The same for a tool call: its name and the marks around it are not in the text."""
 
 SPLIT_TOKENS = 1
-"""More chunks than tokens may come by so many: a prompt that is echoed, half a character."""
+"""Chunks may exceed tokens by this many: an echoed prompt, half a character."""
 LEAST_BYTES = 2
 """Chunks with fewer bytes on average are parts of tokens: some gateways send a reply letter by letter."""
 MOST_BYTES, MOST_BYTES_OTHERS = 12, 24
-"""A token has no more bytes on average (4 or 5 in English, with all its letters in ASCII; more in scripts whose letters take
+"""A token has at most this many bytes on average (4 or 5 in English, which is ASCII; more in scripts whose letters take
 three bytes): longer chunks hold several."""
 
 _HIDDEN = ("reasoning_tokens", "rejected_prediction_tokens", "audio_tokens")
-"""Details of usage that count tokens whose text the server keeps to itself."""
+"""Details of usage that count tokens whose text the server hides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class ReplyText:
 
     asked: int | None
     most_bytes: int
-    """Bytes of the text, or more."""
+    """An upper bound of the text's bytes."""
     token_chunks: int | None
     """None for a reply in one piece."""
     chunks_without_text: int = 0
@@ -57,14 +59,14 @@ class ReplyText:
     tool_calls: bool = False
     counted: int | None = None
     least_tokens: int = 0
-    """Tokens that its chunks show at least (`least_tokens`)."""
+    """The minimum number of tokens that its chunks show (`least_tokens`)."""
     limited: bool = False
-    """Whether it says that it ended at the limit of tokens."""
+    """Whether the reply states that it ended at the token limit."""
     is_ascii: bool = True
 
     @property
     def limit(self) -> int | None:
-        """The tokens of a reply that ended at its limit, by its own words; None if it did not, or has several choices."""
+        """The tokens of a reply that states it ended at its limit; None if it did not, or has several choices."""
         return self.asked if self.limited and self.choices == 1 and self.asked else None
 
 
@@ -77,11 +79,11 @@ class TokenCounts:
     output_tokens_from: TokensFrom | None
     contradiction: str | None
     doubt: str | None = None
-    """Why `output_tokens` may be wrong all the same."""
+    """Why `output_tokens` may still be wrong."""
 
 
 def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCounts:
-    """Believe the usage, else our own count, else the limit at which the reply ended, else the number of token chunks."""
+    """Use the usage, else our own count, else the limit at which the reply ended, else the number of token chunks."""
     input_tokens = output_tokens = contradiction = None
     if usage is not None:
         input_tokens, wrong_input = _whole_number(usage, "prompt_tokens", "input")
@@ -109,7 +111,7 @@ def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCount
 
 
 def _doubt(tokens: int, source: TokensFrom | None, usage: Mapping[str, Any] | None, text: ReplyText) -> str | None:
-    """Why this count may be wrong, by what the reply shows; None if nothing speaks against it."""
+    """Why the reply puts this count in doubt, or None."""
     limit, chunks = text.limit, text.token_chunks
     if source == "usage":
         if limit is None or tokens + (reasoning_tokens(usage) or 0) >= limit:
@@ -126,7 +128,7 @@ def _doubt(tokens: int, source: TokensFrom | None, usage: Mapping[str, Any] | No
 
 
 def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """The input tokens of a reply that has no output tokens, and why its own count was not believed.
+    """The input tokens of a reply without output tokens, and why its own count was rejected.
 
     `usage.prompt_tokens`, `usage.input_tokens` (images), else `usage.total_tokens`; Cohere's dialect: `meta.tokens` or
     `meta.billed_units`.
@@ -143,7 +145,8 @@ def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
 
 
 def usage_in(reply: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The usage of an event or a whole reply with these choices: its own, Groq's in `x_groq`, or Moonshot's in a choice."""
+    """The usage of an event or a whole reply with these choices: its own, Groq's in `x_groq`, or Moonshot's in a
+    choice."""
     for holder in (reply, reply.get("x_groq"), *choices):
         if isinstance(holder, dict) and isinstance(usage := holder.get("usage"), dict):
             return usage
@@ -151,14 +154,14 @@ def usage_in(reply: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> 
 
 
 def whole_number(value: object) -> int | None:
-    """The value where it is a whole number that can be (JSON's 8.0 is one, too), else None."""
+    """The value if it is a plausible whole number (JSON's 8.0 counts), else None."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST_TOKENS:
         return None
     return int(value) if value == int(value) else None
 
 
 def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | None:
-    """Prompt tokens that the server took from its cache; None if it does not say.
+    """Prompt tokens that the server took from its cache, or None if it does not report them.
 
     `usage.prompt_tokens_details.cached_tokens`, else Moonshot's or DeepSeek's own field of the usage, else `cache_n` of
     llama.cpp's `timings`.
@@ -173,7 +176,8 @@ def cached_tokens(usage: Mapping[str, Any] | None, timings: object) -> int | Non
 
 
 def reasoning_tokens(usage: Mapping[str, Any] | None) -> int | None:
-    """Output tokens that were reasoning, by the details of usage or (SGLang) by usage itself; None if neither says it."""
+    """Output tokens that were reasoning, from the details of usage or (SGLang) usage itself. Returns None if neither
+    has them."""
     details = usage.get("completion_tokens_details") if usage is not None else None
     for holder in (details, usage):
         said = whole_number(holder.get("reasoning_tokens")) if isinstance(holder, dict) else None
@@ -193,7 +197,7 @@ def _whole_number(usage: Mapping[str, Any], field: str, what: str) -> tuple[int 
 
 
 def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | None:
-    """Why this count of output tokens cannot be right; None if it can."""
+    """Why this count of output tokens cannot be right, or None."""
     counted, chunks = text.counted, text.token_chunks
     if not tokens and text.most_bytes:
         return "usage says 0 output tokens, and there is text"
@@ -212,14 +216,15 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
 
 
 def _too_few(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | None:
-    """Why there are more tokens than this by the chunks that came; None if there need not be.
+    """Why the chunks show more tokens than this count, or None.
 
-    A reply that ended at its limit, and whose usage is the limit, has as many tokens: then chunks are parts of tokens.
+    If a reply ended at its limit and its usage equals the limit, it has that many tokens: its chunks are parts of
+    tokens.
     """
     chunks, limit = text.token_chunks, text.limit
     if chunks is None or text.chunks_behind_usage or (text.limited and tokens == text.asked):
         return None
-    # Where a tokenizer counts no more than the usage, chunks are parts of tokens too.
+    # If a tokenizer counts no more than the usage, chunks are parts of tokens too.
     shown = text.least_tokens if text.counted is None else min(text.least_tokens, text.counted)
     if limit is not None:
         if shown > tokens and tokens + (reasoning_tokens(usage) or 0) < limit:
@@ -231,21 +236,22 @@ def _too_few(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | No
 
 
 def least_tokens(chunk_kind: str) -> int:
-    """The tokens that these chunks show at least: one for each chunk of an answer or of reasoning, and one for two chunks of
-    different kinds, which servers make of one step. Servers cut arguments of tools at will, so these show none."""
+    """The minimum number of tokens that these chunks show: one for each chunk of an answer or of reasoning, and one for
+    two chunks of different kinds, which a server may make in one step. Servers split tool arguments freely, so these do
+    not count."""
     text = [kind for kind in chunk_kind if kind in _TEXT_KINDS]
     changes = sum(kind != before for before, kind in pairwise(text))
     return max(0, chunk_kind.count("c") + chunk_kind.count("t") - changes)
 
 
 def says_each(running: Sequence[int | None]) -> bool:
-    """Whether the usage on every token chunk is that of the chunk alone: it says the same number from first to last, so it
-    counts nothing up. Two chunks may share a token."""
+    """Whether the usage on every token chunk counts only that chunk: it stays the same from first to last, so it does
+    not accumulate. Two chunks may share a token."""
     return len(running) > 2 and running[0] is not None and running.count(running[0]) == len(running)
 
 
 def _is_partial(tokens: int, text: ReplyText) -> bool:
-    """Whether a usage before the last text is smaller than the whole reply, as far as can be known. Such a usage is not
+    """Whether a usage sent before the last text is smaller than the whole reply, as far as known. Such a usage is not
     wrong."""
     return tokens < (text.counted if text.counted is not None else text.token_chunks or 0)
 
@@ -257,17 +263,17 @@ def tokens_of_chunks(
     output_tokens: int | None,
     count: Callable[[str], int] | None,
 ) -> tuple[int, ...] | None:
-    """The tokens of each chunk: from usage on every chunk, else one each where that adds up, else counted, else unknown.
+    """The tokens of each chunk: from usage on every chunk, else one each if that adds up, else counted, else unknown.
 
-    `running` and `pieces` have one entry a token chunk (`pieces` is empty if nothing counts): the usage so far, and the text.
-    `chunk_kind` is that of a record, with an `e` for a chunk of text whose text is empty. Such a chunk may carry a token (the
-    first half of a character, a token that is not shown). If the usage counts these, each counts for the text after it.
-    An `n` bears the name of a tool and nothing else: where the other chunks make up the usage, it has no token.
+    `running` and `pieces` have one entry a token chunk (`pieces` is empty without a tokenizer): the usage so far, and
+    the text. `chunk_kind` is a record's, plus an `e` for a text chunk whose text is empty. Such a chunk may carry a
+    token (the first half of a character, a hidden token). If the usage counts these, each counts for the text after it.
+    An `n` bears only the name of a tool: if the other chunks make up the usage, it has no token.
     """
     if running and None not in running:
         so_far = [tokens for tokens in running if tokens is not None]
         steps = [after - before for before, after in pairwise([0, *so_far])]
-        # Some servers say 0 on each chunk, and the tokens behind the last.
+        # Some servers send 0 on each chunk, and the tokens after the last.
         if so_far[-1] > 0 and min(steps) >= 0 and (output_tokens is None or so_far[-1] <= output_tokens):
             return _placed(chunk_kind, steps)
     if output_tokens is None or not running:
@@ -280,15 +286,15 @@ def tokens_of_chunks(
         return _placed(chunk_kind, tokens)
     if count is not None:
         counts = [count(piece) for piece in pieces]
-        # Pieces tokenize alone as they do together only where the chunks end at token borders: trust the sum, not hope.
+        # Pieces tokenize separately as they do together only if the chunks end at token borders, so check the sum.
         if sum(counts) == output_tokens:
             return _placed(chunk_kind, counts)
     return None
 
 
 def _with_empty_chunks(chunk_kind: str, output_tokens: int) -> list[int] | None:
-    """Tokens of the token chunks, if each has one and each empty chunk before the last of them has one, and those behind it
-    have what is left of the count; None if that does not add up."""
+    """Tokens of the token chunks, if each has one, each empty chunk before the last of them has one, and those after it
+    have the rest of the count. Returns None if that does not add up."""
     tokens: list[int] = []
     waiting = 0
     for kind in chunk_kind:

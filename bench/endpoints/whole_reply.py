@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeText:
-    """What a reply holds: all its text, the text without reasoning and tool calls, and the calls (None: the API has none).
+    """The content of a reply: all its text, the text without reasoning and tool calls, and the calls (None: the API has
+    none).
 
-    `reason` is why it ended, for people, and `wrong` what is no success. `ended`: whether it says that it came to its end.
+    `reason` is why it ended, for messages, and `wrong` why it is not a success. `ended`: whether it marks its end.
     """
 
     text: str
@@ -33,11 +34,11 @@ class WholeText:
     calls: int | None
     usage: Mapping[str, Any] | None
     root: Mapping[str, Any]
-    """The whole reply, for what the server says of the request."""
+    """The whole reply, for the server's own numbers."""
     choices: int = 1
     ended: bool = True
     limited: bool = False
-    """Whether it says that it ended at the limit of tokens."""
+    """Whether the reply states that it ended at the token limit."""
     end_field: str
     reason: object
     wrong: str | None
@@ -84,7 +85,7 @@ def _answer(choice: Mapping[str, Any], content: str, endpoint: OpenAIEndpoint) -
 
 
 def json_object(body: bytes) -> dict[str, Any] | ParsedReply:
-    """The body as a JSON object, or the reply for an invalid body."""
+    """The body as a JSON object, or the parsed reply for an invalid body."""
     try:
         response = decoding.loads(body)
     except orjson.JSONDecodeError as e:

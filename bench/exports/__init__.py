@@ -1,6 +1,6 @@
-"""Results of ours in other forms: the command export. docs/comparison.md
+"""Our results in other formats: the command export. docs/comparison.md
 
-numbers     the numbers of a run by one flat name each, for trackers of experiments
+numbers     the numbers of a run, each under one flat name, for experiment trackers
 llm_d       the benchmark report of llm-d
 mlflow      a run of MLflow
 wandb       a run of Weights & Biases

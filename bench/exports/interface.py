@@ -1,4 +1,4 @@
-"""What an export format is."""
+"""The interface of export formats."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_t
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is exported: a run. `out`: a file to write (None: stdout). `project`: an experiment or a project of a tracker."""
+    """The run to export. `out`: a file to write (None: stdout). `project`: an experiment or a project of a tracker."""
 
     path: Path
     summary: RunSummary
@@ -27,7 +27,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A form of results. `write` returns what to print. `takes`: the flags that it has, of `out` and `project`."""
+    """An export format. `write` returns the text to print. `takes`: which of the flags `out` and `project` it accepts."""
 
     about: str
     write: Callable[[Export], str]
@@ -35,7 +35,7 @@ class Format:
 
 
 def numbers_of(summary: RunSummary) -> dict[str, float]:
-    """The numbers of a run that have a value, each by one name: `ttft_ms.p99`, `output_tokens_per_s`."""
+    """The numbers of a run that have a value, each under one name: `ttft_ms.p99`, `output_tokens_per_s`."""
     found: dict[str, float | None] = {
         f"{metric}.{stat}": row.of(stat)
         for metric in LATENCIES
@@ -48,7 +48,7 @@ def numbers_of(summary: RunSummary) -> dict[str, float]:
 
 
 def settings_of(summary: RunSummary) -> dict[str, str]:
-    """What was run, and how its measurement is judged: texts, each by one name."""
+    """The settings and the verdict of a run: texts, each under one name."""
     run = summary.run
     said: dict[str, object] = {
         "model": run.model,
@@ -62,7 +62,7 @@ def settings_of(summary: RunSummary) -> dict[str, str]:
 
 
 def files_of(export: Export) -> list[Path]:
-    """The files of the run that go with its numbers, as far as they are there."""
+    """The files of the run that accompany its numbers, if they exist."""
     return [path for name in (SUMMARY, REPORT) if (path := export.path / name).is_file()]
 
 

@@ -32,7 +32,7 @@ _RATES = {
 
 
 def report_of(summary: RunSummary) -> dict[str, Any]:
-    """The report of a run. What it has no key for is left out: intervals, bounds, and the verdict but for a keyword."""
+    """The report of a run. It leaves out what has no key: intervals, bounds, and the verdict except as a keyword."""
     run = summary.run
     began = datetime.fromisoformat(run.started)
     seconds = summary.throughput.duration_s or 0.0
@@ -92,7 +92,7 @@ def _load(summary: RunSummary) -> dict[str, Any]:
 
 
 def _length(spec: object) -> dict[str, Any] | None:
-    """A length in tokens; None for a distribution, whose law the report has no words for."""
+    """A length in tokens. Returns None for a distribution, which the report cannot express."""
     return {"distribution": "fixed", "value": int(spec)} if isinstance(spec, str) and spec.isdecimal() else None
 
 

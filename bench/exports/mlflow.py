@@ -6,7 +6,7 @@ from bench.errors import UsageError
 from bench.exports.interface import Export, Format, files_of, needs, numbers_of, settings_of
 
 _LONGEST = 6_000
-"""Characters of a parameter that MLflow takes."""
+"""The longest parameter that MLflow accepts, in characters."""
 
 
 def _write(export: Export) -> str:

@@ -1,4 +1,4 @@
-"""A continuous-batching server, fitted: from streams of some runs to coefficients, front end and limits."""
+"""Fitting a continuous-batching server: from the streams of a few runs to coefficients, front end and limits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from bench.rng import Random
 from bench.statistics.steady_state import halves
 
 _MANY = 0.05
-"""Of the steps; so many do not lie far off by chance."""
+"""A share of the steps: more than this do not lie far off by chance."""
 _LEAST_BUDGET = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user says, which the fit then does not look for."""
+    """Values that the user gives, which the fit then does not estimate."""
 
     step_gap_us: float | None = None
     max_num_seqs: int | None = None
@@ -37,7 +37,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class BatchingFit:
-    """What was found. `tokens_a_chunk`, `drafts` and `acceptance` only where chunks hold several tokens."""
+    """The result of the fit. `drafts` and `acceptance` are set only if chunks hold several tokens of one step."""
 
     steps: StepFit
     front_end: FrontEnd
@@ -49,15 +49,15 @@ class BatchingFit:
     variation: Variation | None = None
     """How steps vary around their cost. None: too few single steps were seen."""
     drifts: tuple[float, ...] = ()
-    """For each run by how much longer its steps became from the first half to the second, as a share; 0: not shown."""
+    """For each run, how much longer steps became from the first half to the second, as a share; 0: not shown."""
     several_steps: bool = False
-    """Whether prompts seem to take several steps, of a budget that is not known."""
+    """Whether prompts seem to take several steps of an unknown token budget."""
 
 
 def fit_batching(
     runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), stated: Mapping[str, int] | None = None
 ) -> BatchingFit:
-    """The fit of runs (streams in us, in the order of sending). Raises ValueError with a sentence where it has too little."""
+    """Fit runs (streams in us, in the order of sending). Raises ValueError with a sentence if there is too little data."""
     everything = [stream for streams in runs for stream in streams]
     kind = chunk_kind(everything)
     drafts, acceptance = drafts_of(everything) if kind == "drafts" else (0, None)
@@ -86,7 +86,7 @@ def fit_batching(
     if budget is None:
         least = 100
         if steps.left_out > _MANY or unexplained_a_token(steps, fit_front_end(seen, steps.values, None), everything):
-            # Perhaps its budget is so small that shorter prompts took several steps too.
+            # The budget may be so small that shorter prompts took several steps too.
             summed = fitted(None, surely=_LEAST_BUDGET)
             if summed.left_out < steps.left_out / 2 or summed.scale_us < steps.scale_us / 2:
                 steps, least, surely = summed, _LEAST_BUDGET, _LEAST_BUDGET
@@ -112,21 +112,21 @@ def fit_batching(
 
 
 def drift_of(rows: Rows, fit: StepFit) -> float:
-    """By how much longer steps became over a run, beside what they cost; 0 if that is within chance, or small."""
+    """How much longer steps became over a run, relative to their cost; 0 if the change is small or within chance."""
     found = halves(rows.time_us / np.maximum(fit.us(rows), 1.0))
     return found.change if found is not None and found.drifted else 0.0
 
 
 def unexplained_a_token(steps: StepFit, front_end: FrontEnd, streams: Sequence[Stream]) -> bool:
-    """Whether TTFT of an idle server grows with the prompt by more than its prefill costs, and by over a step in all, as it
-    does if prompts take several steps."""
+    """Whether an idle server's TTFT grows with the prompt by more than the prefill cost, and by over a step in total.
+    This happens if prompts take several steps."""
     a1, b1 = front_end.a1, steps.coefficients["b1"]
     longest = max((stream.prompt_tokens for stream in streams), default=0)
     return a1.low > b1.high and a1.low * longest > steps.values[0]
 
 
 def _limit(given: int | None, stated: int | None) -> FittedLimit | None:
-    """What the user gives, else what the server states."""
+    """The user's value, or else the server's."""
     value, source = (given, "given") if given is not None else (stated, "server")
     return None if value is None else FittedLimit(value, value, source)
 
@@ -138,12 +138,13 @@ _IN_PROPORTION = 0.5
 
 
 def chunk_kind(streams: Sequence[Stream]) -> ChunkKind:
-    """single: a token a chunk, nearly always. interval: the time between chunks grows with their tokens, so these are of
-    several steps (or all chunks have the same number). drafts: it does not, so a step gave them all."""
+    """single: nearly every chunk has one token. interval: the time between chunks grows with their tokens, so a chunk
+    covers several steps (or all chunks have the same size). drafts: the time does not grow, so one step produced the
+    whole chunk."""
     counts, gaps = [], []
     for stream in streams:
         if stream.sure:
-            # The last chunk holds what was left, and the first stands alone.
+            # The last chunk holds the remainder, and the first has no gap before it.
             counts += list(stream.tokens[1:-1])
             gaps += [b - a for a, b in zip(stream.arrivals_us, stream.arrivals_us[1:-1], strict=False)]
     if not counts or float((np.array(counts) > 1).mean()) < _NOTABLE:
@@ -159,7 +160,8 @@ def chunk_kind(streams: Sequence[Stream]) -> ChunkKind:
 
 
 def drafts_of(streams: Sequence[Stream]) -> tuple[int, float]:
-    """Draft tokens a step, and the probability that one is accepted after the one before: 1 + a + a^2 + ... is the mean."""
+    """Draft tokens a step, and the acceptance probability `a` of each after the one before: 1 + a + a^2 + ... is the
+    mean."""
     counts = [count for stream in streams if stream.sure for count in stream.tokens[1:-1]]
     drafts, mean = max(counts) - 1, float(np.mean(counts))
     low, high = 0.0, 1.0
@@ -170,8 +172,8 @@ def drafts_of(streams: Sequence[Stream]) -> tuple[int, float]:
 
 
 def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
-    """A row for each chunk but the first of a stream: as many steps as it has tokens, and what other streams got meanwhile,
-    in proportion where their own chunks reach over its ends."""
+    """One row for each chunk except the first of a stream: it covers as many steps as it has tokens. The tokens that
+    other streams received meanwhile are added, in proportion where their chunks cross the ends of the row."""
     sure = [stream for stream in streams if stream.sure and len(stream.tokens) > 1]
     if not sure:
         return joined(())
@@ -195,10 +197,10 @@ def coarse_rows(streams: Sequence[Stream], gap_us: float) -> Rows:
         low, high = (np.interp(at, stream.arrivals_us, given, left=given[0], right=given[-1]) for at in (begin, end))
         decode += high - low
         context += (high - low) * (stream.prompt_tokens + (low + high) / 2)
-    # A prompt of which a part may lie in front of the row, or behind it, is divided by nobody.
+    # Rows that may hold only a part of a prompt are left out: the part is unknown.
     chosen = ~unsure
     order = np.argsort(begin[chosen], kind="stable")
-    # Its steps are taken to be of one size.
+    # The steps of a row are assumed to have equal batch sizes.
     pieces = pieces_of(decode / steps) * steps[:, None]
     columns = (end - begin, steps, prefill, decode, context, firsts, pieces)
     return Rows(*(column[chosen][order] for column in columns))

@@ -1,7 +1,7 @@
-"""b0 to b4 of the steps that were seen, each with its interval, and which of them the loads could not tell.
+"""b0 to b4 of the observed steps, each with its interval, and which of them the loads cannot determine.
 
-The decodes cost the same each (b2) as long as the residuals agree. Where those of some batch size do not, and a table over
-the batch size (decode_cost.py) does better, the table takes the place of b2.
+Every decode costs the same (b2) as long as the residuals agree. If the residuals of some batch size do not, and a table
+over the batch size (decode_cost.py) fits better, the table replaces b2.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ Array = npt.NDArray[np.float64]
 NAMES = ("b0", "b1", "b2", "b3", "b4")
 LEAST_ROWS = 50
 NOTABLE_RESIDUAL = 0.05
-"""A batch size whose steps lie further off than this, in the middle, is not described by the fit."""
+"""If the median residual of a batch size is larger, the fit does not describe its steps."""
 _LEAST_IN_BIN = 20
-"""Rows of a batch size, for its residual to count."""
+"""Rows that a batch size needs for its residual to count."""
 _BLOCKS, _RESAMPLES, _KEPT_DRAWS = 60, 300, 20
 _COLUMNS, _PIECES = (0, 1, -1, 2, 3), 4
-"""Of the design: where b0 to b4 are (b2 is the last piece), and where the pieces begin."""
+"""Columns of the design: where b0 to b4 are (b2 is the last piece), and where the pieces begin."""
 _COLLINEAR = 1e-4
-"""A column of which the others explain all but this share cannot be told from them."""
+"""If the other columns explain all but this share of a column, it cannot be separated from them."""
 _WIDE, _MATTERS = 0.25, 0.05
-"""An interval of which half is more than this share of its number is wide; it matters where it moves a step by so much."""
+"""An interval is wide if its half-width exceeds `_WIDE` times the value. It matters if it changes a step by `_MATTERS`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Coefficient:
-    """A fitted number, in us or us a token, with its 95% interval. `told`: whether the loads could tell it."""
+    """A fitted number, in us or us a token, with its 95% interval. `told`: whether the loads determine it."""
 
     value: float
     low: float
@@ -56,7 +57,7 @@ class StepDraw:
 
 @dataclass(frozen=True, slots=True)
 class StepFit:
-    """The fitted cost of a step. `left_out`: the share of rows that lie so far off that they have no weight."""
+    """The fitted cost of a step. `left_out`: the share of rows so far off that they have no weight."""
 
     coefficients: dict[str, Coefficient]
     """By name. Without b4, prompts cost nothing besides their tokens."""
@@ -66,20 +67,19 @@ class StepFit:
     left_out: float
     residuals: tuple[Residuals, ...]
     decode_cost: DecodeCost
-    """Of the decodes of a step together."""
+    """The cost of all decodes of a step."""
     table: tuple[FittedDecode, ...] = ()
-    """The same as points, where the decodes do not cost the same each; b2 goes on behind the last."""
+    """The same as points, if decodes do not all cost the same; after the last point the slope is b2."""
     draws: tuple[StepDraw, ...] = ()
-    """Some of the resamples: coefficients that may as well be the server's, with how they go together."""
+    """Some of the resamples: joint draws of coefficients that are consistent with the data."""
 
     @property
     def values(self) -> tuple[float, float, float, float, float]:
-        """b0, b1, b2, b3, b4."""
         b0, b1, b2, b3 = (self.coefficients[name].value for name in NAMES[:-1])
         return b0, b1, b2, b3, self.coefficients["b4"].value if "b4" in self.coefficients else 0.0
 
     def without_prompts_us(self, of: Rows | StepTable) -> Array:
-        """The cost of single steps without what they compute of prompts."""
+        """The cost of single steps without their prefill."""
         b0, _, _, b3, _ = self.values
         return b0 * of.steps + self.decode_cost.us(of.decode) + b3 * of.context
 
@@ -89,7 +89,7 @@ class StepFit:
 
 
 def fit_steps(rows: Rows, rng: Random, *, by_prompt: bool = False) -> StepFit:
-    """The coefficients. `by_prompt`: b4 too. Raises ValueError with a sentence where too few steps were seen."""
+    """Fit the coefficients, with b4 if `by_prompt`. Raises ValueError with a sentence if too few steps were seen."""
     if len(rows) < LEAST_ROWS:
         raise ValueError(
             f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
@@ -141,7 +141,7 @@ def _draws(knots: tuple[int, ...], drawn: Array) -> tuple[StepDraw, ...]:
 
 
 def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[FittedDecode, ...]:
-    """Slopes, and those of the resamples, added up to points."""
+    """The table's points: slopes, and the resampled slopes, summed up to each knot."""
     widths = np.diff((0, *knots)).astype(np.float64)
     points = np.cumsum(widths * slopes[: len(knots)])
     low, high = _bounds(np.cumsum(widths * drawn[:, : len(knots)], axis=1), points)
@@ -149,7 +149,7 @@ def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[FittedD
 
 
 def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
-    """A bootstrap over blocks of steps that follow each other, at the weights of the fit, stretched: (resamples, columns)."""
+    """A block bootstrap over consecutive steps, at the weights of the fit, stretched: (resamples, columns)."""
     edges = np.linspace(0, len(y), min(_BLOCKS, len(y) // 4) + 1).astype(int)
     weighted = a * found.weights[:, None]
     grams = np.array([a[i:j].T @ weighted[i:j] for i, j in pairwise(edges)])
@@ -162,7 +162,7 @@ def _drawn(a: Array, y: Array, found: robust.Robust, rng: Random) -> Array:
 
 
 def _bounds(drawn: Array, values: Array) -> tuple[Array, Array]:
-    """95% intervals of resamples, which hold the values themselves."""
+    """95% intervals of resamples, widened to include the values themselves."""
     if not len(values):
         return values, values
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
@@ -176,7 +176,7 @@ def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> 
     told = size > 0
     inside = np.flatnonzero(told)
     scaled = gram[np.ix_(inside, inside)] / np.outer(size[inside], size[inside])
-    # What is left of a column that the others explain is 1 / (its diagonal of the inverse).
+    # The share of a column that the others do not explain is 1 / (its diagonal element of the inverse).
     inverse = np.linalg.pinv(scaled, rcond=1e-10, hermitian=True)
     apart = np.zeros(len(size))
     values, vectors = np.linalg.eigh(scaled)
@@ -201,6 +201,6 @@ def _bins(rows: Rows, fitted: Array) -> tuple[Residuals, ...]:
 
 
 def worst_bin(bins: Sequence[Residuals]) -> Residuals | None:
-    """The batch sizes whose steps lie the furthest from the fit; None where no bin has enough rows."""
+    """The batch sizes with the largest median residual. Returns None if no bin has enough rows."""
     enough = [one for one in bins if one.rows >= _LEAST_IN_BIN]
     return max(enough, key=lambda one: abs(one.p50)) if enough else None

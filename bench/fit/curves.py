@@ -1,4 +1,4 @@
-"""What a load gave, as curves: the quantiles of TTFT, TPOT, ITL and E2EL of a run's streams, for the page of a fit."""
+"""The results of a load as curves: quantiles of TTFT, TPOT, ITL and E2EL of a run's streams, for the page of a fit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import numpy as np
 from bench.fit.streams import Stream
 
 SHARES = tuple(step / 40 for step in range(41))
-"""Of the values, from the least to the greatest."""
+"""The shares at which quantiles are taken, from the minimum to the maximum."""
 _US_PER_MS = 1000.0
 
 
 def curves_of(streams: Iterable[Stream]) -> dict[str, list[float]]:
-    """By metric the value (ms) at each of `SHARES`, of the streams that are known whole. One without values is absent."""
+    """For each metric, the value (ms) at each of `SHARES`, over the streams that are fully known. A metric without
+    values is absent."""
     sure = [stream for stream in streams if stream.sure]
     several = [stream for stream in sure if stream.generated > 1]
     gaps = [np.diff(stream.arrivals_us) for stream in sure]

@@ -1,7 +1,7 @@
-"""What the decode tokens of a step cost together: straight lines between knots, which rise.
+"""What the decode tokens of a step cost together: a rising piecewise linear function.
 
-One line from 0 on is the linear cost, b2 a token. A server whose decodes do not cost the same each (a CPU's cores, a kernel
-chosen by the batch) has several: each piece has a slope of its own, at least 0, so that a cost never falls.
+A single line from 0 is the linear cost, b2 a token. A server whose decodes do not all cost the same (a CPU's cores, a
+kernel chosen by the batch) has several pieces, each with its own slope of at least 0, so that the cost never falls.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
-# The first piece reaches to 2: a step without a decode is hardly seen, so b0 and the cost of one decode are one number.
+# The first piece reaches to 2: steps without a decode are rare, so b0 and the cost of one decode cannot be separated.
 EDGES = (0, 2, 3, *(edge for power in range(2, 14) for edge in (2**power, 3 * 2 ** (power - 1))))
 """Where pieces may begin."""
 LEAST_ROWS = 60
-"""Rows that a piece of its own needs."""
+"""Rows that each piece needs."""
 
 
 def pieces_of(tokens: Array) -> Array:
-    """How much of each number of decode tokens lies in each of the finest pieces: (n, pieces)."""
+    """Each number of decode tokens, divided over the finest pieces: (n, pieces)."""
     widths = np.append(np.diff(EDGES).astype(np.float64), np.inf)
     return np.clip(tokens[:, None] - np.array(EDGES, dtype=np.float64), 0.0, widths)
 
 
 def merged(pieces: Array, knots: Sequence[int]) -> Array:
-    """The pieces between knots (0 is none of them): (n, len(knots) + 1)."""
+    """The pieces between `knots`, which do not include 0: (n, len(knots) + 1)."""
     starts = [0, *(EDGES.index(knot) for knot in knots)]
     return np.asarray(np.add.reduceat(pieces, starts, axis=1))
 
 
 def knots_for(mean_tokens: Array) -> tuple[int, ...]:
-    """Knots such that each piece has enough rows, whose steps have so many decode tokens on average."""
+    """Knots such that each piece has enough rows, given the mean number of decode tokens of each row."""
     found: list[int] = []
     left = np.sort(mean_tokens)
     for edge in EDGES[1:]:
@@ -47,11 +47,11 @@ def knots_for(mean_tokens: Array) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class DecodeCost:
-    """`slopes`: us a token of each piece; the last goes on without end."""
+    """`slopes`: us a token for each piece; the last piece has no end."""
 
     knots: tuple[int, ...]
     slopes: tuple[float, ...]
 
     def us(self, tokens: Array) -> Array:
-        """The cost of so many decode tokens of a step."""
+        """The cost of this many decode tokens in one step."""
         return np.asarray(merged(pieces_of(tokens), self.knots) @ np.array(self.slopes))

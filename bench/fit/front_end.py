@@ -1,9 +1,10 @@
-"""a0, a1 and w0: what a request waits for beside the steps, from the TTFT that these leave. Network and client are in it.
+"""a0, a1 and w0: a request's wait besides its steps, from the TTFT that remains. It includes network and client.
 
-A request that comes to an idle server waits for TTFT less its steps: a0 + a1 x its prompt tokens, and w0, in which the
-server wakes up. One that comes to a busy server joins the first step that begins after its a0 + a1 x its prompt: so a0 lies
-between the beginnings of two steps, less the time of sending. Most servers are as fast when idle: then w0 is 0. Where what an
-idle server takes is more than most requests of some load allow, a0 is the middle of what they allow, and the rest is w0.
+A request to an idle server waits for TTFT less its steps: a0 + a1 x its prompt tokens + w0, the time that the server
+takes to wake up. A request to a busy server joins the first step that begins after its a0 + a1 x its prompt: so a0 lies
+between the beginnings of two steps, less the time of sending. Most servers are as fast when idle: then w0 is 0. If the
+wait of an idle server is longer than most requests of some load allow, a0 is the middle of what they allow, and the
+rest is w0.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from bench.fit.streams import Stream
 
 LEAST_IDLE, LEAST_BUSY = 12, 30
 _DISAGREE = 0.15
-"""Of the requests of a load, the share by which more must allow another a0 than that of the idle server."""
+"""The idle server's a0 is rejected if another a0 fits more requests of a load, by this share of them."""
 UNKNOWN = Coefficient(0.0, 0.0, math.inf, told=False)
 _SPREAD = 4.0
-"""Prompts whose longest is so many times the shortest can tell a1 from a0."""
+"""If the longest prompt is this many times the shortest, a0 and a1 can be separated."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """`how`: idle (requests that found the server idle), busy, both (which do not agree), or none (too few of either)."""
+    """`how`: idle (from requests to an idle server), busy, both (the two disagree), or none (too few of either)."""
 
     a0: Coefficient
     a1: Coefficient
@@ -39,8 +40,8 @@ class FrontEnd:
     requests: int
 
     def beside_unknown_steps(self) -> FrontEnd:
-        """The same if it is not known how long the steps of a prompt take: a1 may be any part of that, and so may a0 where
-        prompts are too alike for a1."""
+        """The same, if the time that a prompt's steps take is unknown: a1 may be any part of it, and so may a0 if
+        prompts are too alike to determine a1."""
         a0 = self.a0 if self.a1.told or self.how != "idle" else replace(self.a0, low=0.0, told=False)
         return replace(self, a0=a0, a1=replace(self.a1, low=0.0, told=False))
 
@@ -51,7 +52,8 @@ def fit_front_end(
     budget: int | None,
     usual_us: Callable[[float], float] | None = None,
 ) -> FrontEnd:
-    """In us and us a token; all 0 and not told where nothing shows them. `usual_us`: what most steps take beyond a cost."""
+    """In us and us a token; all 0 and undetermined if the data do not show them. `usual_us`: what most steps take
+    beyond a cost."""
     idle = [point for streams, _, _ in runs for point in _idle(streams, cost, budget)]
     if usual_us is not None:
         idle = [(prompt, left - usual_us(cost[0] + cost[1] * prompt + cost[4])) for prompt, left in idle]
@@ -85,7 +87,7 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
 def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     prompts, left = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
     varied = float(prompts.max()) >= _SPREAD * float(prompts.min())
-    # The robust fit weighs by the size of what it fits: shift it, so that the middle has a size, whatever its sign.
+    # The robust fit weighs by the size of the target, so shift it: then the middle has a size, whatever its sign.
     shift = 1.0 + float(np.quantile(np.abs(left), 0.9))
     design = np.column_stack((np.ones_like(prompts), prompts)) if varied else np.ones((len(prompts), 1))
     found = robust.fit(design, left + shift)
@@ -105,21 +107,21 @@ def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
 
 
 def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> list[tuple[float, float, int]]:
-    """Bounds of a0 + a1 x the prompt, and the prompt, of each request whose first token a step brought that is sure, and the
-    one before too."""
+    """Bounds of a0 + a1 x the prompt, and the prompt, for each request whose first token came from a sure step that
+    follows a sure step."""
     found = []
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure:
             continue
         first = places[0]
-        if table.sure[first] and table.sure[first - 1]:  # The first of all is never sure.
+        if table.sure[first] and table.sure[first - 1]:  # The first step is never sure.
             low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
             found.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
     return found
 
 
 def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, int]]]) -> FrontEnd:
-    """What the idle server took, divided into a0 and w0 if the requests that came beside steps joined them sooner."""
+    """Divide the idle server's wait into a0 and w0 if requests to the busy server joined its steps sooner."""
     slope, whole = idle.a1.value, idle.a0
     runs = [[(low - slope * n, high - slope * n) for low, high, n in run] for run in busy if len(run) >= LEAST_BUSY]
     bounds = [bound for run in runs for bound in run]
@@ -129,7 +131,7 @@ def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, in
     seen = len(bounds) + idle.requests
     sooner = any(_share(run, allowed.middle) - _share(run, whole.value) > _DISAGREE for run in runs)
     if not sooner or allowed.high >= whole.value:
-        # What an idle server takes beyond the least that requests beside steps allow may still be w0.
+        # The idle server's wait beyond the lowest a0 that the busy requests allow may still be w0.
         awake = Coefficient(0.0, 0.0, max(0.0, whole.high - allowed.low), told=allowed.narrow)
         return replace(idle, w0=awake, requests=seen)
     a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=allowed.narrow)
@@ -139,8 +141,8 @@ def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, in
 
 
 def _of_busy(bounds: Sequence[tuple[float, float]]) -> FrontEnd:
-    """Without requests that found the server idle. In a closed loop requests come right after a step: any a0 below a step
-    fits, and none is shown."""
+    """The fit if no request met an idle server. In a closed loop requests come right after a step: any a0 shorter than
+    a step fits, so a0 is not determined."""
     allowed = _most_allow(bounds)
     told = allowed.narrow and _share(bounds, allowed.middle) > 0.5
     a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=told)
@@ -149,7 +151,7 @@ def _of_busy(bounds: Sequence[tuple[float, float]]) -> FrontEnd:
 
 @dataclass(frozen=True, slots=True)
 class _Allowed:
-    """From where to where nearly as many bounds hold an a0 as anywhere."""
+    """The range of a0 that nearly as many bounds contain as any other value."""
 
     low: float
     high: float
@@ -160,18 +162,18 @@ class _Allowed:
 
     @property
     def narrow(self) -> bool:
-        """Whether it is an answer."""
+        """Whether the range is narrow enough to be an estimate."""
         return self.high - self.low < self.middle / 2
 
 
 def _share(bounds: Sequence[tuple[float, float]], at: float) -> float:
-    """The share of the bounds that hold an a0."""
+    """The share of the bounds that contain `at`."""
     return sum(low <= at <= high for low, high in bounds) / len(bounds)
 
 
 def _most_allow(bounds: Sequence[tuple[float, float]]) -> _Allowed:
-    """The a0 that most bounds hold, with what lies beside it and is held by nearly as many."""
-    # None is below 0; a bound that holds none at all counts for nothing.
+    """The a0 that most bounds contain, widened to its neighbours that nearly as many contain."""
+    # a0 is at least 0; a bound that lies wholly below 0 is ignored.
     held = [(max(0.0, low), high) for low, high in bounds if high > 0]
     changes = sorted([(low, 1) for low, _ in held] + [(high, -1) for _, high in held])
     pieces: list[tuple[float, float, int]] = []
@@ -184,7 +186,7 @@ def _most_allow(bounds: Sequence[tuple[float, float]]) -> _Allowed:
         return _Allowed(0.0, 0.0)
     best = max(range(len(pieces)), key=lambda place: pieces[place][2])
     most = pieces[best][2]
-    # As many do not hold it by chance, give or take two of their standard deviations.
+    # Nearly as many: within two standard deviations of the number that do not contain it by chance.
     enough = most - 2 * math.sqrt(max(1, len(held) - most))
     first = last = best
     while first > 0 and pieces[first - 1][2] >= enough:

@@ -1,4 +1,4 @@
-"""The limits of the server: where waiting begins, or what its own page says. What neither shows is unknown."""
+"""The limits of the server: where waiting begins, or what its own page reports. Otherwise they are unknown."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Seen = Sequence[tuple[Sequence[Stream], Clusters, StepTable]]
 def sequences_and_blocks(
     runs: Seen, a0_us: float, blocks: int | None, drafts: int = 0
 ) -> tuple[FittedLimit, FittedLimit]:
-    """max_num_seqs and kv_blocks. Requests that wait beside a batch that never grows show the one; beside a batch that does,
-    with a sum of tokens that does not, the other. `blocks`: what the server's page says. `drafts`: the tokens that each
-    decode computes besides its own."""
+    """max_num_seqs and kv_blocks. If requests wait while the batch does not grow, the batch size is max_num_seqs. If
+    they wait while the batch changes and its sum of tokens does not, the sum gives kv_blocks. `blocks`: the number on
+    the server's page. `drafts`: draft tokens that each decode computes besides its own."""
     waiting: list[tuple[float, float]] = []
     most_running, most_tokens = 0, 0.0
     for streams, clusters, table in runs:
@@ -52,15 +52,15 @@ def sequences_and_blocks(
         return FittedLimit(most_running, most_running, "waiting"), kv
     p50, p95 = np.quantile(held_tokens, (0.5, 0.95))
     if blocks is None and p95 < 1.1 * p50 and float(np.std(batch)) > 0.05 * float(np.mean(batch)):
-        # A few steps held more than most: the cache is no smaller than what it was seen to hold.
+        # A few steps held more than most: the cache is at least as large as the most it held.
         kv = FittedLimit(max(-(-int(p95) // BLOCK_TOKENS), seen_blocks), seen_blocks, "waiting")
     return seqs, kv
 
 
 def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> FittedLimit:
-    """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
-    long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`. Without
-    these it is at least what a step was seen to compute: whole prompts, and its decodes."""
+    """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of
+    a long prompt filled them. If several have the same size, it is the budget; below `least` it is not looked for.
+    Without such steps the limit is at least the most that a step computed: whole prompts, and its decodes."""
     b1, scale_us = fit.values[1], fit.scale_us
     most = 0.0
     full: list[float] = []
@@ -68,7 +68,8 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> FittedLimit:
     for streams, clusters, table in runs:
         lasted = table.end_us - table.begin_us
         off = lasted - fit.without_prompts_us(table)
-        # The time is too long for the work if the server computes prompts in steps of their own, which the client cannot see.
+        # If the server computes prompts in separate steps, which the client cannot see, the time is too long for the
+        # work.
         agrees = table.sure & (np.abs(lasted - fit.us(table)) < 6 * scale_us)
         pending = np.zeros(len(table.end_us), dtype=bool)
         whole = np.zeros(len(table.end_us))
@@ -76,7 +77,7 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> FittedLimit:
             if stream.sure:
                 soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
                 pending[soonest : places[0]] = True
-                # Sent during a step, with its first token at the end of the next: that one computed the whole prompt.
+                # Sent during a step, with its first token at the end of the next: that step computed the whole prompt.
                 if places[0] <= soonest and table.sure[soonest - 1]:
                     whole[places[0]] += stream.fresh_tokens
         most = max(most, float((whole + table.decode)[agrees].max(initial=0)))
@@ -88,7 +89,7 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> FittedLimit:
         long_others += int((quiet & ~pending & long).sum())
         chosen = quiet & pending & long
         full += (off[chosen] / b1 + table.decode[chosen]).tolist()
-    # Where steps are as often long without a prompt that waits, its parts are not what makes them long.
+    # If steps without a waiting prompt are long as often, parts of prompts are not the cause.
     if len(full) >= _FULL_STEPS and len(full) * others > _MORE_OFTEN * long_others * waiting:
         middle = float(np.median(full))
         near = np.abs(np.array(full) - middle) < _FULL_SPREAD * middle

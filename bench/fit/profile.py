@@ -1,4 +1,4 @@
-"""The profile of a server: a JSON document that the mock serves, with all that says how far to trust it."""
+"""The profile of a server: a JSON document that the mock serves, with everything that shows how far to trust it."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from bench.results.profile import (
 )
 
 NOTABLE_ERROR = 0.015
-"""The fit warns if the mean of a step is less certain than this."""
+"""The fit warns if the relative error of a step's mean is larger."""
 USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_stats": true}}'
 
 T = TypeVar("T", bound=Struct)
 
 _MOCKS = {"max_num_seqs": 256, "max_num_batched_tokens": 2_048, "kv_blocks": 65_536}
-"""What the mock takes of a limit that a profile lacks."""
+"""The mock's defaults for limits that a profile lacks."""
 
 _FEW, _LEAST_FAILED = 0.01, 3
-"""A run with more failures than this share, and at least so many, shows a server that refuses."""
+"""A run with more failures than this share, and at least this many, shows a server that refuses requests."""
 
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
@@ -56,7 +56,7 @@ UNITS = {
 
 
 def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
-    """The coefficients that the fit looked for, in their order."""
+    """The coefficients that the fit estimated, in order."""
     front = fit.front_end
     return {**fit.steps.coefficients, "a0": front.a0, "a1": front.a1, "w0": front.w0}
 
@@ -64,7 +64,7 @@ def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
 def batching_profile(
     fit: BatchingFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
 ) -> Profile:
-    """The profile of a fit. `server`: what the user calls it; else the kind that its metrics show."""
+    """The profile of a fit. `server`: the user's name for it, or else the kind that its metrics show."""
     return Profile(
         schema=SCHEMA,
         engine="batching",
@@ -104,7 +104,7 @@ def _step_cost(fit: BatchingFit) -> StepCost:
 
 
 def _served(name: str, limit: FittedLimit) -> int | None:
-    """A limit for the mock: not less than the server was seen to do. None: the mock's own."""
+    """A limit for the mock: not below what the server was seen to do. None: the mock's default."""
     return limit.at_least if limit.value is None and limit.at_least > _MOCKS[name] else limit.value
 
 
@@ -129,7 +129,7 @@ def _settings(fit: BatchingFit) -> ProfileSettings:
 def sampled_profile(
     fit: SampledFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
 ) -> Profile:
-    """The profile of a server whose steps are not seen."""
+    """The profile of a server whose steps cannot be seen."""
     return Profile(
         schema=SCHEMA,
         engine="sampled",
@@ -187,13 +187,13 @@ def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, s
 
 
 def _doubts_of(runs: Sequence[FittedRun]) -> list[str]:
-    """Why the runs may not be what a fit takes them for: good measurements of one server, whose tokens are known."""
+    """Reasons to doubt that the runs are good measurements of one server with known token counts."""
     found = [
         f"{run.name} is {run.unusable}: what was fitted rests on it too" for run in runs if run.unusable is not None
     ]
     for name in dict.fromkeys(name for run in runs for name in run.stated):
         stated = {run.name: run.stated[name] for run in runs if name in run.stated}
-        if max(stated.values()) > 1.1 * min(stated.values()):  # The KV cache takes what is free when a server starts.
+        if max(stated.values()) > 1.1 * min(stated.values()):  # The KV cache takes the memory that is free.
             said = ", ".join(f"{value:,} ({run})" for run, value in stated.items())
             found.append(
                 f"the servers of these runs state another {name} each: {said}; a fit takes them for one server"
@@ -208,13 +208,13 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
         return []
     found = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
     if any(run.server == "vLLM" for run in runs):
-        # vLLM sends no chunk for a token without text; with usage on each chunk nothing is lost.
+        # vLLM sends no chunk for a token without text; with usage on each chunk, every token is counted.
         found += f"; make runs with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
     return [found]
 
 
 def _cache_not_told(runs: Sequence[FittedRun]) -> list[str]:
-    """Turns of a conversation repeat what was said: a server that caches computes less than their prompts."""
+    """Turns of a conversation repeat earlier text: a server with a cache computes less than their prompts."""
     repeated = [run for run in runs if run.load.get("mode") == "sessions"]
     if not repeated or any(stream.cached_tokens for run in repeated for stream in run.streams):
         return []
@@ -230,7 +230,7 @@ def _coefficient(name: str, one: Coefficient) -> FittedCoefficient:
 
 
 def _short(value: float) -> float:
-    """Six digits: more are not known."""
+    """Six digits, which is all the data support."""
     return float(f"{value:.6g}")
 
 
@@ -240,7 +240,7 @@ def _all_short(numbers: T) -> T:
 
 
 def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
-    """Sentences on where the model does not describe the server."""
+    """A sentence for each way in which the model does not describe the server."""
     found = []
     worst = worst_bin(fit.steps.residuals)
     if worst is not None and abs(worst.p50) > NOTABLE_RESIDUAL:
@@ -276,7 +276,7 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
 
 
 def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
-    """What these loads cannot tell: what, why, and the run that would."""
+    """What these loads cannot determine: what, why, and the run that would."""
     most = max(run.most_users for run in runs)
     longest = max((stream.prompt_tokens for run in runs for stream in run.streams), default=512)
     found = coefficients_of(fit)
@@ -347,7 +347,7 @@ def _refused(runs: Sequence[FittedRun]) -> list[Unknown]:
 
 
 def _half_rate(runs: Sequence[FittedRun]) -> float:
-    """Half of the requests a second of the busiest load, roughly: some come beside steps, and some find the server idle."""
+    """Roughly half of the busiest load's requests a second: some requests then meet a busy server and some an idle one."""
     most = 0.0
     for run in runs:
         first, last = (pick(stream.sent_us for stream in run.streams) for pick in (min, max))
@@ -367,7 +367,7 @@ def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, lo
         )
     if limits.max_num_batched_tokens.value is None:
         least = limits.max_num_batched_tokens.at_least
-        # Decodes alone are no sign of how much of a prompt fits a step.
+        # Decodes alone do not show how much of a prompt fits a step.
         seen = f"it is at least {least}" if least > most else "how many tokens a step computes is not shown"
         why = f"no prompt was seen to take several steps: {seen}; the mock takes {takes['max_num_batched_tokens']}"
         tokens = max(4096, 2 * longest)
@@ -380,7 +380,7 @@ def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, lo
 
 
 def command_of(run: FittedRun, **load: object) -> str:
-    """A `bench run` against the server of a run, for a minute."""
+    """A one-minute `bench run` command against the server of a run."""
     words = ["python", "-m", "bench", "run", "--url", run.url]
     if run.endpoint not in ("chat", "auto"):
         words += ["--endpoint", run.endpoint]

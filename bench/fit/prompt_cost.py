@@ -1,7 +1,7 @@
-"""Whether a prompt costs its step something besides its tokens: then the fit has a coefficient for it, b4.
+"""Whether a prompt costs its step something besides its tokens. If so, the fit has a coefficient for it, b4.
 
-Some servers set up each request within a step (samplers, slots, copies of a cache), or run a step with a prompt without the
-graphs of one without. Where all prompts are about as long, nothing tells this from the cost of their tokens.
+Some servers set up each request within a step (samplers, slots, copies of a cache), or run a step with a prompt without
+CUDA graphs. If all prompts are about equally long, this cannot be separated from the cost of their tokens.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from bench.fit.robust import Array
 _LEAST_STEPS = 50
 _LEAST_SPREAD = 0.1
 _SURE, _NOTABLE = 4.0, 0.05
-"""So many standard errors above 0, and so large a share of what a prompt costs in the middle."""
+"""The cost must be this many standard errors above 0, and this share of a median prompt's cost."""
 
 
 def alike(prompts: Array) -> bool:
-    """Whether prompts are of too similar a length to tell what each costs besides its tokens."""
+    """Whether prompts are too similar in length to separate the cost of a prompt from the cost of its tokens."""
     return float(np.std(prompts)) < _LEAST_SPREAD * float(np.mean(prompts))
 
 
 def costs_besides_tokens(runs: Seen, fit: StepFit, surely: int) -> bool:
-    """Whether part of the time of a prompt does not depend on its length, beyond doubt. `surely`: tokens that the server
+    """Whether part of a prompt's time does not depend on its length, beyond doubt. `surely`: tokens that the server
     computes in one step.
 
-    Of steps with the whole of one prompt, what the rest of the step does not explain is a line over the prompt's tokens.
+    The time of steps with exactly one whole prompt, less the cost of the rest of the step, is a line over the prompt's
+    tokens.
     """
     prefill, left = [], []
     for _, _, table in runs:

@@ -1,4 +1,4 @@
-"""The runs that a fit reads: their records as streams, their loads, and what they say of their server."""
+"""Reading the runs of a fit: their records as streams, their loads, and what they state about their server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CACHE_CONFIG = "vllm:cache_config_info{"
 
 @dataclass(frozen=True, slots=True)
 class FittedRun:
-    """A run of a server: what the fit needs of it, and what the profile says of it."""
+    """A run of a server: the data for the fit, and the facts for the profile."""
 
     name: str
     run_id: str
@@ -34,22 +34,22 @@ class FittedRun:
     endpoint: str
     model: str | None
     load: Mapping[str, object]
-    """The settings that say how much was sent."""
+    """The settings that define the load."""
     streams: tuple[Stream, ...]
     server: str | None
-    """The kind of server, by its page of metrics."""
+    """The kind of server, from its metrics page."""
     stated: Mapping[str, int]
-    """What the server states of its limits: max_num_seqs, max_num_batched_tokens, kv_blocks (of 16 tokens)."""
+    """Limits that the server states: max_num_seqs, max_num_batched_tokens, kv_blocks (of 16 tokens)."""
     version: str | None
-    """Of the Trueload that made it."""
+    """The version of Trueload that made the run."""
     failed: int = 0
     """Failed requests, including those of the warm-up."""
     unusable: str | None = None
-    """Its verdict and the first reason, if that is INVALID or FAILED."""
+    """Its verdict and the first reason, if the verdict is INVALID or FAILED."""
 
     @property
     def most_users(self) -> int:
-        """The most requests that were in flight together."""
+        """The largest number of requests in flight at once."""
         changes = sorted([(s.sent_us, 1) for s in self.streams] + [(s.end_us, -1) for s in self.streams])
         flying = most = 0
         for _, change in changes:
@@ -59,7 +59,7 @@ class FittedRun:
 
 
 def read_runs(paths: Sequence[Path]) -> list[FittedRun]:
-    """The runs. Raises UsageError with a sentence for each that cannot be fitted."""
+    """Read the runs. Raises UsageError with a sentence for each run that cannot be fitted."""
     found, problems = [], []
     for path in paths:
         try:
@@ -126,7 +126,7 @@ def _unusable(summary: Path) -> str | None:
 
 
 def _of_server(directory: RunDirectory) -> tuple[str | None, int | None]:
-    """The kind of server and its KV blocks, of the first page in server.jsonl that has samples."""
+    """The kind of server and its KV blocks, from the first page in server.jsonl that has samples."""
     for scrape in read_scrapes(directory.scraped_lines(SERVER)):
         if not scrape.values:
             continue

@@ -1,4 +1,4 @@
-"""Which numbers of a replayed load the mock does not give again: what a fit tells, and what a plan cannot rest on."""
+"""Which numbers of a replayed load the mock does not reproduce. A fit warns about them, and a plan cannot rest on them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from bench.results.profile import Replay, ReplayedNumber
 NUMBERS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 QUANTILES = ("p50", "p90", "p99")
 MEDIAN_OFF, TAIL_OFF, LESS_THAN_HALF = 0.15, 0.25, -0.5
-"""From here on a quantile is far off. A tail moves by chance, so that both loads need an interval, and these lie apart;
-without intervals only a tail that is less than half as long counts."""
+"""Beyond these a quantile is far off. A tail moves by chance, so both loads need an interval, and the two must not
+overlap; without intervals only a tail less than half as long counts."""
 
 
 def is_far_off(row: ReplayedNumber) -> bool:
-    """Whether the mock gives another value, beyond chance and what usually remains."""
+    """Whether the mock's value differs, beyond chance and the usual error of a fit."""
     off = row.off or 0.0
     if row.quantile == "p50":
         return abs(off) > MEDIAN_OFF
@@ -24,7 +24,7 @@ def is_far_off(row: ReplayedNumber) -> bool:
 def far_off(
     replays: Sequence[Replay], names: Sequence[str] = ("ttft_ms", "tpot_ms")
 ) -> Iterator[tuple[Replay, ReplayedNumber]]:
-    """Each load with a number that is far off."""
+    """Each number of each load that is far off."""
     for replay in replays:
         for row in replay.numbers:
             if row.number in names and is_far_off(row):
@@ -32,8 +32,8 @@ def far_off(
 
 
 def misjudged(replay: Replay, number: str, quantile: str | None) -> ReplayedNumber | None:
-    """The quantile of a load if it is far off. If a tail has too few requests for an interval, the next lower quantile says
-    how far off the load is."""
+    """The quantile of a load if it is far off. If a tail has too few requests for an interval, the next lower quantile
+    decides."""
     rows = {row.quantile: row for row in replay.numbers if row.number == number}
     lower = QUANTILES[QUANTILES.index(quantile) :: -1] if quantile in QUANTILES else ()
     known = (rows[name] for name in lower if name in rows)
@@ -42,7 +42,7 @@ def misjudged(replay: Replay, number: str, quantile: str | None) -> ReplayedNumb
 
 
 def warnings_of(replays: Sequence[Replay]) -> list[str]:
-    """A sentence for each load and number that the mock does not give again, with all its quantiles."""
+    """A sentence for each load and number that the mock does not reproduce, with all quantiles that are off."""
     off: dict[tuple[str, str], list[str]] = {}
     for replay, row in far_off(replays):
         unsure = " (too few requests to exclude chance)" if row.quantile != "p50" and row.apart is None else ""

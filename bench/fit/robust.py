@@ -1,7 +1,7 @@
-"""Non-negative least squares, and the same with weights that leave outliers out.
+"""Non-negative least squares, plain and with weights that leave outliers out.
 
-A step that was seen late (a busy client, a pause of the server) is an outlier of its own and makes the next step too short.
-Plain least squares would put these into the coefficients: prefill steps are rare and so have the most to lose.
+A step that was seen late (a busy client, a pause of the server) is an outlier itself and makes the next step too short.
+Plain least squares would put these errors into the coefficients; prefill steps are rare, so b1 would suffer most.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ _MAD = 1.4826
 _HUBER_ROUNDS, _BISQUARE_ROUNDS = 40, 20
 _STILL = 1e-9
 _MOST_STRETCH = 2.0
-"""Where errors lie in two heaps, the formula of `Robust.stretch` has no end."""
+"""If errors fall into two clusters, the formula of `Robust.stretch` has no bound."""
 
 
 def nonnegative(gram: Array, target: Array) -> Array:
-    """x >= 0 that minimises x'Gx - 2x'h, for G = A'A and h = A'y: the active set of Lawson and Hanson (1974), chapter 23.
+    """x >= 0 that minimises x'Gx - 2x'h, for G = A'A and h = A'y: the active set method of Lawson and Hanson (1974),
+    chapter 23.
 
-    Raises nothing: a column that others can replace exactly may get any of their shares.
+    Never raises: a column that others can replace exactly may get any share of theirs.
     """
     n = len(target)
     scale = np.sqrt(np.where(np.diag(gram) > 0, np.diag(gram), 1.0))
@@ -47,7 +48,7 @@ def nonnegative(gram: Array, target: Array) -> Array:
             trial[free] = np.linalg.lstsq(g[np.ix_(free, free)], h[free], rcond=None)[0]
             if bool((trial[free] > 0).all()):
                 break
-            # Go towards the trial until the first coefficient reaches 0, and keep that one there.
+            # Go towards the trial until the first coefficient reaches 0, and fix it there.
             down = free & (trial <= 0)
             share = float(np.min(x[down] / np.maximum(x[down] - trial[down], 1e-300)))
             x = x + share * (trial - x)
@@ -62,23 +63,25 @@ def nonnegative(gram: Array, target: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Robust:
-    """A fit. `weights` are those of its last round, spread included; `residuals` in the unit of y."""
+    """A fit. `weights`: the last round's, divided by the squared spread; `residuals`: in the unit of y."""
 
     x: Array
     weights: Array
     residuals: Array
     scale: float
-    """Of the residuals, as a standard deviation, at the median size of y."""
+    """The standard deviation of the residuals, at the median size of y."""
     stretch: float
-    """What a resample at these weights moves x by, times this, is what a new sample would: its weights would be others.
-    E(weight) / E(the derivative of weight x residual), 1.21 if the errors are normal (Maronna, Martin and Yohai 2006)."""
+    """A new sample would move x by this times what a resample at fixed weights does, because its weights would differ.
+    E(weight) / E(the derivative of weight x residual), 1.21 if the errors are normal (Maronna, Martin and Yohai 2006).
+    """
 
 
 def fit(a: Array, y: Array) -> Robust:
-    """Coefficients >= 0 of `a` (rows, columns) for y: Huber's weights first, then Tukey's, which leave far outliers out.
+    """Coefficients >= 0 of `a` (rows, columns) for y: first with Huber's weights, then with Tukey's, which leave far
+    outliers out.
 
-    The spread of the errors is taken to grow with y, half of it: a server's steps vary in proportion to their length, and
-    stamps by a constant.
+    The spread of the errors is assumed to be half constant and half proportional to y: stamps vary by a constant, a
+    server's steps in proportion to their length.
     """
     x = nonnegative(a.T @ a, a.T @ y)
     middle = float(np.median(y))

@@ -1,9 +1,9 @@
-"""A server whose steps cannot be seen, fitted: what TTFT and gaps were, against prompt and load, and how gaps hang together.
+"""Fitting a server whose steps cannot be seen: TTFT and gaps against prompt and load, and how gaps are correlated.
 
-Nothing is said of why. TTFT is taken to be f(n) x (what was drawn + slope x prompt tokens), a gap g(n) x (what was
-drawn): n is the number of requests under way as the wait begins, f and g are 1 at the least load that was seen. What
-was drawn is kept as quantiles. Gaps of a request hang together in two ways, both of normal scores: the share of their
-variance that lies between requests, and the correlation of a gap with the one before it in what is left.
+The model does not explain the times. TTFT is f(n) x (a draw + slope x prompt tokens), and a gap is g(n) x (a draw): n
+is the number of requests under way when the wait begins, and f and g are 1 at the lowest observed load. The draws are
+kept as quantiles. Gaps within a request are correlated in two ways, both in normal scores: the share of their variance
+that lies between requests, and the correlation of successive gaps in the remainder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _US_PER_MS = 1000.0
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """Where so many requests are under way: by how much TTFT and gaps are longer than at the least load; what it rests on."""
+    """How much longer TTFT and gaps are with this many requests under way than at the lowest load, and how many
+    requests show it."""
 
     under_way: float
     ttft: float
@@ -40,7 +41,7 @@ class LoadPoint:
 
 @dataclass(frozen=True, slots=True)
 class SampledFit:
-    """Quantiles in ms at even shares, at the least load; the other fields are those of the module docstring."""
+    """Quantiles in ms at even shares, at the lowest load; the module docstring describes the other fields."""
 
     ttft_ms: tuple[float, ...]
     ttft_per_input_token_us: float
@@ -53,7 +54,7 @@ class SampledFit:
 
 
 def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
-    """The fit of runs (streams in us, in the order of sending). Raises ValueError with a sentence where it has too little."""
+    """Fit runs (streams in us, in the order of sending). Raises ValueError with a sentence if there is too little data."""
     seen = [_of_run(streams) for streams in runs]
     requests = np.concatenate([one.requests for one in seen])
     gaps = np.concatenate([one.gaps for one in seen])
@@ -62,7 +63,7 @@ def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
             f"{len(requests)} streamed replies with {len(gaps)} gaps between tokens were seen, and {LEAST_REQUESTS} and "
             f"{LEAST_GAPS} are needed"
         )
-    # The requests of different runs are different requests.
+    # Requests of different runs must not share a number.
     of_request = np.concatenate([one.of_request + 1e9 * place for place, one in enumerate(seen)])
     points = _points(requests[:, 0])
     ttft_factors, slope, ttft_us = _fit_ttft(requests, points)
@@ -82,7 +83,7 @@ def fit_sampled(runs: Sequence[Sequence[Stream]]) -> SampledFit:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Of a run. `requests`: (under way, TTFT us, prompt tokens); `gaps`: (under way, us)."""
+    """The samples of a run. `requests`: (under way, TTFT us, prompt tokens); `gaps`: (under way, us)."""
 
     requests: Array
     gaps: Array
@@ -104,7 +105,7 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
     begins, times, numbers = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for number, stream in enumerate(sure):
         arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:], dtype=np.int64)
-        # A chunk of several tokens stands for as many gaps.
+        # A chunk of several tokens counts as that many gaps.
         each = np.diff(arrivals) / np.maximum(tokens, 1)
         begins.append(np.repeat(arrivals[:-1], tokens))
         times.append(np.repeat(each, tokens))
@@ -118,13 +119,13 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
 
 
 def _points(under_way: Array) -> tuple[float, ...]:
-    """Numbers of requests under way that enough requests met, or the middle of several that they met together."""
+    """Numbers of requests under way that enough requests met; where each has too few, the median of several."""
     found: list[float] = []
     left = np.sort(under_way)
     while len(left) >= _PER_POINT:
         upper = left[_PER_POINT - 1]
         inside = int(np.searchsorted(left, upper, side="right"))
-        # What remains and is too little for a point of its own belongs to this one.
+        # A remainder too small for its own point belongs to this one.
         inside = len(left) if len(left) - inside < _PER_POINT else inside
         found.append(float(np.median(left[:inside])))
         left = left[inside:]
@@ -132,7 +133,7 @@ def _points(under_way: Array) -> tuple[float, ...]:
 
 
 def _factors(under_way: Array, values: Array, points: Sequence[float]) -> Array:
-    """The median of the values near each point over that near the first."""
+    """The median of the values near each point, divided by the median near the first."""
     near = np.abs(under_way[:, None] - np.array(points)).argmin(axis=1)
     medians = np.array(
         [float(np.median(values[near == k])) if (near == k).any() else np.nan for k in range(len(points))]
@@ -145,7 +146,8 @@ def _factors(under_way: Array, values: Array, points: Sequence[float]) -> Array:
 
 
 def _fit_ttft(requests: Array, points: Sequence[float]) -> tuple[Array, float, Array]:
-    """Factors by load, us a prompt token, and what is left of each TTFT: load and prompt in turns, until both stand."""
+    """Factors by load, us a prompt token, and the remainder of each TTFT: load and prompt are fitted in turns until
+    they converge."""
     under_way, ttft_us, prompts = requests.T
     varied = float(prompts.max()) >= 2 * float(prompts.min())
     slope, base = 0.0, float(np.median(ttft_us))
@@ -161,7 +163,8 @@ def _fit_ttft(requests: Array, points: Sequence[float]) -> tuple[Array, float, A
 
 
 def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
-    """Of the gaps' normal scores: the share of their variance between requests, the correlation of neighbours in the rest."""
+    """In the gaps' normal scores: the share of variance between requests, and the correlation of successive gaps in the
+    rest."""
     gaps_us, of_request = gaps_us[:_MOST_SCORES], of_request[:_MOST_SCORES]
     order = np.argsort(gaps_us, kind="stable")
     shares = np.empty(len(gaps_us))
@@ -177,10 +180,10 @@ def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
     inside = float((rest**2).sum() / max(1, (counts - 1)[several].sum()))
     pairs = np.diff(of_request) == 0
     follows = float((rest[1:] * rest[:-1])[pairs].sum() / max(float((rest[:-1] ** 2)[pairs].sum()), 1e-12))
-    # The mean of a request takes a part of the correlation with it: about (1 + 3 f) / its gaps (Kendall, 1954).
+    # Subtracting a request's mean lowers the correlation by about (1 + 3 f) / its gaps (Kendall, 1954).
     middle = float(np.median(counts[several]))
     follows = min(0.99, max(-0.99, (follows * middle + 1) / max(middle - 3, 1.0)))
-    # The mean of m scores that follow each other varies by inside / m x (1 + f) / (1 - f) without any difference of requests.
+    # The mean of m autocorrelated scores varies by inside / m x (1 + f) / (1 - f) even if requests do not differ.
     chance = inside / float(np.mean(counts)) * (1 + follows) / (1 - follows)
     apart = max(0.0, float(np.var(means)) - chance)
     return apart / max(apart + inside, 1e-12), follows

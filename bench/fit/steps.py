@@ -1,10 +1,10 @@
 """The steps of a continuous-batching server, as its clients see them.
 
-The tokens of a step come out together at its end, so token arrivals in clusters are the ends of steps. Between two clusters
-the server was surely busy if some stream has tokens in both, or before and after: then the later step began when the earlier
-one ended. Only such steps count. A step's decodes are the streams that are under way; a first token brings the prefill of
-its prompt, which a long prompt spreads over several steps. Steps of which only the sum is sure make one row together: the
-cost is linear, so nothing is lost but resolution.
+The tokens of a step come out together at its end, so clusters of token arrivals mark the ends of steps. Between two
+clusters the server was surely busy if some stream has tokens in both, or before and after: then the later step began
+when the earlier one ended. Only such steps count. A step's decodes are the streams that are under way; a first token
+adds the prefill of its prompt, which may spread over several steps if the prompt is long. If only the sum of several
+steps is sure, they form one row: the cost is linear, so this loses nothing but resolution.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from bench.fit.streams import Stream
 Array = npt.NDArray[np.float64]
 
 SURELY_ONE_STEP = 512
-"""Tokens that nearly every server computes in one step: where its budget is not known, more may have taken several."""
+"""Tokens that nearly every server computes in one step. If the budget is unknown, more may have taken several steps."""
 LEAST_GAP_US = 100.0
-"""Arrivals that are closer always belong to one step."""
+"""Closer arrivals always belong to one step."""
 _GAP_SHARES = (0.3, 0.45, 0.65, 0.9, 1.3, 2.0)
 _AS_GOOD, _ENOUGH_CHUNKS = 0.02, 20_000
 
@@ -40,7 +40,7 @@ class Clusters:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What was seen of steps: for each row the time, and in that time steps, prefill, decode and context tokens."""
+    """Observed steps: the time of each row, and the steps, prefill, decode and context tokens in that time."""
 
     time_us: Array
     steps: Array
@@ -48,15 +48,16 @@ class Rows:
     decode: Array
     context: Array
     firsts: Array
-    """Prompts that ended."""
+    """Prompts whose prefill ended."""
     pieces: Array
-    """Of the decode tokens, step by step: those in each piece of a decode cost (decode_cost.py)."""
+    """The decode tokens, step by step, divided over the pieces of a decode cost (decode_cost.py)."""
 
     def __len__(self) -> int:
         return len(self.time_us)
 
     def design(self, knots: Sequence[int] = (), *, by_prompt: bool = False) -> Array:
-        """Columns of b0, b1, b3, b4 (all 0 unless `by_prompt`), and of each piece between the knots: without knots b2."""
+        """Columns for b0, b1, b3, b4 (all 0 unless `by_prompt`), and for each piece between the knots; without knots
+        that is b2."""
         columns = (self.steps, self.prefill, self.context, self.firsts * by_prompt)
         return np.column_stack((*columns, merged(self.pieces, knots)))
 
@@ -71,11 +72,12 @@ def joined(parts: Sequence[Rows]) -> Rows:
 
 
 def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
-    """Arrivals that are closer belong to one step. For the streams of one run.
+    """The gap below which arrivals belong to one step, for the streams of one run.
 
-    The tokens of a step come together, or one after the other as the server samples them. So of several gaps, up to twice a
-    short one (p10) between the chunks of one stream, the smallest is taken with which, about as often as with any, the next
-    chunk of a stream lies in the next step. Where streams do not have a chunk at every step, the smallest of all is taken.
+    A step's tokens come together, or one after the other as the server samples them. The candidates are gaps of up to
+    twice a short one (p10) between the chunks of one stream. The result is the smallest candidate for which the next
+    chunk of a stream lies in the next step about as often as for any other. If streams do not have a chunk at every
+    step, it is the smallest of all.
     """
     gaps = [np.diff(stream.arrivals_us) for stream in streams]
     all_gaps = np.concatenate(gaps) if gaps else np.zeros(0)
@@ -90,7 +92,7 @@ def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
 
 
 def _first_chunks(streams: Sequence[Stream]) -> list[Stream]:
-    """The streams with which the first chunks came: enough to see how steps look."""
+    """The streams of the first chunks: enough to estimate the gap."""
     found, chunks = [], 0
     for stream in streams:
         found.append(stream)
@@ -101,14 +103,14 @@ def _first_chunks(streams: Sequence[Stream]) -> list[Stream]:
 
 
 def _following(streams: Sequence[Stream], clusters: Clusters) -> float:
-    """The share of chunks that lie in the cluster right after that of the one before."""
+    """The share of chunks that lie in the cluster right after the previous chunk's."""
     spans = [np.diff(places) for stream, places in zip(streams, clusters.of_chunk, strict=True) if stream.sure]
     together = np.concatenate(spans) if spans else np.zeros(0)
     return float((together == 1).mean()) if len(together) else 0.0
 
 
 def clusters_of(streams: Sequence[Stream], gap_us: float) -> Clusters:
-    """Arrivals in the order of time, divided where `gap_us` lies between two, or where a stream would come twice."""
+    """Arrivals in order of time, divided wherever the gap exceeds `gap_us`, or a stream would occur twice in a cluster."""
     events = sorted(
         (at_us, number, place)
         for number, stream in enumerate(streams)
@@ -129,30 +131,31 @@ def clusters_of(streams: Sequence[Stream], gap_us: float) -> Clusters:
 
 @dataclass(slots=True)
 class StepTable:
-    """Each step (a cluster and the time since the one before): what is known of it."""
+    """The steps (each is a cluster and the time since the one before), and what is known of them."""
 
     begin_us: Array
     end_us: Array
     decode: Array
     context: Array
     prefill: Array
-    """Of the first tokens that came at its end; perhaps computed in earlier steps too."""
+    """Prompt tokens of the first tokens that came at its end; earlier steps may have computed some of them."""
     firsts: Array
     steps: Array
-    """1, or more where chunks of several tokens show that some ends were hidden."""
+    """1, or more if chunks of several tokens show that some ends are hidden."""
     sure: npt.NDArray[np.bool_]
-    """Whether it began when the one before ended, and all its work is known."""
+    """Whether it began when the step before ended, and all its work is known."""
 
 
 def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -> StepTable:
-    """The steps of a run. With `drafts` each decode computes so many tokens more, and a chunk holds those accepted."""
+    """The steps of a run. With `drafts`, each decode computes that many more tokens, and a chunk holds the accepted
+    ones."""
     n = len(clusters.end_us)
     decode, context, prefill, firsts = (np.zeros(n) for _ in range(4))
     steps = np.full(n, np.inf)
     unsure = np.zeros(n, dtype=bool)
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure:
-            # Its work may begin when it is sent and end some time after the client has gone.
+            # The work may begin as soon as it is sent, and end some time after the client has gone.
             low, high = np.searchsorted(clusters.end_us, (stream.sent_us, stream.end_us))
             unsure[low : high + 2] = True
             continue
@@ -165,7 +168,7 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
         alone: list[tuple[int, int]] = []
         for before, at, count, generated in chunks:
             span = at - before
-            if span == count == 1 and not drafts:  # Nearly all.
+            if span == count == 1 and not drafts:  # Nearly all chunks.
                 alone.append((at, generated))
                 continue
             here = slice(before + 1, at + 1)
@@ -180,7 +183,7 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
                 decode[at] += count
                 context[at] += count * (stream.prompt_tokens + generated + (count - 1) / 2)
             else:
-                # It paused (preempted, stalled), or hid steps that no other stream shows.
+                # It paused (preempted, stalled), or hides steps that no other stream shows.
                 decode[here] += 1
                 unsure[here] = True
             if span == 1:
@@ -200,20 +203,20 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
 def rows_of(
     streams: Sequence[Stream], clusters: Clusters, table: StepTable, budget: int | None, surely: int = SURELY_ONE_STEP
 ) -> Rows:
-    """The rows of a run: a step each, or several where a prompt may have been computed in all of them.
+    """The rows of a run: one step each, or several if a prompt may have been computed over all of them.
 
-    `budget`: max_num_batched_tokens, where it is known; else so many tokens are `surely` computed in one step. A request's
+    `budget`: max_num_batched_tokens, if known; otherwise `surely` tokens are assumed to fit one step. A request's
     prefill begins after it was sent, so all of it lies in the steps that began since.
     """
     n = len(table.end_us)
-    together = np.zeros(n, dtype=bool)  # With the step before.
+    together = np.zeros(n, dtype=bool)  # Whether a step is joined with the one before.
     limit = surely if budget is None else budget
     work = table.prefill + table.decode
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure:
             continue
         first = places[0]
-        # The step that was under way when it was sent; the one after that is the first that can have computed it.
+        # The request was sent during one step; the step after it is the first that can have computed it.
         soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
         reach = first
         if work[first] > limit:

@@ -1,4 +1,5 @@
-"""What a record says of the server's work: when it was asked, when tokens came, and how much of its prompt was computed."""
+"""The server's work, as a record shows it: when it was requested, when tokens came, and how much of the prompt was
+computed."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 class Stream:
     """One request. Times in us. `arrivals_us` and `tokens` have one entry for each chunk with text.
 
-    `sure` is False where the server's work for it is not known: it failed, came as a whole, or its tokens are unknown.
+    `sure` is False if the server's work for it is unknown: it failed, came as a whole, or its token counts are unknown.
     """
 
     sent_us: float
@@ -31,12 +32,13 @@ class Stream:
 
     @property
     def generated(self) -> int:
-        """Tokens that came."""
+        """The number of tokens received."""
         return sum(self.tokens)
 
 
 def streams_of(records: Iterable[RequestRecord], zero_ns: int = 0) -> list[Stream]:
-    """The requests that reached the server, the warm-up's too: they are work like all others. In the order of sending."""
+    """The requests that reached the server, in the order of sending. Warm-up requests are included: they are work like
+    any other."""
     found = [_stream(record, zero_ns) for record in records if record.last_sent_ns is not None]
     return sorted(found, key=lambda stream: stream.sent_us)
 
@@ -47,7 +49,7 @@ def _stream(record: RequestRecord, zero_ns: int) -> Stream:
     counts = (1,) * len(places) if tokens is None else tuple(tokens[place] for place in places)
     known = tokens is not None or record.output_tokens == len(places)
     good = record.outcome is Outcome.OK and record.input_tokens is not None and known and bool(places)
-    sent_ns = record.last_sent_ns  # The server worked on the attempt that it answered.
+    sent_ns = record.last_sent_ns  # The attempt that the server answered.
     assert sent_ns is not None
     return Stream(
         sent_us=(sent_ns - zero_ns) / NS_PER_US,

@@ -1,9 +1,10 @@
-"""How the steps of a server vary around their fitted cost, kept as they came: what the coefficients leave out.
+"""How a server's steps vary around their fitted cost: the deviations that the coefficients do not explain.
 
 The fit of the coefficients gives no weight to steps that lie far off, so that slow steps do not distort the cost of the
-others. The server takes these steps too, and so must the mock: the deviations of single steps are kept in their order, and
-the mock draws blocks of them (mockserver/steps/variation.py). No shape is assumed. Whether deviations are in proportion to a
-step (power 1) or times of their own (power 0) is measured: short and long steps must deviate alike once they are scaled.
+others. The server takes these steps too, and so must the mock: the deviations of single steps are kept in order, and
+the mock draws blocks of them (mockserver/steps/variation.py). No shape is assumed. Whether deviations are proportional
+to a step (power 1) or independent of it (power 0) is measured: short and long steps must deviate alike once they are
+scaled.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from bench.statistics.autocorrelation import act
 Array = npt.NDArray[np.float64]
 
 LEAST_STEPS = 100
-"""Fewer steps say too little about how steps vary."""
+"""Fewer steps do not show how steps vary."""
 MOST_KEPT = 6_000
 _LEAST_LEVEL = 200
 _LEAST_BLOCK, _BLOCK_ACTS, _BLOCKS = 50.0, 20.0, 5
 _NOTABLE, _DIFFERENCE = 9.0, 0.01
-"""Loads differ if the mean squared z of their means or spreads is so large, and these differ by this share of a step."""
+"""Loads differ if the mean squared z of their means or spreads exceeds `_NOTABLE`, and the range of these exceeds
+`_DIFFERENCE`, a share of a step."""
 _LEAST_RANGE = 1.3
-"""Steps whose longest costs so many times the shortest can tell in what proportion they vary."""
+"""The longest steps must cost this many times the shortest to show how their variation scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,11 @@ class Variation:
     levels: tuple[VariationLevel, ...]
     steps: int
     mean_error: float = 0.0
-    """How far the mean of a step may be off (95%), as a share: steps that stay slow for long are few independent ones."""
+    """The error (95%) of a step's mean, as a share: steps that stay slow for long are few independent samples."""
 
     def usual_us(self) -> Callable[[float], float]:
-        """What most steps take beyond their cost, by this cost: from a robust mean of the first level's deviations, which
-        takes as long as a small fit."""
+        """What most steps take beyond their cost, as a function of this cost: a robust mean of the first level's
+        deviations. Computing it takes as long as a small fit."""
         shares = np.array(self.levels[0].shares)
         shift = 1.0 + float(np.quantile(np.abs(shares), 0.9))
         at_us = (float(robust.fit(np.ones((len(shares), 1)), shares + shift).x[0]) - shift) * self.at_us
@@ -55,7 +57,7 @@ class Variation:
 
 
 def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:
-    """The variation of single steps of runs, each in the order of time. Returns None if too few were seen."""
+    """The variation of single steps of runs, each in order of time. Returns None if too few were seen."""
     singles = []
     for rows in runs:
         one = rows.steps == 1
@@ -78,7 +80,8 @@ def variation_of(runs: Sequence[Rows], fit: StepFit) -> Variation | None:
 
 
 def _power(cost: Array, off: Array) -> float:
-    """The power of the cost that deviations grow with, between 0 and 1: mean size against mean cost, short and long steps."""
+    """The power of the cost by which deviations grow, from 0 to 1: mean size against mean cost, of short and long
+    steps."""
     size = np.abs(off - np.median(off))
     order = np.argsort(cost, kind="stable")
     third = len(order) // 3
@@ -90,7 +93,7 @@ def _power(cost: Array, off: Array) -> float:
 
 
 def _levels(loads: list[tuple[float, Array]]) -> list[tuple[float, Array]]:
-    """The loads by themselves if they vary differently, beyond chance; else all as one."""
+    """Separate levels for the loads if they vary differently beyond chance; else one level for all."""
     together = np.concatenate([shares for _, shares in loads])
     enough = [load for load in loads if len(load[1]) >= _LEAST_LEVEL]
     mean = float(np.mean([decodes for decodes, _ in loads]))
@@ -115,7 +118,7 @@ def _differ(loads: Sequence[Array]) -> bool:
 
 
 def _kept(shares: Array, most: int, block: float) -> tuple[float, ...]:
-    """At most so many of the deviations, in whole stretches that are spread evenly over the runs."""
+    """At most `most` deviations, in contiguous stretches spread evenly over the runs."""
     if len(shares) > most:
         stretches = max(1, int(most / max(4 * block, 1)))
         length = most // stretches

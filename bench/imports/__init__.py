@@ -1,7 +1,7 @@
-"""Results of other load testers, read into run directories: the command import. docs/comparison.md
+"""Results of other load testers, imported as run directories: the command import. docs/comparison.md
 
-foreign     what all their files have in common, and the files as documents
-run         a run directory of it, marked as imported
+foreign     the common form of all their files, and the files as documents
+run         a run directory from it, marked as imported
 vllm, ...   one file for each tool
 
 A new tool is one file with a TOOL and one line in TOOLS.

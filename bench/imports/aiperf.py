@@ -53,7 +53,7 @@ class _Request(msgspec.Struct):
     error: _Error | None = None
 
     def seconds(self, name: str) -> list[float] | None:
-        """The values of a metric of time, or None if the file has no such metric."""
+        """The values of a time metric, or None if the file has no such metric."""
         metric = self.metrics.get(name)
         if metric is None:
             return None
@@ -64,12 +64,12 @@ class _Request(msgspec.Struct):
         return [value * _SECONDS[unit] for value in values]
 
     def second(self, name: str) -> float | None:
-        """The value of a metric of time."""
+        """The value of a time metric."""
         values = self.seconds(name)
         return values[0] if values else None
 
     def tokens(self, *names: str) -> float | None:
-        """The first of these counts that there is."""
+        """The first of these counts that is present."""
         values = (metric.value for name in names if (metric := self.metrics.get(name)) is not None)
         return next((value for value in values if isinstance(value, int | float)), None)
 
@@ -140,7 +140,7 @@ def _totals(path: Path) -> _Totals:
 
 
 def _started(text: str | None) -> str | None:
-    """The time if it is one: an export reads it again."""
+    """The time if it is valid, since an export parses it again."""
     try:
         return None if text is None else datetime.fromisoformat(text).isoformat()
     except ValueError:

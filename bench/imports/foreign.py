@@ -1,4 +1,4 @@
-"""What the results of all load testers have in common: requests with times of their client, and a load."""
+"""The common form of the results of all load testers: requests with their client's times, and a load."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ONE_GAP = "the file has no times of single tokens: ITL is the mean of each reque
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRequest:
-    """A request as another client saw it, in seconds. None: the file does not say.
+    """A request as another client saw it, in seconds. None: the file does not have it.
 
-    `gaps_s`: between the chunks of its reply. Counts of tokens are as in the file: not whole in some.
-    `outcome`: INTERRUPTED and CANCELLED are neither successes nor failures.
+    `gaps_s`: between the chunks of its reply. Token counts are as in the file: in some, not whole numbers. `outcome`:
+    INTERRUPTED and CANCELLED are neither successes nor failures.
     """
 
     sent_s: float | None = None
-    """From any zero that all requests share."""
+    """From an arbitrary zero that all requests share."""
     due_s: float | None = None
     latency_s: float | None
     """From its send to its end."""
@@ -48,7 +48,7 @@ class ForeignRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignRun:
-    """A load of another client. `started`: ISO 8601. None: the file does not say."""
+    """A load of another client. `started`: ISO 8601. None: the file does not have it."""
 
     requests: Sequence[ForeignRequest]
     started: str | None = None
@@ -65,14 +65,14 @@ class ForeignRun:
 
 @dataclass(frozen=True, slots=True)
 class ResultFile:
-    """A result file: its JSON documents, of which a file of JSON Lines has several."""
+    """A result file: its JSON documents. A JSON Lines file has several."""
 
     path: Path
     documents: Sequence[Any]
 
     @property
     def first(self) -> dict[str, Any]:
-        """The first document; empty if it is no object."""
+        """The first document; empty if it is not an object."""
         document = self.documents[0] if self.documents else None
         return document if isinstance(document, dict) else {}
 
@@ -94,7 +94,7 @@ class Tool:
 
 
 def read_file(path: Path) -> ResultFile:
-    """A JSON file, or one of JSON Lines. Raises UsageError."""
+    """Read a JSON or JSON Lines file. Raises UsageError."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as e:
@@ -103,7 +103,7 @@ def read_file(path: Path) -> ResultFile:
         return ResultFile(path, [_loaded(text)])
     except RecursionError:
         raise UsageError(f"{path} is not a result file: it is nested too deeply") from None
-    except ValueError as e:  # Not JSON, or a number of more digits than Python reads.
+    except ValueError as e:  # Not JSON, or a number with more digits than Python reads.
         whole = e
     documents = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -116,7 +116,7 @@ def read_file(path: Path) -> ResultFile:
 
 
 def _loaded(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """A JSON document. Half a surrogate pair becomes U+FFFD: it cannot be written to a file of ours."""
+    """A JSON document. Half a surrogate pair becomes U+FFFD, because it cannot be written to our files."""
     document = json.loads(text)
     if re.search(r"\\u[dD]", text) is None:
         return document
@@ -125,12 +125,12 @@ def _loaded(text: str) -> Any:  # noqa: ANN401 - any JSON
 
 
 def http_status(code: int | None) -> int | None:
-    """The code of an error if it is a status of HTTP; tools give their own errors codes too."""
+    """The code of an error if it is an HTTP status; tools also have codes for their own errors."""
     return code if code is not None and 100 <= code < 600 else None
 
 
 def iso_time(unix_s: float) -> str | None:
-    """A Unix time in ISO 8601; None if it is no time."""
+    """A Unix time in ISO 8601, or None if it is invalid."""
     try:
         return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
@@ -143,8 +143,8 @@ def without_requests(file: ResultFile, tool: str, needs: str) -> UsageError:
 
 
 def spread(requests: Sequence[ForeignRequest], duration_s: float) -> list[ForeignRequest]:
-    """The requests with start times at even distances, so that the first starts at 0 and the last ends at the end. The sum of
-    the latencies over the duration, the mean in flight by Little's law, is that of the real starts."""
+    """The requests with evenly spaced start times, so that the first starts at 0 and the last ends at the end. The sum
+    of the latencies over the duration, which is the mean in flight by Little's law, equals that of the real starts."""
     room_s = max(0.0, duration_s - (requests[-1].latency_s or 0.0)) if requests else 0.0
     step_s = room_s / max(1, len(requests) - 1)
     return [replace(request, sent_s=number * step_s) for number, request in enumerate(requests)]

@@ -1,6 +1,6 @@
 """genai-bench: one JSON file for each scenario and concurrency, with a metrics object for each request.
 
-The model and the version are in experiment_metadata.json beside it.
+The model and the version are in experiment_metadata.json in the same folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""guidellm's benchmarks.json: one object with a benchmark for each load, and its requests by how they ended."""
+"""guidellm's benchmarks.json: one object with a benchmark for each load, and its requests grouped by outcome."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _read(file: ResultFile) -> Iterator[ForeignRun]:
 
 
 def _request(row: _Request, outcome: Outcome, *, scheduled: bool) -> ForeignRequest:
-    """`scheduled`: a rate decides when requests are due; else a user does, who has just become free."""
+    """`scheduled`: a rate decides when requests are due; otherwise they are due when a user becomes free."""
     times = row.info.timings
     sent, first, end = times.request_start, times.first_token_iteration, times.request_end
     if sent is None:

@@ -1,4 +1,4 @@
-"""A run directory of a foreign result, marked as imported."""
+"""A run directory from a foreign result, marked as imported."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ from bench.run_files.run_directory import REQUESTS, SAMPLES, RunDirectory
 from bench.run_files.run_state import RunState
 
 START_NS = 3_600 * NS_PER_S
-"""When the first request of an imported run is sent: no instant of any clock, and not 0, which means that no load began."""
+"""When the first request of an imported run is sent: an arbitrary instant, but not 0, which means that no load began."""
 UNKNOWN_URL = "http://unknown.invalid"
 _LATEST_S = 1e10
-"""A Unix time, or a reading of some other clock, is less."""
+"""A Unix time, or a reading of some other clock, is below this."""
 _LONGEST_S = 1e9
-"""A load is shorter, and the instants of its records can be read again."""
+"""No load is longer, and the instants of its records can be read again."""
 _PROBLEMS_SHOWN = 10
 
 
 def make_run(
     run: ForeignRun, path: Path, source: Path, tool: str, command: Sequence[str], place: int = 0
 ) -> RunDirectory:
-    """A new run directory with these requests. `place`: of the run in its file.
+    """A new run directory with these requests. `place`: the run's position in its file.
 
-    Raises UsageError if there is a run already, or nothing to import."""
+    Raises UsageError if a run already exists there, or there is nothing to import.
+    """
     if all(request.warmup for request in run.requests):
         beyond = " after its warm-up" if run.requests else ""
         raise UsageError(f"{source} has no requests{beyond}")
@@ -64,21 +65,21 @@ def make_run(
 
 
 def _problem(request: ForeignRequest) -> str | None:
-    """A value that no client can have measured; None if there is none."""
+    """A value that no client can have measured, or None."""
     for seconds in (request.sent_s, request.due_s):
-        if seconds is not None and not abs(seconds) < _LATEST_S:  # Not a number, too.
+        if seconds is not None and not abs(seconds) < _LATEST_S:  # Also rejects NaN.
             return f"it began at {seconds} s"
     for seconds in (request.latency_s, request.ttft_s, *(request.gaps_s or ())):
         if seconds is not None and not 0 <= seconds < _LATEST_S:
             return f"it has a time of {seconds} s"
     for count in (request.input_tokens, request.output_tokens):
-        if count is not None and not 0 <= count <= MOST_TOKENS:  # Not a number, too.
+        if count is not None and not 0 <= count <= MOST_TOKENS:  # Also rejects NaN.
             return f"it has {count} tokens"
     return None
 
 
 def _config(run: ForeignRun, path: Path) -> RunConfig:
-    """The load in our words, as far as the file tells."""
+    """The load in our own settings, as far as the file has it."""
     requests = sum(not request.warmup for request in run.requests)
     settings: dict[str, object] = {
         "url": UNKNOWN_URL if run.url is None else run.url if "://" in run.url else f"http://{run.url}",
@@ -134,7 +135,7 @@ def _manifest(
 
 
 def _records(run: ForeignRun) -> list[RequestRecord]:
-    """The records, in the order of their starts. A request without a start begins with the first of the others."""
+    """The records, in order of their starts. A request without a start is given the earliest start."""
     known = [at for request in run.requests for at in (request.sent_s, request.due_s) if at is not None]
     first_s = min(known, default=0.0)
     starts = [first_s if request.sent_s is None else request.sent_s for request in run.requests]
@@ -146,7 +147,7 @@ def _record(request: ForeignRequest, index: int, sent_s: float, first_s: float) 
     def at(seconds: float) -> int:
         return START_NS + round((seconds - first_s) * NS_PER_S)
 
-    # One that was sent before it was due, by the clocks of its client, was due when it was sent.
+    # A request sent before it was due, by its client's clocks, was due when it was sent.
     due_ns = at(sent_s if request.due_s is None else min(request.due_s, sent_s))
     chunks, tokens = _chunks(request)
     ends_s = max(0.0 if request.latency_s is None else request.latency_s, *chunks, 0.0)
@@ -178,7 +179,8 @@ def _whole(count: float | None) -> int | None:
 
 
 def _chunks(request: ForeignRequest) -> tuple[list[float], tuple[int, ...] | None]:
-    """When chunks came, in seconds after the send, and their tokens. Without gaps: the first token and all others."""
+    """When chunks came, in seconds after the send, and their tokens. Without gaps: the first token, and all others
+    together."""
     if request.ttft_s is None:
         return [], None
     count = _whole(request.output_tokens) or 0

@@ -1,4 +1,4 @@
-"""SGLang's `bench_serving --output-file FILE --output-details`: JSON Lines, a line for each run, with arrays in seconds."""
+"""SGLang's `bench_serving --output-file FILE --output-details`: JSON Lines, one line per run, with arrays in seconds."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ NEEDS = "--save-result --save-detailed"
 
 
 class Detailed(msgspec.Struct):
-    """Arrays with an entry a request, of vLLM and of SGLang, which copied them."""
+    """Arrays with one entry per request, from vLLM and from SGLang, which copied the format."""
 
     ttfts: Sequence[float]
     itls: Sequence[Sequence[float]]
@@ -39,7 +39,7 @@ class _Result(Detailed):
 
 
 def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] | None = None) -> list[ForeignRequest]:
-    """The requests of such arrays. A failed one has an error."""
+    """The requests of such arrays. A failed request has an error."""
     lengths = {len(arrays.ttfts), len(arrays.itls), len(arrays.input_lens), len(arrays.output_lens), len(arrays.errors)}
     if len(lengths) > 1 or (latencies is not None and len(latencies) not in lengths):
         raise UsageError(f"{file.path} is damaged: its arrays have different lengths")
@@ -63,7 +63,7 @@ def requests_of(file: ResultFile, arrays: Detailed, latencies: Sequence[float] |
 
 
 def rate_of(arrays: Detailed) -> float | None:
-    """The requests per second; None if all were sent at once, as far as a limit allowed."""
+    """The requests per second. Returns None if all were sent at once, within any concurrency limit."""
     rate = float(arrays.request_rate)
     return rate if rate != float("inf") else None
 

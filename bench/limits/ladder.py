@@ -1,7 +1,7 @@
-"""Loads that rise step by step: pure decisions over the measured steps, up to where a machine holds.
+"""Loads that rise step by step: pure decisions over the measured steps, up to the highest that a machine holds.
 
-A step *holds* where no sign of CLIENT_SIGNS speaks and the server keeps its pace. A climb ends with a step that does not
-hold, with the last step, or when the time is over. The signs and their limits are those of every run.
+A step *holds* if no sign of CLIENT_SIGNS fires and the server keeps its pace. A climb ends with a step that does not
+hold, with the last step, or when the time is over. The signs and their limits are the same as in every run.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ CLIENT_SIGNS = {
     "errors": "failed requests",
     "nothing_measured": "no request that ended",
 }
-"""Signs that a load is too much, and what gave way, the most telling first.
+"""Signs that a load is too high, and what gave way, the most specific first.
 
-The run-queue sign is missing on purpose: it speaks of other programs, and makes the whole measurement `disturbed`.
+The run-queue sign is missing on purpose: it is about other programs, and marks the whole measurement as `disturbed`.
 """
 
 SERVER_BUSY = 0.9
 """A server that uses more than this share of a processor limits the load, not the client."""
 PACE_OFF = 0.05
-"""So does a server whose mean gap differs by more than this share from the configured gap."""
+"""A server whose mean gap differs by more than this share from the configured gap also limits the load."""
 
 NO_TIME = "the time for this was over"
 NO_MORE = "nothing: the last step was reached"
@@ -44,8 +44,8 @@ NO_MORE = "nothing: the last step was reached"
 class Ladder:
     """Rising loads of one kind. `gap_ms` is the server's time to the first token and between tokens.
 
-    kind `streams`: a step is a number of streams, open for the whole step. kind `rate`: a step is a number of requests per
-    second, of one token each. `unit` is the unit of the ceiling.
+    kind `streams`: a step is a number of streams, open for the whole step. kind `rate`: a step is a number of requests
+    per second, of one token each. `unit` is the unit of the ceiling.
     """
 
     title: str
@@ -55,11 +55,12 @@ class Ladder:
     steps: tuple[int, ...]
 
     def quick(self) -> Ladder:
-        """Every other step: takes half as long and finds a coarser ceiling."""
+        """Every other step: takes half as long and gives a coarser ceiling."""
         return replace(self, steps=self.steps[::2])
 
     def counts(self, sign: str) -> bool:
-        """Whether a sign counts on this ladder. A reply of one token comes in one read, whose bounds are wide at any load."""
+        """Whether a sign counts on this ladder. A one-token reply arrives in one read, whose bounds are wide at any
+        load."""
         return not (self.kind == "rate" and sign == "wide_stamps")
 
 
@@ -75,10 +76,11 @@ LADDERS: dict[str, Ladder] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one step measured. `load` is in the unit of its ladder: measured for chunks and requests, as asked for streams.
+    """The measurements of one step. `load` is in the unit of its ladder: measured for chunks and requests, as requested
+    for streams.
 
-    `lateness_ms`: p50 and p99, open loop only. CPU is in shares of one processor. `signs`: the signs that speak, by name,
-    each with its sentence. `cause`: what gave way; None where the step holds.
+    `lateness_ms`: p50 and p99, open loop only. CPU is in shares of one processor. `signs`: the signs that fired, by
+    name, each with its sentence. `cause`: what gave way; None if the step holds.
     """
 
     asked: int
@@ -94,7 +96,7 @@ class Step:
 def judge_step(
     ladder: Ladder, asked: int, summary: RunSummary, verdict: Verdict, server: str, cpu_s: float | None
 ) -> Step:
-    """The step of a run: from its summary, its verdict, and the processor time that the server used meanwhile."""
+    """The step of a run, from its summary, its verdict, and the processor time that the server used meanwhile."""
     instrument, throughput = summary.instrument, summary.throughput
     duration_s = throughput.duration_s
     server_cpu = None if cpu_s is None or not duration_s else cpu_s / duration_s
@@ -117,14 +119,15 @@ def judge_step(
 
 
 def pace_off(ladder: Ladder, summary: RunSummary) -> float | None:
-    """The share by which the server's mean gap differs from the configured one; for one token, its time to first token."""
+    """The share by which the server's mean gap differs from the configured one; for one-token replies, its time to
+    first token."""
     latency = summary.latency
     mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"].mean
     return None if mean_ms is None else mean_ms / ladder.gap_ms - 1
 
 
 def first_cause(signs: Collection[str], server_cpu: float | None, off: float | None, server: str) -> str | None:
-    """What gave way, None where nothing did. A busy client explains a slow server on the same machine, not the reverse."""
+    """What gave way, or None. A busy client explains a slow server on the same machine, but not the reverse."""
     if "cpu" in signs:
         return CLIENT_SIGNS["cpu"]
     if (server_cpu is not None and server_cpu > SERVER_BUSY) or (off is not None and abs(off) > PACE_OFF):
@@ -141,17 +144,17 @@ class Climb:
 
     @property
     def held(self) -> float | None:
-        """The highest load that held; None where the first step did not."""
+        """The highest load that held; None if the first step did not."""
         return max((step.load for step in self.steps if step.cause is None), default=None)
 
     @property
     def client_limited(self) -> bool:
-        """Whether the client gave way. Where it did not, its own ceiling is higher."""
+        """Whether the client gave way. If it did not, its own ceiling is higher."""
         return self.ended in CLIENT_SIGNS.values()
 
 
 def next_load(ladder: Ladder, taken: Sequence[Step], *, time_is_over: bool) -> int | End:
-    """The next load, or why the climb ends. `taken`: the steps so far. One that does not hold while other programs are busy
+    """The next load, or why the climb ends. `taken`: the steps so far. A step that fails while other programs are busy
     is tried once more."""
     if _is_tried_again(taken):
         load = taken[-1].asked
@@ -166,8 +169,8 @@ def next_load(ladder: Ladder, taken: Sequence[Step], *, time_is_over: bool) -> i
 
 
 def climb_of(taken: Sequence[Step], ended: str) -> Climb:
-    """The climb of these steps. A load that was tried twice counts as the second time found it, and not at all if there was
-    no second time."""
+    """The climb of these steps. If a load was tried twice, the second try counts; if its second try is missing, the
+    load is left out."""
     steps = {step.asked: step for step in taken}
     if _is_tried_again(taken):
         del steps[taken[-1].asked]

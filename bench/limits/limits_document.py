@@ -1,4 +1,4 @@
-"""The document of the limits of a machine: the ceilings, what limited them, and how late sends became."""
+"""The document of a machine's limits: the ceilings, what limited them, and how late sends became."""
 
 from __future__ import annotations
 

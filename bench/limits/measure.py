@@ -1,4 +1,4 @@
-"""Climbs the ladders: every step is a run of `bench.load_test`, and takes its numbers from that run's summary."""
+"""Climbs the ladders: every step is a run of `bench.load_test`, and its numbers come from that run's summary."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from bench.series.runs import RunSeries, unless_interrupted
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. It sends each token `gap_ms` after the one before, and the first `gap_ms` after the request."""
+    """A running server. It sends each token `gap_ms` after the previous one, and the first `gap_ms` after the request."""
 
     url: str
     pid: int
 
     def cpu_s(self) -> float | None:
-        """Processor time used so far, in seconds; None where the system does not say (proc(5), /proc/PID/stat)."""
+        """Processor time used so far, in seconds (proc(5), /proc/PID/stat). Returns None if the system does not report
+        it."""
         try:
             stat = Path(f"/proc/{self.pid}/stat").read_text()
         except OSError:
@@ -45,23 +46,23 @@ class Server:
 
 
 def ticks_of(stat: str) -> int:
-    """The processor time in a /proc/PID/stat: utime and stime, the 12th and 13th after the program's name in parentheses,
-    which may hold blanks."""
+    """The processor time in a /proc/PID/stat: utime and stime, the 12th and 13th fields after the program's name, which
+    is in parentheses and may contain blanks."""
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
 @contextmanager
 def bare_source(gap_ms: float) -> Iterator[Server]:
-    """Our bare source. Raises BenchError where it does not start."""
+    """Our bare source. Raises BenchError if it does not start."""
     process = subprocess.Popen(
         [sys.executable, "-m", "bench.limits.source", "--gap-ms", f"{gap_ms:g}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl-C reaches us alone.
+        start_new_session=True,  # Ctrl-C must reach only this process.
     )
-    with process:  # Leaving closes its standard input, which ends it, and waits.
+    with process:  # On exit, closes its standard input, which ends it, and waits.
         assert process.stdout is not None
         line = process.stdout.readline()
         if not line.startswith(READY):
@@ -80,7 +81,7 @@ SERVERS: dict[str, Callable[[float], AbstractContextManager[Server]]] = {
     "the bare source": bare_source,
     "the mock": mock,
 }
-"""By their names in reports. The first costs least, so it shows the client's own ceiling."""
+"""By their names in reports. The first is the cheapest, so it shows the client's own ceiling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +97,16 @@ QUICK = Pace(step_s=1.1, all_s=15.0)
 
 CAP_S = 0.25
 CAP_LEAST = 64
-"""Caps the requests in flight at this many seconds of load: a reply that takes longer has fallen far behind the pace."""
+"""Caps the requests in flight at this many seconds of load: a slower reply has fallen far behind the pace."""
 
 
 def measure(*, quick: bool, observer: Observer) -> MachineLimits:
-    """Climb every ladder against every server. Raises Interrupted, and BenchError where a server does not start."""
+    """Climb every ladder against every server. Raises Interrupted, and BenchError if a server does not start."""
     pace = QUICK if quick else FULL
     ladders = {name: ladder.quick() if quick else ladder for name, ladder in LADDERS.items()}
     until_ns = now_ns() + round(pace.all_s * NS_PER_S)
     climbs: dict[str, dict[str, Climb]] = {name: {} for name in ladders}
-    with contextlib.suppress(UsageError):  # The servers inherit the limit; a step that needs more will say so.
+    with contextlib.suppress(UsageError):  # The servers inherit the limit; a step that needs more will report it.
         preflight.open_files_for(max(ladder.steps[-1] for ladder in ladders.values() if ladder.kind == "streams"))
     for server, start in SERVERS.items():
         for name, ladder in ladders.items():
@@ -146,7 +147,7 @@ def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: floa
 
 
 def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -> RunConfig:
-    """The run of one step. All requests have the same short prompt, so that making prompts costs nothing."""
+    """The run of one step. All requests have the same short prompt, so generating prompts costs nothing."""
     data = folder / "prompts.jsonl"
     data.write_bytes(orjson.dumps({"prompt": "Say hello."}) + b"\n")
     flags: dict[str, object] = {
@@ -161,7 +162,7 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
     if ladder.kind == "rate":
         cap = max(CAP_LEAST, round(asked * CAP_S))
         return resolve({**flags, "rate": asked, "max_concurrency": cap, "duration": step_s, "output_tokens": "1"})
-    # The streams begin evenly over one gap: a steady flow of chunks, not all of them in one instant.
+    # The streams start evenly over one gap, for a steady flow of chunks rather than bursts.
     tokens = max(2, round(step_s * 1000 / ladder.gap_ms))
     spread_s = ladder.gap_ms / 1000
     return resolve(

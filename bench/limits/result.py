@@ -1,4 +1,4 @@
-"""The result of a measurement of limits: every ladder, climbed against every server, and the ceilings that follow."""
+"""The result of a limits measurement: every ladder, climbed against every server, and the ceilings."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from bench.limits.ladder import Climb
 
 CEILINGS = {"chunks": "chunks_per_s", "requests": "requests_per_s", "streams": "streams"}
-"""The ladders, and the keys of their ceilings in a result."""
+"""The key of each ladder's ceiling in a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineLimits:
-    """What one worker of a machine can measure. `climbs`: by the name of the ladder, then of the server."""
+    """What one worker of a machine can measure. `climbs`: by ladder, then by server."""
 
     host: Mapping[str, str | int]
     version: str
@@ -29,12 +29,12 @@ class MachineLimits:
 
     @property
     def ceiling(self) -> dict[str, float | None]:
-        """The highest load that held on each ladder, by the values of CEILINGS; None where not even the first step did."""
+        """The highest load that held on each ladder, by the values of CEILINGS; None if not even the first step held."""
         held = {CEILINGS[name]: [climb.held for climb in by.values()] for name, by in self.climbs.items()}
         return {key: max((load for load in loads if load is not None), default=None) for key, loads in held.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """As `--format json` prints it, and as the cache keeps it."""
+        """The JSON of `--format json`, which the cache also stores."""
         return {
             "host": self.host,
             "version": self.version,

@@ -1,12 +1,12 @@
 """A token source that costs almost nothing: `python -m bench.limits.source --gap-ms G`, with precomputed bytes.
 
-It stands in for a server, so that the client is what gives way first. It is an HTTP/1.1 server on a free port of
-127.0.0.1, with one thread and one epoll set. It answers each POST with as many tokens as the body's "max_tokens" says, in
-the OpenAI chat shape: the first G ms after the request was read, each further one G ms after the one before, by absolute
+It stands in for a server, so that the client gives way first. It is an HTTP/1.1 server on a free port of 127.0.0.1,
+with one thread and one epoll set. It answers each POST with as many tokens as the body's "max_tokens" requests, in the
+OpenAI chat format: the first G ms after the request was read, each further one G ms after the previous one, by absolute
 deadlines. It parses only what it needs. For real measurements use the mock.
 
-All gaps are equal, so a queue holds the streams in the order of their deadlines. (When the source has fallen behind, a new
-stream may stand behind one that is due later, by no more than the source was late.)
+All gaps are equal, so a queue holds the streams in the order of their deadlines. (When the source has fallen behind, a
+new stream may be queued behind one with a later deadline, by no more than the source was late.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READY = "source ready at "
 _REQUEST_MAX = 1 << 20
 _DEFAULT_TOKENS = 128
 _READ_EVERY = 256
-"""Chunks sent between two looks at the sockets, so that a late source still reads its requests."""
+"""Chunks sent between two polls of the sockets, so that a late source still reads its requests."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _TOKENS = re.compile(rb'"max_tokens": *([0-9]+)')
@@ -35,7 +35,7 @@ _SHAPE = b'data: {"id":"c","object":"chat.completion.chunk","created":0,"model":
 
 
 def _framed(event: bytes) -> bytes:
-    """One event as one chunk of HTTP/1.1."""
+    """One event as one HTTP/1.1 chunk."""
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
@@ -47,13 +47,13 @@ MODELS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 
 
 
 def end_of(tokens: int) -> bytes:
-    """The bytes after the last token: the usage, which counts the reply alone, `[DONE]`, and the end of the body."""
+    """The bytes after the last token: the usage, which counts only the reply, `[DONE]`, and the end of the body."""
     usage = b'{"completion_tokens":%d}' % tokens
     return _framed(_SHAPE + b'[],"usage":%b}\n\n' % usage) + _framed(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 def take_request(received: bytearray) -> tuple[int, int | None] | None:
-    """(length of the first request in bytes, tokens it asks for; None for a GET), or None while it is incomplete."""
+    """(length of the first request in bytes, requested tokens, or None for a GET). Returns None while it is incomplete."""
     head = received.find(b"\r\n\r\n")
     if head < 0:
         return None
@@ -68,7 +68,7 @@ def take_request(received: bytearray) -> tuple[int, int | None] | None:
 
 
 class _Stream:
-    """A connection, and what is left to send on it."""
+    """A connection, and what remains to be sent on it."""
 
     __slots__ = ("due_ns", "left", "received", "socket", "tokens")
 
@@ -79,7 +79,7 @@ class _Stream:
 
 
 class BareSource:
-    """The source. `run` serves until there is something to read, or the end, on the descriptor `until_closed`."""
+    """The source. `run` serves until the descriptor `until_closed` is readable or closed."""
 
     def __init__(self, gap_ns: int, until_closed: int) -> None:
         self._gap_ns = gap_ns
@@ -98,7 +98,7 @@ class BareSource:
         ended = False
         while not ended:
             wait_s = max(0.0, (self._due[0].due_ns - now_ns()) / NS_PER_S) if self._due else None
-            # epoll_wait(2) counts whole milliseconds; select(2) on the set itself does not.
+            # epoll_wait(2) has millisecond resolution; select(2) on the set itself is finer.
             select.select([self._poll], [], [], wait_s)
             for fd, _ in self._poll.poll(0):
                 if fd in self._streams:
@@ -168,22 +168,22 @@ class BareSource:
         except OSError:
             sent = 0
         if sent < len(data):
-            # The client reads too slowly for a socket's buffer, or has gone: the rest would be out of step anyhow.
+            # The client reads too slowly for the socket's buffer, or has gone: the rest would be late anyway.
             self._close(stream)
 
     def _close(self, stream: _Stream) -> None:
         if self._streams.pop(stream.socket.fileno(), None) is None:
             return
-        stream.left = stream.tokens = 1  # What is due of it meets a closed socket, once.
+        stream.left = stream.tokens = 1  # Its next due token meets a closed socket, once.
         stream.socket.close()
 
 
 def main(argv: list[str]) -> int:
-    """Serve until standard input is closed: by whoever started the source, or because that process has died."""
+    """Serve until standard input is closed: by the process that started the source, or because it died."""
     parser = argparse.ArgumentParser(prog="python -m bench.limits.source")
     parser.add_argument("--gap-ms", type=float, default=20.0, help="time to the first token, and between tokens")
     source = BareSource(round(parser.parse_args(argv).gap_ms * NS_PER_MS), until_closed=sys.stdin.fileno())
-    # Not by `print`: at its end Python would try again what a parent that has died did not take.
+    # Not `print`: on exit Python would retry the write if the parent has died.
     with suppress(BrokenPipeError):
         os.write(sys.stdout.fileno(), f"{READY}{source.url}\n".encode())
     source.run()

@@ -1,4 +1,4 @@
-"""A worker's load under way: it sends, writes, counts and obeys orders."""
+"""A worker's load in progress: it sends, writes, counts and obeys orders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReadyWorker:
-    """What a worker sends, over which transport, and the files that it writes."""
+    """A worker's load, transport, and the files that it writes."""
 
     assignment: Assignment
     load: WorkerLoad
@@ -43,7 +43,7 @@ class ReadyWorker:
 
 
 class ActiveLoad:
-    """Can be told to stop from its creation on; `run` sends."""
+    """A load in progress. It accepts a stop as soon as it is created; `run` sends."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class ActiveLoad:
         self._stop = Stop(
             clock,
             start_ns=start_ns,
-            # Arrivals that a time has cut end by themselves: how many there are follows from their rate.
+            # Arrivals cut by time end by themselves: their number follows from their rate.
             requests=None if share.until_ns is not None else share.requests,
             duration_ns=share.duration_ns,
             warmup_requests=share.warmup_requests,
@@ -96,11 +96,11 @@ class ActiveLoad:
 
     @property
     def client(self) -> ClientState:
-        """How this process was in the last second."""
+        """The state of this process in the last second."""
         return self._sampler.client
 
     async def run(self) -> WorkerReport:
-        """Send the share and write what is seen, until all of it has ended."""
+        """Send the share and record it, until all requests have ended."""
         priority = Priority(self._priority, self._clock, scheduler())
         with collector_at_rest(self._clock):
             priority.take()
@@ -163,19 +163,20 @@ class ActiveLoad:
 
 
 QUIET_SHARE = 0.3
-"""A process that used less of a second than this has time to collect garbage."""
+"""A process that used less than this share of a second has time for garbage collection."""
 MANY_OBJECTS = 50_000
-"""Fewer that were made and are not gone are no garbage worth a look: it would stop the loop for some ms."""
+"""Fewer surviving new objects are not worth a collection, which would stop the loop for some ms."""
 
 
 @contextlib.contextmanager
 def collector_at_rest(clock: Clock) -> Iterator[None]:
-    """Keep the garbage collector from stopping the loop: what there was before is frozen, what is new waits for quiet.
+    """Keep the garbage collector from stopping the loop: existing objects are frozen, and new ones wait for a quiet
+    second.
 
     Nothing is collected first: that would take 50 ms before the load, and finds a thousand objects of half a million.
 
-    The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
-    idle ends with a look at what was made since the last look, where it is much.
+    The measuring path creates no reference cycles, but other libraries may. So a second in which the process was mostly
+    idle ends with a collection of objects created since the last one, if there are many.
     """
     gc.freeze()
     gc.disable()

@@ -1,4 +1,4 @@
-"""All that a worker must know, and what it reports when its part is over."""
+"""A worker's task, and its report when it is done."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """The work of one worker. `alone` is the worker of a run that has no other."""
+    """The task of one worker. `alone`: the run has no other worker."""
 
     config: RunConfig
     share: WorkerShare
@@ -24,7 +24,7 @@ class Assignment:
     options: BodyOptions
     directory: Path
     salt: str | None = None
-    """Selects the texts of the run's prompts; if None, the seed alone does."""
+    """Selects the texts of the run's prompts; if None, only the seed does."""
 
     @property
     def alone(self) -> bool:
@@ -35,10 +35,10 @@ class Assignment:
 class WorkerReport:
     """How a worker's part ended.
 
-    `run_start_ns`: when its warm-up was over. `reason`: why sending stopped. `problems`: what the user must read.
+    `run_start_ns`: when its warm-up was over. `reason`: why sending stopped. `problems`: messages for the user.
     `repeated_rows`: rows that it sent again. `late_requests`: requests that were not made yet when they were due.
-    `never_sent`: requests, or sessions, that were due and not made when the sending stopped.
-    `priority`: the scheduling priority that it had while it sent.
+    `never_sent`: requests, or sessions, that were due and not made when the sending stopped. `priority`: the scheduling
+    priority that it had while it sent.
     """
 
     run_start_ns: int | None

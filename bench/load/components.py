@@ -1,4 +1,4 @@
-"""The parts of a load, each made of its configuration: tokenizer, source of requests, target, transport."""
+"""The parts of a load, each made from its configuration: tokenizer, source of requests, target, transport."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
-    """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
+    """The tokenizer that makes prompts and, if it is the target's own, counts replies. Raises UsageError."""
     if config.check_answers == 1 or not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
         return None
     try:
@@ -57,9 +57,9 @@ def source_of(
     salt: str | None = None,
     skip: int = 0,
 ) -> Source[Any]:
-    """What a share (None: the whole load) sends, but for the first `skip`. Raises UsageError.
+    """The requests of a share (None: the whole load), except the first `skip`. Raises UsageError.
 
-    The salt selects the texts that are made; None: the same in every run of the seed (--same-prompts).
+    The salt selects the generated texts; None: the same in every run with this seed (--same-prompts).
     """
     worker, step = (0, 1) if share is None else (share.worker, share.workers)
     first = worker + skip * step
@@ -71,7 +71,7 @@ def source_of(
 def _with_probes(
     config: RunConfig, tokenizer: Tokenizer | None, salt: str | None, *, first: int, step: int
 ) -> Source[Any]:
-    """What is sent where answers are checked."""
+    """The requests of a run whose answers are checked."""
     from bench.sources.probed import Probed, ProbesAlone, probe_sample
 
     try:
@@ -100,7 +100,7 @@ def _load_source(
 
 
 def _class_source(one: RunClass, run: RunConfig, tokenizer: Tokenizer | None, salt: str | None) -> ClassSource:
-    """What a class sends, from its first request on."""
+    """The requests of a class, from the first on."""
     from bench.sources.mixed import ClassSource
 
     own = tokenizer if _needs_tokenizer(one.config) else None
@@ -148,7 +148,7 @@ def _changed(
     first: int,
     step: int,
 ) -> Source[Any]:
-    """The source with what the settings change of its items; itself where they change nothing."""
+    """The source with the items changed as the settings require; the source itself if they change nothing."""
     several = config.models is not None and (
         len(config.models.names) > 1 or (one is not None and "model" in one.traffic.settings)
     )
@@ -175,7 +175,7 @@ def _changed(
 
 
 def _media_of(config: RunConfig, salt: str | None) -> dict[str, Callable[[int], list[dict[str, object]]]]:
-    """What makes the images, audio and video of simulated chats, by their names."""
+    """The generators of images, audio and video in simulated chats, by name."""
     if (config.images, config.audio, config.video) == (None, None, None) or not endpoint_of(config).takes_messages:
         return {}
     from bench.sources import changed
@@ -192,7 +192,7 @@ def _media_of(config: RunConfig, salt: str | None) -> dict[str, Callable[[int], 
 
 
 def target_of(config: RunConfig) -> Target:
-    """Where requests go."""
+    """The destination of requests."""
 
     def ns(seconds: float | None) -> int | None:
         return None if seconds is None else round(seconds * NS_PER_S)
@@ -230,7 +230,7 @@ def target_of(config: RunConfig) -> Target:
 
 
 def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[str]:
-    """Every value of the run that must not be seen; `headers` are those that it sends."""
+    """Every secret value of the run; `headers` are those that it sends."""
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
     of_proxy = [] if config.proxy is None else secrets_of(config.proxy, (), None)
     urls_of_run = (address.url for address in config.addresses)
@@ -242,12 +242,13 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
     """The chosen transport, not yet open. With several addresses, the transport of one worker."""
     target = target_of(config)
     count: Callable[[str], int] | None = None
-    # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
-    # would delay the load, and its word would confirm itself.
+    # Only the target's own tokenizer can check the target's counts, so it must be named. And it must be local: asking a
+    # server would delay the load, and its own counts would only confirm themselves.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     endpoint = endpoint_of(config)
-    headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
+    # The endpoint's own headers are not secrets.
+    headers = [header for header in target.headers if header not in endpoint.headers(None)]
     redact = redactor(run_secrets(config, headers))
     reading = Reading(endpoint=endpoint, count=count, redact=redact, proxy=target.proxy, store_texts=config.store_texts)
     if config.replica_header is not None:
@@ -262,7 +263,7 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, w
         make(target_of(config.at_address(one)), replace(reading, target=one.name), clock) for one in config.addresses
     ]
     weights = [one.weight for one in config.addresses]
-    # When an address that refuses connections is ready again is what --watch-scale asks: it is tried each second.
+    # --watch-scale measures when an address that refuses connections is ready again, so it is tried every second.
     longest_wait_ns = FIRST_WAIT_NS if config.watch_scale else LONGEST_WAIT_NS
     balance = Balance(config.balancing, weights, first=worker, longest_wait_ns=longest_wait_ns)
     return SeveralTargets(each, balance, clock, keeps_sessions=config.affinity == "session")

@@ -1,5 +1,7 @@
 """A crew sends a load: this process alone (`this_process.py`), or worker processes (`bench/scale/processes.py`).
-`load_test.py` and the files that watch a load treat both alike."""
+
+`load_test.py` and the files that watch a load treat both alike.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,18 @@ class Order(StrEnum):
     """Orders to a crew during the load."""
 
     STOP = "stop"
-    """End the sending, for a reason that the manifest names; requests in flight finish."""
+    """End the sending, for a reason that the manifest records; requests in flight finish."""
     INTERRUPT = "interrupt"
-    """As STOP, but at the user's request."""
+    """Like STOP, but at the user's request."""
     CUT = "cut"
     """End requests in flight too."""
 
 
 BEGIN_LEAD_NS = 150 * NS_PER_MS
-"""The time from the last preparation to the first send on one machine, so that the first arrivals are not late."""
+"""The time from the end of preparation to the first send on one machine, so that the first arrivals are not late."""
 
 LEAST_BEGIN_LEAD_NS = 25 * NS_PER_MS
-"""The same for one process that begins its own load, which nothing delays."""
+"""The same for a single process that begins its own load without delay."""
 
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 """The counts of a crew that has not begun."""
@@ -42,7 +44,7 @@ NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done":
 
 @dataclass(frozen=True, slots=True)
 class CrewReport:
-    """How a load ended: a report of each worker that lived, and a sentence's beginning for each that died."""
+    """How a load ended: a report from each worker that survived, and the beginning of a sentence for each that died."""
 
     workers: tuple[WorkerReport, ...]
     died: tuple[str, ...] = ()
@@ -52,28 +54,28 @@ class Followed(Protocol):
     """Receives the progress of the load of one process."""
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight have had tokens."""
+        """Requests in flight have received tokens."""
 
     def add(self, record: RequestRecord, counted: Counted) -> None:
-        """A request has ended, of which this much had been counted while it was in flight."""
+        """A request has ended; `counted` was already counted while it was in flight."""
 
 
 class Progress(Followed, Protocol):
-    """Receives the progress of a load. A crew hands over single records, or tallies of many."""
+    """Receives the progress of a load. A crew passes single records, or tallies of many."""
 
     def merge(self, tally: ProgressTally) -> None:
         """Several requests have ended."""
 
 
 class Crew(Protocol):
-    """`prepare`, `begin`, `load`, `close`, in this order; `close` also where one of the others failed."""
+    """Call `prepare`, `begin`, `load`, `close`, in this order; `close` even if one of the others failed."""
 
     @property
     def preparing(self) -> str:
-        """What `prepare` waits for, for people."""
+        """What `prepare` waits for, for display."""
 
     async def prepare(self) -> None:
-        """Get everything ready. Raises BenchError where that cannot be done."""
+        """Get everything ready. Raises BenchError if that fails."""
 
     @property
     def begin_lead_ns(self) -> int:
@@ -81,14 +83,14 @@ class Crew(Protocol):
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
-        """Where the workers of a cluster run, as far as is known. Empty if they run on this machine."""
+        """Where the workers of a cluster run, as far as known. Empty if they run on this machine."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What may go wrong, as was seen while it was prepared."""
+        """Warnings found during preparation."""
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """Begin the load at this instant. From now on it takes orders."""
+        """Begin the load at this instant. From now on the crew takes orders."""
 
     async def load(self) -> CrewReport:
         """Send, until all of it has ended."""
@@ -98,31 +100,31 @@ class Crew(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight, as far as is known."""
+        """Requests in flight, as far as known."""
 
     @property
     def failures(self) -> int:
-        """Failed requests, as far as is known."""
+        """Failed requests, as far as known."""
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """in_flight, in_flight_ns (its integral), planned, sent and done at an instant, as far as is known."""
+        """in_flight, in_flight_ns (its integral), planned, sent and done at an instant, as far as known."""
 
     @property
     def client(self) -> ClientState:
-        """How the senders were in the last second, as far as is known: the worst of the workers."""
+        """The state of the senders in the last second, as far as known: the worst of the workers."""
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
-        """The state of each worker in the last second, as far as is known. Empty if this process is the only worker."""
+        """The state of each worker in the last second, as far as known. Empty if this process is the only worker."""
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up of all workers is over at this instant, which is far enough ahead for each to hear of it."""
+        """The warm-up of all workers is over at this instant, far enough ahead for each to be told."""
 
     def lead_ns(self, load: float) -> int:
-        """How long in advance a change to this load must be announced, so that every worker knows it and has requests."""
+        """How long in advance a change to this load must be announced, so that every worker is told and has requests."""
 
     def change(self, at_ns: int, load: float) -> None:
         """The load of all workers together from this instant on."""

@@ -1,8 +1,8 @@
-"""A process that makes more requests if a load is raised whose requests were all made before it began.
+"""A process that makes more requests if a load is raised after all its requests were made before it began.
 
 The change starts the process, since most loads are never raised. Until the process is ready, the change waits, or the
-requests in stock suffice. If neither is enough (a tokenizer that loads slowly, busy processors), the sending process makes
-the requests and counts them as late.
+requests in stock suffice. If neither is enough (a tokenizer that loads slowly, busy processors), the sending process
+makes the requests and counts them as late.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ READY_NS = 2 * NS_PER_S
 def lead_ns(stocked: Iterable[int | None], load: float, planned: float | None) -> int:
     """How long a change to this load has to wait for the feeds of its workers.
 
-    `stocked`: of each worker, the requests that are ready where nothing makes more, else None. What was made for the planned
-    load is enough for any that is not above it.
+    `stocked`: for each worker, the requests that are ready if nothing makes more, else None. Requests made for the
+    planned load suffice for any load that is not higher.
     """
     unfed = [requests for requests in stocked if requests is not None]
     if not unfed or planned is None or load <= planned or sum(unfed) * NS_PER_S >= load * READY_NS:
@@ -37,15 +37,15 @@ def lead_ns(stocked: Iterable[int | None], load: float, planned: float | None) -
 
 
 def may_need_more(share: WorkerShare) -> bool:
-    """Whether a load above the planned one sends more requests: a time ends it, and no number of them."""
+    """Whether a load above the planned one sends more requests: it is limited by time, not by their number."""
     return share.requests is None or share.until_ns is not None
 
 
 class FeedOnChange:
-    """Watches over a stock that nothing fills. Close it."""
+    """Watches a stock that nothing refills. Close it."""
 
     def __init__(self, assignment: Assignment, backlog: Backlog, *, requests: int, most_bytes: int) -> None:
-        """`requests` and `most_bytes`: what is kept ready at most."""
+        """`requests` and `most_bytes`: the most that is kept ready."""
         self._assignment = assignment
         self._backlog = backlog
         self._room = requests, most_bytes
@@ -57,11 +57,11 @@ class FeedOnChange:
 
     @property
     def stocked(self) -> int | None:
-        """Requests that are there, as long as nothing makes more."""
+        """Requests in stock, as long as nothing makes more."""
         return None if self.ready else self._backlog.stock.requests
 
     def load_changes(self, load: float) -> None:
-        """The load of all workers will be this one: start the process where it is higher than planned."""
+        """The load of all workers will be this one: start the process if it is higher than planned."""
         if self._starting is None and self._planned is not None and load > self._planned:
             process = FeedProcess(self._assignment.config, loading=True)
             self._feed = ProcessFeed(self._assignment, self._backlog, process)
@@ -73,7 +73,7 @@ class FeedOnChange:
         try:
             await feed.begin(made)
         except BenchError:
-            return  # It has said why. Requests are made where they are sent, and the run says that they were late.
+            return  # It has reported why. Requests are made in the sending process, and the run reports that they were late.
         feed.leave_out(stock.made - made)
         stock.feed_from(feed, requests=self._room[0], most_bytes=self._room[1])
         self.ready = True

@@ -1,7 +1,8 @@
-"""The program that makes what a load sends, beside it, started by `feed.py`.
+"""The program that makes a load's requests in a second process, started by `feed.py`.
 
-It takes the configuration, loads its tokenizer, takes an assignment and how many of its requests (in mode sessions: of its
-sessions) were made already, writes the next one, and then as many as each message asks for, until the messages end.
+It receives the configuration, loads its tokenizer, and receives an assignment and how many of its requests (in mode
+sessions: of its sessions) were already made. It writes the next one, and then as many as each message asks for, until
+the messages end.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ from promptset.samples import Sample
 
 
 def main(descriptor: int) -> int:
-    """Be the process that makes requests: `descriptor` is the socket to the one that sends them."""
-    faulthandler.enable()  # The process that sends asks by SIGABRT where this one stands, if nothing comes.
+    """Run the process that makes requests: `descriptor` is the socket to the process that sends them."""
+    faulthandler.enable()  # If nothing comes, the sending process requests a traceback with SIGABRT.
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
     try:
         config: RunConfig
         config, loading = connection.recv()
         if loading:
-            give_way()  # The process that sends keeps deadlines, and this one only a stock.
+            give_way()  # The sending process has deadlines, and this one only fills a stock.
         problem: BenchError | None = None
         try:
             tokenizer = tokenizer_of(config)
         except BenchError as e:
-            problem = e  # The process that sends finds it too, and then gives no assignment.
+            problem = e  # The sending process finds it too, and then sends no assignment.
         assignment: Assignment = connection.recv()
         if problem is not None:
             raise problem
@@ -58,7 +59,7 @@ def main(descriptor: int) -> int:
             for _ in range(connection.recv()):
                 pipe.sendall(frame(source.pack_next(encode)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return 0  # The process that sends has ended, or needs no more.
+        return 0  # The sending process has ended, or needs no more.
     except (BenchError, SpecError) as e:
         print(f"making prompts: {e}", file=sys.stderr)
         return int(Exit.USAGE)

@@ -1,4 +1,4 @@
-"""What another process makes, as bytes that may be cut anywhere: a length, then the packed thing."""
+"""Messages from another process as bytes that may be split anywhere: a length, then the packed content."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _LENGTH = struct.Struct("!I")
 
 
 def frame(packed: bytes) -> bytes:
-    """A packed thing with its length before it."""
+    """Packed content, preceded by its length."""
     return _LENGTH.pack(len(packed)) + packed
 
 
 class Frames:
-    """The contents of frames out of bytes that come in pieces."""
+    """Extracts the contents of frames from bytes that arrive in pieces."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()

@@ -1,7 +1,7 @@
-"""The numbers of a load while it runs: its progress, the time left, the latencies of now, and the objectives so far.
+"""The numbers of a running load: its progress, the time left, current latencies, and the objectives so far.
 
-Observers of the run get them (`bench/observer.py`): the terminal, a search, a page. Reports do not use them: they read the
-records.
+Observers of the run receive them (`bench/observer.py`): the terminal, a search, a page. Reports do not use them: they
+read the records.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from bench.metrics.objectives import Objective
 
 RECENT_NS = 10 * NS_PER_S
-"""Rates and latencies cover the last so many seconds: a live view shows the present, the report shows everything."""
+"""Rates and latencies cover the last 10 s: a live view shows the present, the report shows everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadGoal:
-    """What ends the load, and what it must hold. Warm-up comes on top of both limits."""
+    """The limits that end the load, and its objectives. Warm-up is added to both limits."""
 
     requests: int | None = None
     duration_s: float | None = None
@@ -39,9 +39,9 @@ class LoadGoal:
     """The length of the warm-up. If the run finds its end itself, the longest that it may take."""
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
-    """What requests are made of (texts, documents), where their replies are no generated text."""
+    """The inputs of requests (texts, documents), if their replies are not generated text."""
     load_unit: str = ""
-    """What the load is a number of: users, or requests/s."""
+    """The unit of the load: users, or requests/s."""
 
     @property
     def counts_tokens(self) -> bool:
@@ -51,7 +51,7 @@ class LoadGoal:
 
 @dataclass(frozen=True, slots=True)
 class RecentLatency:
-    """A latency of the last seconds, in ms."""
+    """A latency over the last seconds, in ms."""
 
     p50: float
     p99: float
@@ -71,8 +71,8 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Second:
-    """What came since the line before: about a second's worth, warm-up included. Output tokens and times to first token are
-    those that arrived, of requests in flight too; all else is of the requests that ended."""
+    """The events since the previous line: about a second's worth, warm-up included. Output tokens and times to first
+    token are counted on arrival, including requests in flight; everything else covers the requests that ended."""
 
     succeeded: int
     input_tokens: int
@@ -84,14 +84,14 @@ class Second:
     errors: dict[Outcome, str]
     """The error of the first failed request of each outcome."""
     status: dict[str, int]
-    """Requests by HTTP status; `none` is those without a response."""
+    """Requests by HTTP status; `none` counts those without a response."""
     inputs: int | None = None
-    """None if text is generated."""
+    """None if replies are generated text."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveSoFar:
-    """An objective and its value over the run so far, in the objective's unit; None if there is none yet."""
+    """An objective and its value over the run so far, in the objective's unit; None if there is no value yet."""
 
     objective: Objective
     value: float | None
@@ -104,8 +104,8 @@ class ObjectiveSoFar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveReplica:
-    """A replica: its requests and mean latency of the last 10 s, and its failures since the warm-up. `latency_ms`: to the
-    first token, or to the end if replies have no tokens; None if no request succeeded."""
+    """A replica: its requests and mean latency over the last 10 s, and its failures since the warm-up. `latency_ms`: to
+    the first token, or to the end if replies have no tokens; None if no request succeeded."""
 
     replica: str
     requests_per_s: float
@@ -115,8 +115,8 @@ class LiveReplica:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveNumbers:
-    """A load at an instant. Rates and latencies are of the last 10 s; tokens and TTFT include those of requests in flight.
-    Failures and objectives are of the run without warm-up."""
+    """A load at an instant. Rates and latencies cover the last 10 s; tokens and TTFT include requests in flight.
+    Failures and objectives cover the run without warm-up."""
 
     goal: LoadGoal
     elapsed_s: float
@@ -147,14 +147,14 @@ class LiveNumbers:
     inputs_per_s: float = 0.0
     input_tokens_per_s: float = 0.0
     precision: str | None = None
-    """How well the numbers of `--until` were known at the last look; None before it."""
+    """How precise the numbers of `--until` were at the last check; None before the first."""
     load: float | None = None
-    """Users, or requests per second, as they are planned now; None in modes that plan no number."""
+    """Users, or requests per second, as currently planned; None in modes that plan no number."""
     load_unit: str = ""
     workers: tuple[WorkerHealth, ...] = ()
-    """One entry per worker. Empty if one process sends."""
+    """One entry per worker. Empty if a single process sends."""
     replicas: tuple[LiveReplica, ...] = ()
-    """One entry per replica, sorted by name. Empty if one address is asked and no reply names who answered."""
+    """One entry per replica, sorted by name. Empty for a single address if no reply names its replica."""
 
     @property
     def waiting(self) -> int:
@@ -175,7 +175,7 @@ SECOND_METRICS = ("ttft", "tpot", "itl", "e2el")
 
 @dataclass(slots=True)
 class _Follower:
-    """A follower of the numbers: how often it gets them, and when next."""
+    """A follower of the numbers: how often it receives them, and when next."""
 
     tell: Callable[[LiveNumbers], None]
     every_ns: int
@@ -183,7 +183,7 @@ class _Follower:
 
 
 class Live:
-    """Told of every record, or of tallies of them. `counts` gives the dispatchers' numbers at an instant."""
+    """Receives every record, or tallies of them. `counts` gives the dispatchers' numbers at an instant."""
 
     def __init__(self, clock: Clock, counts: Callable[[int], dict[str, int]], goal: LoadGoal) -> None:
         self._clock = clock
@@ -194,7 +194,7 @@ class Live:
         self._recent = deque[tuple[int, ProgressTally]]()
         self._second = PhaseTally(SECOND_METRICS).fold()
         self._run = PhaseTally(self._metrics).fold()
-        """All that has ended after the warm-up: of that the objectives speak."""
+        """Everything that has ended since the warm-up: the objectives cover only this."""
         self._dropped = 0
         self._run_start_ns: int | None = None
         self._followers: list[_Follower] = []
@@ -203,7 +203,7 @@ class Live:
         self.load_at: Callable[[int], float | None] = lambda now_ns: None
         """The planned load at an instant."""
         self.workers: Callable[[], tuple[WorkerHealth, ...]] = tuple
-        """How each of several workers is."""
+        """The state of each worker, if there are several."""
 
     def arrive(self, arrived: Arrived) -> None:
         self._new.arrive(arrived)
@@ -224,7 +224,7 @@ class Live:
         self._warmup_until_ns = at_ns
 
     def follow(self, tell: Callable[[LiveNumbers], None], first_s: float, every_s: float) -> None:
-        """Tell the numbers `first_s` after the start, then every `every_s`, and a last time at `stop`."""
+        """Report the numbers `first_s` after the start, then every `every_s`, and a last time at `stop`."""
         first_ns = self._start_ns + round(first_s * NS_PER_S)
 
         def tick() -> None:
@@ -236,13 +236,13 @@ class Live:
         self._followers.append(follower)
 
     def stop(self) -> None:
-        """Tell the numbers a last time."""
+        """Report the numbers a last time."""
         for follower in self._followers:
             follower.timer.cancel()
             follower.tell(self.numbers(self._clock.now_ns()))
 
     def second(self) -> Second:
-        """Requests that ended between the last call and the last numbers."""
+        """The events between the last call and the last numbers."""
         ended, self._second = self._second, PhaseTally(SECOND_METRICS).fold()
         return Second(
             succeeded=ended.succeeded,
@@ -309,7 +309,7 @@ class Live:
             )
 
     def _take(self, now_ns: int) -> tuple[PhaseTally, float]:
-        """What has ended within RECENT_NS, and of how many seconds that is."""
+        """The tally of the last RECENT_NS, and how many seconds it covers."""
         new, self._new = self._new, ProgressTally(self._metrics)
         self._run.merge(new.run)
         self._second.merge(new.run)
@@ -325,7 +325,7 @@ class Live:
         return recent, max(min(now_ns - self._start_ns, RECENT_NS) / NS_PER_S, 1e-9)
 
     def _way(self, done: int, run_s: float, ended_per_s: float) -> tuple[float | None, float | None]:
-        """The share of the load that is done, and the seconds that are left: of two limits, the nearer decides."""
+        """The share of the load that is done, and the seconds that are left; the nearer of the two limits decides."""
         goal = self._goal
         shares, left_s = [], []
         if goal.requests is not None:

@@ -1,7 +1,7 @@
 """live.jsonl: one line per second of a running load, for programs that watch it from another process.
 
-The measuring loop makes the lines from existing tallies, and a thread writes them: a slow disk delays nothing. Reports do not
-use them, so a line that cannot be written is dropped.
+The measuring loop makes the lines from existing tallies, and a thread writes them: a slow disk delays nothing. Reports
+do not use them, so a line that cannot be written is dropped.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def live_line(
     client: ClientState,
     server: Mapping[str, float] | None = None,
 ) -> dict[str, object]:
-    """A line of live.jsonl (LIVE_FIELDS). Keys in `_ms` are of the last second; counts are since the start."""
-    # A load that drains before its limits ends with its last request: its plan says nothing of that.
+    """A line of live.jsonl (LIVE_FIELDS). Keys in `_ms` cover the last second; counts are since the start."""
+    # A load that drains before its limits ends with its last request, which its plan does not predict.
     ends_early = state is RunState.DRAINING and not numbers.all_sent
     return {
         "t_ns": now_ns,
@@ -110,10 +110,10 @@ def live_line(
 
 
 class LiveLog:
-    """Writes the lines, and hands over each new state, both in a thread of its own."""
+    """Writes the lines, and passes on each new state, both in a separate thread."""
 
     def __init__(self, path: Path, *, write_state: Callable[[RunState], None], changes: LineLog | None = None) -> None:
-        """`changes`: where changes of the load are written, for which this thread is used too."""
+        """`changes`: where changes of the load are written, by the same thread."""
         self._path = path
         self._changes = changes
         self._write_state = write_state
@@ -138,11 +138,11 @@ class LiveLog:
         self._work.put(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
     def note(self, change: LoadChange) -> None:
-        """The load is changed. Unlike the lines, this is of the record: it is not dropped."""
+        """The load has changed. Unlike the lines, this belongs to the record: it is not dropped."""
         self._work.put(change)
 
     def close(self) -> str | None:
-        """Wait until all is written. Returns a sentence where a change is not in its file."""
+        """Wait until everything is written. Returns a sentence if a change is missing from its file."""
         self._work.put(None)
         self._thread.join(timeout=10.0)
         return None if self._changes is None else self._changes.close()

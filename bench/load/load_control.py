@@ -1,6 +1,6 @@
-"""Sets the load of a run while it runs: which loads it accepts, when a change begins, and what it tells the crew.
+"""Sets the load of a running run: which loads it accepts, when a change begins, and what the crew is told.
 
-Everything here is called in the measuring loop and does no I/O. Other processes come in through `bench/control.py`.
+Everything here is called in the measuring loop and does no I/O. Other processes go through `bench/control.py`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from bench.load.supervision import Interrupts
 
 MOST_CHANGES = 1_000
-"""Each makes a segment of the report."""
+"""Each adds a segment to the report."""
 NO_CHANGES = "the load of this run stays: it is one of a search, a sweep, repeats or a calibration"
 TOO_LATE_S = 1.0
-"""A change this short before the planned end would be in no number."""
+"""A change this close to the planned end would not affect any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class BegunLoad:
 
 
 class LoadControl:
-    """Sets the load of a run whose load may be changed, and ends it: a `Control` of bench/observer.py."""
+    """Sets the load of a run that allows changes, and ends the load: a `Control` of bench/observer.py."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class LoadControl:
         self._interrupts.terminate()
 
     def load_at(self, now_ns: int) -> float | None:
-        """The load as it is planned by now; None in a mode that plans no number."""
+        """The load as currently planned; None in a mode that plans no number."""
         made = [change.after for change in self._changes if change.t_ns <= now_ns]
         return made[-1] if made else self._config.load.load_at(now_ns - self._load.start_ns)
 
@@ -79,7 +79,7 @@ class LoadControl:
         return self._config.load.load_unit or ""
 
     def set_load(self, load: float, by: str = "python") -> LoadChange:
-        """Set users or requests per second. Returns the change; raises UsageError with one sentence where it is refused."""
+        """Set users or requests per second. Returns the change. Raises UsageError with one sentence if it is refused."""
         now_ns = self._clock.now_ns()
         before = self._changes[-1].after if self._changes else self._config.load.load_at(now_ns - self._load.start_ns)
         lead_ns = self._crew.lead_ns(load)
@@ -87,7 +87,7 @@ class LoadControl:
         if problem is not None or before is None:
             raise UsageError(problem or NO_CHANGES)
         at_ns = now_ns + lead_ns
-        if self._changes:  # One that has to wait longer was perhaps made shortly before: they begin in their order.
+        if self._changes:  # An earlier change may have had to wait longer: changes take effect in order.
             at_ns = max(at_ns, self._changes[-1].t_ns + 1)
         change = LoadChange(t_ns=at_ns, before=before, after=float(load), by=by)
         self._note(change)
@@ -96,7 +96,7 @@ class LoadControl:
         return change
 
     def since_start_s(self, change: LoadChange) -> float:
-        """When it begins, in seconds from the start of the load."""
+        """When a change takes effect, in seconds from the start of the load."""
         return (change.t_ns - self._load.start_ns) / NS_PER_S
 
     def _problem(self, load: float, before: float | None, now_ns: int, lead_ns: int) -> str | None:

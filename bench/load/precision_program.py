@@ -29,14 +29,14 @@ READ_EVERY_S = 0.5
 
 
 def new_records(file: GrowingFile) -> Iterator[RequestRecord]:
-    """The records that were written since the last call. The file may not be there yet."""
+    """The records written since the last call. The file may not exist yet."""
     with suppress(FileNotFoundError):
         while piece := file.next_piece():
             yield from map(from_line, piece.splitlines())
 
 
 def watch(task: PrecisionTask, connection: Connection) -> None:
-    """Look and tell, until it is enough. Raises EOFError where the process that sends has ended."""
+    """Check and report, until the goals are reached. Raises EOFError if the sending process has ended."""
     directory = Path(task.directory)
     workers = [None] if task.workers == 1 else list(range(task.workers))
     files = [GrowingFile(directory / shard_names(worker)[0]) for worker in workers]
@@ -61,7 +61,7 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
 
 
 def main(descriptor: int) -> int:
-    """Be the process that judges: `descriptor` is the socket to the one that sends the load."""
+    """Run the judging process: `descriptor` is the socket to the process that sends the load."""
     return child_process.serve(descriptor, _judge)
 
 

@@ -1,8 +1,8 @@
-"""Ends the sending when the numbers of `--until` are known well enough.
+"""Ends the sending when the numbers of `--until` are precise enough.
 
-Computing intervals takes numpy and tens of ms, in which no stamp could be taken. So another process (`precision_program.py`)
-reads the records as they are written, and this one reads a short message from it every 20 s. If that process dies, the run
-continues to its cap, and a note in the report mentions it.
+Computing intervals needs numpy and tens of ms, in which no stamp could be taken. So another process
+(`precision_program.py`) reads the records as they are written, and this one reads a short message from it every 20 s.
+If that process dies, the run continues to its cap, and a note in the report mentions it.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ class PrecisionTask:
 
 
 class PrecisionWatch:
-    """The process that judges, seen from the one that sends. `ready`, `begin`, `close`, in this order."""
+    """The sender's side of the judging process. Call `ready`, `begin`, `close`, in this order."""
 
     def __init__(self, task: PrecisionTask) -> None:
-        """Starts the process, which gets ready in the background."""
+        """Starts the process, which prepares in the background."""
         self._companion = Companion("bench.load.precision_program")
         self.process = self._companion.process
         self._task = task
         self.last: Look | None = None
-        """What it saw last."""
+        """The result of the latest check."""
         self.died: str | None = None
-        """How it ended before its time."""
+        """How the process died, if it did."""
 
     async def ready(self) -> None:
-        """Wait until it has imported what it needs, or has died."""
+        """Wait until its imports are done, or it has died."""
         try:
             await self._companion.ask(self._task, object)
         except (EOFError, OSError):
             self._bury()
 
     def begin(self, tell: Callable[[Look], None]) -> None:
-        """Tell every look from now on."""
+        """Report every check from now on."""
         if self.died is None:
             self._companion.listen(self._read, tell)
 

@@ -1,7 +1,7 @@
-"""What the live view knows of the requests that have ended: counts, latencies, and the objectives' values so far.
+"""The live view's data on ended requests: counts, latencies, and the objectives' values so far.
 
-Tallies add up in any order, so that worker processes send theirs and the first process adds them. Nothing of a report is
-made of them: that reads the records.
+Tallies can be added in any order: worker processes send theirs, and the first process adds them. Reports do not use
+them: they read the records.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from bench.metrics.objectives import Objective
 
 ALWAYS = ("ttft", "tpot", "e2el")
-"""The metrics that the view shows without being asked."""
+"""The metrics that the view always shows."""
 
 COUNTED_AT_ONCE = 32
-"""Requests whose metrics are computed together: one by one costs more, and many keep the load waiting."""
+"""Requests whose metrics are computed together: one by one costs more, and larger batches delay the load."""
 
 _TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, TokenMetric)}
 
 
 @dataclass(slots=True)
 class ReplicaTally:
-    """Requests of one replica that ended, and the sum of the times to first token of `measured` ones, or to their ends if
-    replies have no tokens."""
+    """The ended requests of one replica, and the sum of the times to first token of the `measured` ones, or to their
+    ends if replies have no tokens."""
 
     succeeded: int = 0
     failed: int = 0
@@ -53,7 +53,7 @@ class ReplicaTally:
 
 
 class PhaseTally:
-    """Requests that ended within some time. Metrics have their names of the catalog; latencies are histograms in ns."""
+    """Requests that ended within some time. Metrics have their catalog names; latencies are histograms in ns."""
 
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
         self._values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
@@ -62,7 +62,7 @@ class PhaseTally:
         self._untold: list[bool] = []
         for name, histogram in self._values.items():
             if name in _TOKEN_METRICS:
-                histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
+                histogram.fold()  # One value per token: too many to keep and sort during the load.
         self.outcomes = Counter[Outcome]()
         self.statuses = Counter[int | None]()
         """By HTTP status, without requests that were never sent."""
@@ -72,17 +72,17 @@ class PhaseTally:
         self.tokens_arrived = 0
         """Output tokens that have arrived, including those of requests in flight."""
         self.inputs = 0
-        """Of requests whose replies are no generated text."""
+        """For requests whose replies are not generated text."""
         self.bytes_sent = self.bytes_received = 0
         self._replicas: dict[str, ReplicaTally] = {}
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight have had tokens."""
+        """Requests in flight have received tokens."""
         self.tokens_arrived += arrived.tokens
         self._first_tokens.extend(arrived.ttft_ns)
 
     def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
-        """A request has ended, of which this much had been counted while it was in flight."""
+        """A request has ended; `counted` was already counted while it was in flight."""
         self.outcomes[record.outcome] += 1
         if record.outcome is not Outcome.DROPPED:
             self.statuses[record.status] += 1
@@ -97,7 +97,7 @@ class PhaseTally:
                 refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
                 self.errors[record.outcome] = f"status {record.status}: {record.error}" if refused else record.error
             return
-        # As in the report: the length asked for counts if the server does not count the prompt.
+        # As in the report: the requested length counts if the server does not count the prompt.
         self.input_tokens += (record.input_tokens_asked if record.input_tokens is None else record.input_tokens) or 0
         self.output_tokens += record.output_tokens or 0
         self.tokens_arrived += (record.output_tokens or 0) - counted.tokens
@@ -130,19 +130,19 @@ class PhaseTally:
 
     @property
     def values(self) -> dict[str, LogHistogram]:
-        """The metrics of all that were added, in ns."""
+        """The metrics of all added requests, in ns."""
         self._count_waiting()
         return self._values
 
     @property
     def replicas(self) -> dict[str, ReplicaTally]:
-        """By name, of requests that name theirs."""
+        """By name, for requests that name their replica."""
         self._count_waiting()
         return self._replicas
 
     @property
     def live_values(self) -> dict[str, LogHistogram]:
-        """The same, with the TTFT of requests in flight, counted when the token arrived."""
+        """The same, except that TTFT includes requests in flight, counted when the token arrived."""
         return {**self.values, "ttft": self._first_tokens}
 
     def merge(self, other: PhaseTally) -> None:
@@ -187,9 +187,9 @@ class PhaseTally:
     def value_of(self, objective: Objective, elapsed_s: float) -> float | None:
         """The value of an objective so far, in its unit; None if there is none yet."""
         if objective.metric == "goodput":
-            return None  # The live view keeps no request: the report says it.
+            return None  # The live view keeps no single requests: only the report has it.
         if objective.of_jobs:
-            return None  # Of what a job was, one knows when it has ended: the report says it.
+            return None  # A job is only known once it has ended: only the report has it.
         if objective.stat is None:
             per_second = {
                 "requests_per_s": self.succeeded,
@@ -214,17 +214,17 @@ class PhaseTally:
 
 
 class ProgressTally:
-    """Separate tallies of the warm-up and the run. Objectives are about the run alone."""
+    """Separate tallies of the warm-up and the run. Objectives cover only the run."""
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight have had tokens."""
+        """Requests in flight have received tokens."""
         self._of(arrived.phase).arrive(arrived)
 
     def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
-        """A request has ended, of which this much had been counted while it was in flight."""
+        """A request has ended; `counted` was already counted while it was in flight."""
         self._of(record.phase).add(record, counted)
 
     def _of(self, phase: Phase) -> PhaseTally:

@@ -1,7 +1,7 @@
-"""Tokens of replies that have not ended, counted once a second, so that a live view shows them when they come.
+"""Tokens of replies that have not ended, counted once a second, so that a live view shows them as they come.
 
-Nothing is counted while a chunk arrives. Once a second the transport reads what it has put by, a connection at a time and
-only when nothing else is due. Then the tokens that each reply has had so far are compared with the last count.
+Nothing is counted while a chunk arrives. Once a second the transport reads its buffered data, one connection at a time
+and only when nothing else is due. Then the tokens that each reply has received so far are compared with the last count.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EVERY_NS = NS_PER_S
 LEAD_NS = 50 * NS_PER_MS
-"""Replies are read this long before each second of the load is over: live views are told at its end."""
+"""Replies are read this long before each second of the load is over: live views are updated at its end."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ NOTHING = Counted()
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """Tokens of requests in flight that were not counted before, and the times to first token (ns) of those that had none."""
+    """New tokens of requests in flight, and new times to first token (ns)."""
 
     phase: Phase
     tokens: int
@@ -42,7 +42,7 @@ class Arrived:
 
 
 class RepliesInFlight:
-    """Counts what has arrived of the replies in flight, and keeps the count of each until its record is there."""
+    """Counts the tokens received by replies in flight, and keeps each reply's count until its record exists."""
 
     def __init__(self, transport: Transport, clock: Clock, tell: Callable[[Arrived], None]) -> None:
         self._transport = transport
@@ -51,16 +51,16 @@ class RepliesInFlight:
         self._counted: dict[str, Counted] = {}
 
     def start(self, start_ns: int) -> None:
-        """Count from now on, shortly before the end of each second since `start_ns`."""
+        """Start counting, shortly before the end of each second since `start_ns`."""
         self._next_ns = start_ns + EVERY_NS - LEAD_NS
         self._timer = self._clock.call_at(self._next_ns, self._read)
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         self._timer.cancel()
 
     def take(self, request_id: str) -> Counted:
-        """What was counted of a request that has ended."""
+        """The count of a request that has ended."""
         return self._counted.pop(request_id, Counted())
 
     def _read(self) -> None:
@@ -69,7 +69,7 @@ class RepliesInFlight:
         self._transport.read_replies(self._count)
 
     def _count(self, replies: Iterable[ReplyInFlight]) -> None:
-        """Tell what is new of these."""
+        """Report the new tokens of these replies."""
         tokens: dict[Phase, int] = {}
         first: dict[Phase, list[int]] = {}
         for reply in replies:

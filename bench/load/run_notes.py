@@ -1,4 +1,4 @@
-"""What a report must say about the requests of a run: sentences from its configuration."""
+"""Notes for the report about the requests of a run: sentences from its configuration."""
 
 from __future__ import annotations
 

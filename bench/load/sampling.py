@@ -1,8 +1,8 @@
-"""What the client knows of itself, once a second: loop lag, CPU, time spent waiting for a processor, and the counts.
+"""The client's own state, once a second: loop lag, CPU, time spent waiting for a processor, and the counts.
 
-The lag is measured with the clock that paces the load: a wait of 20 ms after the last, and how late it came back. The
-longest lag of a line is its pause, with the instants between which the loop did nothing: a process that was stopped
-writes no line meanwhile, and finds the pause when it goes on.
+The lag is measured with the clock that paces the load: the lateness of each wait of 20 ms. The longest lag of a line is
+its pause, with the instants between which the loop did nothing: a stopped process writes no line meanwhile, and finds
+the pause when it continues.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SAMPLE_FIELDS: Mapping[str, str] = {
 LAG_EVERY_NS = 20 * NS_PER_MS
 SHORTEST_NS = 250 * NS_PER_MS
 PAUSE_FROM_NS = 5 * NS_PER_MS
-"""A shorter lag is written as lag alone."""
+"""A shorter lag is not recorded as a pause."""
 
 
 DISPATCH_NS = 10_000
@@ -48,8 +48,8 @@ MUCH_IDLE = 0.4
 
 
 class RunQueue(NamedTuple):
-    """What Linux tells so far: ns that this thread was ready and did not run, how often it was given a processor; and of all
-    processors together how much time there was, and how much of it was idle, in a unit of its own."""
+    """Linux's counters so far: ns that this thread was ready and did not run, how often it got a processor; and for all
+    processors together, the total time and the idle time, in the kernel's unit."""
 
     wait_ns: int
     times: int
@@ -58,7 +58,7 @@ class RunQueue(NamedTuple):
 
 
 def run_queue() -> RunQueue | None:
-    """The run queue as this thread sees it; None if Linux does not report it."""
+    """This thread's run queue. Returns None if Linux does not report it."""
     if sys.platform != "linux":
         return None
     try:
@@ -70,8 +70,9 @@ def run_queue() -> RunQueue | None:
 
 
 def all_and_idle(stat: bytes) -> tuple[int, int]:
-    """The time of all processors together, and how much of it was idle, from /proc/stat."""
-    # The first line: user, nice, system, idle, iowait, irq, softirq, steal; then guests, whose time is in user and nice too.
+    """The total time of all processors, and the idle part, from /proc/stat."""
+    # The first line: user, nice, system, idle, iowait, irq, softirq, steal; then guests, whose time is also in user and
+    # nice.
     spent = [int(part) for part in stat.split(b"\n", 1)[0].split()[1:9]]
     return sum(spent), sum(spent[3:5])
 
@@ -79,9 +80,9 @@ def all_and_idle(stat: bytes) -> tuple[int, int]:
 def waited_ns(before: RunQueue, after: RunQueue) -> int:
     """How long the thread waited for others between the two.
 
-    A thread that is woken thousands of times a second waits some us each time, even on an empty machine. That is the cost
-    of waking and no sign of other programs, whose turns last for milliseconds. The cost is higher if processors sleep in
-    between, as they do when they are mostly idle.
+    A thread that is woken thousands of times a second waits some us each time, even on an empty machine. That is the
+    cost of waking and not a sign of other programs, whose time slices last for milliseconds. The cost is higher if
+    processors sleep in between, as they do when they are mostly idle.
     """
     all_time = after.all_time - before.all_time
     idle = all_time > 0 and (after.idle_time - before.idle_time) / all_time >= MUCH_IDLE
@@ -91,10 +92,10 @@ def waited_ns(before: RunQueue, after: RunQueue) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ClientState:
-    """How the client was in the last second, for live views."""
+    """The state of the client in the last second, for live views."""
 
     loop_lag_ms: float = 0.0
-    """The longest."""
+    """The longest lag."""
     cpu: float | None = None
     run_queue_share: float | None = None
     slowest: str | None = None
@@ -102,7 +103,7 @@ class ClientState:
 
 
 def worst(states: Iterable[ClientState]) -> ClientState:
-    """The worst of several workers, number by number."""
+    """The worst of several workers, for each number separately."""
     listed = list(states)
     return ClientState(
         loop_lag_ms=max((state.loop_lag_ms for state in listed), default=0.0),
@@ -125,11 +126,11 @@ class Sampler:
         self._lags_ns: list[int] = []
         self._pause_ns: tuple[int, int] | None = None
         self.client = ClientState()
-        """As it was in the last whole second."""
+        """The state in the last whole second."""
 
     def start(self, load_ns: int) -> None:
-        """Begin. The load begins at `load_ns`, and so do the counts: where that has passed, the first line is of that
-        instant, at which nothing was in flight. A line of now would know nothing of what began in between."""
+        """Begin. The load and its counts begin at `load_ns`. If that has passed, the first line is stamped with that
+        instant, at which nothing was in flight; a line stamped now would miss what began in between."""
         now = self._last_ns = self._clock.now_ns()
         self._last_cpu_ns = cpu_ns()
         self._last_queue = run_queue()
@@ -139,14 +140,14 @@ class Sampler:
         self._lag_timer = self._clock.call_at(self._lag_due_ns, self._lag)
 
     def stop(self) -> None:
-        """End: the rest of the last second is written now."""
+        """End, and write the rest of the last second."""
         self._second_timer.cancel()
         self._lag_timer.cancel()
         now = self._clock.now_ns()
         self._note_pause(now)
         if now - self._last_ns >= SHORTEST_NS:
             self._sample()
-        else:  # Too short for its shares to mean anything: a few milliseconds of work would look like a busy second.
+        else:  # Too short for meaningful shares: a few milliseconds of work would look like a busy second.
             self._write_line(now, {"loop_lag_ms": self._take_lags_ms()})
 
     def _lag(self) -> None:
@@ -170,7 +171,7 @@ class Sampler:
     def _second(self) -> None:
         due_ns = self._second_timer.deadline_ns
         self._sample()
-        # Seconds that a pause swallowed are in this sample: another one right now would have no time to be a share of.
+        # This sample covers the seconds that a pause swallowed: another one right now would cover no time.
         missed = (self._last_ns - due_ns) // NS_PER_S
         self._second_timer = self._clock.call_at(due_ns + (missed + 1) * NS_PER_S, self._second)
 

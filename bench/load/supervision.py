@@ -1,4 +1,4 @@
-"""Watches a load while it runs: Ctrl-C, the limit on errors, and uncaught exceptions.
+"""Watches a running load: Ctrl-C, the limit on errors, and uncaught exceptions.
 
 Each can only order the crew to stop. The records until then are written and evaluated.
 """
@@ -21,7 +21,7 @@ ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
 
 
 class Defects:
-    """Uncaught exceptions: the first cuts the load, and ends the command when everything is saved."""
+    """Uncaught exceptions: the first cuts the load, and ends the command once everything is saved."""
 
     def __init__(self) -> None:
         self._first: Exception | None = None
@@ -35,7 +35,7 @@ class Defects:
             self.on_first()
 
     def notes(self) -> tuple[str, ...]:
-        """A note for the report: the command has ended by then."""
+        """A note for the report: by then the command has ended."""
         return () if self._first is None else (f"the load was cut: {self._first}",)
 
     def raise_first(self) -> None:
@@ -58,7 +58,7 @@ class Interrupts:
         self.seen = True
         self._crew.tell(Order.INTERRUPT)
         in_flight = self._crew.in_flight
-        if not in_flight:  # Workers say how many once a second: there may be some.
+        if not in_flight:  # Workers report counts once a second: there may be some.
             self._say("stopping: waiting for what is in flight (Ctrl-C again cuts it)")
         elif in_flight == 1:
             self._say("stopping: waiting for a request in flight (Ctrl-C again cuts it)")
@@ -71,7 +71,8 @@ class Interrupts:
 
 
 class ErrorWatch:
-    """Ends the sending when more requests have failed than `--max-errors` allows. It follows the load before `progress`."""
+    """Ends the sending when more requests have failed than `--max-errors` allows. It passes everything on to
+    `progress`."""
 
     def __init__(self, crew: Crew, clock: Clock, limit: int, progress: Progress) -> None:
         self._crew = crew

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.load.worker import Worker
 
 LEAD_OF_WRITING = 8
-"""A load is announced this many times the time that run.yaml took to write: earlier on a busy machine."""
+"""A load is announced this many times as long in advance as writing run.yaml took: longer on a busy machine."""
 
 
 class ThisProcess:
@@ -24,8 +24,8 @@ class ThisProcess:
     health = ()
 
     def __init__(self, worker: Worker, *, wrote_ns: int | None = None) -> None:
-        """`wrote_ns`: how long it took to write run.yaml, which is also what is done between a load's last preparation and
-        its beginning; None: not known."""
+        """`wrote_ns`: how long writing run.yaml took, which is also the work between the last preparation and the start
+        of a load; None: unknown."""
         self.begin_lead_ns = BEGIN_LEAD_NS
         if wrote_ns is not None:
             self.begin_lead_ns = min(BEGIN_LEAD_NS, max(LEAST_BEGIN_LEAD_NS, LEAD_OF_WRITING * wrote_ns))
@@ -37,7 +37,7 @@ class ThisProcess:
         return self._worker.preparing
 
     async def prepare(self) -> None:
-        """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
+        """Prepare requests and connections. Raises UsageError if the data cannot be made."""
         await self._worker.prepare()
 
     def begin(self, start_ns: int, progress: Progress) -> None:

@@ -1,13 +1,13 @@
-"""Finds the end of the warm-up while the load goes on (`--warmup auto`).
+"""Finds the end of the warm-up during the load (`--warmup auto`).
 
-The first round of replies is cold: the server compiles, fills its caches and makes connections, and all requests that wait
-meanwhile begin late together. So the warm-up ends when as many replies have come as requests had been sent when the first
-reply came: a full round of the users, or, in an open loop, all requests that queued up behind the first.
+The first round of replies is cold: the server compiles, fills its caches and makes connections, and all requests that
+wait meanwhile are served late together. So the warm-up ends when as many replies have come as requests had been sent by
+the first reply: a full round of the users, or, in an open loop, all requests that queued up behind the first.
 
-It counts replies and waits for no particular one, so a request that hangs delays nothing. A failed request counts as a reply.
-`most_ns` ends the warm-up in any case. `least_ns` extends it until all users have started.
+It counts replies and waits for no particular one, so a request that hangs delays nothing. A failed request counts as a
+reply. `most_ns` ends the warm-up in any case. `least_ns` extends it until all users have started.
 
-A timer compares the counts twenty times a second, only during the warm-up. MSER-5 cuts what is unsteady after it
+A timer compares the counts twenty times a second, only during the warm-up. MSER-5 removes any unsteady part after it
 (`bench/metrics/window.py`).
 """
 
@@ -24,7 +24,7 @@ LOOK_EVERY_NS = 50 * NS_PER_MS
 
 @dataclass(frozen=True, slots=True)
 class FoundWarmup:
-    """How long the warm-up was, and of the first round, how many replies had come; `whole` if these were all."""
+    """How long the warm-up was, and how many replies of the first round had come; `whole` if all of them."""
 
     lasted_s: float
     replies: int
@@ -32,12 +32,12 @@ class FoundWarmup:
 
 
 class WarmupFinder:
-    """`found` says how the warm-up ended; None while it goes on."""
+    """`found` is how the warm-up ended; None while it lasts."""
 
     def __init__(
         self, clock: Clock, crew: Crew, *, start_ns: int, least_ns: int, most_ns: int, tell: Callable[[int], None]
     ) -> None:
-        """`tell` is called with the instant at which the warm-up ends, and so is the crew."""
+        """`tell` is called with the instant at which the warm-up ends, and the crew is told too."""
         self._clock = clock
         self._crew = crew
         self._start_ns = start_ns

@@ -1,6 +1,6 @@
-"""One worker: makes its requests and connections ahead, and begins its share of the load.
+"""One worker: prepares its requests and connections, and begins its share of the load.
 
-A small run has one worker, and that is the process itself. Of more workers each is a process (bench/scale/program.py).
+A small run has one worker, in the process itself. With several workers, each is a process (bench/scale/program.py).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from promptset.samples import Sample
 
 AHEAD = 5_000
-"""The most requests kept ready, those of sessions included. Another process makes further ones during the load."""
+"""The most requests kept ready, including those of sessions. Another process makes further ones during the load."""
 
 AHEAD_BYTES = 64 * 1024 * 1024
 """The most bytes of their bodies."""
@@ -43,13 +43,13 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 """The same if the run sends everything immediately, or if the target counts tokens, so that making prompts loads it."""
 
 CONNECTIONS_AHEAD = 512
-"""Connections made before an open loop without a cap, or sessions with sub-agents, whose need is not known beforehand."""
+"""Connections made before an open loop without a cap, or sessions with sub-agents, since the number needed is unknown."""
 
 
 def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None) -> int:
-    """Connections to make before the load: one for each user, or each place under the cap. If nothing sets their number, and
-    for the `at_once` requests of a session with sub-agents, as many as are likely to be needed. Never more than there are
-    `requests`, if their number is known."""
+    """Connections to make before the load: one for each user, or each place under the cap. If nothing sets their
+    number, and for the `at_once` requests of a session with sub-agents, as many as are likely to be needed. Never more
+    than there are `requests`, if their number is known."""
     if share.users is not None:
         needed = max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
     else:
@@ -63,8 +63,8 @@ def feed_ahead(config: RunConfig) -> FeedProcess | None:
 
 
 def needs_feed(config: RunConfig) -> bool:
-    """Whether requests will probably be made beside the load: not if they come from a file, are so few that all are made
-    before it, or are counted by a server."""
+    """Whether requests will probably be made during the load: not if they come from a file, are few enough to make in
+    advance, or are counted by a server."""
     makes_texts = config.dataset is None or config.recipe is not None
     if not endpoint_of(config).counts_tokens:
         makes_texts = config.body_template is not None
@@ -76,7 +76,7 @@ def needs_feed(config: RunConfig) -> bool:
 
 
 class Worker:
-    """In the running event loop: `prepare`, `begin`, `close`, in this order; what `begin` returns is run."""
+    """In the running event loop, call `prepare`, `begin`, `close`, in this order, and run what `begin` returns."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Worker:
         clock: Clock,
         feed: FeedProcess | None = None,
     ) -> None:
-        """`feed`: a process that has been started for it (`feed_ahead`)."""
+        """`feed`: a process already started for it (`feed_ahead`)."""
         config, share, options = assignment.config, assignment.share, assignment.options
 
         def encode(sample: Sample) -> Encoded:
@@ -113,17 +113,17 @@ class Worker:
         self._feed: ProcessFeed | None = None
         self._on_change: FeedOnChange | None = None
         self.preparing = "making prompts"
-        """What `prepare` is doing, for people."""
+        """What `prepare` is doing, for display."""
 
     @property
     def _ahead(self) -> tuple[int, int]:
-        """How many requests, and bytes, are made before the load at most."""
+        """The most requests, and bytes, that are made before the load."""
         config = self._assignment.config
         needs_all = config.load.all_at_once or config.tokenizer == SERVER
         return (MOST_AHEAD, MOST_AHEAD_BYTES) if needs_all else (AHEAD, AHEAD_BYTES)
 
     async def prepare(self) -> None:
-        """Make requests and connections ahead. Raises UsageError where the data cannot be made."""
+        """Prepare requests and connections. Raises UsageError if the data cannot be made."""
         share, begun = self._assignment.share, self._load.begun
         expected = self._assignment.config.load.expected(share, self._ahead[0])
         requests = expected.requests if expected.exact else share.total
@@ -140,10 +140,10 @@ class Worker:
         await self._transport.prepare(connections)
 
     async def _stock_up(self, expected: Expected, begun: int) -> None:
-        """Have the expected requests made, and the sessions that will be begun besides.
+        """Make the expected requests, and the sessions that will begin in addition.
 
-        As many as the limits allow are made ahead; the others, and those beyond a guess, by a process beside the load. Raises
-        UsageError where the data cannot be made.
+        As many as the limits allow are made in advance; the others, and any beyond an estimate, by another process
+        during the load. Raises UsageError if the data cannot be made.
         """
         stock = self._load.backlog.stock
         wanted = expected.requests
@@ -172,7 +172,7 @@ class Worker:
 
     @property
     def stocked(self) -> int | None:
-        """Requests that are ready, where a higher load would need more and nothing makes them; else None."""
+        """Requests that are ready, if a higher load would need more and nothing makes them; else None."""
         return None if self._on_change is None else self._on_change.stocked
 
     @property
@@ -181,7 +181,7 @@ class Worker:
         return self._assignment.config.load.load_at(0)
 
     def begin(self, start_ns: int, followed: Followed) -> ActiveLoad:
-        """The load begins at this instant; `followed` is told what arrives and every record."""
+        """Begin the load at this instant; `followed` is told about arrivals and every record."""
         ready = ReadyWorker(
             self._assignment,
             self._load,
@@ -199,7 +199,7 @@ class Worker:
         )
 
     def close(self) -> None:
-        """End what was started beside."""
+        """End the processes that were started."""
         if self._feed is not None:
             self._feed.close()
         elif self._feed_process is not None:

@@ -1,4 +1,4 @@
-"""How each of several workers is, as last heard: for live views, never for a report."""
+"""The state of each of several workers, as last reported: for live views, never for a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LISTED = 64
-"""At most so many workers are listed one by one."""
+"""The most workers that are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +25,5 @@ class WorkerHealth:
 
 
 def slowest_first(workers: Iterable[WorkerHealth]) -> list[WorkerHealth]:
-    """Dead workers first, then the living by the lag of their loops."""
+    """Dead workers first, then the others, by descending loop lag."""
     return sorted(workers, key=lambda worker: (worker.died is None, -worker.loop_lag_ms))

@@ -1,1 +1,2 @@
-"""Which load a service holds: what to try next, and what is known so far. Decisions only; who drives them sends the load."""
+"""Finds the load that a service holds: what to try next, and what is known so far. Only decisions; the caller sends the
+load."""

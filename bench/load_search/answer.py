@@ -1,4 +1,4 @@
-"""The answer of a search, in sentences and as an exit status."""
+"""The answer of a search, as sentences and an exit status."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from bench.results.summary import ObjectiveResult
 
 Numbers = Mapping[int, VisitNumbers]
 SHORT_S = 20.0
-"""Shorter visits see too few of a server's pauses to tell them from an edge (docs/dev/simulations.md)."""
+"""Shorter visits see too few of a server's pauses to distinguish them from an edge (docs/dev/simulations.md)."""
 _UNSTEADY = 2
-"""So many visits that held and were not steady are told: a single one may be chance."""
+"""From this number on, the answer mentions unsteady visits that held: a single one may be chance."""
 SCATTERS = 2.0
-"""Deviance a degree of freedom from which the scatter of visits is told."""
+"""From this deviance per degree of freedom on, the answer mentions the scatter of visits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`headline` is the one sentence to read, `lines` what stands below it, `exit` the status of the command."""
+    """`headline` is the answer in one sentence, `lines` are the details below it, `exit` is the status of the command."""
 
     headline: str
     lines: tuple[str, ...]
@@ -38,7 +38,7 @@ class Answer:
 
 
 def load_number(load: float, kind: str) -> str:
-    """A load without its unit. Users are whole: a capacity of 24.6 users holds 24."""
+    """A load without its unit. Users are whole: a capacity of 24.6 users means that 24 are held."""
     if KINDS[kind].whole:
         return f"{math.floor(load + 1e-9):,}"
     return f"{load:,.3g}" if load < 999.5 else f"{load:,.0f}"
@@ -53,7 +53,7 @@ def load_text(load: float, kind: str) -> str:
 
 
 def known_text(search: Search, found: Conclusion, at: float | None = None) -> str:
-    """What is known so far: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
+    """What is known so far, as text: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
     told = ""
     if at is not None and search.visits:
@@ -77,7 +77,7 @@ def _between(known: Known, kind: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """A probability. Nothing is certain: at most 99%, at least 1%."""
+    """A probability as text: at most 99% and at least 1%, since nothing is certain."""
     return f"{min(99, max(1, round(100 * probability)))}%"
 
 
@@ -90,7 +90,7 @@ def answer(
     error: BenchError | None = None,
     directory: Path | None = None,
 ) -> Answer:
-    """The answer of a search that ended so; None: it was killed, and this is what it left."""
+    """The answer of a search. `stopped_by` is None if the search was killed: then this is the answer from its last state."""
     found = conclude(search)
     lines = _lines(search, found, numbers)
     if require is not None:
@@ -151,7 +151,7 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
 
 
 def _what_broke(search: Search, held: float, kind: str) -> str:
-    """A sentence, after a space, on visits that did not hold, although this load is held. Empty if there are none."""
+    """A sentence, preceded by a space, on visits that did not hold although this load is held; empty if there are none."""
     judged = [kept for _, kept in search.judged]
     if broken := judged.count(False):
         return f" {broken} of {len(judged)} visits did not hold."
@@ -227,7 +227,7 @@ def _how(text: str, change: float) -> str:
 
 
 def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
-    """What a visit saw of an objective: its value where the summary is there, else the share that broke it."""
+    """The value of an objective in a visit, from the summary if it exists; else the share that broke it."""
     row = numbers.get(result.n, VisitNumbers()).objectives.get(goal.text)
     if row is not None and row.value is not None:
         return measured(row.value, row.unit)
@@ -238,7 +238,7 @@ def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
 
 
 def _off(log_ratio: float) -> str:
-    """How far a mean is from its limit; a mean beyond its limit breaks it."""
+    """How far a mean is from its limit, as text; a mean beyond its limit breaks it."""
     off = 100 * math.expm1(log_ratio)
     return f"{abs(off):.0f}% {'beyond' if off > 0 else 'within'} its limit"
 
@@ -274,7 +274,7 @@ def _scouted(search: Search) -> str:
 
 
 def hinted(search: Search) -> str:
-    """What scouts hint at; empty if there are none."""
+    """What the scouts hint at, as text; empty if there are none."""
     kind, hints = search.settings.load_kind, search.estimates.hints
     broke = [result.load for result in hints if search.broke(result)]
     calm = [result.load for result in hints if not search.broke(result)]
@@ -319,9 +319,10 @@ def _lines(search: Search, found: Conclusion, numbers: Numbers) -> list[str]:
 
 
 def _too_few(search: Search) -> list[str]:
-    """Objectives of which the visits that held judged too few requests to show, with 95%, that no more break than may.
+    """Objectives on which the visits that held judged too few requests to show, with 95%, that the allowed share is not
+    exceeded.
 
-    If a share p may break an objective, n requests all keep it by chance with (1 - p)^n.
+    If a share p breaks an objective, the chance that n requests all keep it is (1 - p)^n.
     """
     lines = []
     for goal in search.settings.goals:
@@ -338,7 +339,7 @@ def _too_few(search: Search) -> list[str]:
 
 
 def _beyond_reach(search: Search) -> list[str]:
-    """Names the objectives on latencies that every request of at least two loads broke: a lower load may not help."""
+    """Names the latency objectives that every request broke at two loads or more: a lower load may not help."""
     seen = [result for result in search.results if evidence.counts(result)]
     loads = {result.load for result in seen}
     if len(loads) < 2:
@@ -367,7 +368,7 @@ def _required(search: Search, found: Conclusion, require: float) -> str:
     reached = [result.load for result, kept in search.judged if kept and result.load >= require]
     if not reached and (found.kind is Kind.AT_LEAST or sure >= SURE):
         return f"{not_shown}: no visit at or above it held"
-    if reached:  # The load of that visit must be sure, not the one below it.
+    if reached:  # The load of that visit must be sure, not the lower one.
         sure = max(search.sure_of(tried) for tried in reached)
     return f"{not_shown}: {percent(sure)} sure, and {percent(SURE)} is asked for"
 
@@ -395,7 +396,7 @@ def _ended(search: Search, stopped_by: Ending | None) -> str:
 
 
 def _broken(search: Search, result: Result, numbers: Numbers) -> str:
-    """What a visit broke: ttft:p99 is 640 ms."""
+    """What a visit broke, as text: ttft:p99 is 640 ms."""
     rows = numbers.get(result.n, VisitNumbers()).objectives
     for goal in search.settings.goals:
         row = rows.get(goal.text)
@@ -412,8 +413,9 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
 
 
 def _failures(goal: Goal, visits: Sequence[Result], numbers: Numbers) -> str:
-    """Says that most requests that broke an objective in these visits failed: a failed request breaks every objective. Empty
-    if most did not fail, if the objective is on failures, or if it judges only some of the requests."""
+    """A note that most requests that broke an objective in these visits failed: a failed request breaks every
+    objective. Empty if most did not fail, if the objective is on failures, or if it judges only some of the
+    requests."""
     visits = [r for r in visits if goal.text not in r.about and goal.text not in r.jobs]
     broke = sum(result.violations.get(goal.text, 0) for result in visits)
     failed = sum(numbers.get(result.n, VisitNumbers()).failed for result in visits)
@@ -440,7 +442,7 @@ def _values(search: Search, result: Result, numbers: Numbers) -> str:
 
 
 def _value(row: ObjectiveResult) -> str:
-    """What was measured of an objective."""
+    """The measured value of an objective, as text."""
     name = row.metric if row.stat is None else f"{row.metric}:{row.stat}"
     if row.value is None:
         return f"{name} has no value, since every request failed"

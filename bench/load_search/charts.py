@@ -1,4 +1,4 @@
-"""The charts of a search: what is known of the capacity, and what each visit measured at its load."""
+"""The charts of a search: what is known about the capacity, and what each visit measured at its load."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _STEPS: tuple[tuple[float, ...], ...] = (
     (1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0), tuple(n / 10 for n in range(10, 100, 5)),
     tuple(n / 10 for n in range(10, 100)), tuple(n / 50 for n in range(50, 500)),
 )  # fmt: skip
-"""Round numbers of a decade, from few to many."""
+"""Sets of round numbers within a decade, from sparse to dense."""
 BAND = "the interval of the answer"
 
 
 def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
-    """All charts, in the order of the page. `known`: the capacity, if there is one to show."""
+    """All charts, in the order of the page. `known` is the capacity, if there is one to show."""
     found = [] if known is None else [posterior(search, known)]
     counted = [result for result in search.results if counts(result)]
-    if len({result.load for result in counted}) < 2:  # One point is no chart.
+    if len({result.load for result in counted}) < 2:  # A single point does not make a chart.
         return found
     return [
         *found,
@@ -41,11 +41,11 @@ def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
 
 
 def posterior(search: Search, known: Known) -> Chart:
-    """How probable each capacity is, and how sure it is that a load is held."""
+    """The probability of each capacity, and the probability that each load is held."""
     kind = search.settings.load_kind
     found = search.estimates.posteriors
     capacities = next(iter(found.values())).grid
-    # Where nothing more is to be seen, nothing is drawn.
+    # The axis ends where the curves become flat.
     wide = (known.high / known.low) ** 1.5
     highest = max(result.load for result in search.results if counts(result))
     inside = [i for i, c in enumerate(capacities) if known.low / wide <= c <= min(known.high * wide, highest)]
@@ -87,7 +87,7 @@ def violations(search: Search, results: Sequence[Result], known: Known | None) -
 
 
 def latency(search: Search, results: Sequence[Result], numbers: Numbers, known: Known | None) -> Chart:
-    """TTFT and TPOT by load; E2EL where replies are not streamed."""
+    """TTFT and TPOT by load; E2EL if replies are not streamed."""
     ordered = by_load(results)
     streamed = any(_of(numbers, result).stat("ttft_ms", "p50") is not None for result in ordered)
     panels = [
@@ -121,7 +121,7 @@ def by_load(results: Sequence[Result]) -> list[Result]:
 
 
 def ticks(first: float, last: float) -> tuple[tuple[float, str], ...]:
-    """Round numbers along a logarithmic axis, given by its ends as powers of ten."""
+    """Round numbers along a logarithmic axis, whose ends are given as powers of ten."""
     for steps in _STEPS:
         values = [step * 10.0**power for power in range(math.floor(first) - 1, math.ceil(last) + 1) for step in steps]
         inside = [value for value in values if first <= math.log10(value) <= last]

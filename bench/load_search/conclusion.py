@@ -1,7 +1,8 @@
-"""What can be concluded from a search, and no more than its visits saw.
+"""What can be concluded from a search, and nothing beyond what its visits measured.
 
-"Up to" needs a visit that kept every objective and one that broke one. Without the second the answer is "at least", without
-the first "below" or "no load held". Where visits contradict the model of one edge, there is no capacity, but the reason.
+"Up to" needs a visit that kept every objective and a visit that broke one. Without the second the answer is "at least";
+without the first it is "below" or "no load held". If visits contradict the model of a single edge, the answer is not a
+capacity but the reason.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from bench.load_search.visits import Result
 from bench.statistics.capacity_fit import Flat
 
 SAME_LOAD = 1.15
-"""Two visits of one load, as far as a change over time goes: their loads differ by at most this factor."""
+"""For a change over time, two visits count as having the same load if their loads differ by at most this factor."""
 
 
 class Kind(StrEnum):
-    """The forms of a conclusion: `conclusion` of search.json."""
+    """The forms of a conclusion; `conclusion` in search.json."""
 
     UP_TO = "up to"
     AT_LEAST = "at least"
@@ -33,11 +34,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What is concluded. Loads are None where they are not part of it.
+    """A conclusion. Loads are None if they are not part of it.
 
-    `known`: the capacity with its interval (UP_TO). `at_least`: the highest load of a visit that held. `below`: the lowest
-    load of a visit that broke. `flat`: the share that is broken at any load, with its objective. `change`: ln of how far the
-    capacity moved over the search, with its objective; 0 if it went to and fro.
+    `known`: the capacity with its interval (UP_TO). `at_least`: the highest load of a visit that held. `below`: the
+    lowest load of a visit that broke. `flat`: an objective, and the share that broke it at every load. `change`: an
+    objective, and ln of the factor by which its capacity moved during the search; 0 if it moved back and forth.
     """
 
     kind: Kind
@@ -49,7 +50,7 @@ class Conclusion:
 
     @property
     def answers(self) -> bool:
-        """Whether a load is named that holds."""
+        """Whether the conclusion names a load that holds."""
         return self.kind in (Kind.UP_TO, Kind.AT_LEAST)
 
 
@@ -80,7 +81,7 @@ def conclude(search: Search) -> Conclusion:
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)
-    # A lone visit below a scout that broke must be sure, and so must visits whose median is above every load tried.
+    # A single visit below a scout that broke must be sure, and so must visits whose median is above every load tried.
     return Conclusion(Kind.AT_LEAST, at_least=held) if search.sure_of(held) >= SURE else Conclusion(Kind.NONE)
 
 
@@ -93,9 +94,11 @@ def holds(search: Search, found: Conclusion, load: float) -> bool:
 
 
 def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Result] | None:
-    """The two visits of about one load, furthest apart in time, that show a change of a goal; None if no two visits do.
+    """The two visits at about the same load, furthest apart in time, that show a change of a goal; None if no two
+    visits do.
 
-    Below 0 the edge fell, so that the later visit broke more. At 0 the visits contradict each other, and these two do most.
+    If `change` is below 0, the edge fell, so the later visit broke more. If it is 0, the visits contradict each other,
+    and the returned pair does so most.
     """
     tried = [(r, b) for r in search.results if evidence.counts(r) and (b := _badness(goal, r)) is not None]
     pairs = [
@@ -114,7 +117,7 @@ def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Re
 
 
 def _badness(goal: Goal, result: Result) -> float | None:
-    """How much of a goal a visit broke: the share, or how far the mean is from its limit."""
+    """How much of a goal a visit broke: the share, or the distance of the mean from its limit."""
     if goal.allowed is not None:
         return result.share(goal.text)
     return result.means[goal.text].log_ratio if goal.text in result.means else None

@@ -1,7 +1,7 @@
-"""What a search does next, decided from what its visits brought back: scout, domain, visits, end.
+"""Decides what a search does next from the results of its visits: scout, domain, visits, end.
 
-The state is the list of results and nothing else. So a search resumes from its file, and the same object drives a
-simulation in virtual time and a real server (docs/dev/simulations.md has the method and what it reaches).
+The list of results is the whole state. So a search can resume from its file, and the same object drives a simulation in
+virtual time and a real server (docs/dev/simulations.md has the method and its accuracy).
 
 1. Scout: from the start, double until too many requests break an objective, or halve until they do not.
 2. Domain: from 1/1.6 of the highest load that a scout held to 1.2 times the lowest that one failed. It is a prior and no
@@ -32,16 +32,16 @@ SURE, UNSURE = 0.95, 0.05
 
 _LEAST_OF_BRACKET = 2
 _LEAST_OF_SCOUT = 30
-"""A scout of fewer requests shows nothing."""
+"""A scout with fewer requests does not show anything."""
 _LONGEST_OVERRUN = 1.5
-"""No visit is begun that would make a search take so many times its budget."""
+"""A visit is not started if the search would then take this many times its budget."""
 _BROKEN_SINCE = 3
 _JUDGED_LIVES = 5.0
 _JUDGED_FROM_S = {"scout": 10.0, "visit": 30.0, "again": 60.0}
 
 
 class Ending(StrEnum):
-    """Why a search ended: `stopped_by` of search.json."""
+    """Why a search ended; `stopped_by` in search.json."""
 
     PRECISION = "precision"
     BUDGET = "budget"
@@ -52,12 +52,12 @@ class Ending(StrEnum):
     TARGET = "target"
     """The server can no longer be measured."""
     MACHINE = "machine"
-    """This machine refused to go on: open files, a full disk."""
+    """This machine cannot continue, for example because of open files or a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is searched for: `least` and `most` are loads that it never goes beyond. `load_kind` is one of `loads.KINDS`."""
+    """The search to make. It never goes below the load `least` or above `most`. `load_kind` is one of `loads.KINDS`."""
 
     load_kind: str
     goals: tuple[Goal, ...]
@@ -67,27 +67,27 @@ class Settings:
     precision: float = 0.1
     budget_s: float = 900.0
     judged_after_s: float = 0.0
-    """How long a job must have had before it is judged: a visit measures several times as long."""
+    """How long ago a job must have been due before it is judged: a visit measures several times as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known so far: the capacity with its interval, and the objective that binds it."""
+    """What is known so far: the capacity with its interval, and the binding objective."""
 
     estimate: float
     low: float
     high: float
     top: float
-    """The highest load that was tried. `estimate`, `low` and `high` are cut off there."""
+    """The highest load tried. `estimate`, `low` and `high` are cut off there."""
     binding: str
     held: tuple[float, float] | None
-    """The highest visited load that surely holds, and how sure that is."""
+    """The highest visited load that surely holds, and the probability that it does."""
     failed: tuple[float, float] | None
-    """The lowest visited load that surely does not hold, and P(it holds)."""
+    """The lowest visited load that surely does not hold, and the probability that it does."""
 
 
 class Search:
-    """A search, as its results so far: `next()` is a visit to make or the reason to end."""
+    """A search, defined by its results so far. `next()` returns a visit to make or the reason to end."""
 
     def __init__(self, settings: Settings, results: Sequence[Result] = ()) -> None:
         self.settings = settings
@@ -95,13 +95,13 @@ class Search:
         self._resumed_at = len(self.results)
 
     def add(self, result: Result) -> None:
-        """Take the result of the visit that `next()` asked for."""
+        """Add the result of the visit that `next()` returned."""
         self.results.append(result)
         self.__dict__.pop("estimates", None)
 
     @cached_property
     def estimates(self) -> Estimates:
-        """What the results so far say."""
+        """The estimates from the results so far."""
         s = self.settings
         return Estimates(s.goals, tuple(self.results), s.least, s.most, of_jobs=bool(s.judged_after_s))
 
@@ -116,7 +116,7 @@ class Search:
 
     @property
     def seconds(self) -> float:
-        """What was spent of the budget."""
+        """The part of the budget that is spent."""
         return math.fsum(result.seconds for result in self.results)
 
     def next(self) -> Visit | Ending:
@@ -141,7 +141,7 @@ class Search:
         return Ending.BUDGET if (self._overruns(visit) if visits else self._far_over(visit)) else visit
 
     def _lost(self) -> Ending | None:
-        """Whether visits brought back nothing three times in a row, since the search was resumed."""
+        """The reason to end if three visits in a row, since the search was resumed, brought no result."""
         last = self.results[self._resumed_at :][-IN_A_ROW:]
         if len(last) < IN_A_ROW:
             return None
@@ -152,13 +152,13 @@ class Search:
         return None
 
     def _piled_up(self, visits: Sequence[Result]) -> bool:
-        """Whether requests piled up in the last visit while it kept every objective, which is once the matter of chance."""
+        """Whether requests piled up in the last visit although it kept every objective. A single such visit may be chance."""
         if not visits or visits[-1].phase != "visit" or visits[-1].kept_up is not False:
             return False
         return evidence.kept_objectives(self.settings.goals, visits[-1])
 
     def _scout(self, load: float) -> Visit | Ending:
-        """The scout, or a visit where the budget has room for one of the two: a scout is only a hint."""
+        """The scout; or a visit if the budget has room for only one of them, because a scout is only a hint."""
         scout = self._visit("scout", load)
         hints = self.estimates.hints
         kept = [result.load for result in hints if not evidence.hint_fails(self.settings.goals, result)]
@@ -170,7 +170,7 @@ class Search:
         return Ending.BUDGET if hints and self._far_over(scout) else scout
 
     def _fitted(self, visit: Visit) -> Visit:
-        """The visit, shorter where the budget has no room for the two visits that a bracket takes."""
+        """The visit, shortened if the budget has no room for the two visits that a bracket takes."""
         missing = _LEAST_OF_BRACKET - len(self.visits)
         if missing <= 0:
             return visit
@@ -179,22 +179,22 @@ class Search:
         return replace(visit, measure_s=min(visit.measure_s, max(visit.measure_s - over_s, least_s)))
 
     def _overruns(self, visit: Visit) -> bool:
-        """Whether more than half of a visit would be beyond the budget: such a visit is not begun."""
+        """Whether more than half of a visit would exceed the budget. Such a visit is not started."""
         return self.seconds + self._lasts_s(visit) / 2 > self.settings.budget_s
 
     def _far_over(self, visit: Visit) -> bool:
-        """Whether a visit would be far beyond the budget: then it is not begun, though nothing is known yet."""
+        """Whether a visit would exceed the budget by far. Such a visit is not started even if nothing is known yet."""
         return self.seconds + self._lasts_s(visit) > _LONGEST_OVERRUN * self.settings.budget_s
 
     def _lasts_s(self, visit: Visit) -> float:
-        """How long a visit is expected to take in all."""
+        """The expected total time of a visit."""
         drain_s = self._e2el_s(visit.load) or 0.0
         return visit.settle_s + visit.measure_s + drain_s + pause_s(self.settings.budget_s)
 
     def known(self) -> Known | None:
-        """What the visits say of the capacity, with no number above a load that was tried; None before there are any.
+        """What the visits show about the capacity, cut off at the highest load tried; None before the first visit.
 
-        It is no answer yet: `conclusion.py` says what can be concluded from it.
+        This is not an answer yet: `conclusion.py` decides what can be concluded from it.
         """
         if not self.visits:
             return None
@@ -209,11 +209,11 @@ class Search:
         )  # fmt: skip
 
     def sure_of(self, load: float) -> float:
-        """How sure it is that every objective holds at a load. Before the first visit it says nothing of the server."""
+        """The probability that every objective holds at a load. Before the first visit it does not depend on the server."""
         return min(posterior.holds(load) for posterior in self.estimates.posteriors.values())
 
     def time_left_s(self) -> float:
-        """How much longer it will take: visits make the interval narrower as the root of their time."""
+        """How much longer the search will take: the interval narrows with the square root of the time of visits."""
         left = max(0.0, self.settings.budget_s - self.seconds)
         known = self.known() if self.bracketed else None
         if known is None:
@@ -223,12 +223,12 @@ class Search:
         return min(left, max(0.0, wanted_s - visited_s))
 
     def kept_up(self, visit: Visit, flight: InFlight, drained_s: float, growth: float | None) -> bool | None:
-        """Whether the server kept up with a visit of an open loop, which took so long to drain; None: cannot be told.
+        """Whether the server kept up with an open-loop visit that took `drained_s` to drain; None if unknown.
 
-        `growth` is the median E2EL of the last third of the requests over that of the first (`statistics.keeps_up`). After
-        twice the load that it can serve, a server drains for as long as it was sent to, and each request took longer than
-        the one before. Long replies alone drain for long too. Requests in flight say more at loads close to the edge, but
-        only over a time in which they come and go several times.
+        `growth` is the median E2EL of the last third of the requests, divided by that of the first third
+        (`statistics.keeps_up`). After twice the load that it can serve, a server drains for as long as it received
+        requests, and each request took longer than the one before. But long replies alone also drain for long. At loads
+        close to the edge, requests in flight show more, but only over a time in which they come and go several times.
         """
         alone_s = self._alone_s()
         long_drain = drained_s > LONG_DRAIN * (visit.settle_s + visit.measure_s) + 3 * (alone_s or 0.0)
@@ -240,31 +240,31 @@ class Search:
         return not flight.grows
 
     def broke(self, result: Result) -> bool:
-        """Whether a visit, by itself, breaks an objective."""
+        """Whether a visit by itself breaks an objective."""
         goals = self.settings.goals
         if result.phase == "scout":
             return evidence.hint_fails(goals, result)
         return result.kept_up is False or not evidence.kept_objectives(goals, result)
 
     def _next_scout(self) -> float | None:
-        """The load to scout next; None when the domain is known."""
+        """The load to scout next; None if the domain is known."""
         settings, hints = self.settings, self.estimates.hints
         if not any(evidence.hints(self.results)):
             return self._rounded(settings.start)
         if not all(held for _, held in self.judged):
-            return None  # From here on visits find their own way.
+            return None  # From here on, visits choose the loads themselves.
         failed = {result.load: result for result in hints if evidence.hint_fails(settings.goals, result)}
         tried = [*(result.load for result in hints), *(result.load for result, held in self.judged if held)]
         load = scouting.next_load(failed, tried, settings.least, settings.most)
         if load is None:
             return None
         rounded = self._rounded(load)
-        # There is no whole number of users between two neighbours.
+        # There is no whole number between two neighbouring numbers of users.
         return None if rounded in {result.load for result in self.results if evidence.counts(result)} else rounded
 
     @property
     def scout_broke(self) -> bool:
-        """Whether a scout broke an objective clearly. It breaks less than a visit would, so that this much is sure."""
+        """Whether a scout clearly broke an objective. A full visit would break more, so this much is sure."""
         goals = self.settings.goals
         hints = [
             result for result in self.estimates.hints if evidence.counts(result) and result.requests >= _LEAST_OF_SCOUT
@@ -279,7 +279,7 @@ class Search:
 
     @property
     def sure_of_most(self) -> bool:
-        """Whether a visit held at the highest load that is allowed, and it is sure that this load is held."""
+        """Whether a visit held at the highest allowed load, and this load is surely held."""
         most = self._rounded(self.settings.most)
         return any(kept and r.load >= most for r, kept in self.judged) and self.sure_of(most) >= SURE
 
@@ -290,7 +290,7 @@ class Search:
         _, posterior = self.estimates.binding()
         settings = self.settings
         kept = {kept for _, kept in self.judged}
-        # At a limit of the search the answer may be that the capacity lies beyond it.
+        # At a limit of the search, the answer may be that the capacity lies beyond it.
         if kept == {False} and posterior.holds(settings.least) <= UNSURE and self._tried_lowest():
             return Ending.NOTHING_HOLDS
         if self.sure_of_most:
@@ -305,9 +305,9 @@ class Search:
         return min(result.load for result in self.visits) <= self.settings.least * (1 + 1e-9)
 
     def _next_load(self) -> float:
-        """3% below and above the median in turn, so that both sides are tried in both orders.
+        """A load 3% below or above the median in turn, so that both sides are tried in both orders.
 
-        As long as one side of the bracket is missing, further out on that side.
+        If one side of the bracket is still missing, the load is further out on that side.
         """
         visits = self.visits
         below = len(visits) % 2 == 0
@@ -326,7 +326,8 @@ class Search:
         return self._rounded(load, down=below)
 
     def _retest(self) -> float | None:
-        """The highest load that held, once three visits since then have all broken: the server may have changed meanwhile."""
+        """The highest load that held, if the three visits since then have all broken: the server may have changed
+        meanwhile."""
         judged = self.judged
         held = [i for i, (_, kept) in enumerate(judged) if kept]
         if not held or len(judged) - held[-1] <= _BROKEN_SINCE:
@@ -334,7 +335,7 @@ class Search:
         return max(result.load for result, kept in judged if kept)
 
     def _rounded(self, load: float, down: bool = True) -> float:
-        """Within the limits; whole users."""
+        """The load within the limits, with whole users."""
         load = min(max(load, self.settings.least), self.settings.most)
         if not KINDS[self.settings.load_kind].whole:
             return float(f"{load:.4g}")
@@ -342,9 +343,9 @@ class Search:
         return float(min(max(1, whole, math.ceil(self.settings.least)), math.floor(self.settings.most)))
 
     def _e2el_s(self, load: float) -> float | None:
-        """p90 of E2EL to expect at a load: that of the closest load at or below it, else of the closest.
+        """The p90 of E2EL to expect at a load: the value of the closest load at or below it, else of the closest load.
 
-        None before there is a visit that was not overloaded: after one, it is known only how long the pile was.
+        None before the first visit without overload: an overloaded visit only shows how long the backlog was.
         """
         goals = self.settings.goals
         calm = [
@@ -356,7 +357,7 @@ class Search:
         return min(below or calm, key=lambda entry: abs(math.log(entry[0] / load)))[1] if calm else None
 
     def _alone_s(self) -> float | None:
-        """How long a request takes at most where nothing piles up: the least that any visit saw of its first requests."""
+        """The longest time of a request when nothing piles up: the least that any visit measured for its first requests."""
         first = [r.e2el_p90_s if r.e2el_first_s is None else r.e2el_first_s for r in self.results]
         return min((seconds for seconds in first if seconds is not None), default=None)
 

@@ -1,4 +1,4 @@
-"""A search as a series: visit after visit, search.json after each, and an answer however it ends."""
+"""Drives a search: visit after visit, search.json after each, and an answer however it ends."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from bench.series.drive import End
 from bench.series.drive import drive as go_through
 
 MakeVisit = Callable[[Search, Visit], Result]
-"""Makes a visit, of a server or in a test. Raises Interrupted if Ctrl-C ended it, TargetError or UsageError if it cannot be
-made."""
+"""Makes a visit to a server, or a simulated one in a test. Raises Interrupted on Ctrl-C, and TargetError or UsageError
+if the visit cannot be made."""
 
 
 class Follower:
-    """Follows a search: the terminal, a notebook, a test. This one does nothing."""
+    """Follows a search in the terminal, a notebook or a test. The base class does nothing."""
 
     def visit_begins(self, search: Search, visit: Visit) -> None:
-        """This is tried now."""
+        """Called before a visit."""
 
     def visit_ended(self, search: Search, result: Result) -> None:
-        """It has been tried."""
+        """Called after a visit."""
 
     def search_ended(self) -> None:
-        """Nothing more will be tried."""
+        """Called after the last visit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a search ended. `error` is what ended it, where something did."""
+    """How a search ended. `error` is the error that ended it, if any."""
 
     stopped_by: Ending
     error: BenchError | None = None
@@ -47,7 +47,7 @@ def drive(
     config_sha256: str,
     require: float | None = None,
 ) -> Ended:
-    """Search until there is an answer, Ctrl-C, or an error; what is known by then is in `search` and in search.json.
+    """Search until there is an answer, Ctrl-C, or an error. `search` and search.json then hold what is known.
 
     Raises UsageError if not even the first visit can be made.
     """

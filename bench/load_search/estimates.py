@@ -1,6 +1,7 @@
-"""What the visits so far say of each objective: its posterior, how well one edge explains them, and where to look.
+"""Estimates from the visits so far, for each objective: its posterior, how well one edge explains them, and where to
+look.
 
-It is computed from a list of results and nothing else, and only once: a search makes a new one after each visit.
+They are computed once, from the list of results alone. A search makes new estimates after each visit.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from bench.statistics.keeps_up import posterior as keeps_up_posterior
 
 _SETTLED_LIVES = 2.0
 FINE = 0.004
-"""The steps of ln(capacity) in which an edge is sought that explains all visits: the steepest edges rise within 0.9%."""
+"""The step of ln(capacity) in the search for an edge that explains all visits. The steepest edges rise within 0.9%."""
 _LEAST_OWN_D = 3.0
 
 
 @dataclass(frozen=True)
 class Estimates:
-    """What `results` say of `goals`. `least` and `most` are the limits of the search; `of_jobs`: a goal speaks of jobs."""
+    """Estimates for `goals` from `results`. `least` and `most` are the limits of the search; `of_jobs`: a goal is on jobs."""
 
     goals: tuple[Goal, ...]
     results: tuple[Result, ...]
@@ -59,13 +60,13 @@ class Estimates:
 
     @cached_property
     def hints(self) -> list[Result]:
-        """What says where to look, and no more. A scout says nothing if it failed where a longer visit held."""
+        """Results that only show where to look. A scout that failed at a load where a longer visit held does not count."""
         kept = max((result.load for result, held in self.judged if held), default=0.0)
         return [r for r in evidence.hints(self.results) if r.load > kept or not evidence.hint_fails(self.goals, r)]
 
     @cached_property
     def posteriors(self) -> dict[str, Posterior]:
-        """The posterior of each objective on one domain. `keeps up` takes part once a visit failed it."""
+        """The posterior of each objective, all on one domain. `keeps up` is included once a visit failed it."""
         domain, capacities = self.domain, self.domain.grid(self.least, self.most)
         found = {goal.text: self._posterior(goal, capacities, domain) for goal in self.goals}
         if any(result.phase == "again" and result.kept_up is False for result in self.visits):
@@ -78,7 +79,7 @@ class Estimates:
 
     @cached_property
     def fits(self) -> dict[str, Fit]:
-        """How well all that was tried agrees with one edge, for each objective on a share."""
+        """For each objective on a share, how well all visits and scouts agree with one edge."""
         tried, capacities = self._tried()
         return {
             goal.text: check(_as_sent(goal, tried), goal.allowed, self._dispersion(goal), capacities, self._edge(goal))
@@ -88,7 +89,7 @@ class Estimates:
 
     @cached_property
     def drifts(self) -> dict[str, float]:
-        """The ln of how far the edge of an objective moved over the search, for each for which that is shown."""
+        """For each objective whose edge is shown to have moved during the search, ln of the factor by which it moved."""
         tried, capacities = self._tried()
         moved: dict[str, float | None] = {}
         for goal in self.goals:
@@ -101,7 +102,7 @@ class Estimates:
 
     @cached_property
     def contradicted(self) -> str | None:
-        """An objective whose visits contradict each other, so that no steady server explains them."""
+        """An objective whose visits contradict each other, so that no steady server explains them; None if there is none."""
         tried, _ = self._tried()
         for goal in self.goals:
             if goal.allowed is None:
@@ -113,7 +114,7 @@ class Estimates:
         return None
 
     def _tried(self) -> tuple[list[Result], Floats]:
-        """All that is evidence, scouts too, in the order of time, and where the edge may be."""
+        """All evidence in order of time, including scouts, and the range in which the edge may be."""
         tried = [result for result in self.results if evidence.counts(result)]
         loads = [result.load for result in tried] or [1.0]
         low, high = min(loads) / 4, 4 * max(loads)
@@ -121,11 +122,12 @@ class Estimates:
 
     @cached_property
     def domain(self) -> Domain:
-        """Where hints say that the capacity lies."""
+        """The range in which the hints place the capacity."""
         goals = self.goals
         low, high = scouting.domain(goals, self.hints, self.least)
         if self.of_jobs:
-            # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
+            # A scout judges few jobs, and may have held by chance. Loads that a visit broke must not lie below the
+            # domain.
             broken = [r.load / scouting.WIDER for r in self.visits if not evidence.kept_objectives(goals, r)]
             low = min([low, *broken])
         return Domain(low, high)
@@ -139,14 +141,15 @@ class Estimates:
         return of_shares(_shares(goal, visits), goal.allowed, d, capacities, self._edge(goal), domain)
 
     def _edge(self, goal: Goal) -> Slopes:
-        """How steep the edge of an objective may be. Where a server sheds load, the share that fails rises slowly."""
+        """How steep the edge of an objective may be. When a server sheds load, the share that fails rises slowly."""
         return SHALLOW if goal.text.startswith("error_rate") else self._usual_edge(goal)
 
     def _usual_edge(self, goal: Goal) -> Slopes:
         return SHALLOW if any(goal.text in result.jobs for result in self.results) else STEEP
 
     def _dispersion(self, goal: Goal) -> float:
-        """D. Which visits are near the capacity depends on D, and D on these visits: twice is enough to settle."""
+        """The dispersion D. D depends on which visits are near the capacity, and that depends on D; two rounds are
+        enough to converge."""
         assert goal.allowed is not None
         hints, visits = self.hints, self.visits
         scouted = hints[-1].load if hints else 0.0
@@ -157,7 +160,7 @@ class Estimates:
         ]
         d = max(LEAST_D, 2 * scouted)
         if tails:
-            # Near a steep edge there are visits whose D counts, even if as many fail at any load.
+            # Visits near a steep edge have a relevant D, even if the failures do not depend on the load.
             domain, edge = self.domain, self._usual_edge(goal)
             capacities = domain.grid(self.least, self.most)
             for _ in range(2):
@@ -167,13 +170,13 @@ class Estimates:
 
 
 def _kept_up(visits: Sequence[Result]) -> list[tuple[float, bool]]:
-    """Each visit once: one that was repeated counts as its repetition says."""
+    """Each visit once. The repetition of a visit replaces it."""
     repeated = {i - 1 for i, result in enumerate(visits) if result.phase == "again"}
     return [(r.load, r.kept_up) for i, r in enumerate(visits) if i not in repeated and r.kept_up is not None]
 
 
 def _means(goal: Goal, results: Sequence[Result]) -> list[Mean]:
-    """What each visit says of an objective on a mean."""
+    """The mean in each visit, for an objective on a mean."""
     return [result.means[goal.text] for result in results if goal.text in result.means]
 
 
@@ -186,13 +189,13 @@ def _as_sent(goal: Goal, results: Sequence[Result]) -> list[Share]:
 
 
 def _shares(goal: Goal, results: Sequence[Result]) -> list[Share]:
-    """The same, as far as it says something about the capacity."""
+    """The shares, weighted by how much each visit shows about the capacity."""
     seen = zip(_as_sent(goal, results), (_weight(goal, result) for result in results), strict=True)
     return [replace(s, requests=weight * s.requests, violations=weight * s.violations) for s, weight in seen]
 
 
 def _weight(goal: Goal, result: Result) -> float:
-    """How much a visit counts. One that held counts less if it began to measure before requests had come and gone twice."""
+    """The weight of a visit. A visit that held counts less if it began to measure before requests had come and gone twice."""
     assert goal.allowed is not None
     if not result.e2el_p90_s or (result.share(goal.text) or 0.0) > goal.allowed:
         return 1.0

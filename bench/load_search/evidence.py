@@ -1,4 +1,4 @@
-"""What each visit says by itself: whether it counts, whether it kept every objective, and what a scout hints at.
+"""What a single visit shows: whether it counts, whether it kept every objective, and what a scout hints at.
 
 An INVALID visit says nothing about the server, and a FAILED one (most requests failed, or the server went away) says nothing
 about the load. Neither is evidence. A FAILED visit is still a hint that a search should look lower.
@@ -16,23 +16,23 @@ from bench.statistics.capacity import LEAST_D, deviance_above, odds_times
 _SCOUT_FAILS = 0.2
 _SCOUT_MEAN = math.log(1.2)
 _LEAST_BROKEN = 3
-"""One slow request of a cold server, or two, are no hint."""
+"""One or two slow requests of a cold server are not a hint."""
 _SIGNIFICANT = 9.0
-"""Deviance from which a scout's share is above what is allowed beyond doubt: three standard errors."""
+"""From this deviance on (three standard errors), a scout's share is above the allowed share beyond doubt."""
 
 
 def counts(result: Result) -> bool:
-    """Whether a visit is evidence on its load."""
+    """Whether a visit is evidence about its load."""
     return result.verdict not in ("INVALID", "FAILED")
 
 
 def visits(results: Sequence[Result]) -> list[Result]:
-    """The visits that are evidence: scouts only hint."""
+    """The visits that are evidence. Scouts are only hints."""
     return [result for result in results if counts(result) and result.phase != "scout"]
 
 
 def hints(results: Sequence[Result]) -> list[Result]:
-    """Scouts that judged enough to hint at something, and FAILED visits."""
+    """FAILED visits, and scouts that judged enough to be a hint."""
     return [
         result
         for result in results
@@ -41,7 +41,7 @@ def hints(results: Sequence[Result]) -> list[Result]:
 
 
 def kept_objectives(goals: Sequence[Goal], result: Result) -> bool:
-    """Whether a visit kept every objective that was asked for."""
+    """Whether a visit kept every objective that the user gave."""
     for goal in goals:
         if goal.allowed is None:
             if goal.text in result.means and result.means[goal.text].log_ratio > 0:
@@ -54,7 +54,8 @@ def kept_objectives(goals: Sequence[Goal], result: Result) -> bool:
 def judge(goals: Sequence[Goal], results: Sequence[Result]) -> list[tuple[Result, bool]]:
     """Each visit that is evidence, and whether it kept every objective and the server kept up.
 
-    Requests pile up by chance too: a visit that kept its objectives while they did is judged by its repetition alone.
+    Requests can pile up by chance. So a visit that kept its objectives while requests piled up is judged by its
+    repetition alone.
     """
     judged = []
     for result in visits(results):
@@ -66,7 +67,7 @@ def judge(goals: Sequence[Goal], results: Sequence[Result]) -> list[tuple[Result
 
 
 def hint_fails(goals: Sequence[Goal], result: Result) -> bool:
-    """Whether a hint says that its load is too high: clearly more is broken than is allowed, or requests pile up."""
+    """Whether a hint shows that its load is too high: clearly more is broken than allowed, or requests pile up."""
     if result.kept_up is False or result.verdict == "FAILED":
         return True
     for goal in goals:

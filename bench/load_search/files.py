@@ -1,7 +1,7 @@
-"""The directory of a search: search.json after every visit, search.yaml to go on with, search.html at the end.
+"""The directory of a search: search.json after every visit, search.yaml for resuming, search.html at the end.
 
-Each visit is a run directory inside it. search.json is replaced in one step, so that a killed search loses at most the visit
-that was running.
+Each visit is a run directory inside it. search.json is replaced atomically, so a killed search loses at most the visit
+in progress.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from bench.series import files
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 
 LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp_up", "ramp", "steps", "mode", "until")
-"""Settings of a run that a search chooses itself, visit by visit."""
+"""Settings of a run that the search chooses for each visit."""
 _SAYS_NOTHING = ("out", "name", "format", "quiet", "details", "api_key", "header", "wait_for_server", *LEFT_TO_VISITS)
-"""Settings that may differ where a search goes on: where it writes, its secrets, and what visits choose."""
+"""Settings that may differ when a search is resumed: where it writes, its secrets, and what visits choose."""
 
 
 def config_sha256(config: RunConfig, load_kind: str) -> str:
-    """What visits must have in common to speak of one server under one load."""
+    """The digest of the settings that visits must share to be about one server under one load."""
     shown = {key: value for key, value in config.public().items() if key not in _SAYS_NOTHING}
     return files.sha256_of([load_kind, shown])
 
@@ -44,7 +44,7 @@ class SearchDirectory:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, manifest: Mapping[str, object]) -> SearchDirectory:
-        """A new one. Raises UsageError where there is a search already, a run, or no directory can be made."""
+        """Create a search directory. Raises UsageError if it holds a search or a run already, or cannot be created."""
         if (path / SEARCH).exists() or (path / SETTINGS).exists():
             raise UsageError(f"--out {path} already holds a search: go on with it (--resume {path}), or name another")
         RunDirectory.refuse_used(path)
@@ -59,26 +59,26 @@ class SearchDirectory:
 
     @classmethod
     def open(cls, path: Path) -> SearchDirectory:
-        """An existing one. Raises UsageError where it is none."""
+        """Open an existing search directory. Raises UsageError if it is not one."""
         if not (path / SETTINGS).is_file():
             raise UsageError(f"--resume {path}: not the directory of a search: it has no {SETTINGS}")
         return cls(path)
 
     @property
     def settings(self) -> Path:
-        """The configuration of the runs, as `--config` reads it."""
+        """The configuration of the runs, in the form that `--config` reads."""
         return self.path / SETTINGS
 
     def kept(self) -> dict[str, Any] | None:
-        """search.json; None where no visit has ended yet. Raises UsageError where it is damaged."""
+        """The content of search.json; None if no visit has ended yet. Raises UsageError if it is damaged."""
         file = self.path / SEARCH
         return read_object(file, "search", ": give another directory") if file.exists() else None
 
     def write(self, search: Search, sha256_of_config: str, stopped_by: Ending | None, require: float | None) -> None:
-        """Put search.json in place."""
+        """Write search.json atomically."""
         content = search_file.to_json(search, sha256_of_config, stopped_by, require)
         files.write(self.path, SEARCH, content)
 
     def write_page(self, html: str) -> None:
-        """Put search.html in place."""
+        """Write search.html atomically."""
         RunDirectory(self.path).write(PAGE, html.encode())

@@ -1,4 +1,4 @@
-"""A search as a terminal shows it: what is tried now, what is known so far, and the time left; each second."""
+"""Shows a search in the terminal, every second: the current visit, what is known so far, and the time left."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from bench.observer import Cadence, Control
 from bench.terminal import Terminal
 
 DRAWN, LINES = Cadence(first_s=0.5, every_s=1.0), Cadence(first_s=30.0, every_s=30.0)
-"""On a terminal, and where the output is none."""
+"""How often to report on a terminal, and on other outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a search knows as a visit begins: the lines that stand beside it until it ends."""
+    """What a search knows at the start of a visit: the lines shown until the visit ends."""
 
     trying: str
     known: str
@@ -37,7 +37,7 @@ class Situation:
 
 
 def situation(search: Search, visit: Visit, require: float | None) -> Situation:
-    """The situation in which a visit begins."""
+    """The situation at the start of a visit."""
     kind = search.settings.load_kind
     return Situation(
         trying=f"visit {visit.n}, {_PHASES[visit.phase]} {load_text(visit.load, kind)}",
@@ -61,7 +61,7 @@ def _known(search: Search, at: float) -> str:
 
 
 def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
-    """What is shown while a visit goes on."""
+    """The lines shown during a visit."""
     if numbers.warming_up:
         stage = f"settling, {duration(min(numbers.elapsed_s, now.settle_s))} of {duration(now.settle_s)}"
     elif not numbers.all_sent and numbers.run_s < now.measure_s:
@@ -91,7 +91,7 @@ _LOST = {
 
 
 def outcome(search: Search, result: Result) -> str:
-    """What came of a visit in a word or two. A scout never holds: it is too short for that."""
+    """The outcome of a visit in a word or two. A scout never holds, because it is too short for that."""
     if result.phase == "visit" and result.kept_up is False and kept_objectives(search.settings.goals, result):
         return "is to be repeated"
     if search.broke(result):
@@ -100,12 +100,12 @@ def outcome(search: Search, result: Result) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    """A time of which a scout has fractions."""
+    """A time as text. A scout's times have fractions."""
     return f"{seconds:.1f} s" if 0 < seconds < 10 else f"{seconds:.0f} s"
 
 
 def came_of(search: Search, result: Result) -> str:
-    """The outcome of a visit with its evidence: what share of the requests broke each objective."""
+    """The outcome of a visit with its evidence: the share of the requests that broke each objective."""
     shares = [
         f"{goal.text}: {broke(result, goal)[0]}"
         if goal.allowed is None
@@ -119,7 +119,7 @@ def came_of(search: Search, result: Result) -> str:
 
 
 def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:
-    """What stays of a visit."""
+    """The lines that remain after a visit."""
     kind = search.settings.load_kind
     load = load_text(result.load, kind)
     if not counts(result):
@@ -131,7 +131,7 @@ def ended_lines(search: Search, result: Result, require: float | None) -> list[s
 
 
 class SearchTerminal(Terminal, Follower):
-    """Follows a search and the load of its visits. Ctrl-C ends a visit, and with it the search."""
+    """Follows a search and the load of its visits. Ctrl-C ends the visit and the search."""
 
     def __init__(self, stream: TextIO, *, require: float | None = None, quiet: bool = False) -> None:
         super().__init__(stream, quiet=quiet)
@@ -141,18 +141,18 @@ class SearchTerminal(Terminal, Follower):
 
     @property
     def cadence(self) -> Cadence | None:
-        """Each second where lines are drawn over, seldom where each stays."""
+        """Every second if lines are redrawn, rarely if each line stays."""
         if super().cadence is None:
             return None
         return DRAWN if self.is_terminal else LINES
 
     def progress(self, numbers: LiveNumbers) -> None:
-        """Draw the load; a visit that is over is told of by what came of it."""
+        """Draw the load. After the load has been sent, only the outcome of the visit is reported."""
         if self.is_terminal or not numbers.all_sent:
             super().progress(numbers)
 
     def lines(self, numbers: LiveNumbers, *, unicode: bool) -> list[str]:
-        """The lines of a search in place of those of a run."""
+        """The lines of a search instead of those of a run."""
         del unicode
         assert self._now is not None
         return progress_lines(self._now, numbers)
@@ -166,17 +166,17 @@ class SearchTerminal(Terminal, Follower):
         self._wait.enter_context(self.waiting(f"preparing {self._now.trying}"))
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
-        """In place of what was waited for before: a line is drawn for one wait at a time."""
+        """Replaces the previous wait, because only one wait is shown at a time."""
         self._wait.close()
         return super().waiting(what)
 
     def load_begins(self, control: Control) -> None:
-        """The load has lines of its own."""
+        """The load has its own lines."""
         self._wait.close()
         super().load_begins(control)
 
     def load_ended(self) -> None:
-        """What the visit brought back is read now, and its lines go."""
+        """Remove the lines of the visit. Its results are read now."""
         self.wipe()
         super().load_ended()
         self._wait.enter_context(self.waiting("reading what it brought back"))
@@ -187,5 +187,5 @@ class SearchTerminal(Terminal, Follower):
             self.say(line)
 
     def search_ended(self) -> None:
-        """Let go of the terminal."""
+        """Restore the terminal."""
         self._wait.close()

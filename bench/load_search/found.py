@@ -1,4 +1,4 @@
-"""What came of a search, for programs: search.json as typed values."""
+"""The result of a search for Python callers: search.json as typed values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.load_search.visits import Result
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The load up to which every objective holds. docs/search.md says what each answer means."""
+    """The load up to which every objective holds. docs/search.md explains each kind of answer."""
 
     path: Path
     """The directory of the search; `search.html` is its page."""
     headline: str
     """The answer in a sentence."""
     conclusion: Kind
-    """What kind of answer it is: "up to", "at least", "below", "no load held", "the server changed" or "none"."""
+    """The kind of answer: "up to", "at least", "below", "no load held", "the server changed" or "none"."""
     capacity: float | None
     """The median; give `low` and `high` with it. None unless one visit held and one broke."""
     low: float | None
@@ -35,12 +35,12 @@ class SearchResult:
     held: float | None
     """The highest visited load that is held with 95% probability."""
     failed: float | None
-    """The lowest visited load that is not."""
+    """The lowest visited load that does not hold, with 95% probability."""
     binding: str | None
-    """The objective that binds, or `keeps up`."""
+    """The binding objective, or `keeps up`."""
     stopped_by: Ending
     exit: Exit
-    """The exit status that the command would have."""
+    """The exit status of the corresponding command."""
     visits: tuple[Result, ...]
     summary: Mapping[str, object]
     """The content of search.json."""

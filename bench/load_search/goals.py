@@ -1,4 +1,4 @@
-"""Objectives as a search sees them: how many requests may break each, and which objectives cannot be searched for.
+"""The objectives of a search: how many requests may break each, and which objectives cannot be searched for.
 
 A search looks for the highest load at which every objective holds, so an objective must get worse as the load rises.
 `pXX < limit` allows a share of 1 - XX; `pXX > limit` (tokens/s of a request) allows XX; `error_rate < 1%` allows 1%;
@@ -24,7 +24,7 @@ OUTPUT_OF_THE_LOAD = (
     "jobs_per_hour_per_gpu",
 )
 KEEPS_UP = "keeps up"
-"""The objective that every open loop has beside those that are asked for."""
+"""The objective that every open loop has in addition to the given ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Goal:
 
 
 def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goal:
-    """The goal of an objective, from the parts that `--slo` was read into. Raises UsageError where it has none."""
+    """The goal of an objective, from the parsed parts of `--slo`. Raises UsageError if it cannot be searched for."""
     if metric in OUTPUT_OF_THE_LOAD:
         raise UsageError(
             f'--slo "{text}": {metric} rises with the load, so no load is the highest that keeps it; give a latency, '
@@ -68,7 +68,7 @@ def _share(text: str, allowed: float) -> float:
 
 
 def goals(parts: Iterable[tuple[str, str, str | None, str, float]]) -> tuple[Goal, ...]:
-    """The goals of all objectives. Raises UsageError with a sentence for each that is refused, and where there are none."""
+    """The goals of all objectives. Raises UsageError with a sentence for each refused objective, or if there are none."""
     found: list[Goal] = []
     problems: list[str] = []
     for part in parts:

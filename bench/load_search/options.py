@@ -1,4 +1,4 @@
-"""The flags that a search has beside those of a run: their values, and what is wrong with them, all at once."""
+"""The flags that a search has in addition to those of a run: their values, and all problems with them at once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ LEFT_TO_THE_SEARCH = {
     "mode": "give --load rate, --load concurrency or --load sessions",
     "max_errors": "a failed request breaks every objective; to limit failures alone, give --slo error_rate<1%",
 }
-"""Settings of a run that a search has its own answer to. Those of a file, which may be of a run, are passed over."""
+"""Settings of a run that a search chooses itself. If they come from a file, which may be for a run, they are ignored."""
 
 Given = Mapping[str, str]
 
@@ -64,8 +64,8 @@ Given = Mapping[str, str]
 def settings_of(
     given: Given, goals: tuple[Goal, ...], kept: Settings | None = None, judged_after_s: float = 0.0
 ) -> tuple[Settings, float | None]:
-    """The settings of a search, and the load that is required. `kept` are those of a search to resume, `judged_after_s` how
-    long its jobs must have had to be judged.
+    """The settings of a search, and the required load. `kept` are the settings of a search to resume, `judged_after_s`
+    is how long ago a job must have been due to be judged.
 
     Raises UsageError with every problem.
     """
@@ -107,7 +107,7 @@ def settings_of(
 
 
 def _together(settings: Settings, require: float | None, *, complete: bool) -> list[str]:
-    """What does not go together. `complete`: whether every value could be read, so that each may be blamed."""
+    """Options that cannot be combined. `complete`: every value could be parsed, so each may be blamed."""
     problems = []
     if settings.least > settings.most:
         problems.append(f"--min {settings.least:g} is more than --max {settings.most:g}")

@@ -1,4 +1,4 @@
-"""A search as text, as JSON and as a page: made of its directory alone, when it ends and whenever it is asked for."""
+"""A search as text, as JSON and as a page, made from its directory alone, at its end or later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.report import html, text
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What can be printed of a search, and the exit status that it stands for."""
+    """The printable forms of a search, and its exit status."""
 
     document: Document
     page: Path
@@ -41,7 +41,7 @@ def render(
     require: float | None,
     error: BenchError | None = None,
 ) -> Rendered:
-    """Write search.html, and give the rest."""
+    """Write search.html, and return the other forms."""
     numbers = visit_numbers.read(directory.path, search.results)
     found = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
     document = search_document(found, search, numbers, _settings(directory))
@@ -56,7 +56,7 @@ def render(
 
 
 def render_again(path: Path) -> Rendered:
-    """The same of a search that has ended, or was killed. Raises UsageError where there is none."""
+    """Render a search that has ended or was killed. Raises UsageError if there is none."""
     directory = SearchDirectory.open(path)
     kept = directory.kept()
     if kept is None:

@@ -1,4 +1,4 @@
-"""A visit as a run: its configuration, its run directory, and what is read from it."""
+"""A visit as a run: its configuration, its run directory, and its result."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from bench.loads import KINDS
 from bench.series.runs import RunSeries
 
 LONGEST_RAMP_S = 2.0
-"""The users of a visit come in over at most this time, and at most half of the time that it lets the server settle."""
+"""The users of a visit start within this time, and within half of the settling time."""
 
 
 def run_name(visit: Visit) -> str:
-    """The directory of a visit."""
+    """The name of a visit's run directory."""
     return f"{visit.n:02d}-{visit.phase}-{visit.load:g}"
 
 
 def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
-    """The run of a visit. Its seed is its own, so that no two visits draw the same arrivals and lengths."""
+    """The configuration of a visit's run. It has its own seed, so that no two visits draw the same arrivals and lengths."""
     kind = KINDS[load_kind]
     changes: dict[str, object] = {
         **kind.settings(visit.load),
@@ -44,7 +44,7 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
 
 
 class RunVisits:
-    """Visits to a server, each in a run directory of its own."""
+    """Visits to a server, each in its own run directory."""
 
     def __init__(self, base: RunConfig, wanted: Sequence[Sought], runs: RunSeries) -> None:
         self._base = base
@@ -59,7 +59,7 @@ class RunVisits:
         stored = manifest.read(ran.directory)
         records = list(ran.directory.records())
         start_ns = stored.manifest.run_start_ns
-        if start_ns is None:  # Not one request came after the warm-up.
+        if start_ns is None:  # No request was sent after the warm-up.
             start_ns = stored.manifest.start_ns + round(visit.settle_s * NS_PER_S)
         if made.began_ns is not None:
             ended_ns = max((record.end_ns for record in records), default=made.began_ns)

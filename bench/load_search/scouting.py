@@ -1,7 +1,7 @@
-"""Where a search looks first: the load to scout next, and the domain in which its visits begin.
+"""Decides where a search looks first: the load to scout next, and the domain in which its visits begin.
 
-As long as nothing breaks, the next load doubles. From a load that breaks it halves, or falls to what the server
-delivered while it was overloaded, if that is less. A gap of more than a factor of 2.5 is scouted in its middle.
+As long as nothing breaks, the load doubles. After a load that breaks it halves, or drops to the rate that the
+overloaded server delivered, if that is lower. A gap of more than a factor of 2.5 is scouted in its middle.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _FAR = 8.0
 
 
 def next_load(failed: Mapping[float, Result], tried: Sequence[float], least: float, most: float) -> float | None:
-    """The load to scout next; None once a load that holds and one that fails are known, or there is nowhere to go.
+    """The load to scout next; None if a load that holds and a load that fails are known, or if a limit is reached.
 
-    `failed`: by load, what failed there. `tried`: all loads, of which those below every one that failed have held.
+    `failed`: the failed results by load. `tried`: all loads; those below every failed load have held.
     """
     lowest = min(failed, default=math.inf)
     highest = max((load for load in tried if load < lowest), default=None)
@@ -34,7 +34,7 @@ def next_load(failed: Mapping[float, Result], tried: Sequence[float], least: flo
 
 
 def lower(failed: Result) -> float:
-    """The load to try after one that failed."""
+    """The load to try after a load that failed."""
     load = failed.load / _LEAST_STEP
     if failed.seconds > 0:
         delivered = failed.load * (failed.settle_s + failed.measure_s) / failed.seconds
@@ -43,7 +43,7 @@ def lower(failed: Result) -> float:
 
 
 def domain(goals: Sequence[Goal], hints: Sequence[Result], least: float) -> tuple[float, float]:
-    """From 1/1.6 of the highest load that broke nothing clearly to 1.2 times the lowest that did; without one, far above."""
+    """From 1/1.6 of the highest load that broke nothing clearly to 1.2 times the lowest that did. If none did, far above."""
     lowest = min((result.load for result in hints if hint_fails(goals, result)), default=math.inf)
     held = [result.load for result in hints if result.load < lowest]
     low = max(held, default=least) / WIDER

@@ -1,4 +1,4 @@
-"""The document of a search: its answer, what it rests on, and every visit. It is made of the files of the search alone."""
+"""The document of a search: its answer, the evidence, and every visit. It is made from the files of the search alone."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _visits(search: Search, numbers: Numbers) -> Iterator[Block]:
     goals, inputs, open_loop = search.settings.goals, of_inputs(numbers), search.settings.load_kind == "rate"
     of_goals = (
         Column(goal.text, below=allowed(goal), drop=len(goals) - k) for k, goal in enumerate(goals)
-    )  # The first stays longest.
+    )  # The first column is dropped last.
     columns = (
         Column("Visit"), Column("Load"), Column("Requests"), *of_goals,
         Column(f"{'E2EL' if inputs else 'TTFT'} p50 / p99, ms"),

@@ -1,7 +1,7 @@
-"""search.json: a search as it is kept, rewritten after each visit, and read to resume it.
+"""search.json: the stored state of a search, rewritten after each visit and read to resume it.
 
-`search.schema.json` has every field. The answer is computed from the visits; it stands in the file for whoever reads it
-without this program.
+`search.schema.json` has every field. The answer is computed from the visits; the file contains it for readers without
+this program.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from bench.statistics.capacity import Mean
 
 SCHEMA: Final = 1
 _SMALLEST, _LARGEST = 1e-9, 1e12
-"""Loads, times and counts lie between these."""
+"""The range of valid loads, times and counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What of the file a search goes on from."""
+    """The part of the file that is needed to resume the search."""
 
     load_kind: LoadName
     objectives: tuple[Goal, ...]
@@ -48,14 +48,14 @@ class _Kept:
 def to_json(
     search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
 ) -> dict[str, Any]:
-    """What is written to the file."""
+    """The content of search.json as plain values."""
     return to_plain(content_of(search, config_sha256, stopped_by, require))
 
 
 def content_of(
     search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
 ) -> SearchContent:
-    """The search as the file holds it."""
+    """The content of search.json."""
     settings, found = search.settings, conclude(search)
     known = found.known
     seen = search.known() if found.answers or found.kind is Kind.BELOW else None
@@ -80,7 +80,7 @@ def content_of(
 
 
 def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
-    """The search to go on with. Raises UsageError for a file of another format, or of a search for something else."""
+    """The search to resume. Raises UsageError for a file with another format, or of a search for something else."""
     if kept.get("schema") != SCHEMA:
         raise UsageError(
             f"search.json has schema {kept.get('schema')!r}, and this version reads {SCHEMA}: start afresh"
@@ -101,7 +101,7 @@ def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
 
 @dataclass(frozen=True, slots=True)
 class StoredSearch:
-    """A search, what stopped it, and the load that it had to hold."""
+    """A search, what stopped it, and the required load."""
 
     search: Search
     stopped_by: Ending | None
@@ -109,7 +109,7 @@ class StoredSearch:
 
 
 def stored(kept: Mapping[str, Any]) -> StoredSearch:
-    """A file as a reader wants it, whatever configuration it is of. Raises UsageError as `from_json`."""
+    """The file for a reader, whatever its configuration. Raises UsageError like `from_json`."""
     search = from_json(kept, str(kept.get("config_sha256")))
     stopped_by, required = kept.get("stopped_by"), kept.get("required")
     return StoredSearch(
@@ -118,7 +118,7 @@ def stored(kept: Mapping[str, Any]) -> StoredSearch:
 
 
 def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
-    """What no search has written, in a file of the right shape."""
+    """Values that no search writes, in a file of the right shape."""
     settings = kept["settings"]
     if any(
         not _SMALLEST <= settings.get(name, 1) <= _LARGEST
@@ -146,7 +146,7 @@ def _impossible(kept: Mapping[str, Any]) -> Iterator[str]:
 
 
 def required(search: Search, found: Conclusion, load: float) -> RequiredLoad:
-    """Whether a load that is required is held: `held` where a visit showed it, with how sure the load itself is."""
+    """Whether the required load is held. `held`: a visit showed it. `probability`: how sure the load itself is."""
     probability = search.sure_of(load) if search.visits else None
     return RequiredLoad(load=load, probability=probability, held=holds(search, found, load))
 

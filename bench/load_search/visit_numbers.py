@@ -1,4 +1,4 @@
-"""What the runs of a search measured, beside the violations that it decides on: read from their summaries."""
+"""What the runs of a search measured, apart from the violations on which it decides; read from their summaries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 
 @dataclass(frozen=True, slots=True)
 class VisitNumbers:
-    """Numbers of one visit. None where the summary is gone or has no such value.
+    """Numbers of one visit. None if the summary is gone or has no such value.
 
-    `latency`: by metric key, its statistics. `objectives`: the rows of `slo` in the summary, by the text of the objective.
+    `latency`: statistics by metric key. `objectives`: the rows of `slo` in the summary, by the text of the objective.
     """
 
     latency: Mapping[str, Metric] = field(default_factory=dict)
@@ -28,9 +28,9 @@ class VisitNumbers:
     requests_per_s: float | None = None
     output_tokens_per_s: float | None = None
     inputs_per_s: float | None = None
-    """Where replies are no generated text; None elsewhere."""
+    """Set only if replies are not generated text."""
     inputs_are: str | None = None
-    """What requests are made of there."""
+    """The input type of these requests."""
     failed: int = 0
     reasons: tuple[str, ...] = ()
     unsteady: bool = False
@@ -42,7 +42,7 @@ class VisitNumbers:
 
 
 def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
-    """Whether the visits' replies are no generated text."""
+    """Whether the visits' replies are not generated text."""
     return any(found.inputs_per_s is not None for found in numbers.values())
 
 
@@ -52,12 +52,12 @@ def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
 
 
 def inputs_are(numbers: Mapping[int, VisitNumbers]) -> str | None:
-    """What requests are made of, where replies are no generated text."""
+    """The input type of the requests; None if replies are generated text."""
     return next((found.inputs_are for found in numbers.values() if found.inputs_are is not None), None)
 
 
 def of_summary(summary: RunSummary) -> VisitNumbers:
-    """The numbers in a summary."""
+    """The numbers from a summary."""
     return VisitNumbers(
         latency={key: summary.latency[key] for key in LATENCIES if key in summary.latency},
         objectives={row.objective: row for row in summary.slo.objectives},
@@ -72,7 +72,7 @@ def of_summary(summary: RunSummary) -> VisitNumbers:
 
 
 def read(path: Path, results: Sequence[Result]) -> dict[int, VisitNumbers]:
-    """The numbers of the visits of a search, by visit; empty ones where a run directory is gone or damaged."""
+    """The numbers of a search's visits, by number of the visit; empty for a run directory that is missing or damaged."""
     found = {}
     for result in results:
         try:

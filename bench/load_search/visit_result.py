@@ -1,10 +1,12 @@
-"""From the records of a visit to what the search decides on: how many requests broke each objective, and the rest.
+"""Turns the records of a visit into the values on which the search decides: how many requests broke each objective, and
+so on.
 
-A request that failed or was dropped breaks every objective. A metric that a request does not have (the TPOT of a reply of one
-token) breaks none. Of a token metric, the share of the gaps beyond the limit stands for that share of the requests.
+A request that failed or was dropped breaks every objective. A metric that a request does not have (the TPOT of a
+one-token reply) does not break any. For a token metric, the share of gaps beyond the limit counts as that share of the
+requests.
 
-Of jobs, those are judged that were due so long before the end of the visit that it is known of each whether it kept to the
-limit: one that the visit cut off has taken longer by then. To judge whatever was completed would be to judge the short ones.
+A job is judged if it was due so long before the end of the visit that its result is known: if the visit cut it off, it
+has already exceeded the limit. Judging every completed job would mean judging the short ones.
 """
 
 from __future__ import annotations
@@ -33,26 +35,26 @@ from bench.statistics.capacity import Mean, mean_of
 from bench.statistics.keeps_up import growth, in_flight
 
 FAILED_COUNTS_AS = 2.0
-"""In a mean, a request that failed counts as so many times the limit: a server must not get faster by refusing."""
+"""In a mean, a failed request counts as this many times the limit: a server must not become faster by refusing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """An objective, and how the search sees it."""
+    """An objective, and the corresponding goal of the search."""
 
     objective: Objective
     goal: Goal
 
 
 def sought(objectives: Sequence[Objective]) -> tuple[Sought, ...]:
-    """The objectives of a search. Raises UsageError for those that no search can look for, all at once."""
+    """The objectives of a search. Raises UsageError with every objective that cannot be searched for."""
     objectives = [_as_job_seconds(objective) for objective in objectives]
     found = goals((o.text, o.metric, o.stat, o.op, o.limit) for o in objectives)
     return tuple(map(Sought, objectives, found))
 
 
 def _as_job_seconds(objective: Objective) -> Objective:
-    """Jobs an hour of one user are 3600 / mean job seconds: at least so many is a mean of at most so long."""
+    """Jobs per hour of one user are 3600 / mean job seconds, so a minimum on them is a maximum on the mean."""
     if objective.metric != "jobs_per_hour_per_user" or objective.limit <= 0:
         return objective
     op = _OTHER_WAY[objective.op]
@@ -63,7 +65,8 @@ _OTHER_WAY = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
 
 
 def judged_after_s(wanted: Sequence[Sought]) -> float:
-    """How long a job must have had before the end of a visit so that every objective can judge it; 0: none speaks of jobs."""
+    """How long before the end of a visit a job must be due so that every objective can judge it; 0 if no objective is
+    on jobs."""
     return max((_lasting_s(one) for one in wanted if one.objective.of_jobs), default=0.0)
 
 
@@ -73,19 +76,19 @@ def _lasting_s(one: Sought) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The requests of a visit with what its manifest says of it. `start_ns`: when it began to measure."""
+    """The requests of a visit, with facts from its manifest. `start_ns`: when it began to measure."""
 
     records: Sequence[RequestRecord]
     start_ns: int
     verdict: str
     run_dir: str
     answers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
-    """Of each share of checked answers: whether it holds, by the id of the request (bench/answers/checked.py)."""
+    """For each share of checked answers: by request id, whether the answer passes (bench/answers/checked.py)."""
 
 
 def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
-    """What the visit brought back. `seconds` is all that it took."""
-    # Who left as planned says nothing of how long the others waited.
+    """The result of a visit. `seconds` is its total time."""
+    # A user who cancelled as planned says nothing about how long the others waited.
     ended = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
     run = RecordTable(sorted(ended, key=lambda record: record.index))
     violations: dict[str, int] = {}
@@ -147,9 +150,9 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
 
 @dataclass(frozen=True, slots=True)
 class _JobSeries:
-    """How many of the jobs that can be judged broke an objective, and job seconds in two orders: jobs that are due one after
-    the other meet the same server, and those of one session have one conversation. The order counts that shows the longer
-    dependence."""
+    """How many of the judged jobs broke an objective, and the job seconds in two orders: jobs that are due one after
+    the other meet the same server, and jobs of one session share a conversation. The order with the longer dependence
+    counts."""
 
     broken: int
     by_due: list[float]
@@ -157,7 +160,7 @@ class _JobSeries:
 
 
 def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
-    """How the jobs did that can be judged. `jobs` are in the order in which they were due."""
+    """The results of the jobs that can be judged. `jobs` are in the order in which they were due."""
     limit, lasting_ns = one.objective.limit, _lasting_s(one) * NS_PER_S
     judged: list[tuple[int, float]] = []
     for job in jobs:
@@ -174,14 +177,14 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
 
 
 def _answered_or_failed(marks: Mapping[str, bool], run: RecordTable) -> Mask:
-    """The probes whose answer has a mark, and those that were not answered: they break an objective on answers."""
+    """The probes whose answer has a mark, and the probes without an answer, which break an objective on answers."""
     return np.array(
         [r.id in marks or (r.probe is not None and r.outcome not in NO_FAILURE) for r in run.records], dtype=np.bool_
     )
 
 
 def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
-    """How long it takes until what is judged is over. A job that the visit cut off has taken so long at least."""
+    """p90 of the time until a judged request or job is over. A job that the visit cut off has taken at least this long."""
     seconds = [job.seconds for job in jobs if job.ended in (JobEnd.COMPLETED, JobEnd.CUT)]
     if not seconds:
         return float(np.quantile(e2el_of, 0.9)) / 1e3 if len(e2el_of) else None
@@ -189,9 +192,9 @@ def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
 
 
 def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | None:
-    """Whether the server kept up; None of a closed loop, which asks for no more than it gets.
+    """Whether the server kept up; None for a closed loop, which never sends more than the server returns.
 
-    A request is in flight from the moment at which it was due: what waits for a slot under a cap is backlog as well.
+    A request counts as in flight from its due time, because a request that waits for a slot under a cap is backlog too.
     """
     if search.settings.load_kind != "rate" or not load.records:
         return None
@@ -199,14 +202,15 @@ def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | N
     end_s = [(record.end_ns - load.start_ns) / NS_PER_S for record in load.records]
     stop_s = (stop_ns - load.start_ns) / NS_PER_S
     flight = in_flight(due_s, end_s, 0.0, stop_s)
-    # From the first send on: what piles up while the server settles is slow already when the visit begins to measure.
+    # From the first send on: requests that pile up while the server settles are already slow when the measurement
+    # begins.
     sent = [(due, end - due) for due, end in zip(due_s, end_s, strict=True) if due < stop_s]
     grown = growth([due for due, _ in sent], [took for _, took in sent])
     return search.kept_up(visit, flight, max(0.0, max(end_s) - stop_s), grown)
 
 
 def _first_s(load: Load) -> float | None:
-    """How long the first requests took, those of the time that let the server settle too."""
+    """How long the first requests took, including those sent while the server settles."""
     succeeded = [record for record in load.records if record.outcome is Outcome.OK]
     due_s = np.array([record.intended_ns for record in succeeded], dtype=np.float64) / NS_PER_S
     end_s = np.array([record.end_ns for record in succeeded], dtype=np.float64) / NS_PER_S
@@ -215,7 +219,7 @@ def _first_s(load: Load) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """How many requests broke an objective, and a value of each request in the order of sending, large where it is bad."""
+    """How many requests broke an objective, and a badness value per request in the order of sending."""
 
     broken: float
     values: Floats
@@ -224,7 +228,7 @@ class _Series:
 
 
 def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | None) -> _Series:
-    """What of an objective on a share was broken. `marks`: whether one on answers holds, by the id of the request."""
+    """The violations of an objective on a share. `marks`: for an objective on answers, whether it holds, by request id."""
     failed = ~run.ok
     if objective.stat is None:  # A share: error_rate, goodput, or one of answers.
         kept = (
@@ -254,7 +258,7 @@ def _holds(objective: Objective, values: Floats) -> Mask:
 
 
 def _mean(objective: Objective, load: float, run: RecordTable) -> Mean | None:
-    """How far the mean lies from its limit; above 0 where the objective is broken."""
+    """How far the mean is from its limit; above 0 if the objective is broken."""
     upper = objective.op.startswith("<")
     failed = objective.limit * (FAILED_COUNTS_AS if upper else 1 / FAILED_COUNTS_AS)
     values = np.where(run.ok, own_values(replace(objective, stat="mean"), run), failed)

@@ -15,7 +15,7 @@ from bench.load_search.visits import Result
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A visit. `broke` has one entry an objective: what it broke, and whether that is more than is allowed."""
+    """A visit. `broke` has one entry per objective: how much broke it, and whether that is more than allowed."""
 
     n: int
     phase: str
@@ -23,7 +23,7 @@ class Row:
     requests: str
     broke: tuple[tuple[str, bool], ...]
     latency: str
-    """TTFT p50 / p99; E2EL where replies are no generated text."""
+    """TTFT p50 / p99; E2EL if replies are not generated text."""
     delivered: str
     """Output tokens per second, or inputs."""
     kept_up: str
@@ -39,7 +39,7 @@ def rows(search: Search, numbers: Numbers) -> list[Row]:
 
 
 def allowed(goal: Goal) -> str:
-    """What an objective allows, as the head of its column says it."""
+    """What an objective allows, as the subheading of its column."""
     return "mean over its limit" if goal.allowed is None else f"{share(goal.allowed)} may break it"
 
 
@@ -63,7 +63,7 @@ def _row(search: Search, result: Result, found: VisitNumbers) -> Row:
 
 
 def broke(result: Result, goal: Goal) -> tuple[str, bool]:
-    """How much of an objective a visit broke, as text, and whether that is more than it allows."""
+    """How much of an objective a visit broke, as text, and whether that is more than allowed."""
     if goal.allowed is None:
         mean = result.means.get(goal.text)
         if mean is None:

@@ -1,10 +1,10 @@
-"""A visit of a search: how long it takes, and what it brings back.
+"""A visit of a search: how long it takes, and its result.
 
-A *scout* is short and only a hint at where the capacity lies. A *visit* counts. An *again* repeats a visit in which the
-requests in flight kept rising, twice as long.
+A *scout* is short and only hints at where the capacity lies. A *visit* counts. An *again* repeats a visit in which the
+requests in flight kept rising, and takes twice as long.
 
-Before it measures, a visit lets the server settle; afterwards it waits until nothing is in flight, and two seconds more.
-A budget under fifteen minutes shortens all of it in proportion, and the answer's interval is wider for it.
+Before it measures, a visit lets the server settle; afterwards it waits until nothing is in flight, and two seconds
+more. A budget under fifteen minutes shortens all of this in proportion, which widens the answer's interval.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ _PAUSE_S = 2.0
 
 _FIRST = 10
 LEAST_JOBS = 10
-"""So many must have been judged for a scout to be a hint."""
+"""A scout must judge this many jobs to be a hint."""
 _JOBS_OF_SCOUT, _JOBS_OF_VISIT, _LEAST_JOBS_OF_VISIT = 40.0, 200.0, 40.0
 _SCOUT_LASTS, _VISIT_LASTS = 2.0, 3.0
-"""Times as long as a job must have had to be judged: half, and a third, of such a visit judges none."""
+"""In multiples of the time after which a job can be judged. Half of such a scout, and a third of such a visit, judges
+no jobs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What to do next: send this load, for so long. Every visit has fresh prompts and a seed of its own (its number)."""
+    """What to do next: send this load for this time. Every visit has fresh prompts and its own seed (from its number)."""
 
     n: int
     phase: Phase
@@ -45,9 +46,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a visit brought back. `requests` were sent while it measured; `violations` of them broke each objective.
+    """The result of a visit. `requests` were sent while it measured; `violations`: how many of them broke each
+    objective.
 
-    A failed or cut request breaks every objective; so does one that has waited longer than its limit on TTFT.
+    A failed or cut request breaks every objective, and so does a request that has waited longer than its limit on TTFT.
     """
 
     n: int
@@ -57,35 +59,36 @@ class Result:
     settle_s: float
     measure_s: float
     seconds: float
-    """All that the visit took, from its first send to the start of the next."""
+    """The total time of the visit, from its first send to the start of the next visit."""
     requests: int = 0
     violations: Mapping[str, int] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
-    """By objective on jobs: how many jobs were judged. Its violations are of these, those of others of requests."""
+    """For each objective on jobs, the number of judged jobs. Its violations count jobs; those of other objectives count
+    requests."""
     about: Mapping[str, int] = field(default_factory=dict)
-    """By objective that speaks of a part of the requests (a class, a model): how many these are."""
+    """For each objective on a part of the requests (a class, a model), the number of these requests."""
     act: Mapping[str, float] = field(default_factory=dict)
-    """By objective: `statistics.autocorrelation.tail_act` of what it limits."""
+    """For each objective: `statistics.autocorrelation.tail_act` of the limited values."""
     means: Mapping[str, Mean] = field(default_factory=dict)
-    """By objective on a mean: how far it lies from its limit (`statistics.capacity.mean_of`)."""
+    """For each objective on a mean: how far the mean is from its limit (`statistics.capacity.mean_of`)."""
     kept_up: bool | None = None
-    """False where requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
+    """False if requests in flight kept rising (`statistics.keeps_up`); None for a closed loop, and after an early end."""
     e2el_p90_s: float | None = None
-    """p90 of E2EL; where objectives speak of jobs, that of job seconds: how long it takes until one of them is over."""
+    """p90 of E2EL, or of job seconds if objectives are on jobs."""
     e2el_first_s: float | None = None
-    """p90 of E2EL of the requests that were sent first, when nothing can have piled up; None of jobs."""
+    """p90 of E2EL of the first requests, when nothing can have piled up; None if objectives are on jobs."""
     run_dir: str = ""
 
     @property
     def valid(self) -> bool:
-        """Whether it counts for anything."""
+        """Whether the visit counts for anything."""
         return self.verdict != "INVALID"
 
     @property
     def says_enough(self) -> bool:
-        """Whether so many jobs were judged that a scout is a hint; always, where no objective speaks of jobs.
+        """Whether enough jobs were judged for a scout to be a hint; always true if no objective is on jobs.
 
-        An objective on a mean breaks no share, and has a mean where there were enough for one.
+        An objective on a mean has no violations; it has a mean if there were enough jobs.
         """
         return all(
             judged >= LEAST_JOBS if text in self.violations else text in self.means
@@ -93,17 +96,17 @@ class Result:
         )
 
     def judged(self, objective: str) -> int:
-        """How many requests, of the class that it speaks of, or jobs, were held against this objective."""
+        """The number of requests (of the objective's class) or jobs that were judged by this objective."""
         return self.jobs.get(objective, self.about.get(objective, self.requests))
 
     def share(self, objective: str) -> float | None:
-        """The share of them that broke it; None where there were none."""
+        """The share of them that broke it; None if there were none."""
         judged = self.judged(objective)
         return self.violations.get(objective, 0) / judged if judged else None
 
 
 def first_p90_s(sent_s: Floats, e2el_s: Floats) -> float | None:
-    """p90 of E2EL of the first tenth of the requests of a visit, at least ten of them; None if there are fewer."""
+    """p90 of E2EL of the first tenth of a visit's requests, at least ten of them; None if there are fewer."""
     if len(sent_s) < _FIRST:
         return None
     first = np.argsort(sent_s, kind="stable")[: max(_FIRST, len(sent_s) // 10)]
@@ -123,11 +126,11 @@ def times(
     judged_after_s: float = 0.0,
     jobs_per_s: float | None = None,
 ) -> tuple[float, float]:
-    """How long to settle and to measure, in seconds. A closed loop does not know its rate beforehand.
+    """How long to settle and to measure, in seconds. The rate of a closed loop is not known beforehand.
 
-    Of jobs, `e2el_p90_s` is that of job seconds, and `judged_after_s` how long one must have had before it can be judged.
-    What begins in the last such while counts for nothing, so that a visit measures three times as long; and at least until
-    so many can be judged, where it is known how many come in a second.
+    With jobs, `e2el_p90_s` is the p90 of job seconds, and `judged_after_s` is how long ago a job must have been due to
+    be judged. Jobs that begin in the last `judged_after_s` do not count, so a visit measures three times as long. If
+    `jobs_per_s` is known, it also measures until enough jobs can be judged.
     """
     f = min(1.0, budget_s / FULL_BUDGET_S)
     e2el = 0.0 if e2el_p90_s is None else e2el_p90_s
@@ -144,16 +147,18 @@ def times(
 
 
 def _until_judged_s(jobs: float, jobs_per_s: float | None, judged_after_s: float, budget_s: float) -> float:
-    """How long until so many jobs can be judged; at most an eighth of the budget, which has to do for several visits."""
+    """How long it takes until this many jobs can be judged; at most an eighth of the budget, which must cover several
+    visits."""
     if not jobs_per_s:
         return 0.0
     return min(judged_after_s + jobs / jobs_per_s, budget_s / 8)
 
 
 def jobs_per_s(results: Sequence[Result], load: float, judged_after_s: float) -> float | None:
-    """How many jobs that can be judged to expect in a second at a load, which is a number of sessions; None: not known.
+    """How many judged jobs to expect per second at a load (a number of sessions); None if unknown.
 
-    Each session has as many as elsewhere: too many are expected where jobs are slower, as beyond the edge.
+    Each session is assumed to have as many as in the other visits. The estimate is too high if jobs are slower, such as
+    beyond the edge.
     """
     sessions_s = sum(result.load * max(0.0, result.measure_s - judged_after_s) for result in results if result.jobs)
     judged = sum(min(result.jobs.values()) for result in results if result.jobs)

@@ -1,4 +1,4 @@
-"""A whole search: from its settings to its answer. The command, the Python API and the console all call this."""
+"""A whole search, from its settings to its answer. The command, the Python API and the console all call this."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def plan(
     resume: SearchDirectory | None = None,
     problems: Sequence[str] = (),
 ) -> Plan:
-    """A search from the settings of its runs as they were given, and its `own` (`OPTIONS`).
+    """A search from the given settings of its runs and its `own` options (`OPTIONS`).
 
-    `resolved` makes the configuration of the runs, with the settings of the load that it is handed. `problems` are those
-    that are known already. Raises UsageError with every problem.
+    `resolved` makes the configuration of the runs from given settings of the load. `problems` are already known
+    problems. Raises UsageError with every problem.
     """
     wrong = list(problems)
     for name, instead in LEFT_TO_THE_SEARCH.items():
@@ -72,11 +72,11 @@ def plan(
     texts = given.get("slo") or ()
     try:
         of_all = objectives.parse([texts] if isinstance(texts, str) else texts) if base is None else base.objectives
-        # A file that cannot be read may have them.
+        # A file that cannot be read may contain objectives.
         if of_all or not any(problem.startswith("--config ") for problem in problems):
             wanted = sought(of_all)
     except UsageError as e:
-        # What the configuration has found wrong with an objective is not said twice.
+        # Do not repeat a problem that the configuration has already reported.
         wrong += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in wrong)]
     goals = tuple(one.goal for one in wanted)
     search = None
@@ -92,7 +92,7 @@ def plan(
 
 
 def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
-    """A directory for a search. Raises UsageError where there is none to be made."""
+    """Create the directory of a search. Raises UsageError if that is impossible."""
     path = default_directory(base.name) if base.out is None else Path(base.out)
     manifest = {
         "command": shlex.join(public_command(command)),
@@ -113,7 +113,7 @@ def carry_out(
     *,
     require: float | None = None,
 ) -> tuple[Ended, Rendered]:
-    """Search, and write the page. How it ended, and what can be printed of it."""
+    """Search, and write the page. Returns how the search ended, and its printable forms."""
     sha256 = config_sha256(base, search.settings.load_kind)
     visits = RunVisits(base, wanted, runs)
     with runs.held():

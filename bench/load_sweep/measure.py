@@ -1,4 +1,4 @@
-"""A sweep as a series: every load in turn, with what is known so far written after each run."""
+"""A sweep as a series: every load in turn, and the results so far are written after each run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bench.series.runs import RunSeries
 
 SWEEP, PAGE = "sweep.json", "sweep.html"
 LENGTH = ("requests", "duration", "warmup")
-"""What says how long a run takes: where it is given, every run is as long."""
+"""Settings of a run's length: if given, every run has this length."""
 
 
 _ELSEWHERE = frozenset(
@@ -52,19 +52,19 @@ _ELSEWHERE = frozenset(
     ]
 )
 ConfigAt = Callable[[Mapping[str, Any]], RunConfig]
-"""The configuration of one run, from the settings that it has beside those of all. Raises UsageError."""
+"""Makes the configuration of one run, from the settings that differ between runs. Raises UsageError."""
 
 
 def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """What must be the same in all runs of a sweep: the configuration but for load, place and output; and what was given of
-    the length of each run."""
+    """A hash of what all runs of a sweep must share: the configuration except load, place and output, and the given
+    settings of length and seed."""
     same = {key: value for key, value in config.items() if key not in _ELSEWHERE}
     return files.sha256_of([same, given])
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """A sweep as it stands in its file, where that is, and the exit status."""
+    """A sweep as stored in its file, its directory, and the exit status."""
 
     path: Path
     content: SweepContent
@@ -76,12 +76,12 @@ class SweepResult:
 
     @property
     def points(self) -> Sequence[SweepPoint]:
-        """One a load, rising: `load`, `status`, and `numbers` by name, each with `value` and its 95% interval."""
+        """One for each load, rising: `load`, `status`, and `numbers` by name, each with `value` and its 95% interval."""
         return self.content.points
 
     @property
     def knee(self) -> FittedKnee | None:
-        """Where the throughput stops growing; None if that cannot be told."""
+        """Where the throughput stops growing; None if the data cannot show it."""
         return self.content.knee
 
 
@@ -94,8 +94,8 @@ def sweep(
     gpus: int | None,
     resume: bool,
 ) -> SweepResult:
-    """Visit every load. Raises UsageError for a wrong configuration before anything is sent, and TargetError where the
-    first run cannot be made."""
+    """Visit every load. Raises UsageError for a wrong configuration before anything is sent, and TargetError if the
+    first run fails."""
     plan = _Plan(config_at, loads, series.path, given)
     sha256 = plan.check(resume=resume)
 
@@ -141,7 +141,7 @@ def sweep(
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """The next run of a sweep. `time_left`: what is said of how long the rest takes."""
+    """The next run of a sweep. `time_left`: text on how long the rest will take."""
 
     visit: Visit
     config: RunConfig
@@ -150,7 +150,7 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The numbers of a run, and what the next ones are planned by. `took_ns` is 0 for a run that was read again."""
+    """The numbers of a run, and the data for planning the next. `took_ns` is 0 for a run that was read again."""
 
     run: SweepRun
     model: str | None
@@ -159,7 +159,8 @@ class _Measured:
 
 
 class _Plan:
-    """What a sweep decides: every visit in turn, as long as a visit of a search, by the latencies that are known so far."""
+    """The decisions of a sweep: every visit in turn, each as long as a visit of a search, given the latencies known so
+    far."""
 
     def __init__(self, config_at: ConfigAt, loads: Loads, folder: Path, given: Mapping[str, Any]) -> None:
         self._config_at = config_at
@@ -168,10 +169,10 @@ class _Plan:
         self._given = given
         self.visits = tuple(loads.visits())
         self.first = self._config_of(self.visits[-1], {})
-        """The configuration of the greatest load, or an equal one."""
+        """The configuration of the highest load, or an equal one."""
 
     def check(self, *, resume: bool) -> str:
-        """The hash of what all runs have in common. Raises UsageError with all problems before anything is sent."""
+        """The hash of what all runs share. Raises UsageError with all problems before anything is sent."""
         for visit in self.visits[: len(self._loads.values)]:
             self._config_of(visit, {})
         given = {key: self._given[key] for key in (*LENGTH, "seed") if key in self._given}
@@ -196,7 +197,7 @@ class _Plan:
         return _Step(visit, self._config_of(visit, e2el_p90_s), self._time_left(visit, measured))
 
     def _config_of(self, visit: Visit, e2el_p90_s: Mapping[float, float]) -> RunConfig:
-        """As long as a visit of a search: the server settles, then the run is measured."""
+        """The configuration of a visit, as long as a visit of a search: the server settles, then the run measures."""
         seed = int(self._given.get("seed", 0)) + visit.n
         flags = {**self._loads.settings(visit.load), "seed": seed, "out": str(self._folder / visit.name)}
         if not self._given.keys() & set(LENGTH[:2]):
@@ -206,13 +207,14 @@ class _Plan:
                 flags["warmup"] = f"{settle_s:g}s"
         config = self._config_at(flags)
         if self._loads.whole and "ramp_up" not in self._given and config.warmup_s:
-            # Users who start together stay in step, and a window that cuts their waves misses or doubles one.
+            # Users who start together stay in step, and a window that cuts their waves misses one or counts it twice.
             config = self._config_at({**flags, "ramp_up": config.warmup_s / 2})
         steady = steady_from_the_start(self._loads.kind, rows=config.dataset is not None and config.recipe is None)
         return config.with_values(**{name: value for name, value in steady.items() if name not in self._given})
 
     def _times(self, visit: Visit, e2el_p90_s: Mapping[float, float]) -> tuple[float, float]:
-        """By the latency of the nearest load that is known: a load above it will be slower, and gets its time by then."""
+        """Settle and measure times, from the latency of the nearest known load. A higher load will be slower; the time
+        is updated as latencies become known."""
         nearest = min(e2el_p90_s, key=lambda load: abs(load - visit.load), default=None)
         rate = visit.load if self._loads.kind == "rate" else None
         settle_s, measure_s = settle_and_measure_s(rate, None if nearest is None else e2el_p90_s[nearest])
@@ -231,20 +233,20 @@ class _Plan:
 
 
 def _p90_s(summary: RunSummary) -> float | None:
-    """How long nine of ten of what users wait for take: their requests, or jobs where there are some."""
+    """The p90 of what users wait for: requests, or jobs if there are any."""
     p90_ms = summary.latency["e2el_ms"].p90
     p90_s: float | None = None if summary.jobs is None else summary.jobs.job_s.p90
     return p90_s if p90_s is not None else None if p90_ms is None else float(p90_ms) / 1000
 
 
 def write(folder: Path, content: SweepContent) -> None:
-    """Put sweep.json and its page in place."""
+    """Write sweep.json and its page."""
     files.write(folder, SWEEP, content)
     RunDirectory(folder).write(PAGE, html.render(sweep_document([content])).encode())
 
 
 def exit_of(content: SweepContent) -> Exit:
-    """The exit status of a sweep: a load that is INVALID or FAILED belongs to what a sweep finds, unless all are."""
+    """The exit status of a sweep: an INVALID or FAILED load is a normal result, unless all loads are."""
     if content.ended == INTERRUPTED:
         return Exit.INTERRUPTED
     if any(point.usable for point in content.points):

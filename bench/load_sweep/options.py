@@ -1,4 +1,4 @@
-"""What a sweep has beside the settings of its runs, and what is wrong with it, all at once."""
+"""The options of a sweep besides the settings of its runs. All problems are reported at once."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ SET_BY_LOADS = {
     "steps": "each load is a run of its own: --loads lists them",
     "until": "every load takes its time: --duration, or --repeats, says how long",
 }
-"""Settings of a run that a sweep has its own answer to. Those of a file, which may be of a run, are passed over."""
+"""Settings of a run that a sweep sets itself. If they come from a file, which may be written for a run, they are
+ignored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The loads, the GPUs of the server, and the configuration of the least load."""
+    """The loads, the GPUs of the server, and the configuration of the lowest load."""
 
     loads: Loads
     gpus: int | None
@@ -48,10 +49,10 @@ def plan(
     resolved: Callable[[dict[str, object]], RunConfig],
     problems: Sequence[str] = (),
 ) -> Plan:
-    """A sweep from the settings of its runs as they were given, and its `own` (`OPTIONS`).
+    """A sweep from the given settings of its runs, and its `own` (`OPTIONS`).
 
-    `resolved` makes the configuration of a run, with the settings of the load that it is handed. `problems` are known
-    already. Raises UsageError with every problem.
+    `resolved` makes the configuration of a run from the settings of its load. `problems`: those already known. Raises
+    UsageError with every problem.
     """
     wrong = list(problems)
     for name, instead in SET_BY_LOADS.items():

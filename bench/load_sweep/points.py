@@ -1,8 +1,8 @@
-"""What a run says, what the runs of one load say together, and what follows from all loads: the knee, the frontier.
+"""The numbers of a run, of all runs of one load, and of all loads together: the knee, the frontier.
 
-A number of a run is one value. Of several runs of a load it is their mean on the log scale, with the t interval between runs;
-of one run it is the run's own, with the run's own interval, which knows nothing of the spread between runs. A run that is
-INVALID or FAILED counts only where a load has no other, and the load is then marked.
+A number of a run is one value. For several runs of a load it is their mean on the log scale, with the t interval
+between runs; for a single run it has the run's own interval, which does not cover the spread between runs. An INVALID
+or FAILED run counts only if a load has no other, and the load is then marked.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def repeated_run(name: str, summary: RunSummary) -> RepeatedRun:
 
 
 def run_of(name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> SweepRun:
-    """The same, of a sweep."""
+    """The same, with the fields of a sweep."""
     up = kept_up(summary) if open_loop else None
     return SweepRun(**asdict(repeated_run(name, summary)), load=load, repeat=repeat, kept_up=up)
 
 
 def numbers_of(summary: RunSummary) -> dict[str, Number]:
-    """The numbers of a summary.json: of its steady window, or of the whole run where there is none."""
+    """The numbers of a summary.json: of its steady window, or of the whole run if it has none."""
     scope = summary if summary.steady is None else summary.steady
     throughput = scope.throughput
     goodput, counts = scope.goodput, summary.counts
@@ -79,10 +79,10 @@ def numbers_of(summary: RunSummary) -> dict[str, Number]:
 
 
 def kept_up(summary: RunSummary) -> bool | None:
-    """Whether the requests in flight did not keep rising, by the seconds of a summary in which requests were sent.
+    """Whether the requests in flight stopped rising, over the seconds of a summary in which requests were sent.
 
-    Requests of the warm-up are not in the series, so it is looked at from the p90 of E2EL on; at the latest from a third of
-    the run on, since E2EL grows too where a server is behind. None for fewer than three seconds.
+    Warm-up requests are not in the series, so the check begins after the p90 of E2EL, but no later than a third of the
+    run, since E2EL also grows if a server falls behind. Returns None for fewer than three seconds.
     """
     series, e2el_ms = summary.series, summary.latency["e2el_ms"].p90
     last_s = max((at_s for at_s, sent in zip(series.t_s, series.sent, strict=True) if sent), default=0.0)
@@ -92,9 +92,9 @@ def kept_up(summary: RunSummary) -> bool | None:
         for at_s, in_flight, sent in zip(series.t_s, series.in_flight, series.sent, strict=True)
         if at_s >= begin_s
     ]
-    while rows and not rows[-1][1]:  # What comes after the last send is drain.
+    while rows and not rows[-1][1]:  # After the last send the load drains.
         rows.pop()
-    rows = rows[:-1]  # The last second was not sent in to its end.
+    rows = rows[:-1]  # The last second of sending is incomplete.
     third = len(rows) // 3
     if not third:
         return None
@@ -107,7 +107,7 @@ def _with(value: float | None, ends: Sequence[float] | None) -> Number:
 
 
 def together(runs: Sequence[RepeatedRun]) -> dict[str, Number]:
-    """The numbers of runs of one configuration."""
+    """The combined numbers of runs with one configuration."""
     if len(runs) == 1:
         return dict(runs[0].numbers)
     found = {}
@@ -123,7 +123,7 @@ def together(runs: Sequence[RepeatedRun]) -> dict[str, Number]:
 
 
 def points_of(runs: Sequence[SweepRun], gpus: int | None) -> list[SweepPoint]:
-    """A point for each load, by rising load; with the number of GPUs also its place against the Pareto frontier."""
+    """A point for each load, in rising order; with `gpus` also its place relative to the Pareto frontier."""
     points = [_point([run for run in runs if run.load == load], gpus) for load in sorted({run.load for run in runs})]
     plotted = {p.load: plotted for p in points if p.usable and (plotted := _plotted(p)) is not None}
     places = {
@@ -164,7 +164,7 @@ def _scaled(number: Number, by: float) -> Number:
 
 
 def _inverse(tpot_ms: Number) -> Number:
-    """Tokens per second that a user gets, of the time of one."""
+    """A user's tokens per second: the inverse of the time per token."""
     value, low, high = (None if not x else 1000 / x for x in (tpot_ms.value, tpot_ms.high, tpot_ms.low))
     return Number(value, low, high)
 
@@ -181,12 +181,13 @@ def _interval(number: Number) -> Interval | None:
 
 
 def knee_of(runs: Sequence[SweepRun]) -> knee.Knee | None:
-    """The saturation curve through every usable run of a sweep over concurrency; None where there is none to fit."""
+    """The saturation curve through every usable run of a sweep over concurrency. Returns None if no curve can be
+    fitted."""
     fitted = [(run.load, value) for run in runs if run.usable and (value := _delivered(run.numbers).value) is not None]
     return knee.fit([load for load, _ in fitted], [value for _, value in fitted]) if fitted else None
 
 
 def _delivered(numbers: Mapping[str, Number]) -> Number:
-    """What a server delivers each second: output tokens, or the inputs that it has processed, or the requests."""
+    """What the server delivers each second: output tokens, or else the inputs that it processed, or else requests."""
     output = numbers["output_tokens_per_s"]
     return numbers[INPUTS] if INPUTS in numbers else numbers["requests_per_s"] if output.value is None else output

@@ -21,7 +21,8 @@ REPEATS = "repeats.json"
 
 @dataclass(frozen=True, slots=True)
 class RepeatsResult:
-    """The repeats as they stand in their file, where that is, and the exit status: of all runs' the first in PRECEDENCE."""
+    """The repeats as stored in their file, their directory, and the exit status: of all runs' statuses, the first in
+    PRECEDENCE."""
 
     path: Path
     content: RepeatsContent
@@ -29,7 +30,7 @@ class RepeatsResult:
 
 
 def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
-    """Run N times, each with a seed of its own. After Ctrl-C, what is done."""
+    """Run N times, each with its own seed. After Ctrl-C, returns the runs that are done."""
     statuses = {Exit.GOOD}
 
     def measure(number: int) -> RepeatedRun:
@@ -59,7 +60,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
 
 
 def _again(config: RunConfig, number: int) -> RunConfig:
-    """The same load drawn anew: runs of one seed would share their arrivals, and hide that part of the spread."""
+    """The same load with another seed: runs of one seed would share their arrivals and hide that part of the spread."""
     again = config.model_copy(update={"seed": config.seed + number - 1})
     return again.model_copy(update={"load": type(config.load).of(again)})
 

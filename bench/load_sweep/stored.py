@@ -1,6 +1,6 @@
-"""sweep.json as it is read again, by a report, a page of several sweeps and the console.
+"""Reading sweep.json back: for a report, a page of several sweeps, and the console.
 
-What Trueload wrote is right; a file that was changed by hand, or by a disk, is refused with what is wrong in it.
+A file that Trueload wrote is valid. One that was edited or damaged is refused, with everything that is wrong in it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.run_files.shape import read_result
 
 
 def read(path: Path) -> SweepContent:
-    """The content of a sweep.json. Raises UsageError for a file that is none, with all that is wrong in it."""
+    """The content of a sweep.json. Raises UsageError for an invalid file, with everything that is wrong in it."""
     return read_result(path, SweepContent, SCHEMA, "sweep", _missing_numbers)
 
 

@@ -1,4 +1,4 @@
-"""sweep.json: a sweep as it is kept, rewritten after each run. What it holds: bench/report/load_sweep.schema.json."""
+"""sweep.json: the stored sweep, rewritten after each run. Its format: bench/report/load_sweep.schema.json."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NO_CEILING = "no knee: the throughput shows no ceiling up to the highest load: s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepFacts:
-    """What a sweep is beside its runs."""
+    """The facts of a sweep besides its runs."""
 
     date: str
     version: str
     host: Mapping[str, str | int]
     command: Sequence[str]
     config: Mapping[str, object]
-    """The configuration of the first run, as it may be shown."""
+    """The configuration of the first run, without secrets."""
     model: str | None
     loads: Loads
     gpus: int | None
@@ -72,7 +72,7 @@ def _knee(fitted: Knee, highest: float) -> FittedKnee:
         ceiling_interval=_ends(fitted.ceiling_interval),
         half_at=fitted.half_at,
         half_at_interval=_ends(fitted.half_at_interval),
-        # Above the highest load that was measured it is the curve's alone.
+        # Beyond the highest measured load the curve is extrapolated.
         ninety_percent_at=fitted.ninety_percent_at if fitted.ninety_percent_at <= highest else None,
         warning=fitted.warning,
     )

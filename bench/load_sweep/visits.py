@@ -15,13 +15,13 @@ MOST_REPEATS = 100
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One run of a sweep: the n-th (from 0), at this load, for the so-many-th time (from 1)."""
+    """One run of a sweep: its number `n` (from 0), its load, and which repeat of that load it is (from 1)."""
 
     n: int
     load: float
     repeat: int
     name: str
-    """Of its directory."""
+    """The name of its directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,15 @@ class Loads:
 
     @property
     def whole(self) -> bool:
-        """Whether there are no halves of it: users, sessions."""
+        """Whether the load is an integer: users, sessions."""
         return KINDS[self.kind].whole
 
     def settings(self, load: float) -> dict[str, Any]:
-        """The settings of a run at this load. It takes its time, and no number ends it early."""
+        """The settings of a run at this load. `until` is cleared: only the time ends the run."""
         return {**KINDS[self.kind].flags(load), "until": ()}
 
     def visits(self) -> Iterator[Visit]:
-        """Up, then down, and so on (ABBA): what drifts meanwhile weighs on all loads alike."""
+        """Up, then down, and so on (ABBA), so that drift affects all loads alike."""
         n = 0
         for repeat in range(1, self.repeats + 1):
             for load in self.values if repeat % 2 else reversed(self.values):

@@ -1,7 +1,7 @@
-"""The machine that measures: what it is, and what it has.
+"""The measuring machine: its identity and its limits.
 
-identity        what a result must say of it
-preflight       whether it has the descriptors, ports and address space for a load
+identity        the machine and software that a result records
+preflight       whether descriptors, ports and address space suffice for a load
 machine_cache   results kept from run to run
-worker_place    where a worker of a cluster runs, and what its node's clock says
+worker_place    where a cluster worker runs, and the offset of its node's clock
 """

@@ -1,7 +1,7 @@
-"""The limit that control groups set on processor time: `docker run --cpus`, or the limits of a pod.
+"""The CPU time limit set by control groups: `docker run --cpus`, or the limits of a pod.
 
-A process may run on every processor and still get the time of half of one: the kernel stops its threads for the rest of each
-period, which is 100 ms as a rule. No affinity mask shows it.
+A process may be allowed on every processor and still get only half a processor's time: the kernel stops its threads for
+the rest of each period, usually 100 ms. The affinity mask does not show this.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def cpu_limit(groups: Path = GROUPS, own: Path = Path("/proc/self/cgroup")) -> float | None:
-    """The least limit of this process's control groups, of either version, in processors; None without one.
+    """The lowest CPU limit of this process's control groups (v1 or v2), in processors. Returns None if there is no
+    limit.
 
-    A container often sees its own group as the root: a path that is not there is looked for further up.
+    A container often sees its own group as the root, so a path that does not exist is looked up in its parents.
     """
     try:
         lines = own.read_text().splitlines()
@@ -38,5 +39,5 @@ def _limits(groups: Path, controllers: str = "", path: str = "") -> Iterator[flo
                     quota, period = ((folder / name).read_text().strip() for name in names)
                 else:
                     quota, period = (folder / "cpu.max").read_text().split()
-                if int(quota) > 0:  # "max" and -1: no limit.
+                if int(quota) > 0:  # "max" and -1 mean no limit.
                     yield int(quota) / int(period)

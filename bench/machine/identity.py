@@ -1,4 +1,4 @@
-"""What a result must say of the machine and the software that it was measured with."""
+"""The machine and the software that a result records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PACKAGES = ("trueload", "uvloop", "httpx", "httpcore", "httptools", "orjson", "t
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages on the measuring path; missing packages are left out. And what reads:
-    `compiled` or `python` (bench/native)."""
+    """The versions of Python and of the packages on the measuring path, and whether the core is `compiled` or `python`
+    (bench/native). Packages that are not installed are left out."""
     installed = _installed(sys.path)
     found = {"python": platform.python_version()}
     found |= {package: installed[package] for package in PACKAGES if package in installed}
@@ -26,20 +26,20 @@ def versions() -> dict[str, str]:
 
 
 def _installed(folders: Iterable[str]) -> dict[str, str]:
-    """The version of each installed package by its name, from the names of their folders (`uvloop-0.22.1.dist-info`): what
-    `importlib.metadata` says, which parses the whole description of a package for it."""
+    """The version of each installed package, by name, from folder names (`uvloop-0.22.1.dist-info`).
+    `importlib.metadata` gives the same, but parses each package's whole metadata."""
     found: dict[str, str] = {}
     for folder in folders:
         with suppress(OSError):
             for entry in os.scandir(folder or "."):
                 name, dash, version = entry.name.removesuffix(".dist-info").partition("-")
                 if dash and entry.name.endswith(".dist-info"):
-                    found.setdefault(name.lower(), version)  # The first that an import would find.
+                    found.setdefault(name.lower(), version)  # The first match is the one that an import would load.
     return found
 
 
 def processors() -> int:
-    """How many processors this process may use: those of its affinity mask, within the limit of its control group."""
+    """How many processors this process may use: its affinity mask, capped by its control group."""
     if sys.platform != "linux":
         return os.cpu_count() or 1
     allowed, limit = len(os.sched_getaffinity(0)), cpu_limit()
@@ -47,7 +47,7 @@ def processors() -> int:
 
 
 def host() -> dict[str, str | int]:
-    """The machine: its name, system, processor and memory, as far as the system tells."""
+    """The machine: name, system, processor and memory, as far as the system reports them."""
     told: dict[str, str | int] = {
         "name": platform.node(),
         "system": f"{platform.system()} {platform.release()}",

@@ -1,8 +1,7 @@
 """Results that a machine keeps from run to run: files in the user's cache, with one entry per machine.
 
-Machines may share a home directory, and the ceiling or certificate of another machine says nothing.
-
-Every command asks here where the cache is, also where Trueload is not installed: what is not Python's own is imported late.
+Machines may share a home directory, and one machine's ceiling or certificate does not apply to another. Every command
+looks up the cache path here, even where Trueload is not installed, so third-party imports are late.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _MACHINE = ("name", "cpu", "processors", "cpu_limit")
 
 
 def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """The path of a file: trueload/NAME in the user's cache.
+    """The path of a cache file: trueload/NAME in the user's cache.
 
-    A user may have no home: in a container with an id that no file of users names, and without HOME. Then it is a path where
-    nothing is found and nothing can be written.
+    A user may have no home, for example in a container with an unknown user id and no HOME. Then the path is one where
+    nothing exists and nothing can be written.
     """
     cache = environment.get("XDG_CACHE_HOME")
     try:
@@ -39,7 +38,7 @@ def machine_key(host: Mapping[str, object]) -> str:
 
 
 def read_entry(path: Path, host: Mapping[str, object]) -> object:
-    """The entry of this machine; None if the file has none, or has another form."""
+    """This machine's entry. Returns None if the file has no entry or another format."""
     return _machines(path).get(machine_key(host))
 
 

@@ -1,4 +1,4 @@
-"""Before the load: whether this machine has the file descriptors, local ports, address space and timers for it."""
+"""Checks before the load: file descriptors, local ports, address space and timers."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if sys.platform != "win32":
     import resource
 
 SPARE_FILES = 64
-"""Descriptors for everything that is not a connection."""
+"""Descriptors for everything except connections."""
 
 LEAST_FILES = 48
-"""With fewer no run can begin."""
+"""With fewer, no run can start."""
 
 LEAST_MEMORY = 600_000_000
-"""Bytes of address space that a small run and its report take: with less, libraries cannot be loaded, or abort."""
+"""Bytes of address space that a small run and its report need. With less, libraries fail to load, or abort."""
 
 _KEPT = 12
-"""Descriptors for what is written and asked when the load is over."""
+"""Descriptors for the files and connections that are opened after the load."""
 
 
 def check(connections: int, *, certain: bool = True) -> str | None:
-    """Make sure that so many connections can be open at once. Raises UsageError with every limit that is too low.
+    """Make sure that this many connections can be open at once. Raises UsageError naming every limit that is too low.
 
-    Where the number is an estimate (`certain` False), limits are raised as far as they go, nothing is refused, and what may
-    go wrong is returned as a sentence.
+    If the number is an estimate (`certain` False), limits are raised as far as possible, nothing is refused, and the
+    return value is a sentence on what may go wrong.
     """
     if not certain:
         most = _most_files()
@@ -55,8 +55,8 @@ def check(connections: int, *, certain: bool = True) -> str | None:
 
 
 def least_files() -> None:
-    """Make sure that a run can begin at all. Raises UsageError where the limit of open files is too low for any, or where
-    the system has no event loop that we can send from."""
+    """Make sure that a run can start at all. Raises UsageError if the limit of open files is too low for any run, or if
+    Trueload has no event loop for this system."""
     if sys.platform == "win32":
         raise UsageError(
             "loads are sent from Linux and macOS: on Windows run Trueload inside WSL 2 (report, compare and gate work here)"
@@ -69,7 +69,7 @@ def least_files() -> None:
 
 
 def least_memory() -> None:
-    """Make sure that a run and its report have the address space for what they load. Raises UsageError where they do not."""
+    """Make sure that a run and its report have enough address space. Raises UsageError if not."""
     if sys.platform == "win32":
         return
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
@@ -81,8 +81,8 @@ def least_memory() -> None:
 
 
 def kernel_time() -> None:
-    """Make sure that the kernel's timers count the time that this process is told. Raises UsageError where they do not, or
-    where there are none."""
+    """Make sure that the kernel's timers run on the clock that this process reads. Raises UsageError if they do not, or
+    if timers are forbidden."""
     if sys.platform != "linux":
         return
     try:
@@ -102,7 +102,7 @@ def kernel_time() -> None:
 
 
 def room_for_connections() -> int:
-    """How many connections the limit of open files has room for now, beside everything else."""
+    """How many connections the soft limit of open files allows now, less the spare descriptors."""
     if sys.platform == "win32":
         return 2**31
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -111,13 +111,13 @@ def room_for_connections() -> int:
 
 @contextmanager
 def files_kept() -> Iterator[None]:
-    """Keep a few descriptors from the load: where it takes all others, its report can still be written."""
+    """Reserve a few descriptors, so that the report can be written even if the load uses up all others."""
     kept = []
     try:
         for _ in range(_KEPT):
             kept.append(os.open(os.devnull, os.O_RDONLY))
     except OSError:
-        pass  # As many as there are.
+        pass  # Reserve as many as there are.
     try:
         yield
     finally:
@@ -134,7 +134,7 @@ def _most_files() -> int:
 
 
 def open_files_for(connections: int) -> None:
-    """Raise the soft limit of open files as far as is needed. Raises UsageError where the hard limit is too low."""
+    """Raise the soft limit of open files as far as needed. Raises UsageError if the hard limit is too low."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -150,11 +150,11 @@ def open_files_for(connections: int) -> None:
 
 
 def local_ports_for(connections: int, ports_file: Path = Path("/proc/sys/net/ipv4/ip_local_port_range")) -> None:
-    """Check that there are ports for so many connections to one address. Raises UsageError where there are not."""
+    """Check that there are enough local ports for this many connections to one address. Raises UsageError if not."""
     try:
         low, high = (int(word) for word in ports_file.read_text().split())
     except (OSError, ValueError):
-        return  # Not Linux: nothing is known, so nothing is refused.
+        return  # Not Linux: the range is unknown, so nothing is refused.
     if connections > (ports := high - low + 1):
         raise UsageError(
             f"{connections} requests in flight need as many local ports, and this machine has {ports}: "

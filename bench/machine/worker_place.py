@@ -1,4 +1,4 @@
-"""Where a worker of a cluster runs, and what its node's clock says beside the driver's."""
+"""Where a cluster worker runs, and how its node's clock compares with the driver's."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class WorkerPlace:
     """One worker of a run with --cluster.
 
-    `clock_offset_ns`: the driver's CLOCK_MONOTONIC less the node's, as measured before the load, wrong by at most
-    `clock_bound_ns`; both are 0 where they are the same clock. `clock_drift_ns`: how far later measurements were off that,
-    beyond what both can be wrong by; None before the first of them. `directory`: where its shards are on its node, until the
-    driver has all of them.
+    `clock_offset_ns`: the driver's CLOCK_MONOTONIC minus the node's, measured before the load, with an error of at most
+    `clock_bound_ns`; both are 0 if driver and node share a clock. `clock_drift_ns`: how far later measurements deviated
+    from that offset, beyond the error of both; None before the first of them. `directory`: where the worker keeps its
+    shards on the node until the driver has copied all of them.
     """
 
     worker: int

@@ -1,6 +1,6 @@
-"""Columns as arrays of numpy.
+"""Columns as numpy arrays.
 
-A view of a column must not outlive the computation: while there is one, nothing can be added to the column.
+A view of a column must not outlive the computation: while it exists, nothing can be added to the column.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def view(column: Column) -> npt.NDArray[Any]:
-    """A column as an array, without a copy; of a bytearray, whose bytes are 0 or 1, an array of bool."""
+    """A column as an array, without a copy. For a bytearray, whose bytes are 0 or 1, an array of bool."""
     kind = "?" if isinstance(column, bytearray) else column.typecode
     return np.frombuffer(column, dtype=kind)
 
 
 def known(values: Floats) -> Floats:
-    """The values that exist: NaN stands for what did not happen."""
+    """The values that exist; NaN marks events that did not happen."""
     found: Floats = values[values == values]
     return found
 
 
 def ascending(values: Floats) -> array[float]:
-    """The values that exist, in ascending order: as a column, which is a fourth of a list."""
+    """The values that exist, in ascending order, as a column, which takes a fourth of the memory of a list."""
     return array("d", np.sort(known(values)).tobytes())
 
 
@@ -50,7 +50,7 @@ def in_order(column: Column, order: Ints) -> Column:
 
 
 def per_bin(numbers: Ints, amounts: Floats, bins: int) -> list[float]:
-    """The sum of the amounts with each number, of whole amounts and numbers from 0."""
+    """The sum of the amounts for each number. Amounts are whole; numbers start at 0."""
     if not len(numbers):
         return [0.0] * bins
     sums: list[float] = np.bincount(numbers, weights=amounts, minlength=bins).tolist()
@@ -58,7 +58,7 @@ def per_bin(numbers: Ints, amounts: Floats, bins: int) -> list[float]:
 
 
 def grouped(numbers: Ints, values: Floats) -> dict[int, list[float]]:
-    """The values with each number, in ascending order."""
+    """The values for each number, in ascending order."""
     order = np.lexsort((values, numbers))
     numbers, values = numbers[order], values[order]
     borders = np.flatnonzero(np.diff(numbers)) + 1
@@ -69,7 +69,7 @@ def grouped(numbers: Ints, values: Floats) -> dict[int, list[float]]:
 
 
 def sum_of_squares(values: Ints) -> int:
-    """Exact, of whole numbers from 0."""
+    """The exact sum of squares of whole numbers from 0."""
     if values.max(initial=0) >> 40:
         return sum(value * value for value in values.tolist())
     high, low = values >> 20, values & 0xFFFFF

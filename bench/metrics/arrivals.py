@@ -1,7 +1,7 @@
-"""Amounts over time, in bounded memory: so many tokens, or bytes, in each slot of the run.
+"""Amounts over time, in bounded memory: the number of tokens, or bytes, in each slot of the run.
 
-Slots double in width when there are more than 4,096 of them, so a run of any length keeps a resolution of a few
-thousandths of itself.
+Slots double in width when there are more than 4,096 of them, so the resolution of any run is a few thousandths of its
+length.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Arrivals:
         self.slots: Counter[int] = Counter()
 
     def add(self, times_ns: Ints, amounts: Ints | None = None) -> None:
-        """Amounts at some times; without `amounts` one at each."""
+        """Add amounts at some times; without `amounts`, one at each."""
         if not len(times_ns):
             return
         slots = times_ns // self.width_ns
@@ -44,13 +44,13 @@ class Arrivals:
         self._widen()
 
     def spread(self, times_ns: Ints, starts: Ints, amounts: Ints) -> None:
-        """Spread each amount evenly over its own times, which ascend and begin at its entry of `starts`. The shares are whole
-        numbers and add up to the amount. Every amount has at least one time."""
+        """Spread each amount evenly over its own times, which ascend and begin at its entry in `starts`. The shares are
+        whole numbers and add up to the amount. Every amount has at least one time."""
         if not len(starts):
             return
         slots = times_ns // self.width_ns
         ends = np.append(starts[1:], len(slots))
-        # The last time of each row in each slot: up to there a share of the amount is given, in whole numbers.
+        # The last time of each row in each slot. Up to there, a share of the amount is assigned, in whole numbers.
         is_last = np.append(slots[1:] != slots[:-1], True)
         is_last[ends - 1] = True
         last = np.flatnonzero(is_last)
@@ -70,7 +70,7 @@ class Arrivals:
             self.slots = merged
 
     def between(self, start_ns: float, end_ns: float) -> float:
-        """The amount between two times; of a slot that a border cuts, the share that lies inside."""
+        """The amount between two times. A slot cut by a border counts by the share that is inside."""
         total = 0.0
         for slot, amount in self.slots.items():
             begin = slot * self.width_ns

@@ -1,4 +1,4 @@
-"""The metrics of requests with audio: one function each, over all requests of a table. NaN means "did not happen".
+"""The metrics of requests with audio, one function each, over all requests of a table. NaN means "did not happen".
 
 RTF   E2EL / length of the audio
 WER   word errors / words of the reference
@@ -15,12 +15,12 @@ from bench.records.record_table import Floats, Ints, RecordTable
 
 MS_PER_S = 1_000
 _LEAST_PAUSE_NS = 1.0
-"""A shorter pause is the rounding of a length."""
+"""A shorter pause is the rounding error of a length."""
 
 
 def audio_s(table: RecordTable) -> Floats:
-    """The length of the audio that was received; of the clip that was sent if the reply is to have none. NaN if it is not
-    known, or a spoken reply has none (it calls a tool)."""
+    """The length of the received audio, or of the sent clip if the endpoint does not speak. NaN if unknown, or if a spoken
+    reply has no audio (it calls a tool)."""
     has_sent, sent_ns = table.known("audio_sent_ns")
     has_rate, per_s = table.known("audio_bytes_per_s")
     received = table.ints("audio_bytes")
@@ -32,7 +32,7 @@ def audio_s(table: RecordTable) -> Floats:
 
 
 def ttfa_ms(table: RecordTable) -> Floats:
-    """Time to first audio, from the moment of sending."""
+    """Time to first audio, from the time of sending."""
     if not table.has_audio:
         return np.full(len(table), np.nan)
     has_sent, sent_ns = table.known("sent_ns")
@@ -42,17 +42,17 @@ def ttfa_ms(table: RecordTable) -> Floats:
 
 
 def ttfa_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """The first chunk of audio at its earliest, to the value itself."""
+    """From the first audio chunk's earliest possible arrival to the value itself."""
     chunks = table.audio_chunks
     return values - (chunks.first(chunks.ns) - chunks.first(chunks.earliest)) / NS_PER_MS, values
 
 
 def _stalls(table: RecordTable, first_ns: Ints, at_ns: Ints) -> tuple[Floats, Floats]:
-    """The milliseconds for which the player of each reply had nothing to play, and in how many pauses.
+    """How many milliseconds the player of each reply had nothing to play, and in how many pauses.
 
-    Chunk i has come at t_i and plays for d_i. A player that starts D after the first chunk and never waits needs chunk i at
-    t_0 + D + d_0 + ... + d_(i-1). The most that any chunk is later is the time that it waits in all; each chunk that is later
-    than all before it is a pause. `first_ns`: t_0 of each row; `at_ns`: t_i of each chunk of audio.
+    Chunk i arrives at t_i and plays for d_i. A player that starts D after the first chunk and never waits needs chunk i
+    at t_0 + D + d_0 + ... + d_(i-1). The largest lateness of any chunk is the total waiting time; each chunk that is
+    later than all previous chunks is a pause. `first_ns`: t_0 of each row; `at_ns`: t_i of each audio chunk.
     """
     waited_ms, pauses = np.full(len(table), np.nan), np.full(len(table), np.nan)
     if not table.has_audio:
@@ -75,12 +75,12 @@ def _stamped(table: RecordTable) -> tuple[Floats, Floats]:
 
 
 def playback_stall_ms(table: RecordTable) -> Floats:
-    """How long a player that starts `--play-after` after the first audio waits for more, in all."""
+    """The total time that a player waits for audio, if it starts `--play-after` after the first audio."""
     return _stamped(table)[0]
 
 
 def playback_stall_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """All chunks but the first at their earliest, to the first at its earliest."""
+    """Least: all chunks but the first arrive as early as possible. Greatest: only the first does."""
     chunks = table.audio_chunks
     least, _ = _stalls(table, chunks.first(chunks.ns), chunks.earliest)
     greatest, _ = _stalls(table, chunks.first(chunks.earliest), chunks.ns)
@@ -88,12 +88,12 @@ def playback_stall_bounds(table: RecordTable, values: Floats) -> Bounds:
 
 
 def playback_stalls(table: RecordTable) -> Floats:
-    """In how many pauses it waits."""
+    """The number of pauses in which that player waits."""
     return _stamped(table)[1]
 
 
 def playback_stalls_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """From one pause if there is any for certain, to one before each chunk but the first if there may be any."""
+    """From one pause if there certainly is one, to one before each chunk but the first if there may be any."""
     least_ms, greatest_ms = playback_stall_bounds(table, playback_stall_ms(table))
     least, greatest = np.minimum(values, least_ms > 0), np.maximum(values, table.audio_chunks.counts - 1)
     exact = least_ms == greatest_ms
@@ -101,7 +101,7 @@ def playback_stalls_bounds(table: RecordTable, values: Floats) -> Bounds:
 
 
 def rtf(table: RecordTable) -> Floats:
-    """Real-time factor: E2EL / length of the audio. Below 1 the server keeps up with the speaker."""
+    """Real-time factor: E2EL / length of the audio. Below 1, the server keeps up with the speaker."""
     length_s = audio_s(table)
     return length_s if np.isnan(length_s).all() else e2el_ms(table) / (length_s * MS_PER_S)
 
@@ -112,7 +112,7 @@ def rtf_bounds(table: RecordTable, values: Floats) -> Bounds:
 
 
 def wer(table: RecordTable) -> Floats:
-    """Word error rate of each transcript with a reference; of a reference without words there is none."""
+    """Word error rate of each transcript with a reference; NaN if the reference has no words."""
     values = np.full(len(table), np.nan)
     rows = table.ok & table.has("reference")
     for row in np.flatnonzero(rows).tolist():

@@ -1,6 +1,6 @@
 """The least and the greatest possible value of each number, if some time stamps are only bounds.
 
-A chunk that shared a read with a later one arrived somewhere between its earliest moment and its stamp. In such a record
+A chunk that shared a read with a later chunk arrived between its earliest possible time and its stamp. In such a record
 
     TTFT, TTFO, E2EL   lie at most that much below the value that the stamps give
     TPOT               lies between (earliest last - first) / (n - k1) and (last - earliest first) / (n - k1)
@@ -27,7 +27,7 @@ WORTH_SAYING_SHARE = 0.01
 """Bounds that are closer than this, or than this share of the value, are left out."""
 
 Bounds = dict[str, list[float]]
-"""statistic -> [least, greatest], of those that are worth saying."""
+"""statistic -> [least, greatest], for the statistics worth reporting."""
 
 
 def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[float], list[float]] | None:
@@ -40,7 +40,7 @@ def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[floa
 
 
 def worth_saying(values: Statistics, least: Statistics, most: Statistics, *, unit: str) -> Bounds:
-    """The bounds of each statistic, of those that are further apart than a reader would expect."""
+    """The bounds of each statistic whose bounds are further apart than a reader would expect."""
     found: Bounds = {}
     for stat in BOUNDED:
         value, low, high = (statistics.of(stat) for statistics in (values, least, most))
@@ -52,7 +52,7 @@ def worth_saying(values: Statistics, least: Statistics, most: Statistics, *, uni
 
 
 def meaningless(row: Metric, stat: str) -> bool:
-    """Whether the bounds of a statistic are further apart than it is large: then it is not to be printed as a number."""
+    """Whether the bounds of a statistic are further apart than its value. Such a number must not be printed."""
     found, value = row.bounds.get(stat), row.of(stat)
     if found is None or value is None:
         return False

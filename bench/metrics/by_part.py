@@ -1,4 +1,4 @@
-"""The numbers of the parts of a run: of each model, each class of traffic and each replica.
+"""The numbers of the parts of a run: of each model, each traffic class and each replica.
 
 Every number covers the requests of the part over the whole run. Rates are per second of the whole run, so the rates of all
 parts add up to the rate of the run.
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 MOST = 100
 OTHERS = "(others)"
-"""Stands for the models beyond the first hundred that a run named."""
+"""Collects the models beyond the first hundred that a run named."""
 USUAL = {"model": "(the server's own)", "class": "(no class)", "target": "(not named)"}
-"""The name of a part for requests that name none."""
+"""The name of the part for requests that name none."""
 
 
 class ByPart:
-    """A summary for each part of one kind (`PARTS`). `make` makes an empty one."""
+    """A summary for each part of one kind (`PARTS`). `make` creates an empty one."""
 
     def __init__(self, kind: str, make: Callable[[], Summary], *, usual: str, known: Sequence[str] = ()) -> None:
-        """`usual` is the part of requests that name none. The `known` parts have numbers even without requests, and stand
-        first."""
+        """`usual` is the part of requests that name none. The `known` parts have numbers even without requests, and
+        come first."""
         self._kind, self._field = kind, PARTS[kind]
         self._make = make
         self._usual = usual
@@ -60,5 +60,5 @@ class ByPart:
 
 
 def of_objectives(parts: Mapping[str, Sequence[PartNumbers]]) -> dict[tuple[str, str], Numbers]:
-    """The numbers of parts as objectives look for them: by kind and name."""
+    """The numbers of parts in the form that objectives use: by kind and name."""
     return {(kind, part.name): Numbers.of(part) for kind, of_kind in parts.items() for part in of_kind}

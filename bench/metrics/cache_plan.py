@@ -1,7 +1,7 @@
-"""What a prefix cache without end would have of the prompts, as the data plans it, beside what replies say that it had.
+"""Compares the planned content of an unlimited prefix cache with the cached tokens that replies report.
 
-Servers keep whole blocks, and compute at least the last token of a prompt, so that a cache may have up to a block less of
-each prompt than was planned. A chat template may also put a few tokens ahead of every prompt, which are shared but not
+Servers keep whole blocks, and compute at least the last token of a prompt, so a cache may have up to a block less of
+each prompt than planned. A chat template may also put a few tokens before every prompt, which are shared but not
 planned. So a difference counts only if it exceeds one block per request, in either direction.
 """
 
@@ -16,13 +16,13 @@ from bench.metrics.request_metrics import input_tokens
 from bench.records.record_table import Ints, RecordTable
 
 BLOCK_TOKENS = 16
-"""Tokens of a block: vLLM's default. Of servers with greater blocks the bound is too tight for short prompts, and does not
-matter for long ones."""
+"""Tokens per block: vLLM's default. For servers with larger blocks the bound is too tight for short prompts, and does
+not matter for long ones."""
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Over some requests, in tokens."""
+    """Sums over some requests, in tokens."""
 
     requests: int = 0
     input: int = 0
@@ -45,19 +45,19 @@ class _Sums:
 
     @property
     def rounding_share(self) -> float:
-        """What rounding to blocks may take off, or a template put on."""
+        """The share that rounding to blocks may remove, or a template may add."""
         return BLOCK_TOKENS * self.requests / self.input if self.input else 0.0
 
 
 class CachePlan:
-    """Folds all records, of the warm-up too: a server's counters have both."""
+    """Folds all records, including the warm-up, because a server's counters include it too."""
 
     def __init__(self) -> None:
         self._run, self._said, self._load = _Sums(), _Sums(), _Sums()
         self._unplanned = False
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order. Only successful requests have a prompt that was surely read."""
+        """Add records, in any order. Only prompts of successful requests were certainly read."""
         has_plan, planned = table.known("cached_tokens_planned")
         has_prompt, tokens = input_tokens(table)
         said, cached = table.known("cached_tokens")
@@ -71,9 +71,10 @@ class CachePlan:
         self._said.add(tokens[rows], planned[rows], cached[rows])
 
     def against(self, measured_share: float | None) -> dict[str, Any] | None:
-        """The plan against what was counted: by replies, else by the server's counters over the load (`measured_share`).
+        """Compare the plan with the cached tokens reported by replies, else by the server's counters over the load
+        (`measured_share`).
 
-        Returns None if no request has a plan. `off_share` is counted minus planned, of the same requests, or None.
+        Returns None if no request has a plan. `off_share` is counted minus planned, for the same requests, or None.
         """
         if not self._run.requests:
             return None

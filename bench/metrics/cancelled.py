@@ -1,4 +1,4 @@
-"""What came of the requests whose users left: neither latencies nor failures, and a load on the server all the same."""
+"""Requests whose users left: neither latencies nor failures, but still a load on the server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from bench.results.sessions import CancelledRequests
 
 
 class Cancelled:
-    """Counts the requests that were cancelled."""
+    """Counts the cancelled requests."""
 
     def __init__(self) -> None:
         self._after_ms: list[float] = []
         self._answered = self._chunks = self._bytes = 0
 
     def add(self, table: RecordTable) -> None:
-        """Records; of no other outcome is anything kept."""
+        """Add records; only cancelled requests are counted."""
         has_sent, sent_ns = table.known("sent_ns")
         rows = (table.outcome == CANCELLED) & has_sent
         chunks = table.token_chunks.counts[rows]

@@ -1,8 +1,8 @@
 """The metrics that a result reports, one line each.
 
-A new metric is a function in request_metrics.py, a line here, and its title (bench/results/metric_titles.py): the summary,
-the objectives, the report, the JSON and the tables of docs/metrics.md are made of them. Request metrics give one value per
-request, NaN if it has none; token metrics, of token_gaps.py, give many.
+To add a metric, write a function in request_metrics.py, a line here, and its title (bench/results/metric_titles.py):
+the summary, the objectives, the report, the JSON and the tables of docs/metrics.md are made from them. Request metrics
+have one value per request, NaN if there is none; token metrics, from token_gaps.py, have many.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.results.metric_titles import TITLES
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a metric is. `key` is its name in summary.json, `name` the one that objectives use. `formula` is for
+    """The definition of a metric. `key` is its name in summary.json, `name` its name in objectives. `formula` is for
     docs/metrics.md."""
 
     key: str
@@ -35,17 +35,17 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class RequestMetric(Named):
-    """A metric with one value per request. `bounds` gets the values of the metric."""
+    """A metric with one value per request. `bounds` is called with the values of the metric."""
 
     of: Callable[[RecordTable], Floats]
     bounds: Callable[[RecordTable, Floats], Bounds]
     of_few: bool = False
-    """Whether only endpoints that name it (`Endpoint.measures`) have it."""
+    """Whether only endpoints that list it in `Endpoint.measures` have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenMetric(Named):
-    """A metric with many values a request, in ns in `of`, in `unit` in results."""
+    """A metric with many values per request: in ns from `of`, in `unit` in results."""
 
     of: Callable[[RecordTable], Pauses]
 
@@ -76,18 +76,18 @@ _ALL: tuple[Metric, ...] = (
 # fmt: on
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
-"""Every metric, by the name that objectives use; in the order in which results show them."""
+"""Every metric, by its name in objectives, in the order of the results."""
 
 REQUEST_METRICS: dict[str, RequestMetric] = {n: m for n, m in METRICS.items() if isinstance(m, RequestMetric)}
 
 OF_FEW = frozenset(name for name, metric in REQUEST_METRICS.items() if metric.of_few)
-"""The metrics that few endpoints have."""
+"""The metrics that only a few endpoints have."""
 WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
-"""The metrics of a response that did not come as a stream, as far as they are about what it holds."""
+"""The metrics that describe the content of a response that is not a stream."""
 OF_ANY_RESPONSE = WHOLE_RESPONSE | {"ttfb"}
 """The metrics of a response of which nothing is read."""
 
 
 def request_values(table: RecordTable) -> dict[str, Floats]:
-    """Every request metric by its key, of each request of a table."""
+    """Every request metric by its key, for each request of a table."""
     return {metric.key: metric.of(table) for metric in REQUEST_METRICS.values()}

@@ -1,6 +1,6 @@
-"""Requests that a report shows one by one: the slowest, those that failed, and a sample of all.
+"""Chooses the requests that a report shows one by one: the slowest, the failed, and a sample of all.
 
-Which ones depends on their own numbers alone, never on the order in which they are added.
+The choice depends on their numbers alone, never on the order in which they are added.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from bench.results.base import Result
 SLOWEST, FAILED, SAMPLED = 200, 100, 250
 
 _SPREAD = 0x9E3779B97F4A7C15
-"""2**64 over the golden ratio: the least products of indices with it, modulo 2**64, lie evenly over the run."""
+"""2**64 divided by the golden ratio. Multiply each index by it modulo 2**64: the indices with the smallest products are
+spread evenly over the run."""
 
 
 class ShownRequest(Result, frozen=True, kw_only=True):
-    """A request as a page shows it, with times in s from the start of the run."""
+    """A request as shown on a page, with times in s from the start of the run."""
 
     index: int
     id: str
@@ -45,7 +46,7 @@ class ShownRequest(Result, frozen=True, kw_only=True):
 
 
 class ShownRequests(Result, frozen=True, kw_only=True):
-    """Some requests of a run. `failures` is the number of all that failed."""
+    """Some requests of a run. `failures` is the number of all failed requests."""
 
     slowest: Sequence[ShownRequest]
     failed: Sequence[ShownRequest]
@@ -54,17 +55,17 @@ class ShownRequests(Result, frozen=True, kw_only=True):
 
 
 class _Least:
-    """The requests with the least keys, `most` of them."""
+    """The `most` requests with the smallest keys."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._heap: list[tuple[float, int, int, ShownRequest]] = []
-        # Rows are not compared: a damaged file has two of one index.
+        # Rows are not compared: a damaged file may have two with the same index.
         self._order = count()
         self.count = 0
 
     def offer(self, keys: npt.NDArray[Any], requests: _Rows, rows: Ints) -> None:
-        """The requests in some rows of a table, with the key of each."""
+        """Add the requests in some rows of a table, with the key of each."""
         self.count += len(rows)
         index = requests.index[rows]
         for at in np.lexsort((index, keys)).tolist():
@@ -74,14 +75,14 @@ class _Least:
             elif (-key, -number) > self._heap[0][:2]:
                 heapq.heapreplace(self._heap, (-key, -number, next(self._order), requests.row(int(rows[at]))))
             else:
-                return  # The others are greater still.
+                return  # The remaining keys are larger still.
 
     def rows(self) -> list[ShownRequest]:
         return [row for *_, row in sorted(self._heap, reverse=True)]
 
 
 class _Rows:
-    """What a report shows of the requests of a table."""
+    """The values that a report shows for the requests of a table."""
 
     def __init__(self, table: RecordTable, values: Mapping[str, Floats], start_ns: int) -> None:
         self._table, self._values, self._start_ns = table, values, start_ns
@@ -121,7 +122,7 @@ class ChosenRequests:
         self._slowest, self._failed, self._sample = _Least(SLOWEST), _Least(FAILED), _Least(SAMPLED)
 
     def add(self, table: RecordTable, values: Mapping[str, Floats]) -> None:
-        """Keep the requests that are to show, of a table whose metrics are `values`."""
+        """Keep the requests to show from a table whose metrics are `values`."""
         requests = _Rows(table, values, self._start_ns)
         sent = np.flatnonzero(table.has("sent_ns"))
         self._sample.offer(requests.index[sent].astype(np.uint64) * np.uint64(_SPREAD), requests, sent)
@@ -131,7 +132,7 @@ class ChosenRequests:
         self._failed.offer(requests.index[failed], requests, failed)
 
     def describe(self) -> ShownRequests:
-        """The slowest ones by E2EL, the others by index."""
+        """The slowest requests by E2EL, the others by index."""
         sample = sorted(self._sample.rows(), key=lambda row: row.index)
         return ShownRequests(
             slowest=self._slowest.rows(), failed=self._failed.rows(), failures=self._failed.count, sample=sample

@@ -1,4 +1,4 @@
-"""The few numbers that are kept of each request, so that the record itself can go: about 280 bytes a request."""
+"""The few numbers that are kept for each request instead of the record: about 280 bytes per request."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import DROPPED, NOT_JUDGED, OUTCOMES, Floats, Ints, Mask, RecordTable
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
-"""The values in the column of statuses for a request without a response, and for a dropped one."""
+"""The values in the status column for a request without a response, and for a dropped request."""
 
 NONE = math.nan
-"""Stands for "did not happen" in a column: a column is doubles, and None is not one."""
+"""Means "did not happen" in a column: a column contains doubles, so None is not possible."""
 
 
 def happened(values: array[float] | list[float]) -> list[float]:
@@ -29,11 +29,12 @@ def happened(values: array[float] | list[float]) -> list[float]:
 
 
 class Columns:
-    """Columns over the requests of the run phase, one entry a request. Times are ns from the start of the run.
+    """Columns over the requests of the run phase, with one entry per request. Times are in ns from the start of the
+    run.
 
-    `output_tokens` is of successful requests, `inputs` is 0 if text is generated, `good` says whether a request met every
-    objective. `least` and `greatest` are the bounds of each metric; they are empty while all stamps are exact, and `bounded`
-    is false. Rows are in the order of adding until `sort` puts them in the order of their index.
+    `output_tokens` covers successful requests, `inputs` is 0 if text is generated, `good` is whether a request met
+    every objective. `least` and `greatest` are the bounds of each metric; they are empty, and `bounded` is false, while
+    all stamps are exact. Rows are in the order of adding until `sort` puts them in the order of their index.
     """
 
     def __init__(self, start_ns: int) -> None:
@@ -56,7 +57,8 @@ class Columns:
         return len(self.index)
 
     def add(self, table: RecordTable, values: Mapping[str, Floats], good: Mask) -> None:
-        """Keep the numbers of requests: `values` of every request metric, by key, and whether each met every objective."""
+        """Keep the numbers of requests: `values` of every request metric, by key, and whether each request met every
+        objective."""
         start_ns, n = self._start_ns, len(table)
         self.outcomes.update(table.column("outcome"))
         self.index.frombytes(table.ints("index").tobytes())
@@ -100,7 +102,7 @@ class Columns:
             self.greatest[metric.key].frombytes(greatest.tobytes())
 
     def sort(self) -> None:
-        """Put the rows in the order of their index: from here on no number depends on the order of adding."""
+        """Sort the rows by index: from here on, no number depends on the order of adding."""
         if bool((np.diff(view(self.index)) > 0).all()):
             return
         order = np.lexsort((view(self.end), view(self.index)))
@@ -131,7 +133,7 @@ class Columns:
         return bool(len(of_ok) and np.isnan(of_ok).all())
 
     def first_tokens_ns(self) -> Floats:
-        """When the first token of each successful request arrived; the end of one that was not streamed."""
+        """When the first token of each successful request arrived; the end of the request if it was not streamed."""
         ttft_ms = view(self.metrics["ttft_ms"])
         found: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
         return found

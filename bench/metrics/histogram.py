@@ -1,8 +1,9 @@
-"""A distribution that stays small: exact while it is, then a mergeable log histogram of relative error <= 0.1%.
+"""A distribution in bounded memory: exact while it is small, then a mergeable log histogram with a relative error <=
+0.1%.
 
-The bins come from the float itself: a float32 with the last 14 of its 23 mantissa bits cut off. Each octave has
-2**9 = 512 bins, a bin is at most 2**-9 of its value wide, and its middle is at most 2**-10 = 0.098% from any value in
-it. Binning n values is two C loops and no logarithm.
+The bins come from the float itself: a float32 with the last 14 of its 23 mantissa bits cut off. Each octave has 2**9 =
+512 bins, a bin is at most 2**-9 of its value wide, and its middle is at most 2**-10 = 0.098% from any value in it.
+Binning n values takes two C loops and no logarithm.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ RELATIVE_ERROR = 2.0**-10
 _CUT_BITS = 14
 FINE_PER_OCTAVE = 512
 _DENSE = 1 << 15
-"""Numbers that spread wider than this, and wider than four times their count, are sorted; others index an array of counts."""
+"""Numbers with a wider range than this, and than four times their count, are sorted; others index an array of counts."""
 
 
 def bins_of_array(values: npt.NDArray[np.number]) -> npt.NDArray[np.int64]:
-    """The number of the bin of each value, ascending with the value: 512 for each octave of a float32."""
+    """The bin number of each value, ascending with the value: 512 for each octave of a float32."""
     return (values.astype(np.float32).view(np.uint32) >> _CUT_BITS).astype(np.int64)
 
 
 def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
-    """How often each number occurs: whole numbers, at least one."""
+    """How often each number occurs. At least one whole number is required."""
     low = int(numbers.min())
     if int(numbers.max()) - low > max(_DENSE, 4 * len(numbers)):
         found, counts = np.unique(numbers, return_counts=True)
@@ -58,7 +59,7 @@ def _middle(number: int) -> float:
 
 
 class LogHistogram:
-    """Durations in ns, >= 0. Adding and merging give the same result in any order: the sums are whole numbers."""
+    """Durations in ns, >= 0. Adding and merging give the same result in any order, because the sums are whole numbers."""
 
     __slots__ = ("_bins", "_exact", "count", "max", "min", "total", "total_of_squares")
 
@@ -73,13 +74,13 @@ class LogHistogram:
 
     @property
     def exact(self) -> bool:
-        """Whether every value is still held."""
+        """Whether every value is still stored."""
         return self._exact is not None
 
     def extend(self, values: npt.ArrayLike, total: int | None = None) -> None:
-        """Add values. Sums are of values rounded to whole numbers; `total` replaces the first of them.
+        """Add values. The sums use values rounded to whole numbers; `total` replaces the sum of the values.
 
-        Raises FloatingPointError if a value does not fit into 64 bits: a file is damaged.
+        Raises FloatingPointError if a value does not fit into 64 bits, as from a damaged file.
         """
         values = np.asarray(values)
         if not len(values):
@@ -96,14 +97,14 @@ class LogHistogram:
             self._exact.frombytes(values.astype("f8").tobytes())
 
     def fold(self) -> None:
-        """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""
+        """Discard the values themselves; from here on, quantiles are within RELATIVE_ERROR."""
         if self._exact is not None:
             self._count_bins(self._exact)
             self._exact = None
 
     @property
     def bins(self) -> Counter[int]:
-        """How many values lie in each bin; empty as long as every value is still held."""
+        """The number of values in each bin; empty while every value is stored."""
         return self._bins
 
     def _count_bins(self, values: array[float]) -> None:
@@ -111,7 +112,7 @@ class LogHistogram:
             self._bins.update(counted(bins_of_array(np.frombuffer(values))))
 
     def merge(self, other: LogHistogram) -> None:
-        """Add all that the other one holds. The result is exact if both were."""
+        """Add everything in the other histogram. The result is exact if both were."""
         if not other.count and other.exact:
             return  # Most histograms of a run are empty.
         self.count += other.count
@@ -136,8 +137,8 @@ class LogHistogram:
         return made
 
     def remove(self, other: LogHistogram) -> None:
-        """Take out values, all of which must be in this one. Of folded ones, a minimum or maximum that is taken out
-        leaves the middle of a bin behind."""
+        """Remove values, all of which must be in this histogram. If it is folded and the minimum or maximum is removed,
+        the new one is the middle of a bin."""
         if not other.count:
             return
         self.count -= other.count
@@ -161,12 +162,12 @@ class LogHistogram:
             self.max = _middle(max(self._bins))
 
     def snapshot(self) -> Snapshot:
-        """The distribution as it stands, in order, for reading."""
+        """The current distribution, in order, for reading."""
         return Snapshot(self)
 
 
 class Snapshot:
-    """A histogram in ascending order: quantiles and counts of it."""
+    """A histogram in ascending order, with its quantiles and counts."""
 
     def __init__(self, histogram: LogHistogram) -> None:
         self._histogram = histogram
@@ -175,7 +176,7 @@ class Snapshot:
             self._values: list[float] = np.sort(np.frombuffer(histogram._exact)).tolist() if histogram._exact else []
             self._cumulative: list[int] | None = None
         else:
-            # min and max are known exactly: no middle of a bin may lie outside them.
+            # min and max are known exactly, so no middle of a bin may lie outside them.
             low, high = histogram.min, histogram.max
             bins = histogram._bins
             ascending = sorted(bins)
@@ -191,7 +192,7 @@ class Snapshot:
         return self._values[bisect_right(self._cumulative, rank)]
 
     def quantile(self, p: float) -> float:
-        """The quantile of order p, by the definition of `quantile.quantile`."""
+        """The quantile of order p, as defined by `quantile.quantile`."""
         if self._cumulative is None:
             return quantile(self._values, p)
         position = (self.n - 1) * p
@@ -200,23 +201,23 @@ class Snapshot:
         return low + (high - low) * (position - below)
 
     def at_rank(self, rank: int) -> float:
-        """The value at a rank, 0 being the least's."""
+        """The value at a rank, 0 for the least."""
         return self._values[rank] if self._cumulative is None else self._at(rank)
 
     def count_above(self, limit: float) -> int:
-        """Number of values over the limit (of a folded histogram: of bins whose middle is)."""
+        """The number of values above the limit (in a folded histogram, of values in bins whose middle is above it)."""
         position = bisect_right(self._values, limit)
         if self._cumulative is None:
             return self.n - position
         return self.n - (self._cumulative[position - 1] if position else 0)
 
     def describe(self, scale: float = 1.0) -> Statistics:
-        """The statistics of `quantile.describe`, each value times the scale."""
+        """The statistics of `quantile.describe`, with each value multiplied by the scale."""
         h = self._histogram
         if not h.count:
             return NO_VALUES
         mean = h.total / h.count
-        # Whole numbers until the division: a difference of two large floats would have nothing left of a small spread.
+        # Whole numbers until the division: the difference of two large floats would lose a small spread.
         spread = max(h.count * h.total_of_squares - h.total * h.total, 0) / h.count
         std = math.sqrt(spread / (h.count - 1)) * scale if h.count > 1 else None
         quantiles = {name: self.quantile(p) * scale for name, p in QUANTILES.items()}

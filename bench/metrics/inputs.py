@@ -1,4 +1,4 @@
-"""What requests were made of whose replies are no generated text: inputs a request, and the embeddings that came back."""
+"""The inputs of requests whose replies are not generated text: inputs per request, and the returned embeddings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Inputs:
         self._dimensions: Counter[int] = Counter()
 
     def add(self, table: RecordTable) -> None:
-        """Count the inputs and bytes of requests, and the replies of each number of dimensions."""
+        """Count the inputs and bytes of requests, and the replies by their number of dimensions."""
         self._each.frombytes(table.ints("inputs").tobytes())
         self._dimensions.update(number for number in table.column("dimensions") if number is not None)
 
@@ -27,7 +27,7 @@ class Inputs:
             values.frombytes(table.ints(name).tobytes())
 
     def describe(self, inputs_are: str) -> InputCounts:
-        """`inputs` of a summary: what they are, how many, their distribution over the requests, and the replies by their
+        """`inputs` of a summary: their type, their number, their distribution over the requests, and the replies by
         dimensions."""
         of_any = {name: describe(sorted(values)) for name, values in self._bytes.items()}
         return InputCounts(

@@ -1,4 +1,5 @@
-"""What the client knows of itself: the lag of its loops, its processors, and what its dispatcher had in flight."""
+"""The client's data about itself: the lag of its loops, its processors, and the requests that its dispatcher had in
+flight."""
 
 from __future__ import annotations
 
@@ -13,13 +14,13 @@ from bench.metrics.quantile import quantile
 from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare
 
 BUSY_SHARE = 0.9
-"""A second in which a worker used more of a processor than this was a busy one."""
+"""A second counts as busy if a worker used more of a processor than this."""
 
 EXACT_LIMIT = 200_000
 
 
 class _Worker:
-    """What one worker said, a value a sample."""
+    """The data of one worker, one value per sample."""
 
     def __init__(self) -> None:
         self.t_ns = array("q")
@@ -41,7 +42,7 @@ class WorkerSamples:
         self._worst_lags: dict[str, list[float]] = {"p50": [], "p99": [], "max": []}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One line: a worker's second."""
+        """Add one line: a second of one worker."""
         worker = self._workers.setdefault(row.get("worker", 0), _Worker())
         if row.get("in_flight_ns") is not None:
             worker.t_ns.append(row["t_ns"])
@@ -66,9 +67,10 @@ class WorkerSamples:
                 self._lag.fold()
 
     def windows(self) -> dict[int, tuple[int, int]]:
-        """For each worker, first and last time at which it said what was in flight.
+        """For each worker, the first and the last time at which it reported its requests in flight.
 
-        Left out where it did so once, and where something was still on its way: that has no record to compare with.
+        Workers with a single report are left out, and workers with requests still in flight, which have no record to
+        compare.
         """
         return {
             number: (worker.t_ns[0], worker.t_ns[-1])
@@ -77,13 +79,13 @@ class WorkerSamples:
         }
 
     def sent(self) -> int | None:
-        """Requests that the dispatchers of `windows` handed to the transport. Returns None if their number is not known."""
+        """Requests that the dispatchers in `windows` passed to the transport. Returns None if their number is unknown."""
         counts = [self._workers[number].sent for number in self.windows()]
         known = [count for count in counts if count is not None]
         return sum(known) if counts and len(known) == len(counts) else None
 
     def in_flight_mean(self) -> float | None:
-        """The dispatchers' own time-weighted count of what is in flight, summed over the workers."""
+        """The dispatchers' own time-weighted mean of requests in flight, summed over the workers."""
         windows = self.windows()
         if not windows:
             return None
@@ -94,7 +96,7 @@ class WorkerSamples:
         return total
 
     def loop_lag_ms(self) -> LoopLag | None:
-        """How late the loops were. Where workers sent quantiles of each second, these are of the worst second."""
+        """How late the loops were. If workers sent quantiles per second, these are from the worst second."""
         if self._lag.count:
             rows = self._lag.snapshot().describe(1e-6)
             return LoopLag(n=rows.n, p50=rows.p50, p99=rows.p99, max=rows.max, of="every wake-up")
@@ -104,7 +106,7 @@ class WorkerSamples:
         return None
 
     def cpu(self) -> CpuShare | None:
-        """Share of one processor, over seconds and workers; of the busiest worker, the share of seconds over 90%."""
+        """The share of one processor, over seconds and workers; and for the busiest worker, the share of seconds over 90%."""
         rows = [sorted(worker.cpu) for worker in self._workers.values() if len(worker.cpu)]
         if not rows:
             return None
@@ -120,7 +122,7 @@ class WorkerSamples:
         )
 
     def run_queue(self) -> RunQueueShare | None:
-        """Share of its time that a worker was ready and did not run: mean of the worst worker, and worst second."""
+        """The share of time that a worker was ready but did not run: the mean of the worst worker, and the worst second."""
         rows = [sorted(worker.run_queue) for worker in self._workers.values() if len(worker.run_queue)]
         if not rows:
             return None
@@ -131,7 +133,7 @@ class WorkerSamples:
         )
 
     def longest_pause(self, start_ns: int, duration_s: float | None) -> LongestPause | None:
-        """The longest time that a worker's loop did nothing although it was due, after the run began; of the worst worker."""
+        """The longest time that the loop of the worst worker was due but did nothing, after the run began."""
         if not self._workers:
             return None
         pauses = [

@@ -1,11 +1,11 @@
-"""The numbers of jobs: `jobs` of a summary. What a job is, jobs.py says.
+"""The numbers of jobs: `jobs` of a summary. jobs.py defines a job.
 
-Only jobs that were begun and completed in the run have job seconds. A job that the run cut off, or that it entered in the
-middle, is counted but has no job seconds, since its whole length is not known. Long jobs are left out more often than short
-ones, so a run should be many times as long as its jobs.
+Only jobs that began and completed in the run have job seconds. A job that the run cut off, or entered in the middle, is
+counted but has no job seconds, since its whole length is unknown. Long jobs are left out more often than short ones, so
+a run should be many times as long as its jobs.
 
-Jobs of one session are one group: they follow each other in one conversation. Groups stand in the order in which their first
-jobs were due, and depend on each other as requests do (bench/statistics/).
+Jobs of one session form one group: they follow each other in one conversation. Groups are in the order in which their
+first jobs were due, and depend on each other like requests (bench/statistics/).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ S_PER_H = 3600
 
 
 class JobNumbers:
-    """Folds the records of a run, with those of its warm-up: a job may have begun there."""
+    """Folds the records of a run, including its warm-up, in which a job may have begun."""
 
     def __init__(self, start_ns: int) -> None:
         self._start_ns = start_ns
@@ -51,7 +51,7 @@ class JobNumbers:
         self._by_context, self._by_turn = TtftBins(), TtftBins()
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order."""
+        """Add records, in any order."""
         rows = table.has("job")
         if not rows.any():
             return
@@ -71,7 +71,7 @@ class JobNumbers:
     def describe(self, span: tuple[float, float] | None, tpot_ms: Statistics, gpus: int | None) -> Jobs | None:
         """`jobs` of a summary. Returns None for a run without jobs.
 
-        `span`: from the first send to the last end, in ns from the start of the run; `tpot_ms`: the numbers of TPOT.
+        `span`: from the first send to the last end, in ns from the start of the run; `tpot_ms`: the statistics of TPOT.
         """
         if not self._any:
             return None
@@ -96,7 +96,8 @@ class JobNumbers:
         )
 
     def _ended_s(self, jobs: Sequence[Job], span: tuple[float, float] | None) -> list[float]:
-        """When jobs ended, in s from the first send. Jobs begun in the warm-up count, as about as many are cut."""
+        """When jobs ended, in s from the first send. Jobs begun in the warm-up count, because about as many are cut off
+        at the end."""
         from_ns = self._start_ns + (0.0 if span is None else span[0])
         return [(job.end_ns - from_ns) / NS_PER_S for job in jobs if job.whole and job.ended in _ENDED]
 
@@ -105,7 +106,7 @@ _ENDED = (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)
 
 
 def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, gpus: int | None) -> JobRates:
-    """Jobs an hour: of one user, who asks for the next when one is done, of the whole run, and of one GPU."""
+    """Jobs per hour: of one user, who starts the next job when one is done, of the whole run, and of one GPU."""
     mean = seconds.mean
     values: dict[str, float | None] = dict.fromkeys(JOB_RATES)
     ci95: dict[str, list[float] | None] = dict.fromkeys(JOB_RATES)
@@ -127,7 +128,7 @@ def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, 
 
 
 def _seconds(completed: Sequence[Job], duration_s: float | None) -> Metric:
-    """Job seconds, with intervals that take the jobs of a session for one group."""
+    """Job seconds, with intervals that treat the jobs of a session as one group."""
     groups: dict[int, list[float]] = {}
     for job in completed:
         groups.setdefault(job.session, []).append(job.seconds)
@@ -141,7 +142,7 @@ def _inverse(ends: Sequence[float] | None) -> list[float] | None:
 
 
 def _time(completed: Sequence[Job]) -> JobTime:
-    """Where the time of completed jobs went, with the pauses of their users before them: seconds, and shares of all."""
+    """The parts of the time of completed jobs, with the pauses of their users before them: in seconds, and as shares."""
     of: dict[str, Callable[[Job], int]] = {
         "model": lambda job: job.model_ns,
         "tools": lambda job: job.tools_ns,
@@ -154,10 +155,10 @@ def _time(completed: Sequence[Job]) -> JobTime:
 
 
 class FreshTokens:
-    """Tokens of successful requests, and of these the fresh ones: all but the input that a cache had.
+    """Tokens of successful requests, and the fresh ones among them: all but the cached input.
 
-    The server's count of cached tokens decides, otherwise the plan. Without either, all tokens of a request are fresh. A
-    prompt of unknown length is in no sum.
+    The number of cached tokens comes from the server, otherwise from the plan. Without either, all tokens of a request
+    are fresh. A prompt of unknown length is not part of any sum.
     """
 
     def __init__(self) -> None:
@@ -176,7 +177,7 @@ class FreshTokens:
         self._from["none"] += int((~by_server & ~by_plan).sum())
 
     def describe(self, completed: Sequence[Job], duration_s: float | None) -> JobTokens:
-        """Sums over the run, per second of it, and per completed job."""
+        """Sums over the run, per second of the run, and per completed job."""
         of_all = {"input": self._input, "cached": self._cached, "output": self._output}
         of_jobs = {
             "input": sum(job.input_tokens for job in completed),
@@ -204,11 +205,11 @@ class TtftBins:
         self._bins: dict[int, array[float]] = {}
 
     def add(self, number: int, ms: float) -> None:
-        """A TTFT at this number, which is at least 1."""
+        """Add a TTFT at this number, which is at least 1."""
         self._bins.setdefault((number - 1).bit_length(), array("d")).append(ms)
 
     def describe(self) -> list[TtftBin]:
-        """The bins that have values, rising: `from` and `to` are in it."""
+        """The bins with values, in ascending order. `from` and `to` are inclusive."""
         return [
             TtftBin(from_=1 if not k else 2 ** (k - 1) + 1, to=2**k, ttft_ms=describe(sorted(self._bins[k])))
             for k in sorted(self._bins)

@@ -1,7 +1,7 @@
-"""Jobs: what a user asked for, from the moment at which it was due to the last token of its last step.
+"""Jobs: tasks of a user, from the due time to the last token of the last step.
 
-The steps of a job are the requests of one session that have its number: turns after tools, and those of sub-agents, which run
-beside each other.
+The steps of a job are the requests of one session with its number: turns after tools, and the parallel requests of
+sub-agents.
 
     job seconds    last token of all its steps - intended of its first step
     in the model   the union of [sent, last token] of its steps: what runs side by side counts once
@@ -36,7 +36,7 @@ from bench.records.record_table import Ints, RecordTable
 HUMAN, TOOL = "human", "tool"
 
 Span = tuple[int, int]
-"""From when to when, in ns."""
+"""Start and end, in ns."""
 
 
 class JobEnd(StrEnum):
@@ -60,10 +60,10 @@ class StepEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a job needs to know of a request. `end_ns`: its last token; of a request without one, its end."""
+    """The data of a request that a job needs. `end_ns`: its last token; the end of the request if it has no token."""
 
     number: int
-    """In its job; the job begins with 0."""
+    """The number within its job, from 0."""
     warmup: bool
     due_ns: int
     sent_ns: int | None
@@ -78,7 +78,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job. Times of what did not complete are of what there was of it. `session` is its number in the run."""
+    """A job. The times of an incomplete job cover only its existing part. `session` is its number in the run."""
 
     session: int
     number: int
@@ -93,23 +93,24 @@ class Job:
     cached_tokens: int
     output_tokens: int
     whole: bool
-    """Whether all its steps were answered, the last of them in the run: also of a job that was begun before."""
+    """Whether all its steps were answered, the last of them in the run. This may also be true for a job that began
+    earlier."""
 
     @property
     def seconds(self) -> float:
-        """From when it was due to its last token."""
+        """The time from its due time to its last token."""
         return (self.end_ns - self.due_ns) / NS_PER_S
 
     @property
     def other_ns(self) -> int:
-        """Neither in the model nor in tools."""
+        """The time neither in the model nor in tools."""
         return self.end_ns - self.due_ns - self.model_ns - self.tools_ns
 
 
 def steps_of(table: RecordTable) -> Iterator[tuple[RequestRecord, Step]]:
     """The requests that are steps of jobs, each with its step."""
     if all(job is None for job in table.column("job")):
-        return  # Most runs have none, and need not compute what follows for each of their requests.
+        return  # Most runs have no jobs, and need not compute the following for each request.
     n, answered = output_tokens(table).tolist(), answered_ns(table).tolist()
     for row, record in enumerate(table.records):
         if record.session_number is not None and record.job is not None and record.job_step is not None:
@@ -130,14 +131,14 @@ def _step(record: RequestRecord, number: int, end_ns: int, n: int) -> Step:
         pause=record.pause,
         ended=_ended(record.outcome),
         input_tokens=0 if tokens is None else tokens,
-        # The fresh tokens of a prompt of unknown length are not known.
+        # If the length of a prompt is unknown, so are its fresh tokens.
         cached_tokens=0 if cached is None or tokens is None else cached,
         output_tokens=n,
     )
 
 
 def answered_ns(table: RecordTable) -> Ints:
-    """The last token of each response; of one that was no stream, or had none, its end."""
+    """The last token of each response; the end of the response if it was not a stream, or had no token."""
     chunks = table.token_chunks
     return np.where(table.ok & (chunks.counts > 0), chunks.last(chunks.ns), table.ints("end_ns"))
 
@@ -151,7 +152,7 @@ def _ended(outcome: Outcome) -> StepEnd:
 
 
 def job_of(session: int, number: int, steps: Sequence[Step], planned: int) -> Job | None:
-    """The job that these steps are, of `planned` that it has. Returns None if all of it lies in the warm-up."""
+    """The job that consists of these steps, out of `planned` steps. Returns None if all of it is in the warm-up."""
     if all(step.warmup for step in steps):
         return None
     opening = next((step for step in steps if step.number == 0), None)
@@ -188,7 +189,7 @@ def _job_end(steps: Sequence[Step], opening: Step | None, *, answered: bool) -> 
 
 
 def _spans(step: Step, from_ns: int) -> Iterable[Span]:
-    """When the step was in the model, and the pause of tools before it."""
+    """When the step was in the model, and the pause for tools before it."""
     if step.sent_ns is not None:
         yield step.sent_ns, step.end_ns
     if step.pause == TOOL:
@@ -196,7 +197,7 @@ def _spans(step: Step, from_ns: int) -> Iterable[Span]:
 
 
 def covered_ns(spans: Iterable[Span]) -> int:
-    """How much time the spans cover together: what two of them share counts once."""
+    """How much time the spans cover together; overlaps count once."""
     covered, reached = 0, None
     for start, end in sorted(spans):
         begin = start if reached is None else max(start, reached)
@@ -219,13 +220,13 @@ _PAUSES = (None, HUMAN, TOOL)
 
 
 class GatheredJobs:
-    """Puts the steps of jobs together, in any order of their records: about 110 bytes a step."""
+    """Collects the steps of jobs, in any order of their records: about 110 bytes per step."""
 
     def __init__(self) -> None:
         self._numbers = array("q")
 
     def add(self, table: RecordTable) -> None:
-        """Records, of either phase; what is no step of a job is passed over."""
+        """Add records, of either phase; requests that are not steps of a job are ignored."""
         for record, step in steps_of(table):
             assert record.session_number is not None
             assert record.job is not None
@@ -237,9 +238,9 @@ class GatheredJobs:
             self._numbers.extend((_ENDS.index(step.ended), *tokens))
 
     def jobs(self) -> list[Job]:
-        """The jobs that are not all warm-up, in the order in which they were due."""
+        """The jobs that are not entirely warm-up, in the order in which they were due."""
         rows = np.array(self._numbers).reshape(-1, 14)
-        ordered = rows[np.lexsort(rows[:, 3::-1].T)]  # By session, job, number of the step, and when it was due.
+        ordered = rows[np.lexsort(rows[:, 3::-1].T)]  # By session, job, number of the step, and due time.
         found = []
         for (session, number), of_job in groupby((row.tolist() for row in ordered), lambda row: (row[0], row[1])):
             steps = list(of_job)

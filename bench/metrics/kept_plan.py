@@ -1,4 +1,4 @@
-"""Was the load as its settings and its changes require? Each part between two changes is checked separately.
+"""Checks whether the load followed its settings and its changes. Each part between two changes is checked separately.
 
 Open loop: request i is due at arrival i of the plan, which is drawn again, to the nanosecond. No request is missing.
 Closed loop: at every moment as many requests are in flight as there are users. A user who leaves finishes a request first,
@@ -30,10 +30,10 @@ ARRIVALS, USERS = "arrivals", "users"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptPlan:
-    """What the load had to be, part by part. Times in ns from the start of the run.
+    """The required load, part by part. Times are in ns from the start of the run.
 
-    `arrivals`: those of an open loop, from the first of the warm-up on; None for a closed loop. `whole`: the load came to its
-    end, so that requests that are not there were left out. `of_sessions`: it is a plan of sessions, not of requests.
+    `arrivals`: the arrivals of an open loop, from the first of the warm-up on; None for a closed loop. `whole`: the
+    load reached its end, so missing requests were left out. `of_sessions`: the plan is for sessions, not for requests.
     """
 
     parts: tuple[PlannedLoad, ...]
@@ -57,9 +57,10 @@ def describe(
     start_ns: int,
     sessions: SessionCounts,
 ) -> OffPlan | None:
-    """`off_plan` of a summary: the part furthest from the plan. None if nothing could change the load, or nothing was sent.
+    """`off_plan` of a summary: the part furthest from the plan. None if nothing could change the load, or nothing was
+    sent.
 
-    `spans`: from when to when requests were in flight, of each worker, in absolute ns; the run began at `start_ns`.
+    `spans`: when requests were in flight, for each worker, in absolute ns; the run began at `start_ns`.
     """
     if plan is None or not len(columns):
         return None
@@ -85,8 +86,7 @@ def describe(
 def _arrivals_off(
     plan: KeptPlan, arrivals: Iterator[int], rows: Mapping[int, float], until_ns: float = math.inf
 ) -> Iterator[_PartOff]:
-    """`rows`: when the requests, or sessions, with these numbers came. Those that should have come later than `until_ns` may
-    be missing."""
+    """`rows`: when the requests, or sessions, with these numbers arrived. Those due after `until_ns` may be missing."""
     borders = [part.start_ns for part in plan.parts]
     wrong, due = [0] * len(borders), [0] * len(borders)
     first, last = min(rows), max(rows)
@@ -107,7 +107,7 @@ def _users_off(
 ) -> Iterator[_PartOff]:
     if not spans or not all(len(begins) for begins, _ in spans):
         return
-    # Of a worker that has begun its last request nothing is known: no user waits for the next one any more.
+    # After a worker has begun its last request, nothing more is known about it: no user waits for the next request.
     until_ns = min(max(begins) for begins, _ in spans) - start_ns
     whole = sorted((begin - start_ns, end - start_ns) for row in spans for begin, end in zip(*row, strict=True))
     begins = array("q", (begin for begin, _ in whole))
@@ -130,9 +130,10 @@ def _users_off(
 def _area(
     begins: Sequence[int], ends: Sequence[int], at_first: int, start_ns: int, end_ns: int, users: int, sign: int
 ) -> int:
-    """The area between requests in flight and users, in ns, where there are more (`sign` 1) or fewer (-1) than these.
+    """The area between requests in flight and users, in ns, while there are more (`sign` 1) or fewer (-1) requests than
+    users.
 
-    Begins and ends ascend; `at_first` are in flight at the start.
+    Begins and ends ascend; `at_first` requests are in flight at the start.
     """
     total, n, now_ns = 0, at_first, start_ns
     i = j = 0

@@ -1,4 +1,4 @@
-"""What replies are made of: answers, reasoning and tool calls, in chunks and tokens; and which replies call tools."""
+"""The kinds of text in replies: answers, reasoning and tool calls, in chunks and tokens; and which replies call tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.records.record_table import Ints, RecordTable
 from bench.results.tokens import KindCount, Kinds, ToolCalls
 
 KINDS = {"content": "c", "reasoning": "t", "tool_calls": "f"}
-"""The kinds of text, and their letters in a record."""
+"""The kinds of text, with their letters in a record."""
 
 
 class KindTally:
@@ -22,7 +22,7 @@ class KindTally:
         self._count: Counter[str] = Counter()
 
     def add(self, table: RecordTable, n: Ints) -> None:
-        """Requests, with the n output tokens of each reply."""
+        """Add requests, with the n output tokens of each reply."""
         chunks, count = table.token_chunks, self._count
         letters = table.chunk_kind[chunks.at]
         per_row = {letter: np.bincount(chunks.row[letters == ord(letter)], minlength=len(table)) for letter in "ctf"}
@@ -44,7 +44,7 @@ class KindTally:
         count["calls"] += int(calls.sum())
 
     def kinds(self) -> Kinds:
-        """The chunks that bear text, and their tokens, by what the text is."""
+        """The chunks with text, and their tokens, by the kind of text."""
         count = self._count
         return Kinds(
             **{

@@ -1,4 +1,4 @@
-"""What load the server was under: in flight, sent against planned, waits at the cap, and Little's law."""
+"""The load on the server: in flight, sent against planned, waits at the cap, and Little's law."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ _NO_DISPERSION = 0.01
 
 
 class Spans:
-    """From `eligible` to the end, of every request that was tried, each phase and outcome, by worker: absolute ns.
+    """The time from `eligible` to the end of every tried request, in each phase and with each outcome, by worker, in
+    absolute ns.
 
-    `eligible` is the instant from which the dispatcher counts a request too.
+    The dispatcher also counts a request from `eligible` on.
     """
 
     def __init__(self) -> None:
         self._by_worker: dict[int, tuple[array[int], array[int]]] = {}
 
     def add(self, table: RecordTable) -> None:
-        """Keep when requests were in flight."""
+        """Keep the times when requests were in flight."""
         has_eligible, eligible_ns = table.known("eligible_ns")
         workers, end_ns = table.ints("worker"), table.ints("end_ns")
         for worker in set(table.column("worker")):
@@ -49,21 +50,21 @@ class Spans:
             ends.frombytes(end_ns[rows].tobytes())
 
     def mean(self, start_ns: float, end_ns: float, worker: int | None = None) -> float:
-        """Time-weighted mean number in flight within a window: overlaps with it, over its length."""
+        """Time-weighted mean number in flight within a window: the overlap with the window, divided by its length."""
         workers = self._by_worker if worker is None else self._by_worker.keys() & {worker}
         inside = fsum(overlap_ns(*self._by_worker[number], start_ns, end_ns) for number in workers)
         return inside / (end_ns - start_ns)
 
     def count(self, workers: Iterable[int]) -> int:
-        """How many requests of these workers there are."""
+        """The number of requests of these workers."""
         return sum(len(self._by_worker[number][0]) for number in self._by_worker.keys() & set(workers))
 
     def of_workers(self) -> list[tuple[array[int], array[int]]]:
-        """Begins and ends, of each worker."""
+        """Begins and ends, for each worker."""
         return list(self._by_worker.values())
 
     def most(self) -> int:
-        """The greatest number in flight at one moment."""
+        """The greatest number in flight at one time."""
         spans = self._by_worker.values()
         begins, ends = array("q"), array("q")
         for of_worker in spans:
@@ -73,12 +74,12 @@ class Spans:
 
 
 class Readiness:
-    """Closed loops: how long users were free and their next request was not sent, through the client's own fault.
+    """Closed loops: how long users were free while their next request was not sent, because of the client.
 
-    A wait is sent - intended - connect, as `send_lateness_ms` in a closed loop. A user's time is that of its requests from
-    intended to end, and within a session also the think times. Sub-agents that wait at the same time count as separate
-    users; otherwise the share could exceed 1. The run begins with its first send, as its duration does, so a late start of
-    all users is not a wait.
+    A wait is sent - intended - connect, like `send_lateness_ms` in a closed loop. A user's time is the time of its
+    requests from intended to end, and within a session also the think times. Sub-agents that wait at the same time
+    count as separate users; otherwise the share could exceed 1. The run begins with its first send, like its duration,
+    so a late start of all users is not a wait.
     """
 
     def __init__(self) -> None:
@@ -89,7 +90,7 @@ class Readiness:
         """When each began and ended, and the time of its requests together."""
 
     def add(self, table: RecordTable) -> None:
-        """Requests of a closed loop."""
+        """Add requests of a closed loop."""
         intended_ns, end_ns = table.ints("intended_ns"), table.ints("end_ns")
         in_session = table.has("session")
         self._requests_ns += int((end_ns - intended_ns)[~in_session].sum())
@@ -107,7 +108,7 @@ class Readiness:
 
     def _add_to_session(self, record: RequestRecord) -> None:
         assert record.session is not None
-        # A session of a file that is held again has the same name, and a number of its own.
+        # A session of a file that is held again has the same name, but its own number.
         key = record.session if record.session_number is None else record.session_number
         first, last, spent = self._sessions.get(key, (record.intended_ns, record.end_ns, 0))
         spent += record.end_ns - record.intended_ns
@@ -120,8 +121,8 @@ class Readiness:
     def describe(self) -> ReadyNotSent | None:
         """`ready_not_sent` of a summary. Returns None without a request.
 
-        `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
-        squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
+        `share` is a share of the users' time. `typical_ms` is the mean length of the wait that contains a random
+        instant of waiting: the sum of squares divided by the sum. A thousand waits of 0.1 ms do not hide one of 3 s.
         """
         user_ns, first_ns = self.user_ns, self._first_sent_ns
         if first_ns is None or user_ns <= 0:
@@ -137,15 +138,15 @@ class Readiness:
 
 
 def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
-    """Time that [begin, end] spans spend inside a window, summed over them."""
+    """The time that [begin, end] spans spend inside a window, summed over them."""
     inside = np.minimum(np.asarray(ends), end_ns) - np.maximum(np.asarray(begins), start_ns)
     return fsum(np.maximum(inside, 0.0).tolist())
 
 
 def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
-    """The greatest number of [begin, end) spans that hold one moment."""
+    """The greatest number of [begin, end) spans that overlap at one time."""
     begun, ended = np.sort(np.asarray(begins)), np.sort(np.asarray(ends))
-    # At each begin: those that have begun, less those that have ended.
+    # At each begin: the number that have begun, minus the number that have ended.
     there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")
     return int(there.max(initial=0))
 
@@ -162,7 +163,7 @@ def dispersion(times_ns: Sequence[float], plan_ns: Sequence[float]) -> float | N
     """Variance over mean of the counts in slots of ten mean gaps of the plan: 1 for Poisson, 0 for a metronome.
 
     The slots begin half a gap before the first arrival, so that a metronome's arrivals lie between their borders. None
-    where the plan fills fewer than ten slots.
+    if the plan fills fewer than ten slots.
     """
     if len(plan_ns) < _SLOT_ARRIVALS * _MIN_SLOTS:
         return None
@@ -186,7 +187,7 @@ def describe_load(
     readiness: Readiness,
     sessions: SessionCounts,
 ) -> Load:
-    """`load` of a summary. Means in flight are over the whole run, from the first send to the last end."""
+    """`load` of a summary. Means in flight cover the whole run, from the first send to the last end."""
     sent = happened(columns.sent)
     mean = None
     if sent and max(columns.end) > min(sent):
@@ -211,7 +212,7 @@ def describe_load(
 
 
 def _late_ends(columns: Columns) -> LateEnds | None:
-    """`late_ends` of a summary: end - sent - E2EL, of the successful requests."""
+    """`late_ends` of a summary: end - sent - E2EL, for the successful requests."""
     e2el_ms = view(columns.metrics["e2el_ms"])
     rows = np.frombuffer(columns.ok, dtype=bool) & (e2el_ms > 0)
     total_ms = float(e2el_ms[rows].sum())
@@ -248,7 +249,7 @@ def backlog(facts: RunFacts, columns: Columns, sessions: SessionCounts) -> Backl
 
 
 def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:
-    """`never_sent` of a summary. Returns None if it is not known."""
+    """`never_sent` of a summary. Returns None if unknown."""
     if facts.never_sent is None:
         return None
     n, waited_ns = facts.never_sent
@@ -261,18 +262,18 @@ def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionC
 
 
 def _at_once(facts: RunFacts, intended: Sequence[float], sent: int, in_flight: int) -> bool:
-    """Whether no send waited for a response or for its time: how fast a loop of ours goes is no rate."""
+    """Whether no send waited for a response or for its time. The speed of our own loop is not a rate."""
     if facts.open_loop:
         return rate(intended) is None
     if facts.ramp_s or facts.segments:
         return False
-    # Each user sends one request at once; in a session the later ones wait.
+    # Each user sends one request at once; in a session, the later requests wait.
     users = facts.concurrency if facts.concurrency is not None and facts.mode != "sessions" else 0
     return sent <= max(in_flight, users)
 
 
 def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> PlanAgainstSent:
-    """Did the load go out as it was drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
+    """Was the load sent as drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
     planned_rps, sent_rps = rate(intended), rate(sent)
     planned, done = (dispersion(times, intended) for times in (intended, sent))
     return PlanAgainstSent(
@@ -282,7 +283,7 @@ def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> PlanA
         span_difference_ms=_span_difference_ms(intended, sent),
         dispersion_planned=planned,
         dispersion_sent=done,
-        # The summand keeps the ratio of two metronomes at 1 when neither has any dispersion.
+        # The summand keeps the ratio of two metronomes at 1 if neither has any dispersion.
         dispersion_ratio=None
         if planned is None or done is None
         else (done + _NO_DISPERSION) / (planned + _NO_DISPERSION),
@@ -290,7 +291,7 @@ def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> PlanA
 
 
 def _span_difference_ms(intended: Sequence[float], sent: Sequence[float]) -> float | None:
-    """How much longer the same number of sends took than the plan gives them."""
+    """How much longer the sends took than the plan allows for the same number."""
     planned_rps, sent_rps = rate(intended), rate(sent)
     if not planned_rps or not sent_rps:
         return None
@@ -298,7 +299,7 @@ def _span_difference_ms(intended: Sequence[float], sent: Sequence[float]) -> flo
 
 
 def _waits(columns: Columns) -> WaitedAtCap:
-    """Arrivals that waited for a slot under the cap."""
+    """The arrivals that waited for a slot under the cap."""
     rows = zip(columns.eligible, columns.intended, strict=True)
     waits = [(eligible - intended) / NS_PER_MS for eligible, intended in rows if eligible > intended]
     return WaitedAtCap(
@@ -309,10 +310,11 @@ def _waits(columns: Columns) -> WaitedAtCap:
 
 
 def _littles_law(spans: Spans, samples: WorkerSamples) -> LittlesLaw:
-    """Mean in flight as the dispatchers counted it, and as the records give it for the same windows.
+    """Mean in flight as counted by the dispatchers, and computed from the records for the same windows.
 
-    Each worker's window reaches from its first sample, at which nothing was in flight yet, to its last, at which nothing was
-    any more; the means are summed over the workers. (From the records alone Little's law is an identity and proves nothing.)
+    Each worker's window goes from its first sample, when nothing was in flight yet, to its last sample, when nothing
+    was in flight any more; the means are summed over the workers. (From the records alone, Little's law is an identity
+    and proves nothing.)
     """
     dispatcher = samples.in_flight_mean()
     records = difference = None

@@ -1,8 +1,8 @@
 """The least and the greatest possible pause between tokens, if some time stamps are only bounds.
 
-An *open* chunk is one whose stamp is a bound. Neighbouring open chunks are a *stretch*; its gaps are those that begin or end
-with one of them. If all chunks of a stretch came in one read, its m gaps, the first of them from the last chunk before it,
-add up to at most S, and the first is at least B; G = S - B is open. However the chunks lie,
+An *open* chunk is a chunk whose stamp is a bound. Neighbouring open chunks form a *stretch*, whose gaps begin or end
+with one of them. If all chunks of a stretch came in one read, its m gaps, the first of them from the last chunk before
+it, add up to at most S, and the first is at least B; G = S - B is open. Wherever the chunks lie,
 
     the k-th greatest gap    is at most min(S / k, G / (k - 1))
     the greatest one         is at least max(B, (the least sum) / m)
@@ -25,7 +25,7 @@ from bench.records.record_table import Floats, Ints, Mask, RecordTable
 
 @dataclass(frozen=True, slots=True)
 class LoosePauses:
-    """Pauses that begin or end with an open chunk, in ns: as the stamps give them, at least, at most, with the row of each.
+    """Pauses that begin or end with an open chunk, in ns: by the stamps, at least, and at most, with the row of each.
     `*_sums` are the least and the greatest sums of parts of them, with the row of each part."""
 
     values: npt.NDArray[Any]
@@ -37,7 +37,7 @@ class LoosePauses:
     sum_row: Ints
 
     def of_rows(self, rows: Mask) -> tuple[npt.NDArray[Any], Floats, int, Floats, int]:
-        """Of some rows: the pauses, the least that they can be with their sum, and the greatest with theirs."""
+        """For some rows: the pauses, their least values with the sum, and their greatest values with the sum."""
         pauses, sums = rows[self.row], rows[self.sum_row]
         least_sum, most_sum = int(self.least_sums[sums].sum()), int(self.most_sums[sums].sum())
         return self.values[pauses], self.least[pauses], least_sum, self.most[pauses], most_sum
@@ -45,14 +45,14 @@ class LoosePauses:
 
 @dataclass(frozen=True, slots=True)
 class LooseGaps:
-    """What is open of the gaps of a table, and of its ITL."""
+    """The open gaps of a table, and its open ITL."""
 
     gaps: LoosePauses
     itl: LoosePauses
 
 
 def loose_gaps(table: RecordTable, of: TokenGaps) -> LooseGaps | None:
-    """What is open of the successful requests of a table; None if every stamp of their text is exact."""
+    """The open pauses of the successful requests of a table; None if every stamp of their text is exact."""
     gaps = _gaps(table)
     if gaps is None:
         return None
@@ -82,10 +82,10 @@ def _gaps(table: RecordTable) -> LoosePauses | None:
     if not len(at):
         return None
     row = chunks.row[at]
-    # A stretch begins where the chunk before is not open, or is another record's.
+    # A stretch begins if the previous chunk is not open, or belongs to another record.
     begins = np.append(True, (np.diff(at) > 1) | (np.diff(row) > 0))
     row, begin, end = row[begins], at[begins], at[np.append(begins[1:], True)]
-    # The chunks around it whose stamps are exact, or the outermost open ones.
+    # The chunks around it whose stamps are exact, or the outermost open chunks.
     first = np.maximum(begin - 1, chunks.starts[row])
     last = np.minimum(end + 1, (chunks.starts + chunks.counts)[row] - 1)
     whole = last > first
@@ -125,7 +125,7 @@ def _gaps(table: RecordTable) -> LoosePauses | None:
 
 
 def _shared(table: RecordTable, rows: Mask) -> LoosePauses:
-    """The ITL of rows whose chunks share their gaps among several tokens: each gap for itself."""
+    """The ITL of rows whose chunks share their gaps among several tokens, with each gap treated separately."""
     chunks = table.token_chunks
     within = (np.diff(chunks.row) == 0) & rows[chunks.row[1:]]
     latest, earliest, row = chunks.ns, chunks.earliest, chunks.row[1:][within]

@@ -1,4 +1,4 @@
-"""What chats hold besides text: the bytes of their images, audio and video, and the tokens of their text."""
+"""Media in chats: the bytes of images, audio and video, and the tokens of the text next to them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Media:
         self._bytes, self._text_tokens = array("q"), array("q")
 
     def add(self, table: RecordTable) -> None:
-        """Count the bytes and the text of requests with images, audio or video."""
+        """Add requests with images, audio or video: their bytes, and their text tokens."""
         for name, values in (("media_bytes", self._bytes), ("text_tokens_asked", self._text_tokens)):
             known, column = table.known(name)
             values.frombytes(column[known].tobytes())
 
     def describe(self) -> MediaCounts | None:
-        """`media` of a summary; None if no request has any."""
+        """`media` of a summary; None if no request has media."""
         if not self._bytes:
             return None
         return MediaCounts(

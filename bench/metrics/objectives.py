@@ -1,6 +1,6 @@
-"""Service level objectives: `ttft:p99<500ms`, and what of the load met them.
+"""Service level objectives, such as `ttft:p99<500ms`, and the part of the load that met them.
 
-The grammar: METRIC[{model=NAME}|{class=NAME}|{target=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
+The grammar: METRIC[{model=NAME}|{class=NAME}|{target=NAME}][:STATISTIC] OP LIMIT[UNIT]; spaces are ignored.
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
@@ -61,7 +61,7 @@ RUN_NUMBERS = (
 """Numbers of the whole run, which take no statistic."""
 _BETTER_HIGH = frozenset({"tps", *RUN_NUMBERS}) - {"error_rate"}
 _NO_DIRECTION = frozenset({"audio"})
-"""The length of audio is no measure of a server."""
+"""The length of audio does not measure a server."""
 
 BETWEEN_TOKENS = frozenset({"tpot", "itl", "tps", "chunk_gap"})
 """The metrics that need a second token."""
@@ -72,7 +72,7 @@ _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e
 
 
 PARTS = {"model": "model", "class": "traffic_class", "target": "target"}
-"""What an objective may speak of in place of the whole run, and the field of a record that says which part it is of."""
+"""The parts of a run to which an objective may be limited, and the record field that names the part."""
 _OF_PART = re.compile(r"([^{]*?)\s*\{\s*(model|class|target)\s*=\s*(.+?)\s*\}([^}]*)")
 
 
@@ -87,12 +87,12 @@ class Objective:
     limit: float
     unit: str
     part: tuple[str, str] | None = None
-    """The part of the requests that it is about: a kind and a name, ("model", "a") or ("class", "chat")."""
+    """The part of the requests to which it is limited, as kind and name: ("model", "a") or ("class", "chat")."""
     limits: tuple[Objective, ...] = ()
-    """For goodput: the limits on latencies that a good request keeps (`with_limits`)."""
+    """For goodput: the limits on latencies that a good request meets (`with_limits`)."""
 
     def broken(self, table: RecordTable) -> Mask:
-        """For a share: the requests that count against it. Requests cancelled as planned are never in the table."""
+        """For a share: the requests that count against it. The table never contains requests cancelled as planned."""
         return ~meet_all(table, self.limits) if self.metric == "goodput" else ~table.ok
 
     def speaks_of(self, table: RecordTable) -> Mask:
@@ -119,12 +119,12 @@ class Objective:
         return self.metric in JOB_NUMBERS
 
     def holds(self, value: float) -> bool:
-        """Whether a value of the metric keeps to the limit."""
+        """Whether a value of the metric meets the limit."""
         return OPERATORS[self.op](value, self.limit)
 
 
 def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
-    """The objectives of `--slo` flags. Raises UsageError with one sentence for each that is wrong."""
+    """The objectives of `--slo` flags. Raises UsageError with one sentence for each invalid one."""
     problems: list[str] = []
     objectives: list[Objective] = []
     for text in texts:
@@ -138,8 +138,8 @@ def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
 
 
 def with_limits(objectives: Iterable[Objective], otherwise: Iterable[Objective] = ()) -> tuple[Objective, ...]:
-    """The objectives, with the limits that a good request keeps added to goodput: the limits on latencies among them, or
-    those of `otherwise` if there are none. Raises UsageError if neither has any."""
+    """The objectives, with limits added to goodput: the limits on latencies among the objectives, or those in
+    `otherwise` if there are none. Raises UsageError if neither has any."""
     given = tuple(objectives)
     limits = tuple(one for one in given if one.of_requests) or tuple(one for one in otherwise if one.of_requests)
     problems = [
@@ -154,7 +154,7 @@ def with_limits(objectives: Iterable[Objective], otherwise: Iterable[Objective] 
 
 
 def parse_one(text: str) -> Objective:
-    """One objective. Raises UsageError, which says what is wrong and what would be right."""
+    """Parse one objective. Raises UsageError, which explains the problem and the correct form."""
     of_part = _OF_PART.fullmatch(text)
     if of_part is not None:
         before, kind, name, behind = of_part.groups()
@@ -163,8 +163,8 @@ def parse_one(text: str) -> Objective:
 
 
 def from_user(text: str) -> Objective:
-    """One objective of a user. Raises UsageError also if it limits the good side of a number: files of 0.1.0 hold such
-    objectives, so `parse_one` reads them."""
+    """Parse one objective of a user. Also raises UsageError if it limits the good side of a number. Files of 0.1.0
+    contain such objectives, so `parse_one` accepts them."""
     objective = parse_one(text)
     high = objective.metric in _BETTER_HIGH
     if objective.metric in _NO_DIRECTION or objective.op.startswith(">" if high else "<"):
@@ -177,7 +177,7 @@ def from_user(text: str) -> Objective:
 
 
 def _parse_plain(text: str, plain: str) -> Objective:
-    """An objective without its part. Errors quote `text`."""
+    """Parse an objective without its part. Errors quote `text`."""
     match = _FORM.fullmatch("".join(plain.lower().split()))
     if match is None:
         raise UsageError(f'--slo "{text}": {_about_form(plain)}')
@@ -246,18 +246,18 @@ def _unknown(metric: str, known: Iterable[str]) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence about a word that is not known: the nearest one that is, or all of them."""
+    """The end of a sentence about an unknown word: the nearest known word, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
 
 
 def meet_all(table: RecordTable, objectives: Iterable[Objective]) -> Mask:
-    """Which requests kept every limit on a latency: what goodput counts.
+    """Which requests met every limit on a latency, as counted by goodput.
 
-    A limit on a quantile of a request metric is here a limit on the request's own value. Of a token metric it is a
-    limit on the same statistic over the request's own tokens. A metric that the request does not have (the TPOT of one
-    token) cannot break a limit; a failed request meets nothing.
+    Here, a limit on a quantile of a request metric limits the request's own value. For a token metric it limits the
+    same statistic over the request's own tokens. A metric that the request does not have (the TPOT of one token) cannot
+    break a limit. A failed request meets no limit.
     """
     good = table.ok.copy()
     for objective in objectives:
@@ -269,7 +269,7 @@ def meet_all(table: RecordTable, objectives: Iterable[Objective]) -> Mask:
 
 
 def own_values(objective: Objective, table: RecordTable) -> Floats:
-    """What each request has of the metric of an objective, in its unit; NaN without one."""
+    """The value of an objective's metric for each request, in its unit; NaN if there is none."""
     metric = METRICS[objective.metric]
     if isinstance(metric, RequestMetric):
         return metric.of(table)
@@ -294,12 +294,12 @@ def evaluate(
 
     `whole` has the numbers of the run, `parts` those of its models and classes, by kind and name.
 
-    `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
-    lies inside or there are too few independent values. A limit that a lower quantile breaks for sure is "failed" too.
+    `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" if the limit
+    lies inside or there are too few independent values. A limit that a lower quantile certainly breaks is "failed" too.
 
-    An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
-    is large is judged by that end of its bounds which is worse. `held` of all is None if there are no objectives, or no
-    request that they could be checked on.
+    An objective without a value (every request failed) did not hold. A value whose bounds are further apart than the
+    value itself is judged by the worse end of its bounds. `held` of all is None if there are no objectives, or no
+    request on which they could be checked.
     """
     rows = [
         _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives
@@ -309,7 +309,7 @@ def evaluate(
 
 
 def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
-    """An objective against the numbers of what it speaks of; None: no request is of that part."""
+    """Judge an objective by the numbers of its part; None if no request belongs to that part."""
     found = NO_NUMBER if part is None else part.number(objective.metric, objective.stat)
     value, row, stat = found.value, found.row, objective.stat
     between = row.bounds[stat] if row is not None and stat is not None and meaningless(row, stat) else None
@@ -329,8 +329,9 @@ def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
 
 
 def _shown(objective: Objective, part: Numbers, interval: Sequence[float] | None) -> str:
-    """What the interval shows. Where a quantile has none, a lower one that is beyond a limit from above for sure shows that
-    this one is too. Only the highest with an interval is asked, so that there is no second chance to fail by accident."""
+    """What the interval shows. If a quantile has no interval, a lower quantile that is certainly above an upper limit
+    shows that this one is too. Only the highest lower quantile with an interval is used, so that chance does not get a
+    second opportunity to fail the objective."""
     upper = objective.op in ("<", "<=")
     verdict = sureness.shown(interval, objective.limit, upper=upper)
     if interval is not None or not upper or objective.stat not in QUANTILES:

@@ -1,4 +1,4 @@
-"""What the page of a run needs beyond its summary: series of at most 400 steps, histograms of each step, single requests."""
+"""The data of a run's page beyond its summary: series of at most 400 steps, histograms of each step, single requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 class NamedSeries(Result, frozen=True, kw_only=True):
-    """A name of the server's metrics over the steps of a chart, all its labels and pages together: per second if it is
+    """One name in the server's metrics over the steps of a chart, with all labels and pages combined; per second if
     `rising`."""
 
     name: str
@@ -31,10 +31,10 @@ class NamedSeries(Result, frozen=True, kw_only=True):
 
 
 class PageData(Result, frozen=True, kw_only=True):
-    """What the page of a run needs beyond its summary.
+    """The data of a run's page beyond its summary.
 
-    `series` are those of the summary if they are short enough. `histograms` have, by metric, a count by bin for each step.
-    `server` and `gpu` have, by name, a value for each step.
+    `series` is the summary's if that is short enough. `histograms` contains, by metric, the counts by bin for each
+    step. `server` and `gpu` contain, by name, a value for each step.
     """
 
     series: Series
@@ -54,7 +54,7 @@ def page_data(
     chosen: ChosenRequests,
     summary_series: Series,
 ) -> PageData:
-    """The page data of a run, without what the server's metrics say."""
+    """The page data of a run, without the server's metrics."""
     steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns, itl.width_ns), MOST_STEPS)
     same = summary_series.step_s * NS_PER_S == steps.ns
     series = summary_series if same else over_time(columns, tokens, bytes_in, steps)
@@ -68,7 +68,7 @@ def page_data(
 
 
 def _times_and_values(columns: Columns, metric: str) -> tuple[Ints, Floats]:
-    """Both in ns: TTFT stands where the first token arrived, the rest where the request ended."""
+    """Times and values, in ns: TTFT at the arrival of the first token, the other metrics at the end of the request."""
     values = view(columns.metrics[metric])
     at = view(columns.sent) + values * NS_PER_MS if metric == "ttft_ms" else view(columns.end)
     is_value = values == values

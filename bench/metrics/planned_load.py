@@ -1,4 +1,4 @@
-"""A part of a load that changes over time, as it was planned, or as it was asked for while the load went on."""
+"""A part of a load that changes over time, as planned, or as changed during the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.results.summary import Change
 
 @dataclass(frozen=True, slots=True)
 class PlannedLoad:
-    """Along a line from `first` to `last` (the same twice, in a step): users, or requests per second. Times in ns count
+    """A load along a line from `first` to `last` (equal in a step): users, or requests per second. Times in ns count
     from the start of the run."""
 
     first: float
@@ -22,11 +22,11 @@ class PlannedLoad:
 
     @property
     def is_step(self) -> bool:
-        """Whether the load stays."""
+        """Whether the load is constant."""
         return self.first == self.last
 
     def parts(self, n: int) -> list[PlannedLoad]:
-        """Cut into n parts of equal length."""
+        """The load divided into n parts of equal length."""
         borders = [self.start_ns + (self.end_ns - self.start_ns) * k // n for k in range(n + 1)]
         loads = [self.first + (self.last - self.first) * k / n for k in range(n + 1)]
         return [PlannedLoad(loads[k], loads[k + 1], borders[k], borders[k + 1]) for k in range(n)]
@@ -34,7 +34,7 @@ class PlannedLoad:
 
 @dataclass(frozen=True, slots=True)
 class ChangedLoad:
-    """Somebody (`by`) set the load while it went on, at this time in ns from the start of the run."""
+    """A change of the load during the run, made by `by` at this time in ns from the start of the run."""
 
     at_ns: int
     before: float
@@ -42,12 +42,12 @@ class ChangedLoad:
     by: str
 
     def result(self) -> Change:
-        """An entry of `changes` in a summary."""
+        """The entry of `changes` in a summary."""
         return Change(at_s=self.at_ns / NS_PER_S, from_=self.before, to=self.after, by=self.by)
 
 
 def parts_between(first: float, changes: Sequence[ChangedLoad], end_ns: int) -> tuple[PlannedLoad, ...]:
-    """The steps that changes make of a load that began with `first`."""
+    """The steps into which changes divide a load that began with `first`."""
     borders = [0, *(min(max(change.at_ns, 0), end_ns) for change in changes), end_ns]
     loads = [first, *(change.after for change in changes)]
     steps = zip(loads, pairwise(borders), strict=True)

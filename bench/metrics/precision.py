@@ -1,14 +1,14 @@
-"""Precision goals: `ttft:p90=10%`, a number that a run shall know to within that share of its value.
+"""Precision goals: `ttft:p90=10%` is a number that a run must determine to within that share of its value.
 
-The grammar: METRIC:STATISTIC=SHARE%, without regard to spaces. METRIC is a latency or speed with one value a request,
-STATISTIC the mean or a quantile (default p99). A goal is reached where half the width of the number's 95% interval, the one
-of the report, is at most the share of the number.
+The grammar: METRIC:STATISTIC=SHARE%; spaces are ignored. METRIC is a latency or speed with one value per request,
+STATISTIC the mean or a quantile (default p99). A goal is reached if half the width of the number's 95% interval, as in
+the report, is at most that share of the number.
 
-A run that stops when an interval happens to be narrow stops too early. So the interval is judged at few, fixed times: first
-after a tenth of the longest time that the run may take, at most a minute; then after a third of that, or a tenth of the time
-so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/dev/simulations.md).
+A run that stops when an interval happens to be narrow stops too early. So the interval is judged at few, fixed times:
+first after a tenth of the run's maximum length, at most a minute; then after another third of that, or a tenth of the
+time so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/dev/simulations.md).
 
-Intervals are computed in a process of their own, never beside the load.
+Intervals are computed in a separate process, never in the process of the load.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from bench.statistics.autocorrelation import dependence
 from bench.statistics.intervals import TooFew, mean_interval, quantile_interval
 
 PRECISE_ENOUGH = "precise enough"
-"""The reason to stop that the manifest names."""
+"""The stop reason in the manifest."""
 
 FIRST_LOOK_S = 60.0
 LOOKS_IN_A_ROW = 2
 DEFAULT_CAP_S = 600.0
-"""How long a run with goals lasts at most, where neither a duration nor a number of requests is given."""
+"""The maximum length of a run with goals, if neither a duration nor a number of requests is given."""
 
 STATS = ("mean", *QUANTILES)
 _OTHER_NAMES = {"avg": "mean", "median": "p50", "p99.9": "p999"}
@@ -43,7 +43,7 @@ _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?=([0-9]*\.?[0-9]+)(%?)"
 
 @dataclass(frozen=True, slots=True)
 class PrecisionGoal:
-    """Half of the interval of this statistic is to be at most this share (0.1 is 10%) of its value."""
+    """Half of the interval of this statistic must be at most this share (0.1 is 10%) of its value."""
 
     metric: str
     stat: str
@@ -51,7 +51,7 @@ class PrecisionGoal:
 
     @property
     def name(self) -> str:
-        """What is to be known, as it is written in a flag: ttft:p90."""
+        """The name of the number as in the flag: ttft:p90."""
         return f"{self.metric}:{self.stat}"
 
     def __str__(self) -> str:
@@ -60,7 +60,8 @@ class PrecisionGoal:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """How well a number is known: `reach` is half the width of its interval over its value, or why it has no interval."""
+    """How precisely a number is known. `reach` is half the width of its interval divided by its value, or why there is
+    no interval."""
 
     name: str
     share: float
@@ -68,7 +69,7 @@ class Known:
 
     @property
     def reached(self) -> bool:
-        """Whether it is known as well as was asked for."""
+        """Whether it is known as precisely as requested."""
         return not isinstance(self.reach, TooFew) and self.reach <= self.share
 
     def __str__(self) -> str:
@@ -82,7 +83,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All goals at one look, so many seconds after the warm-up. `enough` ends the run."""
+    """All goals at one look, `at_s` seconds after the warm-up. `enough` ends the run."""
 
     at_s: float
     known: tuple[Known, ...]
@@ -94,7 +95,7 @@ class Look:
 
 
 def parse_one(text: str) -> PrecisionGoal:
-    """One goal. Raises UsageError, which says what is wrong and what would be right."""
+    """Parse one goal. Raises UsageError, which explains the problem and the correct form."""
     match = _FORM.fullmatch("".join(text.lower().split()))
     if match is None:
         raise UsageError(f'--until "{text}": not of the form METRIC:STATISTIC=SHARE%, for example ttft:p90=10%')
@@ -116,7 +117,7 @@ def parse_one(text: str) -> PrecisionGoal:
 
 
 def parse(texts: Iterable[str]) -> tuple[PrecisionGoal, ...]:
-    """The goals of checked `--until` flags."""
+    """The goals in validated `--until` flags."""
     return tuple(parse_one(text) for text in texts)
 
 
@@ -132,7 +133,7 @@ def impossible(goal: PrecisionGoal, *, streamed: bool, one_token: bool) -> str |
 
 
 def look_times(longest_s: float | None) -> Iterator[float]:
-    """When to look, in seconds after the warm-up, of a run that takes at most so long (None: that is not known)."""
+    """When to look, in seconds after the warm-up, in a run with this maximum length (None if unknown)."""
     first = FIRST_LOOK_S if longest_s is None else min(FIRST_LOOK_S, longest_s / 10)
     at_s = first
     while True:
@@ -141,7 +142,7 @@ def look_times(longest_s: float | None) -> Iterator[float]:
 
 
 class Judge:
-    """Takes the records of a load as they end, and looks at the goals when it is told to."""
+    """Takes the records of a load as they end, and checks the goals on request."""
 
     def __init__(self, goals: Sequence[PrecisionGoal]) -> None:
         self._goals = goals
@@ -151,7 +152,7 @@ class Judge:
         self._begun_ns: int | None = None
 
     def add(self, table: RecordTable) -> None:
-        """Requests have ended. Successful ones of the run phase count, as in the report."""
+        """Add ended requests. Successful requests of the run phase count, as in the report."""
         run = table.where(table.is_run)
         if not len(run):
             return
@@ -163,11 +164,11 @@ class Judge:
             values.frombytes(REQUEST_METRICS[metric].of(done).tobytes())
 
     def run_s(self, now_ns: int) -> float:
-        """For how long requests have been sent after the warm-up, as far as is known; 0 before one of them has ended."""
+        """How long requests have been sent after the warm-up, as far as is known; 0 before the first has ended."""
         return 0.0 if self._begun_ns is None else (now_ns - self._begun_ns) / 1e9
 
     def look(self, at_s: float) -> Look:
-        """How well every number is known now."""
+        """Check how precisely every number is known now."""
         order = sorted(range(len(self._index)), key=self._index.__getitem__)
         in_send_order = {
             metric: [value for value in map(values.__getitem__, order) if value == value]
@@ -179,23 +180,23 @@ class Judge:
 
 
 def known_to(goal: PrecisionGoal, values: Sequence[float]) -> Known:
-    """How well the goal's number is known from values in send order: by the interval that a report gives."""
+    """How precisely the goal's number is known from values in send order, by the same interval as in a report."""
     ordered, p = sorted(values), QUANTILES.get(goal.stat)
     found = mean_interval(values) if p is None else quantile_interval(ordered, p, dependence(values))
     if isinstance(found, TooFew):
         return Known(goal.name, goal.share, found)
     value = math.fsum(values) / len(values) if p is None else quantile(ordered, p)
     half = (found.high - max(0.0, found.low)) / 2
-    # Values that are all zero are known exactly; an interval around zero has no share.
+    # Values that are all zero are known exactly; an interval around zero has no relative width.
     return Known(goal.name, goal.share, 0.0 if half == 0 else half / value if value > 0 else math.inf)
 
 
 def percent(share: float) -> str:
-    """A share for people: 8.7%, 23.1%, 0.35%."""
+    """A share as text: 8.7%, 23.1%, 0.35%."""
     number = share * 100
     return f"{number:.1f}%" if number >= 1 else f"{number:.2g}%"
 
 
 def written(share: float) -> str:
-    """A share as people write it, with all its digits: 10%, 2.25%."""
+    """A share as text with all its digits: 10%, 2.25%."""
     return f"{share * 100:.12g}%"

@@ -1,8 +1,8 @@
-"""Exact quantiles, and the statistics that every metric is reported with.
+"""Exact quantiles, and the statistics reported for every metric.
 
-The quantile of order p of n ordered values x[0..n-1] lies at position h = (n - 1) p, linear between its neighbours:
-type 7 of Hyndman and Fan (1996), the definition of numpy, R and spreadsheets. A truncated index would read the p99 of
-100 values as their maximum.
+The quantile of order p of n ordered values x[0..n-1] is at position h = (n - 1) p, interpolated linearly between its
+neighbours: type 7 of Hyndman and Fan (1996), the definition of numpy, R and spreadsheets. A truncated index would read
+the p99 of 100 values as their maximum.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def lower_quantiles(name: str) -> list[str]:
 
 
 def quantile(ordered: Sequence[float], p: float) -> float:
-    """The quantile of order p of values in ascending order. Raises ValueError where there are none."""
+    """The quantile of order p of values in ascending order. Raises ValueError if there are none."""
     if not ordered:
         raise ValueError("a quantile of no values does not exist")
     position = (len(ordered) - 1) * p
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     low, high = ordered[below], ordered[above]
-    # A value may be infinite: nothing bounds a speed from above where all tokens came in one read.
+    # A value may be infinite: if all tokens came in one read, a speed has no upper bound.
     return low if low == high or position == below else low + (high - low) * (position - below)
 
 

@@ -1,10 +1,10 @@
-"""The metrics of requests: one function each, over all requests of a table.
+"""The metrics of requests, one function each, over all requests of a table.
 
-A *token chunk* bears generated text (kinds c, t, f). Role deltas, empty deltas, usage chunks and `[DONE]` start or end
-nothing. A request that failed has no latency: every function below gives NaN for it, and `time_until_failure_ms` alone speaks
-of it. NaN always means "did not happen".
+A *token chunk* contains generated text (kinds c, t, f). Role deltas, empty deltas, usage chunks and `[DONE]` do not
+start or end any metric. A failed request has no latency: every function below returns NaN for it, except
+`time_until_failure_ms`. NaN always means "did not happen".
 
-n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first token chunk:
+n = output tokens (for TPOT without hidden reasoning); k1 = tokens in the first token chunk:
 
     TTFT   first token chunk - sent
     TTFO   first token chunk that is not reasoning - sent
@@ -25,13 +25,13 @@ from bench.records.record_table import Floats, Ints, Mask, RecordTable
 
 
 def output_tokens(table: RecordTable) -> Ints:
-    """n: the record's own count, else one token a token chunk."""
+    """n: the record's own count, else one token per token chunk."""
     has, n = table.known("output_tokens")
     return np.where(has, n, table.token_chunks.counts)
 
 
 def input_tokens(table: RecordTable) -> tuple[Mask, Ints]:
-    """Which requests have a known prompt length, and the length: as the server counted it, else as it was asked for."""
+    """Which requests have a known prompt length, and the length: the server's count, else the requested length."""
     (counted, tokens), (has_asked, asked) = table.known("input_tokens"), table.known("input_tokens_asked")
     return counted | has_asked, np.where(counted, tokens, asked)
 
@@ -54,7 +54,7 @@ def hidden_tokens(table: RecordTable) -> Ints:
 
 
 def tokens_after_first_chunk(table: RecordTable) -> Floats:
-    """n - k1. Where the tokens of chunks are not known, the first chunk is taken to hold its even share, n / chunks."""
+    """n - k1. If the tokens of chunks are unknown, the first chunk is assumed to have its equal share, n / chunks."""
     chunks = table.token_chunks
     n = (output_tokens(table) - hidden_tokens(table)).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -75,7 +75,7 @@ def _first_token_ns(table: RecordTable) -> Ints:
 
 
 def first_output(table: RecordTable) -> Ints:
-    """Where the first token chunk that is not reasoning is among all chunks of the table; -1 without one."""
+    """The index, among all chunks of the table, of the first token chunk that is not reasoning; -1 if there is none."""
     chunks = table.token_chunks
     at = np.full(len(table), -1, dtype=np.int64)
     is_output = table.chunk_kind[chunks.at] != ord("t")
@@ -85,13 +85,13 @@ def first_output(table: RecordTable) -> Ints:
 
 
 def ttft_ms(table: RecordTable) -> Floats:
-    """Time to first token, from the moment of sending."""
+    """Time to first token, from the time of sending."""
     has_sent, sent_ns = table.known("sent_ns")
     return _ms(_has_tokens(table) & has_sent, sent_ns, _first_token_ns(table))
 
 
 def ttft_from_intended_ms(table: RecordTable) -> Floats:
-    """Time to first token, from the moment at which the request was due."""
+    """Time to first token, from the due time of the request."""
     return _ms(_has_tokens(table), table.ints("intended_ns"), _first_token_ns(table))
 
 
@@ -104,26 +104,26 @@ def ttfo_ms(table: RecordTable) -> Floats:
 
 
 def ttfb_ms(table: RecordTable) -> Floats:
-    """Time to first byte of a response that succeeded, from the moment of sending."""
+    """Time to first byte of a successful response, from the time of sending."""
     has_sent, sent_ns = table.known("sent_ns")
     has_byte, first_byte_ns = table.known("first_byte_ns")
     return _ms(table.ok & has_sent & has_byte, sent_ns, first_byte_ns)
 
 
 def ttfi_ms(table: RecordTable) -> Floats:
-    """Time to the first image of a stream, partial or not, from the moment of sending."""
+    """Time to the first image of a stream, partial or not, from the time of sending."""
     images, (has_sent, sent_ns) = table.image_chunks, table.known("sent_ns")
     return _ms(table.ok & has_sent & (images.counts > 0), sent_ns, images.first(images.ns))
 
 
 def _answered(table: RecordTable) -> tuple[Mask, Ints]:
-    """Which requests have an answer, and when its last text, image or audio, or the whole of it, was there."""
+    """Which requests have an answer, and when its last text, image or audio, or the whole answer, arrived."""
     streamed, last_ns = table.sizes > 0, _last_ns(table)
     return table.ok & (~streamed | (last_ns >= 0)), np.where(streamed, last_ns, table.ints("end_ns"))
 
 
 def _last_ns(table: RecordTable, *, earliest: bool = False) -> Ints:
-    """When the last chunk of text, image or audio came, or came at the earliest; -1 without any."""
+    """When the last chunk of text, image or audio arrived, or its earliest possible arrival; -1 if there is none."""
     kinds = [table.token_chunks, table.image_chunks, *([table.audio_chunks] if table.has_audio else [])]
     lasts = [np.where(of.counts > 0, of.last(of.earliest if earliest else of.ns), -1) for of in kinds]
     latest: Ints = np.maximum.reduce(lasts)
@@ -131,20 +131,20 @@ def _last_ns(table: RecordTable, *, earliest: bool = False) -> Ints:
 
 
 def e2el_ms(table: RecordTable) -> Floats:
-    """End-to-end latency, from the moment of sending."""
+    """End-to-end latency, from the time of sending."""
     has_sent, sent_ns = table.known("sent_ns")
     rows, answered_ns = _answered(table)
     return _ms(rows & has_sent, sent_ns, answered_ns)
 
 
 def e2el_from_intended_ms(table: RecordTable) -> Floats:
-    """End-to-end latency, from the moment at which the request was due."""
+    """End-to-end latency, from the due time of the request."""
     rows, answered_ns = _answered(table)
     return _ms(rows, table.ints("intended_ns"), answered_ns)
 
 
 def tpot_ms(table: RecordTable) -> Floats:
-    """Time per output token after the first chunk, of replies with two token chunks."""
+    """Time per output token after the first chunk, for replies with at least two token chunks."""
     tokens = tokens_after_first_chunk(table)
     rows = table.ok & (table.token_chunks.counts > 1) & (tokens > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -153,9 +153,9 @@ def tpot_ms(table: RecordTable) -> Floats:
 
 
 def tps(table: RecordTable) -> Floats:
-    """Output tokens per second that this request's user saw: 1 / TPOT.
+    """Output tokens per second for this request's user: 1 / TPOT.
 
-    Where all chunks came in one read, their stamps say only how fast it was at least: the least speed that they allow.
+    If all chunks came in one read, their stamps only give a lower limit of the speed, which is returned.
     """
     tpot = tpot_ms(table)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -169,7 +169,7 @@ def _open_ms(latest_ns: Ints, earliest_ns: Ints) -> Floats:
 
 
 def first_open_ms(table: RecordTable) -> Floats:
-    """How much earlier than its stamp the first token chunk can have arrived; 0 where the stamp is exact."""
+    """How much earlier than its stamp the first token chunk can have arrived; 0 if the stamp is exact."""
     chunks = table.token_chunks
     return _open_ms(chunks.first(chunks.ns), chunks.first(chunks.earliest))
 
@@ -202,14 +202,14 @@ def output_open_ms(table: RecordTable) -> Floats:
 
 
 def send_lateness_ms(table: RecordTable) -> Floats:
-    """sent - eligible - connect: the client's own fault, the wait at a cap and for a connection taken out."""
+    """sent - eligible - connect: the delay caused by the client, without the waits at a cap and for a connection."""
     has_sent, sent_ns = table.known("sent_ns")
     has_eligible, eligible_ns = table.known("eligible_ns")
     return _ms(has_sent & has_eligible, eligible_ns, sent_ns - table.ints("connect_ns"))
 
 
 def time_until_failure_ms(table: RecordTable) -> Floats:
-    """The time of a request that failed: from sending, or from being due if it was never sent, until its end."""
+    """The time of a failed request, from sending (or from its due time if it was never sent) until its end."""
     has_sent, sent_ns = table.known("sent_ns")
     has_eligible, eligible_ns = table.known("eligible_ns")
     began_ns = np.where(has_sent, sent_ns, np.where(has_eligible, eligible_ns, table.ints("intended_ns")))
@@ -221,7 +221,7 @@ Bounds = tuple[Floats, Floats]
 
 
 def exact_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Bounds of a metric that ends with a stamp of its own, which is exact."""
+    """Bounds of a metric that ends with its own stamp, which is exact."""
     del table
     return values, values
 

@@ -1,4 +1,4 @@
-"""A request as one flat row: what was seen of it and its metrics, for other tools to read."""
+"""A request as one flat row of data and metrics, for other tools."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.records.record_table import Floats, RecordTable
 
 Row = dict[str, object]
 _SAID = [name for name in ServerWords.__struct_fields__ if name != "acceptance"]
-"""What the server said, but for lists: a cell holds one number."""
+"""The server's own numbers, except lists: a cell holds one number."""
 
 
 def request_rows(table: RecordTable, start_ns: int) -> Iterator[Row]:
-    """Names carry the unit; times count from the start of the run. None: it did not happen, or is not known."""
+    """Names include the unit; times count from the start of the run. None: it did not happen, or is unknown."""
     chunks = table.token_chunks
     first_ns = np.where(chunks.counts > 0, (chunks.first(chunks.ns) - start_ns) / NS_PER_S, np.nan)
     columns = {key: _listed(of) for key, of in request_values(table).items()}

@@ -1,6 +1,6 @@
-"""A number of a run by the name that objectives use, out of its summary: a latency, a rate, the error rate, a number of jobs.
+"""Finds a number in a run's summary by its name in objectives: a latency, a rate, the error rate, a number of jobs.
 
-One place for all that ask: objectives, comparisons, gates, and Python.
+Used by objectives, comparisons, gates, and Python.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bench.results.sessions import JobRates, Jobs
 from bench.results.summary import PartNumbers, SummaryNumbers
 
 JOB = "job"
-"""The metric of job seconds, which takes a statistic as latencies do."""
+"""The metric of job seconds, which takes a statistic like latencies."""
 JOB_RATES = ("jobs_per_hour_per_user", "jobs_per_hour", "jobs_per_hour_per_gpu")
 JOB_NUMBERS = (JOB, *JOB_RATES)
 
 
 @dataclass(frozen=True, slots=True)
 class RunNumber:
-    """A value and its 95% interval, None if there is none; `row`: all statistics of the metric, if it has some."""
+    """A value and its 95% interval, None if there is none. `row`: all statistics of the metric, if it has statistics."""
 
     value: float | None = None
     ci95: Sequence[float] | None = None
@@ -31,12 +31,12 @@ class RunNumber:
 
 NO_NUMBER = RunNumber()
 LISTS = {"model": "models", "class": "classes", "target": "per_target"}
-"""The key of the summary that has the numbers of each kind of part."""
+"""The key in the summary for the numbers of each kind of part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbers:
-    """The numbers that objectives can be about, of a run or of a part of one."""
+    """The numbers on which objectives are possible, for a run or a part of a run."""
 
     latency: Latency
     throughput: Throughput
@@ -49,7 +49,7 @@ class Numbers:
 
     @classmethod
     def of(cls, part: SummaryNumbers | PartNumbers) -> Numbers:
-        """The numbers of a summary, which has no intervals of shares, or of a part of one."""
+        """The numbers of a summary, which has no intervals of shares, or of a part of it."""
         jobs, ends, answers = None, None, None
         if isinstance(part, PartNumbers):
             error_rate, ends = part.error_rate, part.error_rate_ci95
@@ -86,7 +86,7 @@ class Numbers:
 
 
 def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNumbers | PartNumbers | None:
-    """What an objective is about: the whole summary, or a part by kind and name. Returns None if there is no such part."""
+    """The numbers for an objective: the whole summary, or a part by kind and name. Returns None if there is no such part."""
     if part is None:
         return summary
     kind, name = part
@@ -99,7 +99,7 @@ def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]:
 
 
 def number_of(part: SummaryNumbers | PartNumbers, metric: str, stat: str | None) -> RunNumber:
-    """The number of a summary, or of a part of one."""
+    """The number in a summary, or in a part of it."""
     return Numbers.of(part).number(metric, stat)
 
 

@@ -1,9 +1,9 @@
-"""When a server was ready, and what was lost until then (`--watch-scale`): from the records alone.
+"""When a server became ready, and what was lost until then (`--watch-scale`), from the records alone.
 
-A client cannot see the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
-the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a later request
-*began to come* (the answer was made earlier). Of several addresses each has its own times: an answer of one says nothing of
-another.
+A client cannot observe the moment when a server becomes ready. Two bounds hold whatever the delays are: it was not
+ready when the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a
+later request *began to arrive* (the answer was made earlier). With several addresses, each has its own times: an answer
+from one says nothing about another.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from bench.records.record_table import Ints, Mask, RecordTable
 from bench.results.scaling import LostTime, Scaling
 
 REFUSING = frozenset({429, 502, 503, 504, 529})
-"""The statuses of servers that start or are full, and of the gateways before them."""
+"""The statuses of servers that are starting or full, and of the gateways in front of them."""
 _UNREACHED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT})
 QUIET_NS = NS_PER_S
-"""A good answer ends a lost time if no bad request is sent for so long after its own."""
+"""A good answer ends a lost time if no bad request is sent for this time after its own."""
 
 
 class _Rows(NamedTuple):
-    """Requests, one an entry. `answer_ns`: the first byte of a reply with success, else the end."""
+    """Requests, one per entry. `answer_ns`: the first byte of a successful reply, else the end."""
 
     start_ns: Ints
     answer_ns: Ints
@@ -42,14 +42,14 @@ class _Rows(NamedTuple):
     target: list[str | None]
 
     def of(self, places: Ints) -> _Rows:
-        """Those of these places."""
+        """The requests at these indices."""
         listed = places.tolist()
         columns: list[Any] = [column[places] for column in self[:-2]]
         return _Rows._make([*columns, *([words[n] for n in listed] for words in (self.why, self.target))])
 
 
 class ScalingTally:
-    """Folds records; `close` gives the block of summary.json."""
+    """Folds records; `close` returns the block for summary.json."""
 
     def __init__(self, objectives: Sequence[Objective], start_ns: int, *, by_target: bool) -> None:
         """`by_target`: the run loads several addresses."""
@@ -57,7 +57,7 @@ class ScalingTally:
         self._rows: list[_Rows] = []
 
     def add(self, table: RecordTable) -> None:
-        """Records in any order, those of the warm-up too: a server starts in it."""
+        """Add records in any order, including the warm-up, because a server may start during it."""
         ends = [outcome is Outcome.OK or outcome not in NO_FAILURE for outcome in table.column("outcome")]
         table = table.where(np.array(ends, dtype=np.bool_))
         if not len(table):
@@ -81,7 +81,7 @@ class ScalingTally:
         )
 
     def close(self) -> Scaling:
-        """The block; without times if every request was good."""
+        """The block for summary.json; without times if every request was good."""
         limits = [str(objective.text) for objective in self._objectives if objective.of_requests]
         if not self._rows:
             return Scaling(limits=limits, times=[], lost_s=0, lost=0, t_s=[], good=[], slow=[], refused=[], failed=[])
@@ -117,7 +117,7 @@ class ScalingTally:
         )
 
     def _time(self, rows: _Rows, first: int, after: int) -> LostTime:
-        """The lost time whose first request is `first`, and whose first good request behind it is `after`."""
+        """The lost time whose first request is `first`, and whose next good request is `after`."""
         bad = np.zeros(len(rows.good), dtype=np.bool_)
         bad[first:after] = ~rows.good[first:after]
         refused = np.flatnonzero(bad & rows.refused)
@@ -146,7 +146,7 @@ class ScalingTally:
 
 
 def _lasted(spans: Iterable[tuple[float, float]]) -> float:
-    """How long one span lasts, or several at once; they come in the order of their starts."""
+    """The total length of spans, with overlaps counted once. The spans are ordered by start."""
     lasted, until = 0.0, -math.inf
     for start, end in spans:
         lasted += max(0.0, end - max(start, until))
@@ -155,7 +155,7 @@ def _lasted(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def _bad_spans(rows: _Rows) -> list[tuple[int, int]]:
-    """The first bad request of each lost time, and the good one that ends it (the number of rows: none does)."""
+    """The first bad request of each lost time, and the good request that ends it (the number of rows if none does)."""
     spans: list[tuple[int, int]] = []
     for place in np.flatnonzero(~rows.good).tolist():
         if spans and rows.start_ns[place] - rows.start_ns[min(spans[-1][1], len(rows.good) - 1)] < QUIET_NS:

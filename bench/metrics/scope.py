@@ -1,8 +1,8 @@
 """The numbers of a scope of time: the whole run, or its steady window.
 
-Latencies are those of requests sent inside the scope. Rates count what arrived inside it, of successful requests only:
-output tokens by the arrival of their chunk, input tokens by the first token of the reply, requests by their end. Intervals
-come from sureness.py.
+Latencies cover the requests sent inside the scope. Rates count what arrived inside it, for successful requests only:
+output tokens by the arrival of their chunk, input tokens by the first token of the reply, requests by their end.
+Intervals come from sureness.py.
 """
 
 from __future__ import annotations
@@ -39,23 +39,24 @@ if TYPE_CHECKING:
 
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 LEAST_STEPS, SHORTEST_STEP_S = 64, 0.15
-"""The interval of a rate rests on what came in each second; if these are fewer, in as many steps, none of them shorter."""
+"""The interval of a rate is computed from the amounts of each second. If there are fewer seconds, it uses this many
+steps, none of them shorter than this."""
 RATES_OF_INPUTS = ("requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The rates of an endpoint that generates no text. Its other rates are None."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """What a summary holds of a run: the numbers of its requests, the times of its tokens, its tokens over time."""
+    """A run's data for its summary: the numbers of its requests, the times of its tokens, its tokens over time."""
 
     columns: Columns
     tokens: TokenTimes
     arrivals: Arrivals
     good_arrivals: Arrivals
     inputs_are: str | None = None
-    """What requests are made of, if replies are not generated text."""
+    """The input type of the requests, if replies are not generated text."""
     measures: tuple[str, ...] = ()
-    """The metrics of this run that only few endpoints have."""
+    """The metrics of this run that only a few endpoints have."""
     piles_up: bool = False
     """Whether a longer run would have longer latencies (`load.piles_up`)."""
 
@@ -69,7 +70,7 @@ class Scope:
     """The numbers of the whole run (`window` None) or of a window."""
 
     def __init__(self, data: RunData, window: Window | None, over: tuple[float, float] | None = None) -> None:
-        """`over`: the time of the whole run, where `data` is a part of its requests."""
+        """`over`: the time of the whole run, if `data` is only a part of its requests."""
         self._data = data
         self._whole = window is None
 
@@ -77,7 +78,7 @@ class Scope:
         first_ns = float(arrays.known(arrays.view(columns.sent)).min(initial=inf))
         start_ns, end_ns = first_ns, max(columns.end, default=-inf)
         self._rows = in_send_order(columns)
-        # A window that begins with the first send cuts no slice of the token times.
+        # A window that begins with the first send does not cut a slice of the token times.
         self._tokens_from_ns = None
         if window is not None:
             start_ns, end_ns = window.start_ns, window.end_ns
@@ -91,12 +92,13 @@ class Scope:
 
     @property
     def duration_s(self) -> float | None:
-        """Length of the scope. Returns None if nothing in the run took time."""
+        """The length of the scope. Returns None if nothing in the run took time."""
         return None if self.span is None else (self.span[1] - self.span[0]) / NS_PER_S
 
     @property
     def _scales_from_s(self) -> float | None:
-        """The length from which that of a sufficient run is scaled up. None if a longer run would be another load."""
+        """The length from which the length of a sufficient run is extrapolated. None if a longer run would be another
+        load."""
         return None if self._data.piles_up else self.duration_s
 
     def latency(self) -> dict[str, Metric]:
@@ -123,7 +125,7 @@ class Scope:
         return {metric.key: result[metric.key] for metric in METRICS.values() if metric.key in result}
 
     def of_requests(self) -> dict[str, Metric]:
-        """Only the metrics of whole requests. Token metrics are kept by slices, which a short scope would cut."""
+        """Only the metrics of whole requests. Token metrics are stored in slices, which a short scope would cut."""
         return {
             metric.key: self._request_metric(metric)
             for metric in REQUEST_METRICS.values()
@@ -145,7 +147,7 @@ class Scope:
     ) -> Sureness:
 
         snapshot = histogram.snapshot()
-        # What has a TPOT has gaps.
+        # Requests with a TPOT have gaps.
         requests = len(arrays.known(arrays.view(self._data.columns.metrics["tpot_ms"])[self._rows]))
         mean_ns = histogram.total / histogram.count if histogram.count else 0.0
         whole = Whole(requests, mean_ns, snapshot.quantile)
@@ -158,7 +160,7 @@ class Scope:
         return found
 
     def _amount(self, arrivals: Arrivals, start: float, end: float) -> float:
-        """What arrived inside the scope: of the whole run all of it, so that no border cuts a slot."""
+        """The amount that arrived inside the scope; for the whole run the total amount, so that no border cuts a slot."""
         return arrivals.between(-inf, inf) if self._whole else arrivals.between(start, end)
 
     def throughput(self) -> Throughput:
@@ -214,7 +216,7 @@ class Scope:
         return _throughput(span, rates, amounts, step_ns)
 
     def goodput(self) -> Goodput:
-        """What met every objective, per second, and its share in the requests that ended."""
+        """The requests per second that met every objective, and their share of the requests that ended."""
         columns = self._data.columns
         if self.span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
@@ -236,13 +238,13 @@ class Scope:
 def _metric(
     statistics: Statistics, sure: Sureness, how: str, between: tuple[Statistics, Statistics] | None, *, unit: str
 ) -> Metric:
-    """The statistics of a metric with all that is known of them; `between`: of the least and of the greatest values."""
+    """The statistics of a metric with everything known about them; `between`: of the least and of the greatest values."""
     lies = {} if between is None else bounds.worth_saying(statistics, *between, unit=unit)
     return metric_of(statistics, sure, how, lies)
 
 
 def metric_of(statistics: Statistics, sure: Sureness, how: str, lies: Mapping[str, Sequence[float]]) -> Metric:
-    """Statistics with how sure they are, how the quantiles were read, and their bounds."""
+    """Statistics with their certainty, the source of the quantiles, and their bounds."""
     return Metric(
         **structs.asdict(statistics),
         independent=sure.independent,
@@ -254,7 +256,7 @@ def metric_of(statistics: Statistics, sure: Sureness, how: str, lies: Mapping[st
 
 
 def in_send_order(columns: Columns) -> Ints:
-    """The rows by the time of sending; those that were never sent by their end."""
+    """The rows by time of sending; rows never sent by their end."""
     sent = view(columns.sent)
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
 
@@ -269,13 +271,13 @@ def _throughput(
 
 
 def _steps(span_s: float) -> tuple[int, int]:
-    """How long the steps are for the intervals of rates, in ns, and how many."""
+    """The length of the steps for the intervals of rates, in ns, and their number."""
     step_ns = int(NS_PER_S * min(1.0, max(SHORTEST_STEP_S, span_s / LEAST_STEPS)))
     return step_ns, int(span_s * NS_PER_S / step_ns)
 
 
 def _per_step(amounts: Amounts, start_ns: float, step_ns: int, steps: int) -> list[float]:
-    """Amounts by their step after the start; what came after the last whole step is left out."""
+    """Amounts by their step after the start; amounts after the last whole step are left out."""
     at_ns, of = amounts
     step = ((at_ns - start_ns) // step_ns).astype("q")
     inside = step < steps

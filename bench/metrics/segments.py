@@ -1,10 +1,10 @@
 """The numbers of each segment of a load that changes over time.
 
-A step is measured once it has settled: what is sent in its first 10 s, or 2.5 times the p90 of E2EL where that is longer,
-counts as requests alone. At least half of a step is measured, also of a short one. A line is shown in ten parts, each
-measured whole: none of them has settled, so a capacity cannot be read from it.
+A step is measured after it has settled: requests sent in its first 10 s, or 2.5 times the p90 of E2EL if that is
+longer, are only counted. At least half of each step is measured, even of a short one. A line is shown in ten parts,
+each measured as a whole: none of them has settled, so a capacity cannot be read from it.
 
-As everywhere, latencies are of the requests sent in the measured time, and rates of what arrived in it.
+As everywhere, latencies cover the requests sent in the measured time, and rates count what arrived in it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from bench.results.summary import Segment
 PARTS_OF_A_LINE = 10
 SETTLE_S = 10.0
 SETTLE_REQUESTS = 2.5
-"""Times the p90 of E2EL."""
+"""As a multiple of the p90 of E2EL."""
 
 
 def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[Segment] | None:
-    """`segments` of a summary. Returns None for a load that never changes. If the load ended early, only those it reached."""
+    """`segments` of a summary. Returns None for a load that never changes. If the load ended early, only the segments
+    it reached."""
     if not facts.segments:
         return None
     shown = [p for s in facts.segments for p in ([s] if s.is_step else s.parts(PARTS_OF_A_LINE))]
@@ -46,7 +47,7 @@ def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts
     columns = data.columns
     rows = [row for row, at in enumerate(columns.intended) if segment.start_ns <= at < segment.end_ns]
     begin_ns = segment.start_ns + _settle_ns(segment, happened([columns.metrics["e2el_ms"][row] for row in rows]))
-    # A window holds its end, and what is sent at the border is of the next segment.
+    # A window includes its end, and requests sent at the border belong to the next segment.
     scope = Scope(data, Window(begin_ns, segment.end_ns - 1, "segment"))
     return Segment(
         first=segment.first,
@@ -68,7 +69,7 @@ def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts
 
 
 def _settle_ns(segment: PlannedLoad, e2el_ms: Sequence[float]) -> int:
-    """How long after its start a step is measured from."""
+    """How long after its start a step is measured."""
     if not segment.is_step:
         return 0
     p90_ns = quantile(sorted(e2el_ms), 0.9) * NS_PER_MS if e2el_ms else 0.0

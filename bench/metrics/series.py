@@ -1,8 +1,8 @@
-"""The run over time, and the distributions that a report draws.
+"""The run over time, and the distributions for the report.
 
-Steps are one second; of a run over 4,096 s they double until there are no more than that. Amounts are amounts of a
-step, `in_flight` is its time-weighted mean, latencies are quantiles over the requests that fall into it: TTFT by the
-arrival of the first token, the rest by the end of the request.
+Steps are one second long; in a run over 4,096 s they double in length until there are no more than 4,096. Amounts are
+per step, `in_flight` is the time-weighted mean of the step, latencies are quantiles over the step's requests: TTFT by
+the arrival of the first token, the rest by the end of the request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RESPONSE_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
 
 
 class Steps:
-    """The steps of a run: `count` of them, `ns` long, from the start of the run (earlier, should something be)."""
+    """The steps of a run: `count` steps of `ns`, from the start of the run (or earlier, if there are earlier events)."""
 
     def __init__(self, first_ns: float, last_ns: float, widest_ns: int = 0, most: int = MAX_SLOTS) -> None:
         """At most `most` steps, none narrower than `widest_ns`."""
@@ -61,7 +61,7 @@ class Steps:
             return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
 
     def counts(self, times_ns: Iterable[float]) -> list[int]:
-        """How many of the times fall into each step; what was due before the first one, and never came, is in none."""
+        """How many of the times fall into each step. Requests due before the first step that never came are not counted."""
         steps = self.all_of(times_ns)
         inside = steps[(steps >= 0) & (steps < self.count)]
         found: list[int] = np.bincount(inside, minlength=self.count).tolist()
@@ -70,7 +70,8 @@ class Steps:
     def in_flight(self, begins: Sequence[float] | Floats, ends: Sequence[float] | Floats) -> list[float]:
         """Time-weighted mean number of [begin, end] spans in each step.
 
-        Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
+        Up to a time t, the total time of the spans is sum(t - begin over begins before t) - sum(t - end over ends
+        before t).
         """
         borders = self.start_ns + self.ns * np.arange(self.count + 1, dtype=np.float64)
         spent = np.zeros(len(borders))
@@ -83,7 +84,8 @@ class Steps:
         return means
 
     def quantiles(self, times_ns: Floats, values_of: Floats) -> QuantilesOverTime:
-        """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""
+        """The mean and quantiles of the values in each step, by their times. NaN is not a value; a step without values
+        has None."""
         is_value = values_of == values_of
         groups = grouped(self.all_of(times_ns[is_value]), values_of[is_value])
         result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _OVER_TIME}}
@@ -144,7 +146,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
 
 
 def _inputs(columns: Columns, steps: Steps) -> tuple[list[float] | None, list[float] | None]:
-    """The inputs and input tokens of the successful requests that ended in each step, where no text is generated."""
+    """The inputs and input tokens of the successful requests that ended in each step, if no text is generated."""
     if not any(columns.inputs):
         return None, None
     ended = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
@@ -161,20 +163,20 @@ def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[f
 
 
 def status_name(status: int) -> str:
-    """A status as the key of a table: `none` where no response came."""
+    """A status as the key of a table: `none` without a response."""
     return "none" if status == NO_RESPONSE else str(status)
 
 
 def by_status(columns: Columns) -> dict[str, int]:
-    """Number of requests with each status; dropped ones never asked for one."""
+    """Number of requests with each status; dropped requests are left out."""
     counted = Counter(columns.status)
     return {status_name(status): counted[status] for status in sorted(counted) if status != NEVER_ASKED}
 
 
 def distributions(columns: Columns, series: Series) -> Distributions:
-    """`distributions` of a summary: the nine of a report.
+    """`distributions` of a summary: the nine in a report.
 
-    Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
+    The ones over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
     """
     times = ascending(view(columns.metrics["e2el_ms"]))
 
@@ -201,9 +203,9 @@ def _medians(quantiles: QuantilesOverTime) -> Statistics:
 
 
 def intervals(ordered_ms: Sequence[float]) -> list[TimeInterval]:
-    """Shares of the response times in about a dozen intervals with round borders; the last one is open to the maximum.
+    """Shares of the response times in about a dozen intervals with round borders; the last has no upper limit.
 
-    Each interval holds its lower border and not its upper one.
+    Each interval includes its lower border but not its upper one.
     """
     if not ordered_ms:
         return []
@@ -226,6 +228,6 @@ def _interval(from_ms: float, to_ms: float | None, n: int, of: int) -> TimeInter
 
 
 def _round_width(width: float) -> float:
-    """The least of 1, 2, 5 times a power of ten that is not under the width."""
+    """The least of 1, 2, 5 times a power of ten that is not less than the width."""
     power = 10.0 ** math.floor(math.log10(width))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= width * (1 - 1e-9))

@@ -1,4 +1,4 @@
-"""What servers say of single requests: their times beside the client's TTFT, and what their drafts were worth."""
+"""Servers' own data on single requests: their times compared with the client's TTFT, and the benefit of their drafts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.results.server import SAID_TIMES, DraftPosition, SaidCached, SaidDraf
 
 
 def _ttft_ms(table: RecordTable) -> Floats:
-    """The server's own TTFT. A server that reports no queue time counts as having none."""
+    """The server's own TTFT. A missing queue time counts as zero."""
     queue = table.floats("server_queue_ms")
     return table.floats("server_prefill_ms") + np.where(np.isnan(queue), 0.0, queue)
 
@@ -25,11 +25,11 @@ COMPUTED: Mapping[str, Callable[[RecordTable], Floats]] = {
     "ttft_ms": _ttft_ms,
     "outside_ms": lambda table: ttft_ms(table) - _ttft_ms(table),
 }
-"""The times of `ServerSaid` that no record has. The field `server_X_ms` of the records has the others."""
+"""The times of `ServerSaid` that are not in records. The field `server_X_ms` of the records has the others."""
 
 
 class ServerRequests:
-    """Add the successful requests of a run."""
+    """Folds the successful requests of a run."""
 
     def __init__(self) -> None:
         self._times: dict[str, array[float]] = {name: array("d") for name in SAID_TIMES}
@@ -44,7 +44,7 @@ class ServerRequests:
             held.frombytes(known(values).tobytes())
 
     def describe(self) -> ServerSaid | None:
-        """The part of summary.json. Returns None if replies report only cached tokens, which `tokens` has too."""
+        """The block for summary.json. Returns None if replies report only cached tokens, which `tokens` has too."""
         drafts = self._drafts.describe()
         if drafts is None and not any(self._times.values()):
             return None
@@ -74,7 +74,7 @@ class _Cached:
 
 
 class _Drafts:
-    """Speculative decoding. A step gives the drafts that it accepts, and one token of the model's own."""
+    """Speculative decoding. A step produces the drafts that it accepts, and one token of the model's own."""
 
     def __init__(self) -> None:
         self._replies = self._tokens = self._accepted = 0
@@ -122,7 +122,7 @@ class _Drafts:
         )
 
     def _exactly(self) -> list[int]:
-        """Steps that gave exactly 1, 2, ... tokens."""
+        """Steps that produced exactly 1, 2, ... tokens."""
         if not self._at:
             return []
         return [before - after for before, after in pairwise([self._position_steps, *self._at, 0])]

@@ -1,6 +1,6 @@
-"""How many sessions a run held, and how they ended: `sessions` of a summary.
+"""The number of sessions in a run, and how they ended: `sessions` of a summary.
 
-A session counts that has a request in the run. The first that fits:
+A session counts if it has a request in the run. The first outcome that fits applies:
 
     failed       a turn of it failed or was cancelled; nothing more of it was sent
     whole        all its turns were answered, but for those that were before it began in its middle
@@ -22,11 +22,11 @@ from bench.records.record_table import Floats, RecordTable
 from bench.results.sessions import Sessions
 
 _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
-"""All others end a session."""
+"""Any other outcome ends a session."""
 
 
 FAR_NS = 2**62
-"""Stands for the end of a session that the run did not reach."""
+"""Marks the end of a session that the run did not reach."""
 
 
 class _Session:
@@ -54,13 +54,13 @@ class _Session:
 
 
 class SessionCounts:
-    """Folds the records of a run, with those of its warm-up: a session may have begun there."""
+    """Folds the records of a run, including its warm-up, in which a session may have begun."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, _Session] = {}
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order; what belongs to no session is passed over."""
+        """Add records, in any order; requests without a session are ignored."""
         for record in table.records:
             if record.session_number is not None and record.session_turns is not None:
                 self._add(record, record.session_number, record.session_turns)
@@ -81,7 +81,8 @@ class SessionCounts:
         session.in_run |= record.phase == "run"
 
     def spans(self) -> list[tuple[array[int], array[int]]]:
-        """When sessions began and ended that began in the run, of each worker: absolute ns. One that did not end goes on."""
+        """Begin and end of the sessions that began in the run, for each worker, in absolute ns. A session without an
+        end continues."""
         found: dict[int, tuple[array[int], array[int]]] = {}
         for session in self._sessions.values():
             if session.began_ns is not None:
@@ -91,14 +92,15 @@ class SessionCounts:
         return list(found.values())
 
     def times_s(self) -> tuple[Floats, Floats]:
-        """Start and end of each session of `spans`, in s. The end of a session that did not end is infinity."""
+        """Start and end of each session in `spans`, in s. The end of a session that did not end is infinity."""
         spans = self.spans()
         begins, ends = (np.concatenate([np.empty(0), *(span[k] for span in spans)]) for k in (0, 1))
         return begins / NS_PER_S, np.where(ends == FAR_NS, np.inf, ends / NS_PER_S)
 
     def begins(self, start_ns: int) -> tuple[dict[int, float], float]:
-        """When each session began, by its number, in ns from `start_ns`; and until when all that began are there: of each
-        worker the last one is, and one whose first turn waits may not have been sent."""
+        """When each session began, by its number, in ns from `start_ns`; and the time up to which the begins are
+        complete. Up to the last begin of each worker its sessions are known, but a session whose first turn waits may
+        not have been sent."""
         found: dict[int, float] = {}
         last: dict[int, float] = {}
         for number, session in self._sessions.items():

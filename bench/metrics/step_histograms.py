@@ -1,4 +1,5 @@
-"""The distribution of a metric in each second of a run, mergeable, so that a page can compute the numbers of any period.
+"""The distribution of a metric in each second of a run. It is mergeable, so that a page can compute the numbers of any
+period.
 
 A bin is a fortieth of an octave, rounded up to whole bins of `histogram`: at most 1.95% wide. Its representative, the
 harmonic mean of its borders, is at most 0.97% away from any value in it. Values are in ns. Steps are one second, and double
@@ -21,47 +22,47 @@ from bench.records.record_table import Floats, Ints
 
 MOST_STEPS = 400
 RELATIVE_ERROR = 0.01
-"""The greatest relative error of a quantile that is read from such a histogram."""
+"""The greatest relative error of a quantile read from such a histogram."""
 
 PER_OCTAVE = 40
 BORDERS = tuple(math.ceil(FINE_PER_OCTAVE * (2 ** (k / PER_OCTAVE) - 1)) for k in range(PER_OCTAVE + 1))
-"""Where the bins of an octave begin, in fine bins; the last one is the end of the octave."""
+"""The first fine bin of each bin of an octave; the last entry is the end of the octave."""
 
 _BIN_OF_FINE = np.searchsorted(BORDERS, np.arange(FINE_PER_OCTAVE), side="right") - 1
 _MOST_BINS = 256 * PER_OCTAVE
-"""A float32 has 256 octaves, the sign left out."""
+"""A float32 has 256 octaves, without the sign."""
 _BIAS = 127
-"""Of the exponent of a float32."""
+"""The bias of a float32's exponent."""
 
 
 def bins_of(fine: Ints) -> Ints:
-    """The bins that bins of `histogram` lie in."""
+    """The bins that contain the given bins of `histogram`."""
     octaves, within = np.divmod(fine, FINE_PER_OCTAVE)
     bins: Ints = octaves * PER_OCTAVE + _BIN_OF_FINE[within]
     return bins
 
 
 def coarse(fine: Mapping[int, int]) -> dict[int, int]:
-    """Counts by bin of `histogram` as counts by bin, ascending."""
+    """Converts counts by bin of `histogram` to counts by bin, in ascending order."""
     found, places = np.unique(bins_of(np.fromiter(fine, np.int64, len(fine))), return_inverse=True)
     counts = np.bincount(places, np.fromiter(fine.values(), np.float64, len(fine)), len(found))
     return dict(zip(found.tolist(), counts.astype(np.int64).tolist(), strict=True))
 
 
 def lower_border(number: int) -> float:
-    """The least value of a bin, which is the end of the one before it."""
+    """The least value of a bin, which is the end of the previous bin."""
     octave, within = divmod(number, PER_OCTAVE)
     return 2.0 ** (octave - _BIAS) * (1 + BORDERS[within] / FINE_PER_OCTAVE) if number else 0.0
 
 
 def representative(number: int) -> float:
-    """The value that stands for all values of a bin."""
+    """The value that represents all values of a bin."""
     low, high = lower_border(number), lower_border(number + 1)
     return 2 * low * high / (low + high)
 
 
 def quantile(counts: Mapping[int, int], p: float) -> float:
-    """The quantile of order p, by the definition of `quantile.quantile`, within RELATIVE_ERROR."""
+    """The quantile of order p, as defined by `quantile.quantile`, within RELATIVE_ERROR."""
     ordered = sorted(counts)
     ends = [*accumulate(counts[number] for number in ordered)]
     position = (ends[-1] - 1) * p
@@ -71,7 +72,7 @@ def quantile(counts: Mapping[int, int], p: float) -> float:
 
 
 class StepHistograms:
-    """Values by the step that they fall into; times count from the start of the run. The order of adding does not matter."""
+    """Values by step; times count from the start of the run. The order of adding does not matter."""
 
     def __init__(self) -> None:
         self.width_ns = NS_PER_S
@@ -97,7 +98,7 @@ class StepHistograms:
         self.width_ns *= 2
 
     def per_step(self, start_ns: int, step_ns: int, steps: int) -> list[dict[int, int]]:
-        """The counts of bins in `steps` steps of `step_ns` from `start_ns` on, a multiple of the width."""
+        """The counts of bins in `steps` steps of `step_ns`, a multiple of the width, from `start_ns` on."""
         found: list[Counter[int]] = [Counter() for _ in range(steps)]
         for step, counts in self._counts.items():
             found[min(max((step * self.width_ns - start_ns) // step_ns, 0), steps - 1)].update(counts)

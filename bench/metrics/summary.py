@@ -1,7 +1,7 @@
-"""Records in, `summary.json` out: add each record, close, and render what comes out.
+"""Turns records into `summary.json`: add each record, close, and render the result.
 
-Nothing here depends on the order in which records are added, so live and replayed records give the same bytes. What is
-kept of a request is a few numbers (columns.py); what is kept of its tokens is counts (tokens.py, arrivals.py).
+Nothing here depends on the order in which records are added, so live and replayed records give the same bytes. A few
+numbers are kept for each request (columns.py), and counts for its tokens (tokens.py, arrivals.py).
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class _ScopeNumbers(NamedTuple):
 
 
 class Summary:
-    """Folds the records and samples of one run; `close` gives the content of summary.json.
+    """Folds the records and samples of one run; `close` returns the content of summary.json.
 
-    Four keys are left to the caller, who knows them: `run`, `verdict`, `calibration` and `prefix_cache`.
+    The caller adds four keys: `run`, `verdict`, `calibration` and `prefix_cache`.
     """
 
     def __init__(self, facts: RunFacts) -> None:
@@ -115,7 +115,7 @@ class Summary:
         }
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order. Warm-up requests are counted apart and are in no other number."""
+        """Add records, in any order. Warm-up requests are counted separately, and are not part of any other number."""
         self._result = None
         self._spans.add(table)
         self._jobs.add(table)
@@ -155,7 +155,7 @@ class Summary:
             self._warmup_end_ns = end_ns if self._warmup_end_ns is None else max(self._warmup_end_ns, end_ns)
 
     def _add_bytes(self, table: RecordTable) -> None:
-        """A body is spread evenly over its chunks, since records do not say which bytes came with which chunk."""
+        """Spread each body evenly over its chunks, since records do not tell which bytes came with which chunk."""
         start_ns = self._facts.start_ns
         streamed = table.sizes > 0
         bodies = table.where(streamed & (table.ints("bytes_received") > 0))
@@ -164,7 +164,7 @@ class Summary:
         self._bytes_in.add(table.ints("end_ns")[whole] - start_ns, table.ints("bytes_received")[whole])
 
     def _add_texts(self, table: RecordTable, good: Mask) -> None:
-        """Times and numbers of the tokens of successful requests."""
+        """Add the times and numbers of the tokens of successful requests."""
         n, gaps = output_tokens(table), TokenGaps(table)
         self._tally.add_texts(table, n, gaps.gaps)
         _add_arrivals(self._arrivals, table, n, self._facts.start_ns)
@@ -179,14 +179,14 @@ class Summary:
         self._samples.add(row)
 
     def close(self) -> SummaryNumbers:
-        """The summary of all that was added. Closing again, without adding, gives the same."""
+        """The summary of everything added. Closing again without adding gives the same."""
         if self._result is None:
             self._columns.sort()
             self._result = rounded(self._summarize())
         return self._result
 
     def page_data(self) -> PageData:
-        """What the page of the run needs beyond the summary."""
+        """The data of the run's page beyond the summary."""
         over_time = self.close().series
         return rounded(page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time))
 
@@ -272,7 +272,7 @@ class Summary:
         )
 
     def part(self, kind: str, name: str, over: tuple[float, float] | None) -> PartNumbers:
-        """The numbers of what was added, as a part of a run that took this time."""
+        """The numbers of everything added, as a part of a run that took this time."""
         self._columns.sort()
         counts = self._counts()
         data = self._data(backlog(self._facts, self._columns, self._sessions))
@@ -372,10 +372,10 @@ class Summary:
 
 
 def _add_arrivals(arrivals: Arrivals, table: RecordTable, n: Ints, start_ns: int) -> None:
-    """Put the n tokens of each request where they arrived: in the chunks that had them, evenly where that is not known.
+    """Assign the n tokens of each request to the chunks that contained them, or evenly if that is unknown.
 
-    A usage that differs from the chunks' own sum (an end token without text, say) is settled with the last chunk, so
-    that the tokens over time add up to the tokens of the run.
+    If the usage differs from the sum over the chunks (because of an end token without text, for example), the
+    difference is assigned to the last chunk, so that the tokens over time add up to the tokens of the run.
     """
     chunks = table.token_chunks
     times, has_text = chunks.ns - start_ns, chunks.counts > 0

@@ -1,7 +1,8 @@
-"""How sure the numbers of a result are: 95% intervals, and the number of independent values behind them.
+"""How certain the numbers of a result are: 95% intervals, and the number of independent values behind them.
 
-Requests that are sent one after the other meet the same queue, so an interval rests on n / D values and not on n
-(docs/dev/simulations.md, `bench/statistics/`). Where they are too few for one, a result says how long a run would have to be.
+Requests sent one after the other meet the same queue, so an interval is based on n / D values and not on n
+(docs/dev/simulations.md, `bench/statistics/`). If there are too few for an interval, the result states how long a run
+would have to be.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ Mask = npt.NDArray[np.bool_]
 
 Found = dict[str, Interval | TooFew]
 Ends = list[float] | None
-"""The two ends of a 95% interval; None: there are too few values."""
+"""The two ends of a 95% interval; None if there are too few values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sureness:
-    """How sure the statistics of a metric, or rates, are: the number of independent values, the 95% interval of each, and
-    what is missing for one."""
+    """How certain the statistics of a metric, or rates, are: the number of independent values, the 95% interval of
+    each, and what is missing for an interval."""
 
     independent: float
     ci95: dict[str, Ends]
@@ -48,7 +49,7 @@ class Sureness:
 
 
 def of_requests(values: Values, ordered: Sequence[float], duration_s: float | None) -> Sureness:
-    """Intervals of a metric with one value per request: `values` in send order, and the same in ascending order."""
+    """Intervals of a metric with one value per request: `values` in send order, and the same values in ascending order."""
     values = np.asarray(values, dtype=np.float64)
     known = dependence(values)
     found: Found = {"mean": mean_interval(values)}
@@ -60,10 +61,11 @@ def of_requests(values: Values, ordered: Sequence[float], duration_s: float | No
 def of_tokens(
     sample: Sequence[tuple[array[float], array[int] | None]], whole: Whole, scale: float, duration_s: float | None
 ) -> Sureness:
-    """Intervals of a metric with many values per request: those of a `sample` of requests, in send order, of the `whole`.
+    """Intervals of a metric with many values per request, from the values of a `sample` of requests, in send order, out
+    of the `whole`.
 
-    A request has values, and how many times it has each (None: once). `independent` counts requests. Ends of intervals are
-    multiplied by `scale`.
+    Each request has values, and the number of times each value occurs (None for once). `independent` counts requests.
+    The ends of intervals are multiplied by `scale`.
     """
     sizes = [len(values) for values, _ in sample]
     flat = np.concatenate([np.frombuffer(values) for values, _ in sample if len(values)] or [np.empty(0)])
@@ -84,7 +86,7 @@ def of_tokens(
 
 
 def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Sureness:
-    """Intervals of values that come in groups, each one piece of evidence: `groups` in order of their start.
+    """Intervals of values in groups, each of which is one piece of evidence. `groups` are in order of their start.
 
     `independent` counts groups.
     """
@@ -96,7 +98,7 @@ def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Su
 
 
 def of_rates(rates: Mapping[str, float], per_step: Mapping[str, Sequence[float]], step_s: float = 1.0) -> Sureness:
-    """Intervals of rates, from the amounts of each step of so many seconds."""
+    """Intervals of rates, from the amounts in each step of `step_s` seconds."""
     found: Found = {}
     steps = 0
     for name, values in per_step.items():
@@ -107,22 +109,23 @@ def of_rates(rates: Mapping[str, float], per_step: Mapping[str, Sequence[float]]
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
     """The interval of the share of failed requests (1) among all (0), in send order. Returns None if there are too few.
-    It serves any other share of the requests too, such as goodput.
+    It also works for other shares of the requests, such as goodput.
 
-    `latencies` are those of answered requests. If none or all failed, failures are taken to be as dependent as these.
+    `latencies` are the latencies of answered requests. If none or all failed, failures are assumed to be as dependent
+    as the latencies.
     """
     found = share_interval(failed, dependence(latencies) if len(latencies) else Dependence(len(failed), 1.0))
     return None if isinstance(found, TooFew) else [found.low, found.high]
 
 
 def shown(interval: Sequence[float] | None, limit: float, upper: bool) -> str:
-    """Whether an objective is shown to be held or failed, by the whole of its interval; else it is "not shown"."""
+    """Whether the whole interval shows that an objective is held or failed; otherwise "not shown"."""
     ends = None if interval is None else Interval(interval[0], interval[1])
     return str(judge_objective(ends, limit, upper))
 
 
 def _told(independent: float, found: Found, n: int, duration_s: float | None) -> Sureness:
-    """No number of a result can be negative, so no interval is."""
+    """No number of a result can be negative, so intervals are cut off at 0."""
     return Sureness(
         independent,
         {name: None if isinstance(one, TooFew) else [max(0.0, one.low), one.high] for name, one in found.items()},
@@ -135,5 +138,5 @@ def _told(independent: float, found: Found, n: int, duration_s: float | None) ->
 
 
 def _run_s(missing: TooFew, n: int, duration_s: float | None) -> float | None:
-    """How long a run would do: as many times longer as it takes values."""
+    """How long a sufficient run would be: longer in proportion to the values required."""
     return None if not n or duration_s is None else math.ceil(duration_s * (n + missing.more) / n)

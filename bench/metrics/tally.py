@@ -1,4 +1,5 @@
-"""What is only counted: tokens asked and got, errors, whether the target was gone, and what the client's stamps are worth."""
+"""Everything that is only counted: requested and received tokens, errors, whether the target was gone, and the quality
+of the client's stamps."""
 
 from __future__ import annotations
 
@@ -35,13 +36,14 @@ from bench.results.tokens import (
 )
 
 WIDE_BOUND_NS = 100_000
-"""A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
+"""A stamp whose bound is wider than this, and than 1% of the median gap, counts as wide."""
 
 GONE_FROM = 5
 """This many requests lost at the end of a run, with no answer after them, are not an accident."""
 
 COMMON_HEAD = 15
-"""Tokens that a chat template may put ahead of every prompt. They are shared but not planned, and less than a block."""
+"""The most tokens that a chat template may put before every prompt. They are shared but not planned, and less than a
+block."""
 
 LATE_RETRY_NS = 10 * NS_PER_MS
 _NO_ANSWER = frozenset(
@@ -55,7 +57,8 @@ _ERROR_TEXT_LENGTH = 500
 
 
 def _have_hidden_tokens(table: RecordTable) -> Mask:
-    """Which replies have tokens that their text cannot show: the marks around a tool call, reasoning that is kept back."""
+    """Which replies have tokens that are not visible in their text: the marks around a tool call, or reasoning that is
+    kept back."""
     shown = np.array(["t" in kinds for kinds in table.column("chunk_kind")], dtype=np.bool_)
     return (table.ints("tool_calls") > 0) | ((table.ints("reasoning_tokens") > 0) & (table.sizes > 0) & ~shown)
 
@@ -80,16 +83,16 @@ class RecordTally:
         self._lost_ns = array("q")
         self._heard_ns: int | None = None
         self._stall_max_ns = 0
-        # By index: the same in any order of the records.
+        # By index, so that the order of the records does not matter.
         self._first_contradiction: tuple[int, str] | None = None
         self._first_doubt: tuple[int, str] | None = None
 
     def add(self, table: RecordTable) -> None:
-        """Count what every request shows, failed or not."""
+        """Count the properties of every request, failed or not."""
         count, end_ns = self._count, table.ints("end_ns")
         has_sent, sent_ns = table.known("sent_ns")
         self._clocks.update(compress(table.column("clock"), has_sent.tolist()))
-        answered, byte_ns = table.known("first_byte_ns")  # A reply that was broken off later was an answer, too.
+        answered, byte_ns = table.known("first_byte_ns")  # A reply that broke off later was an answer, too.
         heard_ns = np.concatenate([end_ns[~table.ended(_NOT_HEARD)], byte_ns[answered]])
         if len(heard_ns):
             last_ns = int(heard_ns.max())
@@ -112,7 +115,7 @@ class RecordTally:
             self._add_error(table.records[row])
 
     def add_texts(self, table: RecordTable, n: Ints, gaps: Pauses) -> None:
-        """Count the n output tokens of each of the successful requests, their token chunks and the stalls in the gaps between
+        """Count the n output tokens of each successful request, their token chunks, and the stalls in the gaps between
         them."""
         count, total, chunks = self._count, self._total, table.token_chunks
         sources = ["chunks" if source is None else source for source in table.column("output_tokens_from")]
@@ -154,7 +157,7 @@ class RecordTally:
             self._stall_max_ns = max(self._stall_max_ns, int(long.ns.max()))
 
     def _compare_own_count(self, table: RecordTable, n: Ints, by_usage: Mask) -> None:
-        """Replies whose text was counted, against the n tokens of their source."""
+        """Compare our own count of replies' text with the n tokens of their source."""
         has_count, counted = table.known("output_tokens_counted")
         count, total = self._count, self._total
         count["output_counted"] += int(has_count.sum())
@@ -213,14 +216,14 @@ class RecordTally:
 
     @property
     def unsent(self) -> int:
-        """Failed requests of which no byte was sent: no connection came about."""
+        """Failed requests of which no byte was sent, because there was no connection."""
         return self._count["unsent"]
 
     def target_gone(self, start_ns: int) -> TargetGone | None:
-        """Since when connections only failed, until the end of the run. Returns None if the target answered at the end.
+        """Since when all connections failed, until the end of the run. Returns None if the target answered at the end.
 
-        `since_s` is the end of the last answer (the first byte of one that was broken off), in s from the start of the run;
-        None if there was none.
+        `since_s` is the end of the last answer (the first byte of a broken one), in s from the start of the run; None
+        if there was none.
         """
         heard = self._heard_ns
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)
@@ -233,7 +236,7 @@ class RecordTally:
         return self._total["output"]
 
     def errors(self) -> list[ErrorCount]:
-        """The messages that failures came with, the most frequent first."""
+        """The messages of failures, the most frequent first."""
         rows = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))
         return [
             ErrorCount(outcome=outcome, status=status if status else None, error=text if text else None, n=n)
@@ -249,7 +252,7 @@ class RecordTally:
         )
 
     def tokens(self) -> Tokens:
-        """`tokens` of a summary: sums over the successful requests, and how often two counts of one thing differ."""
+        """`tokens` of a summary: sums over the successful requests, and how often two counts of the same thing differ."""
         count, total = self._count, self._total
 
         def known(name: str) -> int | None:
@@ -306,7 +309,7 @@ class RecordTally:
         )
 
     def connect_ms(self) -> Statistics:
-        """What requests waited for new connections."""
+        """How long requests waited for new connections."""
         return describe(sorted(self._connects_ms))
 
     def clock(self) -> StampClocks:
@@ -314,12 +317,12 @@ class RecordTally:
         return StampClocks(**{name: self._clocks[name] for name in StampClocks.__struct_fields__})
 
     def coalesced(self) -> Coalesced:
-        """Chunks that shared a read with a later one."""
+        """Chunks that shared a read with a later chunk."""
         chunks, coalesced = self._count["chunks"], self._count["coalesced"]
         return Coalesced(chunks=coalesced, of=chunks, share=coalesced / chunks if chunks else None)
 
     def stamp_bounds(self, gaps: Snapshot) -> StampBounds:
-        """Token chunks whose arrival is known within bounds alone, given the gaps between tokens."""
+        """Token chunks whose arrival is only known within bounds. `gaps` are the gaps between tokens."""
         widths = self._bounds.snapshot()
         limit_ns = max(WIDE_BOUND_NS, 0.01 * gaps.quantile(0.5)) if gaps.n else WIDE_BOUND_NS
         wide, token_chunks = widths.count_above(limit_ns), self._total["token_chunks"]

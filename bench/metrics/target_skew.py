@@ -1,4 +1,4 @@
-"""The replicas of a run against each other: shares, latencies, failures (bench/statistics/skew.py has the tests)."""
+"""Compares the replicas of a run: shares, latencies, failures (bench/statistics/skew.py has the tests)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ from bench.statistics import skew
 from bench.statistics.multiple import holm
 
 GONE_REPLICA = 3
-"""Requests in a row, up to the end, that tell that a replica is gone: after so many it gets hardly any (LOST_IN_A_ROW)."""
+"""This many lost requests in a row, up to the end, show that a replica is gone; it then receives hardly any more
+(LOST_IN_A_ROW)."""
 _UNNAMED = (USUAL["target"], OTHERS)
 LONGER = 0.01
-"""Longer prompts or replies count if equal replicas would get them less often."""
+"""Longer prompts or replies count if equal replicas would get them with a lower probability than this."""
 _LATENCIES = ("ttft_ms", "tpot_ms")
 _WHOLE = ("e2el_ms",)
 
 
 class TargetShares:
-    """What a router has assigned to each replica: sessions, and requests of none."""
+    """What a router has assigned to each replica: sessions, and requests without a session."""
 
     def __init__(self) -> None:
         self._assigned: dict[str | None, set[tuple[str, int | str]]] = {}
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order."""
+        """Add records, in any order."""
         for record in table.records:
             unit: tuple[str, int | str] = ("request", record.index)
             if record.session_number is not None:
@@ -44,7 +45,7 @@ class TargetShares:
             self._assigned.setdefault(record.target, set()).add(unit)
 
     def counts(self, names: Sequence[str]) -> list[int]:
-        """The numbers of these replicas."""
+        """The numbers assigned to these replicas."""
         return [len(self._assigned.get(name, ())) for name in names]
 
 
@@ -61,10 +62,11 @@ def alone(columns: Columns) -> dict[str, Any]:
 
 
 def _gone(columns: Columns) -> TargetGone | None:
-    """Whether the requests that were due after the last answered one got no answer.
+    """Whether all requests due after the last answered request got no answer.
 
-    Requests are ordered by when they were due, not by their ends: a server that stops listening may still answer requests
-    in flight after it has refused others."""
+    Requests are ordered by due time, not by their ends: a server that stops listening may still answer requests in
+    flight after it has refused others.
+    """
     status, due = view(columns.status), view(columns.intended)
     answered = status > NO_RESPONSE
     lost = (status == NO_RESPONSE) & (view(columns.failed) != 0)
@@ -79,7 +81,7 @@ def _gone(columns: Columns) -> TargetGone | None:
 def compared(
     parts: Sequence[TargetNumbers], columns: Mapping[str, Columns], assigned: TargetShares | None
 ) -> list[TargetNumbers]:
-    """The numbers with what the replicas say of each other. `assigned`: behind a router."""
+    """The numbers, with the comparisons of the replicas. `assigned` is given behind a router."""
     parts = [part for part in parts if part.name not in _UNNAMED or part.sent]
     named = [part for part in parts if part.name not in _UNNAMED]
     sent = sum(part.sent for part in parts)
@@ -141,7 +143,7 @@ def _slower(columns: Sequence[Columns]) -> list[list[SlowerTarget]]:
 
 
 def _tested(columns: Sequence[Columns], values: Sequence[Floats]) -> list[skew.Slower | None]:
-    """A number of the requests of each replica, compared with the others' over the time of sending."""
+    """A number of each replica's requests, compared with the others' over the time of sending."""
     series = []
     for one, of_one in zip(columns, values, strict=True):
         sent = view(one.sent)
@@ -151,8 +153,8 @@ def _tested(columns: Sequence[Columns], values: Sequence[Floats]) -> list[skew.S
 
 
 def _longer(columns: Sequence[Columns]) -> list[float | None]:
-    """By how much the prompts or replies of each replica are longer than the others', whichever is more. A replica has long
-    sessions, or every second row of the data."""
+    """How much longer the prompts or replies of each replica are than the others', whichever is more. A replica may
+    have long sessions, or every second row of the data."""
     lengths = [_tested(columns, [view(of(one)) for one in columns]) for of in (_prompts, _replies)]
     return [
         max((row.change for row in rows if row is not None and row.change > 0 and row.p < LONGER), default=None)

@@ -3,8 +3,8 @@
     gap    between neighbouring token chunks of a reply
     ITL    a gap shared evenly by the tokens of the chunk that ended it
 
-A chunk with text but without a token of its own (half a character, say) hands its time on to the next token. Where the tokens
-of chunks are not known, each gap is taken for one token's.
+The time of a chunk with text but without a token of its own (half a character, for example) is added to the next token.
+If the tokens of chunks are unknown, each gap counts as one token's.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ STALL_FLOOR_NS = 100 * NS_PER_MS
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """Pauses in ns with their row and the moment at which each ended, row by row, in order of time."""
+    """Pauses in ns with their row and the time at which each ended, row by row, in order of time."""
 
     ns: npt.NDArray[Any]
     row: Ints
     end_ns: Ints
 
     def starts(self, rows: int) -> Ints:
-        """Where the pauses of each row begin, with the end of the last behind them."""
+        """The index of the first pause of each row, followed by the end of the last row."""
         return np.searchsorted(self.row, np.arange(rows + 1))
 
 
 class TokenGaps:
-    """The gaps and the ITL of a table; of requests that did not succeed there are none."""
+    """The gaps and the ITL of a table; unsuccessful requests have none."""
 
     def __init__(self, table: RecordTable) -> None:
         self._table = table
@@ -58,7 +58,7 @@ class TokenGaps:
 
     @cached_property
     def is_itl(self) -> Mask:
-        """Rows in which each gap is one ITL: chunks after the first hold one token each, or their tokens are unknown."""
+        """Rows in which each gap is one ITL: chunks after the first have one token each, or their tokens are unknown."""
         chunks = self._chunks
         unlike = np.bincount(chunks.row[1:][self._within & (chunks.tokens[1:] != 1)], minlength=len(self._table))
         rows: Mask = ~self._table.has_chunk_tokens | (unlike == 0)
@@ -66,7 +66,8 @@ class TokenGaps:
 
     @cached_property
     def _closing(self) -> Ints:
-        """The token chunks at which a pause can end or begin: the first of a reply, and each with tokens of its own."""
+        """The token chunks at which a pause can end or begin: the first chunk of a reply, and each chunk with tokens of
+        its own."""
         chunks = self._chunks
         begins = np.diff(chunks.row, prepend=-1) > 0
         rows = self._table.ok & ~self.is_itl
@@ -74,7 +75,7 @@ class TokenGaps:
 
     @cached_property
     def closed(self) -> tuple[Pauses, Ints]:
-        """The pauses of the other rows, and by how many tokens each is shared."""
+        """The pauses of the other rows, and the number of tokens that share each pause."""
         chunks, at = self._chunks, self._closing
         row = chunks.row[at]
         within = np.diff(row) == 0
@@ -83,7 +84,7 @@ class TokenGaps:
 
     @cached_property
     def shared(self) -> Pauses:
-        """The ITL of the other rows: one a token."""
+        """The ITL of the other rows, one per token."""
         pauses, by = self.closed
         return Pauses(np.repeat(pauses.ns / by, by), np.repeat(pauses.row, by), np.repeat(pauses.end_ns, by))
 

@@ -1,9 +1,10 @@
-"""What lies between tokens: chunk gaps and ITL of a whole run, in bounded memory.
+"""Chunk gaps and ITL of a whole run, in bounded memory.
 
-Two things are kept. A histogram a slice of the run (by the time of sending), so that the steady window, which is known
-only at the end, can be cut out; slices double in width as the run goes on, so there are never more than 128. And the
-gaps of up to 2,000 whole requests, for the intervals: tokens of one request resemble each other, so that only requests,
-not tokens, can be resampled. Which requests is decided by a hash of their index: the same ones in any order of arrival.
+Two things are kept. First, a histogram per slice of the run (by time of sending), so that the steady window, which is
+known only at the end, can be cut out; slices double in width as the run goes on, so there are never more than 128.
+Second, the gaps of up to 2,000 whole requests, for the intervals: tokens of one request resemble each other, so only
+requests, not tokens, can be resampled. A hash of their index chooses these requests, so the choice does not depend on
+the order of arrival.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bench.metrics.token_gaps import TokenGaps
 from bench.records.record_table import Floats, Ints, Mask, RecordTable
 
 EXACT_LIMIT = 200_000
-"""Values held before the histograms are folded."""
+"""How many values are held before the histograms are folded."""
 
 MAX_SLICES = 128
 SAMPLED_REQUESTS = 2_000
@@ -32,19 +33,20 @@ _FIRST_WIDTH_NS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SampledRequest:
-    """The samples of one request that was chosen for the intervals: times in ns, in order of arrival."""
+    """The data of one request chosen for the intervals: times in ns, in order of arrival."""
 
     sent_ns: float
     gaps: array[float]
     itl: array[float]
     tokens: array[int] | None
-    """How many tokens have each ITL: a chunk may hold a million. None: one each."""
+    """How many tokens have each ITL, because a chunk may contain a million tokens. None: one each."""
 
 
 class _Slice:
-    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token and are an ITL unchanged.
+    """Gaps of the requests sent in one slice. Most gaps end with a chunk of one token, so they are also an ITL.
 
-    `loose_gaps` and `loose_itl` have the gaps with a stamp that is a bound: the value by the stamps, the least, the greatest.
+    `loose_gaps` and `loose_itl` contain the gaps with a stamp that is a bound: the value by the stamps, the least, the
+    greatest.
     """
 
     __slots__ = ("gap_only", "itl_only", "loose_gaps", "loose_itl", "shared")
@@ -73,14 +75,14 @@ class TokenTimes:
         self._slices: dict[int, _Slice] = {}
         self._width_ns = _FIRST_WIDTH_NS
         self._key = seed.to_bytes(16, "big", signed=True)
-        # A heap with the greatest hash on top: the request to give up when one with a smaller hash comes.
-        # The third number tells two of one index apart: requests have no order.
+        # A heap with the greatest hash on top: the request to discard when one with a smaller hash arrives. The third
+        # number distinguishes two requests with the same index: requests have no order.
         self._sample: list[tuple[int, int, int, SampledRequest]] = []
         self._chosen = 0
         self.requests = 0
 
     def add(self, table: RecordTable, of: TokenGaps, start_ns: int) -> None:
-        """The gaps and the ITL of the requests of a table that were sent."""
+        """Add the gaps and the ITL of the sent requests in a table."""
         loose = loose_gaps(table, of)
         sent = table.ints("sent_ns") - start_ns
         gap_starts = of.gaps.starts(len(table))
@@ -88,10 +90,10 @@ class TokenTimes:
         if not len(rows):
             return
         self.requests += len(rows)
-        # In order of sending, so that the rows of a slice are one piece.
+        # In order of sending, so that the rows of a slice are contiguous.
         rows = rows[np.argsort(sent[rows], kind="stable")]
         for sent_ns in sent[rows][_first_of_each(sent[rows] // self._width_ns)].tolist():
-            self._slice_of(sent_ns)  # All of them first: slices may become wider.
+            self._slice_of(sent_ns)  # All of them first, because slices may become wider.
         slice_of = sent // self._width_ns
         for key in slice_of[rows][_first_of_each(slice_of[rows])].tolist():
             in_slice = np.zeros(len(table), dtype=np.bool_)
@@ -164,7 +166,7 @@ class TokenTimes:
         return blake2b(index.to_bytes(8, "big"), digest_size=8, key=self._key).digest()
 
     def _sampled_up_to(self) -> bytes:
-        """The greatest hash that a request may have to come into the sample."""
+        """The greatest hash with which a request can enter the sample."""
         return (-self._sample[0][0]).to_bytes(8, "big") if len(self._sample) >= SAMPLED_REQUESTS else b"\xff" * 8
 
     def _choose(self, request: SampledRequest, index: int) -> None:
@@ -181,25 +183,25 @@ class TokenTimes:
         return -(-int(at_ns) // self._width_ns) * self._width_ns
 
     def gaps(self, from_ns: int | None = None) -> LogHistogram:
-        """Chunk gaps of the requests sent at or after a border between slices (of all, without one)."""
+        """Chunk gaps of the requests sent at or after a border between slices (without one, of all requests)."""
         return self._merged(from_ns, 0, 1)
 
     def itl(self, from_ns: int | None = None) -> LogHistogram:
-        """ITL of the requests sent at or after a border between slices (of all, without one)."""
+        """ITL of the requests sent at or after a border between slices (without one, of all requests)."""
         return self._merged(from_ns, 0, 2)
 
     def gaps_between(self, from_ns: int | None = None) -> tuple[LogHistogram, LogHistogram]:
-        """The least and the greatest that the chunk gaps can have been."""
+        """The least and the greatest possible chunk gaps."""
         return self._between(self.gaps, 3, from_ns)
 
     def itl_between(self, from_ns: int | None = None) -> tuple[LogHistogram, LogHistogram]:
-        """The least and the greatest that the ITL can have been."""
+        """The least and the greatest possible ITL."""
         return self._between(self.itl, 6, from_ns)
 
     def _between(
         self, values: Callable[[int | None], LogHistogram], part: int, from_ns: int | None
     ) -> tuple[LogHistogram, LogHistogram]:
-        """The values with the loose ones taken out, and put in again as the least, or the greatest, that they can be."""
+        """The values with the loose ones replaced by their least, and by their greatest, possible values."""
         least = values(from_ns)
         least.remove(self._merged(from_ns, part))
         most = least.copy()
@@ -218,13 +220,13 @@ class TokenTimes:
         return result
 
     def sample(self, from_ns: int | None = None) -> list[SampledRequest]:
-        """The requests chosen for the intervals, in the order in which they were sent."""
+        """The requests chosen for the intervals, in the order of sending."""
         rows = sorted((request.sent_ns, index, number, request) for _, index, number, request in self._sample)
         return [request for sent_ns, _, _, request in rows if from_ns is None or sent_ns >= from_ns]
 
 
 def _first_of_each(ascending: Ints) -> Mask:
-    """Whether each number differs from the one before."""
+    """Whether each number differs from the previous one."""
     return np.append(True, np.diff(ascending) > 0)
 
 

@@ -1,12 +1,12 @@
 """The steady part of a run, without the effects of its start and its end.
 
-A window begins after the ramp and the warm-up. In runs of 60 s or more, MSER-5 (White, 1997) may move the beginning later.
-The window ends with the last send; the rest is drain. Latencies are those of requests sent inside, rates count what arrived
-inside.
+A window begins after the ramp and the warm-up. In runs of 60 s or more, MSER-5 (White, 1997) may move the beginning
+later. The window ends with the last send; the rest is drain. Latencies cover the requests sent inside, rates count what
+arrived inside.
 
-MSER-5, and the test whether the halves of the window differ, use the series that can show a change. In an open loop, output
-follows arrivals whatever the server does, so they use TPOT and TTFT per second; in a closed loop TPOT and output tokens
-(`bench/statistics/steady_state.py`).
+MSER-5, and the test whether the halves of the window differ, use the series that can show a change. In an open loop,
+output follows arrivals whatever the server does, so they use TPOT and TTFT per second; in a closed loop they use TPOT
+and output tokens (`bench/statistics/steady_state.py`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from bench.statistics import steady_state
 from bench.statistics.steady_state import mser
 
 MSER_FROM_S = 54.0
-"""From the first to the last send in a run of a minute: with few users, the last send may be seconds before its end."""
+"""The time from the first to the last send in a run of a minute: with few users, the last send may be seconds before
+its end."""
 MIN_ROUNDS = 10
-"""A closed loop moves in waves; a cut one weighs at most a tenth when the window holds ten of them."""
+"""A closed loop moves in waves. A cut wave has a weight of at most a tenth if the window contains ten of them."""
 
 CHANGES = "none: the load changes, and each of its segments has numbers of its own"
 
 SERIES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL", "output_tokens": "Output"}
 _OPEN, _CLOSED = ("ttft_ms", "tpot_ms"), ("output_tokens", "tpot_ms")
 _NOT_STREAMED = ("e2el_ms",)
-"""The series in place of TTFT and TPOT if no response was streamed."""
+"""The series used instead of TTFT and TPOT if no response was streamed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,11 @@ class Window:
 
 
 Series = dict[str, dict[int, float]]
-"""By name: the values by step, without steps that have none."""
+"""By name: the values by step, without steps that have no value."""
 
 
 def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until_step: int) -> Series:
-    """The series that can show whether a run is steady, between two steps."""
+    """The series, between two steps, that can show whether a run is steady."""
 
     def between(name: str) -> dict[int, float]:
         row = getattr(over_time, name)
@@ -66,14 +67,15 @@ def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until
     found = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
     if found["tpot_ms"]:
         return found
-    # Of replies that are no generated text, the series of output tokens is all zeros and shows nothing.
+    # If replies are not generated text, the series of output tokens is all zeros and shows nothing.
     return {name: values for name, values in found.items() if any(values.values())} | {
         name: between(name) for name in _NOT_STREAMED
     }
 
 
 def _cut(series: Series) -> tuple[int | None, list[str]]:
-    """The step at which the window begins by the later cut of MSER-5 (None: no cut), and the series that had not settled."""
+    """The step at which the window begins, by the later cut of MSER-5 (None for no cut), and the series that had not
+    settled."""
     cut_step, unsettled = None, []
     for name, values in series.items():
         cut = mser(list(values.values()))
@@ -115,9 +117,9 @@ def steady_window(
 ) -> Window | None:
     """The steady window of a run whose first and last sends are given.
 
-    Returns None if it would be shorter than `request_ns`, the time of one request: few responses to requests sent inside
-    would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
-    `border(t)` is the first time from t on at which the token metrics can be cut: all metrics share one window.
+    Returns None if it would be shorter than `request_ns`, the time of one request: few responses to requests sent
+    inside would arrive inside. `begin_ns` is the end of ramp and warm-up, `over_time` the series of the run.
+    `border(t)` is the first time from t on at which the token metrics can be cut, because all metrics share one window.
     """
     begin = max(first_ns, begin_ns)
     method, warnings = "after ramp and warm-up", []
@@ -148,8 +150,8 @@ def describe_window(
     users: int | None = None,
     changes: bool = False,
 ) -> SteadyWindow:
-    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `users`: how many
-    send, if the load says it. `changes`: the load was planned to change."""
+    """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `users`: the
+    number of users, if the load defines it. `changes`: the load was planned to change."""
     if window is None:
         too_short = "none: after ramp and warm-up, all was sent within the time that one request takes"
         why = CHANGES if changes else too_short

@@ -1,4 +1,5 @@
-"""The modes of a load: one file each. A new mode is one file with a class of `interface.Mode` and one line in MODES."""
+"""The load modes, one file each. To add a mode, write a subclass of `interface.Mode` in one file and add one line to
+MODES."""
 
 from bench.modes.concurrency import Concurrency
 from bench.modes.interface import Mode
@@ -17,7 +18,7 @@ MODES: dict[str, type[Mode]] = {
         Sessions,
     )
 }
-"""By the name that `--mode` takes."""
+"""The modes, keyed by the value of `--mode`."""
 
 DEFAULT_MODE = Concurrency.name
-"""Where no setting implies another."""
+"""The mode if no setting implies another."""

@@ -1,4 +1,4 @@
-"""Fixed concurrency: N users, each of whom sends again as soon as the last response has ended."""
+"""Fixed concurrency: N users, each of whom sends the next request as soon as the last response has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_USERS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concurrency(UsersMode):
-    """So many users, who come in one by one over the ramp; with `segments` at most so many."""
+    """A number of users who start one by one during the ramp. With `segments`, `users` is the maximum."""
 
     name = "concurrency"
     summary = "N users, each sends its next request when the last one is answered"
@@ -29,11 +29,11 @@ class Concurrency(UsersMode):
     ramp_ns: int
     segments: tuple[Segment, ...] = ()
     warmup_ns: int = 0
-    """At the load of the first segment, before it."""
+    """The length of a warm-up at the load of the first segment, before that segment."""
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """A cap has no use here, and users are whole."""
+        """A cap is useless here, and users must be whole."""
         problems = segment_problems(settings, unit="a user", whole=True)
         if settings.max_concurrency is None:
             return problems
@@ -65,17 +65,17 @@ class Concurrency(UsersMode):
         return coming_in_by(self.users, self.ramp_ns, since_start_ns)
 
     def part_of(self, load: float, share: WorkerShare) -> float:
-        """Users, divided as those of the start are."""
+        """Users, divided like those at the start."""
         return part(round(load), share.worker, share.workers)
 
 
 def default_users(settings: Settings) -> dict[str, Any]:
-    """DEFAULT_USERS where no number of users is given."""
+    """DEFAULT_USERS if the number of users is not given."""
     known = settings.concurrency is not None or settings.segments
     return {} if known else {"concurrency": DEFAULT_USERS}
 
 
 def coming_in_by(users: int, ramp_ns: int, since_start_ns: int) -> int:
-    """How many of the users have come by then, over the ramp."""
+    """The number of users who have started by then, during the ramp."""
     come = users if not ramp_ns else 1 + since_start_ns * users // ramp_ns
     return max(min(come, users), 0)

@@ -1,7 +1,7 @@
-"""What every mode is: the kinds of load behind `--mode`, each complete in its file.
+"""The interface of the modes: the kinds of load behind `--mode`, each complete in its file.
 
-A mode says which flags belong to it, what they are where nobody gave them, how much load it plans and how that is divided
-among workers, and what loop sends it. An instance is the resolved load of one run: every value that the mode needs is there.
+A mode defines its flags and their defaults, how much load it plans, how the load is divided among workers, and the loop
+that sends it. An instance is the resolved load of one run, with every value that the mode needs.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ if TYPE_CHECKING:
     from promptset.samples import Sample
 
 DEFAULT_REQUESTS = 100
-"""Of sessions, recipes with times and files of rows, where no length is given."""
+"""The default for sessions, recipes with times and files of rows."""
 DEFAULT_DURATION_S = 60.0
-"""Of a load without an end of its own, behind a warm-up that the run finds itself."""
+"""The default for a load that would not end by itself, after a warm-up whose end the run detects."""
 AUTO_WARMUP = "auto"
 MOST_AUTO_WARMUP_S = 60
-"""The longest warm-up that a run finds."""
+"""The longest automatic warm-up."""
 DEFAULT_OUTPUT_TOKENS = "128"
 DEFAULT_BATCH_INPUTS = {"texts": "1", "documents": "10"}
-"""Inputs of a request, by what they are."""
+"""Inputs per request, by input type."""
 
 
 def has_length(settings: Settings) -> bool:
-    """Whether the settings say when the load ends."""
+    """Whether the settings define when the load ends."""
     return settings.requests is not None or settings.duration is not None or bool(settings.segments)
 
 
 def default_length(settings: Settings) -> dict[str, Any]:
-    """The length of a load without an end of its own, where none is given: a time in which more than the median of the
-    latency can be given. Prompts are made as long as it lasts; the rows of a file come again, so they are counted."""
+    """The default length of a load that would not end by itself: long enough to estimate more than the median of the
+    latency. Prompts are generated for as long as it lasts. The rows of a file repeat, so they are counted."""
     if has_length(settings):
         return {}
     if settings.dataset is not None and settings.recipe is None:
@@ -68,12 +68,12 @@ def default_length(settings: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What is known of a load before it begins.
+    """What is known about a load before it begins.
 
-    `at_once`: connections that it may need, an estimate where not `bounded`: then the server decides how many are in flight.
-    `users`: those of a closed loop whose connections are an estimate, since their sessions have sub-agents.
-    `rate`: requests per second, where the mode sets them. `requests`: after the warm-up; `total`: with it; None: not known.
-    `shares` divides the load among so many workers.
+    `at_once`: the number of connections it may need. If not `bounded`, this is an estimate, because the server's speed
+    determines how many requests are in flight. `users`: the users of a closed loop whose number of connections is an
+    estimate, because their sessions have sub-agents. `rate`: requests per second, if the mode sets a rate. `requests`:
+    without the warm-up; `total`: with it; None if unknown. `shares` divides the load among a number of workers.
     """
 
     at_once: int
@@ -87,7 +87,7 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How many requests a worker will send, with the warm-up, and whether that is known or a guess."""
+    """The number of requests a worker will send, including the warm-up. If not `exact`, it is a guess."""
 
     requests: int
     exact: bool
@@ -95,11 +95,11 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
+    """Numbers a worker's requests: `first`, `first` + `step`, and so on, after the id of the run.
 
-    `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
-    where there are none. `probe_of` says which of the probes it is; None where no answer is checked. `tracing`: which are
-    traced.
+    By the number of a request, `cancel` returns the time from its send until the user cancels it, `class_of` its
+    traffic class, and `probe_of` its probe. Each is None if the run has no cancellations, classes or probes. `tracing`
+    selects the requests to trace.
     """
 
     run_id: str
@@ -127,10 +127,10 @@ class Numbering:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """What one worker sends from, and the loop that sends it.
+    """The backlog from which a worker sends, and the loop that sends it.
 
-    `begun`: items that users have begun and not finished when the load ends: they are needed besides those that are sent
-    whole. `get_ready` makes what can be made before the load, once the backlog has been stocked.
+    `begun`: items that users have begun but not finished when the load ends; they are needed in addition to completed
+    items. `get_ready` prepares as much as possible before the load, after the backlog has been stocked.
     """
 
     backlog: Backlog
@@ -140,53 +140,54 @@ class WorkerLoad:
 
 
 class Mode(ABC):
-    """The resolved load of one run. A class of it, not an instance, is what MODES holds."""
+    """The resolved load of one run. MODES holds the subclasses, not instances."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    """What `--help` says of it."""
+    """The description in `--help`."""
     own_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that other modes do not have."""
     all_at_once: ClassVar[bool] = False
     """Whether every request is needed at the start."""
     load_units: ClassVar[tuple[str, ...]] = ()
-    """What its load is a number of, where it can be changed while it runs: users, or requests/s. Of several, the settings say
-    which."""
+    """The unit of a load that can be changed during the run: users, or requests/s. If there are several, the settings
+    determine which one applies."""
 
     @property
     @abstractmethod
     def open_loop(self) -> bool:
-        """Whether a schedule, not a response, decides when a request is sent, or the first one of a session."""
+        """Whether a schedule, not a response, decides when a request, or the first request of a session, is sent."""
 
     @classmethod
     def unit_of(cls, settings: Settings) -> str | None:
-        """What the load of these settings is a number of; None where it cannot be changed while it runs."""
+        """The unit of the load for these settings; None if the load cannot be changed during the run."""
         return cls.load_units[0] if cls.load_units else None
 
     @property
     def load_unit(self) -> str | None:
-        """The same, of this load."""
+        """The unit of this load; None if it cannot be changed during the run."""
         return self.load_units[0] if self.load_units else None
 
     @classmethod
     @abstractmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """A sentence for each setting that does not go with the mode. `given` names those that were asked for."""
+        """A sentence for each setting that does not fit the mode. `given` contains the names of the settings that were
+        given."""
 
     @classmethod
     def implied_by(cls, settings: Settings) -> bool:
-        """Whether the settings ask for this mode without naming it."""
+        """Whether the settings imply this mode without naming it."""
         return False
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """Settings that were not given, and are needed."""
+        """Defaults for required settings that were not given."""
         return {} if has_length(settings) else {"requests": DEFAULT_REQUESTS}
 
     @classmethod
     @abstractmethod
     def of(cls, settings: Settings) -> Self:
-        """The load that complete settings ask for. Raises UsageError where something is missing."""
+        """The load defined by complete settings. Raises UsageError if something is missing."""
 
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
@@ -194,33 +195,33 @@ class Mode(ABC):
 
     @abstractmethod
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
-        """How much load there will be. Raises UsageError where the data does not allow it."""
+        """How much load there will be. Raises UsageError if the data does not allow it."""
 
     @abstractmethod
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """How many requests a share will need; more than `most` need not be told apart."""
+        """How many requests a share will need. Numbers above `most` need not be exact."""
 
     @abstractmethod
     def worker_load(
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
-        """What a worker needs to send its share."""
+        """Everything a worker needs to send its share."""
 
     def planned_arrivals(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
-        """The arrivals, in ns from the start, where they come from the settings alone, and from the changes that were made
-        while they came; None where they do not."""
+        """The arrivals, in ns from the start, if they follow from the settings and from the rate changes made during
+        the run; otherwise None."""
         return None
 
     def planned_sessions(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
-        """The arrivals of sessions, as `planned_arrivals`; None where none arrive by a schedule."""
+        """The arrivals of sessions, like `planned_arrivals`; None if no sessions arrive by a schedule."""
         return None
 
     def load_at(self, since_start_ns: int) -> float | None:
-        """The load that was planned for this long after the start; None where the mode plans no number."""
+        """The load planned for this time after the start; None if the mode does not plan a number."""
         return None
 
     def part_of(self, load: float, share: WorkerShare) -> float:
-        """What a load that is changed while it runs is to one worker."""
+        """One worker's part of a load that was changed during the run."""
         return load
 
 
@@ -235,7 +236,7 @@ class UsersMode(Mode):
         return False
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
-        """As many connections as users, and never more than there are requests."""
+        """As many connections as users, but at most one per request."""
         total = length.total
         at_once = self.users if total is None else min(self.users, total)
         return LoadPlan(
@@ -246,7 +247,7 @@ class UsersMode(Mode):
         )
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """By time this is a guess: a request a second for each user."""
+        """With a time limit this is a guess: one request per second and user."""
         if share.total is not None:
             return Expected(share.total, exact=True)
         lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
@@ -260,7 +261,7 @@ class UsersMode(Mode):
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
     def user_changes(self, share: WorkerShare) -> Iterator[tuple[int, int]]:
-        """When users of the share come and go: offsets in ns from the start, and how many there are from then on."""
+        """When users of the share start and stop: offsets in ns from the start, and the number of users from then on."""
         return user_changes.coming_in(self._users_of(share), self.ramp_ns)
 
     def _users_of(self, share: WorkerShare) -> int:
@@ -268,7 +269,7 @@ class UsersMode(Mode):
 
 
 class OpenLoopMode(Mode):
-    """An open loop: a schedule decides. Subclasses have a `cap` on what is in flight, and `drop_late`."""
+    """An open loop: a schedule decides when to send. Subclasses have `drop_late`, and `cap`, the most requests in flight."""
 
     cap: int | None
     drop_late: bool
@@ -293,7 +294,7 @@ class OpenLoopMode(Mode):
 
 
 def open_loop_problems(mode: str, settings: Settings) -> list[str]:
-    """What no open loop has."""
+    """Settings that do not fit any open loop."""
     problems = []
     if settings.drop_late and settings.max_concurrency is None:
         problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
@@ -304,7 +305,7 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
 
 
 def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
-    """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
+    """The rows of the `--dataset` file, in the order of their times or of the file; without a file, simulated prompts."""
     recipe = None if settings.recipe is None else recipes.load(settings.recipe)
     path = None if settings.dataset is None else Path(settings.dataset)
     inputs_are, endpoint = inputs_of(settings), endpoint_of(settings)
@@ -360,8 +361,9 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
 
 
 def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
-    """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
-    others have different numbers, and are not mixed. Over a WebSocket there is no other endpoint."""
+    """The endpoints that rows may name, and whether each takes chats: the run's endpoint and those with the same
+    numbers. Replies with generated text have other numbers than the rest, so the two are not mixed. Over a WebSocket
+    there is only the run's endpoint."""
     endpoint, name = endpoint_of(settings), name_of(settings)
     if settings.websocket or endpoint.only_socket:
         return ((name, endpoint.takes_messages),)
@@ -375,22 +377,22 @@ def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
 
 
 def inputs_of(settings: Settings) -> str | None:
-    """What the requests of a run are made of, where its endpoint generates no text; None where it does."""
+    """The input type of the requests, if the endpoint does not generate text; None if it does."""
     return endpoint_of(settings).inputs_are
 
 
 def measures_of(settings: Settings) -> tuple[str, ...]:
-    """Of the metrics that few endpoints have, those of a run."""
+    """The metrics of the run that only a few endpoints have."""
     return endpoint_of(settings).measures
 
 
 def ramp_ns(settings: Settings) -> int:
-    """Over how long users come in."""
+    """The time during which users start."""
     return round(settings.ramp_up * NS_PER_S)
 
 
 def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]:
-    """What cannot be combined with a load that changes over time; `unit`: of the load."""
+    """Settings that cannot be combined with a load that changes over time. `unit` is the unit of the load."""
     flag_of_it, segments = settings.segments_flag, settings.segments
     if not segments:
         return []
@@ -412,11 +414,11 @@ def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]
 
 
 def divided_changes(segments: Sequence[Segment], share: WorkerShare) -> Iterator[tuple[int, int]]:
-    """The users of one worker: at every instant the workers together have as many as the segments say."""
+    """The users of one worker. At every instant, the workers together have as many users as the segments define."""
     whole = after_warmup(segments, share.warmup_ns)
     return ((at_ns, part(n, share.worker, share.workers)) for at_ns, n in user_changes.of_segments(whole))
 
 
 def flag(key: str) -> str:
-    """The flag of a setting."""
+    """The flag of a setting: `--max-idle` for `max_idle`."""
     return f"--{key.replace('_', '-')}"

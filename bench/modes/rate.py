@@ -1,4 +1,4 @@
-"""Fixed rate: requests arrive when an arrival process says, whatever the server does."""
+"""Fixed rate: an arrival process decides when requests arrive, independent of the server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ARRIVALS = "poisson"
 ARRIVALS_OF_BURSTS = SHAPED[0]
-"""The process that `--burstiness` asks for by itself."""
+"""The process implied by `--burstiness`."""
 _RATE = "--mode rate needs --rate, in requests per second"
 _NO_USERS = f"{_RATE}, and has no --concurrency: leave it out; --max-concurrency caps the requests in flight"
 
@@ -46,7 +46,7 @@ def _rate_of_classes(settings: Settings) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate(OpenLoopMode):
-    """So many requests per second, by an arrival process and its seed; with `segments` at most so many."""
+    """A number of requests per second, from an arrival process and its seed. With `segments`, `rate` is the maximum."""
 
     name = "rate"
     summary = "R requests a second, however slow the server is"
@@ -61,13 +61,13 @@ class Rate(OpenLoopMode):
     drop_late: bool
     segments: tuple[Segment, ...] = ()
     warmup_ns: int = 0
-    """At the load of the first segment, before it."""
+    """The length of a warm-up at the load of the first segment, before that segment."""
     classes: tuple[Rate, ...] = ()
-    """The processes of classes with rates of their own, which add up to `rate` or are scaled to it."""
+    """The processes of classes that have their own rates. The rates add up to `rate` or are scaled to it."""
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """There must be a rate, and burstiness only where gaps have a shape."""
+        """A rate is required, and burstiness is allowed only if the gaps have a shape."""
         known = settings.rate is not None or settings.segments or cls.implied_by(settings)
         problems = [] if known else [_NO_USERS if "concurrency" in given else _RATE]
         problems += segment_problems(settings, unit="a request", whole=False)
@@ -75,7 +75,7 @@ class Rate(OpenLoopMode):
 
     @classmethod
     def implied_by(cls, settings: Settings) -> bool:
-        """`--rate` does, and so do the rates of classes."""
+        """`--rate` implies the mode, and so do the rates of classes."""
         return (settings.rate is not None or _rate_of_classes(settings) is not None) and settings.concurrency is None
 
     @classmethod
@@ -100,16 +100,16 @@ class Rate(OpenLoopMode):
         )
 
     def with_classes(self, classes: Sequence[Mode]) -> Rate:
-        """Each class with a rate has a process of its own, drawn by its own chance."""
+        """Each class with a rate has its own process with its own random stream."""
         return replace(self, classes=tuple(one for one in classes if isinstance(one, Rate)))
 
     def arrivals_of_classes(self) -> Iterator[tuple[int, int]]:
-        """Every arrival with the number of its class, where classes have rates."""
+        """Every arrival with the number of its class, if classes have rates."""
         scale = self.rate / math.fsum(one.rate for one in self.classes)
         return merged([one.offsets() for one in self.classes], scale)
 
     def offsets(self) -> Iterator[int]:
-        """The arrivals, in ns from the start: without end, or to the end of the segments."""
+        """The arrivals, in ns from the start: without end, or up to the end of the segments."""
         if self.classes:
             return (at_ns for at_ns, _ in self.arrivals_of_classes())
         process, chance = ARRIVALS[self.arrivals], stream(self.seed, "arrivals")
@@ -118,8 +118,8 @@ class Rate(OpenLoopMode):
         return process(self.rate, self.burstiness, chance)
 
     def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
-        """Those that were dealt to the share; a single worker draws them as they come due. The rate of a load that stays
-        may be changed."""
+        """The arrivals dealt to the share; a single worker draws them as they come due. The rate can be changed during
+        the run, unless there are segments."""
         dealt = share.offsets_ns
         if self.segments:
             return self.offsets() if dealt is None else iter(dealt)
@@ -127,7 +127,8 @@ class Rate(OpenLoopMode):
             return ChangingArrivals(self.offsets(), self.rate)
         others: Iterator[int] = iter(())
         if share.until_ns is not None:
-            # Those behind them, which a higher rate needs. They are drawn past now: while the load goes on there is no time.
+            # Later arrivals, needed if the rate rises. The earlier ones are skipped now, because there is no time
+            # during the load.
             behind = self.offsets()
             deque(islice(behind, share.worker + share.workers * len(dealt)), maxlen=0)
             others = islice(behind, 0, None, share.workers)
@@ -135,7 +136,7 @@ class Rate(OpenLoopMode):
         return ChangingArrivals(whole, self.rate, until_ns=share.until_ns, most=share.most_arrivals)
 
     def planned_arrivals(self, changes: Sequence[RateChange] = ()) -> Iterator[int]:
-        """The same: they come from the settings alone, and from the changes."""
+        """The same arrivals: they follow from the settings and the changes."""
         return arrivals_with(self.offsets(), self.rate, changes) if changes else self.offsets()
 
     def load_at(self, since_start_ns: int) -> float:
@@ -144,7 +145,7 @@ class Rate(OpenLoopMode):
         return level_at(after_warmup(self.segments, self.warmup_ns), since_start_ns)
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
-        """Without a cap, connections for the arrivals of BUSIEST_S seconds."""
+        """Without a cap, enough connections for the arrivals of BUSIEST_S seconds."""
         lasts_ns = length.duration_ns if length.ends_ns is None else length.ends_ns
         seconds = BUSIEST_S if lasts_ns is None else min(BUSIEST_S, lasts_ns / NS_PER_S)
         at_once = max(1, round(self.rate * seconds)) if self.cap is None else self.cap
@@ -158,7 +159,7 @@ class Rate(OpenLoopMode):
                 most = None if length.requests is None else drawn.warmup + length.requests
                 dealt = deal(drawn, workers, self.cap, length.ends_ns, until_ns=until_ns, most=most)
                 return [_ended_by_worker(share, length) for share in dealt] if length.finds_warmup else dealt
-            # Nothing to deal out: arrivals are drawn as they come due.
+            # A single worker draws the arrivals as they come due.
             return [WorkerShare(**asdict(length), cap=self.cap)]
 
         return LoadPlan(
@@ -171,17 +172,17 @@ class Rate(OpenLoopMode):
         )
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """By time too this is known, where the end of the warm-up is: the arrivals are counted."""
+        """Exact even with a time limit, because the arrivals are counted, unless the end of the warm-up is unknown."""
         if share.total is not None:
             return Expected(share.total, exact=True)
-        if share.finds_warmup:  # A guess: it takes a few seconds, and may take longer.
+        if share.finds_warmup:  # A guess: finding the end of the warm-up takes a few seconds or longer.
             seconds = (share.duration_ns or 0) / NS_PER_S + BUSIEST_S
             return Expected(min(round(self.rate * seconds / share.workers), most), exact=False)
         return Expected(len(draw(islice(self.offsets(), most + 1), share).offsets_ns), exact=True)
 
 
 def _ended_by_worker(share: WorkerShare, length: RunLength) -> WorkerShare:
-    """A share of arrivals for as long as the load may last: the worker ends it, once it knows when the warm-up was over."""
+    """A share of arrivals for as long as the load may last. The worker ends it once it knows when the warm-up ended."""
     return replace(
         share,
         requests=None,
@@ -193,7 +194,7 @@ def _ended_by_worker(share: WorkerShare, length: RunLength) -> WorkerShare:
 
 
 def default_arrivals(settings: Settings) -> dict[str, Any]:
-    """Poisson arrivals, or gamma ones where a burstiness is given; and the rate of the classes."""
+    """Poisson arrivals, or gamma arrivals if a burstiness is given; and the rate of the classes."""
     arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS
     chosen: dict[str, Any] = {} if settings.arrivals is not None else {"arrivals": arrivals}
     if settings.rate is None and not settings.segments and (rate := _rate_of_classes(settings)) is not None:
@@ -202,7 +203,7 @@ def default_arrivals(settings: Settings) -> dict[str, Any]:
 
 
 def shape_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """A shape of gaps that the arrivals do not have."""
+    """A sentence if a shape of the gaps is given that the arrivals do not have."""
     shapeless = settings.arrivals not in (None, *SHAPED)
     if shapeless and "burstiness" in given and settings.burstiness != 1.0:
         return [f"--burstiness is the shape of {' and '.join(SHAPED)} gaps: --arrivals {settings.arrivals} has none"]

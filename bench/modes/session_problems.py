@@ -1,4 +1,4 @@
-"""What does not go together in the settings of sessions."""
+"""Finds settings of sessions that cannot be combined."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str]:
-    """A sentence for each; `given`: the settings that were given."""
+    """A sentence for each problem. `given` contains the names of the settings that were given."""
     problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
     if settings.sessions_begin == "recorded":
         problems += _recorded_problems(settings, given)
@@ -54,7 +54,7 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
 
 
 def problems_of_http_sessions(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with sessions of any HTTP service, which are rows of a file."""
+    """Settings that do not fit sessions with an HTTP service, which are rows of a file."""
     problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
     if settings.dataset is None:
         problems.append(
@@ -72,7 +72,7 @@ def problems_of_http_sessions(settings: Settings, given: Collection[str]) -> lis
 
 
 def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bool) -> list[str]:
-    """What is for recipes of sessions, or for recordings, and what such a recipe says itself."""
+    """Settings that are only for recipes of sessions or for recordings, and settings that such a recipe defines itself."""
     if settings.recipe is None:
         problems = []
         if "context_limit" in given:
@@ -90,7 +90,7 @@ def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bo
 
 
 def _recorded_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What cannot be combined with sessions that begin when a recording says."""
+    """Settings that cannot be combined with sessions that begin at recorded times."""
     problems = []
     if not is_recording(settings):
         problems.append("--sessions-begin recorded needs recorded sessions: name a file of them with --dataset")
@@ -107,7 +107,7 @@ def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with new sessions at a rate."""
+    """Settings that do not fit new sessions at a rate."""
     problems = shape_problems(settings, given)
     if settings.max_concurrency is not None:
         problems.append(
@@ -124,7 +124,7 @@ def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def flag_for_answers(settings: Settings) -> str | None:
-    """The flag for which the rows of a file must have planned answers; None where they need none."""
+    """The flag that requires planned answers in the rows of a file; None if they are not required."""
     if settings.history == "planned":
         return "--history planned"
     return "--sessions-begin middle" if settings.sessions_begin == "middle" else None
@@ -139,4 +139,4 @@ def is_recording(settings: Settings) -> bool:
     try:
         return recorded.is_recording(Path(settings.dataset))
     except SpecError:
-        return False  # What cannot be read is refused when it is opened.
+        return False  # An unreadable file is refused when it is opened.

@@ -1,4 +1,4 @@
-"""Sessions: so many at a time, each of a user who holds one after the other; or new ones at a rate."""
+"""Sessions: N users, each of whom holds one session after the other; or new sessions at a rate."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ DEFAULT_TURNS = "4"
 DEFAULT_THINK_TIME = "0s"
 
 LOOKED_AT = 2
-"""Sessions for each user, of which those are drawn that begin in their middle. All of them are made before the load."""
+"""Sessions per user, from which the session to begin in its middle is drawn. All are generated before the load."""
 LOOKED_AT_IN_FILE = 8
-"""The same, of a file, whose sessions need not be made."""
+"""The same for a file, whose sessions need not be generated."""
 READY_ARRIVALS = 8
-"""Sessions at a rate whose first bodies are made before the load."""
+"""For sessions at a rate, how many have their first bodies encoded before the load."""
 _GUESSED_TURNS = 4
-"""Of a session at a rate, for a first guess of how many requests are needed."""
+"""Turns of a session at a rate, for a first guess of how many requests are needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions(UsersMode):
-    """So many users, or sessions that come by the `schedule`; `real_history`: conversations carry the server's own answers,
-    else planned ones; `reasoning`: with what the server thought; `stored`: the server keeps the history. `in_middle`: the
-    first session of each user begins in its middle."""
+    """Users, or sessions that arrive by the `schedule`. `real_history`: conversations carry the server's own answers,
+    else planned ones. `reasoning`: they also carry the server's reasoning. `stored`: the server keeps the history.
+    `in_middle`: the first session of each user begins in its middle."""
 
     name = "sessions"
     load_units = ("sessions", "sessions/s")
@@ -84,12 +84,12 @@ class Sessions(UsersMode):
     schedule: Rate | None = None
     in_middle: bool = False
     recorded_speed: float | None = None
-    """Sessions begin when the recording says, so many times faster; None: they do not."""
+    """Sessions begin at the recorded times, this many times faster; None if they do not."""
     seed: int = 0
 
     @classmethod
     def unit_of(cls, settings: Settings) -> str | None:
-        """Sessions that are held, or new ones a second; a recording has no such number."""
+        """Sessions held, or new sessions per second; a recording has neither."""
         if settings.sessions_begin == "recorded":
             return None
         return cls.load_units[0] if settings.rate is None else cls.load_units[1]
@@ -101,7 +101,7 @@ class Sessions(UsersMode):
         return self.load_units[0] if self.schedule is None else self.load_units[1]
 
     def load_at(self, since_start_ns: int) -> float | None:
-        """Sessions that are held, or new ones a second; None where they begin when a recording says."""
+        """Sessions held, or new sessions per second; None if sessions begin at recorded times."""
         if self.recorded_speed is not None:
             return None
         if self.schedule is not None:
@@ -109,11 +109,11 @@ class Sessions(UsersMode):
         return coming_in_by(self.users, self.ramp_ns, since_start_ns)
 
     def part_of(self, load: float, share: WorkerShare) -> float:
-        """Sessions that are held, divided as those of the start are. A rate is the same to every worker."""
+        """Sessions held, divided like those at the start. A rate is the same for every worker."""
         return load if self.schedule is not None else part(round(load), share.worker, share.workers)
 
     def planned_sessions(self, changes: Sequence[RateChange] = ()) -> Iterator[int] | None:
-        """They come from the settings alone, and from the changes."""
+        """They follow from the settings and the changes."""
         return None if self.schedule is None else self.schedule.planned_arrivals(changes)
 
     @property
@@ -122,13 +122,13 @@ class Sessions(UsersMode):
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
+        """Sessions are chats of English words, whose turns are defined by a file or by the flags, not both."""
         of_chats = endpoint_of(settings).counts_tokens
         return problems_of_sessions(settings, given) if of_chats else problems_of_http_sessions(settings, given)
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """As many users as at fixed concurrency, or the arrivals of a rate; DEFAULT_REQUESTS requests without a length."""
+        """The users of fixed concurrency, or the arrivals of a rate; DEFAULT_REQUESTS requests if no length is given."""
         own = default_users(settings) if settings.rate is None else default_arrivals(settings)
         return {**UsersMode.defaults(settings), **own}
 
@@ -149,7 +149,7 @@ class Sessions(UsersMode):
 
     @classmethod
     def data(cls, settings: Settings) -> SourceSpec:
-        """The sessions of a file, those of a recipe, or simulated ones."""
+        """The sessions of a file or a recipe, or simulated ones."""
         if settings.dataset is not None and not endpoint_of(settings).counts_tokens:
             from bench.sources.http_sessions import HttpSessionSpec
 
@@ -190,8 +190,8 @@ class Sessions(UsersMode):
         )
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
-        """Connections for what each user's session sends at a time; at a rate an estimate, since a session has many turns and
-        lasts as long as it does."""
+        """Enough connections for all concurrent requests of each user's session. At a rate this is an estimate, because
+        the length of a session is not known."""
         if self.recorded_speed is not None and (untimed := source.untimed()) is not None:
             raise UsageError(
                 f"--sessions-begin recorded needs the time at which each session began, and {untimed}: use --concurrency or "
@@ -218,7 +218,7 @@ class Sessions(UsersMode):
         )
 
     def _busiest(self, source: Source[object]) -> int:
-        """Sessions that begin in the busiest seconds, about."""
+        """About how many sessions begin in the busiest seconds."""
         if self.schedule is not None:
             return round(self.schedule.rate * BUSIEST_S)
         offsets = [*islice(self._arrivals(source), source.size)]
@@ -232,7 +232,8 @@ class Sessions(UsersMode):
         return trace.offsets(source.times_s(), 1.0 if self.recorded_speed is None else self.recorded_speed)
 
     def _divided(self, workers: int, length: RunLength) -> list[WorkerShare]:
-        """A part of the requests each, until the same instant: a worker's first session may come late."""
+        """Each worker gets a part of the requests, and all stop at the same instant: a worker's first session may come
+        late."""
         ends_ns = length.ends_ns
         if workers > 1 and length.duration_ns is not None:
             first_ns = 0 if self.schedule is None else next(self.schedule.offsets())  # A recording begins at once.
@@ -242,21 +243,21 @@ class Sessions(UsersMode):
         return [replace(share, users=None) for share in divide(0, workers, until)]
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """Where a rate decides, a guess: how many turns a session has, its data says."""
+        """A guess in an open loop, because the number of turns per session depends on the data."""
         if not self.open_loop:
             return UsersMode.expected(self, share, most)
         if share.total is not None:
             return Expected(share.total, exact=False)
         lasts_ns = share.duration_ns if share.ends_ns is None else share.ends_ns
         seconds = 0.0 if lasts_ns is None else lasts_ns / NS_PER_S
-        rate = 1.0 if self.schedule is None else self.schedule.rate  # Of a recording a guess, too.
+        rate = 1.0 if self.schedule is None else self.schedule.rate  # A guess for a recording.
         turns = rate * seconds * _GUESSED_TURNS / share.workers
         return Expected(min(round(turns), most) + share.warmup_requests, exact=False)
 
     def worker_load(
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
-        """A loop of the share's users, each in a session; or of the share's arrivals."""
+        """A loop over the share's users, each in a session, or over the share's arrivals."""
         from bench.dispatch.session_arrivals import SessionArrivals
         from bench.dispatch.session_users import SessionUsers
         from bench.workload.turns import Conversations, History

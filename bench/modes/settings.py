@@ -1,4 +1,5 @@
-"""The settings that modes read. `Settings` in bench/config declares them; a mode only names what it needs of them."""
+"""The settings that modes read. `Settings` in bench/config declares them; this protocol names only those that a mode
+needs."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Settings(EndpointSettings, Protocol):
-    """Settings as a user gave them, each with its default if it was not given."""
+    """Settings as given by a user; those not given have their defaults."""
 
     @property
     def websocket(self) -> bool: ...
@@ -21,7 +22,7 @@ class Settings(EndpointSettings, Protocol):
     @property
     def seed(self) -> int: ...
 
-    # How much load, and when.
+    # Amount and timing of the load.
     @property
     def concurrency(self) -> int | None: ...
     @property
@@ -45,7 +46,7 @@ class Settings(EndpointSettings, Protocol):
     @property
     def max_idle(self) -> float | None: ...
 
-    # What is sent.
+    # Content of the requests.
     @property
     def columns(self) -> str | None: ...
     @property
@@ -65,7 +66,6 @@ class Settings(EndpointSettings, Protocol):
     @property
     def repeated_text(self) -> float: ...
 
-    # Sessions.
     @property
     def turns(self) -> str | None: ...
     @property

@@ -1,8 +1,8 @@
-"""How one load is divided among workers, so that together they send exactly it.
+"""Divides one load among workers, so that together they send exactly that load.
 
-An open loop's arrivals are drawn once, from one seed, and dealt out like cards: worker k of N sends arrivals k, k + N, and
-so on. (The same process drawn by every worker from one seed makes bursts of N; from N seeds, another process.) A closed
-loop's users and requests are divided as evenly as possible.
+An open loop's arrivals are drawn once, from one seed, and dealt out like cards: worker k of N sends arrivals k, k + N,
+and so on. (If every worker drew the process from the same seed, there would be bursts of N; with N seeds, it would be
+another process.) A closed loop's users and requests are divided as evenly as possible.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from itertools import islice
 from bench.clock import NS_PER_S
 
 BUSIEST_S = 10
-"""An open loop without a cap is expected to have the arrivals of this many seconds in flight at once."""
+"""An open loop without a cap is expected to have this many seconds of arrivals in flight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLength:
-    """When a load ends: after so many requests, after a time, or at whichever comes first. The warm-up comes on top.
+    """When a load ends: after a number of requests, after a time, or at whichever comes first. The warm-up is extra.
 
-    `ends_ns`: the end of a load that is planned in time (`--steps`), in ns from the start, with the warm-up. `finds_warmup`:
-    the run finds the end of its warm-up while the load goes on, and `warmup_ns` is the longest that it may take.
+    `ends_ns`: the end of a load that is planned over time (`--steps`), in ns from the start, including the warm-up.
+    `finds_warmup`: the run detects the end of its warm-up during the load, and `warmup_ns` is the longest it may take.
     """
 
     requests: int | None
@@ -35,16 +35,17 @@ class RunLength:
 
     @property
     def total(self) -> int | None:
-        """Requests with those of the warm-up; None where only time ends the load."""
+        """Requests including the warm-up; None if only time ends the load."""
         return None if self.requests is None else self.requests + self.warmup_requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerShare(RunLength):
-    """The part of one worker, and when it ends. `offsets_ns` (closed loop: None) are its arrivals, of which the first
-    `warmup_requests` are warm-up.
+    """The share of one worker, and when it ends. `offsets_ns` contains its arrivals (None in a closed loop); the first
+    `warmup_requests` of them are warm-up.
 
-    Requests and samples are numbered `worker`, `worker` + `workers`, and so on: no two workers send the same.
+    Requests and samples are numbered `worker`, `worker` + `workers`, and so on, so that no two workers send the same
+    one.
     """
 
     worker: int = 0
@@ -53,9 +54,9 @@ class WorkerShare(RunLength):
     cap: int | None = None
     offsets_ns: array[int] | None = None
     until_ns: int | None = None
-    """Where a time cut the arrivals that were dealt out: up to here there are others, should the rate rise."""
+    """Set if a time limit cut off the dealt arrivals. If the rate rises, further arrivals are sent up to here."""
     most_arrivals: int | None = None
-    """Of these others with those that were dealt out; None: no number limits them."""
+    """The most arrivals, dealt and further ones together; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class OpenLoopArrivals:
 
     @property
     def busiest(self) -> int:
-        """Most arrivals within BUSIEST_S seconds."""
+        """The most arrivals within BUSIEST_S seconds."""
         most = first = 0
         for last, at in enumerate(self.offsets_ns):
             while at - self.offsets_ns[first] > BUSIEST_S * NS_PER_S:
@@ -82,14 +83,14 @@ class OpenLoopArrivals:
 
 
 def part(total: int, worker: int, workers: int) -> int:
-    """The worker's part of a whole number of things: the first workers take what does not divide."""
+    """The worker's part of a whole number of things; the first workers take the remainder."""
     return total // workers + (worker < total % workers)
 
 
 def draw(offsets: Iterator[int], length: RunLength) -> OpenLoopArrivals:
-    """The arrivals of an open loop, as far as its length goes.
+    """The arrivals of an open loop, up to its length.
 
-    The limits mean what they mean in dispatch.Stop: they count from the first arrival after the warm-up.
+    As in dispatch.Stop, the limits count from the first arrival after the warm-up.
     """
     planned = array("q")
     warmup = 0
@@ -118,15 +119,15 @@ def deal(
     until_ns: int | None = None,
     most: int | None = None,
 ) -> list[WorkerShare]:
-    """An open loop's arrivals, dealt out. A cap must be at least the number of workers. `until_ns` and `most`, of all
-    arrivals, say how far they go where the rate changes."""
+    """An open loop's arrivals, dealt out. A cap must be at least the number of workers. `until_ns` and `most` are the
+    limits of all arrivals together if the rate changes."""
     planned, warmup = arrivals.offsets_ns, arrivals.warmup
     return [
         WorkerShare(
             worker=k,
             workers=workers,
             requests=len(planned[k::workers]) - len(range(k, warmup, workers)),
-            duration_ns=None,  # It has been cut already.
+            duration_ns=None,  # It has already been applied.
             warmup_requests=len(range(k, warmup, workers)),
             cap=None if cap is None else part(cap, k, workers),
             offsets_ns=array("q", islice(planned, k, None, workers)),
@@ -139,9 +140,10 @@ def deal(
 
 
 def divide(users: int, workers: int, length: RunLength) -> list[WorkerShare]:
-    """A closed loop's users, divided.
+    """Divide a closed loop's users.
 
-    Warm-up and requests together are divided as evenly as possible: only then do the numbers of the requests have no gap.
+    The warm-up and the requests are divided as evenly as possible together; otherwise the request numbers would have a
+    gap.
     """
     total, warmup = length.total, length.warmup_requests
     return [

@@ -20,7 +20,7 @@ _HOW_MUCH = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput(UsersMode):
-    """As many users as there are requests, or as may be in flight."""
+    """As many users as requests, or as the cap allows in flight."""
 
     name = "throughput"
     summary = "everything at once"
@@ -31,7 +31,7 @@ class Throughput(UsersMode):
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """It must be known how much everything is."""
+        """The amount of load must be known."""
         problems = []
         if settings.concurrency is not None:
             problems.append(

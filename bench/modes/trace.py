@@ -1,4 +1,4 @@
-"""A recording: requests are sent when the rows of the data set say, or so many times faster."""
+"""A recording: requests are sent at the times of the data set's rows, or a number of times faster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace(OpenLoopMode):
-    """The times of the data set, played at `speed`. `warmup` is the setting, for what is said of it."""
+    """The times of the data set, played at `speed`. `warmup` is the setting, for messages."""
 
     name = "trace"
     summary = "each row of --dataset at its own time"
@@ -33,7 +33,7 @@ class Trace(OpenLoopMode):
 
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
-        """The times must come from somewhere."""
+        """The data set must have times."""
         problems = []
         if settings.dataset is None:
             problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
@@ -47,7 +47,7 @@ class Trace(OpenLoopMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, object]:
-        """A recording has an end of its own; a recipe has none."""
+        """A recording ends by itself; a recipe does not."""
         return {} if settings.recipe is None else OpenLoopMode.defaults(settings)
 
     @classmethod
@@ -65,11 +65,11 @@ class Trace(OpenLoopMode):
         return prompts_or_rows(settings, by_time=True)
 
     def arrivals_of(self, share: WorkerShare) -> Iterator[int]:
-        """Those that were dealt to the share: a recording is dealt out to a single worker too."""
+        """The arrivals dealt to the share. Unlike a rate, a recording is dealt out to a single worker too."""
         return iter(()) if share.offsets_ns is None else iter(share.offsets_ns)
 
     def recording(self, length: RunLength, source: Source[object]) -> OpenLoopArrivals:
-        """The arrivals that the rows or the recipe say, as far as the length goes. Raises UsageError without any."""
+        """The arrivals defined by the rows or the recipe, up to the length. Raises UsageError if there are none."""
         if (untimed := source.untimed()) is not None:
             raise UsageError(
                 f"--mode trace needs the time of every row, and {untimed}: give each an at_s, in seconds (if yours has "
@@ -83,7 +83,7 @@ class Trace(OpenLoopMode):
         return arrivals
 
     def plan(self, length: RunLength, source: Source[object]) -> LoadPlan:
-        """Without a cap, connections for the busiest seconds of the recording."""
+        """Without a cap, enough connections for the busiest seconds of the recording."""
         arrivals = self.recording(length, source)
         total = len(arrivals.offsets_ns)
         return LoadPlan(
@@ -96,7 +96,6 @@ class Trace(OpenLoopMode):
         )
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """Every row of the share."""
         total = share.total
         return Expected(0 if total is None else total, exact=True)
 
@@ -105,4 +104,4 @@ def _has_times(recipe: str) -> bool:
     try:
         return recipes.load(recipe).gaps is not None
     except SpecError:
-        return True  # A broken recipe is refused as such.
+        return True  # A broken recipe is refused when it is loaded.

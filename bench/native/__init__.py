@@ -1,7 +1,8 @@
-"""Whether the compiled core is there (`_core.c`), and whether it is to be used.
+"""Whether the compiled core (`_core.c`) exists and should be used.
 
-It is built where a C compiler is at hand when Trueload is installed (hatch_build.py). Without it everything works as well,
-in Python, and costs more CPU. TRUELOAD_PURE=1 leaves it aside. So does a binary of another source than the one beside it.
+It is built at install time if a C compiler is available (hatch_build.py). Without it everything works the same in
+Python, at a higher CPU cost. TRUELOAD_PURE=1 disables it. A binary built from different source than the present file is
+not used.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """What is compiled, by the names that _core.c gives it."""
+    """The compiled functions, under the names that _core.c gives them."""
 
     Receiver: Callable[..., Receiver]
     texts: Callable[[list[bytes], bytes, bytes], list[bytes]]
@@ -41,11 +42,12 @@ def _found() -> Core | None:
 
 
 core = _found()
-"""The compiled core, None where Python does its work."""
+"""The compiled core. None: Python does its work."""
 
 
 receivers: list[Receiver] = []
-"""Those that run in this process: what holds for the thread of the event loop, its priority say, holds for theirs."""
+"""The receivers of this process. A setting of the event loop's thread, such as its priority, also applies to their
+threads."""
 
 
 def in_use() -> str:

@@ -1,15 +1,15 @@
-/* The wire transport's receiver: a thread that waits for sockets, reads them and keeps what came with its stamp, without the
- * interpreter's lock. Beside it what cuts events from that, where a reply is as servers mostly write it.
+/* The wire transport's receiver: a thread that waits for sockets, reads them and stores the data with its stamp, without
+ * holding the interpreter's lock. Also the functions that cut this data into events, for replies in the usual form.
  *
- * Python decides everything else: it connects, sends, parses heads and whatever does not look ordinary, and ends requests.
- * bench/transport/polled_connection.py is the same reading in Python, and says why it is as it is. This file follows it rule
- * by rule (`arrived`, `read_chunkwise`, `announces_chunks`, `may_end`), and the tests run over both; it has one rule more, for
- * which Python has no time: a reader in a hurry looks whether more than one chunk waits (`several_wait`).
+ * Python does everything else: it connects, sends, parses heads and anything unusual, and ends requests.
+ * bench/transport/polled_connection.py is the same reader in Python, and gives the reasons for its rules. This file follows it
+ * rule by rule (`arrived`, `read_chunkwise`, `chunked_head`, `may_end`), and the tests cover both. It has one more rule, which
+ * is too slow for Python: a reader in a hurry checks whether more than one chunk is waiting (`several_wait`).
  *
- * Who may touch what. A connection has two halves. `incoming` is written by the thread and taken by Python, under the
- * connection's lock, which is held for one read or one exchange of pointers. `pending` is Python's alone. A connection lives
- * while the thread may still have it in its hand: `forget` takes it out of the epoll set, and the thread lets go of it when
- * the batch is over in which it may be.
+ * Ownership. A connection has two halves. The thread writes `incoming` and Python takes it, both under the connection's lock,
+ * which is held for one read or one exchange of pointers. `pending` belongs to Python alone. A connection lives as long as the
+ * thread may be using it: `forget` removes it from the epoll set, and the thread releases it after the batch of events that
+ * may still contain it.
  */
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
@@ -42,39 +42,39 @@
 #include <unistd.h>
 
 #ifndef SOURCE
-#define SOURCE 0LL /* The CRC-32 of this file, where the build tells it. */
+#define SOURCE 0LL /* The CRC-32 of this file, if the build passes it. */
 #endif
 #define NS_PER_S 1000000000LL
 #define POLL_MAX 512
 #define BUFFER_SIZE 65536
 #define UNHURRIED_NS 250000
 #define FEW 2
-#define WAKE_NS 500000 /* from the packet that wakes a thread, over a processor that sleeps, to the end of epoll_wait: 0.1 to 0.22 ms were seen */
+#define WAKE_NS 500000 /* from a packet that wakes the thread on a sleeping processor to the return of epoll_wait: 0.1 to 0.22 ms measured */
 #define GLANCE 8
 #define LONGEST_HEAD 4096
 #define PUT_BY 64
 #define NAP_NS 100000
 #define LONGEST_NAP_NS 400000
-#define WORTH 8 /* connections that are ready after a nap: where they are fewer, the next is longer */
-#define RARE 16 /* one of so many reads may speak for short naps: where more do, they are short again */
+#define WORTH 8 /* connections ready after a nap: with fewer, the next nap is longer */
+#define RARE 16 /* if more than one in this many reads asks for short naps, naps become short again */
 #define BUSY_WAKES 4
-#define TURNS 16 /* reads of a connection before it is the others' turn */
-#define STALE_NS 1000000 /* from the stamp of a packet to its read: more than the way to here takes */
-#define OUT_OF_ORDER 224 /* offsetof(struct tcp_info, tcpi_rcv_ooopack), linux/tcp.h; the headers of some systems end before it */
+#define TURNS 16 /* reads of one connection before the others get their turn */
+#define STALE_NS 1000000 /* from the stamp of a packet to its read: longer than normal delivery takes */
+#define OUT_OF_ORDER 224 /* offsetof(struct tcp_info, tcpi_rcv_ooopack), linux/tcp.h; some systems' headers lack the field */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
-#define MOST_BYTES (4 * 1024 * 1024) /* of a connection that wait for Python; then the socket waits */
-#define MOST_OF_ALL (256 * 1024 * 1024) /* of all connections together, and of each one read more */
-#define MUCH (64 * 1024)             /* bytes of a connection that Python is asked to make less of, */
-#define MUCH_OF_ALL (64 * 1024 * 1024) /* and of all together, from which on 64 reads are enough */
+#define MOST_BYTES (4 * 1024 * 1024) /* of one connection waiting for Python; beyond it the socket is paused */
+#define MOST_OF_ALL (256 * 1024 * 1024) /* of all connections together, plus one read of each */
+#define MUCH (64 * 1024)             /* bytes of one connection at which Python is asked to catch up */
+#define MUCH_OF_ALL (64 * 1024 * 1024) /* bytes of all together at which PUT_BY reads of one are enough to ask */
 
-/* What Python is asked to do with a connection. */
+/* Requests to Python about a connection. */
 enum { PARSE = 1, CATCH_UP = 2 };
 
 typedef struct {
     uint32_t size;
-    bool kernel; /* whether `stamp_ns` is the kernel's, of CLOCK_REALTIME; else it is ours, of CLOCK_MONOTONIC */
+    bool kernel; /* `stamp_ns` is the kernel's, on CLOCK_REALTIME; otherwise ours, on CLOCK_MONOTONIC */
     int64_t stamp_ns;
-    int64_t bound_ns; /* the last poll that did not report the socket; 0: nothing bounds it */
+    int64_t bound_ns; /* the last poll that did not report the socket; 0: no bound */
 } read_t;
 
 typedef struct {
@@ -90,18 +90,18 @@ typedef struct connection {
     int fd;
     uint64_t name;
     bool patient, watched, dead, lazy, more, paused, ended;
-    bool empty; /* whether the last read found nothing */
+    bool empty; /* the last read returned no data */
     int error;
-    int asked; /* what Python has been asked to do and has not taken up */
-    uint64_t reads; /* of the response at hand */
-    size_t last;    /* bytes of the last of them */
-    size_t put_by;  /* reads since Python took them */
-    uint32_t out_of_order; /* packets that had come out of order, when that was last looked at */
+    int asked; /* requests to Python that it has not taken up yet */
+    uint64_t reads; /* of the current response */
+    size_t last;    /* bytes of the last read */
+    size_t put_by;  /* reads since Python last collected them */
+    uint32_t out_of_order; /* packets received out of order, when last checked */
     reads_t incoming;
-    struct connection *next; /* among those that the thread lets go of */
+    struct connection *next; /* in the list `left` of the receiver */
 } connection;
 
-typedef struct { /* What a reader needs beside a connection. It is large: never on a thread's stack. */
+typedef struct { /* A reader's buffers. Too large for a thread's stack. */
     char buffer[BUFFER_SIZE];
     char glance[BUFFER_SIZE];
 } room_t;
@@ -111,16 +111,16 @@ typedef struct {
     pthread_t thread;
     bool running;
     atomic_bool stopping;
-    atomic_long thread_id; /* as sched_setscheduler(2) takes it; 0: it has not begun */
-    pthread_mutex_t lock; /* of what follows */
-    uint64_t *asked;      /* names of connections that want attention, and what for: name << 2 | what */
+    atomic_long thread_id; /* for sched_setscheduler(2); 0: not started yet */
+    pthread_mutex_t lock; /* of the fields below */
+    uint64_t *asked;      /* connections that need attention, and the request: name << 2 | what */
     size_t count, room;
-    connection *left; /* no longer watched: the thread lets go of them between two batches */
-    atomic_size_t bytes;  /* that wait for Python, of all connections */
-    size_t most_bytes;    /* of these: where more wait, sockets wait too */
-    room_t *rooms;        /* of the thread, and of Python */
-    atomic_int for_short; /* reads of this turn that speak for short naps */
-    _Atomic int64_t last_poll_ns; /* the last poll that reported all that was ready did so after this */
+    connection *left; /* no longer watched: the thread releases them between two batches */
+    atomic_size_t bytes;  /* waiting for Python, of all connections */
+    size_t most_bytes;    /* limit of `bytes`: beyond it sockets are paused */
+    room_t *rooms;        /* one for the thread, one for Python */
+    atomic_int for_short; /* reads of this turn that ask for short naps */
+    _Atomic int64_t last_poll_ns; /* the last poll with a complete report came after this */
 } receiver;
 
 static int64_t now_ns(void) {
@@ -129,7 +129,7 @@ static int64_t now_ns(void) {
     return at.tv_sec * NS_PER_S + at.tv_nsec;
 }
 
-/* Reads that wait. */
+/* Waiting reads. */
 
 static bool reads_add(reads_t *reads, const char *data, size_t size, int64_t stamp_ns, bool kernel, int64_t bound_ns) {
     if (reads->size + size > reads->room) {
@@ -154,7 +154,7 @@ static bool reads_add(reads_t *reads, const char *data, size_t size, int64_t sta
     return true;
 }
 
-/* A read that has come in. With the connection's lock held. */
+/* Store a read. With the connection's lock held. */
 static bool keep(receiver *r, connection *c, const char *data, size_t size, int64_t stamp_ns, bool kernel, int64_t bound_ns) {
     if (!reads_add(&c->incoming, data, size, stamp_ns, kernel, bound_ns)) return false;
     atomic_fetch_add(&r->bytes, size);
@@ -164,7 +164,7 @@ static bool keep(receiver *r, connection *c, const char *data, size_t size, int6
     return true;
 }
 
-/* Whether so much waits that Python must make less of it when it has time. */
+/* Whether so much is waiting that Python should catch up when it has time. */
 static bool much_waits(receiver *r, connection *c) {
     return c->incoming.size >= MUCH || (c->put_by >= PUT_BY && atomic_load(&r->bytes) >= MUCH_OF_ALL);
 }
@@ -175,7 +175,7 @@ static void reads_free(reads_t *reads) {
     *reads = (reads_t){0};
 }
 
-/* The life of a connection. */
+/* Lifetime of a connection. */
 
 static void let_go(connection *c) {
     if (atomic_fetch_sub(&c->users, 1) == 1) {
@@ -193,7 +193,7 @@ static void ask(receiver *r, connection *c, int what) {
     if (r->count == r->room) {
         size_t room = r->room ? 2 * r->room : 256;
         uint64_t *grown = realloc(r->asked, room * sizeof *grown);
-        if (!grown) { /* It is asked again at the next read, or by the sweep. */
+        if (!grown) { /* Asked again at the next read, or by the sweep. */
             c->asked &= ~what;
             pthread_mutex_unlock(&r->lock);
             return;
@@ -207,7 +207,7 @@ static void ask(receiver *r, connection *c, int what) {
     if (first) {
         uint64_t one = 1;
         ssize_t written = write(r->told, &one, sizeof one);
-        (void)written; /* It can only fail because it is told already. */
+        (void)written; /* It can only fail if the event is already set. */
     }
 }
 
@@ -232,8 +232,8 @@ typedef union {
     char room[CMSG_SPACE(sizeof(struct timespec))];
 } control_t;
 
-/* Whether bytes with this stamp had to wait for a packet that came after them: the network lost or delayed it. The kernel keeps
- * the stamp of their arrival, which may be a round trip before any program can have them. Only between machines. */
+/* Whether bytes with this stamp had to wait for an earlier packet that the network lost or delayed. The kernel keeps the stamp
+ * of their arrival, which may be a round trip before any program can read them. Only between machines. */
 static bool waited_in_order(connection *c, int64_t stamp_ns) {
     struct timespec at;
     if (c->patient || clock_gettime(CLOCK_REALTIME, &at) != 0) return false;
@@ -248,7 +248,7 @@ static bool waited_in_order(connection *c, int64_t stamp_ns) {
     return grown;
 }
 
-/* As recvmsg; the stamp is the kernel's where there is one that says when the bytes could be read. */
+/* Like recvmsg. Uses the kernel's stamp if there is one and it tells when the bytes became readable. */
 static ssize_t receive(connection *c, char *buffer, size_t size, int64_t *stamp_ns, bool *kernel) {
     control_t control;
     struct iovec part = {.iov_base = buffer, .iov_len = size};
@@ -264,13 +264,13 @@ static ssize_t receive(connection *c, char *buffer, size_t size, int64_t *stamp_
         *stamp_ns = at.tv_sec * NS_PER_S + at.tv_nsec;
         *kernel = !waited_in_order(c, *stamp_ns);
     }
-    if (!*kernel) *stamp_ns = now_ns(); /* Before anything else is done with it. */
+    if (!*kernel) *stamp_ns = now_ns(); /* Before any other work. */
     return got;
 }
 
-/* The length of the whole head of a chunked body at the start of these bytes; 0 where there is none. */
+/* The length of the head at the start of these bytes, if it is complete and announces a chunked body; otherwise 0. */
 static size_t chunked_head(const char *data, size_t size) {
-    static const char words[] = "\r\ntransfer-encoding: chunked\r\n"; /* a whole line: names may end so too */
+    static const char words[] = "\r\ntransfer-encoding: chunked\r\n"; /* a whole line: other header names may end with these words */
     const char *end = memmem(data, size, "\r\n\r\n", 4);
     if (!end || end == data) return 0;
     size_t length = (size_t)(end - data), many = sizeof words - 1;
@@ -283,7 +283,7 @@ static bool may_end(const char *data, size_t size) {
     return size < 5 || memcmp(data + size - 4, "\r\n\r\n", 4) == 0;
 }
 
-/* The chunk's size at the start of these bytes, and the bytes of its line; 0 where no whole line is there, or another. */
+/* Parse the size line of a chunk at the start of these bytes. Returns the line's length; 0 if incomplete or not a size line. */
 static size_t size_line(const char *data, size_t size, uint64_t *chunk, bool *extended) {
     uint64_t value = 0;
     size_t at = 0;
@@ -301,7 +301,7 @@ static size_t size_line(const char *data, size_t size, uint64_t *chunk, bool *ex
     return (size_t)(line - data) + 2;
 }
 
-/* How many bytes of a chunk follow these first few of it; BUFFER_SIZE where they do not look like it. */
+/* How many bytes of a chunk follow these, its first few; BUFFER_SIZE if they do not look like the start of a chunk. */
 static size_t left_of_chunk(const char *glance, size_t size) {
     uint64_t chunk;
     bool extended;
@@ -312,7 +312,7 @@ static size_t left_of_chunk(const char *glance, size_t size) {
     return left < BUFFER_SIZE ? left : BUFFER_SIZE;
 }
 
-/* Each chunk with a read of its own; first `head` bytes. Whether to look at what came is asked here too. */
+/* Read `head` bytes first, then each chunk with its own read. Also asks Python to parse or catch up, if needed. */
 static void read_chunkwise(receiver *r, connection *c, room_t *room, size_t head, int64_t poll_ns) {
     char *buffer = room->buffer, *glance = room->glance;
     int64_t bound_ns = c->more ? 0 : poll_ns;
@@ -343,7 +343,7 @@ static void read_chunkwise(receiver *r, connection *c, room_t *room, size_t head
         left = rest ? 0 : left_of_chunk(glance, (size_t)got);
         bool same = any && (rest || (stamp_ns == piece_ns && kernel == piece_kernel)) && in_piece;
         if (!same && in_piece) {
-            /* The piece before is whole. */
+            /* The previous piece is complete. */
             ending |= may_end(buffer, in_piece);
             if (!keep(r, c, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) {
                 failed = ENOMEM;
@@ -366,8 +366,8 @@ static void read_chunkwise(receiver *r, connection *c, room_t *room, size_t head
     else if (much_waits(r, c)) ask(r, c, CATCH_UP);
 }
 
-/* Let the socket wait where Python does not keep up with it: memory must not grow with what a server pours out. A connection
- * that waits has something for Python, and `collect` lets it go on. */
+/* Pause the socket if Python does not keep up with it: the server must not be able to fill the memory. A paused connection has
+ * data for Python, and `collect` resumes it. */
 static void bound_memory(receiver *r, connection *c) {
     bool much = c->incoming.size > MOST_BYTES || (c->incoming.size && atomic_load(&r->bytes) > r->most_bytes);
     if (much && !c->paused && c->watched) {
@@ -377,11 +377,12 @@ static void bound_memory(receiver *r, connection *c) {
     }
 }
 
-/* Whether so many bytes are more than one chunk, as it seems: by the size of the last read. */
+/* Whether this many bytes are probably more than one chunk, judged by the size of the last read. */
 static bool are_several(connection *c, size_t bytes) { return c->lazy && bytes > c->last + c->last / 4; }
 
-/* Whether more than one chunk waits. They came while the thread was at work elsewhere, or at rest: the last token, usage and
- * [DONE], say. One read would give them all the stamp of the last; one for each keeps what the kernel has not merged. */
+/* Whether more than one chunk is waiting. They arrived while the thread was busy or napping: the last token, usage and [DONE],
+ * for example. A single read would give all of them the last one's stamp; one read for each keeps the stamps that the kernel
+ * has not merged. */
 static bool several_wait(connection *c) {
     int waiting;
     return ioctl(c->fd, FIONREAD, &waiting) == 0 && waiting > 0 && are_several(c, (size_t)waiting);
@@ -423,9 +424,9 @@ static void arrived(receiver *r, connection *c, room_t *room, int64_t poll_ns, b
         return;
     }
     size_t size = (size_t)got;
-    /* Between two machines nothing could tell apart again what came in a nap. */
+    /* Between two machines, chunks that arrive during one nap cannot be told apart afterwards. */
     if (!c->patient || are_several(c, size)) atomic_fetch_add(&r->for_short, 1);
-    /* What a full buffer leaves behind was there before this poll: nothing bounds it from below. */
+    /* Data left behind by a full buffer was there before this poll: it has no lower bound. */
     if (!keep(r, c, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
         over(r, c, ENOMEM);
         return;
@@ -437,11 +438,11 @@ static void arrived(receiver *r, connection *c, room_t *room, int64_t poll_ns, b
     bound_memory(r, c);
 }
 
-/* Edge-triggered: a socket is reported when something comes, and not again for what is left, so that all is taken. A read that
- * is shorter than its buffer has taken all, but for the end of the connection. With the connection's lock held. */
+/* Edge-triggered: a socket is reported when data arrives, and not again for data left unread, so everything must be read. A
+ * read shorter than its buffer has taken everything except the end of the connection. With the connection's lock held. */
 static void drain(receiver *r, connection *c, room_t *room, int64_t poll_ns, bool unhurried, bool hung_up) {
     for (int turn = 0; c->watched && !c->dead && !c->paused; turn++) {
-        if (turn == TURNS) { /* The others' turn: what is left is reported again. */
+        if (turn == TURNS) { /* The others' turn: the rest is reported again. */
             struct epoll_event event = {.events = WATCHED, .data.ptr = c};
             epoll_ctl(r->epoll, EPOLL_CTL_MOD, c->fd, &event);
             return;
@@ -452,14 +453,14 @@ static void drain(receiver *r, connection *c, room_t *room, int64_t poll_ns, boo
     }
 }
 
-/* How long the calling thread has waited for a processor in all (proc(5), schedstat); -1 where the system does not say. */
+/* How long the calling thread has waited for a processor in total (proc(5), schedstat); -1 if the system does not report it. */
 static int64_t kept_waiting_ns(int schedstat) {
     char text[96];
     ssize_t size = schedstat < 0 ? -1 : pread(schedstat, text, sizeof text - 1, 0);
     if (size <= 0) return -1;
     text[size] = 0;
     char *after;
-    if (strtoll(text, &after, 10) <= 0) return -1; /* A kernel that does not count says 0 of everything. */
+    if (strtoll(text, &after, 10) <= 0) return -1; /* A kernel without this accounting reports 0 for everything. */
     return strtoll(after, NULL, 10);
 }
 
@@ -472,26 +473,26 @@ static void *receive_all(void *given) {
     int64_t nap_ns = NAP_NS;
     int schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     int64_t kept_ns = kept_waiting_ns(schedstat);
-    prctl(PR_SET_TIMERSLACK, 1UL); /* A nap ends when it should. */
+    prctl(PR_SET_TIMERSLACK, 1UL); /* So that naps end on time. */
     while (!atomic_load(&r->stopping)) {
         bool busy = quick_wakes >= BUSY_WAKES;
         if (busy) {
-            /* Something comes at every moment: to be woken for each costs more than to read it, and stamps are the kernel's. */
+            /* Data arrives all the time: a wake-up for each costs more than the read, and the kernel stamps it anyway. */
             struct timespec nap = {.tv_nsec = nap_ns};
             nanosleep(&nap, NULL);
         }
         int64_t polled_ns = now_ns(), looked_ns = polled_ns, bound_ns = atomic_load(&r->last_poll_ns);
         int count = epoll_wait(r->epoll, events, POLL_MAX, busy ? -1 : 0);
         if (!busy && count == 0) {
-            /* Nothing was there, so that all that comes has come since then; and not before this thread was woken, which is
-             * as long ago as it was kept from its processor since. What it waited for before the poll counts too, and the way
-             * from the kernel to here is in WAKE_NS. */
+            /* Nothing was ready, so all data came later than this poll. It also came no earlier than the wake-up of this
+             * thread, which was at most as long ago as the thread has waited for a processor since. That includes waits from
+             * before the poll, and WAKE_NS covers the way from the kernel to here. */
             count = epoll_wait(r->epoll, events, POLL_MAX, -1);
             int64_t back_ns = now_ns(), before_ns = kept_ns;
             kept_ns = kept_waiting_ns(schedstat);
             if (before_ns >= 0 && kept_ns >= before_ns && back_ns - (kept_ns - before_ns) - WAKE_NS > looked_ns)
                 looked_ns = back_ns - (kept_ns - before_ns) - WAKE_NS;
-            bound_ns = looked_ns; /* And what was not reported came later still. */
+            bound_ns = looked_ns; /* Data that was not reported came later still. */
         }
         if (count < 0) {
             if (errno == EINTR) continue;
@@ -499,22 +500,22 @@ static void *receive_all(void *given) {
         }
         int64_t waited_ns = now_ns() - polled_ns;
         quick_wakes = waited_ns < NAP_NS ? quick_wakes + 1 : 0;
-        /* Where many are ready after a pause, it was no rest: the thread was kept from its work, and has to catch up. */
+        /* If many are ready after a pause, the thread was not idle but kept from running, and has to catch up. */
         bool unhurried = count <= FEW && waited_ns > UNHURRIED_NS;
         for (int i = 0; i < count; i++) {
             connection *c = events[i].data.ptr;
-            if (!c) continue; /* Told to stop, or to let go. */
+            if (!c) continue; /* Woken to stop, or to release connections. */
             pthread_mutex_lock(&c->lock);
             bool hung_up = events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
             drain(r, c, &r->rooms[0], bound_ns, unhurried, hung_up);
             pthread_mutex_unlock(&c->lock);
         }
-        /* A nap that is worth its price ends with several connections to read. Where chunks come so close that they wait
-         * together on one connection, it is short. */
+        /* A nap pays off if several connections are ready at its end. If chunks come so close together that several wait on
+         * one connection, naps are short. */
         if (!quick_wakes || atomic_exchange(&r->for_short, 0) * RARE > count) nap_ns = NAP_NS;
         else if (busy && count < WORTH && nap_ns < LONGEST_NAP_NS) nap_ns *= 2;
         else if (busy && count > 2 * WORTH && nap_ns > NAP_NS) nap_ns /= 2;
-        /* A full report may have left ready sockets out: it bounds nothing. */
+        /* A full report may have omitted ready sockets: it gives no bound. */
         if (count < POLL_MAX) atomic_store(&r->last_poll_ns, looked_ns);
         pthread_mutex_lock(&r->lock);
         connection *left = r->left;
@@ -530,19 +531,19 @@ static void *receive_all(void *given) {
     return NULL;
 }
 
-/* The framing of a chunked body, as far as it must be known where a chunk begins. */
+/* Framing of a chunked body: only as much as is needed to know where each chunk begins. */
 
 typedef enum { AT_CHUNK, IN_SIZE, IN_DATA, AFTER_DATA, BEYOND } framing;
 
 typedef struct {
     PyObject_HEAD
     connection *c;
-    receiver *r;      /* borrowed: `owner` keeps it */
+    receiver *r;      /* borrowed: `owner` keeps it alive */
     PyObject *owner;
     reads_t pending;
-    size_t at_read, at_byte; /* what of `pending` has been given out */
+    size_t at_read, at_byte; /* how far `pending` has been handed out */
     int64_t before_ns, bound_ns;
-    bool mixed, begun_read; /* `begun_read`: the first part of the read at hand was given out */
+    bool mixed, begun_read; /* `begun_read`: the first part of the current read was handed out */
     framing framing;
     uint64_t left;
     char line[20];
@@ -564,7 +565,7 @@ static void frame(StreamObject *s, const char *data, size_t size) {
         case IN_SIZE: {
             char c = data[at++];
             if (s->line_size == (int)sizeof s->line) {
-                s->framing = BEYOND; /* An extension, or no chunk: httptools reads on alone. */
+                s->framing = BEYOND; /* An extension, or not a chunk: leave the rest to httptools. */
                 break;
             }
             s->line[s->line_size++] = c;
@@ -595,7 +596,7 @@ static void frame(StreamObject *s, const char *data, size_t size) {
     }
 }
 
-/* Stamps of the read at hand, once for each: on CLOCK_MONOTONIC, no earlier than the read before, with the bound below it. */
+/* Stamp the current read, once: on CLOCK_MONOTONIC, no earlier than the previous read, with its lower bound. */
 static void stamp_read(StreamObject *s, int64_t offset_ns) {
     if (s->begun_read) return;
     s->begun_read = true;
@@ -609,9 +610,9 @@ static void stamp_read(StreamObject *s, int64_t offset_ns) {
         }
     }
     if (!read->kernel) s->mixed = true;
-    /* The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp. */
+    /* The kernel merges waiting data and keeps the latest stamp: the previous read may have had the stamp of these bytes. */
     if (read->stamp_ns < s->before_ns) read->stamp_ns = s->before_ns;
-    /* Not reported by that poll: the bytes came after it, and after those of the read before. */
+    /* That poll did not report the bytes: they came after it, and after those of the previous read. */
     if (read->bound_ns < s->before_ns) read->bound_ns = s->before_ns;
     if (read->bound_ns > read->stamp_ns) read->bound_ns = read->stamp_ns;
     s->before_ns = read->stamp_ns;
@@ -627,7 +628,7 @@ static void read_done(StreamObject *s) {
     }
 }
 
-/* Move what has come to `pending`. */
+/* Move `incoming` to `pending`. */
 static bool collect(StreamObject *s) {
     connection *c = s->c;
     bool well = true;
@@ -640,7 +641,7 @@ static bool collect(StreamObject *s) {
         s->pending = c->incoming;
         empty.size = empty.count = 0;
         c->incoming = empty;
-        /* A buffer that was large once is not kept. */
+        /* Do not keep a large buffer. */
         if (c->incoming.room > 4 * BUFFER_SIZE) reads_free(&c->incoming);
     } else {
         size_t from = 0;
@@ -655,14 +656,14 @@ static bool collect(StreamObject *s) {
     if (c->paused && c->watched) {
         struct epoll_event event = {.events = WATCHED, .data.ptr = c};
         c->paused = epoll_ctl(s->r->epoll, EPOLL_CTL_MOD, c->fd, &event) != 0;
-        c->more = true; /* It may have waited since before any poll. */
+        c->more = true; /* The data may have been waiting since before any poll. */
     }
     pthread_mutex_unlock(&c->lock);
     if (!well) PyErr_NoMemory();
     return well;
 }
 
-/* Stream: a connection, as Python sees it. */
+/* Stream: Python's view of a connection. */
 
 static PyObject *stream_begin(PyObject *self, PyObject *unused) {
     (void)unused;
@@ -678,8 +679,8 @@ static PyObject *stream_begin(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* What is asked for from now on is asked anew, so that nothing which comes behind this answer goes unseen: the end of the
- * connection may come while Python looks at what came before it. */
+/* Clears the request before Python parses, so that later data makes a new request and is not missed: the connection may end
+ * while Python parses the data before its end. */
 static PyObject *stream_heed(PyObject *self, PyObject *unused) {
     (void)unused;
     connection *c = ((StreamObject *)self)->c;
@@ -723,7 +724,7 @@ static PyObject *stream_collect(PyObject *self, PyObject *unused) {
     return PyBool_FromLong(s->pending.count > 0);
 }
 
-/* take(offset_ns) -> (data, stamp_ns, bound_ns) | None */
+/* take(offset_ns, head) -> (data, stamp_ns, bound_ns) | None */
 static PyObject *stream_take(PyObject *self, PyObject *args) {
     StreamObject *s = (StreamObject *)self;
     long long offset_ns;
@@ -736,7 +737,7 @@ static PyObject *stream_take(PyObject *self, PyObject *args) {
     size_t size = read->size, length = head ? chunked_head(data, size) : 0;
     int64_t stamp_ns = read->stamp_ns, bound_ns = read->bound_ns;
     if (length && length < size) {
-        /* What follows the head is a part of the same read. */
+        /* The rest of the read, after the head, is handed out next. */
         PyObject *found = Py_BuildValue("(y#LL)", data, (Py_ssize_t)length, (long long)stamp_ns, (long long)bound_ns);
         s->at_byte += length;
         read->size -= (uint32_t)length;
@@ -745,12 +746,12 @@ static PyObject *stream_take(PyObject *self, PyObject *args) {
     PyObject *found = Py_BuildValue("(y#LL)", data, (Py_ssize_t)size, (long long)stamp_ns, (long long)bound_ns);
     if (!found) return NULL;
     if (!head) frame(s, data, size);
-    else if (!length) s->framing = BEYOND; /* A head in parts, or a body of another kind. */
+    else if (!length) s->framing = BEYOND; /* A head in several reads, or a body that is not chunked. */
     read_done(s);
     return found;
 }
 
-/* Whether these bytes are whole plain events: "data: ", one line that is not empty, an empty line. Counts them. */
+/* The number of events in these bytes if all are complete and plain ("data: ", a non-empty line, an empty line); otherwise 0. */
 static size_t plain_events(const char *data, size_t size) {
     size_t count = 0;
     if (memchr(data, '\r', size)) return 0;
@@ -767,9 +768,9 @@ static size_t plain_events(const char *data, size_t size) {
 
 /* events(offset_ns, last_ns) -> (events, stamps, bounds, size, stamp of the last read) | None
  *
- * The events of the next reads, as long as each read is whole chunks and each chunk whole plain events. `last_ns` is the
- * stamp of the event before, or -1; `bounds` has (number, bound) of events that share the stamp of the next one, where -1
- * is the event before. `size`: bytes of the body. */
+ * The events of the next reads, for as long as each read consists of complete chunks and each chunk of complete plain events.
+ * `last_ns`: the stamp of the previous event, or -1. `bounds`: (number, bound) of each event that shares its stamp with the
+ * next; number -1 is the previous event. `size`: bytes of the body. */
 static PyObject *stream_events(PyObject *self, PyObject *args) {
     StreamObject *s = (StreamObject *)self;
     long long offset_ns, last_ns;
@@ -783,7 +784,7 @@ static PyObject *stream_events(PyObject *self, PyObject *args) {
     while (s->pending.count) {
         read_t *read = &s->pending.reads[s->at_read];
         const char *data = s->pending.data + s->at_byte, *end = data + read->size;
-        /* First whether it is plain, to its end. */
+        /* First check that the whole read is plain. */
         size_t many = 0;
         for (const char *at = data; at < end;) {
             uint64_t chunk;
@@ -812,7 +813,7 @@ static PyObject *stream_events(PyObject *self, PyObject *args) {
                 int bad = !event || PyList_Append(events, event) < 0 || PyList_Append(stamps, stamp) < 0;
                 Py_XDECREF(event);
                 if (!bad && last_ns == read->stamp_ns) {
-                    /* One stamp for several events: exact for the last, the latest moment for those before. */
+                    /* One stamp for several events: exact for the last, an upper bound for the others. */
                     PyObject *bound = Py_BuildValue("(nL)", number - 1, (long long)read->bound_ns);
                     bad = !bound || PyList_Append(bounds, bound) < 0;
                     Py_XDECREF(bound);
@@ -968,7 +969,7 @@ static PyObject *receiver_new(PyTypeObject *type, PyObject *args, PyObject *name
         Py_DECREF(self);
         return NULL;
     }
-    /* Signals are Python's: none of them is handled in this thread. */
+    /* Python handles signals: this thread blocks all of them. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

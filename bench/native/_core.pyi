@@ -1,4 +1,4 @@
-"""What `_core.c` offers. See there."""
+"""The interface of `_core.c`. See there."""
 
 class Stream:
     """A connection that the receiver reads."""
@@ -33,8 +33,8 @@ class Receiver:
     """A thread that reads sockets."""
 
     def __init__(self, most_bytes: int = ..., /) -> None:
-        """`most_bytes`: where more bytes than this wait to be collected, of all connections, sockets are read no further
-        than one read each. Their servers have to wait."""
+        """`most_bytes`: with more bytes than this waiting to be collected, over all connections, sockets are paused after at
+        most one more read each. Their servers have to wait."""
     def watch(self, fd: int, name: int, patient: bool, /) -> Stream: ...
     def asked(self) -> list[int]: ...
     def fileno(self) -> int: ...
@@ -49,4 +49,4 @@ CATCH_UP: int
 def texts(events: list[bytes], before: bytes, after: bytes, /) -> list[bytes]: ...
 
 SOURCE: int
-"""The CRC-32 of the source that it was made of; 0 where the build did not tell it."""
+"""The CRC-32 of the source that the binary was built from; 0 if the build did not pass it."""

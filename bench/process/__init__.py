@@ -1,8 +1,8 @@
-"""Processes of ours: how they are started beside a command, and how each uses its interpreter and its processor.
+"""Our own processes: how they are started next to a command, and how each uses its interpreter and its processor.
 
-child_process   starts one, with a socket between the two; beside is what a new interpreter runs
+child_process   starts one, connected by a socket; `beside` is the program of the new interpreter
 mock_process    starts the mock, for calibrations and limits
-interpreter     set up first in each process
+interpreter     the setup that every process runs first
 event_loop      the loop that carries a load
-priority        the scheduling priority of who sends and receives
+priority        the scheduling priority of processes that send and receive
 """

@@ -1,4 +1,4 @@
-"""A process of ours beside a load, and the messages between the two."""
+"""A process of ours that runs during a load, and the messages between the two."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Companion:
-    """Starts the program, which gets ready in the background. It has nothing to save, and may be stopped."""
+    """Starts the program, which prepares in the background. It has nothing to save, and may be killed at any time."""
 
     def __init__(self, program: str) -> None:
         self.process, ours = child_process.start(program)
         self.connection = Connection(ours.detach())
         self.reading = False
-        """Whether the loop listens to it."""
+        """Whether the event loop reads its messages."""
 
     async def ask(self, message: object, kind: type[T]) -> T:
         """Send a message and wait for the next one. Raises EOFError or OSError if the process has ended."""
@@ -36,19 +36,19 @@ class Companion:
         return answer
 
     def listen(self, call: Callable[..., object], *arguments: object) -> None:
-        """Have `call` take each message from now on."""
+        """Call `call` when a message arrives, from now on."""
         self.reading = True
         add_message_reader(self.connection, call, *arguments)
 
     def stop(self) -> None:
-        """Listen no more. Stopping again does nothing."""
+        """Stop listening. Idempotent."""
         if self.reading:
             self.reading = False
             asyncio.get_running_loop().remove_reader(self.connection.fileno())
 
     def close(self) -> None:
-        """End the process, even while `ask` waits. Closing again does nothing."""
-        # A loop that was still to watch a closed descriptor would end this process (libuv aborts).
+        """End the process, even while `ask` waits. Idempotent."""
+        # If the loop still watched a closed descriptor, libuv would abort this process.
         self.stop()
         self.connection.close()
         child_process.end([self.process], 0.0)

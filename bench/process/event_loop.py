@@ -12,19 +12,20 @@ T = TypeVar("T")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop, where there is one. The manifest says which loop it was."""
+    """uvloop, if installed. The manifest records which loop was used."""
     try:
         import uvloop
-    except ImportError:  # Not made for Windows.
+    except ImportError:  # Not available on Windows.
         return None
     return uvloop.new_event_loop
 
 
 def add_message_reader(connection: Connection, call: Callable[..., object], *arguments: object) -> None:
-    """Have `call` take each message of another process. Who reads or writes one waits for the rest of it.
+    """Call `call` when a message from another process arrives. Reads and writes of a message block until it is
+    complete.
 
-    A loop that polls a descriptor lets it no longer wait. A message of two writes, or one that does not fit into the
-    kernel's buffer, would end in a BlockingIOError in its middle.
+    A loop that polls a descriptor makes it non-blocking. A message of two writes, or one that exceeds the kernel's
+    buffer, would then raise BlockingIOError halfway.
     """
     asyncio.get_running_loop().add_reader(connection.fileno(), call, *arguments)
     os.set_blocking(connection.fileno(), True)

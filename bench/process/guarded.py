@@ -1,8 +1,8 @@
-"""A command that never outlives the process that asked for it: `python -m bench.process.guarded SECONDS WORD...`.
+"""A command that never outlives its parent: `python -m bench.process.guarded SECONDS WORD...`.
 
-The guard starts the command in a session of its own and ends it when its standard input is closed, which happens however its
-parent ends: SIGTERM first, SIGKILL after so many SECONDS. On Linux it adopts what the command leaves behind (workers of an
-engine), and ends that too. Its exit status is the command's, 128 + n after signal n.
+The guard starts the command in a new session and ends it when its standard input is closed, which happens however its
+parent ends: SIGTERM first, SIGKILL after SECONDS. On Linux it adopts the command's orphans (workers of an engine), and
+ends them too. Its exit status is the command's, 128 + n after signal n.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def main(seconds: float, words: Sequence[str]) -> int:
 
 
 def _end_with_parent(process: subprocess.Popen[bytes], seconds: float) -> None:
-    # The bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
+    # Read the bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
     while os.read(0, 4096):
         pass
     end(process, seconds)
 
 
 def end(process: subprocess.Popen[bytes], seconds: float, send: Callable[[int, int], None] | None = None) -> None:
-    """Ask the group of a process to end, and kill it if it has not after so many seconds. `send`: how signals go out."""
+    """Ask the process group to end, and kill it if it has not after `seconds`. `send`: how signals are sent."""
     send = send or _kill_group
     send(process.pid, signal.SIGTERM)
     try:
@@ -71,7 +71,7 @@ def _kill_group(group: int, number: int) -> None:
 
 
 def _kill_adopted() -> None:
-    """End what the command left behind: its orphans are children of this process now, and so are their orphans."""
+    """Kill the command's orphans: they are children of this process now, and so are their orphans."""
     while children := _children():
         for child in children:
             with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""How a process of ours uses the interpreter, so that its start is cheap. Called first, before anything is imported."""
+"""Setup of the interpreter that makes our processes start quickly. Called first, before other imports."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from types import FrameType, ModuleType
 from typing import NoReturn
 
 GARBAGE_AT = 200_000
-"""New objects before the collector looks at them. The imports of a run make 120,000 before its load, and all of them stay: to
-look at each of them several times is an eighth of the start, and once still 0.02 s."""
+"""New objects before the collector runs. The imports of a run create 120,000 before its load, and all of them stay:
+scanning them repeatedly takes an eighth of the start, and even once takes 0.02 s."""
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _LARGEST_KEPT = 64 << 20, 32 << 20
-"""mallopt(3): memory that is freed stays with the process up to so many bytes, in pieces of at most so many."""
+"""mallopt(3): the process keeps up to this many bytes of freed memory, in pieces of at most this size."""
 
 TERMINATE = (signal.SIGTERM,) if sys.platform == "win32" else (signal.SIGTERM, signal.SIGHUP)
 """The signals that ask a process to end. SIGHUP comes when its terminal is closed."""
 
 NO_PLUGINS = "__all__"
-"""What pydantic calls all plugins that it shall not use."""
+"""The value that tells pydantic to disable all plugins."""
 
 
 def set_up() -> None:
-    """Of this process: the garbage collector looks rarely. And of those it starts: pydantic looks for no plugins (it would
-    read what every installed package says of itself), and numpy starts no thread for each processor (they would turn idly
-    for a tenth of a second, beside the load: as much as the import itself)."""
+    """Set up this process: the garbage collector runs rarely. And the processes that it starts: pydantic looks for no
+    plugins (it would read the metadata of every installed package), and numpy starts no thread per processor (they
+    would spin for a tenth of a second during the load: as long as the import itself)."""
     gc.set_threshold(GARBAGE_AT, 50, 50)
     _keep_freed_memory()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", NO_PLUGINS)
@@ -53,8 +53,8 @@ def end_as_ctrl_c() -> None:
 def ended_at_once(status: int) -> Iterator[None]:
     """Let Ctrl-C, SIGTERM and SIGHUP end this process with a status and without an exception.
 
-    While modules are imported, there is nothing to clean up, and an exception in the middle of the start of a compiled one
-    can crash the process, or be taken for a defect.
+    During imports there is nothing to clean up, and an exception while a compiled module initializes can crash the
+    process, or be mistaken for a defect.
     """
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
@@ -68,7 +68,8 @@ def ended_at_once(status: int) -> Iterator[None]:
 
 @contextmanager
 def stop_signals_handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
-    """Give Ctrl-C, SIGTERM and SIGHUP another handler, unless this process ignores them, and the earlier one back."""
+    """Set another handler for Ctrl-C, SIGTERM and SIGHUP, unless this process ignores them; restore the earlier ones on
+    exit."""
     numbers = [n for n in (signal.SIGINT, *TERMINATE) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
@@ -79,33 +80,33 @@ def stop_signals_handled(handler: Callable[[int, FrameType | None], object] | si
 
 
 def woken_by_parents_end() -> None:
-    """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it finds its socket
-    closed, and ends too. Only Linux can do it."""
+    """Have the kernel continue this process, if it is stopped (SIGSTOP), when its parent ends: it then finds its socket
+    closed, and ends too. Only works on Linux."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc reuse freed arrays. By itself it asks the kernel for each array over 128 KiB, and gives it back: a tenth of
-    the processor time of a report of 100,000 requests."""
+    """Have glibc reuse freed arrays. By default it requests each array over 128 KiB from the kernel, and returns it: a
+    tenth of the processor time of a report of 100,000 requests."""
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _without_plugins() -> None:
-    """Take the place of the module that looks for pydantic's plugins: it takes 0.01 s to find none."""
+    """Replace the module that looks for pydantic's plugins: it takes 0.01 s to find none."""
     loader = ModuleType("pydantic.plugin._loader")
     vars(loader)["get_plugins"] = tuple
     sys.modules.setdefault(loader.__name__, loader)
 
 
 def leave(status: int) -> NoReturn:
-    """End this process as `sys.exit` does, but let the kernel take back its memory: to take all objects apart one by one
-    would take a quarter of a second after a run.
+    """End this process like `sys.exit`, but leave its memory to the kernel: deallocating all objects one by one would
+    take a quarter of a second after a run.
 
-    Exit functions are called and output is flushed. Where other threads have to end first, or somebody profiles or debugs, it
-    is `sys.exit`.
+    Exit functions are called and output is flushed. If other threads must end first, or under a profiler or debugger,
+    it calls `sys.exit`.
     """
     others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
     if others or sys.getprofile() is not None or sys.gettrace() is not None:
@@ -114,6 +115,6 @@ def leave(status: int) -> NoReturn:
     try:
         sys.stdout.flush()
         sys.stderr.flush()
-    except (OSError, ValueError):  # Python says so, with a status of its own.
+    except (OSError, ValueError):  # Python reports it, with its own status.
         sys.exit(status)
     os._exit(status)

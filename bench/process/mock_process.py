@@ -1,4 +1,4 @@
-"""Starts our mock for calibrations and limits: a process of its own, reached only over HTTP and through its ledger."""
+"""Starts our mock for calibrations and limits: a separate process, reached only over HTTP and through its ledger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OWN_FLAGS = ("--ledger", "--port", "--host")
 
 @dataclass(frozen=True, slots=True)
 class Mock:
-    """A running mock: where it listens (with `--replicas`, each of them), and the file of its ledger."""
+    """A running mock: its addresses (with `--replicas`, one for each), and its ledger file."""
 
     urls: tuple[str, ...]
     ledger: Path
@@ -47,7 +47,8 @@ class Mock:
             self.process.wait()
 
     def end_with_ledger(self, place: Path) -> None:
-        """End the mock, put its ledger there, and remove its folder: a mock that has ended cannot do so if we are killed."""
+        """End the mock, move its ledger to `place`, and remove its folder: if we are killed later, an ended mock could
+        not."""
         self.stop()
         shutil.move(self.ledger, place)
         shutil.rmtree(self.ledger.parent, ignore_errors=True)
@@ -62,10 +63,10 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
         raise UsageError(f"--mock: {str(e).lower()} in {flags!r}") from e
     if taken := [word for word in words if word.partition("=")[0] in OWN_FLAGS]:
         raise UsageError(f"--mock: {', '.join(taken)} is set by calibrate itself; leave it out")
-    preflight.kernel_time()  # Where time stands still, a mock never becomes ready.
+    preflight.kernel_time()  # If time does not advance, a mock never becomes ready.
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         ledger, log = Path(folder) / "ledger.jsonl", Path(folder) / "mock.log"
-        # It ends with its standard input, and removes the folder then: we may be killed.
+        # It ends when its standard input closes, and then removes the folder: this process may be killed.
         command = [sys.executable, "-m", "mockserver.child", "--scratch", folder]
         command += ["--host", "127.0.0.1", "--port", "0", "--ledger", str(ledger)]
         if "--seed" not in words:
@@ -79,7 +80,7 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                start_new_session=True,  # Ctrl-C reaches us alone: what it served is asked for afterwards.
+                start_new_session=True,  # Ctrl-C must reach only this process: the mock is still needed.
             )
         mock = Mock(_addresses(process, log, words), ledger, process)
         try:
@@ -93,7 +94,7 @@ def running_mock(flags: str, *, seed: int, tokenizer: str | None) -> Iterator[Mo
 
 
 def replicas_of(flags: str) -> int:
-    """How many servers a mock with these command line flags is. Returns 1 for flags that the mock will refuse."""
+    """How many servers a mock with these command line flags runs. Returns 1 for flags that the mock will refuse."""
     try:
         words = [part for word in shlex.split(flags) for part in (word.split("=", 1) if word[:2] == "--" else [word])]
         given = dict(pairwise(words))
@@ -122,6 +123,6 @@ def _addresses(process: subprocess.Popen[str], log: Path, words: Sequence[str]) 
     log_text = log.read_text().strip()
     if status == 2:
         raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in log_text.splitlines()])
-    if status < 0:  # No defect of ours.
+    if status < 0:  # Killed by a signal: not a defect of ours.
         raise UsageError(f"the mock {death(status)} before it was ready: no load was sent")
     raise BenchError(f"the mock {death(status)} before it was ready: {log_text[-2000:]}")

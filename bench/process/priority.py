@@ -1,12 +1,12 @@
 """The scheduling priority of a process that sends and receives.
 
-A server that computes on the same machine keeps its processors, and the ordinary scheduler wakes a process that only sleeps
-and stamps up to a second late beside it. Under SCHED_RR (sched(7)) that process runs the moment it is woken. But it then goes
-before everything else, the measured server included, so `auto` gives the priority back if the process needs most of a
-processor: a process that needs little takes little from the server.
+A server that computes on the same machine keeps its processors, and the ordinary scheduler may wake a process that
+mostly sleeps and stamps up to a second late. Under SCHED_RR (sched(7)) that process runs as soon as it is woken. But it
+then precedes everything else, including the measured server, so `auto` gives the priority back if the process needs
+most of a processor: a process that needs little takes little from the server.
 
-The priority is that of the thread which runs the event loop, of the one that receives for it (bench/native), and of no child
-(SCHED_RESET_ON_FORK).
+The priority applies to the thread that runs the event loop and to the one that receives for it (bench/native), but to
+no child (SCHED_RESET_ON_FORK).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ PriorityChoice = Literal["auto", "normal", "realtime"]
 
 LOOK_EVERY_NS = NS_PER_S // 4
 MOST_OF_A_PROCESSOR = 0.5
-"""With `auto`, a process that uses more of a processor than this over LOOK_EVERY_NS gives its priority back."""
+"""With `auto`, a process that uses more than this share of a processor over LOOK_EVERY_NS gives its priority back."""
 
 REMEDY = (
     "Allow it with CAP_SYS_NICE as an ambient capability (setpriv, or AmbientCapabilities= of systemd), or with a limit: "
     "rtprio 1 in limits.conf, LimitRTPRIO=1 of systemd, docker's --ulimit rtprio=1 (docs/troubleshooting.md)"
 )
-"""A capability that is only in the bounding or the inheritable set, as docker's --cap-add leaves it to a user that is not
-root, gives nothing: capabilities(7)."""
+"""A capability only in the bounding or inheritable set, as docker's --cap-add leaves it for a non-root user, has no
+effect: capabilities(7)."""
 
 
 class Scheduler(Protocol):
-    """What the system offers. Each raises OSError where it is not allowed."""
+    """The scheduling calls of the system. Each raises OSError if it is not allowed."""
 
     def realtime(self) -> None: ...
 
@@ -48,7 +48,8 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriorityUse:
-    """The priority that a process had while it sent. `given_back_ns` is how long after the start it gave it back."""
+    """The priority that a process had while it sent. `given_back_ns`: how long after the start it gave the priority
+    back."""
 
     asked: PriorityChoice
     had: Literal["normal", "realtime"]
@@ -57,7 +58,7 @@ class PriorityUse:
 
 
 class Priority:
-    """Takes the priority at `take`, watches how much the process needs, and goes back at `restore`."""
+    """Raises the priority at `take`, watches how much the process needs, and restores the priority at `restore`."""
 
     def __init__(self, choice: PriorityChoice, clock: Clock, scheduler: Scheduler) -> None:
         self._choice = choice
@@ -71,7 +72,7 @@ class Priority:
         self._cpu_ns = 0
 
     def take(self) -> None:
-        """Take the priority that was asked for, where the system allows it."""
+        """Take the requested priority, if the system allows it."""
         if self._choice == "normal":
             return
         try:
@@ -97,7 +98,7 @@ class Priority:
             self._timer = self._clock.call_at(now + LOOK_EVERY_NS, self._look)
 
     def restore(self) -> None:
-        """Go back to the ordinary priority."""
+        """Return to the ordinary priority."""
         if self._timer is not None:
             self._timer.cancel()
         if self._realtime and self._given_back_ns is None:
@@ -114,7 +115,7 @@ class Priority:
 
 
 def ensure_allowed(choice: PriorityChoice, scheduler: Scheduler) -> None:
-    """Raises UsageError where `realtime` was asked for and the system does not give it."""
+    """Raises UsageError if `realtime` was requested and the system refuses it."""
     if choice != "realtime":
         return
     try:
@@ -148,7 +149,7 @@ def remedy(uses: Sequence[PriorityUse]) -> str | None:
 
 
 def reason(error: OSError) -> str:
-    """Why the system does not give the priority, in words."""
+    """Why the system refuses the priority, in words."""
     if error.errno == errno.EPERM:
         return "this process may not take it"
     return error.strerror or str(error)
@@ -158,8 +159,8 @@ NICENESS_BESIDE = 10
 
 
 def give_way() -> None:
-    """Let this process run only where the ones that send and serve leave it time. A nicer process of the ordinary kind keeps
-    its processor for some ms when another wakes up; one of the idle kind is put aside at once."""
+    """Run this process only when the ones that send and serve leave time. A nice process of the ordinary class keeps
+    its processor for some ms when another wakes up; one of the idle class is preempted at once."""
     if sys.platform == "linux":
         try:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -192,12 +193,12 @@ class LinuxScheduler:
         if sys.platform == "linux":
             policy, priority = (os.SCHED_RR, 1) if realtime else (os.SCHED_OTHER, 0)
             for thread in (0, *(receiver.thread_id for receiver in receivers)):
-                # Without privileges the flag cannot be taken back, and a call without it is refused.
+                # Without privileges the flag cannot be cleared, and a call without it is refused.
                 os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
 
 
 class NoScheduler:
-    """A system without real-time priorities that we know."""
+    """A system without supported real-time priorities."""
 
     def realtime(self) -> None:
         raise OSError(errno.ENOSYS, f"{sys.platform} has no such priority that Trueload knows")
@@ -210,5 +211,5 @@ class NoScheduler:
 
 
 def scheduler() -> Scheduler:
-    """What this system offers."""
+    """The scheduler of this system."""
     return LinuxScheduler() if sys.platform == "linux" else NoScheduler()

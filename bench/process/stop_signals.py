@@ -1,15 +1,15 @@
-"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) from the beginning of a load until its report is made.
+"""Ctrl-C, SIGTERM and SIGHUP (a closed terminal) from the start of a load until its report is written.
 
-The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM and SIGHUP do. A load that has not ended
-`ABANDONED_AFTER_S` after that, or by a third Ctrl-C, is abandoned: KeyboardInterrupt ends the event loop. While the report
-is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the third of a run,
-raises KeyboardInterrupt. SIGHUP does not end a report: when a terminal is closed, its shell and the kernel may both send
-one.
+The first Ctrl-C ends the sending; the second cuts what is in flight, as SIGTERM and SIGHUP do. A load that has not
+ended `ABANDONED_AFTER_S` after that, or by a third Ctrl-C, is abandoned: KeyboardInterrupt ends the event loop. While
+the report is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the
+third of a run, raises KeyboardInterrupt. SIGHUP does not end a report: when a terminal is closed, its shell and the
+kernel may both send one.
 
-Before and after, SIGTERM and SIGHUP end a command as Ctrl-C does (`interpreter.end_as_ctrl_c`): a process that they
-killed outright would leave its folders behind, and say nothing.
+Before and after, SIGTERM and SIGHUP end a command as Ctrl-C does (`interpreter.end_as_ctrl_c`): otherwise the process
+would be killed outright, leave its folders behind, and report nothing.
 
-The handlers are those of `signal.signal`, which Python also calls while its main thread is blocked in a system call. The
+The handlers are set by `signal.signal`, which Python calls even while its main thread is blocked in a system call. The
 handlers of an event loop wait until the loop runs.
 """
 
@@ -29,13 +29,13 @@ ABANDONED_AFTER_S = 10.0
 
 
 class StopSignals:
-    """Takes the signals in the main thread of a running event loop; `report`, then `release`."""
+    """Handles the signals in the main thread of a running event loop; call `report`, then `release`."""
 
     def __init__(
         self, interrupt: Callable[[], None], terminate: Callable[[], None], acknowledge: Callable[[], None]
     ) -> None:
-        """`interrupt` and `terminate` are called in the event loop, during the load. `acknowledge` is called in the signal
-        handler, for a Ctrl-C that comes while the report is made."""
+        """`interrupt` and `terminate` are called in the event loop, during the load. `acknowledge` is called in the
+        signal handler, for a Ctrl-C while the report is made."""
         self._loop = asyncio.get_running_loop()
         self._interrupt = interrupt
         self._terminate = terminate
@@ -43,7 +43,7 @@ class StopSignals:
         self._interrupts = 0
         self._interrupts_of_report: int | None = None
         self._alarm_before: tuple[Any, tuple[float, float]] | None = None
-        """The handler and the timer of SIGALRM that are given back."""
+        """The previous handler and timer of SIGALRM."""
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._terminate_before = {
             number: signal.signal(number, self._on_terminate)
@@ -52,7 +52,7 @@ class StopSignals:
         }
 
     def report(self) -> None:
-        """The load has ended, and its report is made next. SIGTERM does what it did before the load."""
+        """The load has ended, and its report is next. SIGTERM gets the handler that it had before the load."""
         self._disarm()
         if signal.SIGTERM in self._terminate_before:
             signal.signal(signal.SIGTERM, self._terminate_before[signal.SIGTERM])
@@ -84,7 +84,7 @@ class StopSignals:
             self._loop.call_soon_threadsafe(self._terminate)
 
     def _arm(self) -> None:
-        # Windows has no such timer: a third Ctrl-C does it there.
+        # Windows has no such timer: there it takes a third Ctrl-C.
         if sys.platform != "win32" and self._alarm_before is None:
             handler = signal.signal(signal.SIGALRM, self._on_alarm)
             # Repeated: if another thread takes the first alarm (after SIGSTOP and SIGCONT), a blocked main thread stays so.

@@ -1,4 +1,5 @@
-"""Records of requests: what is declared (request_record.py), their lines (lines.py), many as columns (record_table.py)."""
+"""Records of requests: their declaration (request_record.py), their lines (lines.py), and columns of many
+(record_table.py)."""
 
 from bench.records.lines import ORDER_WITHIN_NS, checked, from_line, to_line
 from bench.records.request_record import (

@@ -14,18 +14,18 @@ _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(RequestRecord)
 
 ORDER_WITHIN_NS = 1_000_000
-"""Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
+"""The times of a record are in order, up to this tolerance: a timer may fire early, and stamps come from two clocks."""
 KINDS = frozenset("rctfaiuo")
-"""The letters of chunks (request_record.py)."""
+"""The letters for kinds of chunks (request_record.py)."""
 
 
 def to_line(record: RequestRecord) -> bytes:
-    """The record as one line of JSON, newline included."""
+    """The record as one line of JSON, including the newline."""
     return _ENCODER.encode(record) + b"\n"
 
 
 def from_line(line: bytes | str) -> RequestRecord:
-    """The record of a line. Raises RecordError, which says what is wrong with the line."""
+    """The record in a line. Raises RecordError, which describes the problem."""
     try:
         return _DECODER.decode(line)
     except msgspec.ValidationError as e:
@@ -35,7 +35,7 @@ def from_line(line: bytes | str) -> RequestRecord:
 
 
 def _sentence(problem: str) -> str:
-    """msgspec's sentence with the field before it: ``end_ns: expected `int`, got `str` ``."""
+    """msgspec's message with the field first: ``end_ns: expected `int`, got `str` ``."""
     what, at, path = problem.partition(" - at `$")
     what = what[0].lower() + what[1:]
     if "unknown field" in what:
@@ -44,8 +44,8 @@ def _sentence(problem: str) -> str:
 
 
 def checked(record: RequestRecord) -> RequestRecord:
-    """The record. Raises RecordError if its parts contradict each other: moments out of their only possible order, or
-    fields of chunks with different numbers of entries."""
+    """Returns the record. Raises RecordError if its parts contradict each other: times out of their only possible
+    order, or fields of chunks with different numbers of entries."""
     moments = (
         ("intended_ns", record.intended_ns), ("eligible_ns", record.eligible_ns), ("sent_ns", record.sent_ns),
         ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),

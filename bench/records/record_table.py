@@ -1,6 +1,6 @@
-"""Many records as columns of numpy: the one form that metrics take, of a file, of a running load, or of three made by hand.
+"""Many records as numpy columns: the only input of metrics, whether from a file, a running load, or a test.
 
-numpy comes with this module. Times are ns as the records have them; NaN or a mask stands for what did not happen.
+Importing this module imports numpy. Times are in ns as in the records; NaN or a mask marks events that did not happen.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 MOST_CHUNKS = 1 << 16
-"""Chunks of a table that is read from a file: so many that the calls of numpy do not count, and few enough for a cache."""
+"""Chunks of a table read from a file: enough to make the overhead of numpy calls negligible, and few enough for a cache."""
 MOST_RECORDS = 4_096
 """Records of such a table, which may have no chunks."""
 
 OUTCOMES = tuple(Outcome)
-"""`RecordTable.outcome` has the position of each outcome here."""
+"""`RecordTable.outcome` contains indices into this tuple."""
 _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 NOT_JUDGED = frozenset({Outcome.INTERRUPTED, Outcome.CANCELLED})
 """Requests that nobody can call good or bad: the end of the run, or their user as planned, came before their own. A dropped
@@ -40,32 +40,32 @@ _IS_KIND, _IS_AUDIO, _IS_TOKEN, _IS_IMAGE = (
 
 
 class ChunksOfKinds:
-    """The chunks of some kinds, of all records of a table one after another; row r has those from `starts[r]` on,
-    `counts[r]` of them."""
+    """The chunks of some kinds, for all records of a table one after another. Row r has `counts[r]` of them, from
+    `starts[r]` on."""
 
     def __init__(self, table: RecordTable, is_kind: Mask) -> None:
-        """`is_kind` says of each letter whether it is one of the kinds."""
-        # It must not hold the table, which holds it: both would stay until a look for circles.
+        """`is_kind` tells for each letter whether it is one of the kinds."""
+        # Must not reference the table, which references this object: both would stay until a cycle collection.
         self.at = np.flatnonzero(is_kind[table.chunk_kind])
-        """Where they are among all chunks."""
+        """Their indices among all chunks."""
         self.row = table.chunk_row[self.at]
         self.counts: Ints = np.bincount(self.row, minlength=len(table))
         self.starts: Ints = np.cumsum(self.counts) - self.counts
         self.ns = table.chunk_ns[self.at]
         self.tokens = table.chunk_tokens[self.at]
-        """The tokens of each; 0 in rows where they are not known (`RecordTable.has_chunk_tokens`)."""
+        """The tokens of each chunk; 0 in rows where they are unknown (`RecordTable.has_chunk_tokens`)."""
         self.earliest = self.ns
-        """When each can have arrived at the earliest: its stamp, where that is exact."""
+        """The earliest possible arrival of each chunk: its stamp, if that is exact."""
         if table.bounded:
             is_bound, bounds = table.chunk_bounds
             self.earliest = np.where(is_bound[self.at], np.minimum(bounds[self.at], self.ns), self.ns)
 
     def first(self, of: Ints) -> Ints:
-        """An entry of each row's first chunk, of an array with one entry a chunk; 0 for rows without any."""
+        """The entry of each row's first chunk, from an array with one entry per chunk; 0 for rows without chunks."""
         return self._edge(of, self.starts)
 
     def last(self, of: Ints) -> Ints:
-        """The same of the last chunk."""
+        """The same for the last chunk."""
         return self._edge(of, self.starts + self.counts - 1)
 
     def _edge(self, of: Ints, at: Ints) -> Ints:
@@ -83,9 +83,9 @@ class ChunksOfKinds:
 
 
 class RecordTable:
-    """Records, and their fields as columns, each made when it is asked for.
+    """Records, and their fields as columns, each computed on first access.
 
-    Columns have the shape (records,). Chunks of all records stand one after another: those of row r are
+    Columns have the shape (records,). The chunks of all records are concatenated: row r has
     `chunk_ns[starts[r]:starts[r] + sizes[r]]`.
     """
 
@@ -98,7 +98,7 @@ class RecordTable:
         return len(self.records)
 
     def where(self, rows: Mask) -> RecordTable:
-        """The records of some rows; the table itself where that is all of them."""
+        """The records in some rows; the table itself if these are all rows."""
         if rows.all():
             return self
         return RecordTable([self.records[row] for row in np.flatnonzero(rows).tolist()])
@@ -109,7 +109,7 @@ class RecordTable:
         return self._columns[name]
 
     def known(self, name: str) -> tuple[Mask, Ints]:
-        """A field of whole numbers: which records have it, and their values; 0 for the others."""
+        """A field of whole numbers: which records have it, and the values; 0 for the others."""
         if name not in self._known:
             column, has = self.column(name), self.has(name)
             whole = column if has.all() else [0 if value is None else value for value in column]
@@ -136,7 +136,7 @@ class RecordTable:
 
     @cached_property
     def outcome(self) -> Ints:
-        """How each request ended: the position in OUTCOMES."""
+        """How each request ended: an index into OUTCOMES."""
         return np.fromiter(map(_NUMBER_OF.__getitem__, self.column("outcome")), np.int64, len(self))
 
     @cached_property
@@ -155,17 +155,17 @@ class RecordTable:
 
     @cached_property
     def is_run(self) -> Mask:
-        """Which requests are of the run, and not of its warm-up."""
+        """Which requests belong to the run, and not to its warm-up."""
         return self.equals("phase", "run")
 
     @cached_property
     def sizes(self) -> Ints:
-        """How many chunks each response had; 0: it was no stream."""
+        """The number of chunks of each response; 0 if it was not a stream."""
         return np.fromiter(map(len, self.column("chunk_ns")), np.int64, len(self))
 
     @cached_property
     def starts(self) -> Ints:
-        """Where the chunks of each record begin."""
+        """The index of each record's first chunk."""
         return np.cumsum(self.sizes) - self.sizes
 
     @cached_property
@@ -188,12 +188,12 @@ class RecordTable:
 
     @cached_property
     def chunk_tokens(self) -> Ints:
-        """The tokens of all chunks; 0 in records that do not know them."""
+        """The tokens of all chunks; 0 in records where they are unknown."""
         return self._of_chunks("chunk_tokens")[1]
 
     @cached_property
     def chunk_bounds(self) -> tuple[Mask, Ints]:
-        """Which stamps are bounds, and the earliest moment at which each such chunk can have arrived; 0 for exact stamps."""
+        """Which stamps are bounds, and the earliest possible arrival of each of these chunks; 0 for exact stamps."""
         return self._of_chunks("chunk_bound_ns")
 
     @cached_property
@@ -201,7 +201,7 @@ class RecordTable:
         return any(bounds is not None for bounds in self.column("chunk_bound_ns")) and bool(self.chunk_bounds[0].any())
 
     def _of_chunks(self, name: str) -> tuple[Mask, Ints]:
-        """A field with an entry a chunk, or None: which entries are known, and their values."""
+        """A field with one entry per chunk, or None: which entries are known, and their values."""
         chunks = int(self.sizes.sum())
         known, values = np.zeros(chunks, dtype=np.bool_), np.zeros(chunks, dtype=np.int64)
         of_records = self.column(name)
@@ -209,7 +209,7 @@ class RecordTable:
             known[:] = True
             try:
                 values[:] = np.frombuffer(b"".join(map(bytes, of_records)), dtype=np.uint8)
-            except ValueError:  # A chunk with more tokens than a byte can count.
+            except ValueError:  # A chunk has more tokens than a byte can count.
                 values[:] = np.fromiter(chain.from_iterable(of_records), np.int64, chunks)
             return known, values
         for start, of in zip(self.starts.tolist(), of_records, strict=True):
@@ -221,7 +221,7 @@ class RecordTable:
 
     @cached_property
     def token_chunks(self) -> ChunksOfKinds:
-        """The chunks that bear generated text."""
+        """The chunks with generated text."""
         return ChunksOfKinds(self, _IS_TOKEN)
 
     @cached_property
@@ -234,7 +234,7 @@ class RecordTable:
 
     @cached_property
     def has_audio(self) -> bool:
-        """Whether any chunk bears audio."""
+        """Whether any chunk contains audio."""
         return bool((self.chunk_kind == ord("a")).any())
 
     @cached_property
@@ -243,7 +243,7 @@ class RecordTable:
 
 
 def tables(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[RecordTable]:
-    """Tables of numbered lines. Raises RecordError, with name and number, for a damaged line."""
+    """Tables of numbered lines. Raises RecordError, with name and line number, for a damaged line."""
     records: list[RequestRecord] = []
     numbers: list[int] = []
     chunks = 0
@@ -265,8 +265,8 @@ def tables(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[RecordTabl
 
 
 def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str, *, fit: bool = True) -> RecordTable:
-    """A table of records that fit together; RecordError names the line of the first that does not. `fit`: not known to be
-    wrong."""
+    """A table of consistent records. Raises RecordError with the line of the first inconsistent record. `fit`: False if
+    the records are known to be inconsistent."""
     table = RecordTable(records)
     if not (fit and _fits(table)):
         for number, record in zip(numbers, records, strict=True):
@@ -278,7 +278,7 @@ def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str, *,
 
 
 def _fits(table: RecordTable) -> bool:
-    """Whether `checked` would pass every record, none of which has too many tokens."""
+    """Whether all records would pass `checked`. Records with too many tokens are checked elsewhere."""
     for field in ("chunk_kind", "chunk_tokens", "chunk_bound_ns", "chunk_audio_bytes"):
         entries = table.column(field)
         rows = table.has(field)
@@ -298,7 +298,7 @@ def _fits(table: RecordTable) -> bool:
         return True
     steps = np.diff(table.chunk_ns)
     steps[(table.starts[streamed] - 1)[1:]] = 0
-    if steps.min(initial=0) < 0:  # Within a record stamps ascend.
+    if steps.min(initial=0) < 0:  # Within a record, stamps ascend.
         return False
     has_sent, sent_ns = table.known("sent_ns")
     resent, resent_ns = table.known("resent_ns")

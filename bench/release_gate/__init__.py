@@ -1,1 +1,1 @@
-"""May it ship: runs held to objectives and to a baseline. Start reading at `gate.py`."""
+"""Decides whether a build may ship: compares runs with objectives and a baseline. Start reading at `gate.py`."""

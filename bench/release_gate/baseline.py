@@ -1,7 +1,7 @@
-"""baseline.json: the runs that later ones are held against (`bench/report/baseline.schema.json`).
+"""baseline.json: the runs with which later runs are compared (`bench/report/baseline.schema.json`).
 
-It keeps the few numbers of a run that a gate needs, so that it can be committed or passed on as an artefact. All its runs
-are of one workload, whose settings it holds: another workload is refused with what differs.
+It keeps only the numbers that a gate needs, so that it can be committed or passed on as an artefact. All its runs have
+one workload, whose settings it holds. A run of another workload is refused, with the differences.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STATS = ("p50", "p90", "p99")
 
 
 def entry_of(run: MeasuredRun) -> BaselineRun:
-    """What a baseline keeps of a run."""
+    """The numbers of a run that a baseline keeps."""
     values, summary = read_values(run.directory), run.summary
     load = summary.load
     return BaselineRun(
@@ -74,12 +74,12 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
 
 
 def value_of(number: Number, entry: BaselineRun) -> float | None:
-    """A number that decides, of a run as a baseline holds it."""
+    """The value of a number in a run as stored in a baseline."""
     value: float | None
     if number.inputs_are not in (None, entry.inputs_are):
         value = None
     elif number is REQUESTS:
-        value = entry.inputs_per_s  # It stands for them where an input is a request.
+        value = entry.inputs_per_s  # In a run without tokens an input is a request.
     elif number.stat is None:
         value = getattr(entry, number.metric, None)
     else:
@@ -88,7 +88,7 @@ def value_of(number: Number, entry: BaselineRun) -> float | None:
 
 
 def independent_values(entry: BaselineRun, metric: str) -> float:
-    """How many independent values of a metric a run holds: n / D."""
+    """The number of independent values of a metric in a run: n / D."""
     if metric not in REQUEST_METRICS:
         return float(entry.independent_requests)
     stats = entry.stats.get(REQUEST_METRICS[metric].key)
@@ -98,12 +98,12 @@ def independent_values(entry: BaselineRun, metric: str) -> float:
 
 
 def failures(entries: Sequence[BaselineRun]) -> list[RunShare]:
-    """The error rates of runs that have one."""
+    """The error rates of the runs that have one."""
     return [RunShare(e.error_rate, e.requests, e.failures_act) for e in entries if e.error_rate is not None]
 
 
 def new(run: MeasuredRun) -> Baseline:
-    """A baseline without runs, for the workload of this one."""
+    """A baseline without runs, for the workload of this run."""
     calibration = run.summary.calibration
     return Baseline(
         schema=SCHEMA,
@@ -121,14 +121,14 @@ def new(run: MeasuredRun) -> Baseline:
 
 
 def _origin(calibration: LedgerCalibration | KnownCalibration) -> BaselineOrigin:
-    """Who says how wrong the numbers are."""
+    """Where the errors of the numbers come from: the run's own ledger, or a certificate."""
     if isinstance(calibration, KnownCalibration):
         return BaselineOrigin(from_="certificate", status=calibration.status)
     return BaselineOrigin(from_="ledger", status=None)
 
 
 def read(path: Path) -> Baseline | None:
-    """A baseline. Returns None if there is no file. Raises UsageError if it holds no baseline."""
+    """Read a baseline. Returns None if there is no file. Raises UsageError if the file is not a baseline."""
     try:
         content = orjson.loads(read_bytes(path))
     except (FileNotFoundError, NotADirectoryError):
@@ -149,7 +149,8 @@ def read(path: Path) -> Baseline | None:
 
 
 def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
-    """What no run can have, of a baseline whose types are right: a gate computes with it."""
+    """Values that no run can have, in a baseline whose types are right. They are refused because a gate computes with
+    them."""
     for number, run in enumerate(content["runs"]):
         if run["error_rate"] is not None and not 0 <= run["error_rate"] <= 1:
             yield f"runs[{number}].error_rate must be from 0 to 1, not {run['error_rate']}"
@@ -159,12 +160,12 @@ def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> None:
-    """Raises UsageError where the baseline is of another workload, with what differs."""
+    """Raises UsageError, with the differences, if the baseline has another workload."""
     files, files_there = run.manifest.data_sha256, baseline.data_sha256
     names = data_names([files_there, files])
     ours = by_content(workload_of(run), files, names)
     theirs = by_content(renewed_config(dict(baseline.workload)), files_there, names)
-    # A setting that the version of the baseline did not have was at its default then.
+    # A setting that is missing in the baseline is newer than it: the run had the default.
     before = {name: _plain(_default(name)) for name in ours if name not in theirs} | theirs
     differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]
     if not differing:
@@ -179,15 +180,15 @@ def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> N
 
 
 def appended(baseline: Baseline, entries: Sequence[BaselineRun]) -> Baseline:
-    """The baseline with these runs, each once, of which it keeps the newest."""
+    """The baseline with these runs added, each once; it keeps only the newest runs."""
     known = {entry.id for entry in baseline.runs}
     runs = sorted((*baseline.runs, *(e for e in entries if e.id not in known)), key=lambda entry: entry.started)
     return replace(baseline, runs=runs[-KEPT:])
 
 
 def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baseline:
-    """Add the entries, of runs like this one, to what the file holds now: another gate may have added runs since it was
-    read. Raises UsageError where it cannot be written, or is of another workload."""
+    """Add entries, of runs like this one, to the current content of the file: another gate may have added runs since it
+    was read. Raises UsageError if the file cannot be written or has another workload."""
     kept = read(path)
     if kept is not None:
         refuse_other_workload(path, kept, run)
@@ -197,7 +198,7 @@ def add(path: Path, run: MeasuredRun, entries: Sequence[BaselineRun]) -> Baselin
 
 
 def write(path: Path, baseline: Baseline) -> None:
-    """Put the file in place whole. Raises UsageError where it cannot be written."""
+    """Write the file atomically. Raises UsageError if it cannot be written."""
     write_file("--baseline", path, to_bytes(baseline), makes_directories=True)
 
 
@@ -206,11 +207,11 @@ def _digest(content: Mapping[str, object]) -> str:
 
 
 def _default(setting: str) -> object:
-    """What a setting is where nobody gives it."""
+    """The default of a setting."""
     field = Settings.model_fields.get(setting)
     return None if field is None else field.get_default(call_default_factory=True, validated_data={})
 
 
 def _plain(value: object) -> object:
-    """A value as JSON would give it back."""
+    """A value after a round trip through JSON."""
     return orjson.loads(orjson.dumps(value))

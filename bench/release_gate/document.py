@@ -1,4 +1,4 @@
-"""The result of a gate, which its text, Markdown, JSON and JUnit XML are made of."""
+"""The result of a gate, from which its text, Markdown, JSON and JUnit XML are rendered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.statistics.gate import Verdict
 
 
 def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], notes: Sequence[str] = ()) -> GateResult:
-    """What a gate found. `command` is what was typed."""
+    """The result of a gate as a document. `command` is the command line."""
     kept = 0 if gate.baseline is None else len(gate.baseline.runs)
     return GateResult(
         schema=SCHEMA,

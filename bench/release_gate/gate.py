@@ -1,7 +1,8 @@
-"""Runs held to objectives and to a baseline: what passes, what fails, and what the runs cannot show.
+"""Compares runs with objectives and a baseline: which pass, which fail, and which the runs cannot decide.
 
-What users of gates complain of is alarms on unchanged code. So a gate fails only on what is shown: `bench/statistics/gate.py`
-has the rules and their figures. Everything else is `held`, or `not shown`, which passes unless --strict is given.
+Users of gates complain of alarms on unchanged code. So a gate fails only if a change for the worse is shown;
+`bench/statistics/gate.py` has the rules and their figures. Everything else is `held`, or `not shown`, which passes
+unless --strict is given.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdi
 
 _FAR = timedelta(hours=1)
 _MANY_FAILED = 0.01
-"""The share of failed requests that is said of a run before it becomes a baseline."""
+"""A run with a larger share of failed requests gets a note before it becomes part of a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a gate decides. `strict`: what is not shown fails too, and so does a run that may not be used."""
+    """How a gate decides. `strict`: objectives and numbers that are not shown fail too, and so does an unusable run."""
 
     objectives: tuple[Objective, ...] = ()
     margin: float = MARGIN
@@ -43,18 +44,18 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class MetricVerdict:
-    """A number against the baseline, and the verdict."""
+    """The verdict on a number compared with the baseline."""
 
     number: Number
     margin: float
     judged: Judged
     few: str | None = None
-    """Why it is not held although nothing speaks against it: the runs have too few values for this quantile."""
+    """Why the number is not held although no change is shown: the runs have too few values for this quantile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What a gate found. `baseline` is None where it was not asked for, or is only begun."""
+    """The result of a gate. `baseline` is None if none was requested, or if it is only being started."""
 
     runs: tuple[MeasuredRun, ...]
     entries: tuple[BaselineRun, ...]
@@ -62,19 +63,19 @@ class Gate:
     objectives: tuple[Objectively, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
     missing: tuple[str, ...] = ()
-    """A sentence for each number of the baseline that these runs lack: neither failed nor held."""
+    """A sentence for each number of the baseline that these runs lack; such a number is neither failed nor held."""
     notes: tuple[str, ...] = ()
     baseline: Baseline | None = None
     strict: bool = False
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """Of all objectives and metrics."""
+        """The verdicts on all objectives and metrics."""
         return (*(o.verdict for o in self.objectives), *(m.judged.verdict for m in self.metrics))
 
     @property
     def exit(self) -> Exit:
-        """0 held or not shown (strict: 1), 1 failed, 3 and 4 where no run may be used (strict: where one may not)."""
+        """0: held or not shown (1 if strict). 1: failed. 3 or 4: no run is usable (if strict: a run is unusable)."""
         if self.unusable and (not self.runs or self.strict):
             failed = any(run.status == "FAILED" for run in self.unusable)
             return Exit.TARGET if failed else Exit.INVALID
@@ -92,9 +93,9 @@ def decide(
     *,
     updating: bool = False,
 ) -> Gate:
-    """The gate over these runs. Raises UsageError where they are not of one load, or cannot be held to the baseline.
+    """Judge these runs. Raises UsageError if they have different loads or cannot be compared with the baseline.
 
-    `updating`: a baseline with too few runs is being begun, and is no reason to refuse.
+    `updating`: a baseline with too few runs is accepted, because runs are being added to it.
     """
     usable = tuple(run for run in runs if run.status not in ("INVALID", "FAILED"))
     unusable = tuple(run for run in runs if run not in usable)
@@ -142,12 +143,13 @@ def decide(
 
 
 def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
-    """Those that the run was made with: without others, they say which of its requests are good."""
+    """The objectives that the run was made with. If no others are given, they define which of its requests are good."""
     return parse(run.settings["slo"])
 
 
 def _others(kept: Sequence[BaselineRun], runs: Sequence[MeasuredRun]) -> tuple[list[BaselineRun], list[MeasuredRun]]:
-    """The runs of a baseline that are none of these, and those of these that are in it: no run differs from itself."""
+    """The runs of the baseline other than these runs, and those of these runs that the baseline contains. A run must
+    not be compared with itself."""
     mine = {(run.manifest.run_id, run.manifest.started): run for run in runs}
     known = {(entry.id, entry.started): entry for entry in kept}
     return (
@@ -165,7 +167,7 @@ def _compared_with_itself(runs: Sequence[MeasuredRun], path: Path) -> str:
 
 
 def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Rules) -> tuple[MetricVerdict, ...]:
-    """The verdict on each number that decides. Raises ValueError where runs are missing."""
+    """The verdict on each number that a gate compares. Raises ValueError if there are too few runs."""
 
     decided = _decided([*before, *now])
     metrics = {
@@ -185,6 +187,7 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
     verdicts = []
     for number in decided:
         metric, found = metrics[number.name], judged[number.name]
+        # Thirty requests cannot show a slowness that occurs once in a hundred requests.
         sides = [math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now)]
         few = values_lacking(number, sides) if found.verdict is Verdict.HELD else None
         if few:
@@ -194,13 +197,13 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
 
 
 def _has(number: Number, entry: BaselineRun) -> bool:
-    """Whether a run has a number, and a ratio of it exists."""
+    """Whether the run has the number, with a value of which a ratio exists."""
     value = value_of(number, entry)
     return value is not None and (number.is_share or value > 0)
 
 
 def _decided(entries: Sequence[BaselineRun]) -> list[Number]:
-    """The numbers that are held to a baseline, as far as all these runs have them, and counted their tokens in one way."""
+    """The numbers compared with a baseline: all of these runs have them, and count their tokens in the same way."""
     alike = len(_counted_by(entries)) < 2
 
     def known(number: Number) -> bool:
@@ -214,8 +217,8 @@ def _counted_by(entries: Sequence[BaselineRun]) -> list[str]:
 
 
 def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
-    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT, and what
-    is counted in another way is another number."""
+    """A sentence for each number of the baseline that these runs lack: a server that no longer streams has no TPOT, and
+    tokens that are counted in another way give another number."""
     both = _decided([*before, *now])
     there, here = (" and by ".join(_counted_by(entries)) for entries in (before, now))
     found = []
@@ -230,7 +233,7 @@ def lost(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]
 
 
 def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
-    """What the spread of these runs cannot show."""
+    """Notes on what the spread of these runs cannot show."""
     notes = []
     if len(now) < LEAST_CANDIDATES:
         one = len(now) == 1
@@ -242,12 +245,12 @@ def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[
 
 
 def _made_at_once(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
-    """A sentence where the baseline was made in one go, long before these runs."""
+    """A sentence if all runs of the baseline were made at about the same time, long before these runs."""
     try:
         made, begun = sorted(_moment(entry) for entry in before), min(_moment(entry) for entry in now)
         span, gap = made[-1] - made[0], begun - made[-1]
         far = gap > max(span, _FAR)
-    except (ValueError, TypeError):  # A file by another hand, whose dates are none, or have no zone.
+    except (ValueError, TypeError):  # A file from another program, with invalid dates or dates without a time zone.
         return []
     if not far:
         return []
@@ -273,7 +276,7 @@ def _independent(entries: Sequence[BaselineRun]) -> float:
 
 
 def _changes(baseline: Baseline, run: MeasuredRun) -> list[str]:
-    """What is not as it was when the baseline was begun, though it may be."""
+    """Differences from the start of the baseline in the machine or the version, which may differ."""
     here = {**run.manifest.host, "Trueload": run.manifest.versions.get("trueload", "")}
     there = {**baseline.machine, "Trueload": baseline.tool_version}
     differing = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]

@@ -1,4 +1,4 @@
-"""An objective against the runs of a gate: fails where the whole interval lies beyond its limit.
+"""Judges an objective by the runs of a gate: it fails if the whole interval lies beyond the limit.
 
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together; of a share of answers
@@ -7,7 +7,8 @@ error_rate         of all requests together: Wilson's interval with n / D in pla
 too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then;
                    a limit fails where every request is beyond it, and that is no accident
 
-Of an objective that speaks of a class or a model alone, all that is so for its requests; D is that of the run.
+An objective for one class or model is judged in the same way by the requests of that class or model, with the D of the
+run.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _Z = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Objectively:
-    """What a gate says of an objective: its value over the runs, the interval, and `why` there is none."""
+    """The verdict on an objective, with its value over the runs and the interval. `why`: the reason if there is none."""
 
     objective: Objective
     value: float | None
@@ -50,7 +51,7 @@ class Objectively:
 
 
 def steady(wanted: Objective) -> Objective:
-    """The objective. Raises UsageError where a single request decides it."""
+    """Returns the objective. Raises UsageError if a single request decides it (min, max)."""
     if wanted.stat in ("min", "max"):
         raise UsageError(
             f'--slo "{wanted.text}": one request decides {wanted.stat}, so that no run shows whether it holds; use p99'
@@ -59,7 +60,7 @@ def steady(wanted: Objective) -> Objective:
 
 
 def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun]) -> None:
-    """Raises UsageError, with a sentence for each objective on a class or a model that no run knows."""
+    """Raises UsageError, with a sentence for each objective whose class or model no run has."""
     problems = []
     for one in wanted:
         if any(part_of(run.summary, one.part) is not None for run in runs):
@@ -74,7 +75,7 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
 
 
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
-    """The verdict on one objective."""
+    """The verdict on one objective, from all runs together."""
     judged = _by_itself(wanted, runs, entries)
     if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None:
         lower = _below(wanted, runs, entries)
@@ -88,8 +89,9 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Base
 
 
 def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> bool:
-    """Whether no request is within the limit of a quantile, and that is no accident: the chance that so many independent
-    ones all break what a share `allowed` of them may break. Runs are independent of each other: each is worth one."""
+    """Whether every request breaks the limit of a quantile, and that is not by chance: if the objective held, a share
+    `allowed` of requests may break it, and the chance that all independent requests do is small. Runs are independent
+    of each other, so each counts at least as one request."""
     if wanted.stat not in QUANTILES:
         return False
     upper = wanted.op in ("<", "<=")
@@ -104,8 +106,9 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
 
 
 def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively | None:
-    """The same limit on the highest of the lower quantiles that the runs have an interval of; None where there is none, or
-    where the limit is from below. One alone is looked at, so that there is no second chance to fail by accident."""
+    """Judge the same limit on the highest lower quantile of which the runs have an interval. Returns None if there is
+    none, or if the limit is a minimum. Only one quantile is tried, so that chance does not get a second opportunity to
+    fail the objective."""
     if wanted.stat not in QUANTILES or wanted.op not in ("<", "<="):
         return None
     for name in lower_quantiles(wanted.stat):
@@ -160,7 +163,7 @@ def _own_interval(wanted: Objective, run: MeasuredRun) -> Interval | None:
 
 
 def _over_runs(values: Sequence[float]) -> Interval:
-    """Of the mean over runs, on the log scale where it exists."""
+    """The interval of the mean over runs, computed on the log scale if all values are positive."""
     log = all(value > 0 for value in values)
     x = [math.log(value) for value in values] if log else list(values)
     reach = t_quantile(1 - TAIL, len(x) - 1) * stdev(x) / math.sqrt(len(x))
@@ -169,7 +172,7 @@ def _over_runs(values: Sequence[float]) -> Interval:
 
 
 def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> str:
-    """Why the runs together do not hold the number, in words; empty where they do."""
+    """Why the runs together have too few values for the number, as text; empty if they have enough."""
     if wanted.stat is None:
         return ""
     if wanted.metric not in REQUEST_METRICS:
@@ -182,7 +185,7 @@ def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[B
 
 
 def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> list[float]:
-    """How many independent values each run holds of those that the objective speaks of."""
+    """The number of independent values in each run that belong to the objective's class or model."""
     return [
         independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
         for run, entry in zip(runs, entries, strict=True)
@@ -190,7 +193,7 @@ def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequen
 
 
 def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
-    """Of the run's values of a metric, those that the objective speaks of."""
+    """The share of a run's values of a metric that belong to the objective's class or model."""
     key = METRICS[wanted.metric].key
     whole = run.summary.latency.get(key)
     return float(_part(wanted, run).latency[key].n / whole.n) if whole is not None and whole.n else 0.0
@@ -199,8 +202,8 @@ def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
 def _error_rate(
     wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
 ) -> tuple[float | None, Interval | None]:
-    """Failed of all requests that it speaks of, and Wilson's interval with the number of independent ones (JASA 22, 1927).
-    Failures tell how far they depend on each other; if there is none, it is the requests' own dependence."""
+    """The share of the objective's requests that failed, with Wilson's interval for the number of independent requests
+    (JASA 22, 1927). Their dependence is estimated from the failures; if none failed, from the requests themselves."""
     requests, n, failed = 0, 0.0, 0.0
     act = events_act(failures(entries))
     for run, entry in zip(runs, entries, strict=True):
@@ -219,8 +222,8 @@ def _error_rate(
 def _goodput(
     wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
 ) -> tuple[float | None, Interval | None]:
-    """The share of the requests that kept every limit, of all that it speaks of. Where all did, or none, they depend on each
-    other as the requests of the run do."""
+    """The share of the objective's requests that met every limit. If all or none did, their dependence is taken from
+    the requests of the run."""
     requests, n, good = 0, 0.0, 0.0
     for run, entry in zip(runs, entries, strict=True):
         mine = good_requests(run.directory, wanted)
@@ -232,11 +235,11 @@ def _goodput(
 
 
 def _pooled(happened: float, requests: int, n: float) -> tuple[float | None, Interval | None]:
-    """The share of all requests, and Wilson's interval of so many independent ones."""
+    """The share of all requests, with Wilson's interval for n independent ones."""
     if not requests or n < 1:
         return None, None
     share = happened / requests
     center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     reach = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    # Rounding must not put the share itself outside.
+    # Rounding must not put the share itself outside the interval.
     return share, Interval(max(0.0, min(share, center - reach)), min(1.0, max(share, center + reach)))

@@ -1,7 +1,7 @@
-"""Templates as an earlier report compiled them, from the user's cache: compiling takes longer than rendering a small run.
+"""Compiled templates from an earlier report, in the user's cache: compiling takes longer than rendering a small run.
 
-A kept template counts only for the same source, the same Python, the same Jinja2 and the same `OPTIONS` of the environment
-that compiled it. Where nothing can be kept, each report compiles its template.
+A cached template is used only for the same source, Python, Jinja2 and `OPTIONS` of the environment that compiled it. If
+nothing can be cached, each report compiles its template.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from bench.machine import machine_cache
 
 FOLDER = "templates"
 OPTIONS = 1
-"""Counts the changes of the environment's options in page.py, which the kept code depends on and does not name."""
+"""A version for the environment's options in page.py, which the compiled code depends on but does not record."""
 
 _DAMAGED = (AttributeError, EOFError, ImportError, IndexError, TypeError, ValueError, pickle.UnpicklingError)
 
 
 class KeptTemplates(jinja2.BytecodeCache):
-    """A file for each template. Jinja2 itself checks that it was made of this source, and by this Python."""
+    """One file per template. Jinja2 itself checks that the source and the Python version match."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = machine_cache.default_path(FOLDER) if folder is None else folder
@@ -33,7 +33,7 @@ class KeptTemplates(jinja2.BytecodeCache):
         return self._folder / f"{bucket.key}-{jinja2.__version__}-{OPTIONS}"
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Fill the bucket from its file; it stays empty where there is none, or one that is damaged."""
+        """Fill the bucket from its file; it stays empty if the file is missing or damaged."""
         try:
             content = self._path(bucket).read_bytes()
         except OSError:
@@ -42,7 +42,7 @@ class KeptTemplates(jinja2.BytecodeCache):
             bucket.bytecode_from_string(content)
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Write the file whole: another process may read it meanwhile."""
+        """Write the file atomically: another process may be reading it."""
         path = self._path(bucket)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with suppress(OSError):

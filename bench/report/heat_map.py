@@ -1,6 +1,6 @@
-"""A heat map as a PNG inside the page: one colour whose opacity stands for the count. Small, and the same in light and dark.
+"""A heat map as a PNG inside the page: one colour whose opacity shows the count. Small, and the same in light and dark.
 
-The pixels are stored, not compressed: the bytes do not depend on the version of a compressor.
+The pixels are stored uncompressed, so that the bytes do not depend on the version of a compressor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COLOUR = (58, 118, 226)
 
 
 def data_url(cells: Cells) -> str:
-    """The image: a pixel a cell, the lowest row at the bottom."""
+    """The image: one pixel per cell, the lowest row at the bottom."""
     rows = len(cells.columns[0])
     most = max([1, *(n for column in cells.columns for n in column)])
     lines = bytearray()

@@ -1,7 +1,7 @@
 """A document as one HTML file: no network, light and dark, readable on paper and without JavaScript.
 
 `render` is a pure function: the same document gives the same bytes. The template escapes every text; the content policy
-forbids every request, and every script but the one whose hash it names.
+forbids every request, and every script except the one whose hash it names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.report.page import chart_view, page
 
 @dataclass(frozen=True, slots=True)
 class BlockView:
-    """A block, and the name of its class, by which the template finds the macro that writes it."""
+    """A block, and the name of its class, by which the template finds its macro."""
 
     block: Block
 
@@ -31,12 +31,12 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What stands side by side: `charts`, a `pair` of cards; or one block, in a `card` or `plain`."""
+    """Blocks side by side: `charts`, or a `pair` of cards; or a single block, in a `card` or `plain`."""
 
     kind: str
     views: Sequence[object]
     lead: bool = False
-    """Whether the table to see first is among them: it takes one side, and the others stand on the other."""
+    """Whether it contains the main table, which takes one side, with the other blocks on the other."""
 
 
 @dataclass(frozen=True, slots=True)

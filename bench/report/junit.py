@@ -1,7 +1,7 @@
 """A gate as JUnit XML (`bench/report/junit.xsd`), which CI servers show as tests.
 
-A test case for each objective and each metric: a failure where it failed, skipped where it is not shown. A run that may
-not be used is an error of its own.
+Each objective and each metric is a test case: a failure if it failed, skipped if it is not shown. An unusable run is an
+error in its own test case.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ def _add(case: ElementTree.Element, tag: str, message: str, kind: str | None) ->
 
 
 def _clean(text: str) -> str:
-    """Without characters that XML cannot hold: a server's text may have any."""
+    """Replace characters that XML cannot hold: a server's text may contain any."""
     return _NOT_IN_XML.sub("\ufffd", text)

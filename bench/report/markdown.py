@@ -1,4 +1,4 @@
-"""A document as GitHub's Markdown: for a ticket, a pull request, the summary of a job."""
+"""A document as GitHub's Markdown: for a ticket, a pull request, a job summary."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def render(document: Document, level: Level = Level.USUAL) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text from outside must not end a cell or a line, nor be markup."""
+    """External text must not end a cell or a line, nor act as markup."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return re.sub(r"([\\|`*\[])", r"\\\1", plain).replace("<", "&lt;")
 

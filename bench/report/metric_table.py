@@ -21,13 +21,13 @@ COLUMNS = (
     *STATS,
     *(f"{stat}_{end}" for stat in WITH_INTERVAL for end in ("low", "high")),
 )
-"""`values` is how many there are, `..._low` and `..._high` the ends of the 95% interval. A rate stands under `mean`."""
+"""`values` is their number, `..._low` and `..._high` the ends of the 95% interval. A rate is under `mean`."""
 
 TableRow = dict[str, str | float | None]
 
 
 def rows(summary: RunSummary) -> list[TableRow]:
-    """A row for each latency, rate and count; empty cells where there is no such number."""
+    """A row for each latency, rate and count; cells without a value are empty."""
     counts = summary.counts
     tried = counts.succeeded + counts.failed
     found = _numbers(summary, summary.latency, summary.throughput, "")
@@ -43,7 +43,7 @@ def rows(summary: RunSummary) -> list[TableRow]:
 
 
 def _numbers(summary: RunSummary, latency: Latency, rates: Throughput, of_it: str) -> list[TableRow]:
-    """The latencies and rates of a run, or of one model or class; the metric is called as an objective calls it."""
+    """The latencies and rates of a run, or of one model or class; metrics have the names that objectives use."""
     found = [
         _statistics(metric.name + of_it, metric.unit, latency[metric.key]) for metric in latencies(summary).values()
     ]
@@ -53,7 +53,7 @@ def _numbers(summary: RunSummary, latency: Latency, rates: Throughput, of_it: st
 
 
 def _statistics(name: str, unit: str, row: Statistics) -> TableRow:
-    """A row of statistics, with the intervals that are known."""
+    """A row of statistics, with the available intervals."""
     found: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: row.of(stat) for stat in STATS}}
     if isinstance(row, Metric):
         for stat in WITH_INTERVAL:
@@ -62,7 +62,7 @@ def _statistics(name: str, unit: str, row: Statistics) -> TableRow:
 
 
 def _rows_of_jobs(summary: RunSummary) -> list[TableRow]:
-    """Job seconds, and jobs an hour as far as they are known."""
+    """Job seconds, and jobs an hour, if available."""
     if summary.jobs is None:
         return []
     rates = summary.jobs.rates
@@ -74,7 +74,7 @@ def _rows_of_jobs(summary: RunSummary) -> list[TableRow]:
 
 
 def _rows_of_server_requests(summary: RunSummary) -> list[TableRow]:
-    """The times that replies say, what was cached, and what drafts were worth, as far as they are known."""
+    """The times in replies, the cached share, and the acceptance of drafts, if available."""
     said = summary.server_requests
     if said is None:
         return []
@@ -106,8 +106,8 @@ def to_csv(summary: RunSummary) -> str:
 
 
 def inert(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with an apostrophe before each text that a spreadsheet would run as a formula: servers name models and errors.
-    A lone carriage return, which the csv module does not quote, becomes a line feed."""
+    """The row with an apostrophe before each text that a spreadsheet would run as a formula: servers name models and
+    errors. A lone carriage return, which the csv module does not quote, becomes a line feed."""
     return {key: _inert(value) if isinstance(value, str) else value for key, value in row.items()}
 
 

@@ -1,4 +1,4 @@
-"""A template with the style sheet and the script of all pages, and charts as the template needs them."""
+"""A template with the style sheet and the script of all pages, and charts in the form that the template needs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bench.report import plot
 from bench.report.compiled_templates import KeptTemplates
 
 TABLE_ROWS = 16
-"""Rows of the table under a chart; of longer series every k-th is there, and the script of the page adds the others."""
+"""Rows of the table under a chart. A longer series shows every k-th, and the page's script adds the others."""
 
 STYLES = ("report.css", "chart.css", "paper.css")
-"""The console has charts too, and takes the second."""
+"""The console also has charts, and uses the second."""
 
 SCRIPTS = ("words.js", "chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
@@ -38,12 +38,12 @@ def page(**values: object) -> str:
 
 
 def _in_english(message: str, **values: object) -> str:
-    """What the templates call for their words: a report has those of their messages, the console a catalog."""
+    """The translation function of the templates: reports use the messages themselves, the console a catalog."""
     return message % values if values else message
 
 
 def _script(name: str) -> str:
-    """A script without its indentation and its comments, which would be a tenth of a small page."""
+    """A script without indentation and comments, which would be a tenth of a small page."""
     lines = (line.strip() for line in _template_file(name).splitlines())
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
@@ -53,7 +53,7 @@ def _template_file(name: str) -> str:
 
 
 class PanelView(TypedDict):
-    """A drawn panel, and the lines of its legend with their places."""
+    """A drawn panel, and the lines in its legend with their positions."""
 
     unit: str
     plot: plot.Plot
@@ -61,7 +61,7 @@ class PanelView(TypedDict):
 
 
 class ChartView(TypedDict):
-    """What the template needs of a chart: its drawn panels, the data for the script, and the table."""
+    """A chart for the template: its drawn panels, the data for the script, and the table."""
 
     chart: charts.Chart
     x_ticks: Sequence[plot.Tick]
@@ -97,7 +97,7 @@ def chart_view(chart: charts.Chart) -> ChartView:
 
 
 def _data(chart: charts.Chart, plots: Sequence[plot.Plot]) -> dict[str, Any]:
-    """A chart for the script: values as numbers, which it writes as `formatting` does."""
+    """A chart for the script: values as numbers, which it formats like `formatting`."""
     steps = chart.over_time and chart.step > 0
     return {
         "title": chart.title,
@@ -105,7 +105,7 @@ def _data(chart: charts.Chart, plots: Sequence[plot.Plot]) -> dict[str, Any]:
         "time": chart.over_time,
         "hover": chart.hover,
         "span": list(chart.x_span),
-        # Steps of a run have their places and names by their number.
+        # The steps of a run have positions and names that follow from their numbers.
         "x": {"from": chart.x[0] if chart.x else 0, "step": chart.step} if steps else [_short(at) for at in chart.x],
         "names": None if steps else list(chart.x_names),
         "recompute": chart.recompute,
@@ -137,7 +137,7 @@ def _data(chart: charts.Chart, plots: Sequence[plot.Plot]) -> dict[str, Any]:
 
 
 def _values(chart: charts.Chart, line: charts.Line) -> list[float | None] | str | None:
-    """None: only drawn; "x": those of the x axis."""
+    """None: only drawn; "x": the values of the x axis."""
     if line.style == "spans":
         return None
     return "x" if line.values is chart.x else [_short(value) for value in line.values]

@@ -1,8 +1,8 @@
-"""A panel of a chart as inline SVG: shapes only, in a box of 10,000 by 1,000 that stretches to any size.
+"""A panel of a chart as inline SVG: only shapes, in a box of 10,000 by 1,000 that stretches to any size.
 
-Strokes keep their width (`non-scaling-stroke`), and all text stands outside as HTML, so that a chart is as readable on
-a telephone as on a wall. Colours are classes: the style sheet knows light and dark. Each line is a group of its own, which
-the script of the page can switch off; it zooms by the viewBox alone.
+Strokes keep their width (`non-scaling-stroke`), and all text is HTML outside the SVG, so that a chart is readable at
+any size, from a telephone to a wall. Colours are classes: the style sheet defines light and dark. Each line has its own
+group, which the page's script can switch off; the script zooms only by changing the viewBox.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from bench.report import heat_map
 WIDTH, HEIGHT = 10_000, 1_000
 _GRID_LINES = 4
 _GLYPH, _SPACE, _EDGE = 2.8, 2.5, 106
-"""Percent of the narrowest chart (240 px): what a digit under its axis takes, the least distance between two texts, and where
-the card ends."""
+"""In percent of the narrowest chart (240 px): the width of a digit under its axis, the least distance between two
+texts, and where the card ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A mark on an axis: its place in percent from the left or the top, and its text."""
+    """A mark on an axis: its position in percent from the left or the top, and its text."""
 
     at: float
     text: str
@@ -49,7 +49,7 @@ def x_place(chart: Chart, at: float) -> float:
 
 
 def x_ticks(chart: Chart) -> tuple[Tick, ...]:
-    """The ticks of the x axis: every k-th, with the least k at which no two texts touch."""
+    """The ticks of the x axis: every k-th, with the smallest k at which no two texts touch."""
     places = ((min(x_place(chart, at), _EDGE - len(text) / 2 * _GLYPH), text) for at, text in chart.ticks)
     ticks = tuple(Tick(_short(at), text) for at, text in places)
     return next((ticks[::k] for k in range(1, len(ticks)) if _have_room(ticks[::k])), ticks[:1])
@@ -81,7 +81,7 @@ def draw(chart: Chart, panel: Panel) -> Plot:
 
 
 def _groups(chart: Chart, panel: Panel, axis: _Axis | int) -> list[str]:
-    """Each line as a group; the axis of spans is the number of rows."""
+    """Each line as a group; for spans, the axis is the number of rows."""
     return [
         f'<g class="{line.tone}" data-line="{position}">'
         f"{_spans(chart, line, axis) if isinstance(axis, int) else _shape(chart, line, axis)}</g>"
@@ -120,23 +120,23 @@ def _cells(chart: Chart, panel: Panel, label: str) -> Plot:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A y axis: the values at its lower and upper edge, and where it has marks."""
+    """A y axis: the values at its lower and upper edge, and the values of its marks."""
 
     bottom: float
     top: float
     marks: tuple[float, ...]
 
     def share(self, value: float) -> float:
-        """How far down from the upper edge a value lies, as a share of the height."""
+        """The distance of a value from the upper edge, as a share of the height."""
         return 1 - (value - self.bottom) / (self.top - self.bottom)
 
     def y(self, value: float) -> int:
-        """The same in the box of the SVG."""
+        """The same in the coordinates of the SVG."""
         return round(self.share(value) * HEIGHT)
 
 
 def _axis(panel: Panel, values: list[float]) -> _Axis:
-    """Round values at the edges, around all that is drawn, and zero where the panel has it."""
+    """Round values at the edges, around everything drawn, including zero if the panel does."""
     if panel.from_zero:
         values = [*values, 0.0]
     low, high = min(values, default=0.0), max(values, default=0.0)
@@ -170,7 +170,7 @@ def _shape(chart: Chart, line: Line, axis: _Axis) -> str:
 
 
 def _dots(points: Sequence[tuple[int, int]]) -> str:
-    """Lines of no length, whose round caps are dots."""
+    """Lines of zero length, whose round caps are dots."""
     return "".join(f"M{x} {y}h0" for x, y in dict.fromkeys(points))
 
 
@@ -194,11 +194,11 @@ def _runs(chart: Chart, line: Line, axis: _Axis) -> list[tuple[str, int]]:
             runs[-1][0].append(f"v{y - at_y}")
             level = at_x
         else:
-            runs[-1][0].pop()  # One line for all steps of one level: many charts are at zero for long.
+            runs[-1][0].pop()  # One line for all steps of the same level: many charts are at zero for long.
         if half:
             runs[-1][0].append(f"h{right - level}")
         at_x, at_y, joined = right, y, True
-    # A run of one point is a line of no length: its round cap makes it a dot.
+    # A run of one point is a line of zero length, whose round cap makes it a dot.
     return [("".join(parts) + ("h0" if len(parts) == 1 else ""), left) for parts, left in runs]
 
 
@@ -214,7 +214,7 @@ def _spans(chart: Chart, line: Line, rows: int) -> str:
 
 def _bars(chart: Chart, line: Line, axis: _Axis) -> str:
     shapes = []
-    # At most a tenth of the width: two bars need not fill a wall.
+    # At most a tenth of the width, so that a few bars do not fill a wide screen.
     width = round(min(0.7 * 100 / len(chart.x), 10) * WIDTH / 100) if chart.x else 0
     for position, (at, value) in enumerate(zip(chart.x, line.values, strict=True)):
         if value is not None:

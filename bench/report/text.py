@@ -1,4 +1,5 @@
-"""A document for a terminal: up to 120 columns wide, plain if the output is none, without colour if NO_COLOR is set."""
+"""A document for a terminal: up to 120 columns wide, plain if the output is not a terminal, without colour if NO_COLOR
+is set."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def render(document: Document, level: Level = Level.FIRST, *, width: int = 100) 
 
 
 def render_plain(page: RenderableType, width: int) -> str:
-    """A page as plain text, at most `width` columns wide, without blanks at the ends of lines."""
+    """A page as plain text, at most `width` columns wide, without trailing blanks."""
     out = io.StringIO()
     Console(file=out, width=width, color_system=None).print(page)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
@@ -58,7 +59,7 @@ def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = 
         return
     columns = min(max(get_terminal_size().columns, NARROWEST), WIDE)
     page = _page(document, level, columns)
-    if console.is_dumb_terminal:  # For rich it has 80 columns.
+    if console.is_dumb_terminal:  # Rich assumes 80 columns for it.
         console.file.write(render_plain(page, columns))
     else:
         console.width = columns
@@ -66,7 +67,7 @@ def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = 
 
 
 def _plain(text: str, style: str = "") -> Text:
-    """Text from outside must not steer the terminal, nor be markup: every text goes through here."""
+    """External text must not control the terminal, nor act as markup: every text goes through here."""
     return Text("".join(c if c.isprintable() else " " for c in text), style)
 
 
@@ -104,7 +105,7 @@ def _banner(banner: Banner, level: Level) -> RenderableType:
 
 
 def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
-    """A block; None if only a page draws it."""
+    """A block. Returns None if only a page draws it."""
     match block:
         case Table():
             grid, left_out = _table(block, columns)
@@ -134,7 +135,7 @@ def _group(*parts: RenderableType | None) -> Group:
 
 
 _AROUND, _BEHIND = 40, 160
-"""Characters before a difference, and behind it, that a terminal shows."""
+"""Characters before and after the start of a difference that a terminal shows."""
 
 
 def _side(block: TwoTexts, side: int) -> RenderableType:
@@ -146,7 +147,7 @@ def _side(block: TwoTexts, side: int) -> RenderableType:
 
 
 def _titled(title: str, level: Level) -> RenderableType | None:
-    """A title, which the first screen has no line for."""
+    """A title. The first screen omits it."""
     return _plain(title, "bold") if title and level > Level.FIRST else None
 
 
@@ -181,7 +182,7 @@ def _facts(block: Facts) -> RenderableType | None:
 
 
 def _table(table: Table, columns: int) -> tuple[Grid, list[str]]:
-    """The first way to write a table that is not too wide, or the last; and the columns that it leaves out."""
+    """The first layout of a table that fits, or the last one; and the columns that it leaves out."""
     endless = Console(width=1000)
     for layout in _layouts(table):
         if endless.measure(layout[0]).maximum <= columns:
@@ -191,7 +192,7 @@ def _table(table: Table, columns: int) -> tuple[Grid, list[str]]:
 
 
 def _layouts(table: Table) -> Iterator[tuple[Grid, set[int]]]:
-    """The ways to write a table, the widest first: no number is broken over two lines while a column can be left out."""
+    """The layouts of a table, the widest first: no number is broken over two lines while a column can be left out."""
     left_out: set[int] = {k for k, column in enumerate(table.columns) if column.page_only}
     if table.beside:
         yield _grid(table, left_out, beside=True), left_out
@@ -201,7 +202,7 @@ def _layouts(table: Table) -> Iterator[tuple[Grid, set[int]]]:
     for _, k in droppable:
         left_out = left_out | {k}
         yield _grid(table, left_out, tight=True), left_out
-    # A name is broken over lines too, rather than that the numbers have no room.
+    # As a last resort names are broken over lines too, so that the numbers have room.
     yield _grid(table, left_out, tight=True, folds=True), left_out
 
 

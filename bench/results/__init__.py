@@ -1,1 +1,2 @@
-"""Results as trees of frozen values: what each file of a run or a series holds. Files and JSON schemas are made of them."""
+"""Results as trees of frozen values: the content of each file of a run or a series. Files and JSON schemas are made
+from them."""

@@ -1,4 +1,4 @@
-"""The checked answers of one run: what its probes say of the answers under its load."""
+"""The checked answers of one run under its load."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.results.base import Count, Interval, Portion, Result
 
 ANSWER_SHARES = ("accuracy", "consistency", "valid_json")
-"""Shares of checked answers, by the names that objectives use."""
+"""Shares of checked answers, by their names in objectives."""
 
 
 class AnswerShare(Result, frozen=True, kw_only=True):
@@ -21,11 +21,11 @@ class AnswerShare(Result, frozen=True, kw_only=True):
     """Answers for which it does not hold."""
     share: Portion
     interval: Interval
-    """Clopper and Pearson's, over the probes."""
+    """Clopper-Pearson interval over the probes."""
 
 
 class WrongAnswer(Result, frozen=True, kw_only=True):
-    """An answer that is wrong, or broken."""
+    """An answer that is wrong or broken."""
 
     probe: str
     request: str
@@ -38,20 +38,20 @@ class WrongAnswer(Result, frozen=True, kw_only=True):
 
 
 class CheckedAnswers(Result, frozen=True, kw_only=True):
-    """What became of the probes of a run with --check-answers, after its warm-up. docs/quality.md."""
+    """The probes of a run with --check-answers, after its warm-up, and their answers. docs/quality.md."""
 
     probes: Count
-    """Different probes."""
+    """Number of different probes."""
     answers: Count
-    """Answers to them."""
+    """Number of answers to them."""
     failed: Count
     """Probes that were not answered."""
     shares: Sequence[AnswerShare]
-    """Of each measure that applies to some answer."""
+    """One row for each measure that applies to some answer."""
     foreign: Count | None
     """Answers with the code word of another request; null: no probe has a code word."""
     wrong: Sequence[WrongAnswer]
-    """The first of them."""
+    """The first wrong answers."""
 
     def of(self, name: str) -> AnswerShare | None:
         """The share with this name. Returns None if the run has no such answers."""

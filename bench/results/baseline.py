@@ -1,4 +1,4 @@
-"""baseline.json: the runs that later ones are held against."""
+"""baseline.json: the runs with which later runs are compared."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.results.base import Amount, Count, Number, Portion, Result, Setting, 
 
 SCHEMA: Final = "trueload/baseline/1"
 KEPT = 20
-"""Runs that a baseline keeps: the newest."""
+"""How many runs a baseline keeps: the newest."""
 
 Digest = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
 
@@ -26,7 +26,7 @@ class BaselineLoad(Result, frozen=True, kw_only=True):
 
 
 class BaselineStats(Result, frozen=True, kw_only=True):
-    """Quantiles of a metric of a run, in its unit."""
+    """Quantiles of a run's metric, in its unit."""
 
     p50: Number | None
     p90: Number | None
@@ -47,23 +47,23 @@ class BaselineRun(Result, frozen=True, kw_only=True):
     requests: Count
     """Requests that succeeded or failed, after the warm-up."""
     independent_requests: Amount
-    """What they are worth: n / D."""
+    """The number of independent requests that they are worth: n / D."""
     error_rate: Portion | None
     failures_act: Annotated[Number, Meta(extra_json_schema={"minimum": 1})] | None = None
     """The autocorrelation time of failures, if some requests failed and some did not."""
     output_tokens_per_s: Number | None
     tokens_by: str | None = None
-    """What counted the tokens of most replies."""
+    """How the tokens of most replies were counted."""
     inputs_per_s: Number | None = None
-    """Where replies are no generated text."""
+    """Only if replies are not generated text."""
     inputs_are: str | None = None
-    """What requests are made of there."""
+    """The input type of the requests, if replies are not generated text."""
     input_tokens_per_s: Number | None = None
-    """Where inputs have tokens."""
+    """Only if inputs have tokens."""
     stats: Annotated[
         Mapping[str, BaselineStats], Meta(extra_json_schema={"required": ["ttft_ms", "tpot_ms", "e2el_ms"]})
     ]
-    """By request metric."""
+    """Statistics of each request metric."""
 
 
 class BaselineTarget(Result, frozen=True, kw_only=True):
@@ -75,14 +75,14 @@ class BaselineTarget(Result, frozen=True, kw_only=True):
 
 
 class BaselineOrigin(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """Who says how wrong the numbers of the first run are: the ledger of its mock, or a certificate with this status."""
+    """Where the errors of the first run's numbers come from: the ledger of its mock, or a certificate with this status."""
 
     from_: str | None
     status: str | None
 
 
 class Baseline(Result, frozen=True, kw_only=True):
-    """The runs that a gate holds later ones against: of one workload, at most 20, the newest last."""
+    """The runs with which a gate compares later runs: of one workload, at most 20, the newest last."""
 
     schema: Literal["trueload/baseline/1"]
     created: str
@@ -90,7 +90,7 @@ class Baseline(Result, frozen=True, kw_only=True):
     tool_version: str
     config_sha256: Digest
     workload_sha256: Digest
-    """Of the settings that must be equal, and the model."""
+    """Digest of the settings that must be equal, and the model."""
     workload: Annotated[Mapping[str, Setting], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
     data_sha256: Mapping[str, Digest] = {}
     """Of each file of data, by its path as the settings name it."""

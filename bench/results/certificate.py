@@ -1,4 +1,4 @@
-"""certificate.json, and `calibration` of summary.json: how wrong the numbers of a run are."""
+"""certificate.json, and `calibration` in summary.json: the errors of a run's numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.results.status import Status
 SCHEMA: Final = "trueload/certificate/1"
 STATS = ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
 OF_FEW = {"rtf": "", "ttfi_ms": "ms", "ttfa_ms": "ms", "playback_stall_ms": "ms", "playback_stalls": ""}
-"""Those of METRICS that few endpoints have; no unit: a ratio."""
+"""The METRICS that only a few endpoints have. A metric without a unit is a ratio."""
 METRICS = {
     "ttft_ms": "ms",
     "tpot_ms": "ms",
@@ -28,7 +28,7 @@ METRICS = {
     "ttfb_ms": "ms",
     **OF_FEW,
 }
-"""The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
+"""The metrics that are compared with the ledger, by their keys in summary.json, with their units."""
 FROM_SENT = (
     "ttft_ms",
     "e2el_ms",
@@ -40,7 +40,7 @@ FROM_SENT = (
     "ttfi_ms",
     "rtf",
 )
-"""Those of METRICS that begin on the client's side: without a shared clock, their errors include the network."""
+"""The METRICS that begin on the client's side: without a shared clock, their errors include the network."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 MetricName = Annotated[str, one_of(*METRICS)]
@@ -51,7 +51,7 @@ Clock = Literal["shared", "other"]
 
 
 class LoadShape(Result, frozen=True, kw_only=True):
-    """The load as it was measured: it decides which later runs the certificate covers."""
+    """The load as it was measured, which determines the later runs that the certificate covers."""
 
     loop: Annotated[str, one_of("open loop", "closed loop")]
     transport: str
@@ -65,7 +65,7 @@ class LoadShape(Result, frozen=True, kw_only=True):
     """Most requests in flight at once."""
     requests_per_s: Number | None
     chunks_per_s: Number | None
-    """Chunks that bear text."""
+    """Chunks with text."""
 
 
 class CertifiedVerdict(Result, frozen=True, kw_only=True):
@@ -85,18 +85,17 @@ class NumberRow(Result, frozen=True, kw_only=True):
     measured: Number
     true: Number
     error: Number
-    """Measured less true."""
+    """Measured minus true."""
     allowed: Between | None
-    """The least and the greatest number that the time stamps, and the histogram of token times, allow (null: no limit);
-    null where all are exact."""
+    """The range that the time stamps, and the histogram of token times, allow (null: no limit); null if all are exact."""
     error_share: Number | None
-    """Of the true value."""
+    """The error as a share of the true value."""
     share_of_spread: Number | None
-    """Of true p99 - p50."""
+    """The error as a share of the true p99 - p50."""
 
 
 class Spread(NumbersByName, frozen=True, kw_only=True):
-    """Statistics in ms. Only `n` is there if there are no values; p99.9 only of 1,000 values and more."""
+    """Statistics in ms. Without values there is only `n`; p99.9 needs at least 1,000 values."""
 
     n: Count
     min: Number | None = None
@@ -111,7 +110,7 @@ class Spread(NumbersByName, frozen=True, kw_only=True):
 
 
 class Deviation(Result, frozen=True, kw_only=True):
-    """A number of the mock against what its configuration promises."""
+    """A number of the mock compared with what its configuration promises."""
 
     metric: str
     stat: str
@@ -120,11 +119,11 @@ class Deviation(Result, frozen=True, kw_only=True):
     done: Number
     difference: Number
     noise: Number | None
-    """What chance exceeds in no more than 5 of 100 runs; null: not known."""
+    """What chance exceeds in at most 5 of 100 runs; null: unknown."""
 
 
 class MockAccuracy(Result, frozen=True, kw_only=True):
-    """What the mock did, against what it planned and what its configuration promises."""
+    """What the mock did, compared with what it planned and what its configuration promises."""
 
     done_minus_planned_ms: Spread
     closed_form: Sequence[Deviation]
@@ -140,7 +139,7 @@ class JoinCounts(Result, frozen=True, kw_only=True):
 
 
 class Agreement(Result, frozen=True, kw_only=True):
-    """One sum of both sides: of the records, and of the ledger."""
+    """One sum on both sides: in the records, and in the ledger."""
 
     what: str
     here: Count
@@ -158,7 +157,7 @@ class CauseRow(Result, frozen=True, kw_only=True):
 
 
 class RequestError(Result, frozen=True, kw_only=True, order=True):
-    """The error of one metric of one request: measured less true."""
+    """The error of one metric of one request: measured minus true."""
 
     id: str
     metric: MetricName
@@ -195,7 +194,7 @@ class TrueAndMeasured(Result, frozen=True, kw_only=True):
 
 
 class LagCount(Result, frozen=True, kw_only=True):
-    """How many chunks have a lag from `from_ms` up to `to_ms`; null: open."""
+    """The number of chunks with a lag from `from_ms` up to `to_ms`; null: open."""
 
     from_ms: Number | None
     to_ms: Number | None
@@ -203,12 +202,12 @@ class LagCount(Result, frozen=True, kw_only=True):
 
 
 class TargetErrors(Result, frozen=True, kw_only=True, rename={"name": "target"}):
-    """The numbers of one replica, against the lines that it wrote to the ledger."""
+    """The numbers of one replica, compared with the lines that it wrote to the ledger."""
 
     name: str
     """Its address."""
     requests: Count
-    """Requests that it served in full, by the ledger."""
+    """Requests that it served in full, according to the ledger."""
     metrics: Sequence[NumberRow]
 
 
@@ -221,18 +220,18 @@ class Plots(Result, frozen=True, kw_only=True):
 
 
 class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag="ledger"):
-    """What the ledger of the mock says of this run: as certificate.json, without its plots."""
+    """The errors of this run by the mock's ledger: like certificate.json, without its plots."""
 
     clock: Clock
     """Whether the mock's times are on the client's clock. If not, durations are compared."""
     metrics: Sequence[NumberRow]
     throughput: Sequence[NumberRow]
     observation_lag_ms: Spread
-    """The client's stamp of a chunk less the mock's write of it."""
+    """The client's stamp of a chunk minus the mock's write of it."""
     way_in_ms: Spread
-    """The mock's receipt of a request less the client's send."""
+    """The mock's receipt of a request minus the client's send."""
     network_ms: Number | None
-    """Without a shared clock: what both ways of the network take at the least."""
+    """Without a shared clock: the least time of the network, both ways."""
     mock: MockAccuracy
     counts: JoinCounts
     agreement: Sequence[Agreement]
@@ -240,25 +239,25 @@ class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
     per_target: Sequence[TargetErrors] | UnsetType = UNSET
-    """With several replicas: each alone."""
+    """With several replicas: each separately."""
 
 
 class KnownErrorRow(Result, frozen=True, kw_only=True):
-    """The error of one number that an earlier calibration found."""
+    """The error of one number in an earlier calibration."""
 
     metric: str
     stat: str
     unit: str
     error: Number
-    """Measured less true, then."""
+    """Measured minus true, in the earlier calibration."""
     measured: Number
-    """What this run measured."""
+    """The measured value of this run."""
     error_share: Number | None
-    """Of what this run measured."""
+    """The error as a share of this run's value."""
 
 
 class KnownCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag="certificate"):
-    """What an earlier calibration on this machine found at such a load."""
+    """The result of an earlier calibration on this machine at a similar load."""
 
     date: str
     version: str
@@ -267,24 +266,24 @@ class KnownCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag=
     way_in_ms: Spread
     problems: Sequence[str]
     status: str
-    """The verdict of its errors alone."""
+    """The verdict on its errors alone."""
     age_s: Number
     metrics: Sequence[KnownErrorRow]
 
 
 class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """What the numbers of a run are worth, measured against the ledger of a mock. Times are in ms where the names say
-    nothing else; error is measured less true. null means: did not happen, or cannot be known."""
+    """The errors of a run's numbers, measured against the ledger of a mock. Times are in ms unless the name says
+    otherwise; an error is measured minus true. null means: did not happen, or cannot be known."""
 
     schema: Literal["trueload/certificate/1"]
     date: str
     """When the run ended, ISO 8601."""
     version: str
-    """Of Trueload."""
+    """The version of Trueload."""
     shape: LoadShape
     verdict: CertifiedVerdict
     accuracy: Status
-    """The verdict of the errors alone, whatever else was wrong with the run."""
+    """The verdict on the errors alone, whatever else was wrong with the run."""
     run: RunOrigin
     """As in summary.json: command, versions, host, configuration."""
     from_: Literal["ledger"]
@@ -293,11 +292,11 @@ class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
     metrics: Sequence[NumberRow]
     throughput: Sequence[NumberRow]
     observation_lag_ms: Spread
-    """The client's stamp of a chunk less the mock's write of it."""
+    """The client's stamp of a chunk minus the mock's write of it."""
     way_in_ms: Spread
-    """The mock's receipt of a request less the client's send."""
+    """The mock's receipt of a request minus the client's send."""
     network_ms: Number | None
-    """Without a shared clock: what both ways of the network take at the least."""
+    """Without a shared clock: the least time of the network, both ways."""
     mock: MockAccuracy
     counts: JoinCounts
     agreement: Sequence[Agreement]
@@ -305,5 +304,5 @@ class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
     per_target: Sequence[TargetErrors] | UnsetType = UNSET
-    """With several replicas: each alone."""
+    """With several replicas: each separately."""
     plots: Plots

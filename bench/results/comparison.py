@@ -43,7 +43,7 @@ class ComparedSide(Result, frozen=True, kw_only=True):
 
 
 class Difference(Result, frozen=True, kw_only=True):
-    """Something that is not the same on all sides: a value for each side, in their order."""
+    """Something that differs between sides: a value for each side, in their order."""
 
     group: str
     name: str
@@ -54,15 +54,16 @@ class ComparedNumber(Result, frozen=True, kw_only=True, omit_defaults=False):
     """One number of two sides."""
 
     name: str
-    """As objectives write it, such as ttft:p90."""
+    """The name in objectives, such as ttft:p90."""
     title: str
     unit: str
     primary: bool
-    """Whether it decides; all others are explored."""
+    """Whether it decides; all others are only explored."""
     ratio: bool
-    """Whether change is b / a - 1, or b - a."""
+    """Whether change is b / a - 1; otherwise it is b - a."""
     a: Number
-    """Of ratios the geometric mean: over the runs, of one run each over its ten batches. b / a - 1 is the change."""
+    """The mean over the runs, or over the ten batches if each side has one run; geometric for ratios. b / a - 1 is the
+    change."""
     b: Number
     runs_a: Sequence[Number]
     runs_b: Sequence[Number]
@@ -73,23 +74,23 @@ class ComparedNumber(Result, frozen=True, kw_only=True, omit_defaults=False):
     p: Number | None
     """Corrected: by Holm for primary numbers, by Benjamini and Hochberg for others."""
     seen_from: Number | None
-    """The smallest change that would be found in four of five comparisons."""
+    """The smallest change that four of five comparisons would find."""
     margin: Share
     answer: (
         Annotated[str, one_of("differs", "same within the margin", "not shown", "these two differ", "these two agree")]
         | None
     )
-    """These two: of one run, or search, on each side, whose difference shows no change of the setup."""
+    """These two: each side has one run, or search, whose difference does not show a change of the setup."""
     spread_known: bool | None = None
-    """Whether the spread between runs is in the interval; null: there is no change."""
+    """Whether the interval includes the spread between runs; null: there is no change."""
     worse: bool | None
-    """Of what differs: whether it got worse."""
+    """Whether the number got worse; null unless it differs."""
     missing: str | None
     """Why there is no change, or why one within the margin is not shown to be the same."""
 
 
 class SideAgainstSide(Result, frozen=True, kw_only=True):
-    """One side against the first."""
+    """One side compared with the first."""
 
     a: str
     b: str
@@ -107,6 +108,6 @@ class ComparisonResult(Result, frozen=True, kw_only=True):
     margin: Share
     sides: Annotated[Sequence[ComparedSide], Meta(min_length=2)]
     variations: Sequence[Difference]
-    """What is not the same on all sides: a value for each side, in their order."""
+    """What differs between sides: a value for each side, in their order."""
     versus: Annotated[Sequence[SideAgainstSide], Meta(min_length=1)]
-    """Each side against the first."""
+    """Each side compared with the first."""

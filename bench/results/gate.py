@@ -1,4 +1,4 @@
-"""The result of a gate: runs held to objectives and to a baseline."""
+"""The result of a gate: runs compared with objectives and a baseline."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class GateRun(Result, frozen=True, kw_only=True):
 
 
 class GateBaseline(Result, frozen=True, kw_only=True):
-    """The baseline that the runs were held to."""
+    """The baseline with which the runs were compared."""
 
     path: str
     runs: Count
-    """How many runs it had; 0 if it was only begun."""
+    """How many runs it had; 0 if it was only started."""
 
 
 class GateObjective(Result, frozen=True, kw_only=True):
@@ -43,40 +43,40 @@ class GateObjective(Result, frozen=True, kw_only=True):
     high: Number | None
     verdict: GateVerdict
     why: str
-    """Why there is no interval; else empty."""
+    """Why there is no interval; otherwise empty."""
 
 
 class GateMetric(Result, frozen=True, kw_only=True):
-    """A number against the baseline."""
+    """A number compared with the baseline."""
 
     name: str
     title: str
     unit: str
     ratio: bool
-    """Whether change is b / a - 1, or b - a."""
+    """Whether change is b / a - 1; otherwise it is b - a."""
     a: Number
-    """Of the baseline."""
+    """The value of the baseline."""
     b: Number
-    """Of the runs."""
+    """The value of the runs."""
     change: Number
     low: Number
     high: Number
     p: Number | None
     seen_from: Number
-    """The smallest change that would be found in four of five gates."""
+    """The smallest change that four of five gates would find."""
     margin: Number
     higher_is_worse: bool
     verdict: GateVerdict
 
 
 class GateResult(Result, frozen=True, kw_only=True):
-    """What a gate found. Shares are numbers: 0.05 is 5%."""
+    """The result of a gate. Shares are numbers: 0.05 is 5%."""
 
     schema: Literal["trueload/gate/1"]
     exit: int
     """The exit status of the command."""
     strict: bool
-    """Whether what is not shown fails too."""
+    """Whether objectives and numbers that are not shown fail too."""
     runs: Sequence[GateRun]
     baseline: GateBaseline | None
     objectives: Sequence[GateObjective]

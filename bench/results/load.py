@@ -10,12 +10,11 @@ from bench.results.numbers import PlanAgainstSent, Statistics
 
 
 class OffPlan(Result, frozen=True, kw_only=True):
-    """The part of a run, between two changes of its load, that was furthest below the settings and the recorded
-    changes."""
+    """The part of a run, between two changes of its load, that was furthest below the settings and the recorded changes."""
 
     of: Annotated[str, one_of("arrivals", "users")]
     share: Amount
-    """Of its arrivals, or of its users' time."""
+    """Share of the arrivals, or of the users' time."""
     start_s: Number
     end_s: Number
 
@@ -30,49 +29,48 @@ class WaitedAtCap(Result, frozen=True, kw_only=True):
 
 
 class ReadyNotSent(Result, frozen=True, kw_only=True):
-    """Closed loops: users that were free while their next request was not sent, through the fault of the client."""
+    """Closed loops: users who were free while their next request was not sent, because of the client."""
 
     share: Amount
-    """Of the users' time."""
+    """Share of the users' time."""
     typical_ms: Amount
-    """Sum of squares over sum of the waits."""
+    """Sum of the squares of the waits, divided by their sum."""
     longest_ms: Amount
 
 
 class NeverSent(Result, frozen=True, kw_only=True):
-    """Requests, or in an open loop of sessions sessions, that were due and that the client had not made when the sending
-    stopped."""
+    """Requests (in an open loop of sessions: sessions) that were due but not made by the client when the sending stopped."""
 
     n: Count
     share: Portion
-    """In a closed loop the users' time that they waited, else of all that were due."""
+    """In a closed loop, the share of the users' time that they waited; otherwise the share of everything due."""
 
 
 class LateEnds(Result, frozen=True, kw_only=True):
-    """How long replies stayed open after their last token, which latencies do not contain."""
+    """How long replies stayed open after their last token, which is not part of any latency."""
 
     mean_ms: Amount
     share: Amount
-    """Of the time to their last token."""
+    """Share of the time to their last token."""
 
 
 class Backlog(Result, frozen=True, kw_only=True):
-    """Requests in flight at a fixed rate or at the times of a recording, counted from the times at which they were due, or
-    sessions under way at a rate of new ones, and whether they kept rising: then the server may not keep up, and latencies
+    """Requests in flight at a fixed rate or at the times of a recording, counted from their due times (or sessions in
+    progress, at a rate of new sessions), and whether they kept rising. If so, the server may not keep up, and latencies
     grow with the length of the run."""
 
     of: Annotated[str, one_of("requests", "sessions")]
     first: Amount
     """Their mean number in the first third of the sending time, which begins after the first of them have ended."""
     last: Amount
-    """In the last third."""
+    """Their mean number in the last third."""
     e2el_growth: Amount
-    """The median E2EL of the last third of the requests, from when they were due, over that of the first third."""
+    """The median E2EL of the last third of the requests, from their due times, divided by that of the first third."""
     rises: bool
 
 
 class LittlesLaw(Result, frozen=True, kw_only=True):
-    """Mean requests in flight: as the dispatchers counted them, and as the records give them for the same time."""
+    """Mean requests in flight: as counted by the dispatchers, and computed from the records for the same time."""
 
     dispatcher_mean: Number | None
     records_mean: Number | None
@@ -89,7 +87,7 @@ class Load(Result, frozen=True, kw_only=True):
     offered_rps: Number | None
     """Requests per second by the settings, if a rate decides."""
     achieved_rps: Number | None
-    """Requests sent per second. null: there was one, or none waited for a response or for its time."""
+    """Requests sent per second. null: there was only one, or none waited for a response or for its time."""
     concurrency: int | None
     max_concurrency: int | None
     concurrency_mean: Number | None
@@ -101,12 +99,12 @@ class Load(Result, frozen=True, kw_only=True):
     waited_at_cap: WaitedAtCap | None
     ready_not_sent: ReadyNotSent | None
     never_sent: NeverSent | None = None
-    """Left out: not known, as in files of older versions."""
+    """Missing if unknown, as in files of older versions."""
     late_ends: LateEnds | None = None
-    """Left out: no reply with a latency has ended, or an older version wrote the file."""
+    """Missing if no reply with a latency has ended, or an older version wrote the file."""
     backlog: Backlog | None = None
-    """Left out: the load has no fixed rate and no recorded times, or fewer than 30 requests or sessions, or an older version
-    wrote the file."""
+    """Missing if the load has no fixed rate and no recorded times, if there are fewer than 30 requests or sessions, or
+    if an older version wrote the file."""
     littles_law: LittlesLaw
 
 
@@ -114,19 +112,19 @@ class Stalls(Result, frozen=True, kw_only=True):
     """Gaps between tokens that a reader would notice."""
 
     requests: Count
-    """Requests that have one."""
+    """Requests with a stall."""
     stalls: Count
     max_ms: Number | None
-    """The longest one."""
+    """The longest stall."""
 
 
 class HalvesTest(Result, frozen=True, kw_only=True):
-    """The second half of the steady window against the first."""
+    """The second half of the steady window compared with the first."""
 
     change: Number
-    """As a share of the mean."""
+    """The change as a share of the mean."""
     p: Number
-    """How often chance does that."""
+    """The probability of such a change by chance."""
     drifted: bool
     """Whether it is worth a warning."""
 
@@ -139,12 +137,12 @@ class SteadyWindow(Result, frozen=True, kw_only=True):
     method: str
     """How it was found, or why there is none."""
     rounds: Number | None
-    """Its length in medians of E2EL."""
+    """Its length in multiples of the median E2EL."""
     stationarity: (
         Annotated[Mapping[str, HalvesTest | None], keys(pattern=r"^(ttft_ms|tpot_ms|e2el_ms|output_tokens)$")] | None
     )
-    """By series: the second half of the window against the first, as a share of the mean, how often chance does that,
-    and whether it is worth a warning. null: too short to say."""
+    """For each series, the second half of the window compared with the first: the change as a share of the mean, the
+    probability of such a change by chance, and whether it is worth a warning. null: too short to tell."""
     warnings: Sequence[str]
 
 
@@ -157,7 +155,7 @@ class StampClocks(Result, frozen=True, kw_only=True):
 
 
 class Coalesced(Result, frozen=True, kw_only=True):
-    """Chunks that shared a read with a later one, of all chunks."""
+    """Chunks that shared a read with a later chunk, as a share of all chunks."""
 
     chunks: Count
     of: Count
@@ -165,17 +163,17 @@ class Coalesced(Result, frozen=True, kw_only=True):
 
 
 class StampBounds(Result, frozen=True, kw_only=True):
-    """Token chunks whose arrival is known within bounds alone."""
+    """Token chunks whose arrival is only known within bounds."""
 
     chunks: Count
     wide: Count
-    """Those whose bounds are over 0.1 ms and 1% of the median gap apart."""
+    """Chunks whose bounds are more than 0.1 ms and 1% of the median gap apart."""
     wide_share: Portion | None
     width_ms: Statistics
 
 
 class LoopLag(Result, frozen=True, kw_only=True):
-    """How late the event loops woke, in ms."""
+    """How late the event loops woke up, in ms."""
 
     n: Count
     p50: Number | None
@@ -185,7 +183,7 @@ class LoopLag(Result, frozen=True, kw_only=True):
 
 
 class CpuShare(Result, frozen=True, kw_only=True):
-    """Share of one processor that a worker used, over seconds and workers."""
+    """The share of one processor that a worker used, over seconds and workers."""
 
     n: Count
     mean: Number
@@ -193,11 +191,11 @@ class CpuShare(Result, frozen=True, kw_only=True):
     p99: Number
     max: Number
     seconds_over_90: Portion
-    """Of the busiest worker: the share of its seconds above 90%."""
+    """The share of the busiest worker's seconds above 90%."""
 
 
 class RunQueueShare(Result, frozen=True, kw_only=True):
-    """Share of the time that a worker was ready to run and did not: of the worst worker, and its worst second."""
+    """The share of the time that a worker was ready to run but did not run: of the worst worker, and its worst second."""
 
     mean: Number
     p99: Number
@@ -205,7 +203,7 @@ class RunQueueShare(Result, frozen=True, kw_only=True):
 
 
 class LongestPause(Result, frozen=True, kw_only=True):
-    """The longest time that a worker's loop was due and did nothing, since the run began."""
+    """The longest time since the run began that a worker's loop was due but did nothing."""
 
     longest_ms: Amount
     worker: Count | None
@@ -213,12 +211,12 @@ class LongestPause(Result, frozen=True, kw_only=True):
 
 
 class Instrument(Result, frozen=True, kw_only=True):
-    """What the client knows of itself: whether it measured well."""
+    """The client's data about itself, which show whether it measured well."""
 
     send_lateness_ms: Statistics
     """How much later than due requests were sent, without the wait for a slot and for a connection."""
     connect_ms: Statistics
-    """What requests waited for new connections."""
+    """How long requests waited for new connections."""
     clock: StampClocks
     coalesced: Coalesced
     stamp_bounds: StampBounds

@@ -1,4 +1,4 @@
-"""What pages and sentences call each metric, by its key in results."""
+"""The title of each metric on pages and in sentences, by its key in results."""
 
 TITLES = {
     "ttft_ms": "TTFT",
@@ -23,6 +23,6 @@ TITLES = {
 
 
 def in_sentence(key: str) -> str:
-    """The title within a sentence."""
+    """The title for use within a sentence."""
     title = TITLES[key]
     return title if title[:2].isupper() else title.lower()

@@ -1,4 +1,4 @@
-"""Statistics, latencies and rates: numbers that stand in several places of a summary."""
+"""Statistics, latencies and rates: numbers that occur in several places of a summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.results.base import (
 )
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-"""The quantiles of every metric, by the name they are reported under."""
+"""The quantiles of every metric, by the names in reports."""
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
 FIRST_METRICS = (
     "ttft_ms",
@@ -36,7 +36,7 @@ FIRST_METRICS = (
     "ttfo_ms",
     "chunk_gap_ms",
 )
-"""The metrics of version 0.1, which every summary.json has. Older files lack the metrics that came later."""
+"""The metrics of version 0.1, which every summary.json has. Older files lack the metrics added later."""
 LATENCIES = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
 """The latencies that other tools print."""
 
@@ -46,14 +46,14 @@ ByStatus = Annotated[Mapping[str, Count], keys(pattern=r"^([1-9][0-9]{2}|none)$"
 
 
 def may_break(quantile: str, op: str) -> float:
-    """The share of the requests that may break an objective on a quantile: `p99 <` lets 1% be slower, `p99 >` lets 99% be
-    less."""
+    """The share of the requests that may break an objective on a quantile: `p99 <` allows 1% to be slower, `p99 >`
+    allows 99% to be lower."""
     return round(1 - QUANTILES[quantile], 6) if op.startswith("<") else QUANTILES[quantile]
 
 
 class TooFewValues(Result, frozen=True, kw_only=True):
-    """Why there is no interval: how many independent values there are, how many it takes, and how long a run would
-    do."""
+    """Why there is no interval: the number of independent values, the number required, and the length of a run that
+    would be enough."""
 
     independent: Amount
     needed: Positive
@@ -61,14 +61,13 @@ class TooFewValues(Result, frozen=True, kw_only=True):
 
 
 class Statistics(NumbersByName, frozen=True, kw_only=True):
-    """Number, mean, standard deviation (n - 1), least, greatest value and quantiles. All but `n` are null if there is
-    no value."""
+    """Number, mean, standard deviation (n - 1), minimum, maximum and quantiles. All but `n` are null without values."""
 
     n: Count
-    """How many values there are."""
+    """The number of values."""
     mean: Number | None
     std: Number | None
-    """Of a sample: divided by n - 1."""
+    """The standard deviation of a sample: divided by n - 1."""
     min: Number | None
     max: Number | None
     p50: Number | None
@@ -81,19 +80,19 @@ class Statistics(NumbersByName, frozen=True, kw_only=True):
 
 
 class Metric(Statistics, frozen=True, kw_only=True):
-    """The statistics of one metric, and how sure they are. The unit is in the name of the metric; `tps` is in tokens
+    """The statistics of one metric, and how certain they are. The unit is in the name of the metric; `tps` is in tokens
     per second."""
 
     independent: Amount
-    """How many independent values the n are worth, of token metrics: requests."""
+    """How many independent values the n values are worth; for token metrics, how many independent requests."""
     ci95: Annotated[Mapping[str, Interval | None], every_key("mean", *QUANTILES)]
     """95% intervals of the mean and of quantiles. null: too few independent values."""
     too_few: Annotated[Mapping[str, TooFewValues], keys(pattern=r"^(mean|p50|p75|p90|p95|p99|p999)$")]
-    """For each statistic without an interval: what is missing."""
+    """What is missing, for each statistic without an interval."""
     quantiles: str
-    """`exact`, or the histogram that they were read from."""
+    """`exact`, or the histogram from which they were read."""
     bounds: Annotated[Mapping[str, Between], keys(pattern=r"^(mean|min|max|p50|p75|p90|p95|p99|p999)$")]
-    """Statistics that stamps leave open by over 1% and 0.1 ms: the least and the greatest that each can be (null: no
+    """Statistics that the stamps leave uncertain by over 1% and 0.1 ms: the lower and the upper limit of each (null: no
     limit)."""
 
 
@@ -101,10 +100,10 @@ class Throughput(NumbersByName, frozen=True, kw_only=True):
     """What arrived per second, over the whole run or the steady window."""
 
     duration_s: Number | None
-    """From the first send to the last end, in s, or the length of the window."""
+    """In s: from the first send to the last end, or the length of the window."""
     requests_per_s: Number | None
     inputs_per_s: Number | UnsetType | None = UNSET
-    """Where replies are no generated text."""
+    """Only if replies are not generated text."""
     input_tokens_per_s: Number | None
     output_tokens_per_s: Number | None
     total_tokens_per_s: Number | None
@@ -115,17 +114,17 @@ class Throughput(NumbersByName, frozen=True, kw_only=True):
 
 
 class Goodput(NumbersByName, frozen=True, kw_only=True):
-    """The requests that kept every limit on a latency. Only runs with such objectives have it."""
+    """The requests that met every limit on a latency. Only runs with such objectives have it."""
 
     requests_per_s: Number | None
     output_tokens_per_s: Number | None
     share: Portion | None
-    """Of the requests that ended by themselves or were dropped."""
+    """Share of the requests that ended by themselves or were dropped."""
 
 
 class PlanAgainstSent(Result, frozen=True, kw_only=True):
-    """Arrivals as they were drawn, against the sends. Rates are per second; the dispersion is that of counts per ten
-    mean gaps: 1 for Poisson, 0 for a metronome."""
+    """The drawn arrivals compared with the sends. Rates are per second; the dispersion is that of counts per ten mean
+    gaps: 1 for Poisson, 0 for a metronome."""
 
     planned_rps: Number | None
     sent_rps: Number | None
@@ -143,13 +142,13 @@ class Printed(NumbersByName, frozen=True, kw_only=True):
 
     n: Count
     mean: Number | None
-    """null here and below: tokens shared reads, so it cannot be told; differences says so."""
+    """null here and below: tokens shared reads, so the value is unknown; `differences` explains it."""
     p50: Number | None
     p99: Number | None
 
 
 class ToolColumn(NumbersByName, frozen=True, kw_only=True):
-    """What another tool would have printed of this run."""
+    """What another tool would have printed for this run."""
 
     title: str
     version: str
@@ -163,11 +162,11 @@ class ToolColumn(NumbersByName, frozen=True, kw_only=True):
     missing: Annotated[Mapping[str, str], keys(*LATENCIES)]
     """Why a latency is null."""
     differences: Sequence[str]
-    """What the tool defines in another way than Trueload."""
+    """What the tool defines differently from Trueload."""
 
 
 class QuantilesOverTime(Result, frozen=True, kw_only=True):
-    """Mean and quantiles of a latency in each step; null in steps without a value."""
+    """Mean and quantiles of a latency in each step; null in steps without values."""
 
     mean: Sequence[Number | None]
     p50: Sequence[Number | None]

@@ -1,6 +1,7 @@
-"""profile.json, which `python -m bench fit` writes of a server: what the mock serves, and how far to trust it.
+"""profile.json, which `python -m bench fit` writes for a server: the behaviour of the mock, and how far to trust it.
 
-The mock reads `engine`, `model`, `step_cost` or `sampled_times`, and `settings`; the rest says how the numbers came about.
+The mock reads `engine`, `model`, `step_cost` or `sampled_times`, and `settings`; the rest documents how the numbers
+were obtained.
 """
 
 from __future__ import annotations
@@ -30,43 +31,43 @@ class StepVariation(Result, frozen=True, kw_only=True):
     power: Portion
     at_us: Amount
     block: Amount
-    """The mean number of successive deviations that the mock takes together."""
+    """The mean number of successive deviations that the mock draws together."""
     levels: Sequence[VariationLevel]
-    """One, or one for each load if loads vary differently."""
+    """One entry, or one for each load if loads vary differently."""
 
 
 class StepCost(Result, frozen=True, kw_only=True):
-    """What the mock's --step-cost takes: us, and limits. Without a limit the mock takes its own."""
+    """The mock's --step-cost: us, and limits. Missing limits have the mock's defaults."""
 
     b0: Amount
-    """A step."""
+    """Cost of a step."""
     b1: Amount
-    """A prefill token."""
+    """Cost of a prefill token."""
     b2: Amount
-    """A decode token; behind the table `decode`, if there is one."""
+    """Cost of a decode token; beyond the table `decode`, if there is one."""
     b3: Amount
-    """A context token."""
+    """Cost of a context token."""
     b4: Amount | None = None
-    """A prompt, in the step that ends it. Left out: a prompt costs its tokens."""
+    """Cost of a prompt, in the step that ends it. Missing: a prompt costs its tokens."""
     a0: Amount
-    """A request."""
+    """Cost of a request."""
     a1: Amount
-    """A prompt token."""
+    """Cost of a prompt token."""
     w0: Amount | None = None
-    """What an idle server adds. Profiles of before it was known lack it: 0."""
+    """What an idle server adds. 0 if missing, as in profiles from before it was known."""
     decode: Sequence[tuple[Positive, Amount]] | None = None
-    """What so many decode tokens of a step cost together: [tokens, us], rising; b2 goes on behind the last. Left out: b2
-    each."""
+    """The total cost of this many decode tokens in a step: [tokens, us], rising; beyond the last, b2 per token.
+    Missing: b2 per token."""
     max_num_seqs: Positive | None = None
     max_num_batched_tokens: Positive | None = None
     kv_blocks: Positive | None = None
-    """Of 16 tokens."""
+    """In blocks of 16 tokens."""
     variation: StepVariation | None = None
-    """How steps vary around their cost. Left out: too few steps were seen, or an older version made the profile."""
+    """How steps vary around their cost. Missing: too few steps were observed, or an older version made the profile."""
 
 
 class ProfileSettings(Result, frozen=True, kw_only=True):
-    """Settings of the mock that show in the chunks."""
+    """Settings of the mock that are visible in the chunks."""
 
     num_speculative_tokens: Count | None = None
     acceptance_rate: Portion | None = None
@@ -79,14 +80,14 @@ class FittedCoefficient(Result, frozen=True, kw_only=True):
     value: Number
     low: Number | None
     high: Number | None
-    """null: without bound."""
+    """null: no bound."""
     told: bool
-    """Whether the loads could tell it."""
+    """Whether the loads could determine it."""
     unit: str
 
 
 class FittedDecode(Result, frozen=True):
-    """What so many decode tokens of a step cost together, in us, with its 95% interval."""
+    """The total cost of this many decode tokens in a step, in us, with its 95% interval."""
 
     tokens: Positive
     us: Number
@@ -100,9 +101,9 @@ class FittedLimit(Result, frozen=True):
     value: Positive | None
     """null: unknown."""
     at_least: Count
-    """What was seen."""
+    """The observed value."""
     source: Annotated[str, one_of("waiting", "steps", "server", "given", "unknown")]
-    """Where requests began to wait, steps that were full, the server's own page, or a flag."""
+    """How it was found: requests began to wait, steps were full, the server's own page, or a flag."""
 
 
 class FittedLimits(Result, frozen=True):
@@ -113,12 +114,12 @@ class FittedLimits(Result, frozen=True):
     kv_blocks: FittedLimit
 
     def by_name(self) -> dict[str, FittedLimit]:
-        """The three by their names."""
+        """The three limits by name."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
 class Residuals(Result, frozen=True):
-    """The steps of one range of batch sizes: measured less fitted, as a share of the fitted step."""
+    """The steps of one range of batch sizes: measured minus fitted, as a share of the fitted step."""
 
     least_decodes: Count
     most_decodes: Count
@@ -129,14 +130,14 @@ class Residuals(Result, frozen=True):
 
 
 class FittedFrontEnd(Result, frozen=True, kw_only=True):
-    """Which requests showed a0, a1 and w0."""
+    """Which requests determined a0, a1 and w0."""
 
     how: Annotated[str, one_of("idle", "busy", "both", "none")]
     requests: Count
 
 
 class DrawnCost(Result, frozen=True, kw_only=True):
-    """A step cost that may as well be the server's: one resample of its steps."""
+    """A step cost that the server could equally have: one resample of its steps."""
 
     b0: Amount
     b1: Amount
@@ -154,33 +155,33 @@ class FittedSteps(Result, frozen=True, kw_only=True):
     scale_us: Amount
     """The standard deviation of a row."""
     left_out: Portion
-    """The rows that lie far off."""
+    """The share of rows that are far off."""
     chunks: Annotated[str, one_of("single", "interval", "drafts")]
     residuals: Sequence[Residuals]
     front_end: FittedFrontEnd
     mean_error: Amount | None = None
-    """How far the mean of a step may be off (95%), as a share. Left out where it is not known."""
+    """The possible error of the mean of a step (95%), as a share. Missing if unknown."""
     draws: Sequence[DrawnCost] | None = None
-    """Resamples, for intervals of what is computed from the cost. Profiles of older versions lack them."""
+    """Resamples, for intervals of values computed from the cost. Missing in profiles of older versions."""
 
 
 class SampledTimes(Result, frozen=True, kw_only=True):
-    """Quantiles at even shares, at the least load, and what moves them."""
+    """Quantiles at equal shares, at the least load, and what shifts them."""
 
     ttft_ms: Sequence[Number]
-    """TTFT without its prompt."""
+    """TTFT without the time of its prompt."""
     ttft_per_input_token_us: Number
     gap_ms: Sequence[Number]
     between: Number
-    """The share of the variance of gaps that lies between requests."""
+    """The share of the variance of gaps that is between requests."""
     follows: Number
     """The correlation of neighbouring gaps in the rest."""
     load: Sequence[Annotated[Sequence[Number], Meta(min_length=3, max_length=3)]]
-    """Requests under way, and by how much TTFT and gaps are longer then."""
+    """Requests in progress, and how much longer TTFT and gaps are then."""
 
 
 class SeenTimes(Result, frozen=True, kw_only=True):
-    """What the times rest on."""
+    """The data from which the times were fitted."""
 
     requests: Count
     gaps: Count
@@ -188,11 +189,11 @@ class SeenTimes(Result, frozen=True, kw_only=True):
 
 
 DRIFT, REFUSED = "steady steps", "failed requests"
-"""What is unknown of a server that does what the model lacks."""
+"""What remains unknown about a server whose behaviour the model lacks."""
 
 
 class Unknown(Result, frozen=True, kw_only=True):
-    """What the loads cannot tell, and the run that would."""
+    """What the loads cannot show, and the run that would."""
 
     what: str
     why: str
@@ -209,17 +210,17 @@ class RunOfProfile(Result, frozen=True, kw_only=True):
     requests: Count
     most_in_flight: Count
     longest_prompt: Count | None = None
-    """In tokens. Profiles of older versions lack it, and the next."""
+    """In tokens. Missing in profiles of older versions, like the next field."""
     longest_context: Count | None = None
-    """The most tokens of a prompt and its reply."""
+    """The most tokens of a prompt with its reply."""
     load: Mapping[str, Setting]
-    """The settings that say how much was sent."""
+    """The settings that define how much was sent."""
     trueload: str | None
     """The version that made it."""
 
 
 class Provenance(Result, frozen=True, kw_only=True):
-    """Where a profile comes from."""
+    """The origin of a profile."""
 
     server: str | None
     trueload: str | None
@@ -228,7 +229,7 @@ class Provenance(Result, frozen=True, kw_only=True):
 
 
 class ReplayedNumber(Result, frozen=True, kw_only=True):
-    """A quantile of a run in ms, and the same against the mock with this profile."""
+    """A quantile of a run in ms, and the same with the mock and this profile."""
 
     number: str
     quantile: str
@@ -237,11 +238,11 @@ class ReplayedNumber(Result, frozen=True, kw_only=True):
     off: Number | None
     """The difference as a share of the measured value; null if that is 0."""
     apart: bool | None = None
-    """Whether the 95% intervals of both lie apart. Left out if one of them has none, and by older versions."""
+    """Whether the two 95% intervals are disjoint. Missing if one of them is missing, and in files of older versions."""
 
 
 class ReplayedCurve(Result, frozen=True, kw_only=True):
-    """Both distributions of a number: quantiles at even shares, in ms."""
+    """Both distributions of a number: quantiles at equal shares, in ms."""
 
     number: str
     measured: Sequence[Number]
@@ -249,14 +250,14 @@ class ReplayedCurve(Result, frozen=True, kw_only=True):
 
 
 class Replay(Result, frozen=True, kw_only=True):
-    """A load, sent again to the mock with this profile."""
+    """A load that was sent again, to the mock with this profile."""
 
     name: str
     held_out: bool
-    """Whether the run was not fitted."""
+    """Whether the run was kept out of the fit."""
     numbers: Sequence[ReplayedNumber]
     curves: Sequence[ReplayedCurve] | None = None
-    """Profiles of older versions lack them."""
+    """Missing in profiles of older versions."""
 
 
 class Profile(Result, frozen=True, kw_only=True):
@@ -272,13 +273,13 @@ class Profile(Result, frozen=True, kw_only=True):
     ]
     model: str | None
     step_cost: StepCost | None = None
-    """This, and the other keys of a step, are those of engine batching."""
+    """This key, and the other keys about steps, belong to engine batching."""
     sampled_times: SampledTimes | None = None
-    """Of engine sampled, like `seen`."""
+    """Belongs to engine sampled, like `seen`."""
     settings: ProfileSettings
     coefficients: Annotated[Mapping[str, FittedCoefficient], every_key(*REQUIRED, optional=("b4", "w0"))] | None = None
     decode: Sequence[FittedDecode] | None = None
-    """The points of step_cost.decode with their 95% intervals, in us; empty if b2 says it all."""
+    """The points of step_cost.decode with their 95% intervals, in us; empty if b2 is enough."""
     limits: FittedLimits | None = None
     fit: FittedSteps | None = None
     seen: SeenTimes | None = None
@@ -286,4 +287,4 @@ class Profile(Result, frozen=True, kw_only=True):
     unknown: Sequence[Unknown]
     provenance: Provenance
     replay: Sequence[Replay] | None = None
-    """Left out if no load was replayed."""
+    """Missing if no load was replayed."""

@@ -27,7 +27,7 @@ class QualityRun(Result, frozen=True, kw_only=True):
     answers: Count
     """Probes that were answered."""
     failed: Count
-    """Probes that were not answered: they count for nothing else here."""
+    """Probes that were not answered, and are not counted anywhere else here."""
 
     @property
     def unusable(self) -> str | None:
@@ -45,16 +45,16 @@ class QualityShare(Result, frozen=True, kw_only=True):
     """Answers for which it does not hold."""
     share: Portion
     interval: Interval
-    """Clopper and Pearson's, over the probes."""
+    """Clopper-Pearson interval over the probes."""
 
 
 class QualityMeasure(Result, frozen=True, kw_only=True):
-    """A measure, alone against loaded."""
+    """A measure, compared between the answers alone and under load."""
 
     name: str
     title: str
     is_fault: bool
-    """Whether an answer for which it does not hold is wrong in itself. Else it only differs from the answer alone."""
+    """Whether an answer that fails the measure is wrong in itself. Otherwise it only differs from the answer alone."""
     probes: Count
     """Probes with an answer on both sides."""
     alone: QualityShare
@@ -63,18 +63,18 @@ class QualityMeasure(Result, frozen=True, kw_only=True):
     fall: Number
     """The share alone minus the share under load."""
     interval: Interval
-    """Newcombe's, of `fall`."""
+    """Newcombe interval of `fall`."""
     p: Portion | None
     """Of the exact test, mid-p; null: every answer is good, so there is nothing to test."""
     p_corrected: Portion | None
-    """After Holm's correction for all measures that were tested."""
+    """After Holm's correction over all tested measures."""
     decision: Decision
     probes_to_show: Count | None
-    """If it is not shown: about so many probes with the same shares would show it. null: too many to name."""
+    """If it is not shown: about how many probes with the same shares would show it. null: too many to name."""
     p_over_time: Portion | None
     """Of the same test between the answers without load before and after, corrected; null: nothing to test."""
     blamed_on_time: bool
-    """Whether answers under load differ, but do not lie beyond both those without load before and those afterwards."""
+    """Whether answers under load differ, but do not lie beyond both the answers without load before and those afterwards."""
 
 
 class QualityKind(Result, frozen=True, kw_only=True):
@@ -97,20 +97,21 @@ class QualityDifference(Result, frozen=True, kw_only=True):
 
 
 class QualityDrift(Result, frozen=True, kw_only=True):
-    """How far log probabilities move from those of the first answer alone, over the tokens before the first that differs."""
+    """How far log probabilities move from those of the first answer alone, over the tokens before the first different
+    token."""
 
     tokens: Count
     """Tokens under load that were compared."""
     alone_median: Number | None
-    """Of the absolute differences of the other answers alone; null: there are none."""
+    """Median of the absolute differences of the other answers alone; null: there are none."""
     alone_most: Number | None
     median: Number
-    """Of the absolute differences of answers under load."""
+    """Median of the absolute differences of answers under load."""
     most: Number
 
 
 class QualityLength(Result, frozen=True, kw_only=True):
-    """How long answers are, in characters, and whether load changes that."""
+    """The lengths of answers, in characters, and whether load changes them."""
 
     alone: Number
     loaded: Number
@@ -131,21 +132,21 @@ class QualityForeign(Result, frozen=True, kw_only=True):
     """Its own probe; null: an ordinary request."""
     code: str
     owner: str
-    """The probe whose code it is."""
+    """The probe to which the code belongs."""
     answer: str
 
 
 class QualityCrossTalk(Result, frozen=True, kw_only=True):
-    """Answers that hold the code word of another request. One is proof: no chance writes a code."""
+    """Answers that contain the code word of another request. One is proof: a code is never written by chance."""
 
     answers: Count
     """Answers under load that were searched: those with a text."""
     codes: Count
-    """Different code words that were looked for."""
+    """Different code words that were searched for."""
     found: Count
     """Answers under load with a foreign code."""
     interval: Interval
-    """Clopper and Pearson's, of the rate."""
+    """Clopper-Pearson interval of the rate."""
     excluded: Portion | None
     """If none was found: the rate that is excluded with 95%. null also if no answer has a text."""
     found_alone: Count
@@ -154,7 +155,7 @@ class QualityCrossTalk(Result, frozen=True, kw_only=True):
 
 
 class QualityExample(Result, frozen=True, kw_only=True):
-    """An answer alone and one under load to the same probe."""
+    """An answer alone and an answer under load to the same probe."""
 
     probe: str
     kind: str
@@ -165,13 +166,13 @@ class QualityExample(Result, frozen=True, kw_only=True):
     alone: str
     loaded: str
     at: Count | None
-    """The number of the first character that differs; null: the same text."""
+    """The index of the first character that differs; null: the same text."""
     bad: Sequence[str]
-    """Measures that hold for the answer alone and not for this one."""
+    """Measures that hold for the answer alone but not for the answer under load."""
 
 
 class QualityContent(Result, frozen=True, kw_only=True):
-    """What became of the answers. Shares are numbers: 0.05 is 5%."""
+    """The result of a quality test. Shares are numbers: 0.05 is 5%."""
 
     schema: Literal["trueload/quality/1"]
     date: str
@@ -187,7 +188,7 @@ class QualityContent(Result, frozen=True, kw_only=True):
     """The exit status of the command."""
     strict: bool
     margin: Portion
-    """A change of a share that is too small to matter."""
+    """The largest change of a share that does not matter."""
     alpha: Portion
     """Level of the tests, over all measures."""
     probes: Count
@@ -200,7 +201,7 @@ class QualityContent(Result, frozen=True, kw_only=True):
     difference: QualityDifference | None
     length: QualityLength | None
     drift: QualityDrift | None = None
-    """null: the server gives no log probabilities."""
+    """null: the server sends no log probabilities."""
     cross_talk: QualityCrossTalk | None
     examples: Sequence[QualityExample]
     notes: Sequence[str]

@@ -11,7 +11,7 @@ from bench.results.base import Amount, Count, Result, Setting
 
 
 class SentTexts(Result, frozen=True, kw_only=True):
-    """Which texts a run sent: fresh ones, the same as other runs of the seed, or the user's own."""
+    """Which texts a run sent: fresh ones, the same as in other runs of the seed, or the user's own."""
 
     texts: Literal["fresh", "same", "own"]
     salt: str | None
@@ -19,11 +19,11 @@ class SentTexts(Result, frozen=True, kw_only=True):
 
 
 class FoundWarmup(Result, frozen=True, kw_only=True):
-    """A warm-up whose end the run found (--warmup auto)."""
+    """A warm-up whose end was found by the run (--warmup auto)."""
 
     lasted_s: Amount
     replies: Count
-    """Replies that came in it."""
+    """Replies that arrived during the warm-up."""
     whole: bool
     """Whether the first round of replies was among them; false: the longest time was over."""
 
@@ -42,19 +42,19 @@ class RunOrigin(Result, frozen=True, kw_only=True):
     """ISO 8601."""
     seed: int
     prompts: SentTexts | UnsetType | None = UNSET
-    """null: not known."""
+    """null: unknown."""
     priority: str | UnsetType | None = UNSET
-    """The scheduling priority of the client, in words. null: not known."""
+    """The scheduling priority of the client, in words. null: unknown."""
     stop_reason: str | None = None
     """What ended the load: requests, duration, precise enough, interrupted, killed, errors."""
     notes: Sequence[str] | None = None
-    """What the run noted of itself."""
+    """Notes of the run about itself."""
     warmup: FoundWarmup | None = None
-    """Left out unless the run found the end of its warm-up itself."""
+    """Missing unless the run found the end of its warm-up itself."""
     command: str | Sequence[str]
     versions: Mapping[str, str]
     host: Mapping[str, str | int]
     config: Mapping[str, Setting]
-    """All settings, as run.yaml has them."""
+    """All settings, as in run.yaml."""
     changed: Mapping[str, Setting]
     """The settings that differ from their defaults."""

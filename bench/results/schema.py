@@ -1,4 +1,4 @@
-"""The JSON schema of a file, made of the types of its content: what msgspec says, with descriptions and no other keys."""
+"""Makes the JSON schema of a file from the types of its content: msgspec's schema, with descriptions and no other keys."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Schema = dict[str, Any]
 
 
 def schema_of(content: type[Result], title: str, lists: Mapping[str, Sequence[str]]) -> Schema:
-    """The schema of a file with this content. `lists`: the keys of tables that always have the same ones, by the name that
-    `every_key(of=...)` gives."""
+    """The schema of a file with this content. `lists`: keys of tables that always have the same keys, by the name in
+    `every_key(of=...)`."""
     (root,), parts = msgspec.json.schema_components([content], ref_template="#/$defs/{name}")
     types = {one.__name__: one for one in _results(content)}
     found = {
@@ -57,7 +57,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
     for key, value in part["properties"].items():
         field = dict(value)
         default = field.pop("default", ...)
-        if default is None and not always:  # It may be missing, and is never null.
+        if default is None and not always:  # It may be missing, but is never null.
             field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
         field = _short(field, lists)
         for choice, needed in field.pop("x-needs", {}).items():
@@ -75,7 +75,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
 
 
 def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
-    """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
+    """A shorter equivalent: one type with null instead of a choice, and keys instead of a table of them."""
     node = {name: value for name, value in node.items() if name not in ("discriminator", "x-any")}
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
@@ -97,7 +97,7 @@ def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
 
 
 def _together(choices: list[Schema]) -> Schema:
-    """What one of these describes."""
+    """A single schema for a choice between several."""
     if {"type": "number"} in choices:
         choices = [one for one in choices if one != {"type": "integer"}]
     nullable = {"type": "null"} in choices
@@ -113,7 +113,7 @@ def _together(choices: list[Schema]) -> Schema:
 
 
 def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """What the string below each field of a type says, of inherited ones too."""
+    """The description of each field of a type, including inherited fields: the string below it."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
         if issubclass(one, msgspec.Struct) and one not in (Result, msgspec.Struct):

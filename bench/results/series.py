@@ -1,4 +1,4 @@
-"""The run over time, and the distributions that a report draws."""
+"""The run over time, and the distributions for the report."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.results.numbers import ByStatus, QuantilesOverTime, Statistics
 
 
 class Series(Result, frozen=True, kw_only=True):
-    """The run over time, in steps of `step_s` seconds. Amounts are per step, `in_flight` is its mean."""
+    """The run over time, in steps of `step_s` seconds. Amounts are per step; `in_flight` is the mean of the step."""
 
     step_s: Positive
     t_s: Sequence[Number]
-    """Begin of each step, in s from the start of the run."""
+    """Beginning of each step, in s from the start of the run."""
     end_s: Number | None
     planned: Sequence[Number]
     sent: Sequence[Number]
@@ -29,9 +29,9 @@ class Series(Result, frozen=True, kw_only=True):
     tps: QuantilesOverTime
     output_tokens: Sequence[Number]
     inputs: Sequence[Number] | None = None
-    """Where replies are no generated text."""
+    """Only if replies are not generated text."""
     input_tokens: Sequence[Number] | None = None
-    """Where replies are no generated text."""
+    """Only if replies are not generated text."""
     bytes_in: Sequence[Number]
     bytes_out: Sequence[Number]
     status: Annotated[Mapping[str, Sequence[Number]], keys(pattern=r"^([1-9][0-9]{2}|none)$")]
@@ -45,7 +45,7 @@ class Traffic(Result, frozen=True, kw_only=True):
 
 
 class TimeInterval(Result, frozen=True, kw_only=True):
-    """Response times from `from_ms` up to `to_ms`, which is not part of it. null: open."""
+    """Response times from `from_ms` up to but not including `to_ms`. null: open."""
 
     from_ms: Number
     to_ms: Number | None

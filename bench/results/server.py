@@ -1,4 +1,4 @@
-"""What the server says: in its replies, in its metrics, of its GPUs and its prefix cache."""
+"""Data from the server: in its replies, its metrics, its GPUs and its prefix cache."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from bench.results.numbers import Statistics
 
 
 class SaidCached(Result, frozen=True, kw_only=True):
-    """Prompt tokens from the cache, of the prompt tokens of the replies that say it."""
+    """Prompt tokens from the cache, as a share of the prompt tokens in replies that report it."""
 
     replies: Count
-    """Replies that have both numbers."""
+    """Replies with both numbers."""
     tokens: Count
     """Cached tokens."""
     of: Count
     """Prompt tokens."""
     share: Portion | None
-    """Cached tokens by prompt tokens."""
+    """Cached tokens divided by prompt tokens."""
 
 
 class DraftPosition(Result, frozen=True, kw_only=True):
-    """Drafts at one position, the first one being 0."""
+    """Drafts at one position; the first is 0."""
 
     position: Count
     accepted: Count
@@ -46,7 +46,7 @@ class DraftPosition(Result, frozen=True, kw_only=True):
 
 
 class StepsByTokens(Result, frozen=True, kw_only=True):
-    """Steps that gave this number of tokens."""
+    """Steps that produced this number of tokens."""
 
     tokens: Count
     steps: Count
@@ -54,7 +54,7 @@ class StepsByTokens(Result, frozen=True, kw_only=True):
 
 
 class SaidDrafts(Result, frozen=True, kw_only=True):
-    """Speculative decoding, by the replies."""
+    """Speculative decoding, according to the replies."""
 
     replies: Count
     steps: Count | None
@@ -62,19 +62,20 @@ class SaidDrafts(Result, frozen=True, kw_only=True):
     accepted: Count
     """Accepted drafts."""
     acceptance_rate: Portion | None
-    """Accepted drafts by drafts."""
+    """Accepted drafts divided by drafts."""
     tokens_per_step: FromOne | None
-    """1 + accepted drafts by steps: a step adds a token of the model's own. Null without a count of steps (llama.cpp)."""
+    """1 + accepted drafts divided by steps: a step adds one token of the model's own. null without a count of steps
+    (llama.cpp)."""
     positions: Sequence[DraftPosition]
-    """For each position the steps that accepted its draft. A step with fewer drafts counts in all shares."""
+    """For each position, the steps that accepted its draft. A step with fewer drafts counts in all shares."""
     steps_by_tokens: Sequence[StepsByTokens]
-    """The steps that gave exactly 1, 2, 3 ... tokens."""
+    """The steps that produced exactly 1, 2, 3 ... tokens."""
 
 
 class ServerSaid(Result, frozen=True, kw_only=True):
-    """What the server says of requests in its replies, over the successful ones. docs/server-metrics.md."""
+    """The server's data on requests in its replies, over the successful requests. docs/server-metrics.md."""
 
-    # The title of a time is its name in the report. `X_ms` has the values of `server_X_ms` of the records;
+    # The title of a time is its name in the report. `X_ms` has the values of `server_X_ms` in the records;
     # bench/metrics/server_requests.py computes the others.
     queue_ms: Annotated[
         Statistics, Meta(title="Queue", description="By the replies: from its queue to the first step.")
@@ -104,7 +105,7 @@ class ServerSaid(Result, frozen=True, kw_only=True):
     drafts: SaidDrafts | None
 
     def times(self) -> dict[str, Statistics]:
-        """The times that replies say, by their keys."""
+        """The times reported in replies, by their keys."""
         times: dict[str, Statistics | None] = {key: getattr(self, key) for key in SAID_TIMES}
         return {key: row for key, row in times.items() if row is not None and row.n}
 
@@ -116,17 +117,17 @@ SAID_TIMES: Mapping[str, Meta] = {
 
 
 class PrefixCache(Result, frozen=True, kw_only=True):
-    """The prefix cache: what was planned to be in it, against what was. Shares are of the prompt tokens."""
+    """The prefix cache: its planned content compared with its actual content. Shares are of the prompt tokens."""
 
     said_share: Portion | None
-    """What replies say."""
+    """The share according to replies."""
     counted_by: Literal["replies", "metrics"] | None
-    """Who counted what is held against the plan of each request: replies, else the server's metrics. null: nobody, or
-    there is no such plan."""
+    """The source of the cached tokens that are compared with the plan of each request: replies, else the server's
+    metrics. null: there is no source, or no such plan."""
     off_share: Number | None
-    """Counted less planned, of the same requests."""
+    """Counted minus planned, for the same requests."""
     rounding_share: Number | None
-    """What rounding to blocks of 16 tokens may make of it."""
+    """The part that rounding to blocks of 16 tokens may cause."""
     planned_share: Portion | None
     measured_share: Portion | None
     queried_tokens: Amount | None
@@ -134,8 +135,7 @@ class PrefixCache(Result, frozen=True, kw_only=True):
 
 
 class ServerWindow(Result, frozen=True, kw_only=True):
-    """The time that the numbers of the server are about, in s from the start of the run. `covered`: samples reach
-    over all of it."""
+    """The time that the server's numbers cover, in s from the start of the run."""
 
     start_s: Number
     end_s: Number
@@ -152,14 +152,14 @@ class Level(Result, frozen=True, kw_only=True):
 
 
 class Counter(Result, frozen=True, kw_only=True):
-    """What a counter of the server rose by over the window."""
+    """The increase of a server's counter over the window."""
 
     total: Number
     per_s: Number | None
 
 
 class ServerLatency(Result, frozen=True, kw_only=True):
-    """A histogram of the server over the window, in ms. Quantiles are known as the two borders of their bucket."""
+    """A histogram of the server over the window, in ms. Quantiles are given as the two bounds of their bucket."""
 
     n: Number
     mean: Number | None
@@ -169,7 +169,7 @@ class ServerLatency(Result, frozen=True, kw_only=True):
 
 
 class ReconciledCount(Result, frozen=True, kw_only=True):
-    """One count of the server against that of the client."""
+    """One count of the server compared with the client's."""
 
     what: Annotated[
         str,
@@ -213,7 +213,7 @@ class BucketQuantiles(Result, frozen=True, kw_only=True):
 
 
 class ReconciledTtft(Result, frozen=True, kw_only=True):
-    """The server's TTFT against the client's, in ms."""
+    """The server's TTFT compared with the client's, in ms."""
 
     requests: ServerAndClient
     same_requests: bool
@@ -225,7 +225,7 @@ class ReconciledTtft(Result, frozen=True, kw_only=True):
 
 
 class Reconciliation(Result, frozen=True, kw_only=True):
-    """The server's numbers against the client's."""
+    """The server's numbers compared with the client's."""
 
     counts: Sequence[ReconciledCount]
     ttft: ReconciledTtft | None
@@ -234,18 +234,18 @@ class Reconciliation(Result, frozen=True, kw_only=True):
 
 
 class ServerPart(Result, frozen=True, kw_only=True):
-    """What one page, or one data-parallel rank of it, says of the same time."""
+    """The data of one page, or of one of its data-parallel ranks, for the same time."""
 
     url: str
     rank: str | None
     """The label `engine` (vLLM) or `dp_rank` (SGLang); null: the page has none."""
     finished: Amount | None
-    """Requests that it finished."""
+    """Requests that finished."""
     generation_tokens: Amount | None
     running: Amount | None
-    """Requests that ran, on average."""
+    """Requests running, on average."""
     waiting: Amount | None
-    """Requests that waited, on average."""
+    """Requests waiting, on average."""
     kv_cache_used: Amount | None
     ttft_ms: Amount | None
     """The mean."""
@@ -254,10 +254,10 @@ class ServerPart(Result, frozen=True, kw_only=True):
 
 
 class Server(Result, frozen=True, kw_only=True):
-    """What the server's own metrics say, over the steady window. docs/server-metrics.md."""
+    """The server's own metrics, over the steady window. docs/server-metrics.md."""
 
     kind: str | None
-    """Whose metrics these are."""
+    """The kind of server to which the metrics belong."""
     urls: Sequence[str]
     """The pages."""
     scrapes: Count
@@ -265,7 +265,7 @@ class Server(Result, frozen=True, kw_only=True):
     failed_scrapes: Count
     """How often it failed."""
     restarts: Count
-    """How often a server's counters began again."""
+    """How often a server's counters restarted."""
     window: ServerWindow
     """The time that the numbers cover: the steady window, or the whole run if there is none."""
     error: str | None
@@ -295,15 +295,16 @@ class Server(Result, frozen=True, kw_only=True):
     ]
     """The server's histograms. The mean is exact; a quantile lies between the bounds of a bucket (null above the last)."""
     parts: Sequence[ServerPart] | None = None
-    """Each page (a replica, a prefill or decode server) and each data-parallel rank. Left out where there is one."""
+    """Each page (a replica, a prefill or decode server) and each data-parallel rank. Missing if there is only one."""
     limits: Sequence[str]
     """What limited the server, in sentences with their evidence."""
     reconciliation: Reconciliation | None
-    """The server's counts against the client's; null if the page was not read before the load and after all had ended."""
+    """The server's counts compared with the client's; null if the page was not read both before the load and after all
+    requests had ended."""
 
 
 class Gpu(NumbersByName, frozen=True, kw_only=True):
-    """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
+    """The GPUs over the steady window, and the cost of a token; null if nothing is known about them.
     docs/server-metrics.md, The GPU."""
 
     source: str | None
@@ -320,10 +321,10 @@ class Gpu(NumbersByName, frozen=True, kw_only=True):
     energy_j: Number | None
     """The area under the power."""
     joules_per_output_token: Number | None
-    """Energy by the output tokens of the window."""
+    """Energy divided by the output tokens of the window."""
     output_tokens_per_s_per_gpu: Number | None
-    """Output tokens per second by `--gpus`."""
+    """Output tokens per second divided by `--gpus`."""
     cost_per_million_output_tokens: Number | None
-    """`--gpu-hour-cost` times `--gpus`, by the output tokens of an hour."""
+    """`--gpu-hour-cost` times `--gpus`, divided by the output tokens of an hour."""
     cost_per_million_tokens: Number | None
-    """The same, by all tokens."""
+    """The same for all tokens."""

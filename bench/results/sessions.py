@@ -13,7 +13,7 @@ class Sessions(Result, frozen=True, kw_only=True):
     """The sessions of a run, by how they ended. docs/metrics.md."""
 
     offered_per_s: Number | None
-    """New sessions a second, where --rate decides."""
+    """New sessions per second, if --rate decides."""
     held: Count
     whole: Count
     failed: Count
@@ -23,7 +23,7 @@ class Sessions(Result, frozen=True, kw_only=True):
 
 
 class JobCounts(Result, frozen=True, kw_only=True):
-    """Jobs that have a step in the run, by how they ended. Only completed ones have job seconds."""
+    """Jobs with a step in the run, by how they ended. Only completed jobs have job seconds."""
 
     completed: Count
     failed: Count
@@ -33,8 +33,8 @@ class JobCounts(Result, frozen=True, kw_only=True):
 
 
 class JobRates(NumbersByName, frozen=True, kw_only=True):
-    """Jobs an hour: of one user (3600 / mean job seconds), of the run (ended: those that ended in it), of a GPU (null
-    without --gpus)."""
+    """Jobs per hour: of one user (3600 / mean job seconds), of the run (`ended`: jobs that ended in it), and of a GPU
+    (null without --gpus)."""
 
     ended: Count
     jobs_per_hour_per_user: Number | None
@@ -53,7 +53,7 @@ class TimeShare(Result, frozen=True, kw_only=True):
 
 
 class JobTime(Result, frozen=True, kw_only=True):
-    """Where the time of completed jobs went, with the pauses of their users before them."""
+    """The parts of the time of completed jobs, with the pauses of their users before them."""
 
     model: TimeShare
     tools: TimeShare
@@ -62,7 +62,7 @@ class JobTime(Result, frozen=True, kw_only=True):
 
 
 class CachedFrom(Result, frozen=True, kw_only=True):
-    """Requests by who says how much of their input was cached."""
+    """Requests by the source of their number of cached input tokens."""
 
     server: Count
     plan: Count
@@ -70,14 +70,14 @@ class CachedFrom(Result, frozen=True, kw_only=True):
 
 
 class AllAndFresh(Result, frozen=True, kw_only=True):
-    """Tokens per second or per job: all of them, and those that no cache had."""
+    """Tokens per second or per job: all tokens, and the tokens that no cache had."""
 
     all: Number | None
     fresh: Number | None
 
 
 class JobTokens(Result, frozen=True, kw_only=True):
-    """Tokens of successful requests. fresh: all but the cached input."""
+    """Tokens of successful requests. `fresh`: all but the cached input."""
 
     input: Count
     cached: Count
@@ -88,7 +88,7 @@ class JobTokens(Result, frozen=True, kw_only=True):
 
 
 class SpeedQuantiles(NumbersByName, frozen=True, kw_only=True):
-    """Tokens per second of one user: 1 / that quantile of TPOT."""
+    """Tokens per second of one user: 1 divided by that quantile of TPOT."""
 
     p50: Number | None
     p75: Number | None
@@ -98,37 +98,37 @@ class SpeedQuantiles(NumbersByName, frozen=True, kw_only=True):
 
 
 class TtftBin(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """The TTFT of requests whose context or turn lies in one bin."""
+    """The TTFT of requests whose context or turn is in one bin."""
 
     from_: Positive
     to: Positive
-    """Belongs to the bin, as `from` does."""
+    """Inclusive, like `from`."""
     ttft_ms: Statistics
 
 
 class Jobs(Result, frozen=True, kw_only=True):
-    """The jobs of sessions. Left out where no request belongs to one."""
+    """The jobs of sessions. Missing if no request belongs to a job."""
 
     counts: JobCounts
     sessions: Count
     job_s: Metric
-    """Job seconds, in s. independent counts sessions."""
+    """Job seconds, in s. `independent` counts sessions."""
     rates: JobRates
     steps: Statistics
     """Steps of a completed job."""
     time: JobTime
     tokens: JobTokens
-    """Tokens of successful requests. fresh: all but the cached input."""
+    """Tokens of successful requests. `fresh`: all but the cached input."""
     tokens_per_s_per_user: SpeedQuantiles
     ttft_by_context: Sequence[TtftBin]
-    """TTFT by input tokens, both ends of a bin in it."""
+    """TTFT by input tokens; both ends of a bin are inclusive."""
     ttft_by_turn: Sequence[TtftBin]
     """TTFT by the turn of the session, from 1."""
 
 
 class CancelledRequests(Result, frozen=True, kw_only=True):
-    """The requests whose users left, as planned (--cancel): what they received until then. No latency and no
-    throughput contains it."""
+    """The requests whose users left, as planned (--cancel): what they received until then. They are not part of any
+    latency or throughput."""
 
     requests: Count
     with_tokens: Count

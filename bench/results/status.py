@@ -1,4 +1,4 @@
-"""What a verdict can be."""
+"""The possible verdicts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What a verdict can be, from good to bad."""
+    """The possible verdicts, from good to bad."""
 
     VALID = "VALID"
     SUSPECT = "SUSPECT"
     INVALID = "INVALID"
     FAILED = "FAILED"
-    """The target failed: what there is of numbers is not about the load that was asked for."""
+    """The target failed: the numbers, if any, are not about the requested load."""

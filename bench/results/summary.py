@@ -1,4 +1,4 @@
-"""summary.json: the whole, and what stands in it alone."""
+"""summary.json: the whole, and the parts that occur only there."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ Percentile = Annotated[str, one_of("p50", "p90", "p95", "p99", "p999")]
 
 
 class ObjectiveResult(Result, frozen=True, kw_only=True):
-    """One objective of --slo, the value that it was held against, in its unit, and what came of it."""
+    """One objective of --slo, the measured value in its unit, and the result."""
 
     objective: str
-    """As it was given."""
+    """As given."""
     metric: str
     stat: str | None
-    """null for a number of the run, which takes no statistic."""
+    """null for a number of the run, which has no statistic."""
     op: Annotated[str, one_of("<", "<=", ">", ">=")]
     limit: Number
     unit: str
     value: Number | None
     ci95: Interval | None
     between: Between | None
-    """What stamps leave open of a value that is smaller than that: its worse end is judged. Else null."""
+    """The uncertainty from the stamps, if the value is smaller than it: the worse end is judged. Otherwise null."""
     held: bool
-    """Whether the value itself keeps to the limit."""
+    """Whether the value itself meets the limit."""
     shown: Annotated[str, one_of("held", "failed", "not shown")]
-    """What the whole interval says."""
+    """The result for the whole interval."""
 
 
 class Slo(Result, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class Slo(Result, frozen=True, kw_only=True):
 
 
 class PartVerdict(Result, frozen=True, kw_only=True):
-    """Whether the numbers of a class of traffic are good: as of the run, with the failures of its own requests."""
+    """Whether the numbers of a traffic class are good: as for the run, with the failures of its own requests."""
 
     status: Status
     reasons: Sequence[str]
@@ -81,7 +81,7 @@ class PartNumbers(Result, frozen=True, kw_only=True):
     failed: Count
     by_outcome: ByOutcome
     error_rate: Number | None
-    """Failed requests, of those that succeeded or failed."""
+    """Failed requests divided by those that succeeded or failed."""
     error_rate_ci95: Interval | None
     latency: Latency
     throughput: Throughput
@@ -89,71 +89,72 @@ class PartNumbers(Result, frozen=True, kw_only=True):
 
 
 class ModelNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "model"}):
-    """The numbers of one model of a run that sends to several."""
+    """The numbers of one model in a run that sends to several."""
 
     name: str
 
 
 class ClassNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "class"}):
-    """The numbers of one class of traffic, as the records give them."""
+    """The numbers of one traffic class, computed from the records."""
 
     name: str
 
 
 class TargetGone(Result, frozen=True, kw_only=True):
-    """Nothing but lost connections came from the last answer to the end of the run."""
+    """Only lost connections occurred from the last answer to the end of the run."""
 
     since_s: Number | None
-    """The end of the last answer, or the first byte of one that was broken off, in s from the start of the run; null: no
-    answer."""
+    """The end of the last answer, or the first byte of a broken one, in s from the start of the run; null: no answer."""
     requests: Positive
 
 
 class SlowerTarget(Result, frozen=True, kw_only=True):
-    """A latency of a replica against the same of the others."""
+    """A latency of a replica compared with the others."""
 
     metric: Annotated[str, one_of("ttft_ms", "tpot_ms", "e2el_ms")]
     change: Number
     """0.2: 20% slower than the others (geometric means); below 0: faster."""
     ci95: Interval
     p: Portion
-    """The chance of as much by equal replicas, corrected for the number of replicas and latencies (Holm)."""
+    """The probability of such a difference between equal replicas, corrected for the number of replicas and latencies
+    (Holm)."""
     longer: Number | None = None
-    """By how much its prompts, or its replies, are longer than those of the others, if beyond chance; null: they are not."""
+    """How much longer its prompts, or its replies, are than those of the others, if beyond chance; null: they are not."""
 
 
 class TargetNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "target"}):
     """The numbers of one replica."""
 
     name: str
-    """Its address, or who answered, as replies say."""
+    """Its address, or the replica named by replies."""
     share: Portion | None
-    """Its share of the requests that were sent."""
+    """Its share of the requests sent."""
     share_p: Portion | None
-    """Behind a router: the chance of such a share, or a larger one, if each request, or session, goes to any replica alike;
-    corrected for the number of replicas (Holm)."""
+    """Behind a router: the probability of such a share, or a larger one, if each request, or session, goes to any
+    replica with equal probability; corrected for the number of replicas (Holm)."""
     slower: Sequence[SlowerTarget]
-    """Its latencies against those of the others; empty where requests are too few, or depend on each other for too long."""
+    """Its latencies compared with those of the others; empty if requests are too few, or depend on each other for too
+    long."""
     others_error_rate: Number | None
     """Failed requests of the other replicas together."""
     failures_p: Portion | None
-    """The chance of as many failures here, whichever requests failed (Fisher's exact test, Holm)."""
+    """The probability of so many failures here, whichever requests failed (Fisher's exact test, Holm)."""
     gone: TargetGone | None
     """It stopped answering before the run ended."""
 
 
 class JudgedClass(ClassNumbers, frozen=True, kw_only=True):
-    """The numbers of one class of traffic of a run with --mix, and its verdict."""
+    """The numbers of one traffic class of a run with --mix, and its verdict."""
 
     planned_share: Number | None
-    """Its share of the requests, by the plan; of rates, its share of the rate. null: requests without a class."""
+    """Its planned share of the requests; for classes with rates, its share of the rate. null: requests without a class."""
     slo_held: bool | None
     """Whether its own objectives held; null: it has none."""
     verdict: PartVerdict
 
 
 class WarmupCounts(Result, frozen=True, kw_only=True):
-    """The requests of the warm-up. No other number contains them."""
+    """The requests of the warm-up. They are not part of any other number."""
 
     requests: Count
     by_outcome: ByOutcome
@@ -167,42 +168,43 @@ class Counts(Result, frozen=True, kw_only=True):
     """How many requests there were, and how they ended."""
 
     planned: Count | None
-    """Requests that the run was to send; null: no number was set."""
+    """Requests that the run was to send; null: the number was not set."""
     sent: Count
     succeeded: Count
     failed: Count
     """All but ok, interrupted, dropped and cancelled."""
     failed_unsent: Count
-    """Failed requests of which no byte was sent: no connection came about."""
+    """Failed requests of which no byte was sent, because there was no connection."""
     target_gone: TargetGone | None
     interrupted: Count
     """Cut off by the end of the run."""
     dropped: Count
-    """Due, and never sent."""
+    """Due, but never sent."""
     cancelled: Count | None = None
-    """Their users left, as planned (--cancel). Left out where there are none."""
+    """Their users left, as planned (--cancel). Missing if there are none."""
     retried: Count
     """Requests that took a second attempt."""
     retried_late: Count | None = None
-    """Of these, requests whose first attempt the server kept for over 10 ms before it closed the connection. Left out
-    where there are none."""
+    """Of these, requests whose first attempt the server kept for over 10 ms before it closed the connection. Missing if
+    there are none."""
     by_outcome: ByOutcome
     by_status: ByStatus
     warmup: WarmupCounts
 
 
 class ErrorCount(Result, frozen=True, kw_only=True):
-    """How often one error message came. A server that puts an ID into each message fills "(other messages)"."""
+    """How often one error message was received. If a server puts an ID into each message, "(other messages)" collects
+    the rest."""
 
     outcome: Outcome
     status: int | None
     error: str | None
     n: Positive
-    """How often it came."""
+    """How often it was received."""
 
     @property
     def is_failure(self) -> bool:
-        """Whether its requests failed. Requests that were cut when the run stopped did not."""
+        """Whether its requests failed. Requests cut off when the run stopped did not fail."""
         return self.outcome not in NO_FAILURE
 
 
@@ -233,7 +235,7 @@ class Segment(Result, frozen=True, kw_only=True):
 
 
 class Change(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
-    """One change of the load while it went on: when, in s, from which load to which, and by whom."""
+    """One change of the load during the run: when, in s, from which load to which, and by whom."""
 
     at_s: Number
     from_: Number
@@ -242,7 +244,7 @@ class Change(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
 
 
 class Reach(Result, frozen=True, kw_only=True):
-    """What the numbers can bear: the percentiles of `metric` that have a 95% interval, ascending, and the highest of
+    """The percentiles that the run can give: those of `metric` that have a 95% interval, ascending, and the highest of
     them."""
 
     metric: Annotated[str, one_of("ttft", "e2el")]
@@ -260,25 +262,25 @@ class Verdict(PartVerdict, frozen=True, kw_only=True):
     signs: Sequence[str] | None = None
     """The sign of each reason, in the same order. Files of version 0.1 lack it."""
     headline: str | None = None
-    """The verdict in one line, with what the numbers can bear. Files of version 0.1 lack it."""
+    """The verdict in one line, with the percentiles that the run can give. Files of version 0.1 lack it."""
     reach: Reach | None = None
     """Files of version 0.1 lack it."""
 
 
 class SummaryNumbers(Result, frozen=True, kw_only=True):
-    """The numbers of the records and of the client, without what bench/evaluate.py adds."""
+    """The numbers from the records and the client, without those added by bench/evaluate.py."""
 
     schema: Literal["trueload/summary/1"]
     slo: Slo
     models: Sequence[ModelNumbers] | None = None
-    """The numbers of each model of a run that sends to several, by name: of the whole run, and rates per second of
-    the whole run. Left out where there is one model."""
+    """The numbers of each model of a run that sends to several, by name: of the whole run, and rates per second of the
+    whole run. Missing if there is only one model."""
     classes: Sequence[ClassNumbers] | None = None
-    """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
-    second of the whole run. Left out where there are none."""
+    """The numbers of each traffic class of a run with --mix, in their order: of the whole run, and rates per second of
+    the whole run. Missing without classes."""
     per_target: Sequence[TargetNumbers] | None = None
-    """The numbers of each replica, by name: of several addresses, or as replies name who answered. Left out where records
-    name none. docs/replicas.md."""
+    """The numbers of each replica, by name: several addresses, or replicas named by replies. Missing if records name
+    none. docs/replicas.md."""
     counts: Counts
     errors: Sequence[ErrorCount]
     load: Load
@@ -286,39 +288,39 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     throughput: Throughput
     goodput: Goodput | None
     sessions: Sessions | None = None
-    """The sessions of a run, by how they ended. Left out where no request belongs to one. docs/metrics.md."""
+    """The sessions of a run, by how they ended. Missing if no request belongs to one. docs/metrics.md."""
     jobs: Jobs | None = None
-    """The jobs of sessions. Left out where no request belongs to one."""
+    """The jobs of sessions. Missing if no request belongs to one."""
     server_requests: ServerSaid | None = None
-    """What the server says of requests in its replies, over the successful ones. Left out where no reply says its
-    times or drafts. docs/server-metrics.md."""
+    """The server's data on requests in its replies, over the successful requests. Missing if no reply has times or
+    drafts. docs/server-metrics.md."""
     answers: CheckedAnswers | None = None
-    """The checked answers of a run with --check-answers. Left out in others. docs/quality.md."""
+    """The checked answers of a run with --check-answers. Missing in other runs. docs/quality.md."""
     scaling: Scaling | None = None
-    """What was lost while the server was scaling, of a run with --watch-scale. Left out in others. docs/replicas.md."""
+    """What was lost while the server was scaling, in a run with --watch-scale. Missing in other runs. docs/replicas.md."""
     cancelled: CancelledRequests | None = None
-    """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
-    no throughput. Left out where there are none."""
+    """The requests whose users left, as planned (--cancel): what they received until then, which is not part of any
+    latency or throughput. Missing if there are none."""
     latency_of_failures_ms: Statistics
     stalls: Stalls
     window: SteadyWindow
     steady: Steady | None
     segments: Sequence[Segment] | None
-    """The parts of a load that changes over time (--steps; ten of a --ramp that rises; between changes that were
-    asked for while it ran), in users or, in mode rate, requests per second. Numbers are of the time from
-    measured_from_s to end_s. null: the load stays."""
+    """The parts of a load that changes over time (--steps; ten parts of a --ramp; between changes made during the run),
+    in users or, in mode rate, requests per second. Numbers cover the time from measured_from_s to end_s. null: the load
+    is constant."""
     changes: Sequence[Change]
-    """What set the load while it went on (python -m bench load, the console, a script), in the order of time."""
+    """The changes of the load during the run (by python -m bench set-load, the console, a script), in order of time."""
     series: Series
     distributions: Distributions
     tokens: Tokens
     inputs: InputCounts | None = None
-    """What requests were made of whose replies are no generated text. Missing where text is generated."""
+    """The inputs of requests whose replies are not generated text. Missing if text is generated."""
     media: MediaCounts | None = None
-    """Images, audio and video in the requests. Missing if none has any."""
+    """Images, audio and video in the requests. Missing if there are none."""
     instrument: Instrument
     compat: Compat
-    """What other tools would have printed of this run: docs/metrics.md, Compatible columns."""
+    """What other tools would have printed for this run: docs/metrics.md, Compatible columns."""
 
 
 class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
@@ -326,21 +328,20 @@ class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
     happen, or cannot be known."""
 
     classes: Sequence[JudgedClass] | None = None
-    """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
-    second of the whole run. Left out where there are none."""
+    """The numbers of each traffic class of a run with --mix, in their order: of the whole run, and rates per second of
+    the whole run. Missing without classes."""
     run: RunOrigin
     verdict: Verdict
     calibration: LedgerCalibration | KnownCalibration | None
-    """null: not known. `from` says whether the ledger of this run or an earlier certificate of this machine tells it."""
+    """null: unknown. `from`: whether the source is the ledger of this run or an earlier certificate of this machine."""
     prefix_cache: PrefixCache | None
     server: Server | None
-    """What the server's own metrics say, over the steady window; null where they were not read.
-    docs/server-metrics.md."""
+    """The server's own metrics, over the steady window; null if they were not read. docs/server-metrics.md."""
     gpu: Gpu | None
-    """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
+    """The GPUs over the steady window, and the cost of a token; null if nothing is known about them.
     docs/server-metrics.md, The GPU."""
 
 
 def from_json(content: bytes) -> RunSummary:
-    """The summary that a summary.json holds. Raises msgspec.MsgspecError if it is none."""
+    """The summary in a summary.json. Raises msgspec.MsgspecError if it is not one."""
     return msgspec.json.decode(content, type=RunSummary)

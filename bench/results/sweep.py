@@ -1,4 +1,4 @@
-"""sweep.json and repeats.json: the numbers of several runs, and what they say together."""
+"""sweep.json and repeats.json: the numbers of several runs, and their combined results."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ SHARES = ("goodput", "error_rate")
 NUMBERS = (*RATES, *LATENCIES, "in_flight", *SHARES)
 """The numbers of every run: times in ms, shares as shares."""
 INPUTS = "inputs_per_s"
-"""Runs whose replies are no generated text have it too; then the knee is one of inputs."""
+"""Runs whose replies are not generated text have it too; the knee is then one of inputs."""
 OF_JOBS = ("job:p50", "job:p90", "jobs_per_hour")
-"""Runs of sessions have these too; seconds."""
+"""Runs of sessions have these too; in seconds."""
 
 RunStatus = Literal["VALID", "SUSPECT", "INVALID", "FAILED"]
 
 
 class SweepNumber(Result, frozen=True, omit_defaults=False):
-    """A value, what it lies between with 95%, and the standard deviation between runs (relative; of a share as it
-    is)."""
+    """A value, its 95% interval, and the standard deviation between runs (relative; for a share absolute)."""
 
     value: Number | None
     low: Number | None = None
@@ -41,14 +40,14 @@ class RepeatedRun(Result, frozen=True, kw_only=True):
     """One of the runs."""
 
     name: str
-    """Its directory."""
+    """The directory of the run."""
     status: RunStatus
     reasons: Sequence[str]
     usable: bool
-    """Whether its numbers are of the load that was asked for."""
+    """Whether its numbers are about the requested load."""
     numbers: SweepNumbers
     inputs_are: str | None = None
-    """What requests are made of, where replies are no generated text: `texts`, `images`."""
+    """The input type of the requests, if replies are not generated text: `texts`, `images`."""
 
 
 class SweepRun(RepeatedRun, frozen=True, kw_only=True):
@@ -57,15 +56,15 @@ class SweepRun(RepeatedRun, frozen=True, kw_only=True):
     load: Number
     repeat: Positive
     kept_up: bool | None
-    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
+    """In an open loop: false if requests in flight kept rising. null: a closed loop, or too short to tell."""
 
 
 class ParetoPlace(Result, frozen=True, kw_only=True):
-    """Where a load lies against the Pareto frontier of tokens/s per GPU and per user."""
+    """The position of a load relative to the Pareto frontier of tokens/s per GPU and per user."""
 
     on_frontier: bool
     overlaps: bool
-    """Whether the intervals of a load behind the frontier do not tell it apart from it."""
+    """Whether the intervals do not distinguish a load behind the frontier from the frontier."""
 
 
 class SweepPoint(Result, frozen=True, kw_only=True):
@@ -75,17 +74,17 @@ class SweepPoint(Result, frozen=True, kw_only=True):
     runs: Count
     usable_runs: Count
     status: RunStatus
-    """That of the worst run."""
+    """The status of the worst run."""
     reasons: Sequence[str]
     numbers: SweepNumbers
     kept_up: bool | None
-    """Of an open loop: false where requests in flight kept rising. null: of users, or too short to say."""
+    """In an open loop: false if requests in flight kept rising. null: a closed loop, or too short to tell."""
     per_user: SweepNumber | None
     """Tokens per second that a user gets. null without --gpus."""
     per_gpu: SweepNumber | None
     place: ParetoPlace | None
     usable: bool
-    """Whether any of its runs is."""
+    """Whether any of its runs is usable."""
 
 
 class FittedKnee(Result, frozen=True, kw_only=True):
@@ -97,7 +96,7 @@ class FittedKnee(Result, frozen=True, kw_only=True):
     """N1/2 of the fitted curve. Above the highest usable load of points it is an extrapolation."""
     half_at_interval: Between | None
     ninety_percent_at: Number | None
-    """The load that reaches 90% of the ceiling; null: beyond the highest load that was measured."""
+    """The load that reaches 90% of the ceiling; null: above the highest measured load."""
     warning: str | None
 
 
@@ -140,4 +139,4 @@ class RepeatsContent(Result, frozen=True, kw_only=True):
     """Why it ended before its last run."""
     runs: Sequence[RepeatedRun]
     numbers: Annotated[Mapping[str, SweepNumber], every_key(optional=(*NUMBERS, INPUTS, *OF_JOBS))]
-    """Of all runs together; empty if there is none."""
+    """The numbers of all runs together; empty if there are none."""

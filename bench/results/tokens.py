@@ -1,4 +1,4 @@
-"""Tokens of the successful requests, and inputs of those without generated text."""
+"""Tokens of the successful requests, and inputs of requests without generated text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.results.numbers import Statistics
 
 
 class InputOutput(Result, frozen=True, kw_only=True):
-    """Tokens of prompts and of replies; null if no reply says it."""
+    """Tokens of prompts and of replies; null if no reply reports them."""
 
     input: int | None
     output: int | None
@@ -26,21 +26,21 @@ class PromptTokens(Result, frozen=True, kw_only=True):
 
 
 class CountedTokens(Result, frozen=True, kw_only=True):
-    """Tokens by our own count over the received text; null without a tokenizer."""
+    """Our own token count of the received text; null without a tokenizer."""
 
     output: int | None
 
 
 class CachedTokens(Result, frozen=True, kw_only=True):
-    """Prompt tokens that replies say came from the server's cache, of the prompt tokens of those replies."""
+    """Prompt tokens from the server's cache, according to replies, as a share of the prompt tokens of those replies."""
 
     tokens: Count
     of: Count
     share: Portion | None
     share_beyond_head: Portion | None
-    """The same without the first 15 of each prompt, which a chat template may have put there."""
+    """The same without the first 15 tokens of each prompt, which may come from a chat template."""
     share_of_probes: Portion | None = None
-    """The share of all prompt tokens that are of probes (--check-answers), which are asked again."""
+    """The share of all prompt tokens that belongs to probes (--check-answers), which are asked repeatedly."""
 
 
 class CountedBy(Result, frozen=True, kw_only=True, omit_defaults=False):
@@ -49,12 +49,12 @@ class CountedBy(Result, frozen=True, kw_only=True, omit_defaults=False):
     usage: Count
     tokenizer: Count
     limit: Count = 0
-    """Replies that nobody counted and that ended at the limit of tokens: they have as many."""
+    """Replies without a count that ended at the token limit: the limit is their number of tokens."""
     chunks: Count
 
 
 class TokenChunks(Result, frozen=True, kw_only=True):
-    """Chunks that bear text, and what is known of their tokens."""
+    """Chunks with text, and what is known about their tokens."""
 
     with_tokens: Count
     requests_with_several_tokens_a_chunk: Count
@@ -69,8 +69,8 @@ class KindCount(Result, frozen=True, kw_only=True):
 
 
 class Kinds(Result, frozen=True, kw_only=True):
-    """The chunks that bear text, and their tokens, by what the text is. A request with several kinds whose chunks do
-    not tell their tokens is in requests_with_unknown_tokens, and in no number of tokens."""
+    """The chunks with text, and their tokens, by the kind of text. A request with several kinds whose chunks do not
+    tell their tokens counts in requests_with_unknown_tokens, and in no number of tokens."""
 
     content: KindCount
     reasoning: KindCount
@@ -80,7 +80,7 @@ class Kinds(Result, frozen=True, kw_only=True):
 
 
 class ToolCalls(Result, frozen=True, kw_only=True):
-    """Replies that call tools, of those of an API that has tool calls."""
+    """Replies that call tools, as a share of the replies of an API with tool calls."""
 
     judged: Count
     replies: Count
@@ -90,7 +90,7 @@ class ToolCalls(Result, frozen=True, kw_only=True):
 
 
 class Difference(Result, frozen=True, kw_only=True):
-    """How often two counts of one thing differ."""
+    """How often two counts of the same thing differ."""
 
     compared: Count
     differ: Count
@@ -98,15 +98,14 @@ class Difference(Result, frozen=True, kw_only=True):
 
 
 class AskedAgainstGot(Result, frozen=True, kw_only=True):
-    """Tokens asked for, against those of the usage."""
+    """Requested tokens compared with those of the usage."""
 
     input: Difference
     output: Difference
 
 
 class Reported(Result, frozen=True, kw_only=True):
-    """Replies with a count that is contradicted or doubted, of those that were judged; `first` has the reason of the
-    first one."""
+    """Replies with a contradicted or doubted count, of all judged replies; `first` has the reason for the first one."""
 
     judged: Count
     requests: Count
@@ -115,7 +114,7 @@ class Reported(Result, frozen=True, kw_only=True):
 
 
 class OverLimit(Result, frozen=True, kw_only=True):
-    """Replies with more output tokens than were asked for (max_tokens), of those that asked for a number."""
+    """Replies with more output tokens than requested (max_tokens), of those that requested a number."""
 
     judged: Count
     requests: Count
@@ -123,14 +122,14 @@ class OverLimit(Result, frozen=True, kw_only=True):
 
 
 class Mismatch(Result, frozen=True, kw_only=True):
-    """Output tokens of the usage against our own count over the text."""
+    """Output tokens of the usage compared with our own count of the text."""
 
     compared: Count
     differ: Count
     share: Portion | None
     off_by_one: Count
     usage_over_counted: Amount | None
-    """Tokens of the usage / tokens counted."""
+    """Tokens of the usage divided by counted tokens."""
 
 
 class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
@@ -147,11 +146,11 @@ class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
     kinds: Kinds
     tool_calls: ToolCalls
     asked_against_got: AskedAgainstGot
-    """Replies whose tokens differ from what was asked for."""
+    """Replies whose tokens differ from the requested number."""
     contradicted: Reported
     doubted: Reported = Reported(judged=0, requests=0, share=None, first=None)
-    """Replies whose output tokens may be wrong though nothing better is known, of all replies; and what speaks
-    against the first of them."""
+    """Replies whose output tokens may be wrong although there is no better source, of all replies; and the reason for
+    the first of them."""
     over_limit: OverLimit = OverLimit(judged=0, requests=0, share=None)
     mismatch: Mismatch
 
@@ -162,30 +161,29 @@ class MediaCounts(Result, frozen=True, kw_only=True):
     requests: Count
     """Requests that have any."""
     bytes: Statistics
-    """Of all in a request, before Base64 and without those named by an address."""
+    """Bytes of all media in a request, before Base64 and without those given by an address."""
     text_tokens: Statistics
-    """Input tokens of the text of a request, by our tokenizer."""
+    """Our tokenizer's count of the input tokens in the text of a request."""
 
 
 def input_rate(are: str | None, *, title: bool = False) -> str:
-    """The unit of the rate of what requests are made of (`images/s`), or its title (`Images/s`); None: not known."""
+    """The unit of the input rate (`images/s`), or its title (`Images/s`). `are` is the input type; None if unknown."""
     name = "inputs" if are is None else are
     return f"{name.capitalize() if title else name}/s"
 
 
 class InputCounts(Result, frozen=True, kw_only=True):
-    """What requests were made of whose replies are no generated text."""
+    """The inputs of requests whose replies are not generated text."""
 
     are: Annotated[str, one_of("texts", "documents", "images", "utterances", "requests")]
-    """`images` are those of the replies. `requests`: of any HTTP service, whose tokens nobody counts; then inputs are
-    requests."""
+    """`images` are those of the replies. `requests`: any HTTP service, without a token count; then inputs are requests."""
     total: Count
-    """Of the successful requests."""
+    """Inputs of the successful requests."""
     per_request: Statistics
     dimensions: Annotated[Mapping[str, Count], keys(pattern=r"^[0-9]+$")]
-    """Replies by the numbers in each of their embeddings."""
+    """Replies by the length of each of their embeddings."""
     bytes_sent: Statistics | UnsetType = UNSET
-    """Bodies of requests, in bytes; of images and any HTTP service."""
+    """Bodies of requests, in bytes; only for images and any HTTP service."""
     bytes_received: Statistics | UnsetType = UNSET
     """Bodies of their responses."""
 
@@ -196,5 +194,5 @@ class InputCounts(Result, frozen=True, kw_only=True):
 
     @property
     def have_several(self) -> bool:
-        """Whether a request may have several."""
+        """Whether a request may have several inputs."""
         return self.are not in ("requests", "utterances")

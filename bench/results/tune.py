@@ -14,32 +14,32 @@ ENDINGS = ("decided", "budget", "rounds", "nothing works", "interrupted")
 
 
 class Place(StrEnum):
-    """What the race says of an arm."""
+    """The result of the race for an arm."""
 
     BEST = "best"
     NOT_TOLD_APART = "not told apart"
     SAME = "same within the margin"
     WORSE = "worse"
     FAR_BEHIND = "far behind"
-    """It reached less than half of the leader, in too few turns to prove that it is worse."""
+    """It reached less than half of the leader's value, in too few turns to prove that it is worse."""
     WORSE_ANSWERS = "worse answers"
     FAILED = "failed"
     UNTRIED = "not tried"
 
 
 class TuneChange(Result, frozen=True):
-    """A ratio minus 1: 0.05 is 5% more of what is wanted."""
+    """A ratio minus 1: 0.05 is 5% more of the desired quantity."""
 
     value: Number
     low: Number
-    """Of the 95% interval, corrected for all pairs of arms and every look at the race."""
+    """The low end of the 95% interval, corrected for all pairs of arms and every look at the race."""
     high: Number
     rounds: Count
     """Rounds in which both arms had a value."""
 
 
 class TuneArm(Result, frozen=True, kw_only=True):
-    """A combination of flags, and what became of it."""
+    """A combination of flags, and its result."""
 
     name: str
     flags: Mapping[str, Setting]
@@ -49,9 +49,9 @@ class TuneArm(Result, frozen=True, kw_only=True):
     place: Annotated[str, one_of(*Place)]
     turns: Count
     value: Number | None
-    """What the goal measures, over its turns (geometric mean)."""
+    """The value of the goal over its turns (geometric mean)."""
     against_best: TuneChange | None
-    """Its value over the best's, larger is better: of costs, what a dollar or a joule gives."""
+    """Its value divided by the best arm's; larger is better. For costs, the amount per dollar or joule."""
     left_after: Count | None
     """The round after which it left the race."""
     why: str | None
@@ -68,19 +68,19 @@ class TuneLoad(Result, frozen=True, kw_only=True):
     name: str
     """Its directory."""
     load: Number
-    """Of a search: what it found."""
+    """For a search, the load that it found."""
     status: str
-    """The verdict on a run; of a search its conclusion."""
+    """The verdict on a run, or the conclusion of a search."""
     held: bool
     """Whether every objective held."""
     tokens_per_s: Number | None = None
     latency: Number | None = None
-    """In ms: the number that `latency` names."""
+    """In ms: the number named by `latency`."""
     joules_per_token: Number | None = None
 
 
 class TuneTurn(Result, frozen=True, kw_only=True):
-    """One start of an arm's server, and what was measured of it."""
+    """One start of an arm's server, and its measurements."""
 
     arm: Count
     round: Positive
@@ -88,7 +88,7 @@ class TuneTurn(Result, frozen=True, kw_only=True):
     """In the unit of the goal."""
     seconds: Amount
     start_s: Amount | None
-    """How long the server took to be ready; null: it did not become ready."""
+    """How long the server took to become ready; null: it did not."""
     loads: Sequence[TuneLoad]
     why: str | None
     """Why it has no value."""
@@ -99,7 +99,7 @@ class TuneTurn(Result, frozen=True, kw_only=True):
 
     @property
     def is_lower_bound(self) -> bool:
-        """Whether the value is that of a search that found no edge."""
+        """Whether the value comes from a search that found no edge."""
         return self.value is not None and any(row.status == "at least" for row in self.loads)
 
 
@@ -110,13 +110,13 @@ class TunePoint(Result, frozen=True, kw_only=True):
     load: Number
     tokens_per_s: Number | None
     latency: Number | None
-    """In ms: the number of the file that `latency` names."""
+    """In ms: the number of the file named by `latency`."""
     dollars: Number | None
-    """Of a million output tokens."""
+    """Per million output tokens."""
     held: bool
-    """Whether every objective held in all its turns, and no answers are worse than the default's."""
+    """Whether every objective held in all its turns, and its answers are not worse than the default's."""
     on_front: bool
-    """Whether no other arm and load has more throughput (or load) and less latency (or cost)."""
+    """Whether no other arm and load has both more throughput (or load) and less latency (or cost)."""
 
 
 class TuneContent(Result, frozen=True, kw_only=True):
@@ -132,15 +132,15 @@ class TuneContent(Result, frozen=True, kw_only=True):
     spec_sha256: str
     goal: Goal
     unit: str
-    """Of the values of the goal."""
+    """The unit of the goal's values."""
     load_unit: str
     budget_s: Amount
     first_budget_s: Amount | None = None
-    """The budget with which the race was begun, which decides how long visits are."""
+    """The budget with which the race was started, which determines the length of visits."""
     seconds: Amount
-    """What the turns took."""
+    """The time that the turns took."""
     ended: Annotated[str, one_of(*ENDINGS)] | None
-    """null: the race goes on."""
+    """null: the race is still running."""
     best: Count | None
     """The number of the arm, from 0, which is the default."""
     not_told_apart: Sequence[Count]

@@ -1,8 +1,8 @@
-"""What a run leaves behind: its directory, and what is in it, beside its records (bench/records.py) and its manifest.
+"""The files of a run: its directory and its contents, except the records (bench/records/) and the manifest.
 
-run_directory   the directory, written so that nothing measured is ever lost
+run_directory   the directory, written so that no measurement is ever lost
 record_blocks   many lines of requests.jsonl at once, as arrays
 load_change     a line of changes.jsonl
-run_state       where a run is
-shape           whether a value of a file has the shape that its type says
+run_state       the state of a run
+shape           whether a value from a file matches a type
 """

@@ -1,15 +1,15 @@
-"""A file of lines that another process appends to, read in pieces of bounded size."""
+"""A file of lines to which another process appends, read in pieces of bounded size."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 PIECE_BYTES = 1024 * 1024
-"""A piece has so many bytes at most, or one line."""
+"""The largest size of a piece, unless a single line is longer."""
 
 
 class GrowingFile:
-    """A file that another process appends to, read from its beginning in pieces."""
+    """A file to which another process appends, read from its beginning in pieces."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -17,7 +17,7 @@ class GrowingFile:
         self._part = bytearray()
 
     def next_piece(self) -> bytes:
-        """The next whole lines; empty if there are none yet."""
+        """The next complete lines; empty if there are none yet."""
         while True:
             end = self._part.rfind(b"\n", 0, PIECE_BYTES) + 1 or self._part.find(b"\n") + 1
             if end:
@@ -34,7 +34,7 @@ class GrowingFile:
 
     @property
     def unread(self) -> int:
-        """Bytes that follow what was read."""
+        """The number of bytes not yet returned."""
         try:
             return max(0, self._path.stat().st_size - self._at + len(self._part))
         except OSError:

@@ -1,4 +1,4 @@
-"""A change of the load while a run goes on: a line of changes.jsonl."""
+"""A change of the load during a run: a line of changes.jsonl."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import orjson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadChange:
-    """From `t_ns` (CLOCK_MONOTONIC) on the load is `after`, in users or requests per second. `by`: who asked for it."""
+    """The load is `after` from `t_ns` (CLOCK_MONOTONIC) on, in users or requests per second. `by`: who requested the
+    change."""
 
     t_ns: int
     before: float
@@ -25,7 +26,7 @@ class LoadChange:
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LoadChange:
-        """What a line says. Raises KeyError, TypeError or ValueError where it is none."""
+        """Parse a line. Raises KeyError, TypeError or ValueError if it is not a change."""
         change = cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))
         if not (0 < change.before < math.inf and 0 < change.after < math.inf):
             raise ValueError(f"a load must be above 0: {change.before:g} to {change.after:g}")

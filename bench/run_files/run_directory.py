@@ -62,25 +62,25 @@ CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
 RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, PROBES, MANIFEST, CERTIFICATES)
-"""What a run writes before its load, or during it."""
+"""Files that a run writes before or during its load."""
 
 
 READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, PROBES, LEDGER, CERTIFICATES)
-"""Of these, and of what a mock writes, those from which numbers are computed."""
+"""The files, of a run or a mock, from which numbers are computed."""
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
-"""Windows would write \\r\\n for each \\n."""
+"""Without it, Windows would write \\r\\n for each \\n."""
 _AT_ONCE: int = getattr(os, "O_NONBLOCK", 0)
-"""Opening a named pipe in place of a file would wait for a writer."""
+"""Without it, opening a named pipe in place of a file would wait for a writer."""
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: type[object] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-"""The same in C, where PyYAML was built with it: ten times as quick."""
+"""The C versions, if PyYAML was built with them, are ten times as fast."""
 _READ_AHEAD = 131_072
-"""Bytes that a file of lines is read by: a line of 128 tokens has three thousand."""
+"""The buffer size for reading lines: the line of a request with 128 tokens has three thousand bytes."""
 
 
 class LineLog:
-    """Appends whole lines to a file. `problem` says what went wrong with the disk, None as long as all is written."""
+    """Appends whole lines to a file. `problem` describes a disk error; None if everything is written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -89,7 +89,7 @@ class LineLog:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _BINARY, 0o644)
 
     def append(self, line: bytes) -> None:
-        """Write the line, newline included. Never raises: what the disk does not take waits in memory."""
+        """Write the line, including its newline. Never raises: what the disk does not accept stays in memory."""
         self._pending += line
         self._flush()
 
@@ -103,7 +103,7 @@ class LineLog:
             self.problem = f"{self.path}: {e.strerror}"
 
     def close(self) -> str | None:
-        """Write what waits, if need be elsewhere. Returns a sentence where not everything is in the file."""
+        """Write pending lines, to another file if necessary. Returns a sentence if the file is incomplete."""
         self._flush()
         os.close(self._fd)
         if not self._pending:
@@ -113,7 +113,7 @@ class LineLog:
 
 
 def _rescue(name: str, content: bytes) -> str:
-    # A full disk leaves no folder for temporary files, and a user may have no home.
+    # A full disk has no room for temporary files, and a user may have no home.
     for folder in (tempfile.gettempdir, Path.home, partial(Path, "/dev/shm")):
         try:
             fd, path = tempfile.mkstemp(prefix="trueload-", suffix=f"-{name}", dir=str(folder()))
@@ -126,7 +126,7 @@ def _rescue(name: str, content: bytes) -> str:
 
 
 def shard_names(worker: int | None) -> tuple[str, str]:
-    """The files of records and samples that a worker writes; None is the only worker of a run."""
+    """The files for a worker's records and samples. `worker` is None for the only worker of a run."""
     if worker is None:
         return REQUESTS, SAMPLES
     return _shard(REQUESTS, str(worker)), _shard(SAMPLES, str(worker))
@@ -138,10 +138,11 @@ def _shard(name: str, worker: str) -> str:
 
 
 def _try_lock(fd: int) -> bool:
-    """Lock the file until it is closed; False where another process has it. Where there are no such locks, True.
+    """Lock the file until it is closed. Returns False if another process holds it, and True on systems without such
+    locks.
 
-    A look (`is_locked`) shares the file for a moment, so that nothing but a holder can refuse a share: while only looks are
-    in the way, the lock is tried again.
+    A check (`is_locked`) takes a shared lock for a moment, so only a holder can prevent a shared lock. If only such
+    checks are in the way, the lock is tried again.
     """
     if sys.platform == "win32":
         return True
@@ -154,7 +155,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def _locked(fd: int, how: int) -> bool:
-    """Whether the file could be locked, without waiting. Where there are no such locks, True."""
+    """Whether the file could be locked without waiting; True on systems without such locks."""
     try:
         fcntl.flock(fd, how | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -166,15 +167,15 @@ def _locked(fd: int, how: int) -> bool:
 
 @contextmanager
 def series_held(path: Path) -> Iterator[None]:
-    """Keep the directory of a search or a sweep locked meanwhile, between its runs too."""
+    """Keep the directory of a search or a sweep locked, also between its runs."""
     with held_alone(path):
         yield
 
 
 @contextmanager
 def held_alone(path: Path) -> Iterator[bool]:
-    """Keep a directory locked meanwhile. Gives False if another process has it."""
-    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+    """Keep a directory locked. Yields False if another process holds it."""
+    if sys.platform == "win32":  # Windows cannot open directories, and has no such locks.
         yield True
         return
     fd = os.open(path, os.O_RDONLY)
@@ -185,7 +186,7 @@ def held_alone(path: Path) -> Iterator[bool]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds a file, or the directory of a search or a sweep."""
+    """Whether a process holds a lock on a file, or on the directory of a search or a sweep."""
     try:
         fd = os.open(path, os.O_RDONLY | _AT_ONCE)
     except OSError:
@@ -197,21 +198,21 @@ def is_locked(path: Path) -> bool:
 
 
 class RunDirectory:
-    """The files of one run, by what is in them."""
+    """The files of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @staticmethod
     def refuse_used(path: Path) -> None:
-        """Raises UsageError where the path holds a run already, is a file, or cannot be written."""
+        """Raises UsageError if the path holds a run already, is a file, or cannot be written."""
         writable.refuse_directory("--out", path)
         if (path / REQUESTS).exists() or (path / MANIFEST).exists():
             raise UsageError(f"--out {path} already holds a run: name another directory, or remove it first")
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
-        """A new run directory. Raises UsageError where there is a run already, or no directory can be made."""
+        """Create a run directory. Raises UsageError if it holds a run already, or cannot be created."""
         cls.refuse_used(path)
         writable.make_directory("--out", path)
         try:
@@ -222,7 +223,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
-        """An existing run directory. Raises UsageError if it is not one."""
+        """Open an existing run directory. Raises UsageError if it is not one."""
         if not path.is_dir():
             why = "it is a file: name its directory" if path.exists() else "it does not exist"
             raise UsageError(f"{path} is not a run directory: {why}")
@@ -234,7 +235,7 @@ class RunDirectory:
         return cls(path)
 
     def discard(self) -> None:
-        """Take away what a run that sent nothing has put here. Files of others stay, and the directory with them."""
+        """Remove the files of a run that sent nothing. Other files stay, and with them the directory."""
         files = [self.path / name for name in (*RUN_FILES, *(f".{name}.new" for name in RUN_FILES))]
         for path in (*files, *self._every_shard(REQUESTS), *self._every_shard(SAMPLES)):
             path.unlink(missing_ok=True)
@@ -243,7 +244,7 @@ class RunDirectory:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep live.jsonl locked meanwhile. The kernel lets go of it when the process ends, in whatever way."""
+        """Keep live.jsonl locked. The kernel releases the lock when the process ends, however it ends."""
         fd = os.open(self.path / LIVE, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             _try_lock(fd)
@@ -256,27 +257,28 @@ class RunDirectory:
         return is_locked(self.path / LIVE)
 
     def clear_drafts(self) -> None:
-        """Remove what a killed process had no time to: whole files that are not in place, and shards of those that are.
+        """Remove files that a killed process left: drafts that were not put in place, and shards that are already
+        merged.
 
-        Not while the run goes on.
+        Does nothing during the run.
         """
         if not self.is_held:
             for left in (*self.path.glob(".*.new"), *self.old_shards()):
                 left.unlink(missing_ok=True)
 
     def old_shards(self) -> list[Path]:
-        """The workers' files that were merged into a whole one, and not removed yet."""
+        """The workers' files that were merged but not yet removed."""
         return [path for name in (REQUESTS, SAMPLES) if self._is_whole(name) for path in self._every_shard(name)]
 
     def shards(self, name: str) -> list[Path]:
-        """The workers' files of a kind that have not been merged, by worker.
+        """The workers' files of one kind that have not been merged, by worker.
 
-        Who merges them puts the whole file in place before it removes them: beside one that holds something they are old.
+        A merge writes the whole file before it removes them, so if that file has content, the shards are old.
         """
         return [] if self._is_whole(name) else self._every_shard(name)
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file from which numbers are computed, those of workers' own files included."""
+        """The size in bytes of each file from which numbers are computed, including the workers' own files."""
         return {name: size for name in READ_FILES if (size := self._size(name)) is not None}
 
     def _size(self, name: str) -> int | None:
@@ -284,7 +286,7 @@ class RunDirectory:
         return sum(path.stat().st_size for path in there) if there else None
 
     def lost(self, sizes: Mapping[str, int]) -> list[str]:
-        """A sentence for each file that is gone, or shorter than it was when it had these bytes. Lines may be added."""
+        """A sentence for each file that is missing, or smaller than in `sizes`. Lines may have been added."""
         found = []
         for name in [name for name in READ_FILES if name in sizes]:
             size, before = self._size(name), sizes[name]
@@ -308,29 +310,29 @@ class RunDirectory:
         ]
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a whole file in place: readers see the old or the new one, never half of it."""
+        """Write a whole file atomically: readers see the old or the new content, never part of it."""
         self.write_parts(name, [content])
 
     def write_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        """The same for a file that is made piece by piece."""
+        """The same for a file that is generated in pieces."""
         draft = self.path / f".{name}.new"
         try:
             with draft.open("wb") as file:
                 file.writelines(parts)
             draft.replace(self.path / name)
-        except OSError:  # A full disk: half of a file is no use, and takes room.
+        except OSError:  # A full disk: part of a file is useless and takes room.
             draft.unlink(missing_ok=True)
             raise
 
     def write_manifest(self, manifest: Mapping[str, object]) -> bytes:
-        """Put run.yaml in place, and return its content."""
+        """Write run.yaml atomically, and return its content."""
         text: str = yaml.dump(dict(manifest), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
         content = text.encode()
         self.write(MANIFEST, content)
         return content
 
     def manifest(self) -> dict[str, Any]:
-        """The content of run.yaml. Raises UsageError where it is damaged."""
+        """The content of run.yaml. Raises UsageError if it is damaged."""
         path = self.path / MANIFEST
         try:
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
@@ -349,7 +351,7 @@ class RunDirectory:
         return any(path.is_file() and path.stat().st_size for path in (self.path / REQUESTS, *self.shards(REQUESTS)))
 
     def records(self) -> Iterator[RequestRecord]:
-        """Every whole record. Raises RecordError, with the line's number, where one in the middle is damaged."""
+        """Every complete record. Raises RecordError, with the line number, if a record in the middle is damaged."""
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
             for number, line in whole_lines(path):
                 try:
@@ -358,24 +360,24 @@ class RunDirectory:
                     raise RecordError(f"{path}, line {number}: {e}") from e
 
     def record_tables(self) -> Iterator[RecordTable]:
-        """Every whole record, many at once. Raises RecordError."""
+        """Every complete record, in tables of many. Raises RecordError."""
         from bench.records.record_table import tables
 
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
             yield from tables(whole_lines(path), str(path))
 
     def samples(self) -> Iterator[dict[str, Any]]:
-        """Every whole line of samples.jsonl; none where there is no such file."""
+        """Every complete line of samples.jsonl; none if the file does not exist."""
         for path in (self.path / SAMPLES, *self.shards(SAMPLES)):
             yield from _rows(path)
 
     def scraped_lines(self, name: str) -> Iterator[bytes]:
-        """Every whole line of server.jsonl or gpu.jsonl; none where there is no such file."""
+        """Every complete line of server.jsonl or gpu.jsonl; none if the file does not exist."""
         if (self.path / name).is_file():
             yield from (line for _, line in whole_lines(self.path / name))
 
     def changes(self) -> list[LoadChange] | None:
-        """The changes of the load while it went on, in their order; None where it could not be changed."""
+        """The changes of the load during the run, in order; None if the load could not be changed."""
         path = self.path / CHANGES
         if not path.is_file():
             return None
@@ -385,13 +387,13 @@ class RunDirectory:
             raise RecordError(f"{path}: a line is not a change of the load ({e})") from e
 
     def mock(self) -> dict[str, Any]:
-        """What is known of the mock beside its ledger: `clock` (shared or other), `truth`, and the addresses of its
-        `replicas` if it has several; empty where there is none."""
+        """What is known about the mock apart from its ledger: `clock` (shared or other), `truth`, and the addresses of
+        its `replicas` if it has several; empty if there is no mock."""
         found = self._json(MOCK)
         return found if isinstance(found, dict) else {}
 
     def certificates(self) -> list[dict[str, object]]:
-        """The certificates of this machine when the run began."""
+        """The certificates that this machine had when the run began."""
         found = self._json(CERTIFICATES)
         return found if isinstance(found, list) else []
 
@@ -419,9 +421,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of every line that was written to its end."""
+    """(number, line) of every complete line."""
     with path.open("rb", buffering=_READ_AHEAD) as file:
         for number, line in enumerate(file, 1):
-            # A line without its end was being written when the process was killed: its request has no record.
+            # A line without an end was being written when the process was killed: its request has no record.
             if line.endswith(b"\n") and len(line) > 1:
                 yield number, line

@@ -1,4 +1,4 @@
-"""Where a run is. run.yaml and every line of live.jsonl say it."""
+"""The states of a run, as in run.yaml and every line of live.jsonl."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """The states in their order. A run without warm-up goes from probing to running."""
+    """The states in order. A run without a warm-up goes from probing to running."""
 
     PREPARING = "preparing"
     PROBING = "probing"
     WARMING_UP = "warming up"
     RUNNING = "running"
     DRAINING = "draining"
-    """All is sent, or the user ended the sending: requests in flight finish."""
+    """Everything is sent, or the user ended the sending; requests in flight finish."""
     EVALUATING = "evaluating"
     ENDED = "ended"

@@ -1,10 +1,10 @@
-"""Whether a value from a file has the shape that a type says, and where it has not: in one sentence each.
+"""Checks whether a value from a file matches a type, and describes each mismatch in one sentence.
 
     misfits({"t": "x"}, Row, "line 3")  ->  'line 3: t must be a whole number, not "x"'
 
-Types are those of annotations: int, float, str, bool, None, Literal, enums, unions, tuples and lists of one type, mappings of
-text, and dataclasses and Structs, which are objects (fields without a default must be there; keys of no field are passed
-over). Numbers are finite. Times in ns and everything that is counted stay below 2**62.
+Types are annotations: int, float, str, bool, None, Literal, enums, unions, tuples and lists of one type, mappings with
+text keys, and dataclasses and Structs, which are objects (fields without a default are required; unknown keys are
+ignored). Numbers are finite. Times in ns and counts stay below 2**62.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ MOST = 2**62
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 MOST_VALUES = 1_000_000
-"""Of a document of settings: with aliases a few lines of YAML can stand for billions."""
+"""The limit for a settings document: with aliases, a few lines of YAML can expand to billions of values."""
 _PROBLEMS_SHOWN = 10
 
 
 def read_result(
     path: Path, kind: type[T], schema: object, name: str, more: Callable[[Any], Iterable[str]] = lambda content: ()
 ) -> T:
-    """The content of a result file of this type and schema. `name` is for people. `more` finds problems
-    of a content whose types are right. Raises UsageError with what is wrong in a file that is damaged or something else."""
+    """The content of a result file of this type and schema. `name` describes the file for people. `more` finds problems
+    in a content whose types are right. Raises UsageError with the problems if the file is damaged or something else."""
     content = read_object(path, name)
     if content.get("schema") != schema:
         raise UsageError(f"{path} is not a {name} of this version (schema {schema})")
@@ -47,7 +47,7 @@ def read_result(
 
 
 def read_object(path: Path, name: str, advice: str = "") -> dict[str, Any]:
-    """The JSON object in a file. Raises UsageError, which names it and ends with the advice."""
+    """The JSON object in a file. Raises UsageError, which names the file and ends with the advice."""
     try:
         content = orjson.loads(read_bytes(path))
     except OSError as e:
@@ -66,7 +66,7 @@ def refuse_misfits(
     more: Callable[[Any], Iterable[str]] = lambda content: (),
     advice: str = "",
 ) -> None:
-    """Raises UsageError with the first problems of a content. `more` finds problems of one whose types are right."""
+    """Raises UsageError with the first problems of a content. `more` finds problems in a content whose types are right."""
     if problems := [*misfits(content, kind, where)] or [f"{where} {problem}" for problem in more(content)]:
         left = len(problems) - _PROBLEMS_SHOWN
         rest = [f"{where} and {left} more"] if left > 0 else []
@@ -74,7 +74,7 @@ def refuse_misfits(
 
 
 def unlike_json(content: object) -> str | None:
-    """What a document of YAML holds that JSON, and so no part of ours, can hold: a phrase; None if there is nothing."""
+    """A value in a YAML document that JSON cannot represent, described in a phrase; None if there is none."""
     left, count = [("", content)], 0
     while left:
         where, value = left.pop()
@@ -82,7 +82,7 @@ def unlike_json(content: object) -> str | None:
         if count > MOST_VALUES:
             return f"it has more than {MOST_VALUES:,} values, or an alias (*) that refers to itself"
         if isinstance(value, dict):
-            # The place of a list in itself would grow without an end.
+            # Without the cut, the path of a list inside itself would grow without end.
             left += [(_cut(f"{where}.{key}" if where else str(key)), inner) for key, inner in value.items()]
         elif isinstance(value, list):
             left += [(_cut(f"{where}[{number}]"), inner) for number, inner in enumerate(value)]
@@ -97,7 +97,7 @@ def unlike_json(content: object) -> str | None:
 
 
 def misfits(value: object, kind: object, where: str, least: int | None = None) -> Iterator[str]:
-    """What is wrong with the value, which should be of this type. `where` names it; whole numbers are at least `least`."""
+    """The problems of a value that should have this type. `where` names it; whole numbers must be at least `least`."""
     if not _fits(value, kind, least):
         yield from _inner(value, kind, where, least) or [
             f"{where} must be {_described(kind, least)}{_bound(value)}, not {_shown(value)}"
@@ -105,7 +105,7 @@ def misfits(value: object, kind: object, where: str, least: int | None = None) -
 
 
 def _inner(value: object, kind: object, where: str, least: int | None) -> list[str]:
-    """What is wrong inside a value that is of the right kind itself."""
+    """The problems inside a value whose own kind is right."""
     if (options := _options(kind)) is not None:
         containers = [one for one in options if get_origin(one) is not None or _fields(one)]
         return _inner(value, containers[0], where, least) if len(containers) == 1 else []
@@ -128,7 +128,7 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
 
 @functools.cache
 def _fields(kind: object) -> tuple[tuple[str, Any, bool], ...]:
-    """The key, the type, and whether it is required, of each field of a dataclass or a Struct; none of other types."""
+    """(key, type, whether required) of each field of a dataclass or a Struct; empty for other types."""
     if not isinstance(kind, type):
         return ()
     if dataclasses.is_dataclass(kind):
@@ -187,7 +187,7 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
 
 def _described(kind: object, least: int | None) -> str:
     if (options := _options(kind)) is not None:
-        # A whole number is a number.
+        # "A number" includes whole numbers.
         shown = [one for one in options if one is not int or float not in options]
         return " or ".join(dict.fromkeys(_described(one, least) for one in shown))
     if get_origin(kind) is Literal:
@@ -204,7 +204,7 @@ def _described(kind: object, least: int | None) -> str:
 
 
 def _bound(value: object) -> str:
-    """What else there is to say of a value that is wrong only because it is large."""
+    """An addition to the message for a value that is wrong only because it is too large."""
     return " and below 2**62" if type(value) is int and abs(value) >= MOST else ""
 
 

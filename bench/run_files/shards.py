@@ -1,6 +1,6 @@
-"""The files of several workers, merged into one: in order of time, a line at a time.
+"""Merges the files of several workers into one, line by line in order of time.
 
-Until they are merged the shards are the record: a run that was killed before that is read from them.
+Until then the shards are the record: if a run is killed before the merge, they are read instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TIMES = {REQUESTS: re.compile(rb'"end_ns":(-?[0-9]+)'), SAMPLES: re.compile(rb'
 
 
 def merge(directory: RunDirectory) -> None:
-    """Put the shards of a run together and remove them. Where the disk is full they stay, and are read as they are."""
+    """Merge the shards of a run and remove them. If the disk is full they stay, and are read as they are."""
     for name, pattern in _TIMES.items():
         shards = directory.shards(name)
         if not shards:
@@ -31,7 +31,8 @@ def merge(directory: RunDirectory) -> None:
 
 
 def merged(paths: Iterable[Path], pattern: re.Pattern[bytes]) -> Iterator[bytes]:
-    """The whole lines of the files by ascending time. Within a file a line may be a little before the one above it."""
+    """The complete lines of the files in order of time. Within a file, a line may be slightly earlier than the previous
+    one."""
     timed = [_timed(whole_lines(path), pattern) for path in paths]
     yield from (line for _, line in heapq.merge(*timed, key=lambda row: row[0]))
 

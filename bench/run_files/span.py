@@ -1,22 +1,22 @@
-"""From when to when the records of a run reach, held against what else is known of the time of the run."""
+"""Compares the times of the records of a run with the times of the run itself."""
 
 from __future__ import annotations
 
 from bench.records.record_table import RecordTable
 
 WITHIN_NS = 10_000_000_000
-"""How far records may reach beyond the run: clocks of nodes differ, and the last sample is written when all have ended."""
+"""How far records may reach beyond the run: nodes' clocks differ, and the last sample is written after all requests."""
 
 
 class Span:
-    """Add every record."""
+    """The time span of all added records."""
 
     def __init__(self) -> None:
         self._first: tuple[int, str] | None = None
         self._last: tuple[int, str] | None = None
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order."""
+        """Add records, in any order."""
         due_ns, end_ns = table.ints("intended_ns"), table.ints("end_ns")
         first, last = int(due_ns.argmin()), int(end_ns.argmax())
         self._extend(int(due_ns[first]), table.records[first].id, int(end_ns[last]), table.records[last].id)
@@ -28,7 +28,8 @@ class Span:
             self._last = end_ns, last_id
 
     def outside(self, start_ns: int | None, end_ns: int | None) -> str | None:
-        """A sentence about a record outside a run from `start_ns` to `end_ns` (None: not known); None if there is none."""
+        """A sentence about a record outside the run from `start_ns` to `end_ns` (None if unknown); None if there is no
+        such record."""
         if self._first is not None and start_ns is not None and self._first[0] < start_ns - WITHIN_NS:
             due_ns, name = self._first
             return (

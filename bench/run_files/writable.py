@@ -1,4 +1,4 @@
-"""Whether a place that a flag names can be written: asked before the work, and with one answer for every command."""
+"""Checks whether the path of a flag can be written, before the work begins, with the same messages for every command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.errors import UsageError
 
 
 def _is_there(path: Path) -> bool:
-    """Whether there is such a file or directory. Raises OSError if the system will not look: from Python 3.14 on, exists()
-    takes that for a no."""
+    """Whether the path exists. Raises OSError if the system does not tell; from Python 3.14 on, exists() would return
+    False."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -23,10 +23,10 @@ def _is_there(path: Path) -> bool:
 
 
 def directory_problem(path: Path) -> str | None:
-    """Why no directory can be made there, or no file in it; None if both can."""
+    """Why no directory, or no file in it, can be created there; None if both can."""
     try:
         there = next(place for place in (path, *path.parents) if _is_there(place))
-    except OSError as e:  # A name too long, a directory that is closed.
+    except OSError as e:  # For example a name that is too long, or a directory without access.
         return str(e.strerror)
     if not there.is_dir():
         return "it is a file" if there == path else f"{there} is a file"
@@ -34,7 +34,7 @@ def directory_problem(path: Path) -> str | None:
 
 
 def file_problem(path: Path, *, makes_directories: bool = False) -> str | None:
-    """Why no file can be written there; None if one can. `makes_directories`: the writer makes those that are missing."""
+    """Why no file can be written there; None if it can. `makes_directories`: the writer creates missing directories."""
     try:
         if path.is_dir():
             return "it is a directory"
@@ -48,7 +48,7 @@ def file_problem(path: Path, *, makes_directories: bool = False) -> str | None:
 
 
 def refuse_directory(flag: str, path: Path) -> None:
-    """Raises UsageError if no directory can be made there, or no file in it."""
+    """Raises UsageError if no directory, or no file in it, can be created there."""
     if (problem := directory_problem(path)) is not None:
         raise UsageError(_sentence(flag, path, problem, "directory"))
 
@@ -60,7 +60,7 @@ def refuse_file(flag: str, path: Path, *, makes_directories: bool = False) -> No
 
 
 def make_directory(flag: str, path: Path) -> None:
-    """Make it, unless it is there. Raises UsageError if that cannot be, or no file can be written in it."""
+    """Create the directory, unless it exists. Raises UsageError if that fails, or no file can be written in it."""
     refuse_directory(flag, path)
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def make_directory(flag: str, path: Path) -> None:
 
 @contextmanager
 def not_removed(path: Path) -> Iterator[None]:
-    """Raises UsageError in place of the errors that follow if somebody removes the directory meanwhile."""
+    """Raises UsageError instead of the errors that follow if somebody removes the directory meanwhile."""
     try:
         yield
     except (OSError, UsageError) as e:
@@ -82,8 +82,8 @@ def not_removed(path: Path) -> Iterator[None]:
 
 
 def write_file(flag: str, path: Path, content: bytes, *, makes_directories: bool = False) -> None:
-    """Put a whole file in place: readers see the old or the new one, never half of it. Links stay links, and a file that is
-    replaced keeps its mode. Raises UsageError if that fails."""
+    """Write a whole file atomically: readers see the old or the new content, never part of it. Links stay links, and a
+    replaced file keeps its mode. Raises UsageError if that fails."""
     try:
         if makes_directories:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,13 +94,13 @@ def write_file(flag: str, path: Path, content: bytes, *, makes_directories: bool
 
 def _put(path: Path, content: bytes) -> None:
     if (_is_there(path) and not path.is_file()) or not os.access(path.parent, os.W_OK | os.X_OK):
-        path.write_bytes(content)  # Nothing can take the place of a device, or of a file in a closed directory.
+        path.write_bytes(content)  # A device, or a file in a directory without write access, cannot be replaced.
         return
     draft = path.with_name(f".{os.getpid()}.new")
     replaced = _is_there(path)
     try:
         if replaced:
-            draft.touch(0o600)  # No moment when more people can read it than before.
+            draft.touch(0o600)  # Never readable by more people than the old file.
         draft.write_bytes(content)
         if replaced:
             shutil.copymode(path, draft)
@@ -114,8 +114,8 @@ def _sentence(flag: str, path: Path, problem: str, kind: str) -> str:
 
 
 def _closed(folder: Path) -> str | None:
-    """Why no file can be made in a directory. Only a file that is made tells: root may do all by its rights, and yet nothing
-    in /proc or on a disk that is read-only. It is gone at once."""
+    """Why no file can be created in a directory. Only creating one can tell: root has every permission, but still
+    cannot create files in /proc or on a read-only disk. The file is deleted at once."""
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} is closed to us"
     try:

@@ -1,7 +1,7 @@
-"""Several workers: the plan is drawn once and dealt out, and their records come together again.
+"""Several workers: the plan is drawn once and dealt out, and their records are merged.
 
 plan       how many workers
-processes  the crew of worker processes on this machine: start, progress, stop, and which of them died
-program    a worker as a process of its own
-messages   what a worker and its parent tell each other
+processes  the crew of worker processes on this machine: start, progress, stop, and deaths
+program    the worker process
+messages   the messages between a worker and its parent
 """

@@ -18,7 +18,7 @@ CHANGE_LEAD_NS = 250 * NS_PER_MS
 
 
 class Heard:
-    """The last message of a worker. `report`: its final one. `died`: how it died."""
+    """A worker's last message. `report`: its final one. `died`: how it died."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -31,7 +31,7 @@ class Heard:
         self.died: str | None = None
 
     def hear(self, message: ProgressUpdate | WorkerReport | Refused, progress: Progress) -> bool:
-        """Take a message. False when it was the last. Raises the error that ended the worker's load."""
+        """Handle a message. Returns False for the last one. Raises the error that ended the worker's load."""
         if isinstance(message, Refused):
             raise message.error
         if isinstance(message, WorkerReport):
@@ -43,27 +43,28 @@ class Heard:
         return True
 
     def is_dead(self, how: str) -> None:
-        """It died, and will report no more."""
+        """Record that it died and will report no more."""
         self.died = how
         self.counts["in_flight"] = 0
 
 
 class Member(Protocol):
-    """A worker that takes messages."""
+    """A worker that receives messages."""
 
     @property
     def heard(self) -> Heard:
         """Its last message."""
 
     def send(self, message: object) -> None:
-        """Tell it something; a worker that has died hears nothing."""
+        """Send it a message; ignored if the worker has died."""
 
 
 class Together:
-    """Several workers as one: their words added up, an order to all. What every `Crew` of workers elsewhere is made of."""
+    """Several workers as one: their reports are summed, and orders go to all. The base of every `Crew` of remote
+    workers."""
 
     def __init__(self, members: Sequence[Member], planned_load: float | None) -> None:
-        """`planned_load`: that of all together at the start; None in a mode that plans no number."""
+        """`planned_load`: the total at the start; None in a mode that plans no number."""
         self._members = members
         self._planned_load = planned_load
 
@@ -83,12 +84,12 @@ class Together:
 
     @property
     def client(self) -> ClientState:
-        """The worst of the workers, as last heard, and which of them it is."""
+        """The worst state among the workers, as last reported, and which worker it is."""
         return worst(replace(worker.client, slowest=worker.name) for worker in self._heard)
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
-        """How each worker was, as last heard."""
+        """The state of each worker, as last reported."""
         return tuple(
             WorkerHealth(
                 worker=worker.number,
@@ -120,10 +121,10 @@ class Together:
             member.send(WarmupEnds(at_ns))
 
     def lead_ns(self, load: float) -> int:
-        """Time for a message, also where a worker has much to do; and for more requests, where they would run out."""
+        """Time for a message to arrive even if a worker is busy, and for more requests if they would run out."""
         return CHANGE_LEAD_NS + lead_ns([worker.stocked for worker in self._heard], load, self._planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
-        """The load of all together: each takes its part, as it took that of the first load."""
+        """The total load; each worker takes the same share as of the first load."""
         for member in self._members:
             member.send(Change(at_ns, load))

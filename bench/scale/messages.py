@@ -12,14 +12,15 @@ from bench.load.sampling import ClientState
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker is ready to begin. `stocked`: its requests, where a higher load would need more and nothing makes them."""
+    """The worker is ready to begin. `stocked`: its number of requests, if a higher load would need more and none can be
+    made."""
 
     stocked: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The worker cannot do its work, or go on with it, for a reason that the user must read."""
+    """The worker cannot start, or go on, for a reason that the user must read."""
 
     error: BenchError
 
@@ -33,7 +34,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An order while the load goes on; STOP has a reason."""
+    """An order during the load; STOP has a reason."""
 
     order: Order
     reason: str = ""
@@ -56,7 +57,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ProgressUpdate:
-    """What the worker counts now, and what has ended since the last tick."""
+    """The worker's current counts, and what has ended since the last tick."""
 
     counts: dict[str, int]
     failures: int

@@ -6,11 +6,11 @@ from bench.modes.interface import LoadPlan
 
 STREAMS_A_WORKER = 1_000
 RATE_A_WORKER = 2_000
-"""With `--workers auto`: one worker for so many requests in flight, and for so many a second."""
+"""With `--workers auto`: one worker for this many requests in flight, and for this many requests a second."""
 
 
 def workers_of(plan: LoadPlan, wanted: str, processors: int) -> int:
-    """As many workers as were asked for, or (`auto`) as the load needs, and never more than it can be divided by."""
+    """The requested number of workers, or (`auto`) as many as the load needs, and never more than it can be divided by."""
     if wanted != "auto":
         workers = int(wanted)
     else:

@@ -1,7 +1,7 @@
-"""The workers of this machine as processes: started together, begun at one instant, heard once in a while.
+"""The workers of this machine as processes: started together, beginning at one instant, reporting periodically.
 
-Raw records never pass between processes: each worker writes its own shard, and sends counts and tallies. A worker that dies
-leaves what it had written; the others go on, and the verdict names it.
+Raw records never pass between processes: each worker writes its own shard, and sends counts and tallies. If a worker
+dies, what it had written is kept; the others go on, and the verdict names it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
 
 ENDED_WITHIN_S = 5.0
-"""How long workers may take to end once their parent has closed the connection."""
+"""How long workers may take to end after their parent has closed the connection."""
 
 
 class WorkerProcess:
-    """One worker, seen from the parent."""
+    """The parent's side of one worker."""
 
     def __init__(self, assignment: Assignment) -> None:
         number = assignment.share.worker
@@ -33,13 +33,13 @@ class WorkerProcess:
         self.connection.send(assignment)
 
     async def ready(self) -> None:
-        """Wait until it is ready. Raises what it refused with, or BenchError where it died."""
+        """Wait until it is ready. Raises its refusal, or BenchError if it died."""
         try:
             message = await next_message(self.connection, object)
         except (EOFError, OSError):
             status = self.process.wait()
             what = f"{self.heard.name} {child_process.death(status)} while it got ready"
-            if status < 0:  # No defect of ours.
+            if status < 0:  # Killed by a signal: not a defect of ours.
                 raise UsageError(f"{what}: no load was sent") from None
             raise BenchError(f"{what}: its error is above") from None
         if isinstance(message, Refused):
@@ -48,14 +48,15 @@ class WorkerProcess:
         self.heard.stocked = message.stocked
 
     def send(self, message: object) -> None:
-        """Tell it something; a worker that has died hears nothing."""
+        """Send it a message; ignored if the worker has died."""
         try:
             self.connection.send(message)
         except OSError:
             return
 
     def read(self, progress: Progress) -> bool:
-        """Take one message. False when there is nothing more to come. Raises the error that ended the worker's load."""
+        """Read one message. Returns False if there is nothing more to come. Raises the error that ended the worker's
+        load."""
         try:
             message: ProgressUpdate | WorkerReport | Refused = self.connection.recv()
         except (EOFError, OSError):
@@ -80,11 +81,11 @@ class WorkerProcesses(Together):
 
     @property
     def preparing(self) -> str:
-        """How many workers have got ready, or refused."""
+        """How many workers are ready, or have refused."""
         return f"waiting for workers to get ready: {self._ready} of {len(self.workers)} are"
 
     async def prepare(self) -> None:
-        """Wait until every worker is ready. Raises the first refusal, when all have been heard."""
+        """Wait until every worker is ready or has refused. Raises the first refusal."""
         refusals = []
         for worker in self.workers:
             try:
@@ -111,12 +112,12 @@ class WorkerProcesses(Together):
             add_message_reader(worker.connection, readable, worker)
 
     async def load(self) -> CrewReport:
-        """Wait until the last one has ended or died."""
+        """Wait until every worker has ended or died."""
         await self._all_ended
         return self.report()
 
     def close(self) -> None:
-        """Let go of every worker; one that still runs is ended."""
+        """Disconnect every worker, and end those that still run."""
         for worker in self.workers:
             worker.connection.close()
         child_process.end([worker.process for worker in self.workers], ENDED_WITHIN_S)

@@ -1,7 +1,7 @@
 """The program of a worker process, started by `processes.py`.
 
-It takes its assignment from a socket, says that it is ready, begins when it is told to, and reports twice a second. Where
-the parent does not come to read that, the worker goes on, and says it all later. Where the socket closes, the parent has
+It receives its assignment from a socket, reports that it is ready, begins on command, and reports twice a second. If
+the parent does not read the reports, the worker goes on and sends them later. If the socket closes, the parent has
 died: the worker cuts what is in flight and ends.
 """
 
@@ -33,14 +33,14 @@ REPORT_EVERY_NS = NS_PER_S // 2
 
 
 class _Told:
-    """What the parent has not been told yet."""
+    """Progress that the parent has not received yet."""
 
     def __init__(self, metrics: Sequence[str]) -> None:
         self._metrics = metrics
         self.tally = ProgressTally(metrics)
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight have had tokens."""
+        """Requests in flight have received tokens."""
         self.tally.arrive(arrived)
 
     def add(self, record: RequestRecord, counted: Counted) -> None:
@@ -56,7 +56,7 @@ async def _serve(parent: Connection) -> None:
     try:
         assignment: Assignment = parent.recv()
     except EOFError:
-        return  # The parent died before it had said what to do.
+        return  # The parent died before it sent the assignment.
     feed = feed_ahead(assignment.config)
     try:
         await _work(parent, assignment, feed)
@@ -77,11 +77,11 @@ async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | 
         worker = Worker(assignment, source, transport, clock, feed)
         await worker.prepare()
         parent.send(Ready(worker.stocked))
-        # Nothing else happens until the parent has heard of every worker, so waiting may block.
+        # Nothing else happens until the parent has heard from every worker, so waiting may block.
         try:
             begin: Begin = parent.recv()
         except (EOFError, OSError):
-            return  # The parent is gone, or another worker cannot get ready: there is no load.
+            return  # The parent is gone, or another worker cannot start: there is no load.
         metrics = metrics_of(one for one in assignment.config.objectives if one.part is None)
         told = _Told(metrics)
         load = worker.begin(begin.start_ns, told)
@@ -111,7 +111,7 @@ async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | 
 
 
 def _has_room(parent: Connection) -> bool:
-    """Whether a message can be sent without waiting: a parent that has stopped, or gets no processor, takes none."""
+    """Whether a message can be sent without waiting: a parent that is stopped, or gets no processor, reads none."""
     waiting = select.poll()
     waiting.register(parent.fileno(), select.POLLOUT)
     return bool(waiting.poll(0))
@@ -121,7 +121,7 @@ def _obey(parent: Connection, load: ActiveLoad) -> None:
     try:
         message: Command | Change | WarmupEnds = parent.recv()
     except (EOFError, OSError):
-        # The parent is gone. What has ended is written down; nobody waits for the rest.
+        # The parent is gone. Requests that have ended are written; the rest are not needed.
         asyncio.get_running_loop().remove_reader(parent.fileno())
         message = Command(Order.CUT)
     if isinstance(message, Change):
@@ -133,7 +133,7 @@ def _obey(parent: Connection, load: ActiveLoad) -> None:
 
 
 def main(descriptor: int) -> int:
-    """Be a worker: `descriptor` is the socket to the parent."""
+    """Run a worker: `descriptor` is the socket to the parent."""
     parent = Connection(descriptor)
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -143,7 +143,7 @@ def main(descriptor: int) -> int:
             parent.send(Refused(e))
         return int(e.exit_code)
     except (BrokenPipeError, ConnectionResetError):
-        return 1  # The parent is gone, and said so while we reported.
+        return 1  # The parent went away while we reported.
     except Exception:
         traceback.print_exc()
         return int(Exit.DEFECT)

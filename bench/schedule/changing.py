@@ -1,7 +1,7 @@
-"""Arrivals whose rate changes while they come.
+"""Arrivals whose rate changes during the load.
 
-Nobody knows the changes before they are made, so the time of the process is changed as in `segments.py`, a piece at a time:
-an arrival of the first rate at b, after a change at t to k times that rate, comes at t + (b - b(t)) / k, where b(t) is how
+Changes are not known in advance, so the time of the process is transformed as in `segments.py`, a piece at a time: an
+arrival of the first rate at b, after a change at t to k times that rate, comes at t + (b - b(t)) / k, where b(t) is how
 far the process of the first rate had come at t. Until the first change the arrivals are those of the process itself.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class RateChange(NamedTuple):
-    """From this instant on (ns from the start) there are so many arrivals per second."""
+    """From this instant on (ns from the start), the number of arrivals per second."""
 
     at_ns: int
     rate: float
@@ -28,7 +28,7 @@ class _Piece(NamedTuple):
 class ChangingArrivals(Iterator[int]):
     """Offsets in ns from the start. `base`: those of the process at `rate`.
 
-    They end with `base`, with the last one before `until_ns`, or when there were `most`.
+    They end with `base`, with the last one before `until_ns`, or after `most`.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class ChangingArrivals(Iterator[int]):
         return offset_ns
 
     def change(self, at_ns: int, rate: float) -> None:
-        """The rate from this instant on, which is not before that of the change before it."""
+        """The rate from this instant on. Changes must be in order."""
         last = self._pieces[-1]
         self._pieces.append(_Piece(at_ns, self._come_ns(last, at_ns), rate))
 
     def again(self) -> int | None:
-        """When the arrival that was given last comes by now; None where that is too late."""
+        """The new offset of the latest arrival, or None if it is too late."""
         pieces = self._pieces
         while len(pieces) > 1 and self._last_ns >= pieces[1].base_ns:
             pieces.popleft()
         start_ns, base_ns, rate = pieces[0]
         offset_ns = start_ns + round((self._last_ns - base_ns) * (self._rate / rate))
-        if len(pieces) > 1:  # Rounding takes no arrival over the border.
+        if len(pieces) > 1:  # Rounding moves no arrival over the border.
             offset_ns = min(offset_ns, pieces[1].start_ns)
         return None if self._until_ns is not None and offset_ns >= self._until_ns else offset_ns
 
@@ -73,7 +73,7 @@ class ChangingArrivals(Iterator[int]):
 
 
 def arrivals(base: Iterator[int], rate: float, changes: Iterable[RateChange]) -> Iterator[int]:
-    """All arrivals of a process with these changes: what was planned, once they are known."""
+    """All arrivals of a process with these changes: the plan, once the changes are known."""
     changing = ChangingArrivals(base, rate)
     for change in changes:
         changing.change(*change)

@@ -1,4 +1,5 @@
-"""A metronome: arrival i at i/rate, computed from i and not from the arrival before, so that rounding never adds up."""
+"""A metronome: arrival i at i/rate, computed from i rather than from the previous arrival, so that rounding does not
+accumulate."""
 
 from __future__ import annotations
 
@@ -10,6 +11,6 @@ from bench.rng import Random
 
 def offsets(rate: float, burstiness: float, rng: Random) -> Iterator[int]:
     """Offsets in ns, the first at 0."""
-    del burstiness, rng  # Nothing is left to chance.
+    del burstiness, rng  # Not random.
     for i in itertools.count():
         yield round(i / rate * 1e9)

@@ -1,4 +1,4 @@
-"""Several arrival processes at once: each of its own chance, and all of them in the order of time."""
+"""Several arrival processes at once, each with its own random stream, merged in order of time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _KEPT = 4096
 
 
 def merged(processes: Sequence[Iterator[int]], scale: float = 1.0) -> Iterator[tuple[int, int]]:
-    """Every arrival, in ns from the start, with the number of its process; of two at one instant the lower number is first.
+    """Every arrival, in ns from the start, with the number of its process; ties go to the lower number.
 
-    `scale`: all of them are so many times as fast.
+    `scale`: speeds all of them up by this factor.
     """
 
     def numbered(which: int, process: Iterator[int]) -> Iterator[tuple[int, int]]:
@@ -23,9 +23,9 @@ def merged(processes: Sequence[Iterator[int]], scale: float = 1.0) -> Iterator[t
 
 
 class MergedPlaces:
-    """Of which process the arrival with a number is, and how many of that process came before it.
+    """For an arrival's number: its process, and how many arrivals of that process came before it.
 
-    Numbers are asked for nearly in order. What was drawn last is kept; for an earlier number all is drawn again.
+    Numbers are requested nearly in order. The latest batch is kept; for an earlier number everything is drawn again.
     """
 
     def __init__(self, begin: Callable[[], Iterator[tuple[int, int]]], processes: int) -> None:
@@ -41,7 +41,7 @@ class MergedPlaces:
         self._counts = [0] * self._processes
 
     def place(self, number: int) -> tuple[int, int]:
-        """Raises IndexError where there are not so many arrivals."""
+        """Raises IndexError if there are not that many arrivals."""
         if number < self._first:
             self._restart()
         while number >= self._first + len(self._kept):

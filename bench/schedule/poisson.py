@@ -8,8 +8,9 @@ from bench.rng import Random
 
 
 def offsets(rate: float, burstiness: float, rng: Random) -> Iterator[int]:
-    """Offsets in ns. The unit process is drawn and then scaled, so that the rate stretches time and changes nothing else."""
-    del burstiness  # A Poisson process has none to choose.
+    """Offsets in ns. The unit process is drawn and then scaled, so that the rate stretches time and changes nothing
+    else."""
+    del burstiness  # Only the gamma process uses it.
     unit_time = 0.0
     while True:
         unit_time += rng.expovariate(1.0)

@@ -1,13 +1,13 @@
-"""A load that changes over time: segments one after the other, in each of which it stays or goes along a straight line.
+"""A load that changes over time: consecutive segments, in each of which it is constant or follows a straight line.
 
 The same segments drive an open loop (requests per second) and a closed one (users).
 
-Arrivals at a changing rate r(t) come of a process at rate 1 by a change of time: with R(t) the integral of r, arrival i is
-at R^-1(u_i). Of a unit Poisson process that gives the Poisson process of rate r(t), without any approximation (Cinlar,
-Introduction to Stochastic Processes, 4.7); of a metronome one whose n-th arrival is where the plan reaches n. Along a line
-from a to b over T, with x arrivals expected since its start,
+Arrivals at a changing rate r(t) come from a process of rate 1 by a change of time: with R(t) the integral of r, arrival
+i is at R^-1(u_i). For a unit Poisson process that gives the Poisson process of rate r(t), without any approximation
+(Cinlar, Introduction to Stochastic Processes, 4.7); for a metronome, one whose n-th arrival is where the plan reaches
+n. Along a line from a to b over T, with x arrivals expected since its start,
 
-    a t + (b - a) t^2 / 2T = x    so    t = 2x / (a + sqrt(a^2 + 2x (b - a) / T))
+ a t + (b - a) t^2 / 2T = x    so    t = 2x / (a + sqrt(a^2 + 2x (b - a) / T))
 
 which also holds for a = b and for lines that begin or end at 0.
 """
@@ -23,7 +23,7 @@ from bench.clock import NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The load goes along a line from `first` to `last` (the same, in a step) within `duration_ns`."""
+    """The load follows a line from `first` to `last` (the same, in a step) within `duration_ns`."""
 
     first: float
     last: float
@@ -31,31 +31,31 @@ class Segment:
 
     @property
     def arrivals(self) -> float:
-        """Requests to expect of it, where the load is in requests per second."""
+        """The expected number of requests, if the load is in requests per second."""
         return (self.first + self.last) / 2 * self.duration_ns / NS_PER_S
 
     def reached_ns(self, arrivals: float) -> int:
-        """How long after its start so many arrivals are to be expected."""
+        """How long after its start this many arrivals are expected."""
         if arrivals <= 0:
             return 0
         a, slope = self.first, (self.last - self.first) / self.duration_ns * NS_PER_S
-        # A falling line that ends at 0 reaches its last arrival where the root is 0, but for rounding.
+        # On a falling line that ends at 0, the root of the last arrival is 0, up to rounding.
         root = math.sqrt(max(0.0, a * a + 2 * arrivals * slope))
         return round(2 * arrivals / (a + root) * NS_PER_S)
 
 
 def lasts_ns(segments: Iterable[Segment]) -> int:
-    """How long they take together."""
+    """Their total duration."""
     return sum(segment.duration_ns for segment in segments)
 
 
 def most(segments: Iterable[Segment]) -> float:
-    """The greatest load in them."""
+    """The highest load in them."""
     return max(max(segment.first, segment.last) for segment in segments)
 
 
 def level_at(segments: Sequence[Segment], at_ns: int) -> float:
-    """The load so long after their start; after their end that at the end."""
+    """The load this long after their start; after their end, the final load."""
     for segment in segments:
         if at_ns < segment.duration_ns:
             return segment.first + (segment.last - segment.first) * max(at_ns, 0) / segment.duration_ns
@@ -70,9 +70,9 @@ def after_warmup(segments: Sequence[Segment], warmup_ns: int) -> tuple[Segment, 
 
 
 def arrivals(unit_ns: Iterator[int], segments: Sequence[Segment]) -> Iterator[int]:
-    """Offsets in ns of a process whose rate the segments say. `unit_ns` are those of the same process at one a second.
+    """Offsets in ns of a process whose rate follows the segments. `unit_ns`: the same process at one arrival a second.
 
-    They end where the last segment ends; an arrival at the border of two is of the later one.
+    They end where the last segment ends; an arrival on the border of two belongs to the later one.
     """
     start_ns, before, left = 0, 0.0, list(segments)
     for at_ns in unit_ns:

@@ -1,6 +1,6 @@
-"""A recording: requests are sent when they were sent then, or so many times faster.
+"""A recording: requests are sent at their recorded times, or faster by a factor.
 
-No arrival process: there is nothing to draw, and the times have an end.
+This is not an arrival process: nothing is drawn, and the times have an end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 def offsets(at_s: Iterable[float], speed: float = 1.0) -> Iterator[int]:
     """Offsets in ns of times in seconds, which must not decrease; at `speed` 2 the recording takes half as long.
 
-    Each is computed from its own time, so that rounding never adds up. Raises ValueError where a time decreases.
+    Each is computed from its own time, so that rounding does not accumulate. Raises ValueError if a time decreases.
     """
     last = 0.0
     for at in at_s:

@@ -1,4 +1,4 @@
-"""When the users of a closed loop come and go: (offset in ns from the start, how many there are from then on)."""
+"""When the users of a closed loop come and go: (offset in ns from the start, number of users from then on)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def coming_in(users: int, ramp_ns: int) -> Iterator[UserChange]:
 
 
 def of_segments(segments: Sequence[Segment]) -> Iterator[UserChange]:
-    """The whole number nearest to the load at each instant: A..B:T passes every number from A to B once."""
+    """The integer nearest to the load at each instant: A..B:T passes every number from A to B once."""
     start_ns, now = 0, None
     for segment in segments:
         first, last = round(segment.first), round(segment.last)
@@ -27,7 +27,8 @@ def of_segments(segments: Sequence[Segment]) -> Iterator[UserChange]:
             yield start_ns, first
         step = 1 if last > first else -1
         for level in range(first, last, step):
-            # From `level` to the next at the half between them: in integers, so that all workers agree to the ns.
+            # The change from `level` to the next is halfway between them: in integers, so that all workers agree to the
+            # ns.
             at_ns = segment.duration_ns * (2 * abs(level - first) + 1) // (2 * abs(last - first))
             yield start_ns + at_ns, level + step
         start_ns, now = start_ns + segment.duration_ns, last

@@ -1,4 +1,4 @@
-"""The way through a series: step after step, until its decision says that it ends, an error does, or Ctrl-C."""
+"""The loop of a series: step after step, until its decision ends it, an error occurs, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ INTERRUPTED = "interrupted"
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Why a series ended, None after its last step. `error` is what ended it, if an error or Ctrl-C did."""
+    """Why a series ended; `why` is None after its last step. `error`: the error or KeyboardInterrupt that ended it, if
+    any."""
 
     why: str | None = None
     error: BaseException | None = None
 
     def refuse_interrupted(self, sentence: str) -> None:
-        """Of a series that is worth nothing unless complete: raises Interrupted with this sentence if a run was ended, and a
-        Ctrl-C between two runs as it came."""
+        """For a series that is worthless unless complete: raises Interrupted with this sentence if a run was
+        interrupted, and re-raises a Ctrl-C that came between two runs."""
         if isinstance(self.error, Interrupted):
             raise Interrupted(sentence) from self.error
         if isinstance(self.error, KeyboardInterrupt):
@@ -31,7 +32,7 @@ class End:
 
 
 def in_order(steps: Sequence[S]) -> Callable[[Sequence[object]], S | End]:
-    """The decision of a series whose steps are listed."""
+    """A decision that takes the steps in order."""
     return lambda results: End() if len(results) == len(steps) else steps[len(results)]
 
 
@@ -43,11 +44,11 @@ def drive(
     tell: Callable[[S, R], None] = lambda step, result: None,
     why_error_ends: Callable[[S, TargetError | UsageError], str | None] = lambda step, error: None,
 ) -> tuple[Sequence[R], End]:
-    """Make the steps that `decide` asks for, given the results so far. Returns the results, and how it ended.
+    """Run the steps that `decide` asks for, given the results so far. Returns the results, and how the series ended.
 
-    `write` puts the file of the series in place: before the first step, after each (the end is None), and at the end; so a
-    series that is killed loses the step that was running. `tell` says what came of a step, once it is written.
-    `why_error_ends` says why a step that cannot be made ends the series; None raises the error.
+    `write` writes the file of the series: before the first step, after each (the end is None), and at the end. A series
+    that is killed therefore loses only the running step. `tell` reports a step, once it is written. `why_error_ends`
+    returns why a step that fails ends the series, or None to raise the error.
     """
     results: list[R] = []
     try:

@@ -1,4 +1,4 @@
-"""The file of a series: JSON that is replaced in one step, and its first fields (date, version, host)."""
+"""The file of a series: JSON that is replaced atomically, and its first fields (date, version, host)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stamp(TypedDict):
 
 
 def stamp() -> Stamp:
-    """The stamp of what is written now."""
+    """The stamp of a file written now."""
     return Stamp(
         date=utc_now().isoformat(timespec="seconds"),
         version=identity.versions().get("trueload", ""),
@@ -35,18 +35,18 @@ def stamp() -> Stamp:
 
 
 def other_settings(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    """The flags in which settings differ from those of an earlier run, among those that both versions have. A label changes
-    nothing that is measured."""
+    """The flags whose settings differ from an earlier run's, among those that both versions have. Labels are ignored:
+    they do not affect the measurement."""
     was, is_ = (orjson.loads(orjson.dumps(settings, default=str)) for settings in (before, now))
     names = [name for name in was if name in is_ and name not in _LABELS and was[name] != is_[name]]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 
 def sha256_of(content: object) -> str:
-    """A digest of what the runs of a series must have in common; the order of keys does not matter."""
+    """A digest of what all runs of a series must share; the order of keys does not matter."""
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def write(folder: Path, name: str, content: Result | Mapping[str, object]) -> None:
-    """Put a file of this content in place, in a directory that is there."""
+    """Write a file with this content to an existing directory."""
     RunDirectory(folder).write(name, to_bytes(content))

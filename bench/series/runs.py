@@ -1,7 +1,7 @@
-"""The directory of a series: its run directories, each an ordinary one, so that `report` and everything else reads it.
+"""The directory of a series: its runs are ordinary run directories, so `report` and everything else can read them.
 
-A series that was ended goes on where it stopped: runs that are finished are read again from their files, and one that was
-cut off is moved aside.
+A series that ended early resumes where it stopped: finished runs are read again from their files, and a run that was
+cut off is renamed.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ class Time(Protocol):
 
 
 class RealTime:
-    """The time of a series that measures a real server."""
+    """The clock of a series that measures a real server."""
 
     def now_ns(self) -> int:
         return clock.now_ns()
 
     def wait(self, seconds: float) -> None:
-        """Wait; returns at once for 0 and less."""
         threading.Event().wait(seconds)
 
 
@@ -53,7 +52,7 @@ REAL_TIME = RealTime()
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A run of a series. `began_ns` is its instant of CLOCK_MONOTONIC; None for a finished run that was read again."""
+    """A run of a series. `began_ns` is its start on CLOCK_MONOTONIC; None for a finished run that was read again."""
 
     result: Result
     began_ns: int | None
@@ -83,7 +82,7 @@ class RunSeries:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the directory, and keep it locked meanwhile, between the runs too. Raises UsageError if it cannot be made."""
+        """Create the directory and keep it locked, between the runs too. Raises UsageError if it cannot be created."""
         make_directory("--out", self.path)
         with not_removed(self.path), series_held(self.path):
             yield
@@ -91,8 +90,8 @@ class RunSeries:
     def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:
         """Make a run, or read it from its files if it is finished.
 
-        `before` is said before it is made, `again` in place of that if it is read again. Raises Interrupted if Ctrl-C ended
-        the run, UsageError or TargetError before any load is sent.
+        Prints `before` if the run is made, `again` if it is read. Raises Interrupted if Ctrl-C ended the run,
+        UsageError or TargetError before any load is sent.
         """
         finished = self.finished(name)
         line = before if finished is None else again
@@ -100,17 +99,17 @@ class RunSeries:
             self.say(line)
         if finished is not None:
             return Made(finished, None)
-        self.wait_until_ready(config)  # Not part of the time that the run takes.
+        self.wait_until_ready(config)  # Not counted in the run's time.
         began_ns = self.time.now_ns()
         result = unless_interrupted(self.run(name, config))
         return Made(result, began_ns, self.time.now_ns() - began_ns)
 
     def rest(self, since_ns: int, seconds: float) -> None:
-        """Let the server rest until so long after an instant. Ctrl-C ends the wait."""
+        """Let the server rest until `seconds` after an instant. Ctrl-C ends the wait."""
         self.time.wait(max(0.0, seconds - (self.time.now_ns() - since_ns) / NS_PER_S))
 
     def finished(self, name: str) -> Result | None:
-        """A run that ended by itself, evaluated from its files. Returns None if there is none."""
+        """A run that ended by itself, evaluated from its files. Returns None if there is no such run."""
         path = self.path / name
         if not (path / MANIFEST).is_file():
             return None
@@ -119,7 +118,7 @@ class RunSeries:
         return None if stopped in (None, "interrupted") else evaluate(directory)
 
     def other_run(self, name: str, config: RunConfig) -> list[str]:
-        """A sentence if there is a run of this name that was made with other settings: it would be taken for this one."""
+        """A sentence if a run of this name exists with other settings, since it would be mistaken for this one."""
         path = self.path / name
         if not (path / MANIFEST).is_file():
             return []
@@ -128,15 +127,15 @@ class RunSeries:
         return [f"{path} was made with other settings ({', '.join(others)}): {advice}"] if others else []
 
     def wait_until_ready(self, config: RunConfig) -> None:
-        """Before the first run, wait for a server that is starting, if the configuration asks for it. Raises TargetError."""
+        """Before the first run, wait for a starting server, if the configuration asks for it. Raises TargetError."""
         if not self._awaited:
             wait_until_ready(config, self._told)
             self._awaited = True
 
     def run(self, name: str, config: RunConfig) -> Result:
-        """Measure into the directory of this name. What is left there of a run that was cut off is moved aside.
+        """Measure into the directory of this name. If a run was cut off there, its directory is renamed first.
 
-        Raises UsageError if a finished run of this name is there, UsageError or TargetError before any load is sent.
+        Raises UsageError if a finished run of this name exists, UsageError or TargetError before any load is sent.
         """
         path = self.path / name
         if self.finished(name) is not None:
@@ -148,13 +147,13 @@ class RunSeries:
 
 
 def unless_interrupted(result: Result) -> Result:
-    """The result of a run. Raises Interrupted if Ctrl-C ended it: then it says less than was asked for."""
+    """The result of a run. Raises Interrupted if Ctrl-C ended it, because the run is then shorter than requested."""
     if result.interrupted:
         raise Interrupted(f"interrupted: {result.directory.path} is not complete")
     return result
 
 
 def aside(path: Path) -> Path:
-    """A free name beside a directory, for what was cut off there."""
+    """A free name beside a directory, for a run that was cut off there."""
     numbered = (path.with_name(f"{path.name}-cut-off-{number}") for number in count(1))
     return next(place for place in numbered if not place.exists())

@@ -19,29 +19,30 @@ from bench.server_metrics.run_window import window_of
 from bench.server_metrics.scrapes import Scrape
 
 KV_FULL = 0.95
-"""A KV cache this full admits hardly anything: blocks are kept back for those that run."""
+"""A KV cache this full admits hardly anything: blocks are reserved for running requests."""
 WAITS = 0.5
-"""Requests that wait on average, from which on there is a queue and not a passing moment."""
+"""From this mean number of waiting requests on, there is a queue rather than a passing moment."""
 NOT_SEEN = (
     "the server's metrics were read before and after the load alone, so what ran and waited meanwhile is not known"
 )
-"""Levels of a load that was over before the next reading."""
+"""For the levels of a load that was over before the next reading."""
 _SIGMAS = 3.0
-"""By how many standard deviations arrivals may be fewer than asked for, by chance."""
+"""Arrivals may fall short of the requested rate by this many standard deviations by chance."""
 PREFILL_TAKES = 0.5
-"""The share of a request's time in the engine from which on prefill is what it waits for."""
+"""If prefill takes this share of a request's time in the engine, it dominates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The load as the client saw it in the same stretch of time: the rate asked for, that of answers. None: not known."""
+    """The load as the client saw it in the same stretch of time: the requested rate, and the rate of answers. None:
+    unknown."""
 
     offered_rps: float | None = None
     answered_rps: float | None = None
 
 
 def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent, *, seen: bool = True) -> list[str]:
-    """All that the window shows, the cause first. `seen`: whether the page was read while the load went on."""
+    """All findings for the window, the cause first. `seen`: whether the page was read during the load."""
 
     def level(role: Role) -> tuple[float, float] | None:
         return series.level(role, start_ns, end_ns) if seen else None
@@ -73,7 +74,7 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent, *, s
     found += _prefill(series, start_ns, end_ns)
     ran = (
         running is None or running[1] > 0
-    )  # Else the page was only read when nothing ran: of the load it says nothing.
+    )  # Otherwise the page was only read when nothing ran, and does not show the load.
     if waiting is not None and waiting[1] == 0 and ran:
         found.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
     return found
@@ -97,7 +98,8 @@ def _nothing_waited(running: tuple[float, float] | None, sent: Sent, window_s: f
     ran = "" if running is None else f", {running[0]:.1f} ran on average"
     if sent.offered_rps is not None and sent.answered_rps is not None and sent.answered_rps < 0.95 * sent.offered_rps:
         missing = (sent.offered_rps - sent.answered_rps) * window_s
-        # What still runs at the end has no answer yet; and Poisson arrivals are fewer or more by the root of their number.
+        # Requests still running at the end have no answer yet; and Poisson arrivals vary by the square root of their
+        # number.
         usual = (0.0 if running is None else running[1]) + _SIGMAS * math.sqrt(sent.offered_rps * window_s)
         if missing > usual:
             return (
@@ -119,14 +121,15 @@ def describe(
     start_ns: int,
     again: Callable[[], Iterable[Scrape]] = tuple,
 ) -> Server:
-    """What server.jsonl says, over the steady window of the summary (over the whole run where it has none).
+    """The block for server.jsonl, over the steady window of the summary (over the whole run if it has none).
 
-    `start_ns` is the zero of the summary's times. `again` reads all scrapes once more, for what each page and rank says.
+    `start_ns` is the zero of the summary's times. `again` reads all scrapes once more, for the numbers of each page and
+    rank.
     """
     window = window_of(summary, start_ns)
     begin, end = window.begin_ns, window.end_ns
     sent = Sent(offered_rps=summary.load.offered_rps, answered_rps=window.rates.requests_per_s)
-    # A run that was killed has no page that was read when all had ended: counts would differ, and nobody would be at fault.
+    # A killed run has no page read after all requests had ended: counts would differ, and not because of an error.
     whole = series.last_ns is not None and series.last_ns >= client.last_end_ns
     reconciled = reconcile(series, client) if whole else None
     seen = series.sampled(start_ns, client.last_end_ns)
@@ -177,7 +180,7 @@ def _latency(histogram: Histogram) -> ServerLatency:
 
 
 def over_steps(series: ServerSeries, times_s: Sequence[float], step_s: float, start_ns: int) -> dict[str, list[Any]]:
-    """For each step of the page's charts: levels at its middle, and counters per second. None where nobody asked."""
+    """For each step of the page's charts: levels at its middle, and counters per second. None if there was no scrape."""
     begins = [start_ns + round(at * NS_PER_S) for at in times_s]
     step_ns = round(step_s * NS_PER_S)
     found: dict[str, list[Any]] = {}

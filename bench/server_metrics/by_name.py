@@ -1,4 +1,4 @@
-"""Samples of the server's page by their own names, whatever they are about: for charts that somebody asks for."""
+"""Samples of the server's page by their own names, whatever they mean: for charts on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.server_metrics.role_series import Counter, Points, split_key
 from bench.server_metrics.scrapes import Scrape
 
 _RISING = ("_total", "_sum", "_count", "_bucket")
-"""How the names of samples end that only rise."""
+"""Suffixes of sample names that only rise."""
 
 
 class UnknownName(Exception):
@@ -26,7 +26,7 @@ class UnknownName(Exception):
 def named_series(
     scrapes: Iterable[Scrape], names: Sequence[str], times_s: Sequence[float], step_s: float, start_ns: int
 ) -> list[NamedSeries]:
-    """The samples of these names in each step. Raises UnknownName, with the nearest names that there are."""
+    """The samples of these names in each step. Raises UnknownName, with the most similar existing names."""
     points: dict[tuple[str, int], Points] = {}
     known: set[str] = set()
     for scrape in scrapes:

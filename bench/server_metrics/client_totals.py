@@ -1,5 +1,5 @@
-"""What the client counted of the whole load, warm-up included: the same requests as the server's counters between the scrape
-before the load and the one after it."""
+"""The client's counts of the whole load, warm-up included: the same requests as the server's counters between the
+scrape before the load and the one after it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 
 @dataclass(slots=True)
 class Said:
-    """The sum of what replies say of themselves. `by`: how many say it; `silent`: successful ones that do not."""
+    """The sum of a number in replies. `by`: how many replies have it; `silent`: successful replies without it."""
 
     total: int = 0
     by: int = 0
     silent: int = 0
 
     def add(self, said: Mask, values: Ints) -> None:
-        """What replies say: which of them say anything, and what."""
+        """Add the numbers of replies: which replies have one, and its value."""
         self.total += int(values[said].sum())
         self.by += int(said.sum())
         self.silent += int((~said).sum())
@@ -34,19 +34,19 @@ class ClientTotals:
         self.incomplete = incomplete
         self.sent = 0
         self.last_end_ns = 0
-        """When the last of them ended: a page that was read before does not count all of them."""
+        """When the last of them ended: a page read earlier does not count all of them."""
         self.succeeded = 0
         self.unsure = 0
-        """Requests that were sent and did not succeed, and first attempts of others: the server may have counted them, and
-        some of their tokens."""
+        """Sent requests that did not succeed, and first attempts of others: the server may have counted them, and some
+        of their tokens."""
         self.sent_again = 0
-        """Of these, first attempts of requests that succeeded with the second."""
+        """Of these, first attempts of requests that succeeded on the second."""
         self.cancelled = 0
         """Of these, requests whose user gave up."""
         self.inputs: int | None = None
-        """Of what succeeded, where replies are no generated text: a server may count each as a request of its own."""
+        """The inputs of successful requests whose replies are not generated text: a server may count each as a request."""
         self.input_tokens: int | None = 0
-        """None where a reply did not say it."""
+        """None if a reply did not report it."""
         self.output_tokens: int | None = 0
         self.cached_tokens = Said()
         self.draft_steps = Said()
@@ -81,7 +81,7 @@ class ClientTotals:
 
     @property
     def unsure_text(self) -> str:
-        """What the server may have counted and the client has no answer of, for a sentence."""
+        """The requests that the server may have counted although the client has no answer, for a sentence."""
         failed = self.unsure - self.sent_again
         parts = [f"{failed:,} requests that did not succeed"] if failed or not self.sent_again else []
         parts += [f"{self.sent_again:,} first attempts of requests that were sent again"] if self.sent_again else []
@@ -93,7 +93,7 @@ class ClientTotals:
 
     @property
     def ttfts_s(self) -> list[float]:
-        """All of them, in order of size."""
+        """All of them, sorted."""
         return sorted(self._ttft_s)
 
 

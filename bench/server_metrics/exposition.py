@@ -1,4 +1,4 @@
-"""A page of metrics in Prometheus' text format, read as samples by their whole name."""
+"""A metrics page in Prometheus' text format, read as samples by their full names."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from dataclasses import dataclass
 
 _MOST_WHOLE = 2**63
 MOST = 1e30
-"""No count, size or time of a server is greater: it is what programs write that know none (the greatest double, say)."""
+"""No count, size or time of a server is greater: larger values stand for an unknown one (the greatest double, for
+example)."""
 _NAME_AND_LABELS = re.compile(r"[^\s{]+(\{.*\})?")
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`values` by `name{label="value",...}`, labels in order of their names; `types` by the name of the family."""
+    """`values` by `name{label="value",...}`, labels sorted by name; `types` by the name of the family."""
 
     values: dict[str, float]
     types: dict[str, str]
 
 
 def sample_key(name: str, labels: dict[str, str]) -> str:
-    """The whole name of a sample, as it stands in server.jsonl."""
+    """The full name of a sample, as in server.jsonl."""
     if not labels:
         return name
     inner = ",".join(f'{key}="{value.translate(_ESCAPES)}"' for key, value in sorted(labels.items()))
@@ -31,7 +32,7 @@ def sample_key(name: str, labels: dict[str, str]) -> str:
 
 
 def _number(value: float) -> float:
-    """The value as a file takes it: whole numbers of many digits are read as Python's own, which have no bound."""
+    """The value as a file can store it: whole numbers of many digits are Python's unbounded ints."""
     try:
         return value if abs(value) < _MOST_WHOLE else float(value)
     except OverflowError:
@@ -39,13 +40,13 @@ def _number(value: float) -> float:
 
 
 def read_page(content: bytes) -> Page | None:
-    """The samples of a page; None where it is no page of metrics. Values that are no numbers are left out."""
+    """The samples of a page. Returns None if it is not a metrics page. Values that are not numbers are left out."""
     return PageReader().read(content)
 
 
 class PageReader:
-    """Reads one page again and again: a line takes 30 µs to parse, and most pages differ from the one before in numbers
-    alone."""
+    """Reads one page repeatedly: a line takes 30 µs to parse, and most pages differ from the previous one only in
+    numbers."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -54,7 +55,7 @@ class PageReader:
         self._types: dict[str, str] = {}
 
     def read(self, content: bytes) -> Page | None:
-        """What `read_page` says."""
+        """The same as `read_page`."""
         lines = [_halves(line) for line in content.decode(errors="replace").split("\n")]
         numbers = [number for _, number in lines if number]
         parts = [part for part, _ in lines]
@@ -65,7 +66,7 @@ class PageReader:
                 samples, self._types = _parsed(content)
                 self._keys = [key for key, _ in samples] if _is_plain(lines, samples) else []
                 self._parts = parts
-        except (ValueError, KeyError, IndexError, OverflowError):  # The last: a time of 310 digits.
+        except (ValueError, KeyError, IndexError, OverflowError):  # OverflowError: a time of 310 digits.
             return None
         # Neither infinite nor NaN.
         values = {key: number for key, value in samples if abs(number := _number(value)) <= MOST}
@@ -73,7 +74,7 @@ class PageReader:
 
 
 def _parsed(content: bytes) -> tuple[list[tuple[str, float]], dict[str, str]]:
-    """Every sample in the order of its line, and the types. Raises ValueError, KeyError, IndexError or OverflowError."""
+    """Every sample in line order, and the types. Raises ValueError, KeyError, IndexError or OverflowError."""
     from prometheus_client.parser import text_string_to_metric_families  # Most runs read no page.
 
     families = list(text_string_to_metric_families(content.decode(errors="replace")))
@@ -90,7 +91,7 @@ def _halves(line: str) -> tuple[str, str]:
 
 
 def _read(number: str) -> float:
-    """As prometheus_client reads it. Raises ValueError."""
+    """A number, parsed as prometheus_client does. Raises ValueError."""
     if "_" in number:
         raise ValueError(number)
     try:
@@ -100,7 +101,7 @@ def _read(number: str) -> float:
 
 
 def _is_plain(lines: Sequence[tuple[str, str]], samples: Sequence[tuple[str, float]]) -> bool:
-    """Whether each line of a page is a comment, or a name, labels and a number: no times, exemplars or other spaces."""
+    """Whether each line of a page is a comment, or a name, labels and a number: no times, exemplars or extra spaces."""
     found = [(part, number) for part, number in lines if number]
     return len(found) == len(samples) and all(
         _NAME_AND_LABELS.fullmatch(part) is not None and "} " not in part and repr(_read(number)) == repr(value)

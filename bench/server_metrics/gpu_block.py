@@ -1,4 +1,4 @@
-"""The `gpu` block of summary.json: what the GPUs did in the window, and what a token cost."""
+"""The `gpu` block of summary.json: the GPUs' activity in the window, and the cost of a token."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ _S_PER_HOUR = 3600.0
 def describe(
     series: ServerSeries, summary: SummaryNumbers, start_ns: int, *, gpus: int | None, hour_cost: float | None
 ) -> Gpu | None:
-    """Levels, energy and costs over the steady window (the whole run where there is none); None where nothing is known.
+    """Levels, energy and costs over the steady window (the whole run if there is none). Returns None if nothing is
+    known.
 
-    `gpus`: how many the server uses, as the user says; `hour_cost`: of one of them. Energy is the area under the power.
+    `gpus`: how many the server uses, according to the user; `hour_cost`: of one of them. Energy is the area under the
+    power.
     """
     levels = series.found != () and series.scrapes > 0
     if (not levels and gpus is None) or summary.throughput.duration_s is None:
@@ -59,7 +61,7 @@ def _cost(per_hour: float | None, tokens_per_s: float | None) -> float | None:
 def over_steps(
     series: ServerSeries, times_s: Sequence[float], step_s: float, start_ns: int
 ) -> dict[str, list[float | None]]:
-    """For each step of the page's charts the levels at its middle."""
+    """For each step of the page's charts, the levels at its middle."""
     middles = [start_ns + round((at + step_s / 2) * NS_PER_S) for at in times_s]
     return {
         str(role): [series.level_at(role, at) for at in middles] for role in (*GPU_SUMS, *GPU_MEANS) if series.has(role)

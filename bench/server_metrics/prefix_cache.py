@@ -1,7 +1,7 @@
-"""What the server's prefix cache served of a run, by its own counters, beside what the prompts share on purpose.
+"""How much of a run the server's prefix cache served, by its own counters, next to what the prompts share on purpose.
 
-The counters are in tokens: those of the prompts that were looked up, and those that were found. They are the server's: what
-others send it meanwhile is in them too.
+The counters are in tokens: prompt tokens looked up, and those found. They are the server's, so they include requests
+from other clients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class PrefixCacheUse:
     """Shares of the prompt tokens: `planned` by what prompts share, `measured` by the server's counters over the load.
 
-    A manifest holds the plan; those of older versions also what was measured.
+    A manifest holds the plan; manifests of older versions also hold the measurement.
     """
 
     planned_share: float | None = None
@@ -31,10 +31,11 @@ class PrefixCacheUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedCache(PrefixCacheUse):
-    """The same beside what replies say (`said`); and, where each request has a plan, what was counted against it.
+    """The same, together with the share that replies report (`said`) and, if each request has a plan, the count against
+    it.
 
-    `off_share`: counted less planned, of the same requests, `counted_by` replies or metrics. Up to `rounding_share` of it may
-    be rounding to blocks.
+    `off_share`: counted minus planned, for the same requests, `counted_by` replies or metrics. Up to `rounding_share`
+    of it may be rounding to blocks.
     """
 
     said_share: float | None = None
@@ -44,7 +45,7 @@ class ComparedCache(PrefixCacheUse):
 
     @property
     def off_beyond_rounding(self) -> float | None:
-        """How far off the plan it is, beyond what rounding explains; None where nobody counted."""
+        """The deviation from the plan beyond what rounding explains; None without a count."""
         if self.off_share is None or self.rounding_share is None:
             return None
         return max(0.0, abs(self.off_share) - self.rounding_share)
@@ -53,10 +54,10 @@ class ComparedCache(PrefixCacheUse):
 def use(
     stored: PrefixCacheUse | None, series: ServerSeries, plan: CachePlan | None = None, said_share: float | None = None
 ) -> ComparedCache | None:
-    """The use of the cache over a whole run, by the server's counters between the first scrape and the last; None if nothing
-    was planned and nothing was hit. A server that began to count anew has not said it.
+    """The use of the cache over a whole run, by the server's counters between the first scrape and the last. Returns
+    None if nothing was planned and nothing was hit. After a restart of the server the counters are not used.
 
-    `said_share`: what replies say over all successful requests, where no request has a plan.
+    `said_share`: what replies report over all successful requests, if no request has a plan.
     """
     cache = ComparedCache(**asdict(PrefixCacheUse() if stored is None else stored), said_share=said_share)
     first, last = series.first_ns, series.last_ns

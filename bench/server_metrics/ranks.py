@@ -1,4 +1,4 @@
-"""The server's metrics of each replica and each data-parallel rank: of every page, and of every value of its rank label."""
+"""The server's metrics of each replica and each data-parallel rank: for every page, and every value of its rank label."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def _rank_of(sample: str) -> str | None:
 
 
 def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_ns: int) -> list[ServerPart] | None:
-    """What each page and rank did between two instants. None if there is only one. `urls`: of the pages in the order of their
-    numbers, of which some are missing: a page that had nothing before the load was left."""
+    """The numbers of each page and rank between two instants. Returns None if there is only one. `urls`: the pages in
+    order of their numbers, some of which are missing: a page without metrics before the load was dropped."""
     pages: set[int] = set()
     parts: dict[tuple[int, str | None], ServerSeries] = {}
     like = ServerSeries(SERVERS)
@@ -54,7 +54,7 @@ def _order(item: tuple[tuple[int, str | None], ServerSeries]) -> tuple[int, int,
 
 
 def _by_rank(scrape: Scrape) -> Iterator[tuple[str | None, Scrape]]:
-    """The scrape for each rank that it names; as it is if it names none."""
+    """The scrape split by rank; unchanged if it names no rank."""
     values: dict[str, dict[str, float]] = {}
     for sample, value in scrape.values.items():
         if (rank := _rank_of(sample)) is not None:

@@ -1,8 +1,8 @@
-"""The server's account of the load beside the client's: the same requests, counted twice by programs that share nothing.
+"""The server's counts of the load against the client's: the same requests, counted by two programs that share nothing.
 
-Between the scrape before the load and the one after it lie all requests of the run, warm-up included, and not the probe. So
-counts must agree to the last one where nothing failed, and the mean TTFT of both is that of the same requests: what the
-client's has more is what the server does not see.
+Between the scrape before the load and the one after it lie all requests of the run, warm-up included, but not the
+probe. So counts must agree exactly if nothing failed, and both mean TTFTs cover the same requests: the client's excess
+is what the server does not see.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MS = 1e3
 
 
 def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | None:
-    """Both accounts; None where the page was not read before and after the load."""
+    """Both counts. Returns None if the page was not read before and after the load."""
     first, last = series.first_ns, series.last_ns
     if first is None or last is None or last <= first:
         return None
@@ -99,7 +99,7 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> Reconcil
 
 
 def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> ReconciledCount:
-    """Servers count a request of several inputs as one, or each of its inputs: what is neither may be right all the same."""
+    """Servers count a request of several inputs as one, or each of its inputs; any other count may still be right."""
     if finished in (client.succeeded, inputs) and not client.unsure:
         each = "" if finished == client.succeeded else f", each of their {inputs:,} inputs as one"
         sentence, agree = f"both counted {client.succeeded:,} requests{each}", True
@@ -138,10 +138,10 @@ def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, 
 def _details(
     series: ServerSeries, client: ClientTotals, first: int, last: int, *, exact: bool
 ) -> Iterator[ReconciledCount]:
-    """What replies say of themselves, request by request: their sums against the server's counters."""
+    """The numbers in replies, summed, against the server's counters."""
     hits = [series.rise(role, first, last) for role in (Role.PREFIX_HITS, Role.EXTERNAL_HITS)]
     cached = None if hits[0] is None else sum(rise for rise in hits if rise is not None)
-    # A request that was preempted looks its prompt up again: not all versions count that alike.
+    # A preempted request looks its prompt up again, which versions count differently.
     preempted = series.rise(Role.PREEMPTIONS, first, last) or 0
     for what, title, server, said, twice in (
         ("cached_tokens", "cached prompt tokens", cached, client.cached_tokens, preempted > 0),
@@ -161,7 +161,7 @@ def _details(
 
 
 def _excuse(said: Said, client: ClientTotals, *, twice: bool) -> str | None:
-    """Why the sums may differ though nothing is wrong; None: they may not."""
+    """Why the sums may differ without an error. Returns None if they may not."""
     if client.unsure:
         return f"; the {client.unsure_text} have some too"
     if client.incomplete:

@@ -1,8 +1,8 @@
 """The samples of each role over time, of all pages together.
 
-A level is between two scrapes on the line that joins them. So is a counter, which only rises: where it falls, the server was
-started again, and what it counts from then on is added. Between the instants of a window both are read off these lines, since
-no scrape falls on its ends.
+Between two scrapes a level is interpolated linearly. So is a counter, which only rises: if it falls, the server was
+restarted, and its later counts are added. Window values are read off these lines, since no scrape falls on the ends of
+a window.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 @lru_cache(maxsize=65536)
 def split_key(key: str) -> tuple[str, Mapping[str, str]]:
-    """The name and the labels of a whole sample name."""
+    """The name and the labels of a full sample name."""
     found = _KEY.match(key)
     if found is None:
         return key, {}
@@ -44,18 +44,18 @@ def split_key(key: str) -> tuple[str, Mapping[str, str]]:
 
 @dataclass(slots=True)
 class Points:
-    """Values at instants, which rise."""
+    """Values at rising instants."""
 
     at_ns: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
 
     def add(self, at_ns: int, value: float) -> None:
-        """One more, later than all before."""
+        """Add a value, later than all before."""
         self.at_ns.append(at_ns)
         self.values.append(value)
 
     def at(self, t_ns: float) -> float:
-        """The value on the line between the neighbours; before the first and after the last, theirs."""
+        """The value interpolated between the neighbours; before the first and after the last, theirs."""
         right = bisect_right(self.at_ns, t_ns)
         if right == 0:
             return self.values[0]
@@ -66,11 +66,11 @@ class Points:
         return self.values[right - 1] + share * (self.values[right] - self.values[right - 1])
 
     def covers(self, t_ns: float) -> bool:
-        """Whether it lies between the first and the last."""
+        """Whether an instant lies between the first and the last."""
         return bool(self.at_ns) and self.at_ns[0] <= t_ns <= self.at_ns[-1]
 
     def mean(self, start_ns: int, end_ns: int) -> float:
-        """The mean over a stretch of time, of the area under the line."""
+        """The mean over a stretch of time, from the area under the line."""
         inner = [i for i, at in enumerate(self.at_ns) if start_ns < at < end_ns]
         times = [start_ns, *[self.at_ns[i] for i in inner], end_ns]
         values = [self.at(start_ns), *[self.values[i] for i in inner], self.at(end_ns)]
@@ -80,14 +80,14 @@ class Points:
         return area / (end_ns - start_ns)
 
     def most(self, start_ns: int, end_ns: int) -> float:
-        """The largest value inside; on the line, where there is none inside."""
+        """The largest value in a stretch of time; if there is none, the larger interpolated end."""
         inside = [v for at, v in zip(self.at_ns, self.values, strict=True) if start_ns <= at <= end_ns]
         return max(inside) if inside else max(self.at(start_ns), self.at(end_ns))
 
 
 class Counter(Points):
-    """Counters together, each with what it counted before it was started again: of several engines on a page one may be
-    started anew, or be missing for a while, and the sum of all would not tell."""
+    """Several counters, each including its counts before a restart: one of several engines on a page may be restarted,
+    or missing for a while, which the sum alone would not show."""
 
     __slots__ = ("_last", "restarts", "said")
 
@@ -95,11 +95,11 @@ class Counter(Points):
         super().__init__()
         self._last: dict[str, float] = {}
         self.said = 0.0
-        """The sum of the last values, as the server said them."""
+        """The sum of the latest values, as reported by the server."""
         self.restarts = 0
 
     def add_samples(self, at_ns: int, samples: Mapping[str, float]) -> None:
-        """The values at an instant, by their whole names. A name that comes later was zero until then."""
+        """The values at an instant, by full names. A name that appears later was zero until then."""
         risen = 0.0
         fell = False
         for key, value in samples.items():
@@ -118,7 +118,7 @@ class Counter(Points):
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How many values there were at or below each bound (s), their number and their sum (s): of some stretch of time."""
+    """How many values were at or below each bound (s), their number and their sum (s), over some stretch of time."""
 
     bounds_s: Sequence[float]
     at_or_below: Sequence[float]
@@ -127,11 +127,12 @@ class Histogram:
 
     @property
     def mean_s(self) -> float | None:
-        """The mean, which a histogram knows exactly."""
+        """The mean, which a histogram gives exactly."""
         return self.sum_s / self.count if self.count > 0 else None
 
     def quantile_s(self, p: float) -> tuple[float, float | None] | None:
-        """Between which two bounds the p-quantile lies; None above the last one. None where there is no value."""
+        """The two bounds around the p-quantile; the upper one is None above the last bound. Returns None if there are
+        no values."""
         if self.count <= 0:
             return None
         low = 0.0
@@ -151,12 +152,12 @@ _ALL = "+Inf"
 """The bound of the bucket that holds every value."""
 
 _Place = tuple[Role, int, str]
-"""A role, by which of its names (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
+"""A role, which of its names it has (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A role that the samples of a name may have: by which table, and which part of it they are; None: their `le`."""
+    """A role that samples of a name may have: its table, and which part of a histogram they are; None: their `le`."""
 
     table: str
     role: Role
@@ -166,7 +167,7 @@ class _Named:
 
 
 def _by_name(tables: Sequence[ServerTable]) -> dict[str, list[_Named]]:
-    """What the tables look for, by the names of samples as they stand on a page. Only histograms have parts."""
+    """The names that the tables look for, as they appear on a page. Only histograms have parts."""
     found: dict[str, list[_Named]] = {}
     rank = 0
     for table in tables:
@@ -208,7 +209,7 @@ class _PageSeries:
                 if counter is None:
                     counter = self._counters[place] = Counter()
                     if self.first_ns is not None:
-                        # It came with the first request that it counts: until then it was zero.
+                        # It appeared with the first request that it counts: until then it was zero.
                         counter.add_samples(self.first_ns, {})
                 counter.add_samples(at, samples)
         if self.first_ns is None:
@@ -244,7 +245,7 @@ class _PageSeries:
 
     @property
     def restarts(self) -> int:
-        """How often the server began to count anew."""
+        """How often the server restarted its counters."""
         return max((counter.restarts for counter in self._counters.values()), default=0)
 
 
@@ -264,7 +265,7 @@ def _each_once(samples: dict[str, float]) -> dict[str, float]:
 
 
 def _bound(text: str | None) -> str | None:
-    """The bound of a bucket, the same for `1` and `1.0`; None where it is no bound."""
+    """The bound of a bucket, the same for `1` and `1.0`. Returns None if it is not a bound."""
     try:
         value = math.nan if text is None else float(text)
     except ValueError:
@@ -276,7 +277,7 @@ class ServerSeries:
     """All pages: add every scrape in order of time, then ask."""
 
     def __init__(self, tables: Sequence[ServerTable], like: ServerSeries | None = None) -> None:
-        """`like`: a series of the same tables, which need not be looked through again."""
+        """`like`: a series of the same tables, whose index is reused."""
         self._tables = tables
         self._named: Mapping[str, Sequence[_Named]] = _by_name(tables) if like is None else like._named
         self._pages: dict[int, _PageSeries] = {}
@@ -287,7 +288,7 @@ class ServerSeries:
         self.last_ns: int | None = None
 
     def add(self, scrape: Scrape) -> None:
-        """One scrape, as `read_scrapes` gives it."""
+        """Add a scrape from `read_scrapes`."""
         if scrape.error is not None:
             self.failed += 1
             self.last_error = scrape.error
@@ -304,13 +305,13 @@ class ServerSeries:
 
     @property
     def found(self) -> tuple[ServerTable, ...]:
-        """The tables of which the pages have something."""
+        """The tables that have samples on the pages."""
         names = {name for page in self._pages.values() for name in page.tables}
         return tuple(table for table in self._tables if table.name in names)
 
     @property
     def restarts(self) -> int:
-        """How often a server began to count anew."""
+        """How often a server restarted its counters."""
         return sum(page.restarts for page in self._pages.values())
 
     def _levels(self, role: Role) -> list[Points]:
@@ -320,7 +321,7 @@ class ServerSeries:
         return sum(values) / len(values) if role in _MEANS else sum(values)
 
     def sampled(self, start_ns: float, end_ns: float) -> bool:
-        """Whether there was a scrape in a stretch of time. What levels were before and after a load says nothing of it."""
+        """Whether there was a scrape in a stretch of time. Levels before and after a load say nothing about it."""
         return any(
             bisect_left(points.at_ns, start_ns) < bisect_right(points.at_ns, end_ns)
             for page in self._pages.values()
@@ -328,7 +329,7 @@ class ServerSeries:
         )
 
     def level(self, role: Role, start_ns: int, end_ns: int) -> tuple[float, float] | None:
-        """The mean of a level over a stretch of time, and its largest value there."""
+        """The mean of a level over a stretch of time, and its largest value in it."""
         pages = self._levels(role)
         if not pages:
             return None
@@ -349,7 +350,7 @@ class ServerSeries:
         return sum(page.between(start_ns, end_ns) for page in pages) if pages else None
 
     def said(self, role: Role) -> float | None:
-        """What a counter stood at last, as the servers said it."""
+        """The latest value of a counter, as reported by the servers."""
         pages = [found for page in self._pages.values() if (found := page.counter(role)) is not None]
         return sum(page.said for page in pages) if pages else None
 
@@ -363,7 +364,7 @@ class ServerSeries:
         )
 
     def histogram(self, role: Role, start_ns: float, end_ns: float) -> Histogram | None:
-        """What a histogram gained between two instants."""
+        """The increase of a histogram between two instants."""
         gained: dict[str, float] = {}
         for page in self._pages.values():
             for part, counter in page.buckets(role).items():

@@ -1,4 +1,4 @@
-"""What a sample of a server's page can be about, and how a server's table says which sample it is."""
+"""The meanings of samples on a server's page, and how a server's table identifies them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a sample is about. The value is its name in summary.json."""
+    """The meaning of a sample. The value is its name in summary.json."""
 
     RUNNING = "running"
     WAITING = "waiting"
@@ -46,7 +46,7 @@ class Role(StrEnum):
 LEVELS = (Role.RUNNING, Role.WAITING)
 """Gauges that add up over ranks and replicas."""
 SHARES = (Role.KV_CACHE_USED, Role.PREFIX_HIT_RATE)
-"""Gauges from 0 to 1, of which ranks and replicas have a mean."""
+"""Gauges from 0 to 1, averaged over ranks and replicas."""
 COUNTERS = (
     Role.PROMPT_TOKENS,
     Role.GENERATION_TOKENS,
@@ -61,11 +61,11 @@ COUNTERS = (
     Role.ABORTED,
 )
 HISTOGRAMS = (Role.TTFT, Role.ITL, Role.TPOT, Role.E2EL, Role.QUEUE, Role.PREFILL, Role.DECODE)
-"""Of seconds."""
+"""In seconds."""
 GPU_SUMS = (Role.GPU_POWER, Role.GPU_MEMORY)
-"""Gauges of GPUs that add up over all of them."""
+"""Gauges that add up over all GPUs."""
 GPU_MEANS = (Role.GPU_UTILISATION, Role.GPU_CLOCK, Role.GPU_TEMPERATURE, Role.GPU_THROTTLED)
-"""Gauges of which all GPUs have a mean."""
+"""Gauges that are averaged over all GPUs."""
 
 TITLES: dict[Role, str] = {
     Role.RUNNING: "Requests running",
@@ -101,16 +101,16 @@ TITLES: dict[Role, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """All samples of this name whose labels have one of the values (`only`) and none of those (`without`)."""
+    """All samples of this name whose labels have one of the values in `only` and none of those in `without`."""
 
     name: str
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     scale: float = 1.0
-    """What a value is to be multiplied by, to have the unit of its role."""
+    """The factor that converts a value to the unit of its role."""
 
     def match(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Whether a sample is one of them."""
+        """Whether a sample belongs to them."""
         return (
             name == self.name
             and all(labels.get(label) in values for label, values in self.only.items())
@@ -120,10 +120,11 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class ServerTable:
-    """The samples of one kind of server. Of several names of a role, the first that a page has counts: servers rename them.
+    """The samples of one kind of server. If a role has several names, the first that a page has counts: servers rename
+    them.
 
-    A histogram is named without `_bucket`, `_sum` and `_count`. `exact`: requests and tokens of its page are those of the
-    requests that it answered, each once, so that a difference from the client's count means something.
+    A histogram is named without `_bucket`, `_sum` and `_count`. `exact`: the page counts each answered request and its
+    tokens exactly once, so that a difference from the client's count means something.
     """
 
     name: str

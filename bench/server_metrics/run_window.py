@@ -1,4 +1,4 @@
-"""The stretch of a run that the numbers of its server and its GPUs are of."""
+"""The stretch of a run that the numbers of its server and its GPUs cover."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.results.summary import SummaryNumbers
 
 @dataclass(frozen=True, slots=True)
 class RunWindow:
-    """From when to when: in seconds of the summary's times, and in ns of CLOCK_MONOTONIC. `rates`: the client's, in it."""
+    """Its ends: in seconds of the summary's times, and in ns of CLOCK_MONOTONIC. `rates`: the client's, within it."""
 
     start_s: float
     end_s: float
@@ -26,7 +26,7 @@ class RunWindow:
 
 
 def window_of(summary: SummaryNumbers, start_ns: int) -> RunWindow:
-    """The steady window of a summary; the whole run where it has none, which of a run ended in its warm-up is nothing."""
+    """The steady window of a summary; the whole run if it has none, which is empty if the run ended in its warm-up."""
     window, whole_s, steady = summary.window, summary.throughput.duration_s, summary.steady
     first, last = window.start_s, window.end_s
     inside = first is not None

@@ -1,12 +1,12 @@
-"""The lines of server.jsonl. A page has a thousand samples of which a second changes few: a line holds what has changed.
+"""The lines of server.jsonl. A page has a thousand samples, few of which change in a second: a line holds only changes.
 
-    {"t_ns": ..., "asked_ns": ..., "page": 0, "url": ..., "types": {...}, "values": {sample: value}}   the first of a page
-    {"t_ns": ..., "asked_ns": ..., "page": 0, "changed": {number: value}, "values": {sample: value}, "gone": [number]}
-    {"t_ns": ..., "asked_ns": ..., "page": 0, "error": "..."}                                           no answer
+ {"t_ns": ..., "asked_ns": ..., "page": 0, "url": ..., "types": {...}, "values": {sample: value}}   the first of a page
+ {"t_ns": ..., "asked_ns": ..., "page": 0, "changed": {number: value}, "values": {sample: value}, "gone": [number]}
+ {"t_ns": ..., "asked_ns": ..., "page": 0, "error": "..."}                                           no answer
 
-Samples are numbered from 0 in the order in which a page's `values` first had them. `changed`, `values` (new ones) and `gone`
-are left out where they are empty. Times are ns of CLOCK_MONOTONIC on the machine that asked: the values are of an instant
-between `asked_ns` and `t_ns`.
+Samples are numbered from 0 in the order of their first appearance in a page's `values`. `changed`, `values` (new ones)
+and `gone` are left out if empty. Times are ns of CLOCK_MONOTONIC on the client: the values belong to an instant between
+`asked_ns` and `t_ns`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Scrape:
 
     @property
     def at_ns(self) -> int:
-        """The middle of the time in which the server made the page."""
+        """The midpoint of the time in which the server made the page."""
         return (self.asked_ns + self.t_ns) // 2
 
 
@@ -46,7 +46,7 @@ class ScrapeLines:
         self._numbers: dict[str, int] = {}
 
     def line(self, asked_ns: int, t_ns: int, found: Page | str) -> bytes:
-        """The line of a page, or of what went wrong."""
+        """The line for a page, or for an error."""
         row: dict[str, Any] = {"t_ns": t_ns, "asked_ns": asked_ns, "page": self._page}
         if isinstance(found, str):
             row["error"] = found
@@ -70,9 +70,9 @@ class ScrapeLines:
 
 
 def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
-    """Every scrape with all its samples. A torn line, or one that is not ours, is passed over.
+    """Every scrape with all its samples. A torn or foreign line is skipped.
 
-    The values of a scrape are those of one mapping that grows: take what is needed before the next one.
+    All scrapes share one mapping that grows: read its values before the next scrape.
     """
     pages: dict[int, dict[str, float]] = {}
     names: dict[int, dict[int, str]] = {}
@@ -98,14 +98,14 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
 
 
 def _counted(value: object) -> float:
-    """A number as a page has them. Raises ValueError or TypeError."""
+    """A number that a page can have. Raises ValueError or TypeError."""
     if isinstance(value, int | float) and abs(value) <= MOST:
         return float(value)
     raise ValueError(f"{value} is no number of a page")
 
 
 def urls_in(lines: Iterable[bytes]) -> list[str]:
-    """The pages that were asked for, in order."""
+    """The URLs of the scraped pages, in order."""
     found: dict[int, str] = {}
     for line in lines:
         try:

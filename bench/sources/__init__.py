@@ -1,4 +1,5 @@
-"""Where requests come from: simulated prompts, the rows of a file, sessions. Each file has a spec and the source it opens.
+"""Where requests come from: simulated prompts, the rows of a file, sessions. Each file has a spec and the source it
+opens.
 
-A spec says what a run's data is; a worker opens it for its own share. `interface.py` says what every source can do.
+A spec describes a run's data; a worker opens it for its own share. `interface.py` defines what every source offers.
 """

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSpec:
-    """Sessions of the recipe of this name, or file. `context_limit`: the window to which its lengths are scaled; None: its
-    own. `speed`: how many times faster people and tools are."""
+    """Sessions of the recipe with this name or file. `context_limit`: the window to which its lengths are scaled; None:
+    its own. `speed`: a factor by which people and tools are faster."""
 
     recipe: str
     context_limit: int | None = None
     speed: float = 1.0
 
     plans_sharing: ClassVar[bool] = False
-    """What its prompts share is planned turn by turn, and not as a share of a run."""
+    """Sharing is planned turn by turn, not as a share of the run."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> SessionSource:
-        """Raises SpecError where the recipe is wrong, or its lengths cannot be had."""
+        """Raises SpecError if the recipe is wrong, or its lengths are impossible."""
         del chat  # Sessions are always chats.
         assert tokenizer is not None, "simulated sessions need a tokenizer"
         recipe = recipes.load_sessions(self.recipe)
@@ -40,7 +40,7 @@ class AgentSpec:
 
 
 def _at_once(recipe: AgentRecipe) -> int:
-    """How many requests of a session may be in flight together: its sub-agents send while the main agent waits."""
+    """How many requests of a session may be in flight at once: its sub-agents send while the main agent waits."""
     if recipe.sub_agents is None or recipe.sub_agents.share == 0:
         return 1
     return max(1, int(recipe.sub_agents.agents.quantile(0.999)))

@@ -1,4 +1,4 @@
-"""Audio clips: made ones of exact length, or the files that the rows of a data set name."""
+"""Audio clips: generated clips of exact length, or the files named in the rows of a data set."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _MOST_S = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioSpec:
-    """What the clips are: of a `plan` (bench.audio), or of the rows of a file, sorted by their times if `by_time`. `rate`:
-    the only samples a second that the endpoint takes."""
+    """The clips: from a `plan` (bench.audio), or from the rows of a file, sorted by their times if `by_time`. `rate`:
+    the only sample rate that the endpoint accepts."""
 
     path: Path | None = None
     plan: str = audio.DEFAULT
@@ -53,7 +53,7 @@ class AudioSpec:
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
-    """A row. Its file is read again for each request: clips may be larger than memory together."""
+    """A row. Its file is read again for each request: all clips together may be larger than memory."""
 
     path: Path
     length_ns: int | None
@@ -66,7 +66,7 @@ class _Clip:
 
 
 class AudioSource(SamplesInOrder):
-    """The clips by their numbers; rows come again from the start when they are used up."""
+    """The clips by number; rows repeat from the start when they are used up."""
 
     at_once = 1
     ways: tuple[Sample, ...] = ()
@@ -93,7 +93,7 @@ class AudioSource(SamplesInOrder):
 
     @property
     def own_body(self) -> Sample:
-        """The first clip: the probe sends it."""
+        """The first clip, which the probe sends."""
         return self.at(0)
 
     def at(self, number: int) -> Sample:
@@ -136,7 +136,7 @@ def _content(path: Path) -> bytes:
 
 
 def _rows(path: Path) -> list[_Clip]:
-    """The rows of a file, or the one clip that the file itself is. Raises SpecError."""
+    """The rows of a file, or the single clip if the file itself is one. Raises SpecError."""
     if audio.wav_length_ns(path.read_bytes() if path.suffix.lower() == ".wav" else b"") is not None:
         return [_Clip(path, audio.wav_length_ns(path.read_bytes()), None, None)]
     return read_rows(path, partial(_row, folder=path.parent))
@@ -157,7 +157,7 @@ def _row(value: dict[str, Any], folder: Path) -> _Clip:
 
 
 def _number(row: dict[str, Any], name: str) -> float | None:
-    """The number in a column, which is a text in CSV; None if the row lacks it. Raises SpecError."""
+    """The number in a column, which is text in CSV. Returns None if the row lacks it. Raises SpecError."""
     value = row.get(name)
     if value is None or value == "":
         return None

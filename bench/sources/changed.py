@@ -1,4 +1,4 @@
-"""A source whose items are changed on their way, each by its number: it gets a model, or ids in place of its text."""
+"""A source whose items are changed by number: an item may get a model, or ids in place of its text."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 Item = Sample | Session
 T = TypeVar("T", bound=Sample | Session)
 Change = Callable[[Item, int], Item]
-"""Makes another item of one, given its number."""
+"""Makes a changed item from one and its number."""
 
 
 def to_models(mix: Shares, seed: int) -> Change:
-    """An item that names no model gets one; all of a session go to one model."""
+    """Give a model to items that name none; all requests of a session use one model."""
 
     def change(item: Item, number: int) -> Item:
         return item if item.model is not None else replace(item, model=mix.of(seed, number))
@@ -39,13 +39,12 @@ def to_models(mix: Shares, seed: int) -> Change:
 
 
 def going(way: Sample) -> Change:
-    """An item that does not say so itself goes where this sample goes."""
+    """Send items to this sample's destination, unless they name their own."""
     return lambda item, number: sent_as(way, item)
 
 
 def sent_as(way: Sample, item: T) -> T:
-    """The item, sent to the endpoint and the model of this sample, with its headers and its priority, as far as it does not
-    say so itself."""
+    """The item with the endpoint, model, headers and priority of this sample, except those that it sets itself."""
     own: set[str] = {name.lower() for name, _ in item.headers}
     return replace(
         item,
@@ -57,8 +56,8 @@ def sent_as(way: Sample, item: T) -> T:
 
 
 def to_ids(tokenizer: Tokenizer) -> Change:
-    """A prompt becomes the ids that a server would make of its text, special tokens included: what it has in tokens is then
-    their number, whatever the server's own tokenizer makes of texts."""
+    """Replace a prompt by the ids that a server would make from its text, special tokens included. Its number of tokens
+    is then exact, whatever the server's own tokenizer makes of texts."""
 
     def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.prompt is None:
@@ -70,8 +69,8 @@ def to_ids(tokenizer: Tokenizer) -> Change:
 
 
 def with_session_header(name: str, salt: str | None, size: int | None) -> Change:
-    """An item of a session names it in this header, so that a balancer can send a session to one replica: its id, the salt of
-    the run, and from the second time on that a data set of this size is sent, which time it is."""
+    """Name the session of an item in this header, so that a balancer can send a session to one replica: its id, the
+    run's salt, and from the second pass over a data set of this size on, the number of the pass."""
 
     def change(item: Item, number: int) -> Item:
         session = item.id if isinstance(item, Session) else item.session
@@ -90,19 +89,19 @@ Part = dict[str, object]
 
 
 def media_note(kinds: Sequence[str]) -> str:
-    """What the report says of chats with these kinds of parts."""
+    """The note in the report about chats with these kinds of parts."""
     *before, last = kinds
     what = f"{', '.join(before)} and {last}" if before else last
     return f"requests have {what}: their input tokens are what the server says, and are compared with nothing"
 
 
 def image_parts(plan: ImagePlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
-    """The images of a request by its number."""
+    """The images of a request, by its number."""
     return lambda number: [{"type": "image_url", "image_url": {"url": url}} for url in plan.urls(seed, salt, number)]
 
 
 def audio_parts(plan: AudioPlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
-    """The audio clip of a request by its number."""
+    """The audio clip of a request, by its number."""
 
     def parts(number: int) -> list[Part]:
         clip, _ = plan.clip(seed, salt, number)
@@ -112,12 +111,12 @@ def audio_parts(plan: AudioPlan, seed: int, salt: str | None) -> Callable[[int],
 
 
 def video_parts(plan: VideoPlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
-    """The videos of a request by its number."""
+    """The videos of a request, by its number."""
     return lambda number: [{"type": "video_url", "video_url": {"url": url}} for url in plan.urls(seed, salt, number)]
 
 
 def with_media(makers: Sequence[Callable[[int], list[Part]]]) -> Change:
-    """A prompt becomes a message of its text and what these make."""
+    """Turn a prompt into a message of its text and the parts that these make."""
 
     def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.body is not None:
@@ -136,7 +135,7 @@ class Changed(InOrder[Item]):
     def __init__(
         self, source: Source[Item], changes: Sequence[Change], *, first: int, step: int, note: str | None = None
     ) -> None:
-        """`note` is what the report must say of the changes."""
+        """`note`: the report's note on the changes."""
         super().__init__(first, step)
         self._source = source
         self._note = note
@@ -156,7 +155,7 @@ class Changed(InOrder[Item]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """As of the source. So with what follows."""
+        """The same as the source's, like the properties below."""
         return self._source.notes if self._note is None else (*self._source.notes, self._note)
 
     @property

@@ -1,4 +1,4 @@
-"""The rows of a file that are objects, whatever its container: JSON Lines, CSV, Parquet."""
+"""The rows of a file that are objects, in any container: JSON Lines, CSV, Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _MOST_PROBLEMS = 5
 
 
 def read_rows(path: Path, read: Callable[[dict[str, Any]], Item]) -> list[Item]:
-    """What `read` makes of each row; it may raise SpecError. Raises SpecError with the first problems, each with its row."""
+    """The results of `read` for each row; it may raise SpecError. Raises SpecError with the first problems, each with
+    its row."""
     found, problems = [], list[str]()
     container = open_container(path)
     for entry in container.entries():

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 COLUMNS = "columns"
 ROW_FORMATS = (*FORMATS, COLUMNS)
-"""What `--rows` may say."""
+"""The values of `--rows`."""
 
 
 def content_of(value: str) -> bytes:
-    """The bytes of a text, or of the file behind @. Raises ValueError."""
+    """The bytes of a text, or of the file named after @. Raises ValueError."""
     if not value.startswith("@"):
         return value.encode()
     try:
@@ -37,7 +37,7 @@ def content_of(value: str) -> bytes:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSpec:
     """The settings of the requests. At most one of `body` and `template` is set; `by_time` sorts rows by their times.
-    Requests without a method have `method`; None: that of the run."""
+    `method` applies to requests without one; None: the run's."""
 
     method: str | None = None
     path: Path | None = None
@@ -86,12 +86,12 @@ class HttpSpec:
 
 
 def _is_fixed(template: BodyTemplate) -> bool:
-    """Whether rows alone decide the bodies."""
+    """Whether the bodies depend only on the rows."""
     return all(place.of is None for place in template.places)
 
 
 def notes_of(rows: HttpRows, asked: str) -> tuple[str, ...]:
-    """What a report says of the file: its format if none was named, and requests that are left out."""
+    """The report's notes on the file: its format if none was named, and requests that are left out."""
     notes = []
     if asked == "auto":
         notes.append(f"the file of requests is read as {rows.format} (--rows {rows.format})")
@@ -101,7 +101,7 @@ def notes_of(rows: HttpRows, asked: str) -> tuple[str, ...]:
 
 
 class HttpSource(SamplesInOrder):
-    """The requests by their numbers; rows come again from the start when they are used up."""
+    """The requests by number; rows repeat from the start when they are used up."""
 
     at_once = 1
     ways: tuple[Sample, ...] = ()
@@ -121,8 +121,8 @@ class HttpSource(SamplesInOrder):
         first: int = 0,
         step: int = 1,
     ) -> None:
-        """`made` makes the sample of a number, in place of `samples`; `size` is how many differ. `repeats_one`: every request
-        is the same on purpose."""
+        """`made` makes a sample from its number, in place of `samples`; `size` is how many differ. `repeats_one`: every
+        request is the same on purpose."""
         super().__init__(first, step)
         timed = by_time and all(sample.at_s is not None for sample in samples)
         self._samples = sorted(samples, key=lambda sample: sample.at_s or 0.0) if timed else samples
@@ -140,7 +140,7 @@ class HttpSource(SamplesInOrder):
 
     @property
     def own_body(self) -> Sample:
-        """The first request: the probe sends it."""
+        """The first request, which the probe sends."""
         return self._samples[0]
 
     def at(self, number: int) -> Sample:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSessionSpec:
-    """Sessions of any HTTP service: the rows of a file with the same `session`, in their order. When they are used up, they
-    come again."""
+    """Sessions of any HTTP service: the rows of a file with the same `session`, in order. They repeat when they are
+    used up."""
 
     path: Path
     rows: str = "auto"

@@ -1,7 +1,8 @@
-"""Bodies from a template: `{{ column }}` is a value of the row, `{{ uuid }}` and its neighbours are drawn for each request.
+"""Bodies from a template: `{{ column }}` is a value of the row; `{{ uuid }}` and other functions are drawn for each
+request.
 
-If the template is JSON apart from its placeholders, values are written as JSON needs them: a text between quotes is escaped,
-any other place takes the whole value. In other templates a value is written as text.
+If the template is JSON apart from its placeholders, values are written as JSON: text between quotes is escaped, and
+elsewhere the whole value is inserted. In other templates a value is written as text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"?')
 
 
 class Draw(NamedTuple):
-    """What a function has: the number of the request, and chance of its own."""
+    """The arguments of a function: the number of the request, and its own random stream."""
 
     number: int
     chance: Random
@@ -70,13 +71,13 @@ FUNCTIONS: dict[str, tuple[Callable[[Sequence[str]], Callable[[Draw], object]], 
     "hex": (_hex, "hex DIGITS"),
     "number": (_number, "number"),
 }
-"""By name: what makes them, and how they are written."""
+"""By name: the factory, and the usage."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A placeholder. `column` is the name of a column; without one, a function draws the value. `quoted`: it is inside a JSON
-    text."""
+    """A placeholder. `column` is the name of a column; without one, a function draws the value. `quoted`: it is inside
+    a JSON string."""
 
     column: str | None
     of: Callable[[Draw], Any] | None
@@ -93,11 +94,11 @@ class BodyTemplate:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it needs, each once."""
+        """The columns that it needs, without duplicates."""
         return tuple(dict.fromkeys(place.column for place in self.places if place.column is not None))
 
     def body(self, row: Mapping[str, Any], number: int, seed: int, salt: str | None) -> bytes:
-        """The body of the request with this number. Raises KeyError for a column that the row lacks."""
+        """The body of the request with this number. Raises KeyError if the row lacks a column."""
         draw = Draw(number, text_stream(seed, salt, "http_body", number))
         parts = [self.texts[0]]
         for place, text in zip(self.places, self.texts[1:], strict=True):
@@ -118,7 +119,7 @@ def _drawn(place: _Place, draw: Draw) -> object:
 
 
 def parse_template(text: str) -> BodyTemplate:
-    """Raises ValueError for a function that is written wrongly."""
+    """Parse a template. Raises ValueError for a function that is written wrongly."""
     texts, places, at = [], [], 0
     is_json = _is_json(_PLACE.sub("0", text))
     strings = [found.span() for found in _STRING.finditer(_PLACE.sub(lambda found: "0" * len(found[0]), text))]

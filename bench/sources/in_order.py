@@ -1,4 +1,4 @@
-"""Items that have numbers, handed out in their order."""
+"""Numbered items, returned in order."""
 
 from __future__ import annotations
 

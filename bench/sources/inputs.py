@@ -1,4 +1,4 @@
-"""Simulated inputs: texts to embed, or documents to rank, of exactly the drawn lengths, without end."""
+"""An endless supply of simulated inputs: texts to embed, or documents to rank, of exactly the drawn lengths."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """Inputs to simulate: how many a request has, and how many tokens each of them. `query`: and a query before them.
+    """Inputs to simulate: how many per request, and how many tokens each. `query`: preceded by a query.
 
-    `recipe` names the recipe that says when each request is sent.
+    `recipe` names the recipe that determines when each request is sent.
     """
 
     batch_inputs: str
@@ -35,12 +35,12 @@ class InputSpec:
     recipe: str | None
 
     plans_sharing: ClassVar[bool] = True
-    """Drawn inputs share what --prefix says."""
+    """Drawn inputs share what --prefix sets."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> InputSource:
-        """Raises SpecError where the lengths cannot be had."""
+        """Raises SpecError if the lengths are impossible."""
         del chat  # No endpoint takes inputs as messages.
         assert tokenizer is not None, "simulated inputs need a tokenizer"
         prompts = simulated_prompts(

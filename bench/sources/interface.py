@@ -1,4 +1,4 @@
-"""What every source of requests can do, whatever it hands out: samples, or sessions of several turns."""
+"""The interface of all sources of requests, whether they return samples or sessions of several turns."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Item_co = TypeVar("Item_co", covariant=True)
 
 
 class Source(Protocol[Item_co]):
-    """A worker's part of the data: an iterator of what it sends, without end."""
+    """A worker's part of the data: an endless iterator of items to send."""
 
     def __iter__(self) -> Iterator[Item_co]: ...
 
     def __next__(self) -> Item_co: ...
 
     def at(self, number: int) -> Item_co:
-        """The item with this number. The iterator returns the items of its worker, in their order."""
+        """The item with this number. The iterator returns the worker's items, in order."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of the data."""
+        """The report's notes on the data."""
 
     @property
     def size(self) -> int | None:
@@ -37,15 +37,15 @@ class Source(Protocol[Item_co]):
 
     @property
     def in_memory(self) -> bool:
-        """Whether the items are ready: nothing is gained by making them ahead."""
+        """Whether the items are ready, so that making them in advance gains nothing."""
 
     @property
     def own_body(self) -> Sample | None:
-        """The first item, where it is a request body of the user's own: the probe sends it."""
+        """The first item, if it is the user's own request body: the probe sends it."""
 
     @property
     def ways(self) -> tuple[Sample, ...]:
-        """One sample of each endpoint and model that samples name themselves: the probe asks for each."""
+        """One sample for each endpoint and model that samples name themselves: the probe tries each."""
 
     @property
     def names_models(self) -> bool:
@@ -57,19 +57,19 @@ class Source(Protocol[Item_co]):
 
     @property
     def at_once(self) -> int:
-        """Requests of one item that may be in flight at the same time, about: of a session with sub-agents several."""
+        """About how many requests of one item may be in flight at once: several for a session with sub-agents."""
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned."""
+        """How many prompt tokens of the first requests a prefix cache could serve; None: no sharing is planned."""
 
     def untimed(self) -> str | None:
         """Why the times of requests are unknown; None if they are known."""
 
     def times_s(self) -> Iterator[float]:
-        """When each is sent, in the order of sending, in seconds; may be called once."""
+        """When each is sent, in order of sending, in seconds; may be called once."""
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next item as bytes, made as far as it can be: what a `Backlog` in another process adds."""
+        """The next item as bytes, made as far as possible: a `Backlog` in another process adds it."""
 
 
 class SourceSpec(Protocol):

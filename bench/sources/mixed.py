@@ -1,4 +1,4 @@
-"""Classes of traffic in one stream: each request is of the class that the plan says, and each class goes through its own data
+"""Classes of traffic in one stream: a plan decides the class of each request, and each class goes through its own data
 in order."""
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """A class: its name, its source, where its requests go unless an item names its own place, and the models among which it
-    draws (none: the model of the run)."""
+    """A class: its name, its source, the destination of its requests unless an item names its own, and the models among
+    which it draws (none: the run's model)."""
 
     name: str
     source: Source[Sample]
@@ -30,7 +30,7 @@ class ClassSource:
     models: tuple[str, ...]
 
     def ways(self) -> list[Sample]:
-        """One sample of each way that its requests go."""
+        """One sample for each destination of its requests."""
         own = [sent_as(self.way, way) for way in self.source.ways]
         if own and self.source.names_models:
             return own
@@ -39,7 +39,7 @@ class ClassSource:
 
 
 class Mixed(SamplesInOrder):
-    """`place` says of a number its class and how many of that class come before it."""
+    """`place` returns the class of a number, and how many of that class precede it."""
 
     size = None
     in_memory = False
@@ -59,7 +59,7 @@ class Mixed(SamplesInOrder):
         return sample
 
     def repeats(self, numbers: range) -> int:
-        """As of each class, whose items have numbers of their own."""
+        """Summed over the classes, whose items have their own numbers."""
         sizes = [member.source.size for member in self._classes]
         if sizes == [None] * len(sizes):
             return 0
@@ -72,12 +72,12 @@ class Mixed(SamplesInOrder):
 
     @property
     def ways(self) -> tuple[Sample, ...]:
-        """One sample of each way that requests of any class go."""
+        """One sample for each destination of any class's requests."""
         return tuple(way for _, way in self._ways())
 
     @property
     def classes_of_ways(self) -> tuple[str, ...]:
-        """The class, or the first of several, that goes each of these ways."""
+        """The class, or the first of several, of each of these destinations."""
         return tuple(name for name, _ in self._ways())
 
     def _ways(self) -> list[tuple[str, Sample]]:
@@ -93,7 +93,7 @@ class Mixed(SamplesInOrder):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes the prompts of the first class that has made ones."""
+        """The tokenizer of the first class that makes its prompts."""
         return next((member.source.tokenizer for member in self._classes if member.source.tokenizer is not None), None)
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
@@ -112,14 +112,14 @@ class Mixed(SamplesInOrder):
         return whole
 
     def _tokens(self, which: int, requests: int) -> int:
-        """Prompt tokens of a class that shares nothing, as its first requests have them."""
+        """Prompt tokens of a class that shares nothing, estimated from its first requests."""
         looked = min(requests, 100)
         lengths = [self._classes[which].source.at(number).input_tokens for number in range(looked)]
         known = [length for length in lengths if length is not None]
         return math.ceil(sum(known) / len(known) * requests) if known else 0
 
     def untimed(self) -> str:
-        """Why it is not known when each is sent."""
+        """Why the times of requests are unknown."""
         return "classes have none"
 
     def times_s(self) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Probes among the requests of a source: some numbers are probes, and the source's own item of that number is not sent."""
+"""Probes among the requests of a source: some numbers are probes, and replace the source's own items."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptset.sessions import Session, Turn
 
 
 def probe_sample(probe: Probe, endpoint: str, *, takes_messages: bool) -> Sample:
-    """The request of a probe: at temperature 0, with its schema in the words of the endpoint, if the endpoint has them."""
+    """The request of a probe: at temperature 0, with its schema in the endpoint's format, if it has one."""
     settings: dict[str, object] = {"temperature": 0}
     if probe.schema is not None:
         named = {"name": "answer", "schema": probe.schema, "strict": True}
@@ -39,8 +39,8 @@ def _alone(sample: Sample, probe: int) -> Session:
 
 
 class Probed(Changed):
-    """A source in which probes are asked, in their order, again and again. `probe_of` says which numbers are probes. Among
-    sessions a probe is a session of its own, of one turn."""
+    """A source in which probes are asked, in order and repeatedly. `probe_of` decides which numbers are probes. In mode
+    sessions, a probe is a session of one turn."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Probed(Changed):
 
 
 class ProbesAlone(SamplesInOrder):
-    """Probes and nothing else."""
+    """Only probes."""
 
     size = None
     in_memory = True
@@ -85,10 +85,10 @@ class ProbesAlone(SamplesInOrder):
         return self._samples[number % len(self._samples)]
 
     def planned_sharing(self, requests: int) -> None:
-        """None: what probes share is not planned."""
+        """Returns None: sharing between probes is not planned."""
 
     def untimed(self) -> str:
-        """Why it is not known when each is sent."""
+        """Why the times of requests are unknown."""
         return "probes have none"
 
     def times_s(self) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Recorded sessions of a file: agentic traces and spans, whose texts are made."""
+"""Recorded sessions from a file: agentic traces and spans, whose texts are generated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from promptset.tokens import Tokenizer, load_tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingSpec:
-    """A file of recorded sessions, played again with another salt when they are used up.
+    """A file of recorded sessions, replayed with another salt when they are used up.
 
-    `max_idle_s`: the longest pause, None: that of the format. `speed`: so many times faster.
+    `max_idle_s`: the longest pause; None: the format's. `speed`: a speed-up factor.
     """
 
     path: Path
@@ -24,7 +24,7 @@ class RecordingSpec:
     speed: float = 1.0
     bad_rows: BadRows = "fail"
     by_start: bool = False
-    """In the order of their recorded begins."""
+    """In order of their recorded starts."""
 
     plans_sharing: ClassVar[bool] = False
     """Each request records what it shares with earlier ones; there is no planned share of the run."""
@@ -32,7 +32,7 @@ class RecordingSpec:
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> SessionSource:
-        """Raises SpecError where the file cannot be used."""
+        """Raises SpecError if the file cannot be used."""
         del chat  # Sessions are always chats.
         recorded = RecordedSessions(
             self.path,

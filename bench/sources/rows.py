@@ -1,4 +1,4 @@
-"""The rows of a data set: prompts of the user's own, or a trace."""
+"""The rows of a data set: the user's own prompts, or a trace."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class RowsSpec:
     """A file of rows, checked when it is opened and read as rows are taken: a large file needs little memory.
 
-    `output_tokens`, where given, is drawn in place of the rows' own; `by_time` sorts the rows by when they are sent.
-    `endpoints`: those that rows may name, and whether each takes chats; None: any.
-    `inputs_are`: what they are for the endpoint, where it generates no text.
+    `output_tokens`, if given, is drawn in place of the rows' own; `by_time` sorts the rows by when they are sent.
+    `endpoints`: those that rows may name, and whether each takes chats; None: any. `inputs_are`: the endpoint's kind of
+    inputs, if it does not generate text.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class RowsSpec:
     inputs_are: str | None = None
 
     plans_sharing: ClassVar[bool] = False
-    """What its prompts share is not known."""
+    """It is unknown what its prompts share."""
 
     def open(
         self,
@@ -49,7 +49,7 @@ class RowsSpec:
         first: int = 0,
         step: int = 1,
     ) -> RowSource:
-        """Raises SpecError where the file cannot be used."""
+        """Raises SpecError if the file cannot be used."""
         rows = loaders.DataSet(
             self.path,
             tokenizer=tokenizer,
@@ -74,7 +74,7 @@ class RowsSpec:
 
 
 class RowSource(SamplesInOrder):
-    """Every `step`-th row of a data set, from the start again when they are used up."""
+    """Every `step`-th row of a data set, repeating from the start when they are used up."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class RowSource(SamplesInOrder):
         first: int = 0,
         step: int = 1,
     ) -> None:
-        """`order` has the rows in the order of sending; `output_tokens` gives what a row asks for in place of its own."""
+        """`order` has the rows in order of sending; `output_tokens` gives a row's request in place of its own."""
         super().__init__(first, step)
         self._rows = rows
         self._order = range(len(rows)) if order is None else order
@@ -100,7 +100,7 @@ class RowSource(SamplesInOrder):
 
     @property
     def own_body(self) -> Sample | None:
-        """The first row, where it is a whole request body."""
+        """The first row, if it is a full request body."""
         return self.first if self.first.body is not None else None
 
     @property
@@ -118,7 +118,7 @@ class RowSource(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of the file."""
+        """The report's notes on the file."""
         skipped = self._rows.skipped_rows
         if not skipped:
             return ()
@@ -126,11 +126,11 @@ class RowSource(SamplesInOrder):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes the prompts of a trace; None where the rows have texts of their own."""
+        """The tokenizer that makes the prompts of a trace; None if the rows have their own texts."""
         return self._rows.maker_tokenizer
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """As of simulated prompts; None where the rows do not say what they share."""
+        """Like simulated prompts. Returns None if the rows do not specify what they share."""
         rows = self._rows
         if rows.head is None:
             return None
@@ -144,12 +144,12 @@ class RowSource(SamplesInOrder):
         return tally if shares else None
 
     def untimed(self) -> str | None:
-        """Which row does not say when it is sent; None where all do."""
+        """The first row without a time. Returns None if all have one."""
         place = next((place for place, sample in enumerate(self._rows.times_s(), 1) if math.isnan(sample)), None)
         return None if place is None else f"row {place} has none"
 
     def times_s(self) -> Iterator[float]:
-        """When each row is sent, in the order of sending, in seconds from the first."""
+        """When each row is sent, in order of sending, in seconds from the first."""
         times = self._rows.times_s()
         return (times[row] for row in self._order)
 
@@ -157,7 +157,7 @@ class RowSource(SamplesInOrder):
         return len(self._rows)
 
     def at(self, number: int) -> Sample:
-        """The row with this number, from the first again when they are used up."""
+        """The row with this number, repeating from the first when they are used up."""
         return self._sample(number % len(self._rows))
 
     def _sample(self, place: int) -> Sample:

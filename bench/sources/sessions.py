@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from promptset.tokens import Tokenizer
 
 MOST_WAYS = 20
-"""Pairs of an endpoint and a model that the probe asks for."""
+"""Most pairs of an endpoint and a model that the probe tries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +38,12 @@ class SessionSpec:
     tools: Path | None = None
 
     plans_sharing: ClassVar[bool] = False
-    """What its prompts share is not known."""
+    """It is unknown what its prompts share."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> SessionSource:
-        """Raises SpecError where the lengths cannot be had."""
+        """Raises SpecError if the lengths are impossible."""
         del chat  # Sessions are always chats.
         assert tokenizer is not None, "simulated sessions need a tokenizer"
         made = simulated_sessions(
@@ -65,7 +65,7 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFileSpec:
-    """A file of sessions. When they are used up, it starts again. `endpoints`: the endpoints that rows may name; None: any.
+    """A file of sessions, repeated when they are used up. `endpoints`: the endpoints that rows may name; None: any.
     `answers_for`: the flag that needs answers in the rows."""
 
     path: Path
@@ -73,13 +73,13 @@ class SessionFileSpec:
     answers_for: str | None = None
 
     plans_sharing: ClassVar[bool] = False
-    """What its prompts share is not known."""
+    """It is unknown what its prompts share."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> SessionSource:
-        """Raises SpecError where the file cannot be used."""
-        del tokenizer, seed, salt, chat  # What users say is in the file.
+        """Raises SpecError if the file cannot be used."""
+        del tokenizer, seed, salt, chat  # The texts are in the file.
         sessions = load_sessions(self.path, self.endpoints)
         if self.answers_for is not None:
             _check_answers(sessions, self.path, self.answers_for)
@@ -109,14 +109,14 @@ def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
 
 
 def _most_at_once(session: Session) -> int:
-    """How many requests of a session are in flight at the same time, by its plan."""
+    """How many requests of a session are in flight at once, by its plan."""
     starts, ends = planned_times(session)
-    events = sorted([*((at, 1) for at in starts), *((at, -1) for at in ends)])  # Who ends, ends before others begin.
+    events = sorted([*((at, 1) for at in starts), *((at, -1) for at in ends)])  # At equal times, ends come first.
     return max(accumulate(step for _, step in events))
 
 
 def _own_sample(session: Session) -> Sample:
-    """A sample that goes where the requests of a session go."""
+    """A sample with the destination of a session's requests."""
     return Sample(
         prompt="",
         endpoint=session.endpoint,
@@ -128,21 +128,21 @@ def _own_sample(session: Session) -> Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionData:
-    """Sessions by their numbers, and what is known of all of them."""
+    """Sessions by number, and the properties of all of them."""
 
     session_at: Callable[[int], Session]
     size: int | None
     """How many there are before they repeat; None: they never do."""
     tokenizer: Tokenizer | None = None
-    """Makes the sessions; None if they are the user's own."""
+    """The tokenizer that makes the sessions; None if they are the user's own."""
     ways: tuple[Sample, ...] = ()
     names_models: bool = False
     at_once: int = 1
     notes: tuple[str, ...] = ()
     in_memory: bool | None = None
-    """Whether there is nothing to make; None: yes if they have an end, because then they come from a file."""
+    """Whether there is nothing to make; None: true if their number is finite, because then they come from a file."""
     own_body: Sample | None = None
-    """What the probe sends, if that is a request of the sessions."""
+    """The probe's request, if it is one of the sessions'."""
     untimed: str | None = "sessions have none"
     times_s: Callable[[], Iterator[float]] = lambda: iter(())
 

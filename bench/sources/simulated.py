@@ -1,4 +1,4 @@
-"""Simulated prompts: texts of exactly the drawn lengths, without end."""
+"""An endless supply of simulated prompts of exactly the drawn lengths."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSpec:
-    """Prompts to simulate. Lengths are distributions in tokens; `recipe` names the recipe that says when each is sent."""
+    """Prompts to simulate. Lengths are distributions in tokens; `recipe` names the recipe that determines when each is
+    sent."""
 
     input_tokens: str
     output_tokens: str
@@ -34,12 +35,12 @@ class PromptSpec:
     recipe: str | None
 
     plans_sharing: ClassVar[bool] = True
-    """Drawn prompts share what --prefix says."""
+    """Drawn prompts share what --prefix sets."""
 
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> PromptSource:
-        """Raises SpecError where the lengths cannot be had."""
+        """Raises SpecError if the lengths are impossible."""
         assert tokenizer is not None, "simulated prompts need a tokenizer"
         made = simulated_prompts(
             tokenizer,
@@ -78,7 +79,7 @@ class PromptSource(SamplesInOrder):
         return self._prompts.sample_at(number)
 
     def _outlines(self, number: int) -> Sequence[Outline]:
-        """What a request consists of, without its texts."""
+        """The outlines of a request, without its texts."""
         return (self._prompts.outline_at(number),)
 
     @property
@@ -95,13 +96,14 @@ class PromptSource(SamplesInOrder):
         return f"{self.drawn} have none" if self._times_s is None else None
 
     def times_s(self) -> Iterator[float]:
-        """When each is sent, in seconds, without end; may be called once."""
+        """An endless iterator of when each is sent, in seconds; may be called once."""
         return iter(()) if self._times_s is None else self._times_s
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """What of the input tokens of the first requests a prefix cache could serve; None: none is planned.
+        """How many input tokens of the first requests a prefix cache could serve. Returns None if no sharing is
+        planned.
 
-        What a chat template puts ahead of every prompt is shared too, where it fills a block of the cache.
+        The part that a chat template puts before every prompt is shared too, if it fills a block of the cache.
         """
         maker = self._prompts.maker
         if not str(self._prompts.prefix) and maker.head < BLOCK:

@@ -1,17 +1,17 @@
-"""How far the values of a run depend on each other, and how many independent ones they are worth.
+"""How strongly the values of a run depend on each other, and how many independent values they are worth.
 
-Requests that are sent one after the other meet the same queue. Near capacity a queue lives for hundreds of requests, so
-that a thousand latencies hold no more information than ten independent ones would.
+Consecutive requests meet the same queue. Near capacity a queue lives for hundreds of requests, so that a thousand
+latencies hold no more information than ten independent ones would.
 
 The integrated autocorrelation time, in requests, with rho(k) the autocorrelation of the series at lag k:
 
-    act = 1 + 2 (rho(1) + rho(2) + ...)
+act = 1 + 2 (rho(1) + rho(2) + ...)
 
 The sum is cut by Geyer's initial monotone sequence (Practical Markov chain Monte Carlo, Statistical Science 7, 1992):
 G(k) = rho(2k) + rho(2k+1) is positive and falls for reversible chains, so the sum ends before the first G(k) <= 0, and
-each G(k) is capped by the one before. A long series is averaged in bins of b values first, at most 2,000 of them:
+each G(k) is capped by the one before. A long series is first averaged in bins of b values, at most 2,000 of them:
 
-    act = max(1, (2 sum G - 1) x b x variance of the bin means / variance of the values)
+act = max(1, (2 sum G - 1) x b x variance of the bin means / variance of the values)
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import numpy.typing as npt
 
 MOST_BINS = 2_000
 LEAST_VALUES = 20
-"""Fewer values than this say nothing about their dependence: they count as a single one."""
+"""Fewer values than this do not show their dependence: they count as a single value."""
 
 SAFETY = 1.5
-"""D = 1.5 x act of the ranks: `act` is itself an estimate, and too small where a run is short."""
+"""D = 1.5 x act of the ranks: `act` is itself an estimate, and too small in a short run."""
 
 Values = npt.ArrayLike
 Floats = npt.NDArray[np.float64]
@@ -42,12 +42,12 @@ class Dependence:
 
     @property
     def effective(self) -> float:
-        """The number that an interval may rest on."""
+        """The number of values on which an interval may rest."""
         return self.n / self.d
 
 
 def act(values: Values) -> float:
-    """The integrated autocorrelation time of values in the order in which they were sent: at least 1, in values."""
+    """The integrated autocorrelation time of values in send order: at least 1, in values."""
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
     if n < LEAST_VALUES:
@@ -58,7 +58,7 @@ def act(values: Values) -> float:
     y = x[: m * b].reshape(m, b).mean(axis=1) if b > 1 else x
     y = y - y.mean()
     bin_variance = float(y @ y) / m
-    # Below this share of the mean's square a variance is rounding: the values are all the same.
+    # Below this share of the mean square, a variance is rounding error: the values are all the same.
     rounding = 1e-24 * float(x @ x) / n
     if variance <= rounding or bin_variance <= rounding:
         return 1.0
@@ -71,7 +71,7 @@ def act(values: Values) -> float:
 
 
 def _autocorrelation(centered: Floats) -> Floats:
-    """Autocovariances at the lags 0, 1, ... (biased: divided by the length), by the power spectrum."""
+    """Autocovariances at the lags 0, 1, ... (biased: divided by the length), from the power spectrum."""
     m = len(centered)
     size = 1 << (2 * m - 1).bit_length()
     spectrum = np.fft.rfft(centered, size)
@@ -86,9 +86,9 @@ def ranks(values: Values) -> Floats:
 
 
 def dependence(values: Values) -> Dependence:
-    """What an interval of a quantile may rest on: D = 1.5 x act of the ranks, at most n.
+    """The dependence for an interval of a quantile: D = 1.5 x act of the ranks, at most n.
 
-    Ranks, so that one value of a minute does not drown the dependence of all the others.
+    Ranks, so that one value of a minute does not mask the dependence of all the others.
     """
     n = len(np.asarray(values))
     return Dependence(n, max(1.0, min(float(n), SAFETY * act(ranks(values)))) if n else 1.0)

@@ -1,18 +1,19 @@
 """Whether two sides differ: the change of a number from runs of A to runs of B, with its interval.
 
-A number of a run (a p90, a throughput) is one value on the log scale, however many requests it rests on. Requests of one
-run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71% false alarms.
+A number of a run (a p90, a throughput) is one value on the log scale, however many requests it rests on. Requests of
+one run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71% false alarms.
 
-- *Paired*: runs made in turn (ABBA), the n-th of A with the n-th of B: t over the differences of the pairs. What drifts
-  slowly is in both runs of a pair and cancels.
-- *Welch*: runs that exist (Biometrika 34, 1947): d / sqrt(s_a^2 / a + s_b^2 / b), with Welch's degrees of freedom.
-- *Batches*: one run a side: Welch over ten contiguous batches of each. It sees the spread inside the runs and cannot see
-  the one between them, and says so.
+- *Paired*: alternating runs (ABBA), the n-th of A with the n-th of B: t over the differences of the pairs. Slow drift
+affects both runs of a pair and cancels.
+- *Welch*: existing runs (Biometrika 34, 1947): d / sqrt(s_a^2 / a + s_b^2 / b), with Welch's degrees of freedom.
+- *Batches*: one run a side: Welch over ten contiguous batches of each. This covers the spread inside the runs but not
+the spread between them, and the result states that.
 
-Shares (error rate, goodput) have zeros and are compared as they are: their change is a difference, not a ratio. Few runs
-often have equal error rates (two runs without a failure), so their spread says too little: the error of the difference is at
-least that of so many requests that fail by chance (`error_by_chance`). Two runs on a side also agree by chance in a quantile
-that lies between two modes: their difference must lie beyond the error within runs too (`error_within_runs`).
+Shares (error rate, goodput) can be zero and are compared directly: their change is a difference, not a ratio. Few runs
+often have equal error rates (two runs without a failure), so their spread is too small an estimate: the error of the
+difference is at least that of as many requests failing by chance (`error_by_chance`). Two runs on a side may also agree
+by chance in a quantile between two modes: their difference must also exceed the error within runs
+(`error_within_runs`).
 """
 
 from __future__ import annotations
@@ -29,44 +30,44 @@ from bench.statistics.student import NORMAL_QUANTILE, t_quantile, two_sided
 ALPHA = 0.05
 POWER = 0.8
 MARGIN = 0.05
-"""A change below this is the same, however sure it is."""
+"""A smaller change counts as the same, however certain it is."""
 BATCHES = 10
 _KNOWN_DEGREES = 10_000.0
-"""Degrees of freedom of an error that follows from chance alone, and not from how runs spread."""
+"""Degrees of freedom of an error that follows from chance alone, rather than from the spread of runs."""
 LEAST_IN_BATCH = 5.0
-"""A batch must be so many times as long as its values' dependence (`act`), or batches are not independent either."""
+"""A batch must be this many times as long as its values' dependence (`act`), or batches are not independent either."""
 
 
 class Answer(StrEnum):
-    """What a comparison says of one number."""
+    """The answer of a comparison for one number."""
 
     DIFFERS = "differs"
     SAME = "same within the margin"
     NOT_SHOWN = "not shown"
     THESE_DIFFER = "these two differ"
-    """One run each: they differ by more than chance within a run. So may any two runs of one setup."""
+    """One run each: they differ by more than chance within a run. So may any two runs of the same setup."""
     THESE_AGREE = "these two agree"
     """One run each: the same within the margin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The change from A to B. Of a ratio: B / A - 1; of a share: B - A. `low` and `high` bound it with 95%."""
+    """The change from A to B. For a ratio: B / A - 1; for a share: B - A. `low` and `high` bound it with 95%."""
 
     change: float
     low: float
     high: float
     p: float
     seen_from: float
-    """The smallest change that would have been found in four of five comparisons."""
+    """The smallest change that four of five comparisons would detect."""
     degrees: float
     ratio: bool
     spread_known: bool = True
-    """Whether the interval has the spread between runs in it, so that it can show a change of what was measured."""
+    """Whether the interval includes the spread between runs, so that it can show a change of the setup."""
 
     def answer(self, margin: float = MARGIN, p: float | None = None) -> Answer:
-        """Which of the three it is; of one run each, it speaks of these two alone. `p` corrected for several metrics counts
-        in place of its own."""
+        """The answer; with one run each, only about these two runs. If given, `p` is corrected for several metrics and
+        replaces the difference's own."""
         if (self.p if p is None else p) < ALPHA and abs(self.change) >= margin:
             return Answer.DIFFERS if self.spread_known else Answer.THESE_DIFFER
         if -margin < self.low and self.high < margin:
@@ -78,7 +79,7 @@ class Difference:
         return replace(self, spread_known=False)
 
     def seen_at(self, alpha: float) -> float:
-        """The smallest change that four of five comparisons would find at another level than `ALPHA`."""
+        """The smallest change that four of five comparisons would detect at a level other than `ALPHA`."""
         if math.isinf(self.degrees):
             return self.seen_from
         scaled, back = (math.log1p, math.expm1) if self.ratio else (float, float)
@@ -93,7 +94,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RunShare:
-    """The share of a run's `n` requests to which something happened; `act` of these zeros and ones, if both are there."""
+    """The share of a run's `n` requests to which something happened; `act` of these zeros and ones, if both occur."""
 
     share: float
     n: int
@@ -110,18 +111,18 @@ class RunInterval:
 
     @property
     def error(self) -> float:
-        """Its standard error on the log scale, by the side that is further away."""
+        """Its standard error on the log scale, from the more distant end."""
         return max(math.log(self.high / self.value), math.log(self.value / self.low)) / NORMAL_QUANTILE
 
 
 def events_act(runs: Sequence[RunShare]) -> float | None:
-    """How far events depend on each other, over the runs that tell; None if none does."""
+    """How strongly events depend on each other, over the runs that show it; None if none does."""
     telling = [(run.n, run.act) for run in runs if run.act is not None]
     return fsum(n for n, _ in telling) / fsum(n / act for n, act in telling) if telling else None
 
 
 def error_by_chance(a: Sequence[RunShare], b: Sequence[RunShare]) -> float:
-    """The error that the difference of two mean shares has at least: that of requests drawn by chance."""
+    """The least error of the difference of two mean shares: that of requests that fail by chance."""
     act = events_act([*a, *b]) or 1.0
     (share_a, n_a), (share_b, n_b) = (
         (fmean(run.share for run in side), fsum(run.n for run in side) / act) for side in (a, b)
@@ -130,20 +131,20 @@ def error_by_chance(a: Sequence[RunShare], b: Sequence[RunShare]) -> float:
 
 
 def error_of_the_same(change: float, n: float) -> float:
-    """The error that the difference of two shares of the same n things has at least: where all that changed went one way. One
-    more of each kind counts, so that no change has an error too."""
+    """The least error of the difference of two shares of the same n things, in case all changes went one way. One more
+    of each kind is counted, so that no change also has an error."""
     share = (abs(change) * n + 1) / (n + 2)
     return math.sqrt(share * (1 - share) / (n + 2))
 
 
 def error_within_runs(a: Sequence[RunInterval], b: Sequence[RunInterval]) -> float:
-    """The error of the difference of two means over runs, on the log scale, if runs vary by their requests alone."""
+    """The error of the difference of two means over runs, on the log scale, if runs vary only by their requests."""
     return math.sqrt(fsum((run.error / len(side)) ** 2 for side in (a, b) for run in side))
 
 
 def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_error: float = 0.0) -> Difference:
-    """Runs made in turn, as pairs. `least_error`: the error is at least so large. Raises ValueError for fewer than two pairs,
-    or sides of unequal length."""
+    """Alternating runs, as pairs. `least_error`: a lower bound of the error. Raises ValueError for fewer than two
+    pairs, or sides of unequal length."""
     if len(a) != len(b) or len(a) < 2:
         raise ValueError(f"pairs need as many runs on either side, at least two: there are {len(a)} and {len(b)}")
     differences = [after - before for before, after in zip(_scaled(a, ratio), _scaled(b, ratio), strict=True)]
@@ -154,8 +155,8 @@ def paired(a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_
 def welch(
     a: Sequence[float], b: Sequence[float], *, ratio: bool = True, least_error: float = 0.0, within: float = 0.0
 ) -> Difference:
-    """Runs that exist, at least two a side; `least_error` as in `paired`. With an error `within` runs, what is shown must lie
-    beyond that too. Raises ValueError for fewer."""
+    """Existing runs, at least two a side; `least_error` as in `paired`. With an error `within` runs, a difference must
+    exceed that too. Raises ValueError for fewer."""
     if len(a) < 2 or len(b) < 2:
         raise ValueError(f"Welch's t needs two runs a side: there are {len(a)} and {len(b)}")
     x, y = _scaled(a, ratio), _scaled(b, ratio)
@@ -171,8 +172,8 @@ def welch(
 
 
 def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], float], act: float) -> list[float] | None:
-    """The statistic of ten contiguous batches of a run's values, in send order. Returns None if a batch is at
-    most five times as long as their dependence `act`: neighbouring batches would not be independent."""
+    """The statistic of ten contiguous batches of a run's values, in send order. Returns None if a batch is shorter than
+    five times their dependence `act`: neighbouring batches would not be independent."""
     size = len(values) // BATCHES
     if size < LEAST_IN_BATCH * act:
         return None
@@ -180,21 +181,22 @@ def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], floa
 
 
 def one_run_each(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
-    """Two runs, by the statistic of their batches. What it finds may be the spread between any two runs."""
+    """Two runs, by the statistic of their batches. The difference may be the spread between any two runs."""
     return welch(a, b, ratio=ratio).of_one_run_each()
 
 
 def no_events(effective_a: float, effective_b: float) -> Difference:
-    """Shares that are zero on both sides: with 3 / n no more than that can hide (Hanley and Lippman-Hand, JAMA 1983), and no
-    share is more than 1. A run whose records were lost has no n."""
+    """Shares that are zero on both sides: with 3 / n no more than that can be hidden (Hanley and Lippman-Hand, JAMA
+    1983), and no share exceeds 1. A run whose records were lost has no n."""
     least = min(effective_a, effective_b)
     reach = 3 / least if least > 3 else 1.0
     return Difference(0.0, -reach, reach, 1.0, reach, math.inf, ratio=False)
 
 
 def two_shares(a: float, n_a: int, b: float, n_b: int) -> Difference:
-    """Two shares, of n independent things each: Agresti and Caffo's interval (The American Statistician 54, 2000). It counts
-    one more of each kind on either side, so that shares of 0 and 1 have an error too. Raises ValueError without any."""
+    """Two shares, of n independent things each: Agresti and Caffo's interval (The American Statistician 54, 2000). It
+    counts one more of each kind on either side, so that shares of 0 and 1 also have an error. Raises ValueError if a
+    side is empty."""
     if n_a < 1 or n_b < 1:
         raise ValueError("a share needs something that it is of")
     return _difference(b - a, _error_of_shares(a, n_a, b, n_b), n_a + n_b, ratio=False)
@@ -222,14 +224,14 @@ def few_candidates(
 
 
 def mean_of_runs(values: Sequence[float], *, ratio: bool = True) -> float:
-    """The mean whose ratio, or difference, is the change that is tested: geometric on the log scale."""
+    """The mean whose ratio, or difference, is the tested change: geometric on the log scale."""
     return math.exp(fmean(_scaled(values, True))) if ratio else fmean(values)
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a number varies between runs of one configuration. For a ratio, the mean is geometric and `sd` relative (0.02 is
-    2%). `low` and `high` bound the mean with 95%; they are None for a single run."""
+    """How a number varies between runs of one configuration. For a ratio, the mean is geometric and `sd` relative (0.02
+    is 2%). `low` and `high` bound the mean with 95%; they are None for a single run."""
 
     n: int
     mean: float
@@ -261,10 +263,10 @@ def _scaled(values: Sequence[float], ratio: bool) -> list[float]:
 
 def _difference(d: float, error: float, degrees: float, ratio: bool, *, least_error: float = 0.0) -> Difference:
     back = math.expm1 if ratio else float
-    # Runs of a deterministic server can agree exactly: a floor keeps the t finite.
+    # Runs of a deterministic server can agree exactly: a floor keeps t finite.
     error = max(error, 1e-12 * max(abs(d), 1e-3))
     if least_error > error:
-        # What is added to the variance is known, and the runs tell only the rest (Satterthwaite, Biometrics 2, 1946).
+        # The added part of the variance is known, and only the rest is estimated (Satterthwaite, Biometrics 2, 1946).
         degrees = min(_KNOWN_DEGREES, degrees * (least_error / error) ** 4)
         error = least_error
     reach = t_quantile(1 - ALPHA / 2, degrees) * error

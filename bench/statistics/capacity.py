@@ -1,21 +1,22 @@
 """The load up to which objectives hold, as a posterior over capacities.
 
-Every objective on a quantile or a share says how large a share p0 of the requests may violate it: `ttft:p99<500ms`
-allows 1%. Around the capacity c the share at load l is taken to be logistic in the load's logarithm,
+Every objective on a quantile or a share allows a share p0 of the requests to violate it: `ttft:p99<500ms` allows 1%.
+Around the capacity c the share at load l is modelled as logistic in the load's logarithm,
 
-    logit p(l) = logit p0 + s ln(l / c)
+logit p(l) = logit p0 + s ln(l / c)
 
-with an unknown slope s. A visit to load l saw k violations of n requests, worth n / D independent ones:
+with an unknown slope s. A visit to load l saw k violations in n requests, worth n / D independent ones:
 
-    log-likelihood = (k ln p + (n - k) ln(1 - p)) / D
+log-likelihood = (k ln p + (n - k) ln(1 - p)) / D
 
-on 200 capacities, evenly spaced in their logarithm, times ten slopes. Far from the capacity a logistic is no law: where
-it puts the odds beyond 6 times (or below a sixth of) the odds of p0, only the side counts, and p becomes the visit's own
-share, kept beyond that bound. So a visit at half the capacity says "it holds here", and nothing on how steep the edge is.
+on 200 capacities, evenly spaced in their logarithm, times ten slopes. Far from the capacity the logistic is not valid:
+where it puts the odds beyond 6 times (or below a sixth of) the odds of p0, only the side counts, and p becomes the
+visit's own share, kept beyond that bound. So a visit at half the capacity is evidence that the objective holds there,
+and none on how steep the edge is.
 
 An objective on a mean has no violations. A visit gives r = ln(mean / limit) with its standard error e, and
 
-    r ~ s ln(l / c) + e x Student's t        (slopes of a mean; the side alone counts beyond |ln 1.5|)
+ r ~ s ln(l / c) + e x Student's t        (slopes of a mean; only the side counts beyond |ln 1.5|)
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Slopes:
-    """The slopes that an edge may have, and the log-normal prior of them."""
+    """The possible slopes of an edge, and their log-normal prior."""
 
     values: tuple[float, ...]
     median: float
@@ -61,18 +62,18 @@ _LOG_T_HEAVINESS = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a visit says of an objective on a share: `violations` of `requests` broke it."""
+    """The evidence of a visit on an objective on a share: `violations` of `requests` broke it."""
 
     load: float
     requests: float
     violations: float
     own_d: float = LEAST_D
-    """D of this visit alone, by how long its own excursions last. Too small near an edge, where most visits see none."""
+    """D of this visit alone, from how long its own excursions last. Too small near an edge, where most visits see none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """What a visit says of an objective on a mean: ln(mean / limit), and the standard error of that."""
+    """The evidence of a visit on an objective on a mean: ln(mean / limit), and its standard error."""
 
     load: float
     log_ratio: float
@@ -81,13 +82,13 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
-    """What is known of a capacity: `mass` over the capacities of `grid`, in ascending order."""
+    """The posterior of a capacity: `mass` over the capacities of `grid`, in ascending order."""
 
     grid: Floats
     mass: Floats
 
     def quantile(self, p: float) -> float:
-        """The capacity that the true one is below with probability p."""
+        """The capacity below which the true one lies with probability p."""
         at = int(np.searchsorted(np.cumsum(self.mass), p - 1e-12))
         return float(self.grid[min(at, len(self.grid) - 1)])
 
@@ -108,11 +109,11 @@ class Posterior:
 
     @property
     def width(self) -> float:
-        """The interval's ends, one over the other, less 1."""
+        """The ratio of the interval's ends, minus 1."""
         return self.high / self.low - 1
 
     def holds(self, load: float) -> float:
-        """P(capacity >= load): how sure it is that the objective holds at a load."""
+        """P(capacity >= load): the probability that the objective holds at a load."""
         return min(1.0, float(self.mass[self.grid >= load * (1 - 1e-12)].sum()))
 
 
@@ -151,7 +152,8 @@ def of_shares(
     edge: Slopes = STEEP,
     domain: Domain | None = None,
 ) -> Posterior:
-    """The posterior of an objective that `allowed` (p0) of the requests may violate; D is what a violation shares."""
+    """The posterior of an objective that `allowed` (p0) of the requests may violate; `d` is the dependence of
+    violations."""
     slopes = np.asarray(edge.values, dtype=np.float64)
     prior = -0.5 * (np.log(slopes / edge.median) / edge.sigma) ** 2
     log_mass = prior + log_likelihood(visits, allowed, capacities, edge) / d
@@ -163,7 +165,7 @@ def log_likelihood(
 ) -> Floats:
     """The log likelihood of all visits, as if every request were independent, by capacity (rows) and slope (columns).
 
-    `overload`: the share up to which the curve is believed above the capacity; by default up to 6 times the odds of p0.
+    `overload`: the share up to which the curve is used above the capacity; by default up to 6 times the odds of p0.
     """
     p0 = math.log(allowed / (1 - allowed))
     clip = math.log(SIDE_ODDS)
@@ -179,7 +181,7 @@ def log_likelihood(
         high = distance >= most
         above, below = (k * x - n * np.logaddexp(0.0, x) for x in (max(p0 + most, own), min(p0 - clip, own)))
         of_visit = np.where(high, above, below)
-        # The curve itself is needed near the load alone, for few of the capacities: all else is the side.
+        # The curve itself is only needed near the load, for few of the capacities: elsewhere the side suffices.
         near = ~high & (distance > -clip)
         logit = p0 + distance[near]
         of_visit[near] = k * logit - n * np.logaddexp(0.0, logit)
@@ -213,24 +215,25 @@ def log_likelihood_of_means(visits: Sequence[Mean], capacities: Floats) -> Float
 
 
 def mean_of(load: float, values: Values, limit: float) -> Mean | None:
-    """What the values of a visit, in send order, say of an objective on their mean. Returns None if there are too few."""
+    """The evidence of a visit's values, in send order, on an objective on their mean. Returns None if there are too
+    few."""
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 20 or float(x.mean()) <= 0:
         return None
     certain = certain_values(len(x) / min(len(x), MEAN_SAFETY * act(x)))
     mean, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(certain)
-    # 1%: two visits to one load differ by what no visit can see of itself.
+    # 1%: two visits to one load differ by more than a visit can show.
     return Mean(load, math.log(mean / limit), math.hypot(error / mean, 0.01))
 
 
 def dispersion(tails: Sequence[tuple[float, float, float]], capacity: float, allowed: float, scouted: float) -> float:
     """D of an objective: 3 x the mean act over the visits that saw its edge.
 
-    `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Those within 25% of the
-    capacity count, and of these those with less than 30% violations (or three times the odds that are allowed). The mean,
-    since most visits see no excursion and few see a long one: with the median the interval of a queue behind a cap on
-    sequences held in 88% of searches. Before there is one, D is twice the last load that was scouted, at least 10, and at
-    least 3 x the largest act that any visit of less than 30% violations saw.
+    `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Visits within 25% of the
+    capacity count, if they have less than 30% violations (or three times the allowed odds). The mean is used, since
+    most visits see no excursion and few see a long one: with the median the interval of a queue behind a cap on
+    sequences held in 88% of searches. Before there is such a visit, D is twice the last scouted load (`scouted`), at
+    least 10, and at least 3 x the largest act of any visit with less than 30% violations.
     """
     most = max(0.3, odds_times(allowed, 3))
     calm = [(load, tau) for load, share, tau in tails if share < most]
@@ -239,7 +242,7 @@ def dispersion(tails: Sequence[tuple[float, float, float]], capacity: float, all
 
 
 def deviance_above(violations: float, requests: float, allowed: float) -> float:
-    """Twice the log-likelihood ratio of the share seen against the share that is allowed; 0 if it is not above it."""
+    """Twice the log-likelihood ratio of the observed share against the allowed share; 0 if it is not above it."""
     if not requests or violations <= allowed * requests:
         return 0.0
     p = violations / requests

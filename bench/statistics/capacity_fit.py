@@ -1,13 +1,13 @@
-"""Whether visits agree with one edge: the curve of `capacity.py`, which rises with the load and stays where it is.
+"""Whether visits agree with one edge: the curve of `capacity.py`, which rises with the load and does not move.
 
-Four ways in which they may not, each measured as a deviance (twice a log-likelihood ratio, over D), so that chance alone
-gives about 1 a degree of freedom:
+They may disagree in four ways, each measured as a deviance (twice a log-likelihood ratio, over D), so that chance alone
+gives about 1 per degree of freedom:
 
-- **flat**: the share of violations is above what is allowed, and is the same at loads that lie far apart. Overloaded visits
-  are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
+- **flat**: the share of violations exceeds the allowed share, and is the same at loads that lie far apart. Overloaded visits
+are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
 - **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
-  It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
-  at the same or a higher load.
+It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
+at the same or a higher load.
 - **contradiction**: visits contradict every steady server, and no drift explains them: a restart, a neighbour, two states.
 - **spread**: visits scatter around the best curve more than D explains.
 """
@@ -38,14 +38,14 @@ from bench.statistics.capacity import (
 V = TypeVar("V", Share, Mean)
 
 SIGNIFICANT = 9.0
-"""A share that is above what is allowed: three standard errors."""
+"""For a share above the allowed one: three standard errors."""
 DRIFTS = 20.0
-"""Chance alone moves an edge by so much in fewer than one search of a thousand, over the drifts that are tried."""
+"""Chance alone moves an edge this much in fewer than one search in a thousand, over the drifts that are tried."""
 CONTRADICTS = 20.0
-"""Visits contradict every steady share that rises with the load if their deviance from the closest one is this large. Chance
-near an edge reaches 13: one visit sees a long queue, and the next none."""
+"""Visits contradict every steady share that rises with the load if their deviance from the closest one is this large.
+Chance near an edge reaches 13: one visit sees a long queue, and the next none."""
 _UNSTEADY = 15.0
-"""Beyond one for each degree of freedom: of steady servers the largest of 100 searches was 7.4."""
+"""Beyond one for each degree of freedom: over 100 searches of steady servers the largest was 7.4."""
 _RISES = 4.0
 _FLAT_OVER = 2.0
 _UNEVEN = 2.0
@@ -54,7 +54,8 @@ _LEAST_EXPECTED = 3.0
 _OVERLOADED = 0.3
 _LEAST_VISITS = 4
 _BROKEN = 0.5
-"""Far beyond its capacity a server breaks at least this share: what tells a server that fell from one that never held."""
+"""Far beyond its capacity a server breaks at least this share, which distinguishes a server that fell from one that
+never held."""
 _DRIFTS = (-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
@@ -62,7 +63,8 @@ _DRIFTS = (-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 class Flat:
     """A share of violations that does not depend on the load, over loads from `low` to `high`.
 
-    `low` is the lowest load up to which the visits together show that more is broken than is allowed."""
+    `low` is the lowest load up to which the visits together show that more is broken than allowed.
+    """
 
     share: float
     low: float
@@ -80,7 +82,7 @@ class Fit:
 
 
 def check(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> Fit:
-    """How well visits, in the order of time, agree with one edge somewhere among `capacities`."""
+    """How well visits, in order of time, agree with one edge somewhere among `capacities`."""
     seen = [visit for visit in visits if visit.requests]
     if not seen:
         return Fit(None, 0.0)
@@ -89,7 +91,7 @@ def check(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
 
 
 def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes) -> Flat | None:
-    """The share that is broken at any load, if it is above what is allowed and no curve explains the visits better."""
+    """The share broken at any load, if it exceeds the allowed share and no curve explains the visits better."""
     most = max(_OVERLOADED, odds_times(allowed, 3))
     calm = [visit for visit in visits if visit.violations <= most * visit.requests]
     loads = [visit.load for visit in calm]
@@ -114,7 +116,8 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
 
 
 def _lightest(visits: Sequence[Share]) -> list[Share]:
-    """The visit to the lowest load, the visits to the two lowest as one, and so on up to all: each at its highest load."""
+    """The visit to the lowest load, the visits to the two lowest combined, and so on up to all: each at its highest
+    load."""
     ordered = sorted(visits, key=lambda visit: visit.load)
     return [_together(ordered[end - 1 :: -1]) for end in range(1, len(ordered) + 1)]
 
@@ -136,7 +139,8 @@ def _below(visit: Share, p: float) -> float:
 
 
 def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:
-    """The ln of how far the edge moved from the first visit to the last, below 0 if it fell; None if it is not shown to."""
+    """The ln of how far the edge moved from the first visit to the last, below 0 if it fell. Returns None without
+    evidence."""
     own = [_in_units_of(d, visit) for visit in visits if visit.requests]
     if _from_steady(own)[0] / d < CONTRADICTS:
         return None
@@ -144,15 +148,16 @@ def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
 
 
 def contradicts(visits: Sequence[Share], allowed: float, d: float) -> bool:
-    """Whether visits contradict every steady server by more than the chance of so many visits, where it matters: between the
-    lowest load that broke and the highest that held. How much more an overloaded server breaks depends on how long it is."""
+    """Whether visits contradict every steady server by more than chance for this many visits, in the range that
+    matters: between the lowest load that broke and the highest that held. How much more an overloaded server breaks
+    depends on how long it is."""
     own = [_in_units_of(d, visit) for visit in visits if visit.requests]
     deviance, degrees = _from_steady(_in_question(own, [v.violations > allowed * v.requests for v in own]))
     return deviance / d > degrees + _UNSTEADY
 
 
 def contradicts_of_means(visits: Sequence[Mean]) -> bool:
-    """The same of an objective on a mean."""
+    """The same for an objective on a mean."""
     deviance, degrees = _from_steady_means(_in_question(visits, [visit.log_ratio > 0 for visit in visits]))
     return deviance > degrees + _UNSTEADY
 
@@ -165,8 +170,8 @@ def _in_question(visits: Sequence[V], broke: Sequence[bool]) -> list[V]:
 
 
 def _from_steady(visits: Sequence[Share]) -> tuple[float, int]:
-    """The deviance of visits from the closest share that rises with the load, and its degrees of freedom: the visits that
-    share a level with others. Visits of which none broke anything cannot scatter."""
+    """The deviance of visits from the closest share that rises with the load, and its degrees of freedom: the visits
+    that share a level with others. Visits without violations cannot scatter."""
     shares = [visit.violations / visit.requests for visit in visits]
     levels = rising([visit.load for visit in visits], shares, [visit.requests for visit in visits])
     deviance = sum(_deviance(visit, level) for visit, level in zip(visits, levels, strict=True))
@@ -175,7 +180,7 @@ def _from_steady(visits: Sequence[Share]) -> tuple[float, int]:
 
 
 def drift_of_means(visits: Sequence[Mean], capacities: Floats) -> float | None:
-    """The same of an objective on a mean."""
+    """The same for an objective on a mean."""
     if _from_steady_means(visits)[0] < CONTRADICTS:
         return None
     return _moved(visits, lambda moved: float(log_likelihood_of_means(moved, capacities).max()))
@@ -190,7 +195,8 @@ def _from_steady_means(visits: Sequence[Mean]) -> tuple[float, int]:
 
 def rising(loads: Sequence[float], values: Sequence[float], weights: Sequence[float]) -> list[float]:
     """The levels, one for each value, that rise with the load and are closest to the values: isotonic regression by
-    pooling adjacent violators, which is also the maximum of a binomial likelihood. Values of one load have one level."""
+    pooling adjacent violators, which is also the maximum of a binomial likelihood. Values of the same load share a
+    level."""
     pools: list[tuple[float, float, list[int]]] = []
     for load in sorted({*loads}):
         members = [number for number, of in enumerate(loads) if of == load]
@@ -209,7 +215,7 @@ def rising(loads: Sequence[float], values: Sequence[float], weights: Sequence[fl
 
 
 def _moved(visits: Sequence[V], best: Callable[[Sequence[V]], float]) -> float | None:
-    """The drift that explains visits best, if it explains them clearly better than none."""
+    """The drift that explains visits best, if it is clearly better than no drift."""
     if len(visits) < _LEAST_VISITS:
         return None
     last, still = len(visits) - 1, best(visits)
@@ -221,13 +227,15 @@ def _moved(visits: Sequence[V], best: Callable[[Sequence[V]], float]) -> float |
 
 
 def _in_units_of(d: float, visit: Share) -> Share:
-    """The visit with as many requests as say over D what its own say over its own D, which is at least `LEAST_D` here."""
+    """The visit, scaled to the number of requests that weighs as much over D as its own requests over its own D (at
+    least `LEAST_D` here)."""
     weight = d / max(LEAST_D, visit.own_d)
     return replace(visit, requests=weight * visit.requests, violations=weight * visit.violations)
 
 
 def _spread(visits: Sequence[Share], allowed: float, d: float, best: float) -> float:
-    """Only visits near the edge can scatter: far from it, the curve takes each visit's own share."""
+    """Deviance per degree of freedom. Only visits near the edge can scatter: far from it, the curve takes each visit's
+    own share."""
     low, high = odds_times(allowed, 1 / SIDE_ODDS), odds_times(allowed, SIDE_ODDS)
     near = sum(low < visit.violations / visit.requests < high for visit in visits)
     own = sum(_share_log_likelihood([visit], visit.violations / visit.requests) for visit in visits)

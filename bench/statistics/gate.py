@@ -1,11 +1,12 @@
 """May it ship: the rules of a gate, for an objective and for a change against a baseline.
 
-What users of gates complain of is one thing: alarms on unchanged code. So a gate fails only on what is shown.
+The one complaint of gate users is alarms on unchanged code. So a gate fails only on what is shown.
 
-*Objective*: fails where the whole interval lies beyond the limit, holds where all of it lies within, else it is not shown.
+*Objective*: fails if the whole interval lies beyond the limit, holds if all of it lies within, otherwise it is not
+shown.
 
-*Baseline*: fails where a metric got worse, and that is significant after Holm over the metrics that decide, and the
-change is at least the margin, and above an absolute floor. With fewer than three candidate runs the spread comes from the
+*Baseline*: fails if a metric got worse, and that is significant after Holm over the metrics that decide, and the change
+is at least the margin, and above an absolute floor. With fewer than three candidate runs the spread comes from the
 baseline alone, and at least five baseline runs are needed.
 """
 
@@ -20,16 +21,16 @@ from bench.statistics.intervals import Interval
 from bench.statistics.multiple import holm
 
 ALPHA = 0.02
-"""Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates whose runs vary as a normal
-distribution does, whatever the metrics of a run have in common. (At 5% it was 2% for four independent ones.) Where single
-runs stand out, one candidate run that does fails: docs/dev/simulations.md has the figures."""
+"""Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates whose runs vary normally,
+however the metrics of a run are correlated. (At 5% it was 2% for four independent ones.) If single runs are outliers,
+one such candidate run fails: docs/dev/simulations.md has the figures."""
 LEAST_CANDIDATES = 3
 LEAST_BASELINE = 5
 LEAST_RUNS = 2
 
 
 class Verdict(StrEnum):
-    """What a gate says of one objective or metric."""
+    """The verdict of a gate on one objective or metric."""
 
     FAILED = "failed"
     HELD = "held"
@@ -45,20 +46,20 @@ class Metric:
     higher_is_worse: bool
     ratio: bool = True
     floor: float = 0.0
-    """An absolute change below which it is the same."""
+    """An absolute change below which it counts as the same."""
     margin: float | None = None
     """Its own margin. None: the margin of the gate."""
     independent: tuple[float, float] | None = None
     """For a share: the independent requests of both sides, which bound it if neither side had a failure."""
     least_error: float = 0.0
-    """The error of the difference is at least so large."""
+    """A lower bound of the error of the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict on a metric, with the change that it rests on; `p` is Holm's. `before` and `now` are the means whose ratio,
-    of a share whose difference, is the change. `seen_from`: the smallest change to the worse that four of five such gates
-    would fail, at the level of Holm's first step."""
+    """The verdict on a metric, and the change behind it; `p` is Holm's. The change is the ratio of the means `before`
+    and `now`, or for a share their difference. `seen_from`: the smallest change for the worse that four of five such
+    gates would fail, at the level of Holm's first step."""
 
     verdict: Verdict
     difference: Difference
@@ -69,7 +70,7 @@ class Judged:
 
 
 def objective(interval: Interval | None, limit: float, upper: bool = True) -> Verdict:
-    """A limit that the number must keep below (`upper`) or above; None: too few independent values."""
+    """The verdict on a limit that the number must stay below (`upper`) or above; None: too few independent values."""
     if interval is None:
         return Verdict.NOT_SHOWN
     low, high = (interval.low, interval.high) if upper else (-interval.high, -interval.low)
@@ -78,7 +79,7 @@ def objective(interval: Interval | None, limit: float, upper: bool = True) -> Ve
 
 
 def missing_runs(baseline: int, candidate: int) -> str | None:
-    """A sentence that says which runs a comparison lacks. Returns None if there are enough."""
+    """A sentence on the runs that a comparison lacks. Returns None if there are enough."""
     if candidate < 1:
         return "there is no candidate run: give the run, or the runs, that the gate is to judge"
     if candidate < LEAST_CANDIDATES and baseline < LEAST_BASELINE:
@@ -94,7 +95,7 @@ def missing_runs(baseline: int, candidate: int) -> str | None:
 
 
 def judge(metrics: Mapping[str, Metric], margin: float = MARGIN, alpha: float = ALPHA) -> dict[str, Judged]:
-    """The verdict on each metric that decides, corrected for their number. Raises ValueError where runs are missing."""
+    """The verdict on each metric that decides, corrected for their number. Raises ValueError if runs are missing."""
     differences: dict[str, Difference] = {}
     for name, metric in metrics.items():
         lacks = missing_runs(len(metric.baseline), len(metric.candidate))
@@ -116,7 +117,7 @@ def judge(metrics: Mapping[str, Metric], margin: float = MARGIN, alpha: float = 
 def _seen_from(metric: Metric, difference: Difference, margin: float, alpha: float) -> float:
     seen = difference.seen_at(alpha)
     if metric.ratio and not metric.higher_is_worse:
-        seen = seen / (1 + seen)  # On the log scale as far down as up.
+        seen = seen / (1 + seen)  # Symmetric on the log scale.
     return max(margin, seen)
 
 

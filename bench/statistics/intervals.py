@@ -1,30 +1,30 @@
 """95% intervals of values that depend on each other.
 
-Quantiles: order statistics (Hahn and Meeker, Statistical Intervals, 5.2). Of m independent values B ~ Bin(m, p) lie below
-the quantile of order p; the ranks l and u bound it where P(B < l) and P(B >= u) are at most 2.5%. Here m = n / D, the
-number of independent values (`autocorrelation.dependence`), and the ranks are taken as shares of the real sample. Where m
-is too small no such ranks exist (6 for p50, 36 for p90, 368 for p99), and the answer is `TooFew`, never a guess.
+Quantiles: order statistics (Hahn and Meeker, Statistical Intervals, 5.2). Of m independent values B ~ Bin(m, p) lie
+below the quantile of order p; the ranks l and u bound it if P(B < l) and P(B >= u) are at most 2.5%. Here m = n / D,
+the number of independent values (`autocorrelation.dependence`), and the ranks are taken as shares of the real sample.
+If m is too small no such ranks exist (6 for p50, 36 for p90, 368 for p99), and the answer is `TooFew`, never a guess.
 
 Means: with D = 2 act(values), e = n / D, s their standard deviation and t Student's quantile,
 
-    mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
+ mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
 
-A rate is the mean of what came in each second, or in each of the 64 steps of a shorter run (`bench/metrics/scope.py`); it
-has no interval if that reaches 0. A run that holds few waves of the server underestimates act, the more so where its mean
-happens to be far off, so e' is well below e for small e and equal to it for large ones. A higher bound on e in place of e'
-makes it worse: it picks the runs whose act came out too small. (docs/dev/simulations.md has the figures, and those of moving
-blocks of max(n^(1/3), 2 act) neighbours, which held in 74 to 89%.)
+A rate is the mean of the counts per second, or per step in a shorter run, which has 64 steps (`bench/metrics/scope.py`);
+it has no interval if that reaches 0. A run with few waves of the server underestimates act, especially if its mean happens to
+be far off, so e' is well below e for small e and equal to it for large ones. A higher bound on e in place of e' makes
+it worse: it selects the runs whose act came out too small. (docs/dev/simulations.md has the figures, and those of
+moving blocks of max(n^(1/3), 2 act) neighbours, which held in 74 to 89%.)
 
 Values that come in groups, such as the gaps between a request's tokens: the request is what varies. With m_i tokens of
-request i, z_i of them at or under the estimate q, the share p = sum z / sum m has the residuals e_i = z_i - p m_i and the
-error sqrt(var(e) D / n) / mean(m), D = 2 act(e) (the linearised ratio: Cochran, Sampling Techniques, 6.3). So F(q) may
-be off p by t times that error, and the quantiles at p plus and minus it bound q (Woodruff, 1952).
+request i, z_i of them at or under the estimate q, the share p = sum z / sum m has the residuals e_i = z_i - p m_i and
+the error sqrt(var(e) D / n) / mean(m), D = 2 act(e) (the linearised ratio: Cochran, Sampling Techniques, 6.3). So F(q)
+may be off p by t times that error, and the quantiles at p plus and minus it bound q (Woodruff, 1952).
 
 Shares (an error rate): Wilson's interval (JASA 22, 1927) with n / D in place of n, D = 2 act of the zeros and ones. It
 exists even if nothing failed: of m independent successes, the share that fails is at most 3.8 / (m + 3.8). Equal values
-say nothing about their dependence, so the caller gives the dependence of another number of the same requests.
+do not show their dependence, so the caller gives the dependence of another number of the same requests.
 
-Nothing here is drawn by chance: the same values give the same interval.
+Nothing here is random: the same values give the same interval.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ TAIL = (1 - LEVEL) / 2
 MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
 LEAST_FOR_MEAN = 10
-"""Independent values from which on a mean has an interval."""
+"""The fewest independent values for the interval of a mean."""
 LEAST_FOR_SHARE = 20
-"""Independent groups from which on a share of their values has an error, and so a quantile of groups an interval."""
+"""The fewest independent groups for the error of a share of their values, and so for the interval of a quantile of
+groups."""
 UNSEEN = 10.0
-"""e' = e^2 / (e + UNSEEN): of e independent values by a run's own `act`, so many are certain."""
+"""e' = e^2 / (e + UNSEEN): how many of e independent values, by a run's own `act`, are certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class TooFew:
-    """Too few independent values for an interval: there are `effective`, and it takes `needed`.
+    """Too few independent values for an interval: there are `effective`, and `needed` are required.
 
-    `more` says how many more values that is at the same dependence, each worth 1 / D of an independent one.
+    `more`: how many more values that is at the same dependence, each worth 1 / D of an independent one.
     """
 
     effective: float
@@ -78,7 +79,8 @@ class TooFew:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What a sample of groups was taken from: how many groups, the mean of all values, and their quantile of any order."""
+    """The population of a sample of groups: the number of groups, the mean of all values, and their quantile of any
+    order."""
 
     groups: int
     mean: float
@@ -87,7 +89,8 @@ class Whole:
 
 @lru_cache(maxsize=256)
 def order_ranks(m: int, p: float) -> tuple[int, int] | None:
-    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p. None for too few."""
+    """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p. Returns None for
+    too few."""
     k = np.arange(m + 1)
     factorials = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, m + 1)))))
     chances = np.exp(factorials[m] - factorials[k] - factorials[m - k] + k * math.log(p) + (m - k) * math.log1p(-p))
@@ -98,7 +101,7 @@ def order_ranks(m: int, p: float) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=64)
 def values_needed(p: float) -> int:
-    """How many independent values the interval of the quantile of order p takes."""
+    """How many independent values the interval of the quantile of order p needs."""
     m = math.floor(math.log(TAIL) / math.log(max(p, 1 - p)))
     while order_ranks(m, p) is None:
         m += 1
@@ -106,13 +109,13 @@ def values_needed(p: float) -> int:
 
 
 def quantile_interval(ordered: Sequence[float] | Floats, p: float, known: Dependence) -> Interval | TooFew:
-    """The interval of the quantile of order p of values in ascending order, whose dependence is known."""
+    """The interval of the quantile of order p of values in ascending order with known dependence."""
     n = len(ordered)
     m = int(known.effective)
     ranks = order_ranks(m, p)
     if ranks is None:
         needed = values_needed(p)
-        # So few that their dependence is not known: as if there were none, which is the least that it takes.
+        # Too few to know their dependence: assume none, which gives the least number needed.
         takes = max(needed, LEAST_VALUES) if n < LEAST_VALUES else math.ceil(needed * known.d)
         return TooFew(known.effective, needed, max(1, takes - n))
     below = math.floor(n * (ranks[0] - 1) / m)
@@ -121,14 +124,14 @@ def quantile_interval(ordered: Sequence[float] | Floats, p: float, known: Depend
 
 
 def quantile_intervals(values: Values, orders: Mapping[str, float]) -> dict[str, Interval | TooFew]:
-    """The interval of each quantile (by name: its order) of values in the order in which they were sent."""
+    """The interval of each quantile (by name: its order) of values in send order."""
     x = np.asarray(values, dtype=np.float64)
     known, ordered = dependence(x), np.sort(x)
     return {name: quantile_interval(ordered, p, known) for name, p in orders.items()}
 
 
 def mean_interval(values: Values) -> Interval | TooFew:
-    """The interval of the mean of values in the order in which they came; of a rate, from what came in each second."""
+    """The interval of the mean of values in order of arrival; for a rate, of the counts per second."""
     x = np.asarray(values, dtype=np.float64)
     known = mean_dependence(x)
     missing = _too_few_for_mean(known)
@@ -140,10 +143,10 @@ def mean_interval(values: Values) -> Interval | TooFew:
 
 
 def rate_interval(values: Values, rate: float) -> Interval | TooFew:
-    """The interval of a rate per step, from what came in each step. These may leave out the last, broken one.
+    """The interval of a rate per step, from the count in each step. The counts may leave out the last, partial step.
 
-    A rate above 0 has none that reaches down to 0: so few waves came that nothing is known but that something came. Of one
-    wave, all of it in the broken step, not even that is in the steps: it takes ten.
+    A rate above 0 has no interval that reaches down to 0: then so few waves came that only their existence is known. If
+    the only wave lies in the partial step, the steps do not even show that: ten waves are needed.
     """
     found = mean_interval(values)
     if isinstance(found, TooFew) or rate <= 0:
@@ -161,9 +164,9 @@ def rate_interval(values: Values, rate: float) -> Interval | TooFew:
 
 
 def share_interval(happened: Values, otherwise: Dependence) -> Interval | TooFew:
-    """The interval of the share of requests to which something happened (1) or not (0), in the order of sending.
+    """The interval of the share of requests to which something happened (1) or not (0), in send order.
 
-    `otherwise` is the dependence where it happened to all or to none.
+    `otherwise` is the dependence if it happened to all or to none.
     """
     x = np.asarray(happened, dtype=np.float64)
     n, share = len(x), float(x.mean()) if len(x) else 0.0
@@ -184,10 +187,10 @@ def grouped_intervals(
 ) -> dict[str, Interval | TooFew]:
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
-    `values` are those of all groups one after the other, `sizes` how many belong to each, both in the order in which
-    the requests were sent. If the groups are an even sample of a `whole`, the intervals are those of the whole, around its
-    numbers: narrower, since it has more groups, with the dependence that the sampling thinned out put back. `times`, of a
-    sample: how often each value occurs, if not once.
+    `values` are those of all groups one after the other, `sizes` how many belong to each, both in send order. If the
+    groups are an even sample of a `whole`, the intervals are those of the whole, around its numbers: narrower, since it
+    has more groups, with the dependence that sampling thinned out restored. `times`, for a sample: how often each value
+    occurs, if not once.
     """
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     n = len(counts)
@@ -210,7 +213,7 @@ def grouped_intervals(
         if isinstance(reach, TooFew):
             result[name] = reach
         elif reach >= min(p, 1 - p):
-            # The error falls as the root of the number of certain values: this many times as many bring it inside.
+            # The error falls with the square root of the number of certain values: this factor brings it inside.
             more = (reach / min(p, 1 - p)) ** 2
             effective = _of_groups(mean_dependence(_residuals(below, counts)), groups).effective
             needed = _effective_for(more * certain_values(effective))
@@ -221,7 +224,7 @@ def grouped_intervals(
 
 
 def ratio_interval(totals: Values, sizes: Values) -> Interval | TooFew:
-    """The interval of sum(totals) / sum(sizes): of the mean of values in groups, of which each total and size is known."""
+    """The interval of sum(totals) / sum(sizes): the mean of values in groups whose totals and sizes are known."""
     counts = _filled(sizes)
     sums = np.asarray(totals, dtype=np.float64)[np.asarray(sizes, dtype=np.int64) > 0]
     if not len(counts):
@@ -233,7 +236,7 @@ def ratio_interval(totals: Values, sizes: Values) -> Interval | TooFew:
 def grouped_dependence(
     values: Values, sizes: Values, groups: int | None = None, times: Floats | None = None
 ) -> Dependence:
-    """How many independent groups values in groups are worth; of a sample, out of so many `groups`. `times`: how often each
+    """How many independent groups grouped values are worth; for a sample, out of `groups`. `times`: how often each
     value occurs, if not once."""
     x, counts = np.asarray(values, dtype=np.float64), _filled(sizes)
     if not len(counts):
@@ -263,29 +266,29 @@ def _residuals(numerators: Floats, counts: Counts) -> Floats:
 
 
 def _of_groups(sample: Dependence, groups: int) -> Dependence:
-    """act - 1 sums what neighbours share; of a sample they stand `groups` / n times further apart."""
+    """act - 1 sums the correlation of neighbours; in a sample they are `groups` / n times further apart."""
     if sample.n < LEAST_VALUES:
         return Dependence(sample.n, sample.d)
     thinned = MEAN_SAFETY * ((sample.d / MEAN_SAFETY - 1) * groups / sample.n + 1)
-    # The whole knows no less than its sample.
+    # The whole has at least the information of its sample.
     return Dependence(groups, max(1.0, min(thinned, groups / sample.effective)))
 
 
 def _ratio_reach(numerators: Floats, counts: Counts, groups: int, least: int = LEAST_FOR_MEAN) -> float | TooFew:
-    """How far sum(numerators) / sum(counts) may be off, for all of the `groups` that these are a sample of."""
+    """How far sum(numerators) / sum(counts) may be off, for all `groups` of which these are a sample."""
     residuals = _residuals(numerators, counts)
     known = mean_dependence(residuals)
     missing = _too_few_for_mean(known, least)
     if missing is not None:
         return missing
     certain = certain_values(known.effective)
-    # The whole knows more than its sample, by this factor.
+    # The whole has more information than its sample, by this factor.
     of_whole = certain * _of_groups(known, groups).effective / known.effective
     return _t(certain) * float(residuals.std(ddof=1)) / math.sqrt(of_whole) / float(counts.mean())
 
 
 def mean_dependence(values: Values) -> Dependence:
-    """What an interval of a mean may rest on: D = 2 act of the values, at most n."""
+    """The dependence for an interval of a mean: D = 2 act of the values, at most n."""
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
     return Dependence(n, max(1.0, min(float(n), MEAN_SAFETY * act(x)))) if n else Dependence(0, 1.0)
@@ -309,5 +312,5 @@ def _too_few_for_mean(known: Dependence, least: int = LEAST_FOR_MEAN) -> TooFew 
 
 
 def _t(certain: float) -> float:
-    """The variance of the mean is an estimate as well, over the lags of `act`: half of the values are lost to it."""
+    """The variance of the mean is also an estimate, over the lags of `act`, which costs half of the values."""
     return t_quantile(1 - TAIL, max(1.0, certain / 2 - 1))

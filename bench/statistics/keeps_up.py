@@ -1,12 +1,12 @@
-"""Whether a server keeps up with an open loop, or a backlog grows behind it.
+"""Whether a server keeps up with an open loop, or a backlog grows.
 
-A limit on TPOT says nothing under an endless backlog: the running requests are fast, and the others wait. Then the number
-of requests in flight grows. A visit is flagged if their mean rises over its thirds, the last third has more than 1.25 times
-the first, and the growth is over 3% of the requests sent.
+A limit on TPOT does not show an endless backlog: the running requests are fast, and the others wait. But the number of
+requests in flight grows. A visit is flagged if their mean rises over its thirds, the last third has more than 1.25
+times the first, and the growth is over 3% of the requests sent.
 
-Just below capacity a queue wanders, and one flag of a minute is wrong in 2 to 17% of the visits at 90% of the capacity, and
-in 7 to 40% at 95%. So a flagged visit is made once more, twice as long, and only a second flag counts. Even then it is
-evidence and no proof: the posterior takes it as such, with the rates of the simulation in docs/dev/simulations.md.
+Just below capacity a queue wanders, and one flag in a minute is wrong in 2 to 17% of the visits at 90% of the capacity,
+and in 7 to 40% at 95%. So a flagged visit is repeated, twice as long, and only a second flag counts. Even then it is
+evidence rather than proof: the posterior treats it so, with the rates of the simulation in docs/dev/simulations.md.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ RISE = 1.25
 GROWTH = 0.03
 CHANCE = 3.0
 GROWN = 1.5
-"""E2EL of the last third over that of the first from which a long drain is a pile-up, and not the length of the replies."""
+"""If E2EL of the last third exceeds the first third's by this factor, a long drain means a pile-up rather than long
+replies."""
 GROWN_AS_RECORDED = 3.0
-"""The same at the times of a recording: a rate that rises makes larger batches, and E2EL up to 2.7 times as long on servers
+"""The same at the times of a recording: a rising rate makes larger batches, and E2EL up to 2.7 times as long on servers
 that keep up (docs/dev/simulations.md)."""
 LONG_DRAIN = 0.5
 """A drain is long beyond this share of the sending time plus three times the E2EL of the first requests."""
 _LEAST_OF_THIRD = 10
 
 SURE = 0.97
-"""Beyond this a single visit, however clear, says nothing."""
+"""The certainty of a single visit is capped here, however clear it is."""
 STEEPNESS = 50.0
 """How fast the chance of a second flag rises with ln(load / capacity)."""
 OFFSETS = (-0.01, 0.02, 0.045, 0.07)
@@ -57,7 +58,7 @@ class InFlight:
 
 
 def in_flight(sent_s: Values, end_s: Values, start_s: float, stop_s: float) -> InFlight:
-    """The thirds of the time from start to stop, of requests by the times at which they were sent and ended."""
+    """The thirds of the time from start to stop, from the times at which requests were sent and ended."""
     sent, end = np.asarray(sent_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
     edges = np.linspace(start_s, stop_s, 4)
     means = [
@@ -82,7 +83,7 @@ def growth(sent_s: Values, e2el_s: Values) -> float | None:
 
 
 def _per_arrival(flight: InFlight, due: Floats, start_s: float, stop_s: float) -> InFlight:
-    """The thirds as they would be if as many requests had been due in each."""
+    """The thirds, adjusted to an equal number of due requests in each."""
     came = np.histogram(due, np.linspace(start_s, stop_s, 4))[0]
     first, middle, last = np.asarray(flight.thirds) * came.mean() / np.maximum(came, 1)
     return InFlight((float(first), float(middle), float(last)), flight.sent)
@@ -90,8 +91,8 @@ def _per_arrival(flight: InFlight, due: Floats, start_s: float, stop_s: float) -
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The mean number of requests or sessions in flight in the first and the last third of the sending time, and the growth
-    of E2EL."""
+    """The mean number of requests or sessions in flight in the first and the last third of the sending time, and the
+    growth of E2EL."""
 
     first: float
     last: float
@@ -102,14 +103,14 @@ class Backlog:
 
 
 def backlog(due_s: Values, end_s: Values, grown: float | None, *, even: bool = True) -> Backlog | None:
-    """What piles up in a run at a fixed rate. `due_s`, `end_s`: when its requests were due and ended, or when its sessions
-    began and ended (infinity: not within the run). `grown`: `growth` of its requests. `even`: the rate is fixed; if not, the
-    number in flight counts per request that was due in the same third, and E2EL has to grow by more.
+    """The backlog of a run at a fixed rate. `due_s`, `end_s`: when its requests were due and ended, or when its
+    sessions began and ended (infinity: not within the run). `grown`: `growth` of its requests. `even`: the rate is
+    fixed; if not, the number in flight counts per request that was due in the same third, and E2EL has to grow by more.
 
-    Returns None without `grown`, with fewer than 30 requests or sessions, and if all were due at once. There are no earlier
-    visits to compare with: the first requests show how long one takes that does not wait, and until such a time has passed,
-    the number in flight rises by itself. So the thirds begin after twice that time. In a load shorter than four times that
-    time, only a long drain counts.
+    Returns None without `grown`, with fewer than 30 requests or sessions, and if all were due at once. There are no
+    earlier visits to compare with: the first requests show how long one takes that does not wait, and until such a time
+    has passed, the number in flight rises by itself. So the thirds begin after twice that time. In a load shorter than
+    four times that time, only a long drain counts.
     """
     due, end = np.asarray(due_s, dtype=np.float64), np.asarray(end_s, dtype=np.float64)
     if grown is None or len(due) < 3 * _LEAST_OF_THIRD or due.min() == due.max():
@@ -127,10 +128,11 @@ def backlog(due_s: Values, end_s: Values, grown: float | None, *, even: bool = T
 
 
 def posterior(visits: Sequence[tuple[float, bool]], capacities: Floats, domain: Domain | None = None) -> Posterior:
-    """What visits of an open loop, as (load, whether it kept up), say of the load that the server keeps up with.
+    """The posterior of the load that the server keeps up with, from visits of an open loop as (load, whether it kept
+    up).
 
-    P(a visit fails) rises from 1 - SURE to SURE, logistic in ln(load / capacity) around an offset that is not known:
-    each of `OFFSETS` is as likely, and one holds for all visits to a server.
+    P(a visit fails) rises from 1 - SURE to SURE, logistic in ln(load / capacity) around an unknown offset: each of
+    `OFFSETS` is equally likely, and one applies to all visits to a server.
     """
     offsets = np.asarray(OFFSETS)
     log_mass = np.zeros((len(capacities), len(offsets)))

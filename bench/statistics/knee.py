@@ -1,14 +1,14 @@
 """Where more load stops giving more throughput: N1/2 of the saturation curve, and the Pareto frontier of a sweep.
 
-    X(N) = Xm N / (N + N1/2)
+X(N) = Xm N / (N + N1/2)
 
-is the closed form of continuous batching (docs/mock.md): each step has a fixed cost and one a request. Xm is the
+is the closed form of continuous batching (docs/mock.md): each step has a fixed cost and a cost per request. Xm is the
 ceiling of the throughput, N1/2 the concurrency that reaches half of it, and 9 x N1/2 reaches 90%. It is linear in
 
-    N / X = N1/2 / Xm + N / Xm
+N / X = N1/2 / Xm + N / Xm
 
 so it is fitted by least squares, with weights (X / N)^2: then relative errors of X count alike. Both terms are at least
-0. Unlike the knee of a drawn curve, N1/2 does not move when the sweep goes on for longer.
+0. Unlike the knee of a drawn curve, N1/2 does not move when the sweep goes further.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LEAST_POINTS = 4
 LEAST_LOADS = 3
 NOTABLE_RESIDUAL = 0.05
 EXTRAPOLATED = 2.0
-"""How wide (high over low) the interval of an N1/2 beyond the loads may be, to be worth saying."""
+"""How wide (high over low) the interval of an N1/2 beyond the loads may be for it to be reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Knee:
     residuals: tuple[float, ...]
     """For each load: its mean throughput over the fitted throughput, minus 1."""
     reaches: tuple[float, ...] = ()
-    """For each load: how far this may be off by chance, as far as runs of one load vary. Empty if no load ran twice."""
+    """For each load: how far this may be off by chance, given how runs of one load vary. Empty if no load ran twice."""
 
     @property
     def ninety_percent_at(self) -> float:
@@ -50,7 +50,7 @@ class Knee:
 
     @property
     def warning(self) -> str | None:
-        """What to say where the curve does not describe the points."""
+        """A sentence if the curve does not describe the points."""
         reaches = self.reaches or (0.0,) * len(self.residuals)
         off = [r for r, reach in zip(self.residuals, reaches, strict=True) if abs(r) > max(NOTABLE_RESIDUAL, reach)]
         if not off:
@@ -80,7 +80,7 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
         return None
     bounded = a > 0
     if not bounded:
-        # The ceiling was reached at the first point already.
+        # The first point already reached the ceiling.
         a, b = 0.0, float(design[:, 1] @ target) / float(design[:, 1] @ design[:, 1])
     ceiling, half_at = 1 / b, a / b
     fitted = ceiling * n / (n + half_at)
@@ -102,8 +102,8 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
 
 
 def _by_load(loads: Floats, residuals: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean residual of each load and its reach: t of its standard error, corrected for the number of loads. Runs of one
-    load differ by chance alone, so the variance is theirs, over all loads."""
+    """The mean residual of each load and its reach: t of its standard error, corrected for the number of loads. Runs of
+    one load differ only by chance, so their variance is used, pooled over all loads."""
     each = [residuals[loads == load] for load in np.unique(loads)]
     means = tuple(float(of.mean()) for of in each)
     freedom = len(residuals) - len(each)
@@ -120,7 +120,7 @@ def _around(value: float, log_reach: float) -> Interval:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A step of a sweep: throughput (tokens/s per GPU) against what a user gets (tokens/s), each with its interval."""
+    """A step of a sweep: throughput (tokens/s per GPU) against a user's speed (tokens/s), each with its interval."""
 
     per_user: float
     per_gpu: float
@@ -130,14 +130,15 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whether a point is on the Pareto frontier; `overlaps`: it is not, but its intervals do not tell it apart from it."""
+    """Whether a point is on the Pareto frontier; `overlaps`: it is not, but its intervals do not separate it from the
+    frontier."""
 
     on_frontier: bool
     overlaps: bool
 
 
 def pareto(points: Sequence[Point]) -> list[Place]:
-    """The place of each point: on the frontier is what no other point beats in both directions."""
+    """The place of each point: a point is on the frontier if no other beats it in both directions."""
     frontier = [
         not any(
             other.per_user >= point.per_user
@@ -155,7 +156,7 @@ def pareto(points: Sequence[Point]) -> list[Place]:
 
 
 def _surely_beats(better: Point, worse: Point) -> bool:
-    """Whether no values inside the intervals would put the worse point on a level with the better one."""
+    """Whether the better point wins for all values inside the intervals."""
     user = _low(better.per_user, better.per_user_interval) - _high(worse.per_user, worse.per_user_interval)
     gpu = _low(better.per_gpu, better.per_gpu_interval) - _high(worse.per_gpu, worse.per_gpu_interval)
     return min(user, gpu) >= 0 and max(user, gpu) > 0

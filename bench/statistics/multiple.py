@@ -1,8 +1,9 @@
 """Many tests at once: p values corrected for their number.
 
-Twenty metrics compared at 5% each raise an alarm in a third to two thirds of comparisons of the same thing with itself.
-Holm (Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false alarm at 5%: for the few metrics that
-decide. Benjamini and Hochberg (JRSS B 57, 1995) keep the expected share of false alarms among the alarms: for the others.
+Twenty metrics compared at 5% each raise an alarm in a third to two thirds of comparisons of a thing with itself. Holm
+(Scandinavian Journal of Statistics 6, 1979) keeps the chance of any false alarm at 5%, and is used for the few metrics
+that decide. Benjamini and Hochberg (JRSS B 57, 1995) bound the expected share of false alarms among the alarms, for the
+others.
 """
 
 from __future__ import annotations

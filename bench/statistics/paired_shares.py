@@ -2,22 +2,23 @@
 
 Of n probes, each asked alone and under load, a did well both times, b only alone, c only under load, d never.
 
-*McNemar* (Psychometrika 12, 1947): if load changes nothing, each of the b + c discordant pairs is as likely to be lost as
-won. With m = min(b, c):
+*McNemar* (Psychometrika 12, 1947): if load changes nothing, each of the b + c discordant pairs is as likely to be lost
+as won. With m = min(b, c):
 
-    exact p = min(1, 2 sum_{k<=m} C(n, k) / 2^n)      mid-p = 2 sum_{k<=m} C(n, k) / 2^n - C(n, m) / 2^n     n = b + c
+ exact p = min(1, 2 sum_{k<=m} C(n, k) / 2^n)      mid-p = 2 sum_{k<=m} C(n, k) / 2^n - C(n, m) / 2^n     n = b + c
 
 The mid-p keeps its level and is less cautious than the exact test (Fagerland, Lydersen and Laake, BMC Medical Research
 Methodology 13, 2013).
 
-*A probe asked several times* is a stratum. If load changes nothing, its failures fall on its answers at random: the number
-that falls on those under load is hypergeometric. `stratified_mid_p` adds the strata exactly. With one answer each it is
+*A probe asked several times* is a stratum. If load changes nothing, its failures are distributed over its answers at
+random: the number under load is hypergeometric. `stratified_mid_p` adds the strata exactly. With one answer each it is
 McNemar's mid-p.
 
-*The difference* D = (b - c) / n has Newcombe's interval (Statistics in Medicine 17, 1998, method 10), which stands on
-Wilson's intervals of both shares and their correlation. It exists if b = c = 0, where it tells how much n probes can miss.
+*The difference* D = (b - c) / n has Newcombe's interval (Statistics in Medicine 17, 1998, method 10), which is based on
+Wilson's intervals of both shares and their correlation. It exists if b = c = 0, where it shows how much n probes can
+miss.
 
-*A share alone* has Clopper and Pearson's interval (Biometrika 26, 1934): exact, for rates that no event should have.
+*A single share* has Clopper and Pearson's interval (Biometrika 26, 1934): exact, for rates that should have no events.
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from bench.statistics.intervals import TAIL, Interval
 from bench.statistics.student import NORMAL_QUANTILE, incomplete_beta
 
 ALPHA = 0.01
-"""Level of the tests, after Holm's correction for all that are made."""
+"""Level of the tests, after Holm's correction for all of them."""
 MARGIN = 0.01
-"""A change of a share that is too small to matter, if nothing else was asked for."""
+"""By default, a smaller change of a share does not matter."""
 MOST_PROBES = 10_000_000
 """More are never suggested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """How many probes did well alone and loaded, only alone, only loaded, and never. Parts of a probe count if its answers
-    differ among themselves."""
+    """How many probes did well alone and loaded, only alone, only loaded, and never. A probe counts fractionally if its
+    answers differ among themselves."""
 
     both: float
     alone: float
@@ -63,7 +64,7 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """The answers of one probe: how many there are alone and loaded, and how many of each are bad."""
+    """The answers of one probe: their numbers alone and loaded, and how many of each are bad."""
 
     alone: int
     alone_bad: int
@@ -103,7 +104,7 @@ def stratified_mid_p(strata: Sequence[Stratum]) -> float:
 
 
 def _power(chances: npt.NDArray[np.float64], times: int) -> npt.NDArray[np.float64]:
-    """The distribution of the sum of so many independent values."""
+    """The distribution of the sum of `times` independent values."""
     result: npt.NDArray[np.float64] = np.ones(1)
     while times:
         if times % 2:
@@ -115,8 +116,8 @@ def _power(chances: npt.NDArray[np.float64], times: int) -> npt.NDArray[np.float
 
 
 def clopper_pearson(k: float, n: float) -> Interval:
-    """The exact interval of a share of k in n, with `TAIL` left out on either side. k need not be whole: it is the sum of
-    shares of n probes that were asked several times. Raises ValueError for n < 1."""
+    """The exact interval of a share of k in n, with `TAIL` left out on either side. k need not be whole: it is the sum
+    of shares of n probes that were asked several times. Raises ValueError for n < 1."""
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"no share of {k} in {n}")
     # P(X >= k) at the lower end, and P(X <= k) at the upper end, equal the tail.
@@ -142,7 +143,7 @@ def wilson(share: float, n: float) -> Interval:
 
 
 def newcombe(pairs: Pairs) -> Interval:
-    """The interval of what load takes: the share alone minus the share loaded. Raises ValueError without a pair."""
+    """The interval of the fall under load: the share alone minus the share loaded. Raises ValueError without a pair."""
     n = pairs.n
     if not n > 0:
         raise ValueError("a difference needs a pair")
@@ -168,7 +169,7 @@ def _phi(pairs: Pairs) -> float:
 
 
 class Decision(StrEnum):
-    """What a comparison of answers says."""
+    """The decision of a comparison of answers."""
 
     CHANGED = "changed"
     """Load changes the answers."""
@@ -179,26 +180,26 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PairedShare:
-    """The change of a share, of pairs."""
+    """The change of a share, from pairs."""
 
     pairs: Pairs
 
     @property
     def fall(self) -> float:
-        """What load takes from the share."""
+        """How much the share falls under load."""
         return (self.pairs.alone - self.pairs.loaded) / self.pairs.n
 
     def decide(self, p: float, margin: float, alpha: float = ALPHA) -> Decision:
-        """The decision, by `p` corrected for all tests. A change is shown by the test, its absence by the whole interval. A
-        change within the margin counts as none, however sure it is."""
+        """The decision, by `p` corrected for all tests. The test shows a change, the whole interval shows its absence.
+        A change within the margin counts as none, however certain it is."""
         interval = newcombe(self.pairs)
         if -margin < interval.low and interval.high < margin:
             return Decision.WITHIN_MARGIN
         return Decision.CHANGED if p < alpha else Decision.NOT_SHOWN
 
     def probes_to_show(self, margin: float, tests: int, alpha: float = ALPHA) -> int | None:
-        """How many probes with the same shares would be told from chance, or be within the margin, whichever takes fewer;
-        corrected for so many tests. Returns None if that takes more than MOST_PROBES."""
+        """How many probes with the same shares would differ from chance, or be within the margin, whichever takes
+        fewer; corrected for `tests`. Returns None if that takes more than MOST_PROBES."""
         return _least(lambda n: self._shows(n, margin, alpha / tests), math.ceil(self.pairs.n))
 
     def _shows(self, n: int, margin: float, alpha: float) -> bool:
@@ -213,11 +214,11 @@ class PairedShare:
 def _differs(b: int, c: int, alpha: float) -> bool:
     if b + c <= 500:
         return mcnemar_mid_p(b, c) < alpha
-    return math.erfc(abs(b - c) / math.sqrt(2 * (b + c))) < alpha  # The normal distribution, exact enough by then.
+    return math.erfc(abs(b - c) / math.sqrt(2 * (b + c))) < alpha  # The normal distribution is exact enough here.
 
 
 def _least(holds: Callable[[int], bool], begin: int) -> int | None:
-    """The least number from `begin` at which it holds, if it goes on holding; to three digits."""
+    """The least number from `begin` for which it holds, assuming that it then keeps holding; to three digits."""
     high = max(1, begin)
     while not holds(high):
         low, high = high, 2 * high

@@ -1,14 +1,14 @@
-"""Which of several arms is best, from visits made in rounds: each round visits every arm that is left once.
+"""Which of several arms is best, from visits made in rounds: each round visits every remaining arm once.
 
-A visit gives one value on the log scale, y = arm + round + noise. What drifts between rounds is in all values of a round, and
-cancels in the differences of two arms over the rounds that both have:
+A visit gives one value on the log scale, y = arm + round + noise. Drift between rounds affects all values of a round,
+and cancels in the differences of two arms over their common rounds:
 
-    d = mean of (y_a - y_b),    error = s sqrt(2 / n),    t = d / error    with the degrees of freedom of s
+ d = mean of (y_a - y_b),    error = s sqrt(2 / n),    t = d / error    with the degrees of freedom of s
 
-s is the root of the residual variance of the additive fit over all arms and rounds: with eight arms two rounds give seven
-degrees of freedom, where the two differences of a single pair would give one. The spread of the pair's own differences counts
-if it is larger, so that an unsteady arm is not taken for a steady one; from `OWN_FROM` common rounds on with its own degrees
-of freedom.
+s is the root of the residual variance of the additive fit over all arms and rounds: with eight arms two rounds give
+seven degrees of freedom, where the two differences of a single pair would give one. If the spread of the pair's own
+differences is larger, it is used, so that an unsteady arm does not pass for a steady one; from `OWN_FROM` common rounds
+on with its own degrees of freedom.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Values = Sequence[Mapping[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The standard deviation of a visit on the log scale, without what its arm and its round explain."""
+    """The standard deviation of a visit on the log scale, after its arm and its round are accounted for."""
 
     sd: float
     degrees: int
@@ -66,7 +66,7 @@ def noise(values: Values) -> Noise | None:
         return None
     of_arm = dict.fromkeys(arms, 0.0)
     of_round = [0.0] * len(rounds)
-    # Least squares in turn. Arms only ever leave, so that every round shares its arms with the ones before.
+    # Alternating least squares. Arms only leave, so every round shares its arms with the previous ones.
     for _ in range(_SWEEPS):
         of_round = [fmean(y - of_arm[arm] for arm, y in row.items()) for row in rounds]
         before = of_arm
@@ -83,7 +83,7 @@ def noise(values: Values) -> Noise | None:
 
 
 def gap(values: Values, arm: int, other: int, spread: Noise) -> Gap | None:
-    """By how much an arm exceeds another over the rounds that both have. Returns None if there is no such round."""
+    """By how much an arm exceeds another over their common rounds. Returns None if there are none."""
     differences = [row[arm] - row[other] for row in values if arm in row and other in row]
     n = len(differences)
     if not n:
@@ -96,6 +96,6 @@ def gap(values: Values, arm: int, other: int, spread: Noise) -> Gap | None:
 
 
 def level(alpha: float, look: int, comparisons: int) -> float:
-    """The level of one comparison at a look, counted from 1: alpha / (look (look + 1)), which sums to alpha over any number
-    of looks, divided by the number of comparisons (Bonferroni)."""
+    """The level of one comparison at a look, counted from 1: alpha / (look (look + 1)), which sums to alpha over any
+    number of looks, divided by the number of comparisons (Bonferroni)."""
     return alpha / (look * (look + 1)) / max(comparisons, 1)

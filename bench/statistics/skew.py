@@ -1,15 +1,14 @@
 """Whether one of several replicas differs from the others by more than chance: in latency, in requests, in failures.
 
-*Latency*: the run is cut into slices of time. In each, d = the replica's mean log latency less the mean of the others' means,
-so that what all replicas go through together cancels. The mean of d is tested against 0 with t:
+*Latency*: the run is cut into slices of time. In each, d = the replica's mean log latency less the mean of the others'
+means, so that anything that affects all replicas cancels. The mean of d is tested against 0 with t:
 
-    t = mean(d) / error    with B (1 - r) / (1 + r) - 1 degrees of freedom (`_judged`)
+ t = mean(d) / error    with B (1 - r) / (1 + r) - 1 degrees of freedom (`_judged`)
 
-Queues outlive a slice, so the error respects how slices depend on each other. Nothing is claimed if too few independent
-batches of slices are left, or if latencies rise or fall all through the run: in an overload equal replicas grow apart by
-chance, and go on to do so for as long as it lasts.
-*Requests*: chi-square against equal shares; then each replica with the exact binomial tail.
-*Failures*: Fisher's exact test of a replica against all others together.
+Queues outlive a slice, so the error accounts for the dependence of slices. Nothing is claimed if too few independent
+batches of slices are left, or if latencies rise or fall throughout the run: in an overload equal replicas diverge by
+chance, and keep diverging for as long as it lasts. *Requests*: chi-square against equal shares; then each replica with
+the exact binomial tail. *Failures*: Fisher's exact test of a replica against all others together.
 
 Every p value is one-sided (slower, more, worse), and the caller corrects it for the number of replicas and metrics
 (Holm).
@@ -31,13 +30,13 @@ from promptset.distributions.gamma import regularized_gamma
 
 MOST_SLICES = 200
 A_SLICE = 4
-"""Requests of each replica that a slice has on average, at least."""
+"""The least mean number of requests of each replica in a slice."""
 BATCHES = 16
 LEAST_EFFECTIVE = 6.0
 """Independent batches."""
 TREND = 0.5
 LEAST_MS = 1e-3
-"""Smaller latencies count as this: they are rounding."""
+"""Smaller latencies count as this: they are rounding error."""
 CONFIDENCE = 0.95
 
 
@@ -45,7 +44,8 @@ CONFIDENCE = 0.95
 class Slower:
     """By how much a replica is slower than the others: 0.2 is 20% (of the geometric mean), below 0 is faster.
 
-    `low` and `high` bound it with 95%; `p` is the chance of as much by equal replicas."""
+    `low` and `high` bound it with 95%; `p` is the chance of as much with equal replicas.
+    """
 
     change: float
     low: float
@@ -54,9 +54,9 @@ class Slower:
 
 
 def slower(replicas: Sequence[tuple[Floats, Floats]]) -> list[Slower | None]:
-    """Each replica against the others: of each, the send times and the latencies (more than 0) of its requests.
+    """Each replica against the others: for each, the send times and the latencies (more than 0) of its requests.
 
-    None if the requests are too few, or depend on each other for too long, to tell.
+    Returns None for each if the requests are too few, or depend on each other for too long.
     """
     nothing: list[Slower | None] = [None] * len(replicas)
     fewest = min((len(sent) for sent, _ in replicas), default=0)
@@ -84,7 +84,7 @@ def _means(place: npt.NDArray[np.integer[Any]], ms: Floats, slices: int) -> Floa
 
 
 def _goes_one_way(means: Floats) -> bool:
-    """Whether values rise, or fall, all the time: Kendall's tau of the means of batches is beyond `TREND`."""
+    """Whether values rise, or fall, throughout: Kendall's tau of the means of batches is beyond `TREND`."""
     x = _batches(means)
     signs = np.sign(x[None, :] - x[:, None])[np.triu_indices(len(x), 1)]
     return abs(float(signs.mean())) > TREND
@@ -96,19 +96,21 @@ def _batches(d: Floats) -> Floats:
 
 
 def _at_lag_1(rows: Sequence[Floats]) -> float:
-    """The correlation of neighbours, of all rows together."""
+    """The correlation of neighbours, pooled over all rows."""
     centered = [x - x.mean() for x in rows]
     spread = math.fsum(float(x @ x) for x in centered)
     return math.fsum(float(x[1:] @ x[:-1]) for x in centered) / spread if spread > 0 else 0.0
 
 
 def _judged(d: Floats, shared: float) -> Slower | None:
-    """The mean of d, with the larger of two standard errors. That of slices sees a dependence of neighbours. That of batches
-    sees a slow drift, which hides in the noise of slices; their correlation r at lag 1, less its bias of -(1 + 3 r) / B
-    (Kendall, Biometrika 41, 1954), stands for an autoregression: B (1 - r) / (1 + r) of them are independent.
+    """The mean of d, with the larger of two standard errors. The error from slices covers the dependence of neighbours.
+    The error from batches covers a slow drift, which hides in the noise of slices; their correlation r at lag 1, less
+    its bias of -(1 + 3 r) / B (Kendall, Biometrika 41, 1954), is modelled as an autoregression: B (1 - r) / (1 + r) of
+    them are independent.
 
-    `shared` is the correlation over all replicas. Of `BATCHES` values alone r is uncertain, and among many replicas one looks
-    independent by chance; queues of equal replicas live equally long, so r is at least `shared`."""
+    `shared` is the correlation over all replicas. From `BATCHES` values alone r is uncertain, and among many replicas
+    one looks independent by chance; queues of equal replicas live equally long, so r is at least `shared`.
+    """
     x = _batches(d)
     spread = float(((x - x.mean()) ** 2).sum())
     r = max(_at_lag_1([x]), shared)
@@ -140,7 +142,8 @@ def binomial_tail(k: int, n: int, p: float) -> float:
 
 
 def fisher(failed: int, tried: int, failed_of_others: int, tried_of_others: int) -> float:
-    """P(as many failures as `failed`, or more, fall on this replica), whichever requests failed: Fisher's exact test."""
+    """P(at least `failed` failures fall on this replica), if failures are independent of the replica: Fisher's exact
+    test."""
     bad, whole = failed + failed_of_others, tried + tried_of_others
     most = min(bad, tried)
     base = _log_ways(whole, tried)

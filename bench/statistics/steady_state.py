@@ -1,17 +1,18 @@
 """Where a run became steady, and whether it stayed so.
 
-Both tests take a series of equal steps. Which one matters: output follows arrivals in an open loop, whatever the server
-does, so there TPOT and TTFT per second are tested; in a closed loop tokens per second and TPOT.
+Both tests take a series of equal steps. The choice of series matters: in an open loop output follows arrivals, whatever
+the server does, so TPOT and TTFT per second are tested; in a closed loop tokens per second and TPOT.
 
-MSER-5 (White, Simulation 69, 1997): the series in batches of five; leave out the d batches for which the standard error
-of what remains is least, d at most half.
+MSER-5 (White, Simulation 69, 1997): the series in batches of five; leave out the first d batches, where d minimises the
+standard error of the rest, d at most half.
 
 Halves: with m the length of half the series and r its residuals from a straight line,
 
-    z = (mean of the second half - mean of the first) / sqrt(2 var(r) act(r) / m)
+z = (mean of the second half - mean of the first) / sqrt(2 var(r) act(r) / m)
 
-against Student's t with 2m / act(r) - 2 degrees of freedom. Neighbouring seconds share one queue: without act(r) a series
-that only wanders is called a drift. Residuals, so that a drift does not hide itself in its own variance.
+against Student's t with 2m / act(r) - 2 degrees of freedom. Neighbouring seconds share one queue: without act(r) a
+series that only wanders would count as a drift. Residuals are used so that a drift does not hide itself in its own
+variance.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from bench.statistics.student import two_sided
 
 BATCH = 5
 ALARM = 0.01
-"""How often the test may speak of a steady run."""
+"""The rate of false alarms on steady runs."""
 WORTH_SAYING = 0.05
-"""A change below this share of the mean is not mentioned, however sure it is."""
+"""A change below this share of the mean is not reported, however certain it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """The second half of a series against the first: `change` is a share of the mean, `p` how often chance does that."""
+    """The second half of a series against the first: `change` is a share of the mean, `p` the probability of it by
+    chance."""
 
     change: float
     p: float
@@ -41,7 +43,7 @@ class Halves:
 
     @property
     def drifted(self) -> bool:
-        """Whether the run was not steady: the change is sure, and large enough to matter."""
+        """Whether the run was not steady: the change is certain, and large enough to matter."""
         return self.p < ALARM and abs(self.change) > WORTH_SAYING
 
 
@@ -55,26 +57,26 @@ def halves(values: Values) -> Halves | None:
     t = np.arange(len(x)) - (len(x) - 1) / 2
     residuals = x - mean - t * float(t @ x) / float(t @ t)
     tau = act(residuals)
-    # At least 1.75: act is at most the largest eigenvalue of a band of ones of width m on what no line explains, over n,
-    # and that is under 0.254 n.
+    # At least 1.75: act is at most the largest eigenvalue of a band of ones of width m on what no line explains, over
+    # n, and that is under 0.254 n.
     degrees = 2 * m / tau - 2
     difference = float(x[len(x) - m :].mean() - x[:m].mean())
     variance = float(residuals @ residuals) / (len(x) - 2)
-    # Two constant halves have no error of their own: a floor keeps the ratio finite.
+    # Two constant halves have no error: a floor keeps the ratio finite.
     error = max(math.sqrt(2 * variance * tau / m), 1e-9 * abs(mean))
     return Halves(difference / mean, two_sided(difference / error, degrees), degrees)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How many leading values to leave out; `settled` is False where the best cut is the last one allowed."""
+    """How many leading values to leave out; `settled` is False if the best cut is the last one allowed."""
 
     left_out: int
     settled: bool
 
 
 def mser(values: Values) -> Cut:
-    """The cut of MSER-5; nothing of a series shorter than two batches."""
+    """The cut of MSER-5; none for a series shorter than two batches."""
     x = np.asarray(values, dtype=np.float64)
     n = len(x) // BATCH
     if n < 2:

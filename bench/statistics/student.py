@@ -18,7 +18,7 @@ _STEPS = 300
 
 
 def two_sided(t: float, freedom: float) -> float:
-    """P(|T| > |t|): how often chance alone gives a t as large as this one."""
+    """P(|T| > |t|): the probability of a t at least this large by chance."""
     if math.isinf(t):
         return 0.0
     return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
@@ -26,7 +26,7 @@ def two_sided(t: float, freedom: float) -> float:
 
 @lru_cache(maxsize=1024)
 def t_quantile(p: float, freedom: float) -> float:
-    """The value that T is below with probability p. Raises ValueError for p outside (0, 1) and freedom <= 0."""
+    """The value below which T lies with probability p. Raises ValueError for p outside (0, 1) and freedom <= 0."""
     if not 0 < p < 1 or freedom <= 0:
         raise ValueError(f"no t quantile of order {p} with {freedom} degrees of freedom")
     if p < 0.5:
@@ -39,7 +39,7 @@ def t_quantile(p: float, freedom: float) -> float:
     for _ in range(100):
         over = two_sided(t, freedom) - tail
         low, high = (t, high) if over > 0 else (low, t)
-        # Newton's step where it stays between the bounds, which every step brings closer.
+        # Newton's step if it stays between the bounds, which every step narrows.
         step = t + over / (2 * _density(t, freedom))
         step = step if low < step < high else (low + high) / 2
         if abs(step - t) <= 1e-14 * (1 + t):
@@ -60,7 +60,7 @@ def incomplete_beta(x: float, a: float, b: float) -> float:
     if x >= 1:
         return 1.0
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    # The fraction converges fast below the mean; above it the symmetry I_x(a, b) = 1 - I_(1-x)(b, a) helps.
+    # The fraction converges fast below the mean; above it use the symmetry I_x(a, b) = 1 - I_(1-x)(b, a).
     if x < (a + 1) / (a + b + 2):
         return math.exp(log_front) * _fraction(x, a, b) / a
     return 1 - math.exp(log_front) * _fraction(1 - x, b, a) / b

@@ -1,7 +1,7 @@
-"""The program that copies from and to an object store: `python -m bench.stores.transfer`, then `put FROM TO`,
-`get FROM TO [MOST_BYTES]`, `check ADDRESS` (nothing may be there) or `endpoint ADDRESS` (the URL that requests go to).
+"""The program that copies to and from an object store: `python -m bench.stores.transfer`, then `put FROM TO`, `get FROM
+TO [MOST_BYTES]`, `check ADDRESS` (nothing may exist there) or `endpoint ADDRESS` (the URL that requests go to).
 
-Credentials come from where the store's own client looks for them (AWS_ACCESS_KEY_ID, ~/.aws/credentials, a role ...).
+Credentials come from the usual places of the store's own client (AWS_ACCESS_KEY_ID, ~/.aws/credentials, a role ...).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.errors import Exit, UsageError
 _PACKAGES = {
     "s3": "'trueload[remote]'", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs",
 }  # fmt: skip
-"""The schemes that are object stores here, and what pip installs for each."""
+"""The supported schemes of object stores, and the pip package for each."""
 SCHEMES = tuple(_PACKAGES)
 
 
@@ -30,9 +30,9 @@ def is_address(text: str) -> bool:
 
 
 def checked(address: str) -> str:
-    """The address without a slash at its end. Raises UsageError if it is of no use, or has a password in it."""
+    """The address without a trailing slash. Raises UsageError if it is invalid, or contains a password."""
     place = address.partition("://")[2]
-    # A password may have a slash. A bucket has a colon in the name of an access point alone, `arn:aws:s3:...`.
+    # A password may contain a slash. A bucket has a colon only in the name of an access point, `arn:aws:s3:...`.
     user, _, password = place.partition(":")
     if "/" not in user and user != "arn" and "@" in password:
         raise UsageError("the address of an object store has no user and password: the environment gives them")
@@ -50,7 +50,7 @@ def opened(address: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        # Listings must be true: another process may have written there.
+        # No cached listings: another process may have written there.
         system, path = fsspec.core.url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
     except ImportError as e:
         raise UsageError(f"{scheme}:// needs a package that is not installed: pip install {_PACKAGES[scheme]}") from e
@@ -58,7 +58,7 @@ def opened(address: str) -> tuple[Any, str]:
 
 
 def sentence(address: str, error: Exception) -> str:
-    """What the client of a store says, in one line."""
+    """The error of a store's client, in one line."""
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
         said = "there is no such bucket, or nothing at this key"
@@ -66,7 +66,7 @@ def sentence(address: str, error: Exception) -> str:
 
 
 def put(folder: Path, address: str) -> str:
-    """Copy a file or a directory, and compare the sizes of what is there then. Returns what was copied."""
+    """Copy a file or a directory, and compare the stored sizes. Returns what was copied."""
     system, root = opened(checked(address))
     files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
     for file in files:
@@ -79,8 +79,8 @@ def put(folder: Path, address: str) -> str:
 
 
 def get(address: str, place: Path, most_bytes: int | None = None) -> None:
-    """Copy what is at the address, a file or a directory, in place of what is there, once all of it has arrived. A limit is
-    for a file alone."""
+    """Copy a file or a directory from an address. It replaces the local one once everything has arrived. The limit
+    applies only to a file."""
     system, root = opened(checked(address))
     if most_bytes is not None and (size := system.info(root)["size"]) > most_bytes:
         raise UsageError(f"it has {size:,} bytes, and may have {most_bytes:,}")
@@ -104,12 +104,12 @@ def get(address: str, place: Path, most_bytes: int | None = None) -> None:
 
 
 def not_copied(place: Path) -> Path:
-    """The mark beside a local copy that a command adds to, until what it added is in the store."""
+    """The marker file next to a local copy that a command adds to, until the addition is in the store."""
     return place.with_name(f"{place.name}.not-copied")
 
 
 def check(address: str) -> None:
-    """Raises UsageError if something is at the address. Raises what the client raises if it cannot be reached."""
+    """Raises UsageError if something exists at the address, and the client's error if it cannot be reached."""
     system, root = opened(checked(address))
     bucket = root.split("/")[0]
     system.ls(bucket, refresh=True)
@@ -118,7 +118,7 @@ def check(address: str) -> None:
 
 
 def endpoint(address: str) -> str:
-    """The URL that requests for this address go to; none is sent. Raises UsageError for a store that does not say it."""
+    """The URL to which requests for this address would go; none is sent. Raises UsageError if the store does not tell."""
     system, _ = opened(checked(address))
     match urlsplit(address).scheme:
         case "s3":
@@ -131,7 +131,7 @@ def endpoint(address: str) -> str:
 
 
 def main(words: Sequence[str]) -> int:
-    """Be the program. Prints one sentence to stderr if the copy is not whole."""
+    """Run the program. Prints one sentence to stderr if the copy is incomplete."""
     what, *places = words
     address = next(place for place in places if is_address(place))
     try:
@@ -150,7 +150,7 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"{address}: interrupted", file=sys.stderr)
         return Exit.INTERRUPTED
-    except Exception as e:  # Each store's client has errors of its own.
+    except Exception as e:  # Each store's client has its own errors.
         print(sentence(address, e), file=sys.stderr)
         return Exit.USAGE
     return Exit.GOOD

@@ -1,8 +1,8 @@
-"""A command line with addresses of object stores: the command gets local paths in their place.
+"""A command line with addresses of object stores, which are replaced by local paths for the command.
 
-`--out s3://...`: the command writes to a new local directory, which is copied when the command has ended, however it ended.
-The local directory stays. Every other address (data, runs to read) is copied to the user's cache first. What a command adds
-to (`--resume`, `gate --baseline --update`) is copied back.
+`--out s3://...`: the command writes to a new local directory, which is copied when the command ends, however it ends.
+The local directory stays. Every other address (data, runs to read) is first copied to the user's cache. If a command
+adds to it (`--resume`, `gate --baseline --update`), it is copied back.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Placed:
     """A command line with local paths. `finish` copies the results."""
 
     def __init__(self, command: str, words: Sequence[str]) -> None:
-        """Copy what the command is to read. Raises UsageError."""
+        """Copy what the command will read. Raises UsageError."""
         self._command = command
         self._writes = (_RESUME, *([_BASELINE] if _UPDATE in words else []))
         self.words: list[str] = []
@@ -41,7 +41,7 @@ class Placed:
             else:
                 self.words.append(f"{flag}{equals}{self._local(flag or before, transfer.checked(value))}")
             before = word
-        # Once every word has its place, so that a command that does not begin leaves no mark.
+        # Only once every word has its path, so that a command that does not begin leaves no marker.
         for place in self._added:
             place.parent.mkdir(parents=True, exist_ok=True)
             transfer.not_copied(place).touch()
@@ -71,7 +71,7 @@ class Placed:
         return place
 
     def finish(self, status: int) -> int:
-        """Copy the results of a command that ended with this status. Returns the status of the whole."""
+        """Copy the results of a command that ended with this status. Returns the overall status."""
         for folder, address in self._copies:
             if not folder.exists():
                 continue
@@ -94,7 +94,7 @@ def _put(folder: Path, address: str) -> str:
 
 @contextmanager
 def placed(command: str, words: Sequence[str]) -> Iterator[Placed]:
-    """The words behind a command with local paths; if the command raises, its results are copied all the same."""
+    """The words after a command, with local paths; if the command raises, its results are still copied."""
     line = Placed(command, words)
     try:
         yield line
@@ -104,7 +104,7 @@ def placed(command: str, words: Sequence[str]) -> Iterator[Placed]:
 
 
 def transferred(*words: str) -> str:
-    """Run the program that copies. Returns what it prints; raises UsageError with its sentence."""
+    """Run the program that copies. Returns its output; raises UsageError with its sentence."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.stores.transfer", *words], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,7 @@
-"""This machine's GPUs by their drivers, as samples like those of a page of metrics.
+"""This machine's GPUs, read through their drivers, as samples in the form of a metrics page.
 
-NVIDIA's by NVML (package nvidia-ml-py, extra `gpu-metrics`), AMD's by AMD SMI (package amdsmi, extra `amd-metrics`).
+NVIDIA through NVML (package nvidia-ml-py, extra `gpu-metrics`), AMD through AMD SMI (package amdsmi, extra
+`amd-metrics`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import Any
 from bench.server_metrics.exposition import Page, sample_key
 
 Questions = Iterator[tuple[str, Callable[[], float]]]
-"""The numbers of a GPU: name of the sample, and what asks for it."""
+"""The numbers of a GPU: the sample's name, and a function that reads it."""
 
 _MIB = 1024 * 1024
 
 
 class GpuPage:
-    """The GPUs of this machine by one driver. `read` says in a sentence why there are none."""
+    """The GPUs of this machine through one driver. If there are none, `read` returns why."""
 
     driver: str
     unsupported: tuple[type[Exception], ...] = ()
-    """What asking for a number raises if the GPU does not have it. Known once the package is imported."""
+    """The exceptions that reading an unsupported number raises. Known once the package is imported."""
 
     def __init__(self) -> None:
         self._handles: list[Any] = []
@@ -32,7 +33,7 @@ class GpuPage:
             self._problem = f"{self.driver} finds no GPU"
 
     def read(self) -> Page | str:
-        """Every number of each GPU, without the numbers that it does not support."""
+        """Every number of each GPU, except those that it does not support."""
         if self._problem is not None:
             return self._problem
         values: dict[str, float] = {}
@@ -43,7 +44,7 @@ class GpuPage:
         return Page(values, {}) if values else f"{self.driver} gives no number of any GPU"
 
     def _open(self) -> str | None:
-        """Find the GPUs. Returns what is wrong."""
+        """Find the GPUs. Returns an error message, or None."""
         raise NotImplementedError
 
     def _questions(self, handle: object) -> Questions:
@@ -54,7 +55,7 @@ class NvmlPage(GpuPage):
     """NVIDIA's GPUs."""
 
     driver = "NVML"
-    # Reasons for a lower clock that are no wish of the user's and no idleness.
+    # Reasons for a lower clock other than a user setting or idleness.
     lowered = (
         "nvmlClocksThrottleReasonSwPowerCap",
         "nvmlClocksThrottleReasonHwSlowdown",
@@ -95,13 +96,14 @@ class AmdSmiPage(GpuPage):
 
     driver = "AMD SMI"
     powers = ("socket_power", "current_socket_power", "average_socket_power")
-    """By which name a GPU says its power depends on its generation and on the version: the first with a number counts."""
-    # Reasons for a lower clock that are no wish of the user's and no idleness.
+    """The name of the power reading depends on the GPU's generation and the driver's version: the first that has a
+    number counts."""
+    # Reasons for a lower clock other than a user setting or idleness.
     lowered = ("active_prochot_thrm", "active_ppt_pwr", "active_socket_thrm", "active_vr_thrm", "active_hbm_thrm")
 
     def _open(self) -> str | None:
         try:
-            with contextlib.redirect_stdout(io.StringIO()):  # Without its library, the package prints.
+            with contextlib.redirect_stdout(io.StringIO()):  # If its library is missing, the package prints.
                 import amdsmi
         except ImportError:
             return "amdsmi is not installed (pip install amdsmi)"
@@ -113,7 +115,7 @@ class AmdSmiPage(GpuPage):
         except amdsmi.AmdSmiException as e:
             return f"AMD SMI finds no GPU: {e}"
         self._smi: Any = amdsmi
-        # What a GPU does not support is an error, a missing key, or the text N/A.
+        # An unsupported number is an error, a missing key, or the text N/A.
         self.unsupported = (amdsmi.AmdSmiException, AttributeError, LookupError, ValueError, TypeError)
         return None
 
@@ -136,7 +138,7 @@ class AmdSmiPage(GpuPage):
         return numbers[0]
 
     def _is_lowered(self, status: dict[str, Any]) -> bool:
-        """Raises LookupError if no reason is known."""
+        """Raises LookupError if the GPU reports none of the reasons."""
         known = [status[name] for name in self.lowered if isinstance(status.get(name), bool)]
         if not known:
             raise LookupError
@@ -144,5 +146,5 @@ class AmdSmiPage(GpuPage):
 
 
 NVML, AMDSMI = "nvml:", "amdsmi:"
-"""Each is given in place of a page's URL."""
+"""Used in place of a page's URL."""
 DRIVERS: dict[str, type[GpuPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}

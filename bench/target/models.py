@@ -1,4 +1,4 @@
-"""The models that a server lists: which of them a run uses, and what to say of one that the list lacks."""
+"""The models that a server lists: which of them a run uses, and a note if a requested model is missing."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from bench.transport.interface import Target
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """What the server lists: the ids of its models, and who owns them (`owned_by`: of some engines their name)."""
+    """The server's list: the ids of its models, and their owners (`owned_by`, which for some engines is the engine's
+    name)."""
 
     ids: tuple[str, ...]
     owners: frozenset[str] = frozenset()
 
 
 async def list_models(url: str, target: Target, timeout_s: float | None = None) -> ModelList | None:
-    """The models that the server lists. Returns None if it lists none."""
+    """The models that the server lists. Returns None if there is no list."""
     content = await side_requests.get(urls.models_url(url), target, timeout_s)
     try:
         rows = (
             [] if content is None else [(model["id"], model.get("owned_by")) for model in orjson.loads(content)["data"]]
         )
     except (ValueError, TypeError, KeyError, AttributeError):
-        # Whatever is wrong here, the probe itself will meet it and say it better.
+        # The probe will meet the same problem and report it better.
         return None
     ids = tuple(name for name, _ in rows if isinstance(name, str))
     return None if content is None else ModelList(ids, frozenset(owner for _, owner in rows if isinstance(owner, str)))
 
 
 def choose_model(asked: str | None, listed: Sequence[str] | None, *, all_named: bool) -> str | None:
-    """The model to put into requests that name none; `all_named`: all do. Raises TargetError where none can be told."""
+    """The model for requests that name none; `all_named`: every request names one. Raises TargetError if the choice is
+    ambiguous."""
     if asked is not None or not listed:
         return asked
     if len(listed) > 1:
@@ -47,7 +49,7 @@ def choose_model(asked: str | None, listed: Sequence[str] | None, *, all_named: 
 
 
 def some_of(names: Sequence[str]) -> str:
-    """Names for a sentence: all of a few, ten of many."""
+    """Names for a sentence: all if there are few, else the first ten."""
     return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
 
 

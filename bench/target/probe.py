@@ -1,8 +1,8 @@
-"""One request before the load, and a sentence for whatever would have made every request of the load fail.
+"""One request before the load, and a sentence for any problem that would make every request of the load fail.
 
-The probe asks for a few tokens with the very options of the run. Where a server refuses an option that not every server
-knows (`stream_options`, `ignore_eos`), it is tried without, and the report says so. If the few tokens have no text, because a
-model reasons first and its reasoning is hidden, the probe asks for more.
+The probe asks for a few tokens with exactly the options of the run. If a server refuses an option that not every server
+knows (`stream_options`, `ignore_eos`), the probe retries without it, and the report notes this. If the few tokens have
+no text, because a model reasons first and its reasoning is hidden, the probe asks for more.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from bench.workload import Request, route_of
 from promptset.samples import Sample
 
 MORE_TIMES, MOST_TOKENS = 8, 2048
-"""By how much the probe raises its limit where no token had text, and up to which limit."""
+"""The factor by which the probe raises its limit if no token had text, and the highest limit."""
 BUSY_TRIES = 3
-"""Requests that a server may refuse for there being too many, before the run gives up."""
+"""How many times a server may answer 429 (too many requests) before the run gives up."""
 _TOO_MANY = 429
 _TIMEOUTS = {
     Outcome.TIMEOUT_FIRST_BYTE: "--first-byte-timeout",
@@ -40,26 +40,26 @@ _LATE = (*_TIMEOUTS, Outcome.INTERRUPTED)
 
 @dataclass(frozen=True, slots=True)
 class AskedServer:
-    """A server as the probe knows it. `listed`: the models that it lists, if it does. `authorized`: a key is sent."""
+    """A server as the probe knows it. `listed`: the models that it lists, if any. `authorized`: a key is sent."""
 
     url: str
     listed: Sequence[str] | None
     authorized: bool
     may_start: Callable[[RequestRecord], bool]
-    """Whether the run begins although the server answers so. Then nothing more is asked."""
+    """Whether the run begins despite this answer. The probe then asks nothing more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What the probe found out: the options that the server takes, the model, and what the report has to say of it."""
+    """The result of the probe: the options that the server accepts, the model, and notes for the report."""
 
     options: BodyOptions
     notes: tuple[str, ...]
     record: RequestRecord
     limits: Mapping[str, int] = field(default_factory=dict)
-    """Those that the server states of itself (server_limits.py)."""
+    """The limits that the server states (server_limits.py)."""
     is_ready: bool = True
-    """Not ready: the run begins all the same (--watch-scale)."""
+    """If not ready, the run begins anyway (--watch-scale)."""
 
 
 async def probe(
@@ -73,9 +73,9 @@ async def probe(
     classes: Sequence[str] = (),
     timeout_s: float | None = None,
 ) -> ProbeResult:
-    """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
+    """Send the probe, for at most `timeout_s`. Raises TargetError with one sentence: what is wrong and what to do.
 
-    Sends one request for each of `samples`, one after the other; the first finds out which options the server takes.
+    Sends one request for each of `samples`, one after the other; the first finds out which options the server accepts.
     `classes`: the class of traffic of each sample, if the run has classes.
     """
     url, listed, authorized = server.url, server.listed, server.authorized
@@ -127,9 +127,10 @@ async def _until_text(
     request_id: str,
     timeout_s: float | None,
 ) -> tuple[RequestRecord, list[str]]:
-    """The probe's record, after more requests with higher limits if the limit left no room for text; and notes about it.
+    """The probe's record, after more requests with higher limits if the limit left no room for text; and notes about
+    it.
 
-    A body of the data keeps the limit that it has: the run sends it as it is.
+    A request body from the data keeps its limit, since the run sends it unchanged.
     """
     asked = sample.output_tokens
     first = asked
@@ -149,7 +150,7 @@ async def _until_text(
 
 
 def _ended_by_itself(record: RequestRecord, asked: int) -> bool:
-    """Whether the server says that the reply ended before its limit, so that more tokens would change nothing."""
+    """Whether the server reports that the reply ended before its limit, so that a higher limit would change nothing."""
     return record.output_tokens_from == "usage" and record.output_tokens is not None and record.output_tokens < asked
 
 
@@ -161,8 +162,8 @@ def samples_to_ask(
     models: Sequence[str] = (),
     all_named: bool = False,
 ) -> list[Sample]:
-    """What the probe sends: one request for each of the `models` among which a run draws, and one for each of the `ways` in
-    which its data goes elsewhere. Where `all_named`, these are all."""
+    """The requests of the probe: one for each of the `models` among which a run draws, and one for each of the `ways`
+    in which rows of the data differ in route. If `all_named`, only the latter."""
     usual = own_body if own_body is not None else _hello(endpoint, Sample())
     found = [replace(usual, model=model) for model in models] if models else [usual]
     said = [way if way.body is not None else _hello(endpoint, way) for way in ways]
@@ -170,7 +171,7 @@ def samples_to_ask(
 
 
 def _hello(endpoint: Endpoint, way: Sample) -> Sample:
-    """A request for a few tokens, to where this sample goes; `endpoint` is that of the run."""
+    """A request for a few tokens, with this sample's route; `endpoint` is the run's."""
     return Sample(
         prompt="Say hello.",
         output_tokens=(endpoint if way.endpoint is None else ENDPOINTS[way.endpoint]).probe_tokens,
@@ -197,7 +198,7 @@ def _diagnose(
     listed: Sequence[str] | None,
     authorized: bool,
 ) -> str | None:
-    """As `diagnose`, of a request that may have gone elsewhere."""
+    """`diagnose`, for a request whose route may differ from the run's."""
     if sample.endpoint is not None:
         url = urls.endpoint_url(url, sample.endpoint)
     if sample.model is not None:
@@ -225,7 +226,7 @@ async def ask(
     request_id: str,
     timeout_s: float | None,
 ) -> RequestRecord:
-    """Send one request, and give up after this time: its record."""
+    """Send one request, for at most `timeout_s`. Returns its record."""
     encoded = encode(sample, options)
     request = Request(
         id=request_id,
@@ -241,7 +242,7 @@ async def ask(
     )
     answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
     now = clock.now_ns()
-    # Who pressed Ctrl-C no longer waits for the answer; its record comes all the same.
+    # After Ctrl-C nothing waits for the answer, but its record still arrives.
     transport.start(request, now, now, lambda record: None if answered.done() else answered.set_result(record))
     timer = None if timeout_s is None else clock.call_at(now + round(timeout_s * NS_PER_S), transport.cut)
     try:
@@ -259,7 +260,8 @@ async def ask_unless_busy(
     request_id: str,
     timeout_s: float | None,
 ) -> RequestRecord:
-    """Send one request; if the server says that there are too many (429), again after a second: `BUSY_TRIES` in all."""
+    """Send one request; if the server answers that there are too many (429), retry after a second: `BUSY_TRIES` in
+    total."""
     record = await ask(transport, clock, sample, options, request_id, timeout_s)
     for again in range(1, BUSY_TRIES):
         if record.status != _TOO_MANY:
@@ -270,7 +272,7 @@ async def ask_unless_busy(
 
 
 def _proxy_hint(url: str) -> str:
-    """Where the environment names a proxy for such a URL: that it is not used. Empty where none is named."""
+    """A hint that the environment names a proxy for such a URL and it is not used. Empty if the environment names none."""
     parts = urlsplit(url)
     if parts.scheme not in getproxies_environment() or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""
@@ -281,7 +283,7 @@ def _proxy_hint(url: str) -> str:
 
 
 def _no_end(record: RequestRecord, url: str) -> str:
-    """The sentence for a probe that came to no end in time."""
+    """The sentence for a probe that did not finish in time."""
     proxy = proxy_in(record.error)
     if proxy and record.sent_ns is None:
         return (
@@ -302,7 +304,7 @@ def _no_end(record: RequestRecord, url: str) -> str:
 def diagnose(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
-    """What the probe's record says is wrong, in one sentence with what to do; None where the run can begin."""
+    """One sentence on the problem in the probe's record, and what to do. Returns None if the run can begin."""
     outcome, said = record.outcome, record.error
     match outcome:
         case Outcome.CONNECT_ERROR if is_of_proxy(said):
@@ -354,7 +356,7 @@ def diagnose(
 
 
 def _reset_problem(url: str, said: str) -> str:
-    """What a reset before any text means."""
+    """The likely cause of a reset before any text."""
     if (refused := _tls_problem(url, said)) is not None:
         return refused
     if url.startswith("https:"):
@@ -366,7 +368,7 @@ def _reset_problem(url: str, said: str) -> str:
 
 
 def what_came(record: RequestRecord) -> str:
-    """How far a request got that had no end."""
+    """How far an unfinished request got."""
     if record.sent_ns is None:
         return "no connection could be made"
     if record.first_byte_ns is None:
@@ -380,7 +382,7 @@ def what_came(record: RequestRecord) -> str:
 
 
 def is_of_tls(record: RequestRecord) -> bool:
-    """Whether no connection came about because of what TLS said: no wait changes that."""
+    """Whether the connection failed because of TLS, so that waiting does not help."""
     return _tls_problem("", record.error or "") is not None
 
 
@@ -389,11 +391,11 @@ _OTHER_CURES = {
     "has expired": "give the server a new one",
     "not yet valid": "check the clock of this machine",
 }
-"""What helps where OpenSSL says this of a certificate. Elsewhere it does not know the authority."""
+"""The remedy for each message of OpenSSL about a certificate. For all others, the authority is unknown."""
 
 
 def _tls_problem(url: str, said: str) -> str | None:
-    """What OpenSSL's words mean for who gave the URL; None where it is not about TLS."""
+    """What OpenSSL's message means to the user. Returns None if it is not about TLS."""
     if "ALERT_" in said and ("CERTIFICATE" in said or "UNKNOWN_CA" in said or "HANDSHAKE_FAILURE" in said):
         return _refused_certificate(url, said)
     if any(word in said for word in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")):
@@ -421,7 +423,8 @@ def _refused_certificate(url: str, said: str) -> str:
 
 
 _NO_WEBSOCKET = (400, 403, 404, 405, 426, 501)
-"""What servers answer a handshake with that have no WebSocket there. 403: those on uvicorn, of which vLLM is one."""
+"""The statuses with which servers refuse a handshake at a path without a WebSocket. 403: servers on uvicorn, such as
+vLLM."""
 
 
 def _websocket_problem(
@@ -433,7 +436,7 @@ def _websocket_problem(
     *,
     only_socket: bool,
 ) -> str:
-    """A handshake that was refused. A list of models that came without a key says that no key is missing."""
+    """A refused handshake. If the server lists its models without a key, a missing key is not the cause."""
     refused = f"{url} takes no WebSocket (status {record.status}: {record.error})"
     without = "leave out --websocket, which sends the same over HTTP"
     if only_socket:

@@ -1,8 +1,8 @@
-"""The program that reads a server's metrics beside a load, started by `scraper.py`.
+"""The program that reads a server's metrics during a load, started by `scraper.py`.
 
-It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
-wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
-scrape has the time at which it was made.
+It scrapes before the load, once a second at fixed times, and once more after the load. The first and the last scrape
+wait until the server's counters have settled. The process has the idle scheduling class, so it delays nothing; a late
+scrape is stamped with its actual time.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ TIMEOUT_S = 5.0
 LATE = f"no whole answer within {TIMEOUT_S:g} s"
 MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
-"""A server counts a request a moment after its last byte: so long may it go on counting."""
+"""A server counts a request a moment after its last byte: its counters may change for this long."""
 _EVERY_NS = NS_PER_S
 SETTLING_EVERY_S = 0.03
 
 
 class HttpPage:
-    """One page, on a connection of its own that stays open."""
+    """One page, on its own connection, which stays open."""
 
     def __init__(self, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         parts = urlsplit(page.url)
@@ -62,13 +62,13 @@ class HttpPage:
         self._pages = PageReader()
         self._late = False
         self._socket: socket.socket | None = None
-        if page.address is not None:  # The name stays what the Host header and TLS are about.
+        if page.address is not None:  # The Host header and TLS keep using the name.
             there = (page.address, self._connection.port)
             self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
         self._late = False
-        # The socket's own timeout begins anew with each byte that a slow server sends.
+        # The socket's own timeout restarts with each byte that a slow server sends.
         timer = threading.Timer(TIMEOUT_S, self._give_up)
         timer.daemon = True
         timer.start()
@@ -89,12 +89,12 @@ class HttpPage:
         return "no page of metrics in Prometheus' text format" if page is None else page
 
     def _give_up(self) -> None:
-        """Called by another thread: end the read that waits."""
+        """Called by another thread: end the pending read."""
         self._late = True
         sock = self._socket
         if sock is not None:
-            with contextlib.suppress(OSError):  # It has ended already.
-                # SSLSocket.shutdown would also end the TLS under the thread that reads.
+            with contextlib.suppress(OSError):  # It has already ended.
+                # SSLSocket.shutdown would also end TLS under the reading thread.
                 socket.socket.shutdown(sock, socket.SHUT_RD)
 
     def _asked_twice(self) -> bytes | str:
@@ -103,13 +103,13 @@ class HttpPage:
         except (RemoteDisconnected, ConnectionResetError, BrokenPipeError):
             if self._late:
                 raise
-            # A server may close a connection that rests: that says nothing about the page.
+            # A server may close an idle connection: that is not an error.
             self._connection.close()
             return self._ask()
 
     def _ask(self) -> bytes | str:
         self._connection.request("GET", self._path, headers=self._headers)
-        self._socket = self._connection.sock  # A response that ends with the connection takes it from there.
+        self._socket = self._connection.sock  # A response that ends by closing takes it from the connection.
         if self._late:
             raise TimeoutError
         response = self._connection.getresponse()
@@ -122,7 +122,7 @@ class HttpPage:
 
 
 class Source:
-    """A page, and the lines that are made of it."""
+    """A page, and the lines made from it."""
 
     def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
@@ -137,7 +137,7 @@ class Source:
         return self.page.url if self.page.url in DRIVERS else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
-        """Ask now: what came, and its line."""
+        """Scrape now. Returns the scrape and its line."""
         asked_ns = clock.now_ns()
         samples = self._reader.read()
         t_ns = clock.now_ns()
@@ -147,7 +147,7 @@ class Source:
         return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
     def lacks(self, scrape: Scrape) -> str | None:
-        """What is missing, as the end of a sentence. Returns None if the page has metrics that are known."""
+        """What is missing, as the end of a sentence. Returns None if the page has known metrics."""
         if scrape.error is not None:
             return f"has no metrics ({scrape.error})"
         if ServerSeries((*SERVERS, *GPUS)).add_all([scrape]).found:
@@ -156,7 +156,7 @@ class Source:
 
 
 def _write(fd: int, line: bytes) -> None:
-    """A line that the disk does not take is lost: the load is what matters."""
+    """Write a line. If the disk refuses it, it is lost: the load matters more."""
     try:
         while line:
             line = line[os.write(fd, line) :]
@@ -188,7 +188,7 @@ class Watch:
         _write(self._files[path], line)
 
     def _scrape(self) -> ServerSeries:
-        """Every page once, written down. Returns what the server's have."""
+        """Scrape and store every page once. Returns the series of the server's pages."""
         series = ServerSeries(SERVERS, like=self._like)
         for source in self._sources:
             scrape, line = source.scrape()
@@ -198,7 +198,7 @@ class Watch:
         return series
 
     def _settle(self) -> None:
-        """Scrape until nothing runs and the counters stay the same, or until the time is over."""
+        """Scrape until nothing runs and the counters are stable, or until time is up."""
         until_ns = clock.now_ns() + round(SETTLED_WITHIN_S * NS_PER_S)
         before: Mapping[Role, float] | None = None
         while True:
@@ -211,7 +211,7 @@ class Watch:
             self._connection.poll(SETTLING_EVERY_S)
 
     def first(self) -> FirstScrape:
-        """The scrapes before the load. Pages that have nothing are left."""
+        """The scrapes before the load. Pages without metrics are dropped."""
         kept: list[Source] = []
         problems: list[str] = []
         found: set[tuple[str, str | None]] = set()
@@ -240,7 +240,7 @@ class Watch:
         while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
             series = self._scrape()
             connection.send(ServerNow({str(r): v for r in (*LEVELS, *SHARES) if (v := _level(series, r)) is not None}))
-            # Who is late goes on with the next time that is still to come.
+            # A late scrape skips the times that have passed.
             due_ns += _EVERY_NS * max(1, -(-(clock.now_ns() - due_ns) // _EVERY_NS))
         connection.recv()
         self._settle()
@@ -257,12 +257,12 @@ def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
 
 
 def _counts(series: ServerSeries) -> Mapping[Role, float]:
-    """All that the servers have counted so far."""
+    """All counters of the servers so far."""
     return {role: said for role in COUNTERS if (said := series.said(role)) is not None}
 
 
 def main(descriptor: int) -> int:
-    """Be the process that reads: `descriptor` is the socket to the one that sends the load."""
+    """Run the reading process: `descriptor` is the socket to the process that sends the load."""
     return child_process.serve(descriptor, _scrape)
 
 
@@ -270,7 +270,7 @@ def _scrape(connection: Connection) -> None:
     task: ScrapeTask = connection.recv()
     watch = Watch(task, connection)
     first = watch.first()
-    give_way()  # The run waits for everything up to here, and begins the load with this message.
+    give_way()  # The run waits for everything up to here, and begins the load on this message.
     connection.send(first)
     if first.goes_on:
         watch.go_on()

@@ -1,4 +1,4 @@
-"""What the sender and the process that reads the server's metrics say to each other. It imports nothing that takes long."""
+"""The messages between the sender and the process that reads the server's metrics. It imports nothing slow."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ METRICS, METRICS_OF_TRTLLM = "/metrics", "/prometheus/metrics"
 
 @dataclass(frozen=True, slots=True)
 class ScrapePage:
-    """A page to read. The headers, which may have a key, go only to the target's own host."""
+    """A page to read. The headers, which may hold a key, go only to the target's own host."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     looked_for: bool = False
-    """Nobody named it: where it has no known metrics, it is left without a word."""
+    """The user did not name it: if it has no known metrics, it is dropped silently."""
     address: str | None = None
-    """The IP to connect to, in place of those that the name in the URL has."""
+    """The IP to connect to, instead of resolving the name in the URL."""
     gpu: bool = False
     """Whether it is about GPUs: their samples have their own file."""
 
@@ -41,7 +41,7 @@ class ScrapeTask:
 
 @dataclass(frozen=True, slots=True)
 class FirstScrape:
-    """The content of the pages before the load. `problems`: why named pages had none."""
+    """The result of the scrape before the load. `problems`: why pages named by the user had no metrics."""
 
     problems: tuple[str, ...]
     goes_on: bool
@@ -49,6 +49,6 @@ class FirstScrape:
 
 @dataclass(frozen=True, slots=True)
 class ServerNow:
-    """The server a moment ago, by the names of summary.json's `server.levels`."""
+    """The server's latest levels, under the names of summary.json's `server.levels`."""
 
     levels: Mapping[str, float]

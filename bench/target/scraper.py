@@ -1,7 +1,7 @@
-"""Reads the server's own metrics beside a load: a process of its own (`scrape_program.py`), seen from the one that sends.
+"""Reads the server's own metrics during a load: the sender's side of a separate process (`scrape_program.py`).
 
-A page of a thousand samples takes ten ms to read, in which no stamp could be taken: so another process asks for it, on its
-own connection, and writes server.jsonl. This one reads a few numbers a second of it, for whoever watches.
+A page of a thousand samples takes ten ms to parse, during which no stamp could be taken. So another process fetches it,
+on its own connection, and writes server.jsonl. This process receives a few numbers a second from it, for live displays.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tuple[ScrapePage, ...]:
-    """The pages of --server-metrics (none is named: that of each target) and of --gpu-metrics (auto: this machine's GPUs, if
-    a target is on it)."""
+    """The pages of --server-metrics (by default each target's) and of --gpu-metrics (auto: this machine's GPUs, if a
+    target is on it)."""
     own = [target.without_credentials() for target in targets]
     found: list[ScrapePage] = []
     if OFF not in server:
@@ -42,8 +42,8 @@ def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tupl
 
 
 def _own_pages(targets: Sequence[Target]) -> list[ScrapePage]:
-    """The pages beside the API of each target, of which the first that has metrics is read; two paths of one server have the
-    same."""
+    """The metrics pages of each target, next to its API, of which the first that has metrics is read; two paths of one server
+    share them."""
     pages = (
         replace(_page(urls.metrics_url(target.url, path), [target]), looked_for=True, address=target.address)
         for target in targets
@@ -62,7 +62,7 @@ def _page(url: str, targets: Sequence[Target]) -> ScrapePage:
 
 
 class Scraper:
-    """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
+    """Call `begin`, then `finish` or `close`. If the process dies, the run goes on, and a note reports it."""
 
     def __init__(self, task: ScrapeTask) -> None:
         self._companion = Companion(PROGRAM)
@@ -70,11 +70,11 @@ class Scraper:
         self._task = task
         self._last = asyncio.Event()
         self.now: ServerNow | None = None
-        """What it saw last."""
+        """The latest levels."""
         self.died = False
 
     async def begin(self) -> tuple[str, ...]:
-        """Wait for the scrape before the load. Returns what the report must say: which page that was asked for is none."""
+        """Wait for the scrape before the load. Returns the problems to report: requested pages without metrics."""
         try:
             first = await self._companion.ask(self._task, FirstScrape)
         except (EOFError, OSError):
@@ -98,7 +98,7 @@ class Scraper:
             self.now = said
 
     async def finish(self) -> None:
-        """The load is over: have the last scrape made, and wait for it."""
+        """After the load: request the last scrape, and wait for it."""
         if self._companion.reading:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 self._companion.connection.send(None)
@@ -106,5 +106,5 @@ class Scraper:
         self.close()
 
     def close(self) -> None:
-        """End the process, even while `begin` waits. Closing again does nothing."""
+        """End the process, even while `begin` waits. Idempotent."""
         self._companion.close()

@@ -1,7 +1,7 @@
-"""The limits of an engine that the server itself states: asked for once, before the load.
+"""The engine limits that the server itself states: requested once, before the load.
 
-The list of models names the engine (`owned_by`). llama.cpp states its slots at /props, SGLang its arguments at /server_info
-(/get_server_info until 2025), and vLLM its configuration at /server_info if it runs in development mode.
+The list of models names the engine (`owned_by`). llama.cpp states its slots at /props, SGLang its arguments at
+/server_info (/get_server_info until 2025), and vLLM its configuration at /server_info in development mode.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     },
     "vllm": {"max_num_seqs": "max_num_seqs", "max_num_batched_tokens": "max_num_batched_tokens"},
 }
-"""By engine, its names of the limits and ours."""
+"""For each engine, its names of the limits and ours."""
 
 
 async def stated_limits(url: str, target: Target, owners: frozenset[str], timeout_s: float | None) -> dict[str, int]:
@@ -46,7 +46,7 @@ async def stated_limits(url: str, target: Target, owners: frozenset[str], timeou
 
 
 def limits_in(content: bytes, owner: str) -> dict[str, int]:
-    """The limits in a page of this engine. A name may lie at any depth; the first that has a positive number counts."""
+    """The limits in a page of this engine. A name may occur at any depth; the first with a positive number counts."""
     try:
         page = orjson.loads(content)
     except ValueError:
@@ -60,7 +60,7 @@ def limits_in(content: bytes, owner: str) -> dict[str, int]:
 
 
 def _pairs(value: object) -> Iterator[tuple[str, Any]]:
-    """Keys and values of nested objects: those of an object before those inside it."""
+    """Keys and values of nested objects: an object's own before those nested in it."""
     if isinstance(value, dict):
         yield from value.items()
         for inner in value.values():

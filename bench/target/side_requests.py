@@ -19,8 +19,8 @@ MOST_BYTES = 16 << 20
 
 
 async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
-    """The content at this URL, read with the headers and certificates of the target. Returns None without an answer within
-    TIMEOUT_S, or a shorter time."""
+    """The content at this URL, fetched with the headers and certificates of the target. Returns None if there is no
+    answer within TIMEOUT_S, or a shorter `timeout_s`."""
     timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
     thread = ThreadPoolExecutor(1)
     answered = False
@@ -28,7 +28,8 @@ async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes
         content = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
         answered = True
     finally:
-        # It ends with the request: this process has one thread again (child_process.py). Who is cancelled waits for none.
+        # The thread ends with the request, so this process has one thread again (child_process.py). If cancelled, do
+        # not wait for it.
         thread.shutdown(wait=answered)
     return content
 
@@ -44,7 +45,7 @@ def _get(url: str, target: Target, timeout_s: float) -> bytes | None:
         for name, value in proxy.headers:
             request.add_header(name, value)
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # Without it the environment's are used.
+        urllib.request.ProxyHandler({}),  # Without it, the environment's proxies are used.
         *([urllib.request.HTTPSHandler(context=context)] if context is not None else []),
     )
     try:

@@ -1,7 +1,8 @@
-"""Every exported metric. `gen_ai.*` follows OpenTelemetry's conventions for generative AI (semantic-conventions-genai, status
-Development, names of its version 0.1); `trueload.*` has the definitions of the report (bench/metrics/catalog.py).
+"""Every exported metric. `gen_ai.*` follows OpenTelemetry's conventions for generative AI (semantic-conventions-genai,
+status Development, names of its version 0.1); `trueload.*` has the definitions of the report
+(bench/metrics/catalog.py).
 
-A name on the Prometheus page is what OpenTelemetry's own translation makes of it, so that a dashboard works with both.
+Names on the Prometheus page follow OpenTelemetry's own translation, so that a dashboard works with both.
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ from typing import Literal, NamedTuple
 Bounds = tuple[float, ...]
 
 DURATIONS: Bounds = tuple(round(0.01 * 2**n, 2) for n in range(14))
-"""The bounds that the conventions ask of a client's durations: 0.01 s, doubling to 81.92 s."""
+"""The bounds that the conventions require for a client's durations: 0.01 s, doubling to 81.92 s."""
 TOKENS: Bounds = tuple(float(4**n) for n in range(14))
-"""Those of tokens: 1, 4, 16 ... 67,108,864."""
+"""The bounds for tokens: 1, 4, 16 ... 67,108,864."""
 FIRST_TOKEN: Bounds = (
     0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0
 )  # fmt: skip
-"""Those of a server's time to first token, with longer ones: an overloaded server makes clients wait."""
+"""The bounds for a server's time to first token, extended: an overloaded server makes clients wait."""
 EACH_TOKEN: Bounds = (
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75,
     1.0, 2.5,
 )  # fmt: skip
-"""Those of a server's time per output token, with finer ones below 50 ms, where most servers are."""
+"""The bounds for a server's time per output token, finer below 50 ms, where most servers are."""
 LATENESS: Bounds = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 Kind = Literal["histogram", "counter", "gauge"]
 _SUFFIXES = {"s": "_seconds", "1": "_ratio"}
-"""Units as Prometheus writes them; those in braces are no part of a name."""
+"""Units as Prometheus writes them; units in braces are not part of a name."""
 
 
 class Metric(NamedTuple):
-    """One metric: a histogram has bounds."""
+    """One metric; only histograms have bounds."""
 
     name: str
     kind: Kind
@@ -97,10 +98,10 @@ _PROVIDERS = {
 
 
 def operation_of(endpoint: str) -> str:
-    """`gen_ai.operation.name` of an endpoint: that of the conventions, else its own name."""
+    """`gen_ai.operation.name` of an endpoint: the conventions' name, else its own."""
     return _OPERATIONS.get(endpoint, Path(endpoint).stem)
 
 
 def provider_of(endpoint: str) -> str:
-    """`gen_ai.provider.name`: whose API it is, and not whose model."""
+    """`gen_ai.provider.name`: the provider of the API, not of the model."""
     return _PROVIDERS.get(endpoint, Path(endpoint).stem)

@@ -1,4 +1,5 @@
-"""The process that exports metrics and spans (`program.py`), seen from the run. Nothing is said to it while the load runs."""
+"""The run's side of the process that exports metrics and spans (`program.py`). Nothing is sent to it while the load
+runs."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "bench.telemetry.program"
 _PATIENCE_S = 3.0
-"""How much longer than it may take the end of a load waits for the process."""
+"""How much longer than the time limit the end of a load waits for the process."""
 
 _OF_BODY = {
     "temperature": "gen_ai.request.temperature",
@@ -32,11 +33,11 @@ _OF_BODY = {
     "frequency_penalty": "gen_ai.request.frequency_penalty",
     "presence_penalty": "gen_ai.request.presence_penalty",
 }
-"""Fields of every body, as spans name them."""
+"""Fields of every body, by their names in spans."""
 
 
 def subject_of(config: RunConfig, run_id: str, model: str | None, version: str) -> Subject:
-    """The run, as metrics and spans name it."""
+    """The identity of the run in metrics and spans."""
     parts, endpoint = urlsplit(config.url), endpoint_of(config)
     return Subject(
         run_id=run_id,
@@ -70,7 +71,7 @@ def _has_sdk() -> bool:
 
 
 class Telemetry:
-    """`ready`, `begin`, `finish`, then `linger`; `close` whatever happens."""
+    """Call `ready`, `begin`, `finish`, then `linger`; `close` in any case."""
 
     def __init__(self, task: TelemetryTask) -> None:
         """Raises UsageError if a package is missing."""
@@ -84,7 +85,7 @@ class Telemetry:
         """The URL of the page, once the process is ready."""
 
     async def ready(self) -> tuple[str, ...]:
-        """Wait until it can begin. Returns notes for the report. Raises UsageError with every problem."""
+        """Wait until the process is ready. Returns notes for the report. Raises UsageError with every problem."""
         try:
             answer = await self._companion.ask(self._task, Ready)
         except (EOFError, OSError):
@@ -102,12 +103,12 @@ class Telemetry:
             self._companion.connection.send(subject)
 
     async def finish(self) -> tuple[str, ...]:
-        """The load is over: wait for the last export. Returns notes for the report."""
+        """After the load, wait for the last export. Returns notes for the report."""
         try:
             exported = await asyncio.wait_for(
                 self._companion.ask(None, Exported), 2 * self._task.finish_within_s + _PATIENCE_S
             )
-        except TimeoutError:  # An OSError too: it comes first.
+        except TimeoutError:  # A subclass of OSError, so it comes first.
             return Exported(unfinished=True).notes()
         except (EOFError, OSError):
             return (DIED,)
@@ -119,10 +120,10 @@ class Telemetry:
         return self.page is not None and self._task.linger_s > 0 and self._companion.process.poll() is None
 
     def linger(self) -> None:
-        """Wait until the page was read once more, or for its time."""
+        """Wait until the page has been read once more, or its time is up."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._companion.process.wait(self._task.linger_s + _PATIENCE_S)
 
     def close(self) -> None:
-        """End the process. Closing again does nothing."""
+        """End the process. Idempotent."""
         self._companion.close()

@@ -1,7 +1,7 @@
-"""Metrics and spans sent by the SDK of OpenTelemetry, over OTLP/HTTP, by a thread that may be late.
+"""Metrics and spans sent by the OpenTelemetry SDK, over OTLP/HTTP, by a thread that may be late.
 
-The SDK reads its environment: OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, compression), OTEL_SERVICE_NAME and
-OTEL_RESOURCE_ATTRIBUTES. Points are cumulative, so an export that failed loses nothing once a later one arrives.
+The SDK reads its environment: OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, compression), OTEL_SERVICE_NAME
+and OTEL_RESOURCE_ATTRIBUTES. Points are cumulative, so a failed export loses nothing once a later one arrives.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from bench.telemetry.totals import Distribution, Exemplar, Point
 
 FROM_ENVIRONMENT = "env"
 MOST_WAITING = 8_192
-"""Spans that wait to be sent; of more, the oldest are lost."""
+"""The most spans that wait to be sent; beyond that, the oldest are lost."""
 AT_ONCE = 512
 GIVEN_UP_WITHIN_S = 1.0
-"""How long the end of a load waits for a collector that did not take the last export."""
+"""How long the end of a load waits for a collector that did not accept the last export."""
 _PROTOCOL = "http/protobuf"
 
 
 def environment_problems() -> list[str]:
-    """A sentence for each variable of the environment that asks for what cannot be done."""
+    """A sentence for each environment variable that requests something unsupported."""
     names = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
     return [
         f"{name}={os.environ[name]}: --otlp speaks {_PROTOCOL} alone: unset it, and give the collector's HTTP port (4318)"
@@ -47,7 +47,7 @@ def disabled() -> bool:
 
 
 class _LastError(logging.Handler):
-    """Keeps what the SDK says of an export that failed: its result does not say why."""
+    """Keeps the SDK's message about a failed export: its result does not give the reason."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -56,17 +56,17 @@ class _LastError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.seen.set()
-        # An endpoint of the environment may have a key in its query.
+        # An endpoint from the environment may have a key in its query.
         text = re.sub(r"(url: [^\s?]*)\?\S*", r"\1?***", " ".join(record.getMessage().split()))
         if "due to timeout" in text or "shutdown" in text.lower():
-            return  # It follows the reason.
+            return  # It follows the actual reason.
         reason = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text) or re.search(r"Transient error (.*) encountered", text)
         self.text = (text if reason is None else reason[1])[:200]
 
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a collector took nothing, or (`rejected`) not all: the SDK takes any answer below 400 for a success."""
+    """Why a collector accepted nothing, or (`rejected`) not all: the SDK treats any status below 400 as success."""
 
     why: str
     rejected: int | None = None
@@ -81,7 +81,7 @@ def _refusal(response: Any) -> _Refusal | None:  # noqa: ANN401 - of requests, w
         to = shown_url(response.headers.get("location", "no place"))
         return _Refusal(f"status {response.status_code} redirects to {to}: give the collector's own URL")
     if response.status_code >= 400:
-        return None  # The SDK says it.
+        return None  # The SDK reports it.
     if "html" in kind:
         return _Refusal("an HTML page answered, not a collector")
     if "protobuf" not in kind:
@@ -98,7 +98,7 @@ def _refusal(response: Any) -> _Refusal | None:  # noqa: ANN401 - of requests, w
 
 
 def _own_session() -> bool:
-    """Whether the environment leaves the session of requests to us."""
+    """Whether the environment leaves the choice of requests' session to us."""
     return not any(
         name.endswith("CREDENTIAL_PROVIDER") and name.startswith("OTEL_PYTHON_EXPORTER_OTLP_HTTP")
         for name in os.environ
@@ -106,10 +106,10 @@ def _own_session() -> bool:
 
 
 class Otlp:
-    """Sends what it was given last, in a thread of its own."""
+    """Sends the latest metrics and the spans, in a separate thread."""
 
     def __init__(self, url: str, subject: Subject, offset_ns: int, start_ns: int) -> None:
-        """`offset_ns` takes a time of the records to Unix time. `start_ns`: when counting began."""
+        """`offset_ns` converts a time of the records to Unix time. `start_ns`: when counting began."""
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -143,7 +143,7 @@ class Otlp:
         self._thread.start()
 
     def _session(self) -> Any:  # noqa: ANN401
-        """A session whose answers are looked at; None if the environment names one."""
+        """A session whose answers are checked. Returns None if the environment provides one."""
         if not _own_session():
             return None
         import requests
@@ -156,8 +156,8 @@ class Otlp:
         return session
 
     def _taken(self, good: bool) -> tuple[bool, int | None]:
-        """Whether an export that the SDK calls good was taken. If not, why is kept, and how much was rejected is returned if
-        the rest was taken."""
+        """Whether an export that the SDK considers good was accepted. If not, the reason is kept, and the rejected
+        number is returned if the rest was accepted."""
         if not good or self._refusal is None:
             return good, None
         self._errors.text = self._refusal.why
@@ -165,7 +165,7 @@ class Otlp:
         return False, self._refusal.rejected
 
     def tell(self, at_ns: int, points: Sequence[Point], spans: Sequence[ClientSpan]) -> None:
-        """The metrics now, in place of those that were not sent yet, and new spans."""
+        """Set the current metrics, which replace unsent ones, and add new spans."""
         with self._lock:
             self._points = at_ns, points
             self._spans.extend(spans)
@@ -175,11 +175,11 @@ class Otlp:
         self._news.set()
 
     def finish(self, within_s: float) -> Exported:
-        """Send what is left, if a collector takes it in time."""
+        """Send what is left, if a collector accepts it in time."""
         self._over = True
         self._news.set()
         if self._failed == self._exports:
-            # Nothing was ever taken: after an error the SDK would try again for longer than a user waits.
+            # No export ever succeeded: after an error the SDK would retry for longer than a user waits.
             if self._errors.seen.wait(within_s):
                 self._metrics.shutdown()
                 self._traces.shutdown()  # type: ignore[no-untyped-call]
@@ -200,7 +200,7 @@ class Otlp:
         while True:
             self._news.wait()
             self._news.clear()
-            over = self._over  # What was told before it is sent below.
+            over = self._over  # Everything told before this point is sent below.
             with self._lock:
                 points, self._points = self._points, None
             if points is not None:
@@ -208,7 +208,7 @@ class Otlp:
             while self._spans and not (over and self._failed == self._exports):
                 self._send_spans()
             if over:
-                self._errors.seen.set()  # Nobody need wait for an error.
+                self._errors.seen.set()  # Release anyone who waits for an error.
                 return
 
     def _count(self, good: bool) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of a running load as a page for Prometheus: its text format, or OpenMetrics with exemplars for who asks."""
+"""The metrics of a running load as a page for Prometheus: its text format, or OpenMetrics with exemplars on request."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bench.telemetry.totals import Distribution, Point
 
 
 class Families:
-    """What prometheus-client asks for the metrics now."""
+    """The collector from which prometheus-client gets the current metrics."""
 
     def __init__(self) -> None:
         self.points: Sequence[Point] = ()
         self.offset_ns = 0
-        """From a time of the records to Unix time."""
+        """Converts a time of the records to Unix time."""
 
     def collect(self) -> Iterator[Family]:
         for name, own in groupby(self.points, lambda point: point.metric.name):
@@ -70,15 +70,15 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _Silent(WSGIRequestHandler):
     wbufsize = 1 << 20
-    """Status, headers and page leave in one write. Of a status alone, with which a process may end, a scraper would make an
-    empty page."""
+    """Status, headers and page are sent in one write. If the process ended after the status alone, a scraper would read
+    an empty page."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal is the run's."""
+        """Log nothing: the terminal is the run's."""
 
 
 class _Read:
-    """A page on its way: `close` is called when it was sent."""
+    """A page being sent: `close` is called when it was sent."""
 
     def __init__(self, content: Sequence[bytes], close: Callable[[], None]) -> None:
         self._content = content
@@ -88,12 +88,12 @@ class _Read:
         return iter(self._content)
 
     def __len__(self) -> int:
-        """So that its length is sent too, and a scraper sees that a page was cut."""
+        """Makes the server send the length, so that a scraper notices a truncated page."""
         return len(self._content)
 
 
 class Page:
-    """Serves the page from threads of its own. Raises OSError if the address cannot be had."""
+    """Serves the page from separate threads. Raises OSError if the address cannot be opened."""
 
     def __init__(self, host: str, port: int) -> None:
         self._families = Families()
@@ -101,19 +101,19 @@ class Page:
         self._registry.register(self._families)
         self._over = False
         self.read_at_end = threading.Event()
-        """The page was read after the load had ended."""
+        """Set once the page has been read after the end of the load."""
         server = make_server(host, port, self._answer, _Server, _Silent)
         self.url = f"http://{host}:{server.server_port}/metrics"
         threading.Thread(target=server.serve_forever, name="metrics page", daemon=True).start()
 
     def begins(self, subject: Subject, offset_ns: int) -> None:
-        """Say whose metrics these are."""
+        """Set the identity of the run."""
         self._families.offset_ns = offset_ns
         info = {"service_name": "trueload", "service_version": subject.version, "service_instance_id": subject.run_id}
         self._registry.set_target_info(info)
 
     def tell(self, points: Sequence[Point], *, over: bool = False) -> None:
-        """The metrics now. `over`: nothing will follow."""
+        """Set the current metrics. `over`: no more will follow."""
         self._families.points = points
         self._over = over
 

@@ -1,7 +1,8 @@
-"""The program that exports beside a load, started by `exporting.py`.
+"""The program that exports during a load, started by `exporting.py`.
 
-Once a second it reads what the run has written meanwhile: the lines of live.jsonl, and the records of every worker. Those of
-a cluster's nodes are shipped into the run directory while the load runs. It has the idle scheduling class: it delays no send.
+Once a second it reads what the run has written since: the lines of live.jsonl, and the records of every worker. Records
+from a cluster's nodes are shipped into the run directory while the load runs. It has the idle scheduling class: it
+delays no send.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from bench.telemetry.task import NOTHING, Exported, Ready, Subject, TelemetryTas
 from bench.telemetry.totals import Point, Totals
 
 _RECORDS = re.compile(r"requests(-[0-9]+)?\.jsonl")
-"""The names of the records of a run: of its only worker, or of each."""
+"""The names of the record files of a run: of its only worker, or of each."""
 _INTERVAL = "OTEL_METRIC_EXPORT_INTERVAL"
 
 
 def every_ns() -> int:
-    """How often is exported: each second, unless the environment says otherwise in ms."""
+    """The export interval: one second, unless the environment sets another in ms."""
     text = os.environ.get(_INTERVAL, "")
     return int(text) * 1_000_000 if text.isdecimal() and int(text) > 0 else NS_PER_S
 
 
 class Files:
-    """What a run has written, each line once."""
+    """The files of a run; each line is read once."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -50,7 +51,7 @@ class Files:
         self._records: dict[str, GrowingFile] = {}
 
     def read(self, totals: Totals, subject: Subject, until_ns: int | None = None) -> list[ClientSpan]:
-        """Add what is new. Returns the new spans. After `until_ns` no more is read."""
+        """Add the new lines. Returns the new spans. Nothing is read after `until_ns`."""
         spans: list[ClientSpan] = []
         for line in self._lines(self._live):
             with suppress(orjson.JSONDecodeError):
@@ -70,7 +71,7 @@ class Files:
     def _lines(self, file: GrowingFile) -> list[bytes]:
         try:
             return file.next_piece().splitlines()
-        except OSError:  # It is not there yet.
+        except OSError:  # It does not exist yet.
             return []
 
 
@@ -83,7 +84,7 @@ def _records(lines: list[bytes]) -> list[RequestRecord]:
 
 
 class Exporting:
-    """What is exported of a run, from its beginning."""
+    """The exports of a run, from its start."""
 
     def __init__(self, task: TelemetryTask, page: Page | None, subject: Subject) -> None:
         self._subject, self._page, self._finish_within_s = subject, page, task.finish_within_s
@@ -97,7 +98,7 @@ class Exporting:
             self._otlp = Otlp(task.otlp, subject, offset_ns, clock.now_ns())
 
     def look(self, until_ns: int | None = None, *, over: bool = False) -> None:
-        """Read what is new, and pass it on."""
+        """Read the new lines, and export them."""
         spans = self._files.read(self._totals, self._subject, until_ns)
         points: list[Point] = [*self._totals.points()]
         if self._page is not None:
@@ -106,14 +107,14 @@ class Exporting:
             self._otlp.tell(clock.now_ns(), points, spans)
 
     def finish(self) -> Exported:
-        """The load has ended, and all that it wrote is there."""
+        """The load has ended, and its files are complete."""
         self.look(clock.now_ns() + round(self._finish_within_s * NS_PER_S), over=True)
         exported = NOTHING if self._otlp is None else self._otlp.finish(self._finish_within_s)
         return replace(exported, unread=self._files.unread())
 
 
 def _ready(task: TelemetryTask) -> tuple[Ready, Page | None]:
-    """Whether all can begin, and the page."""
+    """Whether the exports can begin, and the page."""
     problems: list[str] = []
     notes: tuple[str, ...] = ()
     page = None
@@ -131,7 +132,7 @@ def _ready(task: TelemetryTask) -> tuple[Ready, Page | None]:
 
 
 def main(descriptor: int) -> int:
-    """Be the process that exports: `descriptor` is the socket to the one that sends the load."""
+    """Run the exporting process: `descriptor` is the socket to the process that sends the load."""
     return child_process.serve(descriptor, _export)
 
 
@@ -140,12 +141,12 @@ def _export(connection: Connection) -> None:
     ready, page = _ready(task)
     connection.send(ready)
     exporting = Exporting(task, page, connection.recv())
-    give_way()  # From here on: the load begins.
+    give_way()  # From here on the load runs.
     interval_ns = every_ns()
     due_ns = clock.now_ns() + interval_ns
     while not connection.poll(max(due_ns - clock.now_ns(), 0) / NS_PER_S):
         exporting.look()
-        # After a late look the next is at the next time that is still to come.
+        # A late read skips the times that have passed.
         due_ns += interval_ns * max(1, -(-(clock.now_ns() - due_ns) // interval_ns))
     connection.recv()
     connection.send(exporting.finish())

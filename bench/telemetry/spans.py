@@ -1,4 +1,5 @@
-"""The span of a traced request, of its record: `{operation} {model}`, kind client. The server's own spans are below it."""
+"""The span of a traced request, from its record: `{operation} {model}`, kind client. The server's own spans are its
+children."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class ClientSpan:
 
 
 def span_of(record: RequestRecord, subject: Subject) -> ClientSpan | None:
-    """The span of a record; None if it is not traced, or was never sent."""
+    """The span of a record. Returns None if it is not traced, or was never sent."""
     if record.traceparent is None or record.sent_ns is None:
         return None
     trace_id, span_id = ids_of(record.traceparent)
@@ -62,7 +63,7 @@ def span_of(record: RequestRecord, subject: Subject) -> ClientSpan | None:
 
 
 def _conversation(record: RequestRecord) -> str | None:
-    """The session; those without a name are numbered."""
+    """The session; a session without a name is numbered."""
     if record.session is not None or record.session_number is None:
         return record.session
     return f"{record.id.rpartition('-')[0]}-session-{record.session_number}"

@@ -1,4 +1,4 @@
-"""What a run and the process that exports say to each other. It imports nothing that takes long."""
+"""The messages between a run and its exporting process. It imports nothing slow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FINISH_WITHIN_S = 5.0
-"""`TelemetryTask.finish_within_s` of a run."""
+"""The usual `TelemetryTask.finish_within_s`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The run, as metrics and spans name it. `generates`: its replies are generated text. `request`: the attributes that all
-    its requests share (`gen_ai.request.*`)."""
+    """The identity of the run in metrics and spans. `generates`: its replies are generated text. `request`: the
+    attributes that all its requests share (`gen_ai.request.*`)."""
 
     run_id: str
     name: str
@@ -28,8 +28,8 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetryTask:
-    """Where to export to. `otlp`: a base URL, `env` for that of the environment, None for no export. `address`: host and port
-    of the page, None for no page. `finish_within_s`: for how long the end of a load waits for the last export."""
+    """Where to export to. `otlp`: a base URL, `env` for the environment's, None for no export. `address`: host and port
+    of the page, None for no page. `finish_within_s`: how long the end of a load waits for the last export."""
 
     directory: str
     otlp: str | None
@@ -49,8 +49,8 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was exported when the load had ended. `error`: of the last export that failed. `unread`: bytes of records that
-    were not read in time. `unfinished`: the last export was still under way."""
+    """The exports until the load ended. `error`: of the last failed export. `unread`: bytes of records that were not
+    read in time. `unfinished`: the last export was still running."""
 
     exports: int = 0
     failed: int = 0
@@ -61,7 +61,7 @@ class Exported:
     unfinished: bool = False
 
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the report; none where everything was exported."""
+        """Sentences for the report; empty if everything was exported."""
         found = []
         if self.failed:
             why = "" if self.error is None else f" ({self.error})"

@@ -1,6 +1,7 @@
 """The metrics of a run so far, cumulative: records and lines of live.jsonl go in, points come out.
 
-A series of a metric is known by its attributes. Each bucket of a histogram keeps its last traced request as an exemplar.
+A series of a metric is identified by its attributes. Each bucket of a histogram keeps its last traced request as an
+exemplar.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from bench.workload.tracing import ids_of
 MS_PER_S = 1_000.0
 
 Attributes = tuple[tuple[str, str | int], ...]
-"""Of a series, in a fixed order."""
+"""The attributes of a series, in a fixed order."""
 
 
 class Exemplar(NamedTuple):
@@ -40,7 +41,7 @@ class Exemplar(NamedTuple):
 
 @dataclass(slots=True)
 class Distribution:
-    """A histogram so far. Bucket i holds values up to its bound, included; the last one has none."""
+    """A histogram so far. Bucket i holds values up to and including its bound; the last one has no bound."""
 
     counts: list[int]
     total: float = 0.0
@@ -54,7 +55,7 @@ class Distribution:
 
 
 class Point(NamedTuple):
-    """A series of a metric now."""
+    """The current value of a metric's series."""
 
     metric: Metric
     attributes: Attributes
@@ -62,7 +63,7 @@ class Point(NamedTuple):
 
 
 def error_type(record: RequestRecord) -> str | None:
-    """`error.type` of a request: the status that the server refused it with, else our outcome; None of one that is good."""
+    """`error.type` of a request: the status with which the server refused it, else our outcome; None if it succeeded."""
     if record.outcome is Outcome.OK:
         return None
     if record.outcome is Outcome.HTTP_ERROR and record.status is not None:
@@ -71,7 +72,7 @@ def error_type(record: RequestRecord) -> str | None:
 
 
 def attributes_of(record: RequestRecord, subject: Subject) -> Attributes:
-    """What every series and span of a request says of it."""
+    """The common attributes of every series and span of a request."""
     endpoint = record.endpoint or subject.endpoint
     model = record.model or subject.model
     return (
@@ -91,7 +92,7 @@ class Totals:
         self._series: dict[tuple[str, Attributes], float | Distribution] = {}
 
     def points(self) -> Iterator[Point]:
-        """Every series now, in the order in which the metrics are declared; later records do not change it."""
+        """Every current series, in the declared order of metrics; later records do not change it."""
         order = list(METRICS)
         for (name, attributes), value in sorted(
             self._series.items(), key=lambda row: (order.index(row[0][0]), row[0][1])
@@ -175,7 +176,7 @@ class Totals:
                     self._observe(f"gen_ai.client.inference.{name}", attributes, np.array([float(tokens)]))
 
     def live(self, line: Mapping[str, Any]) -> None:
-        """A line of live.jsonl: what is known of requests before they end, and of the client."""
+        """A line of live.jsonl: the state of requests before they end, and of the client."""
         for key in ("planned", "sent", "dropped"):
             self._series[(f"trueload.requests.{key}", ())] = line[key]
         self._increase("trueload.output_tokens.arrived", (), line["second"]["output_tokens"])
@@ -205,7 +206,8 @@ class Totals:
         traced: Iterable[tuple[int, float]] = (),
         table: RecordTable | None = None,
     ) -> None:
-        """Values of a histogram; NaN is none. `traced`: rows of the table that may become exemplars, with their values."""
+        """Values of a histogram; NaN is ignored. `traced`: rows of the table that may become exemplars, with their
+        values."""
         values = values[~np.isnan(values)]
         if not len(values):
             return
@@ -226,6 +228,6 @@ class Totals:
 
 
 def duration_s(record: RequestRecord) -> float:
-    """How long a request took that was sent, as its span does."""
+    """How long a sent request took, as in its span."""
     assert record.sent_ns is not None
     return (record.end_ns - record.sent_ns) / NS_PER_S

@@ -1,1 +1,1 @@
-"""Who sends: classes of traffic, models, users who give up, and how a request is drawn for one of them (shares)."""
+"""The traffic mix: classes, models, users who give up, and how requests are assigned to them (shares)."""

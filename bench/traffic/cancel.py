@@ -1,8 +1,8 @@
 """Users who give up: `share=10%,after=exp:mean=2s`.
 
-So large a share of the requests has a time after which its user leaves, drawn from the distribution and counted from the
-send: then the client closes the connection. A reply that ends before is an ordinary one. Who leaves, and when, depends on the
-seed and the number of the request alone, so that it is the same with any number of workers.
+This share of the requests has a time after which the user leaves, drawn from the distribution and counted from the
+send: then the client closes the connection. A reply that ends earlier counts normally. Who leaves, and when, depends
+only on the seed and the number of the request, so that it is the same with any number of workers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class CancelPlan:
         return f"share={self.share * 100:g}%,after={self.after}"
 
     def after_ns(self, seed: int, number: int) -> int | None:
-        """How long after its send the user of this request leaves; None of one who stays."""
+        """How long after its send the user of this request leaves. Returns None if the user stays."""
         chance = stream(seed, "cancel", number)
         if chance.random() >= self.share:
             return None
@@ -37,8 +37,8 @@ class CancelPlan:
 
 
 def parse(text: str) -> CancelPlan:
-    """The plan of a text. Raises ValueError (SpecError is one) with a sentence that says what is wrong."""
-    # The commas of a distribution are its own: only these two words begin a part.
+    """Parse a plan. Raises ValueError (SpecError is one) with a sentence on what is wrong."""
+    # A distribution may contain commas: only these two words begin a part.
     found = re.split(r"(?:^|,)\s*(share|after)\s*=", text.strip())
     parts = dict(zip(found[1::2], found[2::2], strict=True))
     if found[0].strip() or len(found) != 2 * len(parts) + 1 or "after" not in parts or "share" not in parts:

@@ -1,17 +1,17 @@
-"""Traffic that comes in classes: the file of `--mix`, as it is written.
+"""Traffic in classes: the content of the file of `--mix`.
 
-    classes:
-      - name: chat
-        share: 60                  # of the requests; or `rate`, in requests per second
-        input_tokens: lognormal:median=400,sigma=0.6
-        slo: [ttft:p99<300ms]
-      - name: batch
-        share: 40
-        dataset: documents.jsonl
-        priority: 10
+ classes:
+ - name: chat
+   share: 60                  # of the requests; or `rate`, in requests per second
+   input_tokens: lognormal:median=400,sigma=0.6
+   slo: [ttft:p99<300ms]
+ - name: batch
+   share: 40
+   dataset: documents.jsonl
+   priority: 10
 
-A class has a name, a share or a rate, and settings of its own in place of those of the run: CLASS_SETTINGS, by their names in
-a YAML file of settings. `headers` and `priority` are those that a row of a data set may have too.
+A class has a name, a share or a rate, and its own settings in place of the run's: CLASS_SETTINGS, by their names in a
+YAML settings file. `headers` and `priority` are also allowed in a row of a data set.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CLASS_SETTINGS = (
     "images", "audio", "video", "prompt_ids", "method", "body", "body_template", "rows",
     "endpoint", "model", "cancel", "slo", "arrivals", "burstiness",
 )  # fmt: skip
-"""Settings of a run that a class may have for itself."""
+"""Settings of a run that a class may override."""
 FORMER_SETTINGS = {"repeat": "repeated_text"}
 """Settings that had another name in an older version, which is still read."""
 OWN_KEYS = ("name", "share", "rate", "headers", "priority")
@@ -49,7 +49,7 @@ OF_A_ROW = ("headers", "priority")
 
 @dataclass(frozen=True, slots=True)
 class TrafficClass:
-    """One class. `weight`: its share, or its requests per second. `settings`: those of the run that it has for itself."""
+    """One class. `weight`: its share, or its requests per second. `settings`: the run's settings that it overrides."""
 
     name: str
     weight: float
@@ -58,30 +58,30 @@ class TrafficClass:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def seed(self, run: int) -> int:
-        """The seed of all that is drawn for this class: by its name, so that no other class changes it."""
+        """The seed of all draws for this class: derived from its name, so that other classes do not change it."""
         return stream(run, "class", self.name).getrandbits(63)
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficMix:
-    """All classes. `rates`: their weights are requests per second, each an arrival process of its own; else shares."""
+    """All classes. `rates`: their weights are requests per second, each a separate arrival process; otherwise shares."""
 
     classes: tuple[TrafficClass, ...]
     rates: bool
 
     @property
     def shares(self) -> Shares:
-        """What the run draws from, where there are no rates."""
+        """The shares from which the run draws, if there are no rates."""
         return Shares(tuple(one.name for one in self.classes), tuple(one.weight for one in self.classes))
 
     @property
     def rate(self) -> float:
-        """Requests per second of all classes together, where there are rates."""
+        """Requests per second of all classes together, if there are rates."""
         return sum(one.weight for one in self.classes)
 
 
 def mix_of(written: Mapping[str, Any] | None) -> TrafficMix | None:
-    """The classes of the content of a file that `read` has checked."""
+    """The classes in the content of a file that `read` has checked."""
     if written is None:
         return None
     rows = written["classes"]
@@ -98,7 +98,7 @@ def _class_of(row: Mapping[str, Any]) -> TrafficClass:
 
 
 def masked(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The content as it may be stored and shown: without the values of headers."""
+    """The content without the values of headers, for storing and showing."""
     rows = [
         row | ({"headers": dict.fromkeys(row["headers"], MASK)} if row.get("headers") else {})
         for row in written["classes"]
@@ -107,7 +107,7 @@ def masked(written: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def renewed_classes(content: Mapping[str, object]) -> dict[str, object]:
-    """The content of a file of classes, with today's names of the settings."""
+    """The content of a file of classes, with the current names of the settings."""
     rows = content.get("classes")
     if not isinstance(rows, list):
         return dict(content)
@@ -119,8 +119,8 @@ def renewed_classes(content: Mapping[str, object]) -> dict[str, object]:
 
 
 def read(value: object) -> object:
-    """The content of a file of classes, given by its path, or the content itself. What the settings of a class are is for
-    bench/config/ to check. Raises ValueError with a line for each thing that is wrong."""
+    """The content of a file of classes, given by its path, or the content itself. bench/config/ checks the settings of
+    a class. Raises ValueError with a line for each problem."""
     if value is None:
         return None
     content = value if isinstance(value, Mapping) else _loaded(str(value))
@@ -128,7 +128,7 @@ def read(value: object) -> object:
 
 
 def readable(value: object) -> list[tuple[str, dict[str, object]]]:
-    """Name and settings of every class that can be read, of a file in which something is wrong."""
+    """Name and settings of every readable class in an invalid file."""
     try:
         content = value if isinstance(value, Mapping) else _loaded(str(value))
     except ValueError:
@@ -172,7 +172,7 @@ def _checked(content: object) -> dict[str, object]:
 
 
 def _row(row: Mapping[Any, Any], number: int) -> tuple[dict[str, Any], list[str]]:
-    """A class with its keys as they are used, and what is wrong with it."""
+    """A class with its normalised keys, and its problems."""
     name = row.get("name")
     place = f"class {name if isinstance(name, str) else number}"
     problems = []

@@ -1,7 +1,7 @@
-"""The models, or adapters, among which a run draws: `a=3,b=1`, a name with a weight each.
+"""The models, or adapters, among which a run draws: `a=3,b=1`, names with weights.
 
-A text in which no part has a weight is the name of one model, whatever signs are in it. Names with a comma or an equals sign
-are given with their weights as a JSON object: {"a=b": 3, "c": 1}.
+A text without weights is the name of a single model, whatever characters it contains. Names with a comma or an equals
+sign are given with their weights as a JSON object: {"a=b": 3, "c": 1}.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _WEIGHT = re.compile(r"[0-9]*\.?[0-9]+")
 
 
 def parse(text: str) -> Shares:
-    """The models of a text. Raises ValueError with a sentence that says what is wrong."""
+    """Parse the models. Raises ValueError with a sentence on what is wrong."""
     if text.startswith("{"):
         return _of_json(text)
     parts = [part.strip() for part in text.split(",")]

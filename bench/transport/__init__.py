@@ -1,7 +1,7 @@
-"""How requests travel. A new transport is one file behind `interface.Transport` and one line in TRANSPORTS.
+"""How requests are sent. A new transport is one file behind `interface.Transport` and one line in TRANSPORTS.
 
-`sse.py`, `http1.py` and `unpacking.py` do no I/O, and `exchange.py` collects what any transport receives; the transports
-themselves are the thin shell around sockets. What a response means is the endpoint's affair (`bench/endpoints`).
+`sse.py`, `http1.py` and `unpacking.py` do no I/O, and `exchange.py` collects what any transport receives; the
+transports themselves are the thin shell around sockets. The endpoint interprets responses (`bench/endpoints`).
 `scripted.py` is the fake for tests: it answers from a script, without a network.
 """
 
@@ -37,18 +37,18 @@ TRANSPORTS: dict[str, Callable[[Target, Reading, Clock], Transport]] = {
 """By the name that `--transport` takes. Each is imported only when it is chosen."""
 
 DEFAULT = "wire" if sys.platform == "linux" else "httpx"
-"""epoll and kernel stamps are Linux's; elsewhere httpx serves, and the result says `clock: user`."""
+"""epoll and kernel stamps need Linux; elsewhere httpx is the default, and the result has `clock: user`."""
 
 
 def missing(name: str) -> str | None:
-    """Why this system lacks the transport, and what to do; None if it has it."""
+    """Why this system lacks the transport, and what to do. Returns None if it has it."""
     if name == "wire" and sys.platform != "linux":
         return "wire needs Linux (epoll, and the kernel's time stamps): leave --transport out, and httpx sends the requests"
     return None
 
 
 def present(name: str) -> str:
-    """The name of a transport that there is, and that this system has. Raises ValueError."""
+    """The name, if the transport exists and this system supports it. Raises ValueError otherwise."""
     if name not in TRANSPORTS:
         raise ValueError(f"{name!r} is not one of {', '.join(TRANSPORTS)}")
     if (why := missing(name)) is not None:

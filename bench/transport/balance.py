@@ -3,10 +3,10 @@
 `round_robin` and `weighted` are one rule: each address has a turn, the earliest is next, and then waits for 1 / weight.
 `least_in_flight` takes the address with the fewest requests in flight for its weight.
 
-An address that gives no answer to `LOST_IN_A_ROW` requests in a row (no connection, or a connection that ends before any
-response) gets none for a while, as behind a load balancer: for `FIRST_WAIT_NS`, and twice as long after each request that
-tries it again in vain, up to `LONGEST_WAIT_NS`. Its first answer brings it back. If every address is out, all are used.
-A status is an answer: an address that refuses requests stays in.
+An address that gives no answer to `LOST_IN_A_ROW` requests in a row (no connection, or a connection that ends before
+any response) gets none for a while, as behind a load balancer: for `FIRST_WAIT_NS`, and twice as long after each failed
+retry, up to `LONGEST_WAIT_NS`. Its first answer brings it back. If every address is out, all are used. Any status is an
+answer: an address that refuses requests stays in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_WAIT_NS = 30 * NS_PER_S
 
 
 class Balance:
-    """Chooses among addresses by their numbers. Each started request is told to `ended`, then to `answered` or `lost`."""
+    """Chooses among addresses by number. Report each started request to `ended`, then to `answered` or `lost`."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Balance:
         self.in_flight = [0] * n
         self._lost = [0] * n
         self._out: dict[int, tuple[int, int]] = {}
-        """Of each address that is out: when it is tried again, and how long it waits after that."""
+        """For each address that is out: when it is retried, and how long it waits after that."""
         self._tried: set[int] = set()
-        """Those of them that have a request which tries them."""
+        """Those that have a retry in flight."""
 
     def choose(self, now_ns: int) -> int:
-        """The address of a request that is sent now."""
+        """The address for a request that is sent now."""
         if self._out and (tried := self._due_again(now_ns)) is not None:
             which = tried
         else:
@@ -64,11 +64,11 @@ class Balance:
         return which
 
     def go(self, which: int) -> None:
-        """A request of a session goes to the address that the session has."""
+        """Count a request that goes to its session's address."""
         self.in_flight[which] += 1
 
     def is_out(self, which: int) -> bool:
-        """Whether the address gets no requests now."""
+        """Whether the address currently gets no requests."""
         return which in self._out
 
     def ended(self, which: int) -> None:
@@ -76,16 +76,16 @@ class Balance:
         self.in_flight[which] -= 1
 
     def answered(self, which: int) -> None:
-        """It gave a response, of whatever status."""
+        """The address gave a response, of any status."""
         self._lost[which] = 0
         self._tried.discard(which)
         if self._out.pop(which, None) is not None:
             heapq.heappush(self._turns, (self._turns[0][0] if self._turns else 0.0, which, which))
 
     def lost(self, which: int, now_ns: int) -> None:
-        """It gave none."""
+        """The address gave no response."""
         if which in self._out:
-            if which in self._tried:  # Others were sent before it was out, and tell nothing new.
+            if which in self._tried:  # Other requests were sent before it was out, and add no information.
                 self._tried.remove(which)
                 _, wait_ns = self._out[which]
                 self._out[which] = (now_ns + wait_ns, min(2 * wait_ns, self._longest_wait_ns))

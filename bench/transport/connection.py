@@ -1,6 +1,6 @@
 """One connection of the wire transport: connects, sends one request at a time, and ends it.
 
-Subclasses decide how it is read: polled_connection.py reads here, when the socket has something; received_connection.py
+Subclasses decide how it is read: polled_connection.py reads here, when the socket is readable; received_connection.py
 leaves that to the compiled receiver.
 
 States, in order: connecting, handshaking (TLS), idle, busy (a job is set), closed.
@@ -44,11 +44,11 @@ READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
 WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
 
 Address = tuple[socket.AddressFamily, tuple[object, ...]]
-"""A family and what `connect` takes in it."""
+"""A family and its argument for `connect`."""
 
 
 class Job:
-    """A request on its way: through one connection, or two."""
+    """A request in progress: on one connection, or two."""
 
     __slots__ = ("connection", "done", "ended", "exchange", "leaves", "started_ns")
 
@@ -59,11 +59,11 @@ class Job:
         self.started_ns = now_ns()
         self.connection: Connection | None = None
         self.leaves: Timer | None = None
-        """When its user gives up."""
+        """The timer of when its user gives up."""
 
 
 class Engine(Protocol):
-    """What a connection needs of the transport that it is part of."""
+    """What a connection needs from its transport."""
 
     host: str
     port: int
@@ -72,19 +72,19 @@ class Engine(Protocol):
     """Whether connections are tunnels through the target's proxy."""
     tls: ssl.SSLContext | None
     replica_headers: tuple[bytes, ...]
-    """The headers that may say who answered, in small letters."""
+    """The headers that may name the replica, in lower case."""
     loop: asyncio.AbstractEventLoop
     offset_ns: int
-    """Between the kernel's clock and ours."""
+    """The kernel's clock minus ours."""
     last_poll_ns: int
     unhurried: bool
     """Whether there is time to read chunk by chunk."""
 
     def later(self, work: Callable[[], None]) -> None:
-        """Do this when sockets have been looked at."""
+        """Do this after the sockets have been polled."""
 
     def watch(self, connection: Connection, call: Callable[[int], None], events: int) -> None:
-        """Call when one of the events happens."""
+        """Call this when one of the events happens."""
 
     def unwatch(self, connection: Connection) -> None: ...
 
@@ -105,7 +105,7 @@ class Engine(Protocol):
 
 
 class Connection(ABC):
-    """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
+    """A socket and its state. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
         "_engine", "_parser", "_patient", "_tls", "_tunnel", "_unsent", "address", "began_ns", "closed", "connected", "fd",
@@ -113,14 +113,14 @@ class Connection(ABC):
     )  # fmt: skip
 
     _not_spoken = "not HTTP: "
-    """What begins the message of an error of the protocol."""
+    """The beginning of a protocol error's message."""
 
     def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._engine = engine
         self.job = job
         self.connected = self.closed = False
         self.pooled = job is None
-        """Whether it stood before the request at hand: made ahead, or by an earlier one."""
+        """Whether it existed before the current request: made in advance, or by an earlier request."""
         self.reads = self.reads_at_sweep = 0
         self._parser: Parser | None = None
         self._unsent = bytearray()  # Cutting off its start does not copy the rest.
@@ -141,7 +141,7 @@ class Connection(ABC):
             engine.unwatch(self)
             engine.loop.call_soon(self._refused, error)
 
-    # Getting ready.
+    # Preparing.
 
     def _connecting(self, events: int) -> None:
         error = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -170,7 +170,7 @@ class Connection(ABC):
             self._secure()
 
     def _secure(self) -> None:
-        """Begin the TLS handshake, where there is TLS."""
+        """Begin the TLS handshake, if there is TLS."""
         if self._tls is None:
             self._ready()
             return
@@ -215,21 +215,21 @@ class Connection(ABC):
     # Sending.
 
     def alive(self) -> bool:
-        """Whether an idle connection can be used: a server that has closed it, or speaks unasked, shows here."""
+        """Whether an idle connection can be used: it detects a server that has closed it, or sends data unasked."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
-            # After a chunked reply a read that does not look like an end lies unread.
+            # After a chunked reply, a read that does not look like an end stays unparsed.
             return not self._holds_reads()
         except OSError:
             return False
         if self._tls is None:
             return False
-        self._arrived(READABLE)  # TLS may have left a session ticket there, which ends nothing.
+        self._arrived(READABLE)  # TLS may have sent a session ticket, which does not end the connection.
         return not self.closed and not self._holds_reads()
 
     def send(self, job: Job, payload: bytes) -> None:
-        """Send a request. `sent` is taken immediately before the system call that hands over its first byte."""
+        """Send a request. `sent` is taken immediately before the system call that passes its first byte."""
         self.job = job
         self._begin()
         self._parser = self._new_parser()
@@ -242,7 +242,7 @@ class Connection(ABC):
             count = 0
         except OSError as e:
             job.exchange.mark_sent(sent_ns)
-            # Not here: this may be inside `start`, which answers nothing.
+            # Not here: this may be inside `start`, which must not answer.
             self._engine.loop.call_soon(self._unsendable, job, f"the connection was reset: {e.strerror}")
             return
         self.quiet_since_ns = sent_ns
@@ -252,7 +252,7 @@ class Connection(ABC):
             self._watch_sending()
 
     def _watch_sending(self) -> None:
-        """Send the rest when the socket takes more, and read meanwhile."""
+        """Send the rest when the socket is writable, and keep reading."""
         self._engine.watch(self, self._sending, READABLE | WRITABLE)
 
     def _watch_reading(self) -> None:
@@ -293,31 +293,31 @@ class Connection(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """A request is sent next: what comes from now on is its response."""
+        """A request is sent next: everything that arrives from now on is its response."""
 
     @abstractmethod
     def _arrived(self, events: int) -> None:
-        """Something has come, or the connection has ended."""
+        """Data has arrived, or the connection has ended."""
 
     @abstractmethod
     def _feed(self, job: Job, parser: Parser) -> None:
-        """Give the parser what has been put by. Raises ProtocolError, HeadTooLarge and Undecodable."""
+        """Pass the buffered reads to the parser. Raises ProtocolError, HeadTooLarge and Undecodable."""
 
     @abstractmethod
     def _set_lazy(self, lazy: bool) -> None:
-        """Whether only the end of the body needs to be looked for."""
+        """Set whether only the end of the body needs to be detected."""
 
     @property
     @abstractmethod
     def put_by(self) -> int:
-        """Reads that are not parsed yet."""
+        """Buffered reads that are not parsed yet."""
 
     @abstractmethod
     def _holds_reads(self) -> bool:
-        """Whether something was read and not looked at."""
+        """Whether some reads have not been parsed."""
 
     def catch_up(self) -> None:
-        """Make less of what has been put by: a long reply takes its stamps in memory, and not its bytes."""
+        """Shrink the buffered data: a long reply then keeps its stamps in memory, but not its bytes."""
         job = self.job
         if job is not None:
             self.parse()
@@ -328,10 +328,10 @@ class Connection(ABC):
                     self.fail(Outcome.MALFORMED, str(e))
 
     def parse(self) -> None:
-        """Look at what has been put by, and end the request where its response has ended."""
+        """Parse the buffered data, and end the request if its response has ended."""
         job, parser = self.job, self._parser
         if job is None or parser is None:
-            # Bytes that nobody asked for: the connection is of no use any more.
+            # Unrequested bytes: the connection cannot be used any more.
             self._engine.forget_idle(self)
             self.close()
             return
@@ -346,7 +346,7 @@ class Connection(ABC):
                 self._complete(job, parser)
 
     def _bound_memory(self, exchange: Exchange) -> None:
-        """Make less of what a server pours out. Raises Undecodable where it is more than a response may be."""
+        """Shrink the data of a server that sends a lot. Raises Undecodable if it exceeds the limit of a response."""
         if exchange.is_heavy:
             exchange.digest()
         if exchange.bytes_received > self._engine.target.max_response_bytes:
@@ -358,7 +358,7 @@ class Connection(ABC):
         assert parser.status is not None
         headers = parser.headers
         location = headers.get(b"location")
-        # Only the end of a chunked body can be seen without counting its bytes.
+        # Only a chunked body's end can be seen without counting its bytes.
         self._set_lazy(b"chunked" in headers.get(b"transfer-encoding", b"").lower())
         job.exchange.head(
             parser.status,
@@ -370,14 +370,14 @@ class Connection(ABC):
         )
 
     def _replica(self, headers: Mapping[bytes, bytes]) -> str | None:
-        """Who answered, as the first header that says it."""
+        """The replica that answered, from the first header that names it."""
         for name in self._engine.replica_headers:
             if (said := headers.get(name)) is not None:
                 return said.decode("latin-1")
         return None
 
     def _complete(self, job: Job, parser: Parser) -> None:
-        # An error may come early: a body that is too large, for example.
+        # An error may come early: if a body is too large, for example.
         if self._unsent and job.exchange.is_whole(None):
             self.fail(Outcome.MALFORMED, "the reply ended before the server had read the request")
             return
@@ -415,7 +415,7 @@ class Connection(ABC):
             self._engine.forget_idle(self)
             self.close()
         elif not self.reads and self.pooled and job.exchange.attempts == 1 and job.exchange.may_be_stale(now_ns()):
-            # It died while it was idle, and the server had not seen the request: not the fault of either.
+            # It died while idle, and the server had not seen the request: neither is at fault.
             self.close()
             self.job = None
             self._engine.retry(job)
@@ -423,18 +423,18 @@ class Connection(ABC):
             self.fail(Outcome.RESET, error)
 
     def read_out(self) -> None:
-        """Take in what has arrived until now, and look at it."""
+        """Read and parse everything that has arrived so far."""
         job = self.job
         self._arrived(READABLE)
         if job is not None and self.job is job and self._holds_reads():
             self.parse()
 
     def fail(self, outcome: Outcome, error: str | None) -> None:
-        """End the request here: close the socket, and make a record of what came until now."""
+        """End the request here: close the socket, and make a record of what has come so far."""
         job, parser = self.job, self._parser
         assert job is not None
         if parser is not None and self._holds_reads():
-            # What came may be unreadable: the request has failed already, and for a better reason.
+            # The data may be unreadable: the request has already failed, for a better reason.
             with contextlib.suppress(ProtocolError, HeadTooLarge, Undecodable):
                 self._feed(job, parser)
         self.job = self._parser = None
@@ -444,7 +444,7 @@ class Connection(ABC):
         self._engine.failed(job, outcome, error)
 
     def close(self) -> None:
-        """Close the socket. Safe to call again."""
+        """Close the socket. Idempotent."""
         if not self.closed:
             self.closed = True
             self._engine.unwatch(self)

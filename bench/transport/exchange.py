@@ -1,9 +1,9 @@
 """One request while it happens; closed into its RequestRecord.
 
-The rules that every transport shares are here, so that two transports differ in how they get bytes and stamps and in
-nothing else: which read a chunk's stamp comes from, what a coalesced read says of the chunks before its last, and which
-outcome a response has. `feed` only puts pieces by, with their stamps; `digest` cuts events from them and decodes these in
-batches, whenever the transport has time for it and at the latest in `close`.
+It holds the rules that every transport shares, so that two transports differ only in how they get bytes and stamps:
+which read a chunk's stamp comes from, what a coalesced read implies for the chunks before its last, and which outcome a
+response has. `feed` only buffers pieces, with their stamps; `digest` cuts events from them and decodes these in
+batches, whenever the transport has time and at the latest in `close`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from bench.workload import Request
 from promptset.answers import Answer
 
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
-"""What becomes of a response whose connection breaks, and of one whose connection is closed in good order too early."""
+"""Outcomes of a response whose connection breaks, and of one whose connection is closed cleanly but too early."""
 
 _LATE = (Outcome.TIMEOUT_IDLE, Outcome.TIMEOUT_TOTAL)
 _NOT_ENDED = "its last event had come, and the server did not end the response"
@@ -39,25 +39,26 @@ _Piece = tuple[bytes, int, int]
 
 
 MOST_PUT_BY, MOST_PIECES = 4 * 1024 * 1024, 4096
-"""Bytes, and pieces, of a body that may wait to be read."""
+"""Bytes, and pieces, of a body that may wait to be digested."""
 MOST_OF_NAME = 200
-"""How much of a replica's name is kept."""
+"""The longest replica name that is kept."""
 MAX_ERROR_BYTES = 1024 * 1024
-"""How much of the body of an error is kept: its message comes first."""
+"""How much of an error's body is kept: its message comes first."""
 STALE_WITHIN_NS = 1_000_000_000
-"""A connection that the server had given up before a request came dies within a round trip of it. One that dies later dies of
-the request, which is not sent again."""
+"""A connection that the server had dropped before a request came dies within a round trip of it. If it dies later, the
+request caused it, and is not sent again."""
 
 
 DEFECT = "a defect of the load tester: this reply could not be read"
 
 
 _STARTS_OF_EVENTS = (b"d", b"e", b"i", b"r", b":", b"\xef")
-"""First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment, a byte order mark); no JSON begins so."""
+"""First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment, a byte order mark), with which no JSON
+begins."""
 
 
 class Undecodable(Exception):
-    """The body cannot be read as HTTP says it is encoded."""
+    """The body does not have the encoding that HTTP declares."""
 
 
 _PREVIOUS = "previous_response_id"
@@ -90,17 +91,17 @@ class Exchange:
         self.status: int | None = None
         self.location: str | None = None
         self.replica: str | None = None
-        """Who answered, as the head of the response says."""
+        """The replica that answered, from the head of the response."""
         self.bytes_received = 0
         self._sized = self._refused = False
         self._may_be_events = False
-        """A stream was asked for, and the head announces JSON: the first byte of the body decides."""
+        """A stream was requested, and the head announces JSON: the first byte of the body decides."""
         self._digested_bytes = 0
         self._parser: Parser | None = None
         self._reader: EventReader | None = None
         self._unpacker: Unpacker | None = None
         self._events: list[bytes] = []
-        """Events that the transport has cut; what is in `_pieces` came after them."""
+        """Events cut by the transport; the data in `_pieces` came after them."""
         self._pieces: list[_Piece] = []
         self._chunk_ns: list[int] = []
         self._bounds: dict[int, int] = {}
@@ -117,7 +118,7 @@ class Exchange:
         replica: str | None = None,
     ) -> None:
         """The response head has come; `sized` if it has a Content-Length. Raises Undecodable for an encoding that was
-        not asked for."""
+        not requested."""
         self._sized = sized
         self.status = status
         self.location = location
@@ -137,7 +138,7 @@ class Exchange:
         self._reader = self._endpoint.event_reader(self._read_options())
 
     def messages(self) -> None:
-        """The reply is a sequence of messages over a WebSocket: each piece is one of them, an event."""
+        """The reply is a sequence of WebSocket messages: each piece is one message, which is an event."""
         self.status = 200
         self._parser = WholeMessages()
         self._reader = self._endpoint.event_reader(self._read_options())
@@ -153,7 +154,8 @@ class Exchange:
         return self._chunk_ns[-1] if self._chunk_ns else -1
 
     def takes_events(self) -> bool:
-        """Whether whole events may come next, cut by the transport: no part of one has come, and nothing is compressed."""
+        """Whether whole events, cut by the transport, may come next: no partial event is pending, and nothing is
+        compressed."""
         if self._unpacker is not None or not isinstance(self._parser, SSEParser):
             return False
         if self._pieces:
@@ -161,8 +163,9 @@ class Exchange:
         return self._parser.between_events
 
     def feed_events(self, events: list[bytes], stamps: list[int], bounds: list[tuple[int, int]], size: int) -> None:
-        """Whole events, each with its stamp; `size` bytes of the body. `bounds` lists the events that share the stamp of the
-        next one: their numbers, counted from these events (-1: the event before), and how early they may have come."""
+        """Add whole events, each with its stamp; `size` bytes of the body. `bounds` lists the events that share the
+        stamp of the next one: their numbers, counted from these events (-1: the event before), and their earliest
+        possible arrival."""
         assert isinstance(self._parser, SSEParser)
         self._parser.passed(len(events))
         self.bytes_received += size
@@ -179,7 +182,7 @@ class Exchange:
 
     @property
     def tokens_so_far(self) -> int:
-        """Output tokens of the events that were digested: as many as the reply says, else one a chunk with text."""
+        """Output tokens of the digested events: the reply's own count, else one per chunk with text."""
         return 0 if self._reader is None else self._reader.tokens_so_far
 
     @property
@@ -190,11 +193,11 @@ class Exchange:
 
     @property
     def is_heavy(self) -> bool:
-        """Whether so much was put by that `digest` must not wait: memory would grow with what a server pours out."""
+        """Whether so much is buffered that `digest` must not wait: memory would grow with the response."""
         return self.bytes_received - self._digested_bytes > MOST_PUT_BY or len(self._pieces) > MOST_PIECES
 
     def digest(self) -> None:
-        """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
+        """Make chunks from the buffered pieces. Raises Undecodable if the body does not have its declared encoding."""
         try:
             self._digest()
         except Undecodable:
@@ -204,7 +207,7 @@ class Exchange:
             raise Undecodable(DEFECT) from defect
 
     def _give_up_reading(self, defect: Exception) -> None:
-        """A defect of ours: the run ends for it, and the request has a record all the same."""
+        """Handle a defect of ours: the run ends because of it, but the request still has a record."""
         self._parser = self._reader = None
         self._events, self._pieces, self._body = [], [], bytearray()
         self._chunk_ns, self._bounds = [], {}
@@ -238,7 +241,7 @@ class Exchange:
         cut = self._parser.feed_all([piece for piece, _, _ in pieces])
         for events_of_piece, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
             for event in events_of_piece:
-                # One stamp for several chunks of a read: exact for the last, the latest moment for those before.
+                # One stamp for several chunks of a read: exact for the last, an upper bound for those before.
                 if stamps and stamps[-1] == stamp_ns:
                     bounds[len(stamps) - 1] = bound_ns
                 stamps.append(stamp_ns)
@@ -249,7 +252,7 @@ class Exchange:
             raise Undecodable(f"an event is larger than the limit of {MAX_EVENT_BYTES} bytes")
 
     def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
-        """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""
+        """The unpacked pieces, up to the first that cannot be unpacked, and its problem."""
         assert self._unpacker is not None
         pieces: list[_Piece] = []
         for piece, stamp_ns, bound_ns in packed:
@@ -268,7 +271,7 @@ class Exchange:
         return self.sent_ns if self.attempts == 1 else self.resent_ns
 
     def mark_sent(self, at_ns: int) -> None:
-        """This attempt is sent now. Latencies count from the first one: its user has waited since then."""
+        """This attempt is sent now. Latencies count from the first attempt, since its user has waited from then on."""
         if self.attempts > 1:
             self.resent_ns = at_ns
             return
@@ -277,13 +280,13 @@ class Exchange:
             self.on_sent(at_ns)
 
     def mark_connected(self, took_ns: int) -> None:
-        """This attempt waited so long for a new connection, or for TLS on it. A second attempt waits after the first send, so
-        its wait is part of the latency."""
+        """This attempt waited this long for a new connection, or for TLS on it. A second attempt waits after the first
+        send, so its wait is part of the latency."""
         if self.attempts == 1:
             self.connect_ns = took_ns + (0 if self.connect_ns is None else self.connect_ns)
 
     def may_be_stale(self, now_ns: int) -> bool:
-        """Whether a reused connection that has died by now may have been dead before the request."""
+        """Whether a reused connection that has died by now may already have been dead before the request."""
         return self.sent_ns is None or now_ns - self.sent_ns <= STALE_WITHIN_NS
 
     def retry(self) -> None:
@@ -292,16 +295,16 @@ class Exchange:
         self.status = self.first_byte_ns = None
 
     def is_whole(self, failed: Outcome | None) -> bool:
-        """Whether a success came to its end, as far as its status and its connection say."""
+        """Whether a success is complete, judging by its status and its connection."""
         return failed is None and self.status is not None and self._endpoint.accepts(self.status)
 
     @property
     def _refuses(self) -> bool:
-        """Whether the response is an error, as far as its status says."""
+        """Whether the response is an error, judging by its status."""
         return self.status is not None and not self._endpoint.accepts(self.status)
 
     def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
-        """Make the record. `failed` is what broke the exchange; None if the response came to its end."""
+        """Make the record. `failed`: what broke the exchange; None if the response is complete."""
         try:
             self.digest()
         except Undecodable as e:
@@ -324,7 +327,7 @@ class Exchange:
 
     def _record(self, end_ns: int, reply: ParsedReply, outcome: Outcome, error: str | None) -> RequestRecord:
         request = self.request
-        stamps = [] if self._refused else self._chunk_ns  # A refusal has no chunks over HTTP either.
+        stamps = [] if self._refused else self._chunk_ns  # Over HTTP a refusal has no chunks either.
         return RequestRecord(
             id=request.id,
             index=request.index,
@@ -379,14 +382,14 @@ class Exchange:
         )
 
     def _target_of(self, reply: ParsedReply) -> str | None:
-        """The address that it was sent to, in a run with several; else who answered, as the reply says."""
+        """In a run with several addresses, the address that it was sent to; otherwise the replica named in the reply."""
         if self.reading.target is not None:
             return self.reading.target
         name = reply.replica if self.replica is None else self.replica
         return None if name is None else self._redacted(name)[:MOST_OF_NAME]
 
     def _redacted(self, message: str) -> str:
-        """The message without the secrets of the run and of this request: a server may quote what it was sent."""
+        """The message without the secrets of the run and of this request: a server may quote what it received."""
         message = without_secrets_of(self.request.body, self.reading.redact(message))
         return message if self._route is None else redactor(header_secrets(self._route.headers))(message)
 
@@ -418,7 +421,7 @@ class Exchange:
         return ParsedReply()
 
     def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
-        """The outcome, and the error that the response itself names. The response outranks the end of the connection."""
+        """The outcome, and the error in the response itself. The response outranks the end of the connection."""
         if self._refuses and failed in (None, *LOST):
             return self._refusal(), self._http_error()
         problem = reply.problem
@@ -429,7 +432,7 @@ class Exchange:
                 lost = problem.outcome is Outcome.LOST_RESPONSE
                 return problem.outcome if lost else Outcome.HTTP_ERROR, problem.message
             return problem.outcome, problem.message
-        # A stream that said it was over needs nothing more, but for the bytes that its head promised.
+        # A stream that marked its end is complete, unless its head promised more bytes.
         lost_nothing = failed in LOST and reply.complete and self._parser is not None and not self._sized
         if failed is not None and not lost_nothing:
             return failed, None
@@ -445,7 +448,7 @@ class Exchange:
 
     @property
     def _continues(self) -> bool:
-        """Whether the request goes on with a response that the server should have stored."""
+        """Whether the request continues a response that the server should have stored."""
         goes_on = self.request.continuation
         return goes_on is not None and goes_on.previous is not None
 

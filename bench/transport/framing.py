@@ -1,4 +1,4 @@
-"""How the body of a response is cut into events."""
+"""How the body of a response is split into events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.transport.sse import SSEParser
 
 
 class WholeMessages:
-    """The parser of an exchange whose pieces are events already: each a whole message."""
+    """The parser for pieces that already are whole messages, each an event."""
 
     too_large = False
     other_lines: Sequence[OtherLine] = ()
@@ -19,11 +19,11 @@ class WholeMessages:
         return [[piece] for piece in pieces]
 
     def take_other_lines(self) -> list[OtherLine]:
-        """There are none."""
+        """Always empty."""
         return []
 
     def end(self) -> bytes:
-        """Nothing is left over."""
+        """Always empty."""
         return b""
 
 

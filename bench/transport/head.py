@@ -1,15 +1,15 @@
-"""The head of a response, sans-IO: checked and put into one form before any parser sees it.
+"""The head of a response, sans-IO: checked and normalized before any parser sees it.
 
-The transports frame bodies with different parsers, and these disagree about heads that are not quite HTTP. So the decisions
-are here, once, and the parsers get a head on which there is nothing to decide:
+The transports frame bodies with different parsers, which disagree about heads that are not quite HTTP. So the decisions
+are made once, here, and the parsers get an unambiguous head:
 
 - lines may end with LF alone; a folded line is joined to the one before it (RFC 9112, 2.2 and 5.2);
 - interim responses (1xx) are dropped; 101 is refused, because no request asks to switch protocols;
 - `Content-Length` must be digits; several must be equal; together with `Transfer-Encoding` it is refused (RFC 9112, 6.3);
 - the only transfer encoding is `chunked`, once;
-- a line without a colon, a name that is no token, a control character in a value, and any version but HTTP/1.0 and
-  HTTP/1.1 are refused;
-- all heads of a response together have a limit of size.
+- a line without a colon, an invalid name, a control character in a value, and any version except HTTP/1.0 and
+HTTP/1.1 are refused;
+- all heads of a response together have a size limit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import lru_cache
 
 MAX_HEAD_BYTES = 65_536
 _SHORT = 200
-"""A longer line is not remembered."""
+"""A longer line is not cached."""
 
 _START = b"HTTP/1."
 _END = re.compile(rb"\n\r?\n")
@@ -29,28 +29,28 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class ProtocolError(Exception):
-    """What came is not HTTP/1.1."""
+    """The response is not HTTP/1.1."""
 
 
 class HeadTooLarge(Exception):
-    """The head has passed its limit; the message says which."""
+    """The head exceeds its limit; the message names the limit."""
 
 
 class HeadReader:
-    """Takes the bytes of one response from its start on. `complete` once the head is whole: then its work is done."""
+    """Reads the bytes of one response from its start. `complete` once the head is complete and its work is done."""
 
     __slots__ = ("_bytes", "_held", "_to_head", "complete")
 
     def __init__(self, *, to_head: bool = False) -> None:
-        """`to_head`: of a response to HEAD, which has no body, whatever length its head names."""
+        """`to_head`: for a response to HEAD, which has no body, whatever length its head states."""
         self._to_head = to_head
         self._held = bytearray()
         self._bytes = 0  # of interim heads
         self.complete = False
 
     def feed(self, data: bytes) -> bytes:
-        """What the parser shall see of the bytes until now: nothing before the head is whole, then the head and what came
-        behind it. Raises ProtocolError and HeadTooLarge."""
+        """The bytes for the parser so far: none before the head is complete, then the head and what followed it. Raises
+        ProtocolError and HeadTooLarge."""
         searched = max(0, len(self._held) - 2)
         self._held += data
         held = self._held
@@ -82,8 +82,8 @@ def _is_interim(head: bytes) -> bool:
 
 
 def checked(head: bytes, *, to_head: bool = False) -> bytes:
-    """The head, up to its empty line, in the one form that every parser reads alike; of a response `to_head` with no body to
-    come. Raises ProtocolError."""
+    """The head, up to its empty line, in a normal form that all parsers read alike; for a response `to_head`, without a
+    body. Raises ProtocolError."""
     status, *lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
     if not _STATUS.fullmatch(status) or _CONTROL.search(status):
         raise ProtocolError(f"{_shown(status)} is no status line")
@@ -129,7 +129,7 @@ def _unfolded(lines: list[bytes]) -> list[bytes]:
 
 
 def _field_of(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """The name of a header in small letters, its value, and the line in one form. Raises ProtocolError."""
+    """The name of a header in lower case, its value, and the normalized line. Raises ProtocolError."""
     name, colon, value = line.partition(b":")
     if not colon or not _NAME.fullmatch(name):
         raise ProtocolError(f"{_shown(line)} is no header")

@@ -1,7 +1,7 @@
-"""Responses of HTTP/1.1, sans-IO: the bytes of a connection in, the head and the pieces of the body out.
+"""HTTP/1.1 responses, sans-IO: the bytes of a connection in, the head and the pieces of the body out.
 
-`head.py` checks the head and skips interim responses; httptools (llhttp) does the framing. This file turns its callbacks into
-values and detects the end of a response.
+`head.py` checks the head and skips interim responses; httptools (llhttp) does the framing. This file turns its
+callbacks into values and detects the end of a response.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from bench.transport.head import HeadReader, ProtocolError
 
 
 class ResponseParser:
-    """One response. `feed` returns the pieces of the body that the bytes held; `head` is complete when `status` is set.
+    """One response. `feed` returns the pieces of the body in the bytes; `head` is complete when `status` is set.
 
-    httptools refers to this object, and this object to httptools: `close` breaks the cycle.
+    httptools and this object refer to each other: `close` breaks the cycle.
     """
 
     beside = False
-    """Whether the last bytes were of the connection, and not of the response: of a WebSocket some are."""
+    """Whether the last bytes belonged to the connection instead of the response, as some bytes of a WebSocket do."""
     __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
 
     def __init__(self, *, to_head: bool = False) -> None:
-        """`to_head`: it answers a request HEAD."""
+        """`to_head`: it answers a HEAD request."""
         parser = httptools.HttpResponseParser(self)
-        # Old servers pad the sizes of chunks, and httpx's parser passes over it.
+        # Old servers pad the sizes of chunks, and httpx's parser tolerates it.
         parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
         self._parser: httptools.HttpResponseParser | None = parser
         self._head = HeadReader(to_head=to_head)
@@ -38,9 +38,8 @@ class ResponseParser:
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of body in these bytes, with the pieces before an `error`.
 
-        Bytes that follow the end of the response belong to nothing, and end the connection (`keep_alive`).
-        Raises ProtocolError if nothing can come of the bytes: they follow the end of the response, or are no head. Raises
-        HeadTooLarge.
+        Bytes after the end of the response are ignored, and end the connection (`keep_alive`). Raises ProtocolError if
+        the bytes are useless: they follow the end of the response, or are not a head. Raises HeadTooLarge.
         """
         if self.complete:
             raise ProtocolError(f"{len(data)} bytes came after the end of the response")
@@ -64,26 +63,26 @@ class ResponseParser:
         return pieces
 
     def behind(self, data: bytes) -> None:
-        """A read behind the response: bytes that were not asked for and do not belong to it."""
+        """A read after the response: unrequested bytes that do not belong to it."""
         del data
         self.keep_alive = False
 
     def end_of_file(self) -> None:
-        """The server has closed the connection: that ends a body without a length."""
+        """The server has closed the connection, which ends a body without a length."""
         headers = self.headers
         framed = b"content-length" in headers or b"chunked" in headers.get(b"transfer-encoding", b"")
         if self.status is not None and not framed:
             self.complete = True
 
     def close(self) -> None:
-        """Let go of httptools' parser."""
+        """Release httptools' parser."""
         self._parser = None
 
-    # What httptools calls.
+    # Callbacks of httptools.
 
     def on_message_begin(self) -> None:
         if self.complete:
-            # Bytes that nobody asked for: neither this request nor the next must take them for its response.
+            # Unrequested bytes: neither this request nor the next may take them for its response.
             self.keep_alive = False
             self._pieces = []
 

@@ -1,7 +1,7 @@
-"""The transport over httpx: slower than own sockets, and at home with everything that httpx can do.
+"""The transport over httpx: slower than our own sockets, but with everything that httpx supports.
 
-Its stamps are the process's own (`clock: user`), taken by `stamped_backend` right at the socket. What remains of the
-event loop's business shows as loop lag, which is sampled and judged.
+Its stamps are the process's own (`clock: user`), taken by `stamped_backend` directly at the socket. The remaining delay
+of the event loop shows as loop lag, which is sampled and judged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.transport.stamped_backend import UNASKED, StampedBackend, StampedStre
 from bench.workload import Request
 
 _Broken = tuple[Outcome | None, str | None]
-"""What broke an exchange, and a sentence; (None, None) for a response that came to its end."""
+"""What broke an exchange, and a sentence; (None, None) for a complete response."""
 
 
 class HttpxTransport:
@@ -39,7 +39,7 @@ class HttpxTransport:
 
     async def open(self) -> None:
         target = self._target
-        # To read the system's authorities takes longer than all else here.
+        # Reading the system's certificate authorities takes longer than everything else here.
         tls = trust.context(target) if target.url.startswith("https:") else None
         transport = httpx.AsyncHTTPTransport(verify=tls or False, limits=httpx.Limits(), retries=0)
         # httpx has no public way to give its pool a network backend.
@@ -53,13 +53,13 @@ class HttpxTransport:
         self._client = httpx.AsyncClient(
             transport=transport,
             headers={"accept-encoding": "identity", "user-agent": "trueload"},
-            # The backend times reads itself: it knows the first byte from the later ones.
+            # The backend times reads itself: it distinguishes the first byte from later ones.
             timeout=httpx.Timeout(None, connect=connect_s),
             trust_env=False,
         )
 
     async def prepare(self, connections: int) -> None:
-        """httpx makes its connections as requests need them."""
+        """Does nothing: httpx makes connections as requests need them."""
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
@@ -67,7 +67,7 @@ class HttpxTransport:
         exchange = Exchange(request, intended_ns, eligible_ns, self._reading, clock="user")
         task = asyncio.get_running_loop().create_task(self._send(exchange))
         self._tasks[task] = exchange
-        # Not at the end of the task itself: one that is cancelled before its first step never gets there.
+        # Not at the end of the task itself: a task cancelled before its first step never gets there.
         task.add_done_callback(lambda task: self._ended(task, done, ended))
 
     def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
@@ -111,7 +111,7 @@ class HttpxTransport:
                 pending.cancel()
 
     def _ended(self, task: asyncio.Task[_Broken], done: OnRecord, ended: OnEnd) -> None:
-        """Make the record, whatever became of the task."""
+        """Make the record, however the task ended."""
         exchange = self._tasks.pop(task)
         failed: Outcome | None
         error: str | None
@@ -141,11 +141,11 @@ class HttpxTransport:
         task.cancel()
 
     async def _attempt(self, exchange: Exchange) -> _Broken:
-        """Send once and read all. Returns what broke the exchange and how."""
+        """Send once and read everything. Returns what broke the exchange and how."""
         sent, target = exchange.request, self._target
         to = self._usual if sent.route is None else target.destination(sent.route)
         kind = () if not to.has_body or _names_content_type(to) else (("content-type", "application/json"),)
-        # A tunnel has them in its CONNECT (stamped_backend.py).
+        # A tunnel sends them in its CONNECT (stamped_backend.py).
         proxy = None if to.url.startswith("https:") else target.proxy
         of_proxy = () if proxy is None else proxy.headers
         request = self._client.build_request(
@@ -159,7 +159,8 @@ class HttpxTransport:
             response = await self._client.send(request, stream=True)
             try:
                 if exchange.first_byte_ns is None:
-                    # It stood behind the last response, in the same read, and is no answer: the connection is out of step.
+                    # It came after the last response, in the same read, and is not an answer: the connection is out of
+                    # step.
                     return Outcome.RESET, UNASKED
                 await self._read(response, exchange)
             finally:
@@ -213,5 +214,5 @@ def _names_content_type(to: Destination) -> bool:
 
 
 def _was_stale(exchange: Exchange) -> bool:
-    """Whether a connection from the pool died before any byte of a response: the server had given it up."""
+    """Whether a pooled connection died before any byte of a response: the server had dropped it."""
     return exchange.first_byte_ns is None and exchange.connect_ns is None

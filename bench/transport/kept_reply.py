@@ -1,4 +1,4 @@
-"""What a record keeps of a reply besides its times: the answer, and the audio."""
+"""The parts of a reply that a record keeps besides its times: the answer, and the audio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.records import StoredAnswer
 
 
 def audio_fields(audio: ReceivedAudio | None) -> dict[str, Any]:
-    """What the record says of the audio in the reply."""
+    """The record's fields for the audio in the reply."""
     if audio is None:
         return {}
     return {
@@ -21,7 +21,7 @@ def audio_fields(audio: ReceivedAudio | None) -> dict[str, Any]:
 
 
 def stored_answer(reply: ParsedReply) -> StoredAnswer:
-    """The answer as the record keeps it. Halves of characters, which no file takes, become U+FFFD."""
+    """The answer in the record's form. Halves of characters, which cannot be written to a file, become U+FFFD."""
     calls = () if reply.answer is None else reply.answer.tool_calls
     tokens = () if reply.answer is None else reply.answer.tokens
     return StoredAnswer(

@@ -1,6 +1,6 @@
-"""Streams of lines (NDJSON), sans-IO: bytes in, whole lines out. A line ends at LF alone; blank lines are no events.
+"""Streams of lines (NDJSON), sans-IO: bytes in, whole lines out. Only LF ends a line; blank lines are not events.
 
-The last line may have no LF: `end` leaves it to `take_last` if it is JSON, for only then is it known to be whole.
+The last line may lack its LF: if it is JSON, and so known to be complete, `end` leaves it to `take_last`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class LineParser:
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._limit = max_event_bytes
-        self._pieces: list[bytes] = []  # of a line that has not ended
+        self._pieces: list[bytes] = []  # of an incomplete line
         self._size = 0
         self._last = b""
         self.too_large = False
-        """Whether a line has passed the limit: it is dropped, with all that follows."""
+        """Whether a line has exceeded the limit: it is dropped, with everything after it."""
 
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
         return [self._feed(piece) for piece in pieces]
@@ -47,11 +47,11 @@ class LineParser:
         return events
 
     def take_other_lines(self) -> list[OtherLine]:
-        """There are none."""
+        """Always empty."""
         return []
 
     def end(self) -> bytes:
-        """The stream has ended: the bytes of a line that had not."""
+        """The stream has ended. Returns the bytes of an incomplete line."""
         rest, self._pieces = b"".join(self._pieces), []
         try:
             orjson.loads(rest)
@@ -61,6 +61,6 @@ class LineParser:
         return b""
 
     def take_last(self) -> list[bytes]:
-        """The last line, if it is whole and had no LF."""
+        """The last line, if it is complete and lacks its LF."""
         last, self._last = self._last, b""
         return [last] if last else []

@@ -1,4 +1,4 @@
-"""Once in a while: which requests have taken longer than the target allows, and which connections have been quiet."""
+"""Periodic checks: which requests exceed the target's time limits, and which connections have been quiet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_CONNECTION = (Outcome.TIMEOUT_CONNECT, "no connection within the connect time
 
 
 class Sweep:
-    """Looks at every request under way, and at every connection that is made ahead of one: several times within the shortest
+    """Checks every request in progress, and every connection being made in advance: several times within the shortest
     of the target's timeouts, and once a second."""
 
     def __init__(
@@ -30,8 +30,8 @@ class Sweep:
         ahead: Iterable[Connection],
         give_up: Callable[[Connection], None],
     ) -> None:
-        """`jobs`, `ahead`: the jobs under way, and the connections that are being made ahead, at any time. `end` ends a job,
-        `give_up` a connection."""
+        """`jobs`, `ahead`: live views of the jobs in progress, and of the connections being made in advance. `end` ends
+        a job, `give_up` a connection."""
         self._target, self._clock, self._jobs, self._end = target, clock, jobs, end
         self._ahead, self._give_up = ahead, give_up
         limits = (
@@ -76,6 +76,6 @@ class Sweep:
         elif target.timeout_idle_ns is not None and quiet_ns >= target.timeout_idle_ns:
             return Outcome.TIMEOUT_IDLE, "the response stopped for longer than the idle timeout"
         else:
-            # Quiet since the last sweep: should an end lie unseen among what was put by, it is seen now.
+            # Quiet since the last sweep: this detects an end that is still unparsed in the buffered data.
             connection.parse()
         return None

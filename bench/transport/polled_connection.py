@@ -1,9 +1,9 @@
-"""A connection that is read in Python, when the socket has something: what arrives is kept with its stamp.
+"""A connection that is read in Python, when the socket is readable: arriving data is kept with its stamp.
 
-The hot path is `_arrived`: one system call, the bytes and the kernel's stamp put by, and nothing else. Where the engine was
-idle before, there is time for a few calls more, and each chunk gets a read of its own (chunkwise_reads.py). Bytes are parsed
-when they may hold the end of the response, when there is time and 64 reads have been put by, or when the connection has
-been quiet for a while (the sweep of wire.py), never to get a stamp.
+The hot path is `_arrived`: one system call, buffer the bytes and the kernel's stamp, and nothing else. If the engine
+was idle before, there is time for a few more calls, and each chunk gets its own read (chunkwise_reads.py). Bytes are
+parsed when they may hold the end of the response, when there is time and 64 reads are buffered, or when the connection
+has been quiet for a while (the sweep of wire.py), never to get a stamp.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size) if sys.platform != "win32" else 0
 _END = b"\r\n\r\n"
 _PUT_BY = 64
 _STALE_NS = NS_PER_MS
-"""From the stamp of a packet to its read: more than the way to here takes."""
+"""From a packet's stamp to its read: longer than the normal path takes."""
 _OUT_OF_ORDER = struct.Struct("224xI")
-"""tcpi_rcv_ooopack in struct tcp_info (linux/tcp.h): how many packets came out of order."""
+"""tcpi_rcv_ooopack in struct tcp_info (linux/tcp.h): how many packets arrived out of order."""
 
 _Read = tuple[bytes, bytes | int, int]
-"""The bytes, the kernel's stamp as it came (or ours, in ns), and the last poll that did not report the socket."""
+"""The bytes, the kernel's raw stamp (or ours, in ns), and the last poll that did not report the socket."""
 
 _BUFFER_SIZE = 65_536
 _buffer = bytearray(_BUFFER_SIZE)
 _BUFFERS = (_buffer,)
 _view = memoryview(_buffer)
-"""All reads of the process go through one buffer: a read is copied out at its own size before the next."""
+"""All reads of the process share one buffer: a read is copied out at its own size before the next."""
 
 
 class PolledConnection(Connection):
@@ -53,7 +53,7 @@ class PolledConnection(Connection):
 
     def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._put_by: list[_Read] = []
-        self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
+        self._put_by_bytes = 0  # of potentially large reads: those of whole chunks
         self._put = self._put_by.append
         self._lazy = self._more = False
         self._out_of_order = 0
@@ -75,7 +75,7 @@ class PolledConnection(Connection):
         except OSError as e:
             self._lost(f"the connection was reset: {e.strerror}")
             return
-        # A read without a kernel stamp is stamped here, before anything else is done with it.
+        # A read without a kernel stamp is stamped here, before anything else happens.
         stamp: bytes | int = control[0][2] if control else now_ns()
         if not self._patient and isinstance(stamp, bytes) and self._waited_in_order(stamp):
             stamp = now_ns()
@@ -95,7 +95,7 @@ class PolledConnection(Connection):
                 return
         self.reads += 1
         if self._more or size == _BUFFER_SIZE:
-            # What a full buffer leaves behind was there before this poll: nothing bounds it from below.
+            # Data that did not fit a full buffer was there before this poll, so it has no lower bound.
             self._put((data, stamp, 0 if self._more else self._engine.last_poll_ns))
             self._more = size == _BUFFER_SIZE
         else:
@@ -104,16 +104,16 @@ class PolledConnection(Connection):
             self.parse()
         elif (count := len(self._put_by)) >= _PUT_BY:
             if count == _PUT_BY:
-                # Streams in step reach this all at once: not now, then, but when there is time.
+                # Synchronized streams reach this all at once: do it later, when there is time.
                 self._engine.later(self.catch_up)
             elif count >= 4 * _PUT_BY:
-                self.parse()  # There was none, and memory must not grow with what a server pours out.
+                self.parse()  # There was no time, and memory must not grow with the response.
         if self._tls is not None and self._tls.ended and not self.closed:
             self._ended()
 
     def _waited_in_order(self, stamp: bytes) -> bool:
-        """Whether bytes with this stamp had to wait for a packet that came after them: the network lost or delayed it. The
-        kernel keeps the stamp of their arrival, which may be a round trip before any program can have them."""
+        """Whether bytes with this stamp had to wait for an earlier packet, which the network lost or delayed. The
+        kernel keeps the stamp of their arrival, which may be a round trip before any program can read them."""
         if now_ns() - self._on_our_clock(stamp) < _STALE_NS:
             return False
         info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
@@ -124,13 +124,13 @@ class PolledConnection(Connection):
         return self._out_of_order != before
 
     def _on_our_clock(self, stamp: bytes) -> int:
-        """The kernel's stamp as an instant of CLOCK_MONOTONIC."""
+        """The kernel's stamp, converted to CLOCK_MONOTONIC."""
         seconds, nanoseconds = _STAMP.unpack(stamp)
         return int(seconds) * NS_PER_S + int(nanoseconds) - self._engine.offset_ns
 
     def _read_chunkwise(self, head: int) -> None:
-        """Read all that waits, each chunk with its own stamp; first the head of the response, if this is its length."""
-        # What an earlier turn left behind was there before this poll: nothing bounds it from below.
+        """Read all pending data, each chunk with its own stamp; first the head of the response, if this is its length."""
+        # Data that an earlier turn left was there before this poll, so it has no lower bound.
         poll_ns = 0 if self._more else self._engine.last_poll_ns
         taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head, self._left_of)
         self._more = taken.more
@@ -150,11 +150,12 @@ class PolledConnection(Connection):
             self._ended()
 
     _left_of = staticmethod(left_of_chunk)
-    """Of the first bytes of a piece that has a stamp of its own: how many follow."""
+    """How many bytes follow the first ones of a separately stamped piece."""
 
     def _first_piece(self) -> int | None:
-        """The bytes of the first read where what waits can be read chunk by chunk (0: it is a chunk); None: it cannot."""
-        # The first token often comes right behind the head: then a read of its own has it too.
+        """The bytes of the first read if the pending data can be read chunk by chunk (0: it is a chunk). Returns None
+        if it cannot."""
+        # The first token often comes right after the head: then it also gets its own read.
         head = 0 if self._lazy or self.reads else chunked_head(self.sock)
         if not self._lazy and not head:
             return None
@@ -166,9 +167,10 @@ class PolledConnection(Connection):
         return data.endswith(_END) or len(data) < 5
 
     def _announces_chunks(self, data: bytes) -> bool:
-        """Whether this read has the whole head of a chunked body: then only its end needs to be looked for.
+        """Whether this read has the whole head of a chunked body: then only its end needs to be detected.
 
-        A thousand streams in step have their first token in one millisecond, which is no time to parse a thousand heads.
+        The first tokens of a thousand synchronized streams arrive within one millisecond, too short to parse a thousand
+        heads.
         """
         end = data.find(_END) if self.reads == 1 else -1
         self._lazy = announces_chunks(data, end)
@@ -194,7 +196,8 @@ class PolledConnection(Connection):
             if is_first:
                 before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
-                # The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp.
+                # The kernel merges pending data and keeps the latest stamp: the read before took bytes with these
+                # bytes' stamp.
                 stamp_ns = before_ns
             if is_first:
                 exchange.first_byte_ns = stamp_ns
@@ -203,7 +206,7 @@ class PolledConnection(Connection):
                 exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
-            # Not reported by that poll: the bytes came after it, and after those of the read before.
+            # That poll did not report them: the bytes came after it, and after those of the read before.
             bound_ns = poll_ns if poll_ns > before_ns else before_ns
             if bound_ns > stamp_ns:
                 bound_ns = stamp_ns

@@ -1,8 +1,8 @@
-"""A connection that the compiled receiver reads: a thread of its own, which never waits for Python.
+"""A connection read by the compiled receiver, in a thread that never waits for Python.
 
-It connects and sends like any other connection (connection.py). `_core.c` reads, stamps and keeps what arrives, by the same
-rules. It tells the engine when a response may have ended, when much is waiting, and when the connection has ended. It also
-cuts events in their usual form; everything else goes through the same parsers as without it.
+It connects and sends like any other connection (connection.py). `_core.c` reads, stamps and keeps arriving data, by the
+same rules. It notifies the engine when a response may have ended, when much is buffered, and when the connection has
+ended. It also cuts events in their usual form; everything else goes through the same parsers as without it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class ReceivedConnection(Connection):
 
     @reads.setter
     def reads(self, value: int) -> None:
-        del value  # It is the receiver that counts.
+        del value  # The receiver counts reads.
 
-    # Reading is the receiver's.
+    # The receiver does the reading.
 
     def _watch_reading(self) -> None:
         self._engine.unwatch(self)
@@ -63,15 +63,16 @@ class ReceivedConnection(Connection):
         self._engine.watch(self, self._sending, WRITABLE)
 
     def _arrived(self, events: int) -> None:
-        """The receiver reads it, whatever woke the sending."""
+        """Does nothing: the receiver reads the connection, whatever woke the sending."""
         del events
 
     def attend(self, what: int) -> None:
-        """The receiver asks for it: a response may have ended, much has been put by, or the connection has ended."""
+        """Handle a notification of the receiver: a response may have ended, much is buffered, or the connection has
+        ended."""
         stream = self._stream
         if self.closed or stream is None:
             return
-        # Before anything is collected: what came before the end is collected with it, and a later end is asked for again.
+        # Before anything is collected: data before the end is collected with it, and a later end is notified again.
         ended, error = stream.heed()
         if ended or error:
             if error:

@@ -1,6 +1,6 @@
-"""A transport without a network: each response follows a script. The fake that the dispatchers' tests run against.
+"""A transport without a network: each response follows a script. The fake for the dispatchers' tests.
 
-Shipped with the package, because authors of dispatchers and searches on top of `bench` need it too.
+Shipped with the package, because authors of dispatchers and searches on top of `bench` also need it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.workload import Request
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptedReply:
-    """What the fake server does with a request: wait, then send its tokens, or fail in place of the first."""
+    """The fake server's behaviour for a request: wait, then send its tokens, or fail instead of the first."""
 
     ttft_ns: int
     gaps_ns: tuple[int, ...] = ()
@@ -27,7 +27,7 @@ class ScriptedReply:
 
 
 class ScriptedTransport:
-    """Answers each request by the script that `script_for` gives it. `started` keeps (request, instant) in order."""
+    """Answers each request with the script from `script_for`. `started` keeps (request, instant) in order."""
 
     def __init__(self, script_for: Callable[[Request], ScriptedReply], clock: Clock) -> None:
         self._script_for = script_for
@@ -37,13 +37,13 @@ class ScriptedTransport:
         self.in_flight_max = 0
 
     async def open(self) -> None:
-        """Nothing to get ready."""
+        """Does nothing."""
 
     async def close(self) -> None:
         self.cut()
 
     async def prepare(self, connections: int) -> None:
-        """There is nothing to connect to."""
+        """Does nothing."""
 
     def start(
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore

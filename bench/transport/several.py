@@ -1,6 +1,6 @@
 """Sends to several addresses: a transport for each of them, and a choice for each request.
 
-A request that fails is a failure of the address that it was sent to: it is not sent to another one.
+A request that fails is a failure of its address: it is not sent to another one.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _LOST = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEO
 
 
 class SeveralTargets:
-    """A transport over those of each address, in the order of `balance`."""
+    """A transport over the transports of all addresses, in the order of `balance`."""
 
     def __init__(
         self, transports: Sequence[Transport], balance: Balance, clock: Clock, *, keeps_sessions: bool
     ) -> None:
-        """`keeps_sessions`: all requests of a session go to one address, while that answers."""
+        """`keeps_sessions`: all requests of a session go to one address, as long as it answers."""
         self.transports = tuple(transports)
         self._balance = balance
         self._clock = clock
         self._keeps_sessions = keeps_sessions
         self._of_session: dict[int | str, int] = {}
         self._left: dict[int | str, int] = {}
-        """Turns that are still to come, of sessions that have a number of them."""
+        """Remaining turns, for sessions with a known number of turns."""
 
     async def open(self) -> None:
         await asyncio.gather(*(transport.open() for transport in self.transports))
 
     async def prepare(self, connections: int) -> None:
-        """Each address gets its share of the connections."""
+        """Give each address its share of the connections."""
         weights = self._balance.weights
         whole = math.fsum(weights)
         shares = (math.ceil(connections * weight / whole) for weight in weights)

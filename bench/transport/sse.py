@@ -2,11 +2,11 @@
 
 Rules (WHATWG HTML, "Event stream interpretation"): a line ends at LF, CR or CRLF and at nothing else (U+2028 inside a
 text is text); a line that begins with a colon is a comment; several `data` lines of one event join with LF; an empty
-line ends the event; a block without data is no event. A byte order mark at the start is skipped. Works on bytes: a text
-split inside a UTF-8 sequence is never decoded half.
+line ends the event; a block without data is not an event. A byte order mark at the start is skipped. Works on bytes: a
+text split inside a UTF-8 sequence is never decoded in halves.
 
-Lines that are neither data nor comments (`event: NAME`, and what no stream should have) are kept apart in `other_lines`:
-few streams have any, and the endpoint decides what they mean. `id` and `retry` say nothing of the reply and are dropped.
+Lines that are neither data nor comments (`event: NAME`, and invalid lines) are collected in `other_lines`: few streams
+have any, and the endpoint interprets them. `id` and `retry` do not concern the reply and are dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.endpoints.interface import OtherLine
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""An image in base64 fits in; a server that forgets to end its events is seen soon."""
+"""Large enough for an image in base64; a server that forgets to end its events is detected soon."""
 
 _IGNORED = (b":", b"id:", b"retry:")
 
@@ -34,30 +34,30 @@ class SSEParser:
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = b""
         self._limit = max_event_bytes
-        self._size = 0  # bytes of the event that has not ended
-        self._held: list[bytes] = []  # what came after the buffer, of a line that goes on and on
+        self._size = 0  # bytes of the incomplete event
+        self._held: list[bytes] = []  # data after the buffer, of a very long line
         self._data: list[bytes] = []
-        self._block: list[bytes] = []  # the other lines of the block that has not ended
-        self._number = 0  # of events until now
+        self._block: list[bytes] = []  # the other lines of the incomplete block
+        self._number = 0  # of events so far
         self._skip_lf = False
         self._started = False
         self.other_lines: list[OtherLine] = []
         self.too_large = False
-        """Whether an event has passed the limit: it is dropped, with all that follows."""
+        """Whether an event has exceeded the limit: it is dropped, with everything after it."""
 
     @property
     def between_events(self) -> bool:
-        """Whether the next byte is the first of a line that begins an event."""
+        """Whether the next byte begins the first line of an event."""
         begun = self._buffer or self._held or self._data or self._block or self._skip_lf
         return not begun and not self.too_large and not self.other_lines
 
     def passed(self, events: int) -> None:
-        """So many events were cut elsewhere."""
+        """Count events that were cut elsewhere."""
         self._started = True
         self._number += events
 
     def feed_all(self, pieces: Sequence[bytes]) -> list[list[bytes]]:
-        """`feed` of each piece. Where each is one whole plain event, as servers mostly write them, all at once."""
+        """`feed` for each piece. If each is one whole plain event, as most servers write them, all at once."""
         if (events := self._whole_events(pieces)) is not None:
             self._started = True
             self._number += len(events)
@@ -75,7 +75,7 @@ class SSEParser:
             and whole.endswith(b"\n\n")
             and whole.count(b"\n") == 2 * len(pieces)
             and b"\r" not in whole
-            # The borders of the events are those of the pieces: "data: " before, a blank line behind.
+            # Events and pieces have the same borders: "data: " before, a blank line after.
             and [len(piece) for piece in pieces] == [len(event) + 8 for event in events]
             and b"" not in events
         ):
@@ -88,7 +88,7 @@ class SSEParser:
             return []
         if self._buffer and self._started:
             if b"\n" not in piece and b"\r" not in piece:
-                # Put together once, when the line ends: not again for each of a thousand pieces.
+                # Joined once, when the line ends: not again for each of a thousand pieces.
                 self._held.append(piece)
                 self._grow(len(piece))
                 return []
@@ -139,7 +139,7 @@ class SSEParser:
         return events
 
     def _grow(self, size: int) -> None:
-        """An event that has not ended has got so many bytes more: give it up if it is too large."""
+        """The incomplete event has grown by this many bytes: drop it if it is too large."""
         self._size += size
         if self._size > self._limit:
             self.too_large = True
@@ -149,18 +149,20 @@ class SSEParser:
             self._block.clear()
 
     def _end_block(self, before: int) -> None:
-        """Keep the other lines of a block that ends: with the number of its event, `before` it in the piece at hand."""
+        """Keep the other lines of a block that ends, with the number of its event; `before`: events before it in the
+        current piece."""
         number = self._number + before if b"\n".join(self._data) else None
         self.other_lines += [OtherLine(number, line) for line in self._block]
         self._block.clear()
 
     def take_other_lines(self) -> list[OtherLine]:
-        """The other lines of the blocks that have ended, each once."""
+        """The other lines of the blocks that have ended; each is returned once."""
         lines, self.other_lines = self.other_lines, []
         return lines
 
     def end(self) -> bytes:
-        """The stream has ended: the data of the event that had not, which is no event. Its other lines can be taken."""
+        """The stream has ended. Returns the data of the incomplete event, which does not count. Its other lines can be
+        taken."""
         block = self.unfinished
         self.feed(b"\n" if self._buffer else b"")
         data = b"\n".join(self._data)
@@ -170,6 +172,6 @@ class SSEParser:
 
     @property
     def unfinished(self) -> bytes:
-        """Bytes of an event that has not ended: not empty at the end of a stream that was cut in mid-frame."""
+        """Bytes of an incomplete event: not empty at the end of a stream that was cut in mid-frame."""
         line = b"".join([self._buffer, *self._held])
         return b"\n".join([*self._data, line]) if self._data else line

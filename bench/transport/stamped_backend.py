@@ -1,11 +1,11 @@
 """Sockets for httpcore that stamp: each write immediately before it, each read immediately after it.
 
-httpx's own hooks come too late or too early by the time the event loop is busy. Here the asyncio protocol takes the
-stamp in `data_received`, before anything else is done with the bytes, and httpcore gets them afterwards, one read at a
-time: the piece of a body that httpcore hands out always ends in the read that was taken last.
+httpx's own hooks are too late or too early by the time the event loop is busy. Here the asyncio protocol takes the
+stamp in `data_received`, before anything else happens to the bytes, and httpcore gets them afterwards, one read at a
+time: the piece of a body that httpcore returns always ends in the latest read.
 
-Rule: one request at a time on a connection (HTTP/1.1), and httpcore works inside the task that sends. The request that
-a socket works for is found in the context variable `current`.
+Rule: one request at a time on a connection (HTTP/1.1), and httpcore works inside the task that sends. The context
+variable `current` holds the request that a socket works for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ current: ContextVar[Exchange] = ContextVar("current")
 
 
 class _Connection(asyncio.Protocol):
-    """Keeps what arrives with its stamp until httpcore asks for it."""
+    """Keeps arriving data with its stamp until httpcore asks for it."""
 
     def __init__(self) -> None:
         self.reads: deque[tuple[int, bytes]] = deque()
@@ -77,7 +77,7 @@ class _Connection(asyncio.Protocol):
 
 
 class StampedStream(httpcore.AsyncNetworkStream):
-    """One connection. `last_read_ns` is the stamp of the read that httpcore took last, `bound_ns` of the one before."""
+    """One connection. `last_read_ns` is the stamp of httpcore's latest read, `bound_ns` of the one before."""
 
     def __init__(self, transport: asyncio.Transport, connection: _Connection, target: Target) -> None:
         self._transport = transport
@@ -88,7 +88,7 @@ class StampedStream(httpcore.AsyncNetworkStream):
         self._head = HeadReader()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What httpcore's parser shall see next: the head whole and checked, then the reads as they came."""
+        """The next data for httpcore's parser: the whole, checked head, then the reads as they came."""
         while True:
             data = await self._read(max_bytes)
             if not data or self._head.complete:
@@ -147,7 +147,7 @@ class StampedStream(httpcore.AsyncNetworkStream):
         began_ns = now_ns()
         loop = asyncio.get_running_loop()
         try:
-            # The loop's own limit, which it reports as a connection that was aborted, stays behind ours.
+            # The loop's own limit, which it reports as an aborted connection, comes after ours.
             async with asyncio.timeout(timeout):
                 secured = await loop.start_tls(
                     self._transport,
@@ -169,8 +169,8 @@ class StampedStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
-            # httpcore asks this of an idle connection: anything to read there means that the server has closed it. Before a
-            # second attempt no idle connection will do: it goes over a fresh one.
+            # httpcore asks this of an idle connection: any data there means that the server has closed it. A second
+            # attempt must not use an idle connection: it goes over a fresh one.
             exchange = current.get(None)
             goes_again = exchange is not None and exchange.attempts > 1 and exchange.resent_ns is None
             return goes_again or self._connection.ended or bool(self._connection.reads)
@@ -180,7 +180,7 @@ class StampedStream(httpcore.AsyncNetworkStream):
 
 
 async def _open(tunnel: Tunnel, transport: asyncio.Transport, connection: _Connection) -> None:
-    """Open a tunnel on a new connection. Raises TunnelRefused; closes the connection if it is not open in the end."""
+    """Open a tunnel on a new connection. Raises TunnelRefused; on failure the connection is closed."""
     opened = False
     try:
         transport.write(tunnel.hello)

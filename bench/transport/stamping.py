@@ -1,7 +1,7 @@
-"""The wait until the kernel stamps what arrives.
+"""Waits until the kernel stamps arriving data.
 
-It begins a moment after the first socket of the machine asks: 1 to 4 ms later on an idle machine, at some time on a busy one.
-What arrives before has no stamp, and its time is that of the read.
+Stamping begins a moment after the machine's first socket asks for it: 1 to 4 ms later on an idle machine, at any time
+on a busy one. Earlier data has no stamp, and gets the time of its read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from bench.clock import NS_PER_MS, Clock, sleep_until
 
 SO_TIMESTAMPING = 37
 RX_SOFTWARE, SOFTWARE = 1 << 3, 1 << 4
-"""Flags of SO_TIMESTAMPING (linux/net_tstamp.h). Unlike SO_TIMESTAMPNS it makes no stamp up at the read of a datagram."""
+"""Flags of SO_TIMESTAMPING (linux/net_tstamp.h). Unlike SO_TIMESTAMPNS it does not invent a stamp when a datagram is
+read."""
 
 LOOK_NS = NS_PER_MS // 2
 MOST_LOOKS = 1_000
@@ -29,9 +30,9 @@ class Datagrams(Protocol):
 
 
 def asking_socket() -> socket.socket:
-    """A socket that asks for stamps, also on behalf of all others, as long as it is open; it hears what it sends."""
+    """A socket that requests stamps, also on behalf of all others, as long as it is open; it receives what it sends."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    # Where the machine has no loopback, or no such stamps, the first packets go without.
+    # If the machine has no loopback, or no such stamps, the first packets are not stamped.
     with contextlib.suppress(OSError):
         made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE)
         made.bind(("127.0.0.1", 0))
@@ -40,7 +41,7 @@ def asking_socket() -> socket.socket:
 
 
 async def stamps_begun(datagrams: Datagrams, clock: Clock) -> bool:
-    """Send datagrams until one comes with a stamp. False if none did, or where none can be sent."""
+    """Send datagrams until one comes with a stamp. Returns False if none does, or none can be sent."""
     for _ in range(MOST_LOOKS):
         try:
             datagrams.send(b".")

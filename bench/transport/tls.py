@@ -11,14 +11,14 @@ READ_SIZE = 65_536
 
 
 def context(target: Target) -> ssl.SSLContext:
-    """As `bench.trust.context`, for HTTP/1.1."""
+    """Like `bench.trust.context`, for HTTP/1.1."""
     made = trust.context(target)
     made.set_alpn_protocols(["http/1.1"])
     return made
 
 
 class TlsChannel:
-    """One connection's TLS: ciphertext in, plaintext out, and the other way round. Raises ssl.SSLError."""
+    """One connection's TLS: ciphertext in, plaintext out, and vice versa. Raises ssl.SSLError."""
 
     __slots__ = ("_incoming", "_object", "_outgoing", "ended", "ready")
 
@@ -29,7 +29,7 @@ class TlsChannel:
         self.ended = False
 
     def handshake(self) -> None:
-        """Go on with the handshake as far as the bytes allow; `ready` says when it is done."""
+        """Continue the handshake as far as the bytes allow; `ready` once it is done."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -60,5 +60,5 @@ class TlsChannel:
         return self._outgoing.read()
 
     def outgoing(self) -> bytes:
-        """What TLS itself wants to send: handshake messages."""
+        """Data that TLS itself wants to send: handshake messages."""
         return self._outgoing.read()

@@ -7,11 +7,11 @@ from bench.transport.head import HeadReader, HeadTooLarge, ProtocolError
 
 
 class TunnelRefused(OSError):
-    """The proxy opens no tunnel. The message names it and says why."""
+    """The proxy refuses a tunnel. The message names the proxy and the reason."""
 
 
 class Tunnel:
-    """One CONNECT. Send `hello`, feed what comes back until `feed` returns True."""
+    """One CONNECT. Send `hello`, and feed the answer until `feed` returns True."""
 
     __slots__ = ("_head", "_proxy", "_server", "hello")
 

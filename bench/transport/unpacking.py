@@ -1,16 +1,16 @@
-"""Compressed bodies, piece by piece: gzip, deflate, and deflate without a head, as some servers write it."""
+"""Compressed bodies, piece by piece: gzip, deflate, and deflate without a header, as some servers write it."""
 
 from __future__ import annotations
 
 import zlib
 
 MOST_INFLATED = 256 * 1024 * 1024
-"""A compressed reply may unpack to so many bytes, and no more."""
+"""The most bytes to which a compressed reply may unpack."""
 PACKED = ("gzip", "x-gzip", "deflate")
-"""Content encodings that are read."""
+"""Supported content encodings."""
 _ZLIB_HEAD = 2
 _MEMBER = b"\x1f\x8b"
-"""With which a member of gzip begins."""
+"""The first bytes of a gzip member."""
 
 
 class Unpacker:
@@ -20,14 +20,15 @@ class Unpacker:
 
     def __init__(self, encoding: str) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-        # The beginning of a body that may be deflate without a head.
+        # The beginning of a body that may be deflate without a header.
         self._perhaps_raw: bytes | None = b"" if encoding == "deflate" else None
-        # What came behind a member and may begin the next; None: no member follows.
+        # Data after a member that may begin the next; None: no member follows.
         self._behind: bytes | None = b""
         self.total = 0
 
     def unpack(self, piece: bytes) -> bytes:
-        """Gzip may have several members, one behind the other (RFC 1952, 2.2): a proxy packs each event by itself.
+        """Unpack a piece. Gzip may have several consecutive members (RFC 1952, 2.2): a proxy packs each event
+        separately.
 
         Raises zlib.error.
         """
@@ -38,7 +39,8 @@ class Unpacker:
             if self._inflate.eof:
                 piece, self._behind = self._behind + piece, b""
                 if not piece.startswith(_MEMBER):
-                    # What is no member is nobody's, and so is all that follows. Its first byte alone may yet be one.
+                    # Anything but a member is ignored, with everything after it. Its first byte alone may still begin
+                    # one.
                     self._behind = piece if _MEMBER.startswith(piece) else None
                     break
                 self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
@@ -49,7 +51,7 @@ class Unpacker:
         return unpacked
 
     def _of_perhaps_raw(self, begun: bytes) -> bytes:
-        """The head of zlib has two bytes, and deflate without one cannot be taken for it (RFC 9110, 8.4.1.2)."""
+        """The zlib header has two bytes, and raw deflate cannot be mistaken for it (RFC 9110, 8.4.1.2)."""
         if len(begun) < _ZLIB_HEAD:
             self._perhaps_raw = begun
             return b""

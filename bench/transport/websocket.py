@@ -1,8 +1,9 @@
-"""The client's side of a WebSocket, sans-IO: the handshake, messages out, and the messages of one reply after the other in.
+"""The client's side of a WebSocket, sans-IO: the handshake, outgoing messages, and the incoming messages of one reply
+after the other.
 
-wsproto does framing, masking and the handshake (RFC 6455). This file turns its events into values: the pieces of a body for
-an exchange, each a whole text message, and the connection's own answers (to pings, to a close). No extension is offered, so
-messages are not compressed.
+wsproto does framing, masking and the handshake (RFC 6455). This file turns its events into values: the pieces of a body
+for an exchange, each a whole text message, and the connection's own answers (to pings, to a close). No extension is
+offered, so messages are not compressed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TEXT = 0x81
 
 
 class BrokenSocket(Exception):
-    """What came is no WebSocket. The message says why."""
+    """The data is not a WebSocket's. The message says why."""
 
 
 @dataclass(slots=True)
@@ -47,10 +48,10 @@ class Refused:
 
 
 class ClientSocket:
-    """One connection. First the handshake: `hello` is to be sent, then `feed_handshake` until it says that all is well.
+    """One connection. First the handshake: send `hello`, then call `feed_handshake` until it returns True.
 
-    Then replies: `begin`, and `feed` with the parts of `ResponseParser` that a connection asks for. `outgoing` is what the
-    connection must send by itself.
+    Then replies: `begin`, and `feed` with the attributes of `ResponseParser` that a connection uses. `outgoing` is what
+    the connection must send by itself.
     """
 
     def __init__(self, host: str, target: str, headers: Sequence[tuple[str, str]]) -> None:
@@ -64,7 +65,7 @@ class ClientSocket:
         self._message: list[str] = []
         self._size = 0
         self._words: SocketWords | None = None
-        # As of a ResponseParser.
+        # The same as in a ResponseParser.
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
         self.error: str | None = None
@@ -73,7 +74,7 @@ class ClientSocket:
         self.beside = False
 
     def feed_handshake(self, data: bytes) -> bool:
-        """Whether the handshake has ended: `refused` says how. Raises BrokenSocket."""
+        """Whether the handshake has ended; it failed if `refused` is set. Raises BrokenSocket."""
         try:
             self._frames.receive_data(data)
             for event in self._frames.events():
@@ -98,20 +99,20 @@ class ClientSocket:
         return False
 
     def message(self, text: bytes) -> bytes:
-        """The frames of a text message. Raises BrokenSocket where the server has closed the connection."""
+        """The frames of a text message. Raises BrokenSocket if the server has closed the connection."""
         try:
             return self._frames.send(TextMessage(data=text.decode()))
         except LocalProtocolError as e:
             raise BrokenSocket(str(e)) from e
 
     def begin(self, words: SocketWords) -> None:
-        """A reply comes next; `words` say which messages are its own, and which is its last."""
+        """A reply comes next; `words` decide which messages belong to it, and which is its last."""
         self._words = words
         self.status, self.complete, self.keep_alive = None, False, True
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that these bytes complete, up to the end of the reply. One that comes behind it ends the
-        connection (`keep_alive`), as do a close and what is no text (`error`)."""
+        """The messages that these bytes complete, up to the end of the reply. A message after it ends the connection
+        (`keep_alive`), as do a close and a non-text message (`error`)."""
         pieces: list[bytes] = []
         self.beside = False
         try:
@@ -155,11 +156,11 @@ class ClientSocket:
 
     @property
     def unfinished_bytes(self) -> int:
-        """Of a message that has begun to come."""
+        """Bytes of an incomplete message."""
         return len("".join(self._message).encode())
 
     def _close(self, event: CloseConnection) -> None:
-        if self._frames.state is ConnectionState.OPEN:  # wsproto says so of frames that it cannot read.
+        if self._frames.state is ConnectionState.OPEN:  # wsproto reports unreadable frames in this way.
             self._fail(f"no WebSocket frame came: {event.reason}")
             return
         reason = f" ({event.reason[:200]})" if event.reason else ""
@@ -173,25 +174,25 @@ class ClientSocket:
             self.error = words
 
     def behind(self, data: bytes) -> None:
-        """A read behind the reply: a ping, or a message that was not asked for."""
+        """A read after the reply: a ping, or an unrequested message."""
         self.feed(data)
 
     def goodbye(self) -> bytes:
-        """The frame that closes the connection; nothing where it is closed."""
+        """The frame that closes the connection; empty if it is closed."""
         try:
             return self._frames.send(CloseConnection(code=CloseReason.NORMAL_CLOSURE))
         except LocalProtocolError:
             return b""
 
     def end_of_file(self) -> None:
-        """A WebSocket that ends without a goodbye completes no reply."""
+        """Does nothing: a WebSocket that ends without a close frame completes no reply."""
 
     def close(self) -> None:
         """No reply comes next."""
 
 
 def is_one_text(data: bytes) -> bool:
-    """Whether these bytes are one frame, and that a whole text message."""
+    """Whether these bytes are exactly one frame with a whole text message."""
     if len(data) < 2 or data[0] != _TEXT:
         return False
     length, at = data[1], 2
@@ -203,8 +204,8 @@ def is_one_text(data: bytes) -> bool:
 
 
 def left_of_frame(glance: bytes) -> int:
-    """How many bytes of a frame follow these first ones of it, at least 0; what `read_chunkwise` asks for. Of a frame so
-    large that its length is not among them: more than a read takes."""
+    """How many bytes of a frame follow its first ones, at least 0, for `read_chunkwise`. If the frame is so large that
+    these do not contain its length: more than a read takes."""
     if len(glance) < 2:
         return 0
     if glance[1] & 0x7F == 127 and len(glance) < 10:

@@ -1,7 +1,8 @@
-"""The wire transport over WebSockets: a conversation has a socket of its own, and its messages the kernel's stamps.
+"""The wire transport over WebSockets: each conversation has its own socket, and its messages have kernel stamps.
 
-Sockets, stamps, bounds and records are as for HTTP (connection.py, wire.py). Different are how a connection gets ready (a
-handshake over HTTP), how a request and its reply are framed (websocket.py), and which connection a request may use.
+Sockets, stamps, bounds and records are as for HTTP (connection.py, wire.py). The differences are how a connection is
+set up (a handshake over HTTP), how a request and its reply are framed (websocket.py), and which connection a request
+may use.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _READ_SIZE = 65_536
 
 
 class SocketConnection(PolledConnection):
-    """A WebSocket. It gets ready by TCP, TLS and the handshake; then it serves one request after the other."""
+    """A WebSocket. It is set up by TCP, TLS and the handshake; then it serves one request after the other."""
 
     __slots__ = ("_client", "_hello_ns", "_transport")
 
@@ -38,7 +39,7 @@ class SocketConnection(PolledConnection):
         self._hello_ns = 0
         super().__init__(engine, address, job)
 
-    # Getting ready.
+    # Preparing.
 
     def _ready(self) -> None:
         self._engine.watch(self, self._upgrading, READABLE)
@@ -79,7 +80,7 @@ class SocketConnection(PolledConnection):
         try:
             self._transmit(data if self._tls is None else self._tls.encrypt(data))
         except OSError:
-            return  # The next read says what is wrong.
+            return  # The next read reports the error.
         if self._unsent:
             call = self._sending if self.connected else self._upgrading
             self._engine.watch(self, call, READABLE | WRITABLE)
@@ -105,9 +106,9 @@ class SocketConnection(PolledConnection):
     def _head(self, job: Job, parser: Parser) -> None:
         job.exchange.messages()
 
-    _not_spoken = ""  # Its errors say themselves what is wrong.
+    _not_spoken = ""  # Its errors already state the problem.
 
-    # Which reads have to be looked at.
+    # Which reads must be parsed.
 
     _left_of = staticmethod(left_of_frame)
 
@@ -118,11 +119,11 @@ class SocketConnection(PolledConnection):
         return True
 
     def _may_end(self, data: bytes) -> bool:
-        """Whether this read is anything but one message in the middle of a reply."""
+        """Whether this read is anything other than one message in the middle of a reply."""
         return self.job is None or not is_one_text(data) or self._transport.words.may_end(data)
 
     def parse(self) -> None:
-        """Look at what has been put by, also where it is for the connection alone."""
+        """Parse the buffered data, even if it only concerns the connection."""
         job = self.job
         if job is None:
             self._between_replies()
@@ -162,7 +163,7 @@ class SocketConnection(PolledConnection):
         super().close()
 
     def alive(self) -> bool:
-        """Whether it can be used: what waits may be a ping, or a goodbye."""
+        """Whether it can be used: pending data may be a ping, or a close frame."""
         try:
             self.sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -176,7 +177,7 @@ class SocketConnection(PolledConnection):
 
 
 class SocketTransport(WireTransport):
-    """Messages instead of requests: see the module docstring."""
+    """Sends messages instead of requests: see the module docstring."""
 
     reads_plainly = False
 
@@ -186,7 +187,7 @@ class SocketTransport(WireTransport):
         self.words = reading.endpoint.socket
         self._one_each = reading.endpoint.only_socket
         self._sockets: dict[str, Connection] = {}
-        """Of conversations that go on, by their names."""
+        """The sockets of open conversations, by name."""
 
     def client(self, route: Route | None) -> ClientSocket:
         """The client's side of a new socket, with the headers of the run, or of this route."""
@@ -197,7 +198,7 @@ class SocketTransport(WireTransport):
         return ClientSocket(parts.netloc, path, [*headers.items()])
 
     async def prepare(self, connections: int) -> None:
-        """As over HTTP, where a handshake says nothing of whom it is for."""
+        """As over HTTP, unless handshakes differ between conversations."""
         if not self.target.own_headers and not self._one_each:
             await super().prepare(connections)
 
@@ -206,7 +207,7 @@ class SocketTransport(WireTransport):
     ) -> None:
         def recorded(record: RequestRecord) -> None:
             if record.outcome is not Outcome.OK:
-                self._drop_session(request)  # Nothing more of it is sent.
+                self._drop_session(request)  # The session sends nothing more.
             done(record)
 
         super().start(request, intended_ns, eligible_ns, recorded, ended)
@@ -227,11 +228,11 @@ class SocketTransport(WireTransport):
             return own
         if own is not None:
             own.close()
-        # A socket made ahead has the headers of the run, and no others.
+        # A socket made in advance has only the run's headers.
         return None if request.route is not None or self._one_each else super()._take_idle(request)
 
     def served(self, connection: Connection, job: Job, keep: bool) -> None:
-        """A reply has come to its end: its socket stays with its conversation."""
+        """A reply is complete: its socket stays with its conversation."""
         request = job.exchange.request
         goes_on = request.continuation
         if keep and goes_on is not None and not goes_on.last:
@@ -248,7 +249,7 @@ class SocketTransport(WireTransport):
             del self._sockets[name]
 
     def refused(self, connection: Connection, sent_ns: int, answer: Refused) -> None:
-        """The server has answered the handshake over HTTP: that is what it says to the request."""
+        """The server has answered the handshake over HTTP, which is its answer to the request."""
         job, status = connection.job, answer.status
         if job is None:
             self.connect_failed(connection, f"the WebSocket handshake was refused with status {status}")

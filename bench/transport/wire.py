@@ -1,13 +1,13 @@
 """The transport over our own sockets: as close to the kernel as Python gets, and the default on Linux.
 
-All sockets of the process sit in one epoll set inside the event loop. That set is polled in one place (`_pump`), so that
-each read knows the last poll that did not report its socket: whatever the read holds came after it. Reads carry the
-kernel's receive stamps, which are right however late the program looks, but for packets that had to wait for an earlier one
-which the network had lost or delayed: those reads are stamped here. The kernel's stamps are CLOCK_REALTIME and are carried
-to CLOCK_MONOTONIC by one tightly bracketed offset, measured again when the clock is stepped.
+All sockets of the process are in one epoll set inside the event loop. That set is polled in one place (`_pump`), so
+that each read knows the last poll that did not report its socket: the data of the read came after it. Reads carry the
+kernel's receive stamps, which are right however late the program reads them, except for packets that had to wait for an
+earlier one which the network had lost or delayed: those reads are stamped here. The kernel's stamps are CLOCK_REALTIME
+and are converted to CLOCK_MONOTONIC by one tightly bracketed offset, measured again when the clock is stepped.
 
-Connections are made ahead of the run, kept as long as the server keeps them, and looked at before they are used again. One
-that dies after the send and before any byte of a response is given one second attempt, on a fresh connection.
+Connections are made before the run, kept as long as the server keeps them, and checked before they are reused. If one
+dies after the send and before any byte of a response, the request gets a second attempt, on a fresh connection.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from bench.native._core import Receiver, Stream
 
 CONNECT_AT_ONCE = 128
-"""Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
+"""Connections that are made in parallel: a server's backlog is often no longer."""
 
 MOST_HEADS = 4096
-"""How many heads are cached of requests that name their own headers or endpoint."""
+"""How many heads are cached for requests with their own headers or endpoint."""
 
 POLL_MAX = 512
 READS_AT_ONCE = 16
-"""After so many reads it is looked whether something is to be sent."""
+"""After this many reads, check whether something must be sent."""
 UNHURRIED_NS, FEW = NS_PER_MS // 4, 2
-"""Where so few sockets are ready after a pause of so long, there is time to read what came chunk by chunk."""
+"""If so few sockets are ready after such a pause, there is time to read the data chunk by chunk."""
 
 
 class WireTransport:
     """Own sockets, kernel stamps, HTTP/1.1. See the module docstring."""
 
     reads_plainly = True
-    """Whether what comes is HTTP alone, which the compiled receiver can read."""
+    """Whether the data is plain HTTP, which the compiled receiver can read."""
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         target = target.without_credentials()
@@ -71,20 +71,20 @@ class WireTransport:
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
         self.replica_headers = tuple(name.lower().encode() for name in reading.replica_headers)
         self._head = self._request_head(target.usual)
-        # A proxy may look for the usual spelling alone, and add a second length where it finds none (proxy.py 2.4).
+        # A proxy may look only for the usual spelling, and otherwise add a second length (proxy.py 2.4).
         self._length = b"content-length" if target.proxy is None else b"Content-Length"
         self._heads: dict[Route, bytes] = {}
-        """Of requests that do not go where the others go."""
+        """For requests with their own destination."""
         self._addresses: list[Address] = []
         self._answers = False
-        """Whether the first of the addresses has ever taken a connection."""
+        """Whether the first of the addresses has ever accepted a connection."""
         self._unresolved: str | None = None
         self._idle: dict[int, Connection] = {}
         self._jobs: dict[Job, None] = {}
         self._ahead: dict[Connection, asyncio.Future[bool]] = {}
         self._ready_calls: dict[int, Callable[[int], None]] = {}
         self._receiver: Receiver | None = None
-        """Reads in a thread of its own, where the compiled core is there and nothing is encrypted."""
+        """Reads in a separate thread, if the compiled core is available and nothing is encrypted."""
         self._received: dict[int, ReceivedConnection] = {}
         self._asked: deque[int] = deque()
         self.last_poll_ns = 0
@@ -119,13 +119,13 @@ class WireTransport:
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end, self._ahead, self._give_up)
 
     async def prepare(self, connections: int) -> None:
-        """Make connections until so many are idle. A failed one is made again by the request that needs it."""
+        """Make connections until this many are idle. If one fails, the request that needs it makes it again."""
         missing = connections - len(self._idle)
         while missing > 0 and self._addresses:
             address = self._addresses[0]
             wanted = min(missing, CONNECT_AT_ONCE)
             batch: list[asyncio.Future[bool]] = []
-            # Where no descriptor is left, who needs one more will say so.
+            # If descriptors run out, the request that needs one will report it.
             with contextlib.suppress(OSError):
                 for _ in range(wanted):
                     made = self.loop.create_future()
@@ -157,7 +157,7 @@ class WireTransport:
         ]
 
         def read_next() -> None:
-            # One at a time: whatever is due comes in between.
+            # One at a time: anything due comes in between.
             while unread:
                 job = unread.pop()
                 if job in self._jobs and job.connection is not None:
@@ -212,14 +212,14 @@ class WireTransport:
         polled_ns = now_ns()
         ready = self._ready_calls
         reported = self._poll.poll(0, POLL_MAX)
-        # Where many are ready after a pause, it was no rest: the process was kept from its work, and has to catch up.
+        # If many are ready after a pause, it was not idle time: the process was delayed, and has to catch up.
         self.unhurried = len(reported) <= FEW and polled_ns - self.last_poll_ns > UNHURRIED_NS
         for start in range(0, len(reported), READS_AT_ONCE):
             if start and (due_ns := self._clock.next_ns()) is not None and due_ns <= now_ns():
-                return  # Stamps can wait, a send cannot. The next poll reports what is left: this one bounds nothing.
+                return  # Stamps can wait, a send cannot. The next poll reports the rest: this one bounds nothing.
             for fd, events in reported[start : start + READS_AT_ONCE]:
                 call = ready.get(fd)
-                if call is not None:  # Closed by an earlier one of this very batch.
+                if call is not None:  # It may have been closed by an earlier call of this batch.
                     call(events)
         if len(reported) < POLL_MAX:
             self.last_poll_ns = polled_ns  # A full report may have left ready sockets out: it bounds nothing.
@@ -233,11 +233,11 @@ class WireTransport:
         return self._receiver.watch(connection.fd, connection.name, patient)
 
     def forget_name(self, name: int) -> None:
-        """A connection is read no more."""
+        """A connection is no longer read."""
         self._received.pop(name, None)
 
     def _attend(self) -> None:
-        """Look after the connections that the receiver asks for, in turns of a few: stamps can wait, a send cannot."""
+        """Handle the connections that the receiver reports, a few at a time: stamps can wait, a send cannot."""
         assert self._receiver is not None
         asked = self._asked
         asked.extend(self._receiver.asked())
@@ -254,7 +254,7 @@ class WireTransport:
             if connection is not None:
                 connection.attend(name & 3)
 
-    # What connections report.
+    # Reports of connections.
 
     def connected(self, connection: Connection) -> None:
         self._answers = self._answers or connection.address == self._addresses[0]
@@ -269,8 +269,8 @@ class WireTransport:
         self._send(job, connection)
 
     def connect_failed(self, connection: Connection, error: str, outcome: Outcome = Outcome.CONNECT_ERROR) -> None:
-        # A name with several addresses: go on without the one that refuses, or has never said anything. One that has
-        # answered, and now does not in time, is busy: that is what its users meet.
+        # For a name with several addresses: go on without one that refuses, or has never answered. One that has
+        # answered, and now does not in time, is busy: its users meet the same.
         silent_now = outcome is Outcome.TIMEOUT_CONNECT and self._answers
         if len(self._addresses) > 1 and connection.address == self._addresses[0] and not silent_now:
             del self._addresses[0]
@@ -288,13 +288,13 @@ class WireTransport:
         self.failed(job, outcome, error)
 
     def _give_up(self, connection: Connection) -> None:
-        """A connection does not come to stand in time."""
+        """A connection was not established in time."""
         connection.close()
         outcome, error = NO_CONNECTION
         self.connect_failed(connection, error, outcome)
 
     def forget_idle(self, connection: Connection) -> None:
-        """An idle connection was closed by the server: it is not used again."""
+        """The server closed an idle connection: it is not used again."""
         self._idle.pop(connection.fd, None)
 
     def served(self, connection: Connection, job: Job, keep: bool) -> None:
@@ -315,7 +315,7 @@ class WireTransport:
         self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
 
     def retry(self, job: Job) -> None:
-        """A connection from the pool died before any byte of a response: once more, on a fresh one."""
+        """A pooled connection died before any byte of a response: retry on a fresh one."""
         job.exchange.retry()
         self._connect(job)
 
@@ -365,7 +365,7 @@ class WireTransport:
             job.leaves = self._clock.call_at(job.exchange.sent_ns + request.cancel_after_ns, lambda: self._leave(job))
 
     def _leave(self, job: Job) -> None:
-        """Its user gives up: what has arrived until now is still read, and a reply that ended with it is an ordinary one."""
+        """Its user gives up: data that has arrived so far is still read, and a reply that it completes counts normally."""
         connection = job.connection
         if job in self._jobs and connection is not None and connection.job is job and connection.connected:
             connection.read_out()
@@ -375,7 +375,7 @@ class WireTransport:
         head = self._heads.get(route)
         if head is None:
             if len(self._heads) >= MOST_HEADS:
-                self._heads.clear()  # Where every request has headers of its own, nothing is gained by keeping them.
+                self._heads.clear()  # If every request has its own headers, caching gains nothing.
             head = self._heads[route] = self._request_head(self.target.destination(route))
         return head
 
@@ -395,7 +395,7 @@ class WireTransport:
         self.failed(job, outcome, error)
 
     def _request_head(self, to: Destination) -> bytes:
-        """The head of every request to this place, up to the value of its id."""
+        """The head of every request to this destination, up to the value of its id."""
         parts = urlsplit(to.url)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         proxy = None if self.tunnels else self.target.proxy
@@ -412,10 +412,10 @@ class WireTransport:
         lines = [f"{to.method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
         return "\r\n".join([*lines, "x-request-id: "]).encode("latin-1")
 
-    # Once in a while.
+    # Periodic work.
 
     def _clock_stepped(self) -> None:
-        """CLOCK_REALTIME was set: earlier stamps keep the old offset, and requests under way are marked."""
+        """CLOCK_REALTIME was set: earlier stamps keep the old offset, and requests in progress are marked."""
         for job in list(self._jobs):
             job.exchange.clock = "mixed"
             if job.connection is not None and job.connection.connected and job.connection.job is job:

@@ -1,4 +1,4 @@
-"""What can wait until sockets have been looked at: the records of requests that have ended, above all."""
+"""Work that can wait until sockets have been polled: mainly the records of requests that have ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import Callable
 from bench.clock import NS_PER_MS, Clock
 
 TURN_NS = NS_PER_MS // 4
-"""How long records are made before sockets and timers are looked at again."""
+"""How long records are made before sockets and timers are polled again."""
 MOST_PUT_OFF = 64
-"""So many records may wait, each once, because something is due sooner than one is made: a send would be late by that."""
+"""The most records that are put off, each once, because something is due before one could be made: a send would be late
+by that."""
 
 
 class WorkQueue:
-    """Work in its order, in short turns, with a look at the sockets between two turns."""
+    """Work in order, in short turns, with a poll of the sockets between two turns."""
 
     __slots__ = ("_clock", "_put_off", "_queue", "_running", "takes_ns")
 
@@ -24,17 +25,17 @@ class WorkQueue:
         self._queue: deque[Callable[[], None]] = deque()
         self._running = self._put_off = False
         self.takes_ns = NS_PER_MS // 2
-        """What one piece of work takes, about."""
+        """Roughly how long one piece of work takes."""
 
     def later(self, work: Callable[[], None]) -> None:
-        """Do this when sockets have been looked at."""
+        """Do this after the sockets have been polled."""
         self._queue.append(work)
         if not self._running:
             self._running = True
             self._soon()
 
     def finish(self) -> None:
-        """Do all that is left, now."""
+        """Do all remaining work now."""
         while self._queue:
             _do(self._queue.popleft())
 
@@ -62,7 +63,7 @@ class WorkQueue:
 
 
 def _do(work: Callable[[], None]) -> None:
-    """Report failed work like a failed callback of the loop. The work behind it continues."""
+    """Report failed work like a failed callback of the loop. The remaining work continues."""
     try:
         work()
     except Exception as defect:

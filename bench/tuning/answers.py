@@ -19,17 +19,17 @@ from promptset.probes import Probe
 
 
 class RaceAnswers:
-    """What the turns of a race in `folder`, of so many `arms`, have shown of their answers so far."""
+    """What the turns of a race in `folder`, with this many `arms`, have shown of their answers so far."""
 
     def __init__(self, folder: Path, arms: int) -> None:
         self._folder = folder
         self._arms = arms
         self._worse: dict[tuple[int, int], tuple[str, ...]] = {}
         self.fresh: dict[int, tuple[str, ...]] = {}
-        """What the last look has shown: by the arm, the measures in which its answers are worse than the default's."""
+        """The result of the last look: for each arm, the measures in which its answers are worse than the default's."""
 
     def look(self, turns: Sequence[TuneTurn]) -> None:
-        """Compare the answers after the last turn. One of the default tells of the arms that had theirs before it."""
+        """Compare the answers after the last turn. A turn of the default also decides on the arms before it."""
         last = turns[-1]
         valued = [turn.arm for turn in turns if turn.round == last.round and turn.value is not None]
         arms = [arm for arm in valued if last.value is not None and last.arm in (0, arm)]
@@ -38,7 +38,7 @@ class RaceAnswers:
         self._worse |= {(arm, last.round): worse for arm, worse in self.fresh.items()}
 
     def judged(self, turns: Sequence[TuneTurn]) -> list[TuneTurn]:
-        """The turns, each with what was shown in its round."""
+        """The turns, each with the result of its round."""
         return [
             msgspec.structs.replace(turn, worse_answers=self._worse.get((turn.arm, turn.round), turn.worse_answers))
             for turn in turns
@@ -46,11 +46,12 @@ class RaceAnswers:
 
 
 def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: int) -> tuple[str, ...]:
-    """The measures of right answers in which an arm is shown to be worse than arm 0, over the rounds that both have.
+    """The measures of right answers in which an arm is shown to be worse than arm 0, over their common rounds.
 
-    The probes of both are the same in each round, and so are the tests of `python -m bench quality`: the default's answers
-    take the place of those without load. The level is corrected for all `arms` and every look. A probe of several rounds is
-    one probe: a server may repeat its answer each time. So the fall over the probes must exceed 0 beyond chance, too.
+    Both have the same probes in each round, and the tests are those of `python -m bench quality`: the default's answers
+    take the place of answers without load. The level is corrected for all `arms` and every look. A probe of several
+    rounds is one probe: a server may repeat its answer each time. So the fall over the probes must also exceed 0 beyond
+    chance.
     """
     rounds = sorted({turn.round for turn in turns if turn.arm == arm} & {turn.round for turn in turns if turn.arm == 0})
     probes: list[Probe] = []
@@ -78,7 +79,7 @@ def worse_than_default(folder: Path, turns: Sequence[TuneTurn], arm: int, arms: 
 
 
 def _answers(folder: Path, turn: TuneTurn, places: Sequence[int]) -> Iterator[KeptAnswer]:
-    """The answers of a turn. `places`: those of the probes of its round among the probes of the race."""
+    """The answers of a turn. `places`: for each probe of its round, its position among the probes of the race."""
     for row in turn.loads:
         for kept in read_answers(RunDirectory(folder / row.name), max(len(places), 1)).answers:
             if kept.probe is not None and places:

@@ -1,4 +1,4 @@
-"""The arms of a race: combinations of flag values, each with its command line and the GPUs that it takes."""
+"""The arms of a race: combinations of flag values, each with its command line and its number of GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Vary = Literal["grid", "one at a time"]
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A combination. `varied` are the flags that tell it from the other arms."""
+    """A combination. `varied`: the flags that distinguish it from the other arms."""
 
     flags: Flags
     varied: tuple[str, ...]
@@ -24,7 +24,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Its varied flags in short, without the flags that it leaves out: `max-num-seqs=16 block-size=32`."""
+        """Its varied flags in short, without omitted flags: `max-num-seqs=16 block-size=32`."""
         given = [flag for flag in self.varied if self.flags.get(flag) is not None]
         return " ".join(f"{flag}={written(self.flags[flag])}" for flag in given) or "the default"
 
@@ -35,8 +35,8 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What arms are made of. `values`: those of each flag, the default first. `needs`: a flag is left out where its condition
-    does not hold."""
+    """What arms are made from. `values`: the values of each flag, the default first. `needs`: a flag is omitted if its
+    condition does not hold."""
 
     values: Mapping[str, Sequence[Value]]
     listed: Sequence[Flags]
@@ -48,14 +48,14 @@ class Choices:
 
 
 def arms_of(choices: Choices) -> list[Arm]:
-    """Every arm once, the default first. Raises ValueError if there are fewer than two, or too many."""
+    """All arms, without duplicates, the default first. Raises ValueError if there are fewer than two, or too many."""
     first = {flag: values[0] for flag, values in choices.values.items()} | dict(choices.default)
     found = [first, *_combinations(choices, first), *({**first, **listed} for listed in choices.listed)]
     kept: list[dict[str, Value]] = []
     seen: set[tuple[tuple[str, str, bool], ...]] = set()
     for flags in found:
         whole = {flag: value for flag, value in flags.items() if _needed(choices, flag, flags)}
-        # As they are written: 0 is another value than false, and 1 than true, which Python takes for the same.
+        # In their written form: 0 differs from false, and 1 from true, which are equal in Python.
         key = tuple(sorted((flag, written(value), isinstance(value, str | int | float) and not isinstance(value, bool))
                            for flag, value in whole.items()))  # fmt: skip
         if key not in seen and not any(condition.holds(whole) for condition in choices.exclude):
@@ -75,7 +75,7 @@ def arms_of(choices: Choices) -> list[Arm]:
 
 
 def _differing(flags: Flags, default: Flags) -> tuple[str, ...]:
-    """One flag at a time, the others say nothing."""
+    """With one flag varied at a time, the other flags are not informative."""
     return tuple(flag for flag, value in flags.items() if flag not in default or value != default[flag])
 
 
@@ -97,10 +97,10 @@ def gpus_of(gpus: int | str, flags: Flags) -> int:
 
 
 def command_words(template: str, flags: Flags, port: int) -> list[str]:
-    """The words of a command: `{port}`, `{FLAG}` where a flag has a place of its own, and all others in place of `{flags}`.
+    """The words of a command: `{port}`, `{FLAG}` for a flag with its own place, and all others in place of `{flags}`.
 
-    A flag is written as it is if its name begins with a dash, else `--NAME`. true writes the name alone; false and null leave
-    the flag out.
+    A flag is written as it is if its name begins with a dash, else as `--NAME`. true writes the name alone; false and
+    null omit the flag.
     """
     words = []
     for word in shlex.split(template):

@@ -39,12 +39,12 @@ class Condition:
     terms: tuple[_Term, ...]
 
     def holds(self, flags: Flags) -> bool:
-        """Whether it holds for these values. A flag that is left out equals `null`, and is in no order."""
+        """Whether it holds for these values. An omitted flag equals `null`, and is not ordered."""
         return all(term.holds(flags) for term in self.terms)
 
 
 def parse(text: str, names: Collection[str]) -> Condition:
-    """Raises ValueError with what is wrong, and what to write."""
+    """Parse a condition. Raises ValueError with what is wrong, and what to write."""
     terms = []
     for part in text.split(" and "):
         match = _TERM.match(part)
@@ -58,7 +58,7 @@ def parse(text: str, names: Collection[str]) -> Condition:
 
 
 def written(value: Value) -> str:
-    """A value as it is written on a command line."""
+    """A value as written on a command line."""
     if value is None:
         return "null"
     if isinstance(value, bool):

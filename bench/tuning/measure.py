@@ -22,7 +22,7 @@ from bench.tuning.turns import START_S, Turns
 
 _WIDTH = 78
 _NOTHING_SEEN = ("INVALID", "FAILED", "none")
-"""Verdicts on a run, and the conclusion of a search, that tell nothing of the objectives."""
+"""Verdicts of a run, and the conclusion of a search, that are no evidence about the objectives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class TuneResult:
 
     @property
     def not_told_apart(self) -> tuple[TuneArm, ...]:
-        """Arms that cannot be told from the best, or are the same within the margin."""
+        """Arms that cannot be distinguished from the best, or are the same within the margin."""
         return tuple(self.content.arms[arm] for arm in self.content.not_told_apart)
 
 
@@ -53,7 +53,7 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
     content = _race_before(spec, series.path, resume=resume)
     before: tuple[TuneTurn, ...] = ()
     if content is not None:
-        # Turns of other lengths would differ by their lengths, within the round that was cut off.
+        # Within the interrupted round, turns of other lengths would not be comparable.
         spec, before = replace(spec, first_budget_s=content.first_budget_s), tuple(content.turns)
     turns = Turns(spec, series, resolved, observer)
     checks = "check_answers" in spec.load
@@ -100,7 +100,7 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
 
 
 def missing_race(folder: Path) -> list[str]:
-    """What is wrong with a directory whose race shall go on."""
+    """What is wrong with a directory whose race is to be resumed."""
     return [] if (folder / TUNE).exists() else [f"--resume {folder}: there is no race (no {TUNE})"]
 
 
@@ -121,7 +121,7 @@ def _race_before(spec: Spec, folder: Path, *, resume: bool) -> TuneContent | Non
 
 
 def hint(turns: Sequence[TuneTurn], arm: int) -> float | None:
-    """A load for a search to begin with: what was found for the arm, else for any."""
+    """A load for a search to start at: the arm's mean, else the mean over all arms."""
     mine = [turn.value for turn in turns if turn.arm == arm and turn.value]
     known = mine or [turn.value for turn in turns if turn.value]
     return fmean(known) if known else None
@@ -153,7 +153,7 @@ def _short(line: str) -> str:
 
 
 def exit_of(content: TuneContent) -> Exit:
-    """The exit status: an answer is good. Without one, the server, this client or the objectives are the reason."""
+    """The exit status: an answer is good. Without one, the cause is the server, this client or the objectives."""
     if content.ended == INTERRUPTED:
         return Exit.INTERRUPTED
     if content.best is not None:

@@ -1,21 +1,20 @@
 """What a race does next, decided from the turns that it has made: rounds, arms that leave, finalists, the end.
 
-The state is the list of turns and nothing else. So a race resumes from its file, and the same object drives a simulation in
-virtual time and real servers (docs/dev/simulations.md has what it reaches).
+The state is only the list of turns. So a race resumes from its file, and the same object drives a simulation in virtual
+time and real servers (docs/dev/simulations.md has its performance).
 
-1. Rounds: every arm that is left gets a turn, in a random order. So whatever the machine's speed does meanwhile is as likely
-   to weigh on one arm as on another, and the residuals show how much it weighs (randomised complete blocks). A fixed order,
-   also one that goes there and back, favours the same arms whenever the speed swings in time with it, and the residuals do
-   not show that.
-2. After each pair of rounds (of two arms: after four): an arm leaves as *worse* if the leader exceeds it beyond doubt, at
-   a level that is corrected for all pairs of arms and all looks; and as *same* if it surely lies within the margin of the
-   leader. An arm that reaches less than half of the leader leaves after any round, the default not after the first. At the
-   end an arm is called *worse* only if the noise of the whole race proves it against the best.
-3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
-   answers are worse than the default's at once. An arm with a lower bound (a search that found no edge) may be better than it
-   looks: it is neither worse, nor far behind, nor the same.
-4. At most three arms that are left are the finalists. They are not revived, and race on in the same way.
-5. End: one arm is left, or the budget has no room for another pair of rounds (of two arms: for another four).
+1. Rounds: every remaining arm gets a turn, in a random order. So changes of the machine's speed are as likely to affect
+one arm as another, and the residuals show how strong they are (randomised complete blocks). A fixed order, even one
+that goes back and forth, favours the same arms whenever the speed swings in time with it, and the residuals do not show
+that. 2. After each pair of rounds (with two arms: after four): an arm leaves as *worse* if the leader exceeds it beyond
+doubt, at a level that is corrected for all pairs of arms and all looks; and as *same* if it surely lies within the
+margin of the leader. An arm that reaches less than half of the leader leaves after any round, the default not after the
+first. At the end an arm is called *worse* only if the noise of the whole race proves it against the best. 3. An arm
+that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
+answers are worse than the default's leaves at once. An arm with a lower bound (a search that found no edge) may be
+better than it looks: it is neither worse, nor far behind, nor the same. 4. Up to three remaining arms are the
+finalists. Arms do not return, and finalists race on in the same way. 5. End: one arm is left, or the budget has no room
+for another pair of rounds (with two arms: for another four).
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ FINALISTS = 3
 MOST_ROUNDS = 30
 FAR_BEHIND = 0.5
 FAILURES = 2
-"""So many turns without a value make an arm a failed one: a single one may be an accident."""
+"""This many turns without a value make an arm a failed one: a single one may be an accident."""
 _LATE = 1.05
-"""A round is begun if it is expected to end within so many times the budget."""
+"""A round begins only if it is expected to end within this factor of the budget."""
 
 
 class Ending(StrEnum):
@@ -52,8 +51,8 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A race of so many arms, numbered from 0. `default` is the arm that gains are over. `turn_s` is how long a turn is
-    expected to take before there is one. `seed` decides the orders."""
+    """A race of `arms` arms, numbered from 0. `default`: the arm that gains are relative to. `turn_s`: the expected
+    length of a turn before there is one. `seed` decides the orders."""
 
     arms: int
     default: int = 0
@@ -66,16 +65,17 @@ class Settings:
 
     @property
     def block(self) -> int:
-        """So many rounds are made before anything is decided: each arm has more than one place in their orders."""
+        """The number of rounds before each decision: each arm has more than one place in their orders."""
         return 4 if self.arms == 2 else 2
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An arm's turn in a round, counted from 1: its value, larger is better, or None if it has none; and how long it took.
+    """An arm's turn in a round, counted from 1: its value, larger is better, or None if it has none; and how long it
+    took.
 
-    `worse_answers`: whether the arm's answers are known to be worse than the default's. `at_least`: whether the value is only
-    a lower bound.
+    `worse_answers`: whether the arm's answers are known to be worse than the default's. `at_least`: whether the value
+    is only a lower bound.
     """
 
     arm: int
@@ -98,7 +98,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An arm at the end. `against_best`: how far it lies below the best; `left_after` is its last round if it left."""
+    """An arm at the end. `against_best`: how far it lies below the best; `left_after`: its last round if it left."""
 
     arm: int
     place: Place
@@ -110,7 +110,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a race says. `best` is None if no arm has a value, `gain` if the default has none or is the best."""
+    """The answer of a race. `best` is None if no arm has a value, `gain` if the default has none or is the best."""
 
     best: int | None
     standings: tuple[Standing, ...]
@@ -120,13 +120,13 @@ class Answer:
 
     @property
     def not_told_apart(self) -> tuple[int, ...]:
-        """Arms that cannot be told from the best, or are the same within the margin."""
+        """Arms that cannot be distinguished from the best, or are the same within the margin."""
         alike = (Place.NOT_TOLD_APART, Place.SAME)
         return tuple(standing.arm for standing in self.standings if standing.place in alike)
 
 
 class Race:
-    """A race, as its turns so far: `next()` is the turn to make, or why it ends."""
+    """A race, represented by its turns so far: `next()` is the turn to make, or why it ends."""
 
     def __init__(self, settings: Settings, turns: Sequence[Turn] = ()) -> None:
         self.settings = settings
@@ -135,12 +135,12 @@ class Race:
         self._leaving: list[dict[int, Place]] = []
         """For each complete round, the arms that left after it."""
         self._same_as: dict[int, int] = {}
-        """For arms that left as the same, the leader then."""
+        """For each arm that left as the same, the leader at that time."""
         for turn in turns:
             self.add(turn)
 
     def add(self, turn: Turn) -> None:
-        """Take the turn that `next()` asked for."""
+        """Add the turn that `next()` asked for."""
         self.turns.append(turn)
         number = len(self._leaving) + 1
         if {*self._alive} <= {made.arm for made in self.turns if made.round == number}:
@@ -150,7 +150,7 @@ class Race:
 
     @property
     def seconds(self) -> float:
-        """What was spent of the budget."""
+        """The spent part of the budget."""
         return math.fsum(turn.seconds for turn in self.turns)
 
     def next(self) -> Step | Ending:
@@ -177,7 +177,7 @@ class Race:
         return self._alive
 
     def time_left_s(self) -> float:
-        """About how long it takes at most: what is left of the budget, or of a block of rounds, which is always ended."""
+        """About how long it takes at most: the rest of the budget, or of a block of rounds, which is always completed."""
         number = len(self._leaving) + 1
         made = {turn.arm for turn in self.turns if turn.round == number}
         after = self._rounds_after(number)
@@ -191,8 +191,8 @@ class Race:
         return -number % self.settings.block
 
     def _order(self, number: int) -> list[int]:
-        """A random order. No arm has the same place in both rounds of a pair: two orders that agree by chance would show no
-        residual, whatever the speed did. Two arms go there and back, and back and there: ABBA or BAAB."""
+        """A random order. No arm has the same place in both rounds of a pair: two orders that agree by chance would
+        show no residual, whatever the speed did. Two arms alternate: ABBA or BAAB."""
         chance = stream(self.settings.seed, "order", (number - 1) // self.settings.block)
         arms = [*range(self.settings.arms)]
         chance.shuffle(arms)
@@ -208,7 +208,7 @@ class Race:
         return second
 
     def _turn_s(self, arm: int) -> float:
-        """About how long a turn of an arm takes: as the turns before, its own if there are any."""
+        """About how long a turn of an arm takes: the mean of its own turns, or of all turns if it has none."""
         took = [turn for turn in self.turns if turn.seconds > 0]
         took = [turn for turn in took if turn.arm == arm] or took
         return fmean(turn.seconds for turn in took) if took else self.settings.turn_s
@@ -229,7 +229,7 @@ class Race:
         half = _mean(values, leader) + math.log(FAR_BEHIND)
         bounds = self._lower_bounds()
         far = [arm for arm in racing if _mean(values, arm) < half and arm not in bounds]
-        # A gain takes two rounds with the default.
+        # A gain needs two rounds with the default.
         leaving |= {arm: Place.FAR_BEHIND for arm in far if number > 1 or arm != self.settings.default}
         spread = self._noise(number) if number % self.settings.block == 0 else None
         if spread is None:
@@ -251,7 +251,7 @@ class Race:
         return {turn.arm for turn in self.turns if turn.at_least}
 
     def _noise(self, rounds: int) -> Noise | None:
-        """Lower bounds vary less than what they bound."""
+        """The noise, without lower bounds, which vary less than the values that they bound."""
         return noise(_table([turn for turn in self.turns if not turn.at_least], rounds))
 
     def _same(self, lead: Gap) -> bool:
@@ -259,18 +259,18 @@ class Race:
         return -math.log1p(self.settings.margin) < low and high < math.log1p(self.settings.margin)
 
     def _level(self, lead: Gap) -> float:
-        """The one-sided level of a comparison. Any arm may lead and any other may leave, and each pair of rounds in which
-        both took part was a look."""
+        """The one-sided level of a comparison. Any arm may lead and any other may leave, and each pair of rounds in
+        which both took part was a look."""
         return level(self.settings.alpha, max(lead.rounds // 2, 1), self.settings.arms * (self.settings.arms - 1))
 
     def answer(self) -> Answer:
-        """What the turns say, at the end and before."""
+        """The answer from the turns so far, at the end or earlier."""
         left_after = {arm: number for number, leaving in enumerate(self._leaving, 1) for arm in leaving}
         places = {arm: place for leaving in self._leaving for arm, place in leaving.items()}
         rounds = max((turn.round for turn in self.turns), default=0)
         values, spread = _table(self.turns, rounds), self._noise(rounds)
         seen = {arm for row in values for arm in row}
-        # If all that are left have failed at last, the best of the others is the best.
+        # If all remaining arms fail in the end, the best of the others is the best.
         places |= {turn.arm: Place.WORSE_ANSWERS for turn in self.turns if turn.worse_answers}
         out = (Place.FAILED, Place.WORSE_ANSWERS)
         valued = [arm for arm in self._alive if arm in seen and places.get(arm) not in out]
@@ -281,7 +281,7 @@ class Race:
             mine = [turn for turn in self.turns if turn.arm == arm]
             place = Place.BEST if arm == best else places.get(arm)
             if place is Place.SAME and self._same_as[arm] != best and not self._within(values, best, arm, spread):
-                place = Place.NOT_TOLD_APART  # The same as a leader that another arm has passed since.
+                place = Place.NOT_TOLD_APART  # The same as a leader that another arm has since passed.
             if place in (Place.FAR_BEHIND, Place.WORSE):
                 proven = self._proven(values, best, arm, spread)
                 # Later rounds may have shown more noise, or another best.

@@ -1,4 +1,4 @@
-"""Servers of arms: one is started, waited for, and stopped with all that it started. It never outlives this command."""
+"""Servers of arms: started, waited for, and stopped with everything that they started. They never outlive this command."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TAIL_BYTES = 64 << 10
 
 
 class NotReady(TargetError):
-    """A server that did not become ready: why."""
+    """A server did not become ready; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +45,19 @@ class Server:
     log: Path
     stop_within_s: float
     log_from: int = 0
-    """Where its output begins in the file: a turn that was cut off has left another server's there."""
+    """Where its output begins in the file: an interrupted turn has left another server's output there."""
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
         return self.process.poll() is None
 
     def last_words(self) -> list[str]:
         return last_lines(self.log, self.log_from)
 
     def how_it_ended(self) -> str:
-        """For a sentence that begins with its name."""
+        """How it ended, for a sentence that begins with its name."""
         status = self.process.wait()
-        # The guard's word for signal n. A program may also give such a status itself: sys.exit(-1) is 255.
+        # The guard reports signal n in this way. A program may also return such a status itself: sys.exit(-1) is 255.
         return death(128 - status if status - 128 in set(signal.Signals) else status)
 
     def stop(self) -> None:
@@ -80,7 +79,7 @@ def start(spec: ServerSpec, words: list[str], port: int, log: Path) -> Server:
         output.write(f"$ {shlex.join(words)}\n".encode())
         output.flush()
         begins = output.tell()
-        # A session of its own: Ctrl-C ends the load first, and then the server.
+        # A new session: Ctrl-C ends the load first, and then the server.
         process = subprocess.Popen(
             guard, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True,
             env={**os.environ, **spec.environment},
@@ -89,7 +88,7 @@ def start(spec: ServerSpec, words: list[str], port: int, log: Path) -> Server:
 
 
 def free_port() -> int:
-    """A port of the loopback that nothing has."""
+    """A free port of the loopback."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port: int = held.getsockname()[1]
@@ -109,7 +108,7 @@ def refuse_taken(url: str, port: int) -> None:
 
 
 def wait_for(server: Server, spec: ServerSpec, config: RunConfig) -> None:
-    """Wait until a server is ready, as its file says. Raises NotReady if it ends, or is not ready in time."""
+    """Wait until a server is ready, as its file defines it. Raises NotReady if it ends, or is not ready in time."""
     until_ns = now_ns() + round(spec.start_within_s * NS_PER_S)
     ready = _ready_of(server, spec, config)
     while not ready():
@@ -151,7 +150,7 @@ def _status(url: str, data: bytes | None = None) -> int | None:
 
 
 def is_path(how: str) -> bool:
-    """Whether `clear_cache` is a path to POST to: a single word that begins with a slash. A command may begin so, too."""
+    """Whether `clear_cache` is a path to POST to: a single word that begins with a slash. A command may also begin so."""
     return how.startswith("/") and len(how.split()) == 1
 
 
@@ -176,7 +175,7 @@ def clear_cache(spec: ServerSpec, server: Server) -> None:
 
 
 def last_lines(log: Path, begin: int = 0) -> list[str]:
-    """The last lines of a file, from a byte of it on, that are not empty, without the line of the command."""
+    """The last non-empty lines of a file, from a byte offset on, without the line of the command."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)

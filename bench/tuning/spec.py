@@ -1,6 +1,6 @@
-"""The file of a race: the server, its flags and their values, the load, the objectives, and what is wanted most.
+"""The file of a race: the server, its flags and their values, the load, the objectives, and the goal.
 
-It is read whole, and every problem is named at once. docs/compare.md describes its keys.
+It is read whole, and all problems are reported at once. docs/compare.md describes its keys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Resolve = Callable[[Mapping[str, object]], RunConfig]
-"""The configuration of a run, from its settings. Raises UsageError."""
+"""Makes the configuration of a run from its settings. Raises UsageError."""
 
 SHORTEST_BUDGET_S = 20.0
 _SET_HERE = {
@@ -50,7 +50,7 @@ _SET_HERE = {
     "until": "give visit: 60s",
     "wait_for_server": "give server.start_within",
 }
-"""Settings of a run to which a race has its own answer."""
+"""Settings of a run that a race sets itself."""
 _FORMS = {
     "list_type": "give a list, for example [1, 2]",
     "tuple_type": "give a list, for example [1, 2]",
@@ -59,7 +59,7 @@ _FORMS = {
     "string_type": "give text",
     "bool_parsing": "give true or false",
 }
-"""What to write, by pydantic's name of an error."""
+"""What to write instead, by pydantic's name of an error."""
 _MISSING = {
     "server": ": give server.command, the command that starts the server",
     "server.command": ": give the command that starts the server",
@@ -89,7 +89,7 @@ class ServerPart(_Part):
 
 
 class SpecFile(_Part):
-    """The file as it is written."""
+    """The content of the file."""
 
     server: ServerPart
     flags: dict[str, list[str | int | float | bool | None]] = Field(default_factory=dict)
@@ -112,8 +112,8 @@ class SpecFile(_Part):
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """How the server of an arm is started, known to be ready, and stopped. `environment` may hold secrets. Port 0 is any free
-    one."""
+    """How an arm's server is started, found ready, and stopped. `environment` may hold secrets. Port 0 is any free
+    port."""
 
     command: str
     url: str
@@ -127,11 +127,11 @@ class ServerSpec:
 
     @property
     def usual_port(self) -> int:
-        """The port of a command line that people copy."""
+        """The port in a command line for users to copy."""
         return self.ports[0] or 8000
 
     def url_at(self, port: int) -> str:
-        """Where the server of this port answers."""
+        """The URL of the server on this port."""
         return self.url.replace("{port}", str(port))
 
 
@@ -153,7 +153,7 @@ class Spec:
     written: Mapping[str, object]
     """The file, without the values of the environment."""
     first_budget_s: float | None = None
-    """The budget with which a race that goes on was begun: it decides how long visits are."""
+    """The budget with which a resumed race was begun: it decides how long visits are."""
 
     @property
     def seed(self) -> int:
@@ -163,7 +163,7 @@ class Spec:
 
     @property
     def sha256(self) -> str:
-        """A digest of what must be the same where a race goes on: all but the budget."""
+        """A digest of what must not change when a race is resumed: everything except the budget."""
         return files.sha256_of({name: value for name, value in self.written.items() if name != "budget"})
 
 
@@ -214,7 +214,7 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
 
 
 def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
-    """What is wrong with the form of the file, each place once: pydantic names every alternative of a choice."""
+    """The problems of the file's structure, one per place: pydantic reports every alternative of a choice."""
     found: dict[str, list[ErrorDetails]] = {}
     for error in errors:
         loc, scalar = error["loc"], error["type"].startswith(_SCALARS)
@@ -228,14 +228,15 @@ def _meant(place: str) -> list[str]:
 
 
 def _rest(content: Mapping[object, object], errors: Sequence[ErrorDetails]) -> tuple[SpecFile, frozenset[str]]:
-    """The file with defaults in place of its wrong keys, so that the others are checked too; and the names of these keys."""
+    """The file with defaults in place of its wrong keys, so that the others are checked too; and the names of these
+    keys."""
     places = [str(error["loc"][1 if error["loc"][0] == "server" and len(error["loc"]) > 1 else 0]) for error in errors]
     lost = frozenset([*places, *(name for place in places for name in _meant(place))])
     given = content.get("server")
     server = {k: v for k, v in given.items() if k in ServerPart.model_fields} if isinstance(given, Mapping) else {}
     server = {k: v for k, v in server.items() if k not in lost}
     if lost & (_NAMES | {"command", "server"}):
-        server["command"] = "{port} {flags}"  # Its flags are not all known.
+        server["command"] = "{port} {flags}"  # Not all of its flags are known.
     rest = {k: v for k, v in content.items() if k in SpecFile.model_fields and k not in lost}
     return SpecFile.model_validate({**rest, "server": server}), lost
 
@@ -261,7 +262,7 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     try:
         if not shlex.split(command):
             wrong.append("server.command is empty: give the command that starts the server")
-            command = "{port} {flags}"  # What it lacks follows from that.
+            command = "{port} {flags}"  # Everything that it lacks follows from this problem.
     except ValueError as e:
         wrong.append(f"server.command: {str(e).lower()}")
     if len(part.ports) > 1 or part.ports == (0,):
@@ -344,7 +345,7 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
         wrong.append(f"flags: {e}")
         return None
     wrong += _of_gpus(file.gpus, arms)
-    # Only {flags} leaves a flag out.
+    # Only {flags} omits a flag.
     without = {name: arm for arm in reversed(arms) for name in names
                if f"{{{name}}}" in file.server.command and arm.flags.get(name) is None}  # fmt: skip
     wrong += [
@@ -355,7 +356,7 @@ def _arms(file: SpecFile, wrong: list[str], *, complete: bool) -> list[Arm] | No
 
 
 def _of_gpus(gpus: int | str, arms: Sequence[Arm]) -> list[str]:
-    """What is wrong with the values of the flag that says how many GPUs an arm takes. Left out, it is one."""
+    """The problems with the values of the flag that sets the number of GPUs of an arm. If omitted, it is one."""
     given = dict.fromkeys(conditions.written(arm.flags.get(str(gpus))) for arm in arms)
     return [
         f"gpus: {gpus}={value} is no number of GPUs: give whole numbers from 1, or leave gpus out"
@@ -387,7 +388,7 @@ def _of_goal(file: SpecFile) -> list[str]:
 
 
 def _of_runs(file: SpecFile, loads: Loads | None, resolved: Resolve) -> list[str]:
-    """What is wrong with the settings of the runs, and of searches."""
+    """The problems with the settings of the runs, and of searches."""
     of_load = {name: value for name, value in file.load.items() if name not in _SET_HERE}
     settings: dict[str, object] = {"url": "http://127.0.0.1:1", **of_load, "slo": tuple(file.objectives)}
     try:

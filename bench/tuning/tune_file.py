@@ -1,4 +1,4 @@
-"""tune.json: made of the turns, and read again."""
+"""tune.json: made from the turns, and read again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def race_of(spec: Spec, turns: Sequence[TuneTurn]) -> Race:
 
 
 def _larger_is_better(spec: Spec, value: float | None) -> float | None:
-    """A value, or its inverse for costs. It is its own inverse."""
+    """A value, or its inverse for costs. The function is its own inverse."""
     return value if value is None or not spec.goal.endswith("million_tokens") else 1e6 / value
 
 
@@ -107,7 +107,7 @@ def _arm(spec: Spec, standing: Standing, turns: Sequence[TuneTurn]) -> TuneArm:
 
 
 def _points(spec: Spec, turns: Sequence[TuneTurn]) -> list[TunePoint]:
-    """Every arm at every load that was measured, and which of them lie on the front."""
+    """Every arm at every measured load, and which of them lie on the front."""
     places: dict[tuple[int, float], list[TuneTurn]] = {}
     for turn in turns:
         for row in turn.loads:
@@ -118,7 +118,7 @@ def _points(spec: Spec, turns: Sequence[TuneTurn]) -> list[TunePoint]:
 
 def _point(spec: Spec, arm: int, load: float, turns: Sequence[TuneTurn]) -> TunePoint:
     rows = [row for turn in turns for row in turn.loads if load in (0.0, row.load)]
-    # Of runs that may not be used there is no number to show.
+    # Unusable runs have no numbers to show.
     usable = [row for row in rows if spec.goal == "held_load" or row.status in USABLE]
     tokens = _mean(row.tokens_per_s for row in usable)
     worse = any(turn.worse_answers for turn in turns)
@@ -139,7 +139,7 @@ def _mean(values: Iterator[float | None]) -> float | None:
 
 
 def _with_front(spec: Spec, points: Sequence[TunePoint]) -> Iterator[TunePoint]:
-    """Throughput against latency; of held loads, the load against the GPUs that it takes."""
+    """Throughput against latency; for held loads, the load against the GPUs that it takes."""
 
     def place(point: TunePoint) -> tuple[float, float] | None:
         if spec.goal == "held_load":
@@ -158,7 +158,7 @@ def _with_front(spec: Spec, points: Sequence[TunePoint]) -> Iterator[TunePoint]:
 
 
 def read(path: Path) -> TuneContent:
-    """The content of a tune.json. Raises UsageError with what is wrong in a file that is damaged."""
+    """The content of a tune.json. Raises UsageError with what is wrong in a damaged file."""
     return read_result(path, TuneContent, SCHEMA, "result of tune", _unknown_arms)
 
 
@@ -175,6 +175,6 @@ def _unknown_arms(content: dict[str, Any]) -> Iterator[str]:
 
 
 def write(folder: Path, content: TuneContent) -> None:
-    """Put tune.json and its page in place."""
+    """Write tune.json and its page."""
     files.write(folder, TUNE, content)
     RunDirectory(folder).write(PAGE, html.render(tune_document(content)).encode())

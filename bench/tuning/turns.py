@@ -1,6 +1,7 @@
-"""A turn: the server of an arm is started and measured, and what that says is one value.
+"""A turn: the server of an arm is started and measured, which gives one value.
 
-A turn of a held load is a short search; any other is a run at each load, and the best of those that keep every objective.
+A turn of a held load is a short search; any other is a run at each load, and the best of those that keep every
+objective.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from bench.tuning.servers import Server
 from bench.tuning.spec import Resolve, Spec
 
 START_S = 15.0
-"""What a start is expected to take, before there is one."""
+"""The expected time of a start, before there is one."""
 TURNS_IN_BUDGET = 4
-"""The budget is divided such that it has room for so many turns of every arm."""
+"""The budget is divided so that every arm has room for this many turns."""
 LEAST_VISIT_S, MOST_VISIT_S = 5.0, 60.0
 LEAST_WARMUP_S, MOST_WARMUP_S = 2.0, 10.0
 LEAST_SEARCH_S, MOST_SEARCH_S = 20.0, 180.0
@@ -40,21 +41,21 @@ USABLE = ("VALID", "SUSPECT")
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """How long the parts of a turn are. `search_s` is the budget of a search."""
+    """The lengths of the parts of a turn. `search_s` is the budget of a search."""
 
     warmup_s: float
     visit_s: float
     search_s: float
 
     def turn_s(self, spec: Spec) -> float:
-        """How long a turn is expected to take."""
+        """The expected length of a turn."""
         if spec.goal == "held_load":
             return START_S + self.search_s
         return START_S + len(spec.loads.values) * (self.warmup_s + self.visit_s)
 
 
 def lengths_of(spec: Spec) -> Lengths:
-    """The lengths that the file gives, otherwise lengths that fit the budget."""
+    """The lengths in the file, otherwise lengths that fit the budget."""
     room_s = (spec.first_budget_s or spec.budget_s) / (TURNS_IN_BUDGET * len(spec.arms)) - START_S
     each_s = room_s / len(spec.loads.values)
     visit_s = spec.visit_s
@@ -67,7 +68,7 @@ def lengths_of(spec: Spec) -> Lengths:
 
 
 def latency_of(objectives: Sequence[str]) -> str:
-    """The latency of the points: that of the first objective on a percentile, else E2EL p50."""
+    """The latency of the points: from the first objective on a percentile, else E2EL p50."""
     for text in objectives:
         name = text.partition("<")[0].strip()
         if name.partition(":")[0] in ("ttft", "tpot", "e2el") and name.partition(":")[2] in ("p50", "p90", "p99"):
@@ -93,10 +94,10 @@ class Turns:
         self._observer = observer
         self._carry_out = carry_out
         self._running: dict[int, tuple[int, Server]] = {}
-        """The running servers by their port, the one used longest ago first, each with its arm."""
+        """The running servers by port, the least recently used first, each with its arm."""
 
     def make(self, step: Step, hint: float | None) -> TuneTurn:
-        """Make a turn. `hint`: the load at which a search begins. Raises Interrupted and UsageError."""
+        """Make a turn. `hint`: the load at which a search starts. Raises Interrupted and UsageError."""
         began_ns = now_ns()
         name = f"r{step.round}-a{step.arm}"
         made: list[TuneLoad] = []
@@ -152,7 +153,7 @@ class Turns:
                     server.stop()
 
     def _free_port(self) -> int:
-        """A port of the file that no server of ours has; the server that was used longest ago makes room."""
+        """A port of the file that no server of ours has; if all are taken, the least recently used server is stopped."""
         ports = self.spec.server.ports
         if len(self._running) >= len(ports):
             self._running.pop(next(iter(self._running)))[1].stop()
@@ -207,7 +208,7 @@ class Turns:
 
     def _search(self, server: Server, step: Step, name: str, hint: float | None) -> TuneLoad:
         path = self._series.path / name
-        if path.exists():  # It was cut off: a search of a new server does not go on with the visits to an old one.
+        if path.exists():  # It was interrupted: a search of a new server does not resume the visits to an old one.
             path.rename(aside(path))
         of_search: Mapping[str, str] = {"precision": "5%", **self.spec.search}
         of_search = {"budget": f"{self.lengths.search_s:.0f}s", **of_search}
@@ -240,7 +241,7 @@ class Turns:
 
 
 def _values(spec: Spec, arm: int, made: Sequence[TuneLoad]) -> list[float]:
-    """What the goal measures at each load that counts."""
+    """The goal's value at each load that counts."""
     if spec.goal == "held_load":
         return [row.load for row in made if row.held]
     usable = [row for row in made if row.held and row.status in USABLE]
@@ -254,7 +255,7 @@ def _values(spec: Spec, arm: int, made: Sequence[TuneLoad]) -> list[float]:
 
 
 def dollars(spec: Spec, arm: int, tokens_per_s: float | None) -> float | None:
-    """What a million output tokens cost: price x GPUs / (tokens/s x 3600) x 1e6."""
+    """The cost of a million output tokens: price x GPUs / (tokens/s x 3600) x 1e6."""
     if spec.gpu_hour_cost is None or not tokens_per_s:
         return None
     return spec.gpu_hour_cost * spec.arms[arm].gpus / (tokens_per_s * 3600) * 1e6

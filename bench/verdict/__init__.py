@@ -1,23 +1,24 @@
-"""Is the measurement good? The signs of a bad one, each with its limits, and what they add up to.
+"""Is the measurement good? The signs of a bad one, each with its limits, and their sum.
 
-A sign is one function: evidence in, findings out (none if this run cannot show it). A new sign is one function in the file of
-what it looks at, one line in SIGNS and one band in `limits.Limits`:
+A sign is one function: it takes evidence and returns findings (none if this run cannot show it). To add a sign, add one
+function in the file of its subject, one line in SIGNS and one band in `limits.Limits`:
 
-- `sent_load.py`: the load that was sent, against the load that was asked for
+- `sent_load.py`: the load that was sent, against the requested load
 - `client.py`: the client's processes and their processor time
 - `stamps.py`: how exactly its time stamps are known
-- `bookkeeping.py`: whether independent accounts of one number agree
-- `server.py`: whether the server answered, and did the work that it was asked for
+- `bookkeeping.py`: whether independent counts of one number agree
+- `server.py`: whether the server answered, and did the requested work
 - `replicas.py`: whether one of several replicas is gone, fails, is slower or has more to do than the others
 - `token_counts.py`: whether token counts agree
-- `certificate.py`: what a calibration says of this load on this machine
+- `certificate.py`: the calibration of this load on this machine
 
-`headline.py` makes the line that every form of a report begins with, of the verdict and of what the numbers can bear.
+`headline.py` makes the line that every report begins with: the verdict, and which percentiles the run can give.
 
-The verdict is the worst finding, and stands before every other number of a report. A sign measures nothing: it takes numbers
-of the summary or of a certificate, relates them to each other by a difference or a quotient, and holds the result against its
-band, so that a reader can check it. A sign speaks only where a number can have been harmed: a late client passes if kernel
-stamps and punctual sends show that no number is late.
+The verdict is the worst finding, and comes before every other number of a report. A sign measures nothing: it takes
+numbers of the summary or of a certificate, relates them to each other by a difference or a quotient, and compares the
+result with its band, so that a reader can check it. A sign fires only if a number may be wrong: a late client passes if
+kernel stamps and punctual sends show that no number is late.
+
 Bands: docs/troubleshooting.md.
 """
 
@@ -85,9 +86,9 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "tokens_doubted": tokens_doubted,
     "calibration": calibration,
 }
-"""Every sign, by the name that its findings carry."""
+"""Every sign, by the name in its findings."""
 OF_IMPORTED = ("nothing_measured", "files", "imported", "errors", "output_tokens")
-"""The signs of an imported run. The others look at our client, which sent none of its requests."""
+"""The signs of an imported run. The others check our client, which sent none of its requests."""
 
 
 def judge(evidence: RunEvidence, limits: Limits) -> Verdict:

@@ -1,4 +1,4 @@
-"""What to do about each sign of a bad measurement, in a sentence; and what the reference of the site adds."""
+"""What to do about each sign of a bad measurement, in a sentence, and the additions of the site's reference."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ADVICE: dict[str, str] = {
     "calibration": "free the machine and calibrate again; calibrate --sweep finds the largest load that it "
     "measures correctly",
 }
-"""By the name of the sign, as SIGNS has it."""
+"""By the name of the sign, as in SIGNS."""
 
 
 MORE: dict[str, str] = {
@@ -82,11 +82,11 @@ MORE: dict[str, str] = {
     "been full. TTFT, E2EL and chunk gaps are right.",
     "calibration": "The certificate names the likely cause.",
 }
-"""What the reference of the site says behind the advice, in Markdown."""
+"""What the site's reference adds to the advice, in Markdown."""
 
 
 def advice_of(verdict: Verdict) -> list[str]:
-    """The advice for each reason of a verdict in a summary, as far as its signs are known: old files do not have them."""
+    """The advice for each reason of a verdict in a summary. Empty for unknown signs: old files do not name them."""
     signs = verdict.signs
     if signs is None or len(signs) != len(verdict.reasons):
         return [""] * len(verdict.reasons)

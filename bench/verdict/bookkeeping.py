@@ -1,4 +1,4 @@
-"""Our own bookkeeping: independent accounts of one number agree."""
+"""Our own bookkeeping: whether independent counts of one number agree."""
 
 from __future__ import annotations
 

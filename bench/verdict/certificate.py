@@ -1,4 +1,4 @@
-"""The calibration: what the ledger of the mock says of the numbers."""
+"""The calibration: the numbers against the mock's ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     said = set()
     for whose, row in (*(("", row) for row in found.metrics), *of_targets):
         off_ms = _off_ms(row, found.network_ms)
-        # Without reasoning and with a token a chunk, TTFO is TTFT and the chunk gap is ITL: one error is said once.
+        # Without reasoning and with one token a chunk, TTFO equals TTFT and the chunk gap equals ITL: report an error
+        # once.
         same = (whose, row.stat, row.measured, row.true)
         if same in said or _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
             continue
@@ -73,13 +74,13 @@ def _problems(found: LedgerCalibration | KnownCalibration, when: str, status: St
 
 
 def _share(row: NumberRow | KnownErrorRow, off_ms: float) -> float:
-    """The error as a share, less the part of it that is not held against the run."""
+    """The error as a share, without the part that does not count against the run."""
     share = abs(row.error_share or 0.0)
     return share * off_ms / abs(row.error) if row.unit == "ms" and off_ms < abs(row.error) else share
 
 
 def _status(row: NumberRow | KnownErrorRow, off_ms: float, limits: Limits) -> Status | None:
-    """What the band of the row's statistic says. Returns None for statistics without a band."""
+    """The status by the band of the row's statistic. Returns None for statistics without a band."""
     share = _share(row, off_ms)
     if row.stat in ("p50", "p90"):
         return milder(limits.calibration_p50_p90_ms.of(off_ms), limits.calibration_p50_p90_share.of(share))
@@ -89,8 +90,8 @@ def _status(row: NumberRow | KnownErrorRow, off_ms: float, limits: Limits) -> St
 
 
 def _said_to_be_open(row: NumberRow) -> bool:
-    """Whether stamps leave the number more open than it is large, and the truth is inside: reports then print what it lies
-    between in its place."""
+    """Whether the stamps' bounds are wider than the number itself, and the truth is inside: reports then print the
+    bounds instead of the number."""
     if row.allowed is None:
         return False
     least, greatest = row.allowed
@@ -102,8 +103,8 @@ def _said_to_be_open(row: NumberRow) -> bool:
 
 
 def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
-    """When requests were sent, against when the mock got them. The truth of a TTFT begins with the client's own `sent`: were
-    that taken too early (before a connection is made) or too late, every other comparison would be blind to it."""
+    """When requests were sent, against when the mock received them. The true TTFT starts with the client's own `sent`:
+    if that were stamped too early (before a connection is made) or too late, no other comparison would notice."""
     ttft = [row.true for row in found.metrics if row.metric.startswith(("ttft", "e2el")) and row.stat == "p50"]
     way_in = found.way_in_ms
     if not ttft or not way_in.n:
@@ -125,7 +126,7 @@ def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
 
 
 def _seen_before_written(found: LedgerCalibration, limits: Limits) -> list[Finding]:
-    """A chunk arrives after it was written. One that came earlier is wrong, whatever share of its latency that is."""
+    """A chunk arrives after it was written. An earlier arrival is an error, however small relative to its latency."""
     early_ms = -(found.observation_lag_ms.min or 0.0)
     if early_ms <= 0:
         return []
@@ -136,9 +137,10 @@ def _seen_before_written(found: LedgerCalibration, limits: Limits) -> list[Findi
 
 
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:
-    """The error in ms. For a speed, of its time per token. Without a shared clock, the part beyond the least network time."""
+    """The error in ms; for a speed, the error of its time per token. Without a shared clock, the part beyond the least
+    network time."""
     if not row.unit:
-        return 0.0  # The latency in a ratio is judged.
+        return 0.0  # A ratio's latency is judged instead.
     if row.unit != "ms":
         measured, true = row.measured, row.true
         return abs(1000 / measured - 1000 / true) if measured and true else 0.0

@@ -26,8 +26,8 @@ def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A worker used nearly a whole processor, so it may be the bottleneck.
 
-    As `run_queue` does, it speaks of some busy seconds only as far as they can have harmed a number: a thousand users who
-    start at once make one of ten seconds busy. Of a client that is busy most of the time it speaks in any case.
+    Like `run_queue`, it reports a few busy seconds only if they may have harmed a number: a thousand users who start at
+    once make one of ten seconds busy. A client that is busy most of the time is always reported.
     """
     row = evidence.summary.instrument.cpu
     if row is None:
@@ -45,7 +45,7 @@ def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     died = evidence.died
     if not died:
         return []
-    # A worker that died before its first sample is in no other count.
+    # A worker that died before its first sample is not counted elsewhere.
     share = len(died) / max(evidence.summary.instrument.workers, len(died))
     whose = "its" if len(died) == 1 else "their"
     sentence = f"{'; '.join(died)}: {whose} share of the load was not sent from then on"
@@ -67,8 +67,8 @@ def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Others, or a CPU limit, kept the client from running while it was ready, as far as that can have harmed a number.
 
-    Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
-    and this one says why they speak.
+    It delays stamps taken by the client itself. It does not delay kernel stamps: then only the sends can be late, which
+    have their own signs, and this one gives the cause.
     """
     row = evidence.summary.instrument.run_queue
     if row is None:
@@ -89,5 +89,5 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def _sends_harmed(evidence: RunEvidence, limits: Limits) -> Status:
-    """What the signs say of requests that were sent late."""
+    """The status of the signs for requests that were sent late."""
     return worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))

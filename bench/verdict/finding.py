@@ -1,4 +1,4 @@
-"""What a sign says, and what the findings of all signs add up to."""
+"""The finding of a sign, and the verdict over all findings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Finding", "Status", "Verdict", "badness", "milder", "worst"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one sign says: its value, where that lies, and a sentence for people."""
+    """The result of one sign: its value, its status by the band, and a sentence for the user."""
 
     sign: str
     status: Status
@@ -29,7 +29,7 @@ class Verdict:
 
     @property
     def reasons(self) -> list[str]:
-        """The sentences of what is not as it should be, the worst first."""
+        """The sentences of all findings that are not VALID, the worst first."""
         return [f.sentence for f in self._bad()]
 
     @property
@@ -41,12 +41,12 @@ class Verdict:
         return sorted(bad, key=lambda f: badness(f.status), reverse=True)
 
     def of(self, sign: str) -> Status:
-        """The worst finding of one sign; VALID where it found nothing."""
+        """The worst finding of one sign; VALID if it has no findings."""
         return worst(f.status for f in self.findings if f.sign == sign)
 
 
 def badness(status: Status) -> int:
-    """From 0 for VALID upwards."""
+    """A rank: 0 for VALID, higher for worse."""
     return list(Status).index(status)
 
 
@@ -56,5 +56,5 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def milder(first: Status, second: Status) -> Status:
-    """The milder of the statuses by an absolute and by a relative band: a value must be beyond both."""
+    """Combines an absolute and a relative band: a value must exceed both, so the milder status counts."""
     return min(first, second, key=badness)

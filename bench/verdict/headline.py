@@ -1,13 +1,13 @@
-"""The headline of a run: its verdict, what was sent, and what its numbers can bear.
+"""The headline of a run: its verdict, what was sent, and which percentiles it can give.
 
-    VALID, 240 requests: median and P90 of TTFT can be given, no P99
+VALID, 240 requests: median and P90 of TTFT can be given, no P99
 
-The verdict judges the client. Which percentiles a run can give is another question: those with a 95% interval in the summary,
-by the rule of docs/dev/simulations.md, which takes n / D independent values. This module only reads which intervals there
-are. The latency is TTFT, or E2EL if no reply was streamed.
+The verdict judges the client. Which percentiles a run can give is a separate question: those with a 95% interval in the
+summary, by the rule of docs/dev/simulations.md, which requires n / D independent values. This module only reads which
+intervals exist. The latency is TTFT, or E2EL if no reply was streamed.
 
-Everything is computed from the summary, so that files of older versions get the same words. The terminal, the page, Markdown
-and the console call `of`; summary.json stores its words and its reach in `verdict`.
+Everything is computed from the summary, so that files of older versions get the same text. The terminal, the page,
+Markdown and the console call `of`; summary.json stores the text and the reach in `verdict`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from bench.results.summary import SummaryNumbers
 PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 """The percentiles of the tables, ascending."""
 _MISSED = ("p90", "p99")
-"""The first of these that cannot be given is named."""
+"""If these cannot be given, the headline names the first of them."""
 _BEARING = ("VALID", "SUSPECT")
-"""Verdicts whose numbers may be read."""
+"""Verdicts whose numbers may be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the numbers of a run can bear. `requests` have a value of `metric`, and are worth `independent` values.
+    """Which percentiles a run can give. `requests` have a value of `metric`, and are worth `independent` values.
 
     `percentiles`: those with an interval, ascending. `highest` is the last of them, or None.
     """
@@ -54,7 +54,7 @@ class Reach:
         )
 
     def __str__(self) -> str:
-        """What can be given, and the first percentile that cannot."""
+        """The percentiles that can be given, and the first that cannot."""
         of = f" of {self.metric.upper()}" if self.requests else ""
         named = [PERCENTILES[name] for name in self.percentiles]
         if not named:
@@ -76,7 +76,7 @@ class Headline:
 
 
 def of(summary: SummaryNumbers, status: str, *, proxy: object) -> Headline:
-    """The headline of a run that has this verdict, and this setting `proxy`: its latencies include the proxy."""
+    """The headline of a run with this verdict and this `proxy` setting: with a proxy, latencies include it."""
     reach = reach_of(summary)
     parts = [text for part in PARTS if (text := part(summary)) is not None]
     if isinstance(proxy, str):
@@ -86,7 +86,7 @@ def of(summary: SummaryNumbers, status: str, *, proxy: object) -> Headline:
 
 
 def reach_of(summary: SummaryNumbers) -> Reach:
-    """What the numbers can bear, by the intervals that the summary has."""
+    """Which percentiles the run can give, by the intervals in the summary."""
     metric = "ttft" if summary.latency["ttft_ms"].n else "e2el"
     row = summary.latency[f"{metric}_ms"]
     return Reach(
@@ -114,8 +114,8 @@ def _sent_again(summary: SummaryNumbers) -> str | None:
 
 
 PARTS: tuple[Callable[[SummaryNumbers], str | None], ...] = (_requests, _failed, _sent_again)
-"""What stands between the verdict and the reach, in this order. A new part is a function that returns its words, or None
-where it has nothing to say, and its name here."""
+"""The text between the verdict and the reach, in this order. To add a part, write a function that returns its text or
+None, and list it here."""
 
 
 def _listed(names: list[str]) -> str:

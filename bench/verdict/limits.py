@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from bench.verdict.finding import Status
 
 Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""No value lies above nan or infinity, and every value above a number below 0: neither is a limit."""
+"""No value exceeds nan or infinity, and every value exceeds a negative number: neither is a limit."""
 
 
 class Band(BaseModel):
-    """Where a sign begins to be suspect, where it makes the run invalid, and where the target has failed (None: never)."""
+    """Above which value a sign is SUSPECT, INVALID or FAILED (None: never)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +24,7 @@ class Band(BaseModel):
     failed: Limit | None = None
 
     def of(self, value: float) -> Status:
-        """Where a value lies."""
+        """The status of a value."""
         if self.failed is not None and value > self.failed:
             return Status.FAILED
         if self.invalid is not None and value > self.invalid:
@@ -33,7 +33,7 @@ class Band(BaseModel):
 
 
 def _of(value: str) -> FieldInfo:
-    """Says in the reference of the site which value a band limits."""
+    """The description in the site's reference: which value a band limits."""
     field = Field(description=value)
     assert isinstance(field, FieldInfo)
     return field
@@ -44,7 +44,7 @@ def _band(suspect: float, invalid: float | None = None, failed: float | None = N
 
 
 class Limits(BaseModel):
-    """The bands of all signs. Where a sign has an absolute and a relative band, both must be passed."""
+    """The bands of all signs. If a sign has an absolute and a relative band, both must be passed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -169,7 +169,7 @@ class Limits(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, given: object) -> object:
-        """A file that gives one limit of a band leaves the other one where it is."""
+        """A file may give one limit of a band: the others keep their defaults."""
         if not isinstance(given, Mapping):
             return given
         bands = {name: field.default.model_dump() for name, field in cls.model_fields.items()}

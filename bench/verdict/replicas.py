@@ -11,10 +11,10 @@ from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
 
 CHANCE = 0.002
-"""A difference between replicas counts if equal ones show as much less often, all replicas together."""
+"""A difference between replicas counts if equal replicas would show it less often than this, over all replicas."""
 
 _Row = tuple[float, str]
-"""How far a replica is off, and a sentence."""
+"""How far off a replica is, and a sentence."""
 
 
 def replica_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -70,7 +70,7 @@ def replica_slower(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def _unexplained(row: SlowerTarget) -> float:
-    """By how much it is slower than longer prompts or replies explain, if they take longer in proportion."""
+    """How much slower it is than longer prompts or replies explain, if time is proportional to length."""
     return (1 + row.change) / (1 + row.longer) - 1 if row.longer else row.change
 
 

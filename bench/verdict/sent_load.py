@@ -1,4 +1,4 @@
-"""The load that was sent, against the load that was asked for."""
+"""The load that was sent, against the requested load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
 
 ENOUGH_SENDS = 1_000
-"""With this many sends, the band judges their dispersion. With fewer, the band is wider in proportion."""
+"""With this many sends, the band applies to their dispersion unchanged. With fewer, the band is wider in proportion."""
 
 
 def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
@@ -97,7 +97,8 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             f"{where}sent {plan.sent_rps:.2f} requests/s instead of the planned {plan.planned_rps:.2f} "
             f"({off:.1%} apart)"
         )
-        # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.
+        # Among a few sends within a few ms, one ms of lateness changes the rate: that is lateness, and has its own
+        # sign.
         status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan.span_difference_ms)))
         findings.append(Finding("sent_rate", status, off, sentence))
     return _first_and_bad(findings)
@@ -113,7 +114,7 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         sentence = (
             f"{where}the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
         )
-        # A send a little late may count in the next slot: of few sends one such changes the dispersion by some percent.
+        # A slightly late send may count in the next slot: among few sends, one changes the dispersion by some percent.
         weight = min(sends / ENOUGH_SENDS, 1.0)
         status = limits.sent_dispersion_off.of(abs(ratio - 1) * weight)
         findings.append(Finding("sent_dispersion", status, ratio, sentence))
@@ -121,9 +122,9 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def _plans(evidence: RunEvidence, limits: Limits) -> Iterator[tuple[PlanAgainstSent, str, int]]:
-    """The plan against what was sent: of the whole run, and of each segment of a load that changes; in which part, and how
-    many sends that has. Where --max-concurrency set the rate, sends that differ from the plan are no fault of the client;
-    whether they left when there was a slot is a sign of its own."""
+    """The plan against the sends, for the whole run and for each segment of a changing load: (plan, which part, number
+    of sends). Empty if --max-concurrency set the rate: then the client is not at fault for the difference, and another
+    sign checks whether requests left as soon as there was a slot."""
     summary = evidence.summary
     plan = summary.load.plan
     if plan is None or any(found.status is not Status.VALID for found in waited_at_cap(evidence, limits)):
@@ -136,7 +137,7 @@ def _plans(evidence: RunEvidence, limits: Limits) -> Iterator[tuple[PlanAgainstS
 
 
 def _first_and_bad(findings: list[Finding]) -> list[Finding]:
-    """The finding on the whole run, and those on parts of it that are not as they should be."""
+    """The finding on the whole run, and those on its parts that are not VALID."""
     return [f for n, f in enumerate(findings) if n == 0 or f.status is not Status.VALID]
 
 

@@ -1,4 +1,4 @@
-"""The server: whether it answered, and whether it did the work that it was asked for."""
+"""The server: whether it answered, and whether it did the requested work."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def _not_sent(summary: SummaryNumbers) -> str:
-    """Turns after a failed one: without them the load has fewer long contexts than planned."""
+    """Turns that were not sent after a failed one: the load then has fewer long contexts than planned."""
     turns = 0 if summary.sessions is None else summary.sessions.turns_not_sent
     were = "turn of their sessions was" if turns == 1 else "turns of their sessions were"
     return f"; {turns:,} later {were} not sent" if turns else ""
 
 
 def _how_long(summary: SummaryNumbers) -> str:
-    """Failures that took longer than the replies: users waited for them, and no latency contains it."""
+    """Failures that took longer than replies: users waited for them, and no latency contains that time."""
     failed_ms, e2el_ms = summary.latency_of_failures_ms.mean, summary.latency["e2el_ms"].mean
     if failed_ms is None or e2el_ms is None or failed_ms <= e2el_ms:
         return ""
@@ -38,11 +38,11 @@ def _how_long(summary: SummaryNumbers) -> str:
 
 
 _FEW = 10
-"""So many failures are in one half of a run by chance in 1% of the runs; fewer more often."""
+"""By chance, this many failures all fall into one half of a run in 1% of runs; fewer do so more often."""
 
 
 def _when(summary: SummaryNumbers) -> str:
-    """When the failures were, if all of them are in at most half of the run."""
+    """When the failures occurred, if they span at most half of the run."""
     series, counts = summary.series, summary.counts
     steps = [k for k, failed in enumerate(series.failed) if failed]
     if series.end_s is None or sum(series.failed) < _FEW or not counts.succeeded or counts.target_gone is not None:
@@ -56,7 +56,7 @@ def _when(summary: SummaryNumbers) -> str:
 
 
 def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -> list[Finding]:
-    """The same from counts of requests that succeeded, failed, and failed without being sent."""
+    """The findings for given counts of requests that succeeded, failed, and failed without being sent."""
     tried = succeeded + failed
     if not tried:
         return []
@@ -147,7 +147,7 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if not shares:
         return []
     of_probes, shared = cached.share_of_probes or 0.0, evidence.planned_share or 0.0
-    planned = of_probes + (1 - of_probes) * shared  # A probe is asked again: any of its tokens may come from the cache.
+    planned = of_probes + (1 - of_probes) * shared  # A probe is repeated, so any of its tokens may come from the cache.
     beyond = max(shares) - planned
     probes = f" ({of_probes:.1%} are of probes, which are asked again)" if of_probes else ""
     sentence = (
@@ -175,7 +175,7 @@ def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server's own counts of requests and tokens differ from the client's."""
     reconciled = None if evidence.server is None else evidence.server.reconciliation
     gone = any(part.gone is not None for part in evidence.summary.per_target or ())
-    if reconciled is None or gone:  # A replica that is gone reports no counts.
+    if reconciled is None or gone:  # A lost replica reports no counts.
         return []
     sentence = reconciled.mismatch or "the server's own counts of requests and tokens are the client's"
     return [Finding("server_counts", limits.server_counts_off.of(reconciled.off), reconciled.off, sentence)]

@@ -27,7 +27,7 @@ def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def user_stamps(evidence: RunEvidence, limits: Limits) -> Status:
-    """Whether enough requests have stamps of the client's own to harm a number where the client is late."""
+    """SUSPECT or worse if so many requests have the client's own stamps that a late client would harm a number."""
     clock = evidence.summary.instrument.clock
     requests = clock.kernel + clock.user + clock.mixed
     return limits.user_stamps.of((clock.user + clock.mixed) / requests) if requests else Status.VALID
@@ -61,4 +61,4 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 _TIMED = ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms", "chunk_gap_ms")
 _OPEN_STATS = ("mean", "p50", "p90", "p99")
 _OF_FEW = ("mean", "p99")
-"""A few loose stamps open these, also where nearly all are exact."""
+"""A few wide bounds affect these, even if nearly all stamps are exact."""

@@ -1,4 +1,4 @@
-"""Token counts: what was asked for, what the server says, and our own count of the text."""
+"""Token counts: the requested count, the server's, and our own count of the text."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def input_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server's usage differs from Trueload's count of the text.
 
-    Where the counts of the prompts agree, the tokenizer is the server's. A reply's text may still make another number of
-    tokens than the server generated: a model does not always choose the tokens that its text would be cut into. Then only
-    counts that are far apart are a sign.
+    If the counts of the prompts agree, the server uses the same tokenizer. A reply's text may still tokenize to a
+    different number than the server generated: a model does not always choose the canonical tokens of its text. Then
+    only counts that are far apart are a sign.
     """
     tokens = evidence.summary.tokens
     found, prompts = tokens.mismatch, tokens.asked_against_got.input

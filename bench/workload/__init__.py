@@ -1,13 +1,13 @@
-"""What is sent: an endless or finite supply of Request values, made of samples (bench/sources/).
+"""The requests to send: an endless or finite supply of Request values, made from samples (bench/sources/).
 
-A Request is ready to go: its body is encoded before the run, because encoding inside the measuring loop would delay
+A Request is ready to send: its body is encoded before the run, because encoding inside the measuring loop would delay
 other requests' stamps. Requests that are not made before the run come from another process (bench/load/feed.py).
 
 stock           requests that are made and not sent yet
 turns           requests of sessions: each carries the turns before it, and is made while its user thinks
 kept_messages   messages that many requests carry, written as JSON once
-mid_session     sessions that begin in their middle
-tracing         which requests carry the id of a trace
+mid_session     sessions that begin in the middle
+tracing         which requests carry a trace id
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Pause = Literal["human", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class InputBatch:
-    """The inputs of a request whose reply is no generated text, and what that reply must hold.
+    """The inputs of a request whose reply is not generated text, and the expected content of that reply.
 
-    `inputs`: texts to embed, or documents to rank. `entries`: results that were asked for. `dimensions` of each embedding;
-    None: the model's own.
+    `inputs`: texts to embed, or documents to rank. `entries`: requested results. `dimensions` of each embedding; None:
+    the model's own.
     """
 
     inputs: int
@@ -44,7 +44,7 @@ class InputBatch:
 
 @dataclass(frozen=True, slots=True)
 class SentAudio:
-    """What is known of the audio clip in a request: its length in ns, and the right transcript."""
+    """The known facts of the audio clip in a request: its length in ns, and the correct transcript."""
 
     length_ns: int | None
     reference: str | None = None
@@ -52,7 +52,7 @@ class SentAudio:
 
 @dataclass(frozen=True, slots=True)
 class SentMedia:
-    """What is known of the images, audio and video in a chat: their bytes before Base64, and the tokens of its text."""
+    """The known facts of the images, audio and video in a chat: their bytes before Base64, and the tokens of its text."""
 
     bytes: int
     text_tokens: int | None
@@ -60,29 +60,29 @@ class SentMedia:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes that does not go where its run goes: to another endpoint (None: the run's), with headers besides
-    the run's. Requests of equal routes share what a transport makes of one."""
+    """The destination of a request if it differs from the run's: another endpoint (None: the run's), and headers in
+    addition to the run's. Requests with equal routes share a transport's prepared data."""
 
     endpoint: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     method: str | None = None
-    """The HTTP method; None: that of the endpoint."""
+    """The HTTP method; None: the endpoint's."""
     path: str | None = None
-    """The path with its query, in place of that of the run's URL."""
+    """The path with its query, in place of the path of the run's URL."""
     model: str | None = None
-    """The model that the URL names."""
+    """The model in the URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnPlace:
-    """The planned place of a request in its session. Its record has all of it.
+    """The planned place of a request in its session. Its record contains all of it.
 
-    `number`: the session's number in the run; each replay of a file's session has its own. Turns, jobs and the steps of a job
-    are numbered from 0. `turns` counts the whole session, `job_steps` the whole job. A probe is no job. `pause_ns`: from the
-    end of the last turn that it waited for until its start. `after`: the turns that it waited for, if they are not just the
-    turn before it. `cached_tokens`: the tokens of its prompt that an endless prefix cache holds by then. `turns_before`: if
-    the session began in its middle, how many of its turns came before and were never sent; `job_cut`: some of them belong to
-    this request's job.
+    `number`: the session's number in the run; each replay of a file's session has its own. Turns, jobs and the steps of
+    a job are numbered from 0. `turns` counts the whole session, `job_steps` the whole job. A probe is not a job.
+    `pause_ns`: from the end of the last turn that it waited for until its start. `after`: the turns that it waited for,
+    unless it is only the turn before it. `cached_tokens`: the tokens of its prompt that an endless prefix cache would
+    hold by then. `turns_before`: if the session began in the middle, how many of its turns came before and were never
+    sent; `job_cut`: some of them belong to this request's job.
     """
 
     number: int
@@ -121,9 +121,9 @@ class TurnPlace:
 class Continuation:
     """How a request continues its conversation, for servers and sockets that keep one.
 
-    `conversation`: its name in this run (a branch has its own). `last`: no turn continues from this answer. `stored`: the
-    server keeps the history, so the reply must have an id. `previous`: the response that it continues, in place of a history;
-    if None, the request carries its history.
+    `conversation`: its name in this run (a branch has its own). `last`: no turn continues from this answer. `stored`:
+    the server keeps the history, so the reply must have an id. `previous`: the response that it continues, in place of
+    a history; if None, the request carries its history.
     """
 
     conversation: str
@@ -134,9 +134,10 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None if the data does not name them.
+    """One request, ready to send. `body` is the encoded JSON body; requested tokens are None if the data does not set
+    them.
 
-    `route` is None if the request goes where the run goes. `model`: the model that it names, if a run has several.
+    `route` is None if the request has the run's destination. `model`: the model that it names, if a run has several.
     """
 
     id: str
@@ -144,7 +145,7 @@ class Request:
     phase: Phase = "run"
     session: str | None = None
     place: TurnPlace | None = None
-    """In mode sessions: its place in its session."""
+    """Its place in its session, in mode sessions."""
     body: bytes
     stream: bool
     input_tokens_asked: int | None
@@ -154,19 +155,19 @@ class Request:
     audio: SentAudio | None = None
     """None if the request has no audio clip."""
     media: SentMedia | None = None
-    """None of a request of text alone."""
+    """None if the request is only text."""
     route: Route | None = None
     model: str | None = None
     cancel_after_ns: int | None = None
     """How long after its send its user leaves; None: stays until the end."""
     traffic_class: str | None = None
-    """Its class, where the run has several (--mix)."""
+    """Its class, if the run has several (--mix)."""
     probe: int | None = None
     """Its number among the probes of the run, from 0: its answer is kept, to be graded after the load."""
     continuation: Continuation | None = None
-    """In mode sessions: the conversation that it goes on with."""
+    """The conversation that it continues, in mode sessions."""
     on_answer: Callable[[Answer], None] | None = None
-    """Called with the answer before the record is handed over."""
+    """Called with the answer before the record is passed on."""
     traceparent: str | None = None
     """The header of a traced request (tracing.py)."""
 
@@ -183,8 +184,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder makes of a sample: the body, whether the reply will be a stream, and the model that the body names
-    where it is the sample's own."""
+    """An encoded sample: the body, whether the reply will be a stream, and the model named in the body if it is the
+    sample's own."""
 
     body: bytes
     stream: bool
@@ -197,9 +198,9 @@ class Encoded:
 
 
 _DRAFT = struct.Struct("!iiqqBqqq")
-"""Bytes of the session's name (-1: none) and of what is the request's own (JSON; 0: nothing), input and output tokens asked
-(-1: not known), whether the reply streams, and the three numbers of an InputBatch (inputs -1: there is none; dimensions -1:
-not asked for)."""
+"""The header of a packed draft: bytes of the session's name (-1: none) and of the request's own fields (JSON; 0: none),
+requested input and output tokens (-1: unknown), whether the reply streams, and the three numbers of an InputBatch
+(inputs -1: none; dimensions -1: not requested)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ def _unpack_own(packed: bytes) -> tuple[Route | None, str | None, SentAudio | No
 
 
 def route_of(sample: Sample, model: str | None = None) -> Route | None:
-    """Where a sample goes that names its own place, or whose URL names a model; None for all others."""
+    """The route of a sample that names its own destination, or whose URL names a model. Returns None for all others."""
     way = sample.http
     if way is not None:
         return Route(sample.endpoint, sample.headers, way.method, way.path)
@@ -286,7 +287,7 @@ def route_of(sample: Sample, model: str | None = None) -> Route | None:
 
 
 def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraft:
-    """The request of a sample. Only the server knows the input tokens of one with images, audio or video."""
+    """The request of a sample. For images, audio or video, only the server knows the input tokens."""
     encoded = encode(sample)
     size = media_bytes(sample.messages if sample.body is None else sample.body.get("messages"))
     media = None if size is None else SentMedia(size, sample.input_tokens)
@@ -305,7 +306,7 @@ def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraf
 
 
 class Supply:
-    """Hands out requests, made of an endless iterator of samples and numbered `first`, `first` + `step`, and so on."""
+    """Supplies requests, made from an endless iterator of samples and numbered `first`, `first` + `step`, and so on."""
 
     def __init__(
         self,
@@ -319,10 +320,10 @@ class Supply:
         class_of: Callable[[int], str] | None = None,
         probe_of: Callable[[int], int | None] | None = None,
     ) -> None:
-        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of, `probe_of`
-        which of the probes it is. A probe has no class, and its user stays."""
+        """Each maps a number: `cancel` to how long after its send the user leaves, `class_of` to its class, `probe_of`
+        to its probe. A probe has no class, and its user stays."""
         self.tracing: Tracing | None = None
-        """Which requests are traced; None: none is."""
+        """Which requests are traced; None: none."""
         self._cancel = cancel
         self._class_of = class_of
         self._probe_of = probe_of
@@ -336,11 +337,11 @@ class Supply:
 
     @property
     def has_room(self) -> bool:
-        """Whether more requests may be made ahead."""
+        """Whether more requests may be made in advance."""
         return self.stock.has_room
 
     def add(self, packed: bytes) -> None:
-        """Another process has made one more request: a packed draft."""
+        """Add a packed draft from another process."""
         self.stock.put(self._numbered(RequestDraft.unpack(packed)))
 
     def _numbered(self, draft: RequestDraft) -> Request:

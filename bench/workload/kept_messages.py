@@ -1,7 +1,7 @@
 """Messages that many requests carry, written as JSON once.
 
-Each request of a conversation repeats all earlier messages. A context of 100,000 tokens is half a megabyte: encoding it for
-every turn would cost the measuring loop milliseconds. So a message keeps the bytes that its endpoint writes for it, and a
+Each request of a conversation repeats all earlier messages. A context of 100,000 tokens is half a megabyte: encoding it
+for every turn would cost the measuring loop milliseconds. So a message keeps its encoded bytes for each endpoint, and a
 body is joined from them. turns.py makes sure that equal messages are one object.
 """
 
@@ -14,7 +14,7 @@ import orjson
 
 
 class KeptMessage(dict[str, object]):
-    """A message of a chat that is not changed any more, with what was written for it, by the form of it."""
+    """An immutable chat message with its cached encodings, by format."""
 
     __slots__ = ("written",)
 
@@ -24,7 +24,7 @@ class KeptMessage(dict[str, object]):
 
 
 class Keeper:
-    """The messages of one session: what several of its requests carry is one object in all of them."""
+    """The messages of one session: a message that several of its requests carry is one shared object."""
 
     def __init__(self) -> None:
         self._by_text: dict[tuple[object, int], KeptMessage] = {}
@@ -39,8 +39,8 @@ class Keeper:
         )
 
     def _one(self, message: Mapping[str, object]) -> KeptMessage:
-        # The texts of a session are there once, so that of two messages with the same text both have the same object. Whoever
-        # is found here holds its text, so no other text has its number meanwhile.
+        # The texts of a session exist once, so two messages with the same text share the string object. A cached
+        # message keeps its text alive, so no other text can have the same id meanwhile.
         key = (message.get("role"), id(message.get("content")))
         message_object = self._by_text.get(key)
         if message_object is None or message_object != message:
@@ -57,10 +57,11 @@ def array_of(
     write: Write,
     together: Callable[[Mapping[str, object]], bool] = lambda message: False,
 ) -> Sequence[object] | orjson.Fragment:
-    """The JSON array that holds what `write` makes of messages, for `orjson.dumps`.
+    """The JSON array of the elements that `write` makes from messages, for `orjson.dumps`.
 
-    `write` returns the elements for some messages. The elements of several are the elements of each, one after the other,
-    except that consecutive messages which are `together` are written as one. A KeptMessage keeps its elements as `form`.
+    `write` returns the elements for some messages. The elements of several are the elements of each, one after the
+    other, except that consecutive messages which are `together` are written as one. A KeptMessage keeps its elements as
+    `form`.
     """
     if not any(isinstance(message, KeptMessage) for message in messages):
         return write(messages)

@@ -1,11 +1,13 @@
-"""Sessions that begin in their middle, as in a service that has run for a long time.
+"""Sessions that begin in the middle, as in a service that has run for a long time.
 
-At a random instant, a service is in a session with a probability proportional to its length, and all instants of the session
-are equally likely. So the sessions are laid end to end, and equally spaced instants are drawn from that line, one per user.
-The length of answers is not known beforehand: each is assumed to need ANSWER_NS_PER_TOKEN per requested token.
+At a random instant, a service is in a session with a probability proportional to its length, and all instants of the
+session are equally likely. So the sessions are laid end to end, and equally spaced instants are drawn from that line,
+one per user. The length of answers is not known beforehand: each is assumed to need ANSWER_NS_PER_TOKEN per requested
+token.
 
-Turns that had begun by that instant belong to the time before the run: they are not sent, and their planned answers are in
-the history. The other turns are due as if the earlier ones had ended by plan. So no burst of requests begins the run.
+Turns that had begun by that instant belong to the time before the run: they are not sent, and their planned answers are
+in the history. The other turns are due as if the earlier ones had ended by plan. So the run does not begin with a
+burst.
 """
 
 from __future__ import annotations
@@ -21,17 +23,17 @@ if TYPE_CHECKING:
     from promptset.sessions import Session
 
 ANSWER_NS_PER_TOKEN = 20_000_000
-"""50 tokens a second: what people are served at. It decides nothing but where the first sessions begin."""
+"""50 tokens a second, a usual speed. It only decides where the first sessions begin."""
 ANSWER_TOKENS = 128
-"""Of an answer whose length the data does not say."""
+"""For an answer whose length the data does not give."""
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """How a session begins. Times in ns from the instant at which it begins in the run.
 
-    `began_ns`: when it began by its plan: before the run, where it begins in its middle. `ended_ns`: when each turn ended
-    that was before the run, by its number; one that was under way ends later.
+    `began_ns`: when it began by its plan; negative if it begins in the middle. `ended_ns`: when each turn before the
+    run ended, by its number; one that was in progress ends later.
     """
 
     began_ns: int = 0
@@ -39,11 +41,11 @@ class Beginning:
 
 
 FRESH = Beginning()
-"""With the first turn, at once."""
+"""At once, with the first turn."""
 
 
 def planned_times(session: Session) -> tuple[list[int], list[int]]:
-    """When each turn is sent and has ended by the plan, in ns from the beginning of the session."""
+    """When each turn is sent and ends by the plan, in ns from the beginning of the session."""
     starts: list[int] = []
     ends: list[int] = []
     for turn, node in zip(session.turns, session.nodes, strict=True):
@@ -71,8 +73,9 @@ def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[
 
 
 def without_doubles(drawn: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
-    """The same, but if two users are in one session, the second moves to the longest empty session, to the same relative
-    place. Two users with the same texts would share a cache. If there are fewer sessions than users, some stay together."""
+    """The same, but if two users are in one session, the second moves to the longest empty session, to the same
+    relative place. Two users with the same texts would share a cache. If there are fewer sessions than users, some stay
+    together."""
     taken = {number for number, _ in drawn}
     free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
     placed: list[tuple[int, int]] = []
@@ -88,12 +91,12 @@ def without_doubles(drawn: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -
 
 
 def beginning_at(session: Session, at_ns: int) -> Beginning | None:
-    """How a session begins at this instant of its plan; None if no turn is left to send."""
+    """How a session begins at this instant of its plan. Returns None if no turn is left to send."""
     starts, ends = planned_times(session)
     before = {number: ends[number] - at_ns for number, start in enumerate(starts) if start <= at_ns}
     return None if len(before) == len(starts) else Beginning(-at_ns, before)
 
 
 def rest_ns(session: Session, at_ns: int) -> int:
-    """How long a session lasts that is so far into its plan."""
+    """The remaining length of a session at this instant of its plan."""
     return max(planned_times(session)[1]) - at_ns

@@ -10,31 +10,31 @@ T = TypeVar("T")
 
 
 class Feed(Protocol):
-    """Makes things elsewhere, in their order, and puts them into a stock."""
+    """Makes items elsewhere, in order, and puts them into a stock."""
 
     def more(self) -> None:
         """The stock has room again."""
 
     def wait(self) -> None:
-        """Block until one was put."""
+        """Block until an item was put."""
 
     def needed(self) -> None:
-        """One is due and none is here. If none will come, the load must end with the reason."""
+        """An item is due and missing. If none will come, the load must end with the reason."""
 
 
 class Backlog(Protocol):
-    """What a dispatcher takes from and a feed adds to: a stock of requests, or of what requests are made of."""
+    """A dispatcher takes from it and a feed adds to it: a stock of requests, or of their ingredients."""
 
     @property
     def stock(self) -> Stock[Any]:
-        """What is ready."""
+        """The items that are ready."""
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be made ahead."""
+        """Whether more may be made in advance."""
 
     def add(self, packed: bytes) -> None:
-        """Another process has made one more."""
+        """Add a packed item from another process."""
 
     @property
     def taken(self) -> range:
@@ -42,7 +42,7 @@ class Backlog(Protocol):
 
 
 class Stock(Generic[T]):
-    """Things in the order in which they are taken."""
+    """Items, taken in order."""
 
     def __init__(self, make: Callable[[], T], weigh: Callable[[T], tuple[int, int]]) -> None:
         """`make` makes the next one here; `weigh` gives its requests and its bytes."""
@@ -52,13 +52,13 @@ class Stock(Generic[T]):
         self._feed: Feed | None = None
         self._room = (0, 0)
         self._callers: deque[tuple[int, Callable[[], None]]] = deque()
-        """With the instant since which each is due."""
+        """Each with the instant since which its item is due."""
         self.requests = self.bytes = 0
-        """Of all that is here."""
+        """The totals of everything in stock."""
         self.made = 0
-        """Things that were made here."""
+        """Items made here."""
         self.late = 0
-        """How often one had to be waited for, or made, when it was due."""
+        """How often an item had to be waited for, or made, when it was due."""
 
     def __len__(self) -> int:
         return len(self._ahead)
@@ -71,7 +71,7 @@ class Stock(Generic[T]):
         most_bytes: int | None = None,
         progress: Callable[[int], None] = lambda made: None,
     ) -> int:
-        """Make things until they have so many requests, then `more` things, but at most `most_bytes`.
+        """Make items until the stock has `requests` more requests, then `more` items, within `most_bytes`.
 
         Returns how many were made. `progress` is called with their number, every hundred and at the end.
         """
@@ -87,8 +87,8 @@ class Stock(Generic[T]):
         return made
 
     def feed_from(self, feed: Feed, *, requests: int, most_bytes: int) -> None:
-        """From now on `feed` makes the things, as many ahead as these limits allow: it is asked whenever less than half of
-        that is here."""
+        """From now on `feed` makes the items, as many in advance as these limits allow: it is asked whenever less than
+        half of that is in stock."""
         self._feed = feed
         self._room = (requests, most_bytes)
         self._refill()
@@ -99,7 +99,7 @@ class Stock(Generic[T]):
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be made ahead."""
+        """Whether more may be made in advance."""
         return self.requests < self._room[0] and self.bytes < self._room[1]
 
     def _make_one(self) -> None:
@@ -121,17 +121,17 @@ class Stock(Generic[T]):
 
     @property
     def awaited(self) -> bool:
-        """Whether something is due that is not here."""
+        """Whether an item is due and missing."""
         return bool(self._callers)
 
     @property
     def due_since_ns(self) -> list[int]:
-        """Since when each of the things is due that is not here."""
+        """The due times of the missing items."""
         return [since_ns for since_ns, _ in self._callers]
 
     def when_made(self, due_ns: int, call: Callable[[], None]) -> None:
-        """Call this as soon as the feed has made one, instead of blocking in `take`. Calls are served in order, one each.
-        `due_ns`: the instant at which it was due."""
+        """Call this as soon as the feed has made an item, instead of blocking in `take`. Calls are served in order, one
+        each. `due_ns`: the instant at which the item was due."""
         if self._feed is None:
             raise RuntimeError("nothing makes more")
         self.late += 1
@@ -139,7 +139,7 @@ class Stock(Generic[T]):
         self._feed.needed()
 
     def take(self) -> T:
-        """The next one. Before the load it may block; during the load ask `must_wait` first."""
+        """The next item. Before the load this may block; during the load check `must_wait` first."""
         if not self._ahead:
             self.late += 1
             if self._feed is None:

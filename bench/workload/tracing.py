@@ -1,7 +1,7 @@
 """Which requests are traced, and their `traceparent` (W3C Trace Context): known before a request is due.
 
-The choice depends on the seed and on the request's number alone, so every run of a seed traces the same requests, with any
-number of workers. The ids depend on the run's id too, which no other run has.
+The choice depends only on the seed and the request's number, so every run of a seed traces the same requests, with any
+number of workers. The ids also depend on the run's id, which is unique.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Tracing:
     seed: int
 
     def header_of(self, run_id: str, key: str) -> str | None:
-        """The header of the request with this number; None if it is not traced."""
+        """The header of the request with this key. Returns None if it is not traced."""
         drawn = blake2b(f"{self.seed}:trace:{key}".encode(), digest_size=8).digest()
         if int.from_bytes(drawn) >= self.share * _WHOLE:
             return None
@@ -30,6 +30,6 @@ class Tracing:
 
 
 def ids_of(traceparent: str) -> tuple[str, str]:
-    """The ids of the trace and of the span that a header names."""
+    """The trace id and the span id in a header."""
     _, trace_id, span_id, _ = traceparent.split("-")
     return trace_id, span_id

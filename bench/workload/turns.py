@@ -1,8 +1,8 @@
 """Requests of mode sessions: each carries the turns before it, and is made while its user thinks.
 
-A request cannot be made before the answers in its history have come. The users' texts depend on no answer, so sessions are
-made ahead or by the feed (bench/load/feed.py). The body of a turn is made as soon as its answers are there: when it is due,
-it only has to be sent.
+A request cannot be made before the answers in its history have come. The users' texts do not depend on answers, so
+sessions are made in advance or by the feed (bench/load/feed.py). The body of a turn is made as soon as its answers are
+available: when it is due, it only has to be sent.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from promptset.sessions import Session
 
 READY_BYTES = 64 * 1024 * 1024
-"""Of bodies that are made before the sessions begin that they are the first of."""
+"""The most bytes of first bodies that are made before their sessions begin."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a turn carries of the turns before it."""
+    """The history that a turn carries."""
 
     real: bool
-    """The answers of the server; else planned ones."""
+    """The server's answers, rather than planned ones."""
     reasoning: bool = False
-    """With their reasoning."""
+    """Includes their reasoning."""
     stored: bool = False
     """The server keeps the history, and a request has only what is new."""
 
 
 class Conversation:
-    """One session under way: makes the requests of its turns, which are known by their numbers."""
+    """One running session: makes the requests of its turns, which are identified by number."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Conversation:
         self._trace = trace
         self._headers: dict[int, str | None] = {}
         self._made: dict[int, Encoded | None] = {}
-        """Bodies, by turn; None of a turn that was sent."""
+        """Bodies, by turn; None once it was sent."""
         self._said: dict[int, tuple[KeptMessage, ...]] = {}
         """Messages of the turns that other turns continue. Turns share these objects, so each message is encoded once."""
         self._keeper = Keeper()
@@ -90,17 +90,17 @@ class Conversation:
         self._jobs_cut = {session.nodes[turn].job for turn in self._before}
         self.beginning = beginning
         self.after = tuple(node.after for node in session.nodes)
-        """Of each turn, the turns that must have ended before it is due."""
+        """For each turn, the turns that must have ended before it is due."""
         self.pauses_ns = tuple(round(turn.think_time_s * NS_PER_S) for turn in session.turns)
-        """Of each turn, the time between the end of the last of these and itself."""
+        """For each turn, the time between the end of the last of these and itself."""
 
     def is_ready(self, turn: int) -> bool:
-        """Whether the answers in the history of a turn are there."""
+        """Whether the answers in the history of a turn are available."""
         continued = self._session.nodes[turn].continues
         return not self._real or continued is None or continued in self._answers or continued in self._before
 
     def make(self, turn: int) -> None:
-        """Make the body of a turn, if its answers are there and it was not made."""
+        """Make the body of a turn, if its answers are available and it was not made."""
         if turn in self._made or not self.is_ready(turn):
             return
         session = self._session
@@ -125,14 +125,14 @@ class Conversation:
         )
 
     def _messages(self, turn: int) -> tuple[Message, ...]:
-        """The messages of a turn. A conversation of its own may begin as the first one of the session did."""
+        """The messages of a turn. A separate conversation may begin like the first one of the session."""
         before = self._session.nodes[turn].continues
         if before is not None and self._previous(turn) is not None:
             return tuple(self._new_messages(turn, before))
         messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
         shared = self._keeper.kept(messages, self._said.get(before or 0, ()))
         self._continued[before] -= 1
-        if before and not self._continued[before]:  # The first turn's begin other conversations too.
+        if before and not self._continued[before]:  # Other conversations may begin like the first turn.
             self._said.pop(before, None)
         if turn == 0 or self._continued[turn]:
             self._said[turn] = shared
@@ -146,7 +146,7 @@ class Conversation:
         return [*system, *session.said_at(turn, session.answer_to(continued, self._answers[continued]))]
 
     def _previous(self, turn: int) -> str | None:
-        """The response that a turn goes on with where the server keeps it; None: it brings its history."""
+        """The response that a turn continues if the server keeps it. None: the turn carries its history."""
         continued = self._session.nodes[turn].continues
         answer = None if continued is None else self._answers.get(continued)
         return answer.response_id if self._stored and answer is not None else None
@@ -158,7 +158,7 @@ class Conversation:
         )
 
     def make_first(self) -> int:
-        """Make the bodies of the turns that are due whatever else happens; the bytes of them."""
+        """Make the bodies of the turns that are due unconditionally. Returns their bytes."""
         size = 0
         for turn, after in enumerate(self.after):
             if turn not in self._before and self._before >= {*after}:
@@ -170,12 +170,12 @@ class Conversation:
     def request(
         self, turn: int, request_id: str, index: int, phase: Phase, cancel_after_ns: int | None = None
     ) -> Request:
-        """The request of a turn whose answers are there."""
+        """The request of a turn whose answers are available."""
         self.make(turn)
         encoded, self._made[turn] = self._made[turn], None
         assert encoded is not None
         continued = self._session.nodes[turn].continues
-        # With real answers nobody knows the length of a history beforehand.
+        # With real answers the length of a history is not known beforehand.
         known = not self._real or continued is None or continued in self._before
         return Request(
             id=request_id,
@@ -218,7 +218,7 @@ class Conversation:
         )
 
     def _is_cold(self, number: int) -> bool:
-        """Whether what its prompt goes on with was before the run, and has warmed no cache."""
+        """Whether the turns that its prompt continues were before the run, and have warmed no cache."""
         node = self._session.nodes[number]
         if node.continues is not None:
             return node.continues in self._before
@@ -230,9 +230,9 @@ class Conversation:
 
 
 def _weight(session: Session) -> tuple[int, int]:
-    """Its requests, and about its bytes: the characters of its texts."""
+    """Its requests, and roughly its bytes: the characters of its texts."""
     texts = (text for turn in session.turns for text in (turn.content, *turn.results, turn.answer) if text is not None)
-    # Openings may have messages in common, which are held once.
+    # Openings may share messages, which are stored once.
     messages = {id(message): message for turn in session.turns for message in turn.opening}
     openings = (message.get("content") for message in messages.values())
     opened = sum(len(text) for text in openings if isinstance(text, str))
@@ -254,10 +254,10 @@ class Conversations:
         cancel: Callable[[int], int | None] | None = None,
         in_memory: bool = False,
     ) -> None:
-        """`cancel` returns how long after its send the user of a request, given by its number, leaves. `in_memory`: sessions
-        need not be made."""
+        """`cancel` returns how long after its send the user of a request, given by its number, leaves. `in_memory`:
+        sessions need not be made."""
         self.tracing: Tracing | None = None
-        """Which turns are traced, by the number of their session and their own; None: none is."""
+        """Which turns are traced, by the number of their session and their own; None: none."""
         self._cancel = cancel
         self._in_memory = in_memory
         self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
@@ -270,13 +270,13 @@ class Conversations:
         self._begun = 0
         self._middles: deque[tuple[Session | None, Beginning]] = deque()
         self._left: deque[Session] = deque()
-        """Sessions that were taken and follow the sessions that begin in their middle."""
+        """Sessions that were taken and follow the sessions that begin in the middle."""
         self._ready: deque[Conversation] = deque()
         """Conversations that come next, with the bodies of their first turns."""
 
     @property
     def has_room(self) -> bool:
-        """Whether more sessions may be made ahead."""
+        """Whether more sessions may be made in advance."""
         return self.stock.has_room
 
     def add(self, packed: bytes) -> None:
@@ -290,11 +290,11 @@ class Conversations:
         return range(self._first, self._first + begun * self._step, self._step)
 
     def begin_in_middle(self, users: int, chance: Random, out_of: int) -> None:
-        """Let the first conversations of so many users begin in the middle of sessions, drawn from the next `out_of`.
+        """Let the first conversations of this many users begin in the middle of sessions, drawn from the next `out_of`.
         Sessions that are not drawn follow, from their first turn on."""
         if not users:
             return
-        if ready := len(self.stock):  # To wait for others would let the load begin late.
+        if ready := len(self.stock):  # Waiting for more would delay the start of the load.
             out_of = min(out_of, max(ready, users))
         sessions = [self.stock.take() for _ in range(out_of)]
         lasts_ns = [max(planned_times(session)[1]) for session in sessions]
@@ -302,7 +302,7 @@ class Conversations:
         for number, at_ns in drawn:
             session = sessions[number]
             beginning = beginning_at(session, at_ns)
-            if beginning is None:  # It ends with what is under way: its user comes back with another one.
+            if beginning is None:  # It ends with the turn in progress: its user returns with another one.
                 self._middles.append((None, Beginning(rest_ns(session, at_ns))))
             else:
                 self._middles.append((session, beginning))
@@ -310,7 +310,8 @@ class Conversations:
         self._left.extend(session for number, session in enumerate(sessions) if number not in used)
 
     def get_ready(self, conversations: int = 1) -> None:
-        """Have so many conversations ready, as far as their sessions are there and their first bodies are not too large."""
+        """Prepare up to `conversations`, as far as their sessions are available and their first bodies are not too
+        large."""
         size = 0
         while len(self._ready) < conversations and size < READY_BYTES:
             if not (self._in_memory or self._left or len(self.stock) or self._middle_is_next):

@@ -4,5 +4,5 @@ import sys
 
 from promptset.cli import main
 
-if __name__ == "__main__":  # Not in a process that another one has started.
+if __name__ == "__main__":  # Skip this in spawned worker processes, which import this module.
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Answers of an assistant as values: what the next request of its conversation puts into the history."""
+"""Answers of an assistant as values: what the next request of a conversation adds to the history."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from promptset.chat import Message
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call of a tool. Its result names its `id` ("": it has none yet). `arguments` are JSON, as the model wrote them."""
+    """A tool call. Its result refers to its `id` ("": not assigned yet). `arguments` are JSON, as the model wrote them."""
 
     id: str
     name: str
@@ -20,21 +20,21 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An answer, planned or a server's own."""
+    """An answer, planned or received from a server."""
 
     content: str = ""
-    """Its text, without reasoning and calls."""
+    """The text, without reasoning and calls."""
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: Mapping[str, Any] = field(default_factory=dict)
-    """What a message carries that gives the reasoning back, in the words of the API it came from; empty without any.
+    """The fields of a message that send the reasoning back, in the format of the source API; empty without reasoning.
     `reasoning` or `reasoning_content` (a text), `thinking_blocks` of Messages, `reasoning_items` of Responses."""
     tokens: tuple[tuple[str, float], ...] = ()
-    """Its tokens with their log probabilities, if the server gives them."""
+    """The tokens with their log probabilities, if the server returns them."""
     response_id: str | None = None
-    """The name under which the server may have stored it."""
+    """The id under which the server may have stored it."""
 
     def message(self, *, reasoning: bool = False) -> Message:
-        """It as a message of a chat of OpenAI's shape, with its reasoning if `reasoning`."""
+        """The answer as a message in OpenAI's chat format, with its reasoning if `reasoning`."""
         said: Message = {"role": "assistant", "content": self.content}
         if reasoning:
             said |= self.reasoning

@@ -1,7 +1,7 @@
-"""Audio clips: WAV files of exact length (`length=5s,rate=16000`), and the length of the WAV files that a user has.
+"""Audio clips: WAV files of exact length (`length=5s,rate=16000`), and the length of a user's WAV files.
 
-A made clip is quiet noise, 16-bit mono PCM. No two are alike, so no cache of a server knows one. Its length depends on seed
-and number alone, its noise on the salt too.
+A generated clip is quiet noise, 16-bit mono PCM. No two are alike, so a server's cache cannot hit. Its length depends
+only on the seed and the number, its noise on the salt too.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ DEFAULT_RATE = 16_000
 DEFAULT = "length=5s"
 _SAMPLE_BYTES = 2
 _QUIET = bytes((byte % 16 - 8) & 0xFF for byte in range(256))
-"""The upper bytes of samples: at most a sixteenth of full scale."""
+"""The upper bytes of samples, limited to a sixteenth of full scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioPlan:
-    """How long the clips are, and their samples a second."""
+    """The length of the clips, and their sample rate."""
 
     length: Distribution
     rate: int
@@ -60,20 +60,20 @@ def wav_file(samples: bytes, rate: int) -> bytes:
 
 
 def wav_length_ns(content: bytes) -> int | None:
-    """The length of a WAV file of PCM samples in ns, by the samples that are there. Returns None for other formats."""
+    """The length in ns of a WAV file of PCM samples, from the samples actually present. Returns None for other formats."""
     source = io.BytesIO(content)
     try:
         with wave.open(source) as file:
             frame, rate, said = file.getsampwidth() * file.getnchannels(), file.getframerate(), file.getnframes()
-            there = (len(content) - source.tell()) // frame  # The file stands at its first sample.
+            there = (len(content) - source.tell()) // frame  # The file is positioned at its first sample.
     except (wave.Error, EOFError, ZeroDivisionError, struct.error):
         return None
-    # The header of a recording that was cut off promises more than there is.
+    # The header of a truncated recording states more samples than it has.
     return round(min(said, there) * NS_PER_S / rate) if rate > 0 else None
 
 
 def samples_of(content: bytes, rate: int, name: str) -> bytes:
-    """The 16-bit mono samples of a WAV file of this rate. Raises SpecError for any other file."""
+    """The 16-bit mono samples of a WAV file with this rate. Raises SpecError for any other file."""
     try:
         with wave.open(io.BytesIO(content)) as file:
             if (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (rate, _SAMPLE_BYTES, 1):
@@ -85,21 +85,21 @@ def samples_of(content: bytes, rate: int, name: str) -> bytes:
 
 @lru_cache(maxsize=8)
 def names_clips(dataset: str) -> bool:
-    """Whether the rows of a file name audio clips, or it is one."""
+    """Whether a data set file names audio clips in its rows, or is a clip itself."""
     path = Path(dataset)
     if path.suffix.lower() == ".wav" or not path.is_file():
         return path.is_file()
     try:
         first = next(iter(open_container(path).entries()), None)
     except SpecError:
-        return False  # What cannot be read is refused when it is opened.
+        return False  # The error is reported when the file is opened.
     return first is not None and isinstance(first.value, dict) and isinstance(first.value.get("audio"), str)
 
 
 def parse(text: str, only_rate: int | None = None) -> AudioPlan:
-    """The plan of a text. `only_rate`: the samples a second that are taken; None: any. Raises SpecError with a sentence for
-    each thing that is wrong."""
-    # The commas of a distribution are its own: only our words begin a part.
+    """Parse an audio spec. `only_rate` is the only accepted sample rate; None accepts any. Raises SpecError with a
+    sentence for each problem."""
+    # Distributions contain commas too: only our own keys begin a new part.
     found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
     given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
     if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:

@@ -1,4 +1,4 @@
-"""The parts of a chat, as values. What makes a text of them is in `promptset.chat_template`."""
+"""The parts of a chat, as values. `promptset.chat_template` renders them to text."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""What the chat template adds to each message, so that the tokens of a long chat are a sum and nobody counts it whole.
+"""What the chat template adds to each message, so that the tokens of a long chat can be summed instead of counted.
 
-Most templates put special tokens, or the same few characters, around each message: then a chat has the tokens of its texts
-and a constant for each message. Some do not: they change earlier messages, or write the last one in another way. So the
-constants are measured, and tried on longer chats, before anybody relies on them (`chat_sum` raises NotASum).
+Most templates put special tokens, or the same few characters, around each message. Then the tokens of a chat are those
+of its texts plus a constant per message. Some templates do not: they change earlier messages, or format the last one
+differently. So the constants are measured, and verified on longer chats, before they are used (`chat_sum` raises
+NotASum).
 
-The constants hold for texts of `promptset.sentences` and for roles system, user and assistant, in turn.
+The constants hold for texts of `promptset.sentences` and for the roles system, user and assistant, in turn.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _TURN_TOKENS = (LEAST_TOKENS, 3, 5, 8, 17, 64, 333)
 
 
 class NotASum(SpecError):
-    """The template does more than to add the same tokens to each message: chats have to be counted whole."""
+    """The template does more than add constant tokens to each message, so chats must be counted whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,22 @@ class ChatSum:
     """The tokens that a template adds."""
 
     opening: int
-    """Around the first message of the user, the start of the answer included."""
+    """Around the first user message, including the start of the answer."""
     turn: int
-    """Around an answer and the user's message behind it."""
+    """Around an answer and the user message after it."""
     system: int | None
-    """Around a system prompt before all of it; None where the template refuses one, or does not begin with it."""
+    """Around a system prompt at the beginning. None if the template refuses one, or does not begin with it."""
     head: int
-    """Tokens before the first text of the user beyond those of the system prompt; without one, where there is none."""
+    """Tokens before the first user text, not counting the system prompt's own; without a system prompt if there is
+    none."""
     lost: int
-    """Tokens at the end of a prompt with which the next prompt of the same chat does not go on: the start of the answer,
-    where an earlier answer is written in another way."""
+    """Tokens at the end of a prompt that the next prompt of the same chat does not repeat: the start of the answer, if
+    earlier answers are formatted differently."""
     bank: SentenceBank
-    """The texts that they hold for, of at least 2 tokens: not every word costs the same behind the template's own."""
+    """The texts for which the constants hold, of at least 2 tokens: after the template's tokens, words differ in cost."""
 
     def tokens(self, users: Sequence[int], answers: Sequence[int], system: int | None = None) -> int:
-        """Tokens of a prompt by those of its texts: one message of the user more than there are answers."""
+        """The tokens of a prompt, given the tokens of its texts. There is one more user message than answers."""
         if len(users) != len(answers) + 1:
             raise ValueError("a chat must have one more user message than answers")
         if system is not None and self.system is None:
@@ -59,9 +61,10 @@ class ChatSum:
 
 @functools.lru_cache(maxsize=8)
 def chat_sum(tokenizer: Tokenizer) -> ChatSum:
-    """The constants of a tokenizer's template, measured once. Raises NotASum; SpecError where there is no template.
+    """The constants of a tokenizer's template, measured once. Raises NotASum, or SpecError if there is no template.
 
-    An error is not kept, so the next call measures again, with the same chats and the same end. A load asks once or twice.
+    Errors are not cached, so the next call measures again with the same chats and the same result. A load calls once or
+    twice.
     """
     bank = bank_of_chats(tokenizer)
     chance = stream(0, "chat sum")
@@ -84,8 +87,8 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
 
 
 def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
-    """The sentences, where texts begin with the words that cost least in each role: behind a line break a word may be two
-    tokens that is one behind a space."""
+    """The sentences, limited to openers with the lowest cost in each role: a word that is one token after a space may
+    be two after a line break."""
     bank = sentence_bank(tokenizer)
     text = bank.text(16, stream(0, "chat bank"))
     cheap = list(bank.openers)
@@ -99,7 +102,7 @@ def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
             counts = tokenizer.count_chats(chats)
         except SpecError:
             if role == "system":
-                break  # The template refuses one.
+                break  # The template refuses system prompts.
             raise
         cheap = [opener for opener, count in zip(cheap, counts, strict=True) if count == min(counts)]
     return bank if len(cheap) == len(bank.openers) else bank.beginning_with(tokenizer, cheap)
@@ -116,7 +119,7 @@ def _chat(
 
 
 def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_system: bool) -> None:
-    """Count chats of many shapes whole. Raises NotASum."""
+    """Count whole chats of many shapes. Raises NotASum if a count differs from the sum."""
     chance = stream(0, "chats", with_system)
 
     def drawn() -> int:
@@ -140,8 +143,8 @@ def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_syste
 
 
 def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int | None, int]:
-    """What a system prompt adds, and the tokens before the user's text without those of it; None where prompts do not begin
-    with it whatever follows."""
+    """What a system prompt adds, and the tokens before the user's text without the prompt's own. None if prompts do not
+    begin with the system prompt regardless of what follows."""
     system: Message = {"role": "system", "content": bank.text(32, stream(0, "system"))}
     try:
         adds = tokenizer.count_chat([system, *_chat(bank, [16], [], None, stream(0, "chat sum"))]) - plain - 32
@@ -154,7 +157,7 @@ def _system(tokenizer: Tokenizer, bank: SentenceBank, plain: int) -> tuple[int |
 
 
 def _head(tokenizer: Tokenizer, bank: SentenceBank, before: list[Message]) -> int:
-    """Tokens that prompts have in common whatever the user says behind `before`."""
+    """The number of leading tokens that prompts share, whatever the user's text after `before`."""
     texts = [bank.text(16, stream(number, "head")) for number in range(8)]
     prompts = [tokenizer.encode_chat([*before, {"role": "user", "content": text}]) for text in texts]
     return min(common(prompts[0], other) for other in prompts[1:])
@@ -167,5 +170,5 @@ def _lost(tokenizer: Tokenizer, bank: SentenceBank) -> int:
 
 
 def common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two prompts share from their beginning on."""
+    """The length of the common prefix of two prompts."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

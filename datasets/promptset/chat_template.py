@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 _OF_A_TEMPLATE = (
     TemplateError,
-    ArithmeticError,  # A range of more than the sandbox's 100,000 is an OverflowError.
+    ArithmeticError,  # A range beyond the sandbox's 100,000 raises OverflowError.
     AttributeError,
     LookupError,
     MemoryError,
     RecursionError,
-    SyntaxError,  # Python's, of blocks that are nested too deeply.
+    SyntaxError,  # Raised by Python for blocks that are nested too deeply.
     TypeError,
     ValueError,
 )
-"""What the code of a template raises: it is the user's own, and no defect of ours."""
+"""Exceptions from the template's code, which belongs to the user. They are not defects of ours."""
 
 
 _PROBE = "probe"
@@ -70,7 +70,7 @@ def _tojson(
 
 
 def _loops_over_content(template: nodes.Template) -> bool:
-    """Whether a template accepts a content that is a list of parts, which it then loops over. vLLM decides the same way
+    """Whether a template loops over message content, and so accepts a list of parts. vLLM decides the same way
     (`--chat-template-content-format auto`)."""
     for loop in template.find_all(nodes.For):
         over = [loop.iter, *loop.iter.find_all((nodes.Getattr, nodes.Getitem, nodes.Name))]
@@ -87,7 +87,7 @@ def _loops_over_content(template: nodes.Template) -> bool:
 def _with_text(message: Message) -> Message:
     """The message with its text parts joined by line breaks, as vLLM does for templates that accept only text.
 
-    A message with any other part (an image) stays as it is.
+    A message with any other part (such as an image) stays unchanged.
     """
     parts = message.get("content")
     if not isinstance(parts, list):
@@ -103,7 +103,7 @@ def _as_parts(text: str) -> list[dict[str, str]]:
 
 
 def _with_objects(message: Message) -> Message:
-    """The message with the arguments of its calls as objects, as vLLM and transformers hand them to templates."""
+    """The message with call arguments as objects, as vLLM and transformers pass them to templates."""
     calls = message.get("tool_calls")
     if not isinstance(calls, list):
         return message
@@ -129,9 +129,10 @@ def _why(error: Exception) -> str:
 
 
 def special_tokens_of(source: str) -> frozenset[str]:
-    """The special tokens that a template needs, such as `bos_token`: it reads them and does not ask whether they exist.
+    """The special tokens that a template needs, such as `bos_token`: it uses them without testing whether they are
+    defined.
 
-    None for a template that cannot be compiled.
+    Empty if the template cannot be compiled.
     """
     try:
         parsed = _environment().parse(source)
@@ -161,7 +162,7 @@ class ChatTemplate:
     """A compiled template with the special tokens of its tokenizer."""
 
     def __init__(self, source: str, special_tokens: Mapping[str, str], where: str) -> None:
-        """Compiles `source`. Error messages call it `where`. Raises SpecError."""
+        """Compiles `source`. `where` names it in error messages. Raises SpecError."""
         environment = _environment()
         self._where = where
         self._special_tokens = dict(special_tokens)
@@ -169,14 +170,14 @@ class ChatTemplate:
             self._template: Template = environment.from_string(source)
             self._takes_parts = _loops_over_content(environment.parse(source))
             self._needs_parts = False
-            # Of templates that accept parts some know nothing else, and vLLM gives them nothing else.
+            # Some templates that accept parts accept nothing else, and vLLM then sends only parts.
             if self._takes_parts and not self._writes(_PROBE):
                 self._needs_parts = self._writes(_as_parts(_PROBE))
         except _OF_A_TEMPLATE as e:
             raise SpecError(f"the chat template of {where} cannot be compiled: {_why(e)}") from e
 
     def _writes(self, content: object) -> bool:
-        """Whether the user's text is in what it renders."""
+        """Whether the rendered text contains the user's text."""
         try:
             return _PROBE in self.render([{"role": "user", "content": content}])
         except SpecError:
@@ -185,7 +186,7 @@ class ChatTemplate:
     def render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
     ) -> str:
-        """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
+        """The rendered prompt, up to the start of the answer (`add_generation_prompt`). Raises SpecError."""
         try:
             return self._template.render(
                 messages=[_with_objects(self._with_content(message)) for message in messages],
@@ -198,7 +199,7 @@ class ChatTemplate:
             raise SpecError(f"the chat template of {self._where} refuses these messages: {_why(e)}") from e
 
     def _with_content(self, message: Message) -> Message:
-        """The message with its content in the form that the template knows."""
+        """The message with its content in the form that the template accepts."""
         if not self._takes_parts:
             return _with_text(message)
         content = message.get("content")

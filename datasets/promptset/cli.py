@@ -1,7 +1,7 @@
 """The command line: `python -m promptset` writes a data set of prompts with exact token counts.
 
 options (text)  ->  Job, or all problems at once  ->  lines  ->  file (a temporary one, then renamed) or stdout
-                                                          ->  FileSummary  ->  manifest beside the file
+                                                          ->  FileSummary  ->  manifest next to the file
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ equal, unless they are too short to differ.
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raises its errors, so that they are printed together with all other problems."""
+    """Raises errors, so that they are printed together with all other problems."""
 
     def error(self, message: str) -> NoReturn:
         raise SpecError(message)
@@ -108,11 +108,11 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
         print(f"{prog}: --help shows the options, with examples", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader has enough (`| head`). What is still in the buffer must not be flushed into the closed pipe.
+        # The reader has stopped reading (`| head`). Do not flush the rest of the buffer into the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as e:
-        # What is written has a draft beside it: the path of the error is what cannot be read or written.
+        # Output goes to a temporary file first, so the path in the error is the one that could not be read or written.
         print(f"{prog}: {e.filename or options.out or 'stdout'}: {e.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
 
 
 def _closing_lines(job: Job, summary: FileSummary) -> Iterator[str]:
-    """Warnings about the rows that were written, and how many there are."""
+    """Warnings about the written rows, and their number."""
     samples = job.maker.samples
     if isinstance(samples, DataSet):
         if samples.skipped_rows:
@@ -216,7 +216,7 @@ _OTHER_NAMES = {
     "--output": "--out",
     "--arrivals": "--gaps",
 }
-"""Words of other tools and commands, and the flag of the same meaning."""
+"""Flag names of other tools and commands, and our equivalents."""
 
 
 def _unknown_problems(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]:
@@ -224,7 +224,7 @@ def _unknown_problems(parser: argparse.ArgumentParser, unknown: list[str]) -> li
     problems = []
     for before, argument in zip([None, *unknown], unknown, strict=False):
         if before is not None and before.startswith("-") and not argument.startswith("-"):
-            continue  # Most likely the value of the unknown flag, and not a second problem.
+            continue  # Most likely the value of the unknown flag, not a second problem.
         name = argument.partition("=")[0]
         close = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, known, n=1)
         problems.append(f"unknown argument {argument}" + (f": did you mean {close[0]}?" if close else ""))

@@ -1,5 +1,5 @@
-"""A command whose reader has gone (`| head`), or whose log finds the disk full, goes on quietly, and ends with its own exit
-status."""
+"""Lets a command whose reader has closed the pipe (`| head`), or whose log meets a full disk, continue quietly and exit
+with its own status."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class _Unread(io.FileIO):
-    """A file descriptor whose reader may go: what is written afterwards is dropped. If it is `losable`, so is what any other
-    failure, such as a full disk, keeps from being written."""
+    """A file descriptor whose reader may disappear; later output is then dropped. If it is `losable`, output is also
+    dropped on any other failure, such as a full disk."""
 
     losable = False
 
@@ -32,16 +32,16 @@ class _Unread(io.FileIO):
 
 
 def survive(*, results: bool = True) -> None:
-    """Let stdout and stderr of this process outlive their readers, and stderr a full disk. `results`: stdout has what a
-    user asked for, so that a full disk is an error there."""
+    """Let stdout and stderr survive closed readers, and stderr a full disk. `results`: stdout carries the user's
+    results, so a full disk is an error there."""
     sys.stdout = _surviving(sys.stdout, losable=not results)
     sys.stderr = _surviving(sys.stderr, losable=True)
 
 
 def _surviving(stream: TextIO | None, *, losable: bool) -> TextIO:
-    if stream is None:  # It was closed before the program began.
+    if stream is None:  # The stream was closed before the program began.
         return Path(os.devnull).open("w", encoding="utf-8")
-    if not isinstance(stream, io.TextIOWrapper):  # A test's own.
+    if not isinstance(stream, io.TextIOWrapper):  # A test's replacement.
         return stream
     stream.flush()
     raw = _Unread(stream.fileno(), "wb", closefd=False)

@@ -1,4 +1,4 @@
-"""Values that begin with a dash (`--duration -5s`), which argparse takes for flags."""
+"""Values that begin with a dash (`--duration -5s`), which argparse would take for flags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
-    """The words, with each value that begins with a dash tied to its flag: `--duration=-5s`."""
+    """The words, with each value that begins with a dash joined to its flag: `--duration=-5s`."""
     options = {option: action for action in parser._actions for option in action.option_strings}
     words: list[str] = []
     for word in argv:

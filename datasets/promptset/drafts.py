@@ -1,8 +1,8 @@
 """Texts of about n tokens, which can be made a few tokens longer or shorter.
 
-A draft consists of units of the chosen kind (sentences, functions, records), whose token counts were measured once, and a
-tail of pieces that add one token each. promptset.exact counts the draft and adjusts its tail by the difference. This corrects
-whatever a tokenizer joins across the borders of units, in any language.
+A draft consists of units of the chosen kind (sentences, functions, records), whose token counts were measured once, and
+a tail of pieces that add one token each. promptset.exact counts the draft and adjusts its tail by the difference. This
+corrects for tokens that a tokenizer merges across the borders of units, in any language.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Draft:
         self._tail = self._bank.fresh(tokens, self._rng, opening, repeat)
 
     def write_units(self, units: Units, tokens: int, opening: Opening, repeat: float) -> None:
-        """Write a heading, units as long as one fits, then words.
+        """Write a heading, units while one fits, then words.
 
-        Units repeat from text to text: the heading makes the texts differ from their first tokens on.
+        Units repeat from text to text. The heading makes the texts differ from their first tokens on.
         """
         self._layout = units.kind
         self._heading = self._bank.fresh(_HEADING_WORDS, self._rng, opening)
@@ -74,7 +74,7 @@ class Draft:
         self._tail = self._bank.fresh(left + _LEAST_TAIL, rng)
 
     def adjust(self, missing: int) -> None:
-        """Make it `missing` tokens longer or, below 0, shorter."""
+        """Make the draft `missing` tokens longer or, if negative, shorter."""
         if missing < 0:
             dropped = min(-missing, len(self._tail) - _LEAST_TAIL)
             if dropped:
@@ -86,7 +86,7 @@ class Draft:
             self._tail += self._bank.fresh(missing, self._rng)
 
     def shake(self, pieces: int) -> None:
-        """Replace the last pieces of the tail: other pieces may add up to the right count."""
+        """Replace the last pieces of the tail; other pieces may add up to the right count."""
         pieces = min(pieces, len(self._tail))
         self._tail[-pieces:] = self._bank.fresh(pieces, self._rng)
 
@@ -109,7 +109,7 @@ class Units:
     texts: tuple[str, ...]
     costs: tuple[int, ...]
     layout_tokens: int
-    """Tokens of the heading, and of the kind's own opening, filling and closing text."""
+    """Tokens of the heading and of the kind's own opening, filling and closing text."""
 
 
 def draft(
@@ -122,10 +122,10 @@ def draft(
     prefix: Sequence[str] = (),
     number: int | None = None,
 ) -> Draft:
-    """A text of about this many tokens besides the prefix. `bank` supplies words if the kind has none of its own.
+    """A text of about this many tokens after the prefix. `bank` supplies words if the kind has none of its own.
 
-    Drafts with different numbers differ. If no unit of the kind fits, the text is words only. Raises SpecError if the kind
-    is not available.
+    Drafts with different numbers differ. If no unit of the kind fits, the text is only words. Raises SpecError if the
+    kind is not available.
     """
     opening = Opening(number)
     units = units_of(tokenizer, style.kind)
@@ -139,21 +139,21 @@ def draft(
 
 @functools.lru_cache(maxsize=32)
 def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
-    """The units of a kind, generated and measured once; None for kinds without units. Raises SpecError for an unknown kind,
-    or if the tokenizer has no words for it."""
+    """The units of a kind, generated and measured once. None for kinds without units. Raises SpecError for an unknown
+    kind, or if the tokenizer has no words for it."""
     _words(tokenizer, name)
     kind = kind_of(name)
     if kind is None:
         return None
     texts = _unit_texts(name, _ASKED_UNITS if tokenizer.is_remote else _UNITS)
-    # Between two units, as in a text.
+    # The cost of a unit between two others, as in a text.
     anchor = texts[0]
     pair, *counts = tokenizer.count_plain(
         [anchor + kind.glue + anchor, *(anchor + kind.glue + text + kind.glue + anchor for text in texts)]
     )
     costs = [max(1, count - pair) for count in counts]
-    # Tokens of the layout: those of a text of one unit and one word, minus these two.
-    # The first unit needs no glue, although its cost includes it.
+    # The tokens of the layout: a text of one unit and one word, minus these two. The first unit needs no glue, although
+    # its cost includes it.
     word = _words(tokenizer, name) or word_bank(tokenizer)
     whole = Draft([], word, stream(0, "layout"))
     whole.write_units(Units(kind, (anchor,), (costs[0],), 0), costs[0] + _LEAST_TAIL, Opening(None), 0.0)
@@ -178,7 +178,7 @@ def different_texts(tokenizer: Tokenizer, style: Style, bank: WordBank, tokens: 
 
 @functools.lru_cache(maxsize=32)
 def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
-    """The words that fill a text of this kind; None if it uses those of the tokenizer or the turn."""
+    """The words that fill a text of this kind. None if it uses the words of the tokenizer or the turn."""
     if name == RANDOM:
         return vocabulary_bank(tokenizer)
     kind = kind_of(name)

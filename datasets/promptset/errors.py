@@ -18,18 +18,19 @@ class SpecError(ValueError):
 
     @classmethod
     def of_rows(cls, problems: Sequence[str], most: int, more: str, advice: str = "") -> SpecError:
-        """Of a file with bad rows: at most `most` problems. The last says `more` if there are more, then `advice`."""
+        """The errors of a file with bad rows: at most `most` problems. The last one adds `more` if there are more, then
+        `advice`."""
         shown = list(problems[:most])
         shown[-1] = "; ".join([shown[-1], *([more] if len(problems) > most else []), *([advice] if advice else [])])
         return cls(shown)
 
 
 SKIP_ROWS = "correct the file, or skip such rows with --bad-rows skip"
-"""What to do about bad rows of a file that may also be skipped."""
+"""Advice for bad rows of a file in which they can be skipped."""
 
 
 class ImpossibleLength(SpecError):
-    """No prompt has so few tokens. `least_tokens` is the length of the shortest prompt."""
+    """No prompt can have so few tokens. `least_tokens` is the length of the shortest prompt."""
 
     def __init__(self, problem: str, least_tokens: int) -> None:
         self.least_tokens = least_tokens

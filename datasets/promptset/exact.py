@@ -1,12 +1,14 @@
 """Prompts of exactly n tokens, as the server will count them.
 
-The tokens that the tokenizer and the chat template add are measured and subtracted first. Pieces that add one token each
-(promptset.text) make up the rest. The finished text is counted. The count can be off if the tokenizer joins tokens
-across spaces. The end of the text is then made longer or shorter by the difference, and the whole is counted again.
+The tokens that the tokenizer and the chat template add are measured and subtracted first. The rest is filled with
+pieces of one token each (promptset.text). The finished text is counted. The count can be off if the tokenizer merges
+tokens across spaces. The end of the text is then made longer or shorter by the difference, and the whole is counted
+again.
 
-Plain words need no count where a tokenizer splits texts at words before it tokenizes them, as nearly all do: then each piece
-adds its one token whatever stands beside it (`promptset.sums`), and counting takes most of the time of making a prompt. In a
-chat the template must write what it wrote around the texts that were tried, and the text itself: one may cut what is long.
+Plain words need no count if a tokenizer splits texts at words before it tokenizes them, as nearly all do: then each
+piece adds its one token whatever its neighbours (`promptset.sums`). Counting would take most of the time of making a
+prompt. In a chat, the template must render the text itself unchanged, with the same text around it as in the trials:
+some templates truncate long text.
 """
 
 from __future__ import annotations
@@ -28,11 +30,11 @@ from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 60
 _STEADY = 3
-"""After so many attempts the last pieces are also replaced by others."""
+"""After this many attempts the last pieces are also replaced by others."""
 _TRIED_SUMS = 24
-"""Texts of plain words that are counted in place before others are not: one of each length up to this."""
+"""Trial texts of plain words that are counted before later ones are not: one of each length up to this."""
 _BEHIND = 64
-"""Characters behind the user's text that may join its last piece."""
+"""Characters after the user's text that may merge with its last piece."""
 _TRIED_OPENERS = 200
 _ASKED_OPENERS = 30
 
@@ -71,9 +73,9 @@ def exact_messages(
 ) -> list[Message]:
     """Messages that the template renders to n tokens: `tokenizer.count_chat(messages, tools) == n`.
 
-    They are the system prompt (if given), the messages of `history`, and one user message, which starts with `prefix`, pieces
-    of `chat_bank`. The request must carry the same `tools`. Raises ImpossibleLength if n is less than the template, the
-    tools, the history and the prefix need.
+    They are the system prompt (if given), the messages of `history`, and one user message, which starts with `prefix`,
+    pieces of `chat_bank`. The request must carry the same `tools`. Raises ImpossibleLength if n is less than the
+    template, the tools, the history and the prefix need.
     """
     head = _head(system, history)
     bank, least = _chat_start(tokenizer, orjson.dumps([head, tools]))
@@ -93,7 +95,7 @@ def exact_messages(
 def exact_turn(
     tokenizer: Tokenizer, n: int, rng: Random, history: Sequence[Message], tools: Sequence[Tool] | None = None
 ) -> str:
-    """A user's message of plain words that makes a chat behind `history` n tokens long. Raises SpecError."""
+    """A user message of plain words that makes a chat with `history` exactly n tokens long. Raises SpecError."""
 
     def turn(content: str) -> list[Message]:
         return _turn(history, content)
@@ -119,21 +121,21 @@ def least_messages(
     history: Sequence[Message] = (),
     tools: Sequence[Tool] | None = None,
 ) -> int:
-    """Tokens of the shortest chat: those of the template and the history, and one."""
+    """Tokens of the shortest chat: those of the template and the history, plus one."""
     return _chat_start(tokenizer, orjson.dumps([_head(system, history), tools]))[1]
 
 
 def chat_bank(tokenizer: Tokenizer, system: str | None = None, *, tools: Sequence[Tool] | None = None) -> WordBank:
-    """The pieces for a user message. Its openers are the words that cost least at the start of the message.
+    """The pieces for a user message. Its openers are the words with the lowest cost at the start of the message.
 
-    A word that is one token at the start of a text may be several after the line break of a template.
+    A word that is one token at the start of a text may be several after a template's line break.
     """
     return _chat_start(tokenizer, orjson.dumps([_head(system, ()), tools]))[0]
 
 
 @functools.lru_cache(maxsize=64)
 def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
-    """`before` is the earlier messages and the tools, as JSON so that it can be a cache key."""
+    """`before` holds the earlier messages and the tools, as JSON so that it can be a cache key."""
     head, tools = orjson.loads(before)
     bank = word_bank(tokenizer)
     openers = bank.openers[: _ASKED_OPENERS if tokenizer.is_remote else _TRIED_OPENERS]
@@ -145,7 +147,7 @@ def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
 
 @functools.lru_cache(maxsize=8)
 def _prompts_add_up(tokenizer: Tokenizer) -> bool:
-    """Whether completion prompts of plain words have the tokens of their pieces."""
+    """Whether the tokens of plain-word completion prompts equal their number of pieces."""
     bank = word_bank(tokenizer)
     if not adds_up(tokenizer, word_bank(tokenizer)):
         return False
@@ -155,8 +157,8 @@ def _prompts_add_up(tokenizer: Tokenizer) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None:
-    """What the template writes before and behind a user's message that stands behind these messages and tools, where chats
-    have the tokens of the message's pieces and a constant; None where they have not, or where it writes the text changed."""
+    """The text that the template renders before and after a user message that follows these messages and tools. None if
+    the tokens of chats are not the message's pieces plus a constant, or if the template changes the text."""
     bank, least = _chat_start(tokenizer, before)
     if not adds_up(tokenizer, word_bank(tokenizer)):
         return None
@@ -165,14 +167,15 @@ def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None
     counts = tokenizer.count_chats([_turn(head, text) for text in texts], tools)
     if counts != [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]:
         return None
-    # The longest stands nowhere but where the template puts it.
+    # The longest text occurs only where the template puts it.
     first, text, last = tokenizer.render_chat(_turn(head, texts[-1]), tools).partition(texts[-1])
     return (first, last) if text and _may_all_end(tokenizer, bank, last[:_BEHIND]) else None
 
 
 def _may_all_end(tokenizer: Tokenizer, bank: WordBank, behind: str) -> bool:
-    """Whether every piece may end a text without changing its number of tokens. The tokenizer reads the letters that the
-    template writes right behind the text together with its last word, and they may join some words and not others."""
+    """Whether every piece may end a text without changing its number of tokens. The tokenizer processes the letters
+    that the template adds directly after the text together with its last word, and they may merge with some words and
+    not others."""
     first = bank.openers[0].removeprefix(" ")
     pieces = (*bank.words, *bank.openers, *([] if bank.stop is None else [bank.stop]))
     return len(set(tokenizer.count_plain([f"{first}{piece}{behind}" for piece in pieces]))) == 1
@@ -184,7 +187,7 @@ def _always(text: str) -> bool:
 
 
 def _trial_texts(bank: WordBank) -> list[str]:
-    """A text of each number of pieces, from 1 on. Some end with a word, some with a full stop, some with an opener."""
+    """Texts of 1, 2, 3 ... pieces. Some end with a word, some with a full stop, some with an opener."""
     chance = stream(0, "trial texts")
     drawn = [bank.fresh(n, chance) for n in range(1, _TRIED_SUMS + 1)]
     if bank.stop is not None:
@@ -205,26 +208,26 @@ class _Target:
     tokenizer: Tokenizer
     n: int
     own: int
-    """Tokens of the tokenizer and the template."""
+    """Tokens added by the tokenizer and the template."""
     bank: WordBank
     prefix: Sequence[str]
     style: Style
     number: int | None
     known: Callable[[str], bool] | None
-    """Whether a text of plain words has as many tokens as pieces, so that it need not be counted; None: none has."""
+    """Returns whether the tokens of a plain-word text equal its pieces, so that it need not be counted. None: never."""
 
 
 def _exact(
     target: _Target, rng: Random, count: Callable[[str], int], render: Callable[[str], str] | None = None
 ) -> str:
-    """A text for which `count` returns n. `render` is what a chat template makes of a text."""
+    """A text for which `count` returns n. `render` returns the text that a chat template makes of it."""
     name, n, own, prefix = target.tokenizer.name, target.n, target.own, target.prefix
     least = own + len(prefix) + 1
     if n < least:
         parts = [f"{own} of its own"] * (own > 0) + [f"{len(prefix)} of the prefix"] * bool(prefix) + ["1 of text"]
         what = f"{n} tokens are too few for {name}: the shortest prompt has {least} ({', '.join(parts)})"
         raise ImpossibleLength(what, least)
-    # Some kinds have no text of so few tokens (Chinese may have none of 1); words nearly always have one.
+    # Some kinds have no text of so few tokens (Chinese may have none of 1); words nearly always do.
     styles = (
         [target.style] if target.style.kind == WORDS else [target.style, dataclasses.replace(target.style, kind=WORDS)]
     )
@@ -247,7 +250,7 @@ def _exact(
 
 
 def _fitted(made: Draft, n: int, count: Callable[[str], int]) -> str | None:
-    """The text of a draft, made longer or shorter until it counts n; None if it never does."""
+    """The text of a draft, made longer or shorter until its count is n. None if that fails."""
     counts = set()
     for attempt in range(_ATTEMPTS):
         text = made.text()
@@ -256,22 +259,22 @@ def _fitted(made: Draft, n: int, count: Callable[[str], int]) -> str | None:
             return text
         counts.add(missing)
         if attempt == _STEADY and missing > 0 and len(counts) == 1:
-            return None  # The text became longer and longer, and the count stayed.
+            return None  # The text grew, but the count did not change.
         if attempt < _STEADY:
             made.adjust(missing)
         else:
-            # Where pieces cost several tokens each, as many as are missing would be ever further off.
+            # If pieces cost several tokens each, adding as many as are missing would overshoot further and further.
             made.adjust((missing + (missing > 0)) // 2)
             made.shake(1 + attempt % 4)
     return None
 
 
 def _wrong_template(render: Callable[[str], str], text: str) -> str:
-    """What may be the matter with the template, and what to do."""
+    """A likely problem with the template, and what to do."""
     text = text.strip()
     try:
         times = render(text).count(text)
-    except SpecError:  # A server that counts shows no text.
+    except SpecError:  # A remote tokenizer cannot render text.
         times = 1
     if times == 1:
         return "use another n"

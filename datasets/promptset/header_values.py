@@ -1,4 +1,4 @@
-"""HTTP headers as people give them: keys read from a file end in a line break, pasted ones hold anything."""
+"""HTTP headers from users: keys read from a file end in a line break, pasted ones may contain anything."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ SET_BY_HTTP = frozenset(["content-length", "transfer-encoding", "host", "connect
 
 
 def header_value(text: str, what: str) -> str:
-    """The value without the white space around it. Raises ValueError, which names `what` and never shows the value, for one
-    that no header can carry: characters that are not ASCII, or control characters, which would begin another header."""
+    """The value without surrounding white space. Raises ValueError, which names `what` and never shows the value, if no
+    header can carry it: non-ASCII characters, or control characters, which would begin another header."""
     value = text.strip()
     if not value.isascii():
         raise ValueError(f"{what} has characters that a header cannot carry: it is not ASCII")
@@ -21,7 +21,7 @@ def header_value(text: str, what: str) -> str:
 
 
 def api_key(text: str) -> str:
-    """The key of an API, as a header carries it. Raises ValueError, which never shows the key."""
+    """An API key for a header. Raises ValueError, which never shows the key."""
     key = header_value(text, "the key")
     if not key:
         raise ValueError("the key is empty: give one, or leave it out")
@@ -29,7 +29,7 @@ def api_key(text: str) -> str:
 
 
 def header_problems(headers: object) -> list[str]:
-    """What is wrong with headers of a row or a file, a sentence each; None: there are none."""
+    """Problems with the headers of a row or a file, a sentence each. `headers` may be None."""
     if headers is None:
         return []
     if not isinstance(headers, dict):

@@ -1,8 +1,8 @@
-"""Loads tokenizers through `transformers` (extra `hf`), which only this module imports: from a hub, and from directories
-whose tokenizer has another format than tokenizer.json.
+"""Loads tokenizers through `transformers` (extra `hf`), which only this module imports: from a hub, and from
+directories whose tokenizer has a format other than tokenizer.json.
 
-If the hub cannot be reached, transformers needs most of a minute to notice. So this module first tries the local cache,
-and then checks quickly whether the hub answers.
+If the hub cannot be reached, transformers takes most of a minute to notice. So this module first tries the local cache,
+and then quickly checks whether the hub answers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _INSTEAD = "give a directory with tokenizer.json"
 
 
 def load_directory(folder: Path, file: str) -> Tokenizer:
-    """The tokenizer of a model's directory that has this file and no tokenizer.json. Raises SpecError."""
+    """Loads the tokenizer of a model directory that has this file and no tokenizer.json. Raises SpecError."""
     path = folder / file
     if not _is_installed():
         raise SpecError(f"{path} is read by transformers, which is not installed: {_INSTALL}, or {_INSTEAD}")
@@ -47,7 +47,7 @@ def load_directory(folder: Path, file: str) -> Tokenizer:
 
 
 def load(model: str) -> Tokenizer:
-    """The tokenizer of a model by its hub id, from the local cache or the network. Raises SpecError."""
+    """Loads a model's tokenizer by its hub id, from the local cache or the network. Raises SpecError."""
     if not _is_installed():
         raise SpecError(
             f"no file or directory is called {model}; transformers, which loads it from a hub, is not installed: {_INSTALL}"
@@ -74,7 +74,7 @@ def _tokenizer_of(name: str, loaded: _FromHub) -> Tokenizer:
         raise SpecError(f"the tokenizer {name} has no fast form (tokenizer.json): {_INSTEAD}")
     template = named_template(loaded.chat_template)
     digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
-    # All that servers know, too: what is missing here is empty in their templates.
+    # Include all names that servers define: those missing here are empty in their templates.
     config = {**dict.fromkeys(SPECIAL_TOKENS), **{key: str(token) for key, token in loaded.special_tokens_map.items()}}
     return LocalTokenizer(
         name, Library(backend), fingerprint=digest.hexdigest()[:12], config=config, chat_template=template
@@ -82,7 +82,7 @@ def _tokenizer_of(name: str, loaded: _FromHub) -> Tokenizer:
 
 
 class _FromHub(Protocol):
-    """What we use of a tokenizer of transformers."""
+    """The part of a transformers tokenizer that we use."""
 
     chat_template: object
     special_tokens_map: Mapping[str, object]
@@ -95,16 +95,16 @@ def _from_pretrained(model: str, *, local_files_only: bool) -> _FromHub:
 
 
 def _why_offline() -> str | None:
-    """Why the hub cannot answer; None if it may."""
+    """Why the hub cannot answer. None if it may."""
     from huggingface_hub import constants
 
     return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else why_unreachable(constants.ENDPOINT)
 
 
 def why_unreachable(endpoint: str) -> str | None:
-    """Why no connection to the host of a URL can be made. Returns None if one can, or if a proxy decides."""
+    """Why no connection to the host of a URL can be made. Returns None if it can, or if a proxy is used."""
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
-        return None  # the proxy decides; a direct look would be refused
+        return None  # The proxy decides; a direct connection would be refused.
     hub = urlsplit(endpoint)
     port = hub.port or (80 if hub.scheme == "http" else 443)
     try:

@@ -1,8 +1,9 @@
-"""Images for chats: `n=1,size=1024x768,format=jpeg`. No two are alike, and each depends on seed, salt and number alone.
+"""Images for chats: `n=1,size=1024x768,format=jpeg`. No two are alike; each depends only on the seed, the salt and its
+number.
 
-`n` is a number or a distribution; `size` is WIDTHxHEIGHT, or a distribution of the edge of squares; `width` and `height`,
-each a distribution, say other shapes. An image is a field of soft random colours: about as large as a photo of its size in
-JPEG, and like no other, so that no cache of a server knows it.
+`n` is a number or a distribution; `size` is WIDTHxHEIGHT, or a distribution of the edge of squares; `width` and
+`height`, each a distribution, give other shapes. An image is a field of soft random colours: about as large as a JPEG
+photo of its size, and unique, so a server's cache cannot hit.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _GRAIN = 16
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """How many images a request has, of which size in pixels (`height` None: as the width), in which format."""
+    """The number of images per request, their size in pixels (`height` None: same as the width), and their format."""
 
     n: Distribution
     width: Distribution
@@ -49,7 +50,7 @@ class ImagePlan:
 
 
 def soft_image(key: str, width: int, height: int, kind: str) -> bytes:
-    """An image file of soft random colours, drawn by this key."""
+    """An image file of soft random colours, determined by `key`."""
     from PIL import Image
 
     small = (width // _GRAIN + 2, height // _GRAIN + 2)
@@ -66,8 +67,8 @@ def data_url(content: bytes, media_type: str) -> str:
 
 
 def parse(text: str) -> ImagePlan:
-    """The plan of a text. Raises SpecError with a sentence for each thing that is wrong."""
-    # The commas of a distribution are its own: only our words begin a part.
+    """Parse an image spec. Raises SpecError with a sentence for each problem."""
+    # Distributions contain commas too: only our own keys begin a new part.
     found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
     given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
     if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:

@@ -1,4 +1,4 @@
-"""Turns the command line's options into a job, or names every problem with them at once."""
+"""Turns the options of the command line into a job, or reports every problem at once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _recipe(options: argparse.Namespace, problems: list[str]) -> dict[str, str]:
 def _check_distributions(
     options: argparse.Namespace, asked: Mapping[str, str], problems: list[str]
 ) -> Distribution | None:
-    """Note the values that cannot be parsed. Returns the gaps between rows, if rows have times."""
+    """Record values that cannot be parsed. Returns the gaps between rows, if rows have times."""
     for key in ("input_tokens", "output_tokens"):
         _read_or_note(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
     for key, dimension in (("turns", "tokens"), ("think_time", "time")):
@@ -133,7 +133,7 @@ def _spec(
 def _context_limit(
     options: argparse.Namespace, given: Mapping[str, str], of_sessions: bool, problems: list[str]
 ) -> int | None:
-    """The window of a recipe of sessions, and what does not go with such a recipe."""
+    """The window for a recipe of sessions. Records options that conflict with such a recipe."""
     if not of_sessions:
         if options.context_limit is not None:
             problems.append("--context-limit needs a recipe of sessions, such as --recipe coding-agent")
@@ -196,7 +196,7 @@ T = TypeVar("T")
 
 
 def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: object) -> T | None:
-    """The value that `read` returns; or None, and its problems are added to `problems`."""
+    """The value that `read` returns. On failure returns None and adds its problems to `problems`."""
     try:
         return read(*arguments)
     except SpecError as e:
@@ -212,7 +212,7 @@ def _manifest_options(
     if spec.source is not None:
         return {**shared, "from": Path(spec.source).name, "columns": spec.columns, "bad_rows": spec.bad_rows}
     named = {"recipe": options.recipe} if options.recipe is not None else {}
-    # The folder of a recipe's table differs between machines: its name is enough.
+    # The folder of a recipe's table differs between machines, so only its name is shown.
     said = {key: re.sub(r"empirical:.*[/\\]", "empirical:", value) for key, value in asked.items()}
     if spec.sessions_of is not None:
         limited = {} if spec.context_limit is None else {"context_limit": spec.context_limit}

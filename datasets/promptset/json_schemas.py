@@ -1,4 +1,4 @@
-"""JSON schemas, by jsonschema: what is wrong with one, and whether it accepts a value. No address in one is fetched."""
+"""JSON schemas, by jsonschema: whether a schema is valid, and whether it accepts a value. References are never fetched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def problem(schema: dict[str, Any]) -> str | None:
-    """What is wrong with a schema, or None."""
+    """The problem with a schema, or None."""
     import jsonschema  # Large, and rarely needed.
 
     if not isinstance(schema.get("$schema", ""), str):
@@ -24,7 +24,7 @@ def problem(schema: dict[str, Any]) -> str | None:
 
 
 def accepts(schema: dict[str, Any], value: object) -> bool:
-    """Whether a schema accepts a value. A wrong schema accepts nothing, nor does one whose references lead nowhere."""
+    """Whether a schema accepts a value. An invalid schema, or one with unresolvable references, accepts nothing."""
     from referencing.exceptions import Unresolvable
 
     validator = _validator(json.dumps(schema))
@@ -36,7 +36,7 @@ def accepts(schema: dict[str, Any], value: object) -> bool:
 
 @lru_cache(maxsize=256)
 def _validator(text: str) -> Validator | None:
-    """What checks values against a schema; None if that is wrong."""
+    """The validator for a schema. None if the schema is invalid."""
     import jsonschema
     from jsonschema_specifications import REGISTRY
 

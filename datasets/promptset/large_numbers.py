@@ -1,4 +1,4 @@
-"""Whole numbers of more than 64 bits: orjson reads them as floats, so they would be sent as other numbers."""
+"""Integers beyond 64 bits: orjson parses them as floats, so they would be sent as different numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 
 _MANY_DIGITS = re.compile(rb"-\d{19}|\d{20}")
-"""Every number beyond 64 bits has so many; a text may have them too."""
+"""Every number beyond 64 bits has this many digits. Strings may have them too."""
 _LEAST, _MOST = -(2**63), 2**64 - 1
 
 
@@ -15,7 +15,7 @@ class _TooLarge(Exception):
 
 
 def large_number(text: bytes) -> str | None:
-    """What is wrong with a valid JSON text if it has a whole number of more than 64 bits, else None."""
+    """The problem with a valid JSON text that contains an integer beyond 64 bits, else None."""
     if _MANY_DIGITS.search(text):
         try:
             json.loads(text, parse_int=_check)

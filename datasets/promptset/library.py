@@ -1,4 +1,4 @@
-"""The `tokenizers` library, by what we ask of it."""
+"""The part of the `tokenizers` library that we use."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from promptset.errors import SpecError
 
 
 class Library:
-    """The library itself, with one tokenizer."""
+    """Wraps one tokenizer of the library."""
 
     def __init__(self, backend: tokenizers.Tokenizer, special_tokens: Mapping[str, str] | None = None) -> None:
-        # The file may have a length limit for training, which would cut every count.
+        # The file may have a length limit for training, which would truncate every count.
         backend.no_truncation()
         backend.no_padding()
         self.special_tokens = {} if special_tokens is None else special_tokens
@@ -24,8 +24,8 @@ class Library:
         self._backend.add_special_tokens(list(tokens))
 
     def added(self) -> int:
-        # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has no
-        # effect in transformers 5 either (checked with 5.24).
+        # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has
+        # no effect in transformers 5 either (checked with 5.24).
         return self._backend.num_special_tokens_to_add(is_pair=False)
 
     def encode(self, text: str, added: bool) -> list[int]:
@@ -62,7 +62,7 @@ class Library:
 
 
 def _unable(texts: Sequence[str], error: Exception) -> SpecError:
-    """Some tokenizers have no token for what their vocabulary lacks, not even one for the unknown."""
+    """Some tokenizers cannot encode text outside their vocabulary: they lack even an unknown token."""
     some = textwrap.shorten(" ".join(texts[:1]), 60)
     return SpecError(
         f"the tokenizer cannot encode {some!r} or what follows ({error}): a server with it fails on such text too"

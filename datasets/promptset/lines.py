@@ -1,4 +1,4 @@
-"""Makes lines in order, in one process or several: with the same bytes, in bounded memory."""
+"""Generates lines in order, in one process or several, with the same bytes and in bounded memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from promptset.tokens import load_tokenizer
 CHUNK = 64
 """Rows per task."""
 _AHEAD = 4
-"""Tasks per process that may be in progress before the first of them is written."""
+"""The maximum tasks per process that may be in progress before the first of them is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class DataSetSpec:
     """Turns per session; None for single requests."""
     think_time: str = "0s"
     sessions_of: str | None = None
-    """The recipe of the sessions to make."""
+    """The recipe for sessions."""
     context_limit: int | None = None
-    """The window that its lengths are scaled to; None: the recipe's own."""
+    """The context limit to which lengths are scaled. None: the recipe's own."""
 
 
 class LineMaker:
@@ -108,7 +108,7 @@ class LineMaker:
 
     @property
     def head(self) -> int | None:
-        """Tokens before the shared text; None if no sharing is planned."""
+        """Tokens before the shared text. None if no sharing is planned."""
         if isinstance(self.samples, DataSet):
             return self.samples.head
         if isinstance(self.samples, SimulatedSessions | AgentSessions):
@@ -116,7 +116,7 @@ class LineMaker:
         return self.samples.maker.head if str(self.samples.prefix) else None
 
     def lines(self, first: int, times_s: list[float | None]) -> list[Line]:
-        """One line per time, from number `first` on. A time of None keeps the sample's own."""
+        """One line per time, starting at number `first`. A time of None keeps the sample's own."""
         made = self.samples
         if isinstance(made, SimulatedSessions | AgentSessions):
             sessions = [made.session_at(first + offset) for offset in range(len(times_s))]
@@ -142,7 +142,7 @@ def tasks(count: int, times_s: Iterator[float] | None) -> Iterator[Task]:
 
 
 def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], processes: int) -> Iterator[list[Line]]:
-    """The lines of every task, in order. With one process, `maker` makes them here. Raises SpecError."""
+    """The lines of every task, in order. With one process, `maker` generates them here. Raises SpecError."""
     if processes == 1:
         yield from (maker.lines(first, times) for first, times in todo)
         return
@@ -157,7 +157,7 @@ def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], pr
                 return
             yield task
 
-    # Not forked: the tokenizer's threads do not survive a fork.
+    # Spawned, not forked: the tokenizer's threads do not survive a fork.
     with multiprocessing.get_context("spawn").Pool(processes, _start_process, (spec,)) as pool:
         try:
             for lines, problems in pool.imap(_make_task, admitted()):
@@ -174,7 +174,7 @@ _maker: LineMaker | list[str] = []
 
 
 def _start_process(spec: DataSetSpec) -> None:
-    """Starts a process, which makes the same lines as any other. Its parent handles Ctrl-C."""
+    """Initializes a worker process, which generates the same lines as any other. Its parent handles Ctrl-C."""
     global _maker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -184,7 +184,7 @@ def _start_process(spec: DataSetSpec) -> None:
 
 
 def _make_task(task: Task) -> tuple[list[Line], list[str]]:
-    """The lines, or the problems: as a value, because not every exception can be pickled."""
+    """The lines, or the problems as a value, because not every exception can be pickled."""
     if isinstance(_maker, list):
         return [], _maker
     try:

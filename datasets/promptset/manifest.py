@@ -1,4 +1,4 @@
-"""The manifest beside a data set: how the file was made, its lengths, and how many counts are exact."""
+"""The manifest next to a data set: how the file was generated, its lengths, and how many counts are exact."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FileSummary:
     """Collects counts and lengths line by line, for the manifest. A length takes 8 bytes."""
 
     head: int | None
-    """Tokens before shared text; None if no sharing is planned."""
+    """Tokens before shared text. None if no sharing is planned."""
     _input: array[int] = field(default_factory=lambda: array("q"))
     _output: array[int] = field(default_factory=lambda: array("q"))
     _digest: Any = field(default_factory=hashlib.sha256)
@@ -92,7 +92,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:
-    """Mean, quantiles and a text histogram; None without lengths. The quantile p is the value of rank ceil(p n)."""
+    """Mean, quantiles and a text histogram. None without lengths. Quantile p is the value of rank ceil(p n)."""
     if not lengths:
         return None
     ordered = sorted(lengths)
@@ -107,7 +107,7 @@ def _describe(lengths: Sequence[int]) -> dict[str, Any] | None:
 
 
 def histogram(ordered: Sequence[int]) -> list[str]:
-    """Bars of text over bins of equal width; `ordered` is sorted and not empty."""
+    """A text histogram over bins of equal width. `ordered` is sorted and not empty."""
     low, high = ordered[0], ordered[-1]
     width = max(1, ceil((high - low + 1) / _BINS))
     edges = list(range(low, high + 1, width))

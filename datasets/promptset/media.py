@@ -1,4 +1,4 @@
-"""Images, audio and video in chats: the parts of a message that are no text, in the forms of OpenAI and Anthropic."""
+"""Images, audio and video in chats: message parts other than text, in the formats of OpenAI and Anthropic."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _KINDS = {
     "image_url": "image", "input_image": "image", "image": "image", "input_audio": "audio", "audio_url": "audio",
     "video_url": "video", "input_video": "video",
 }  # fmt: skip
-"""The types of parts, and what they are."""
+"""The part types, and their kinds."""
 
 
 def kind_of(part: object) -> str | None:
-    """`image`, `audio` or `video`; None for any other part."""
+    """`image`, `audio` or `video`. None for any other part."""
     return _KINDS.get(str(part.get("type"))) if isinstance(part, dict) else None
 
 
@@ -26,19 +26,19 @@ def media_in(messages: object) -> Iterator[Mapping[str, Any]]:
 
 
 def has_media(messages: object) -> bool:
-    """Whether messages hold anything but text: its tokens are for the server to count."""
+    """Whether messages contain anything but text, whose tokens only the server can count."""
     return next(media_in(messages), None) is not None
 
 
 def media_bytes(messages: object) -> int | None:
-    """The bytes of all images, audio and video in messages, before Base64; 0 for those named by an address. Returns None if
+    """The bytes of all images, audio and video in messages, before Base64; a part given by a URL counts 0. None if
     there are none."""
     sizes = [_size(part) for part in media_in(messages)]
     return sum(sizes) if sizes else None
 
 
 def without_media(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with their text alone."""
+    """The messages with only their text."""
     kept = []
     for message in messages:
         content = message.get("content")
@@ -50,7 +50,7 @@ def without_media(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def encoded_in(part: Mapping[str, Any]) -> str | None:
-    """The Base64 of a part; None if it is named by an address, or has neither."""
+    """The Base64 data of a part. None if the part is a URL, or has neither."""
     held = next((part[key] for key in (str(part.get("type")), "image_url", "source") if key in part), None)
     if isinstance(held, dict):
         if isinstance(data := held.get("data"), str):

@@ -1,7 +1,7 @@
-"""Outlines, and the prompts made from them.
+"""Outlines, and the prompts generated from them.
 
-An *outline* describes a prompt without its text: its length and its shared prefix. A simulated data set draws outlines; a
-trace of real traffic is a list of them. The `PromptMaker` of a tokenizer makes the text.
+An *outline* describes a prompt without its text: its length and its shared prefix. A simulated data set draws outlines;
+a trace of real traffic is a list of them. The `PromptMaker` of a tokenizer generates the text.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from promptset.text import without_leading_space, word_bank
 from promptset.tokenizer import Tokenizer
 
 _KEPT_SEGMENTS = 4096
-"""Shared segments whose text is cached. An evicted one is made again, with the same text."""
+"""Shared segments whose text is cached. An evicted one is generated again, with the same text."""
 _NUMBERS = 2**40
 _KEPT_NUMBERS = 4096
 _TRIED_PIECES = 200
-"""Lengths of which it is kept where their numbers begin."""
+"""Pieces tried to find the end of the head."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """A prompt without its text: its tokens, the shared segments it starts with, and the tokens to ask for in the answer."""
+    """A prompt without its text: its tokens, the shared segments it starts with, and the output tokens to ask for."""
 
     input_tokens: int
     output_tokens: int | None
@@ -39,7 +39,7 @@ class Outline:
 
 
 class PromptMaker:
-    """Makes prompts (or, for a chat, messages) from outlines. Segments of the same name have the same text."""
+    """Generates prompts (or, for a chat, messages) from outlines. Segments with the same name have the same text."""
 
     def __init__(
         self,
@@ -52,8 +52,8 @@ class PromptMaker:
         style: Style = PLAIN,
         tools: Sequence[Tool] | None = None,
     ) -> None:
-        """`seed` and `salt` select the texts (promptset.rng.text_stream). `style` applies to the text that is not shared.
-        With `system_tokens` every chat has a system prompt of so many tokens; a completion starts with it. Every chat is
+        """`seed` and `salt` select the texts (promptset.rng.text_stream). `style` applies to the unshared text. With
+        `system_tokens`, every chat has a system prompt of that length, and a completion starts with it. Every chat is
         rendered with the `tools`."""
         self.tokenizer = tokenizer
         self.chat = chat
@@ -75,15 +75,15 @@ class PromptMaker:
 
     @property
     def least(self) -> int:
-        """Tokens of the shortest prompt: those of tokenizer, template and system prompt, and one."""
+        """Tokens of the shortest prompt: those of tokenizer, template and system prompt, plus one."""
         return self._own + sum(tokens for _, tokens in self._lead) + 1
 
     @functools.cached_property
     def head(self) -> int:
         """Tokens before the text that prompts may share. They are the same in every prompt.
 
-        If the first piece of a text costs more than one token, the others are included. Raises SpecError if the tokenizer
-        does not tell words apart (a small vocabulary, in which nearly all of them are the unknown token).
+        If the first piece of a text costs more than one token, the others are included. Raises SpecError if the
+        tokenizer does not distinguish words (a small vocabulary, in which nearly all of them are the unknown token).
         """
         first, *rest = self._bank.fresh(_TRIED_PIECES, stream(0, "head"))
         tried = (self._ids("".join(without_leading_space([first, last]))) for last in dict.fromkeys(rest))
@@ -105,7 +105,7 @@ class PromptMaker:
         return self.tokenizer.encode_chat([*system, {"role": "user", "content": content}], self.tools)
 
     def different(self, tokens: int) -> int | None:
-        """A lower bound for the number of different prompts of this length; None where there are plenty."""
+        """A lower bound for the number of different prompts of this length. None if there are plenty."""
         own = tokens - self.least + 1
         return different_texts(self.tokenizer, self._style, self._bank, own) if own in (1, 2) else None
 
@@ -121,7 +121,7 @@ class PromptMaker:
     def make(self, tokens: int, path: Path, index: int) -> str | tuple[Message, ...]:
         """Prompt number `index`: exactly this many tokens, starting with the path. Prompts with different indices differ
         right after their shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
-        # Keyed by the length as well: a longer prompt of the same index must not start with the text of a shorter one.
+        # Also keyed by the length: a longer prompt with the same index must not start with the text of a shorter one.
         rng = text_stream(self._seed, self._salt, "text", index, tokens)
         number = self._first_number(tokens) + index
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
@@ -141,7 +141,7 @@ class PromptMaker:
         return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces, style=self._style, number=number)
 
     def _first_number(self, tokens: int) -> int:
-        """Where the numbers of prompts of this length begin."""
+        """The first number of prompts of this length."""
         kept = self._first_numbers
         if tokens not in kept:
             if len(kept) >= _KEPT_NUMBERS:

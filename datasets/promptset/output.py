@@ -1,4 +1,4 @@
-"""Writes a job's rows to its file, with the manifest beside it, or to stdout."""
+"""Writes a job's rows to its file with a manifest next to it, or to stdout."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from promptset.manifest import FileSummary
 
 
 def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
-    """Writes the rows, and the manifest beside a file."""
+    """Writes the rows, and for a file also the manifest."""
     if job.out is None:
         _write_rows(job, summary, stdout)
         stdout.flush()
         return
-    if job.out.exists() and not job.out.is_file():  # a device or a pipe: no file can replace it
+    if job.out.exists() and not job.out.is_file():  # A device or a pipe, which a file cannot replace.
         with job.out.open("wb") as file:
             _write_rows(job, summary, file)
         return
@@ -36,17 +36,17 @@ def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _replacing(out: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that gets its name when it is complete: readers never see half a data set."""
+    """A temporary file that is renamed when it is complete, so that readers never see half a data set."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
     except OSError as e:
-        e.filename = str(out)  # The file that was asked for.
+        e.filename = str(out)  # The requested file.
         raise
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-        # mkstemp lets only the owner read; a data set has the permissions of any other file.
+        # mkstemp makes the file readable only by its owner; a data set should have normal permissions.
         mask = os.umask(0)
         os.umask(mask)
         aside.chmod(0o666 & ~mask)
@@ -68,7 +68,7 @@ def _write_rows(job: Job, summary: FileSummary, file: IO[bytes]) -> None:
 
 @contextlib.contextmanager
 def _progress(count: int) -> Iterator[Callable[[int], None]]:
-    """A function to call with each number of new rows. Shows a bar on stderr where that is a terminal."""
+    """A function to call with each number of new rows. Shows a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda rows: None
         return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """One format of rows. `write` gets a sample, its number, and the model to name."""
+    """One format of rows. `write` gets a sample, its number, and the model name."""
 
     write: Callable[[Sample, int, str | None], dict[str, Any]]
     needs_model: bool = False
@@ -90,7 +90,7 @@ class RequestFacts:
     stated_tokens: int | None
     """`input_tokens` of the row, if it has any."""
     counted_tokens: int | None
-    """Input tokens counted in the finished text; None if it cannot be counted."""
+    """Input tokens counted in the finished text. None if it cannot be counted."""
     output_tokens: int | None
     path: Path = ()
 
@@ -111,7 +111,7 @@ def lines_of(
     chat: bool,
     model: str | None,
 ) -> list[Line]:
-    """The samples as lines, numbered from `first`. Every finished text is counted once more."""
+    """The samples as lines, numbered from `first`. Every finished text is counted again."""
     counted = _count_inputs(samples, tokenizer, chat)
     return [
         Line(
@@ -123,8 +123,8 @@ def lines_of(
 
 
 def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list[Line]:
-    """The sessions as lines. Every request is counted once more, with the planned answers in its history; of sessions so long
-    that this would take seconds, the longest one."""
+    """The sessions as lines. Every request is counted again, with the planned answers in its history. In sessions so
+    long that this would take seconds, only the longest request is counted."""
     lines = []
     for session in sessions:
         inputs = [turn.input_tokens for turn in session.turns]
@@ -142,7 +142,7 @@ def lines_of_sessions(sessions: Sequence[Session], tokenizer: Tokenizer) -> list
 
 
 _MOST_COUNTED = 250_000
-"""Tokens of a session's requests together."""
+"""The limit for the total tokens of a session's requests."""
 
 
 def _count_inputs(samples: Sequence[Sample], tokenizer: Tokenizer, chat: bool) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""The embedded chat template written out in Python, for messages of text alone: the same text as Jinja's, at a tenth of the
+"""The embedded chat template in Python, for messages with only text: the same output as Jinja's, in a tenth of the
 time. A mock renders a prompt for each request, and a burst waits for every one of them."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 NEEDS = frozenset({"bos_token", "eos_token"})
-"""The special tokens that it reads."""
+"""The special tokens that it uses."""
 
 _FIELDS = {"role", "content"}
 
@@ -23,7 +23,7 @@ def source() -> str:
 def render(
     messages: Sequence[Mapping[str, Any]], special_tokens: Mapping[str, str], add_generation_prompt: bool
 ) -> str | None:
-    """The text of the messages. None: they are for Jinja, which may also refuse them."""
+    """The rendered messages. None if Jinja must render (or refuse) them."""
     parts = [special_tokens.get("bos_token", "")]
     for message in messages:
         if message.keys() != _FIELDS:

@@ -1,7 +1,7 @@
-"""The only module of promptset that makes random generators.
+"""The only module of promptset that creates random generators.
 
-A seed, a purpose and an id select a stream, so drawing more from one stream never changes another. Only `random()` is used,
-because Python guarantees its values across versions.
+A seed, a purpose and an id select a stream, so drawing more from one stream never changes another. Only `random()` is
+used, because Python guarantees its values across versions.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ def stream(seed: int, *key: str | int) -> Random:
 
 
 def text_stream(seed: int, salt: str | None, *key: str | int) -> Random:
-    """The stream for a text. A salt selects other texts for the same seed; lengths and sharing depend on the seed alone.
+    """The stream for a text. A salt selects other texts for the same seed; lengths and sharing depend on the seed
+    alone.
 
-    Without a salt, the texts depend on the seed alone, too.
+    Without a salt, the texts also depend on the seed alone.
     """
     return stream(seed, *key) if salt is None else stream(seed, "salt", salt, *key)

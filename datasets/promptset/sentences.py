@@ -1,10 +1,10 @@
-"""Texts of exactly n tokens, made of whole sentences whose counts add up: fast, and long.
+"""Texts of exactly n tokens, made of whole sentences whose counts add up: fast, also for long texts.
 
-A sentence begins with an *opener* and ends with an *ender*: the full stop, or one of a few words where no full stop is one
-token. Each sentence is counted once, between an ender and an opener, and so is each pair of ender and opener. What stands
-between a sentence's own ends touches no other sentence: any sequence of sentences has the sum of their tokens, and nobody
-counts it again. A text of 150,000 tokens takes a few milliseconds. Where plain words add up whatever stands beside them
-(`promptset.sums`), no sentence is counted: it has one token a piece.
+A sentence begins with an *opener* and ends with an *ender*: the full stop, or one of a few words if no full stop is one
+token. Each sentence is counted once, between an ender and an opener, and so is each pair of ender and opener. The
+inside of a sentence touches no other sentence, so the tokens of any sequence of sentences are the sum of theirs and
+need not be counted again. A text of 150,000 tokens takes a few milliseconds. If plain words add up regardless of their
+neighbours (`promptset.sums`), no sentence is counted: it has one token per piece.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from promptset.text import word_bank
 from promptset.tokenizer import Tokenizer
 
 LEAST_TOKENS = 2
-"""Of a text: an opener and an ender."""
+"""The minimum tokens of a text: an opener and an ender."""
 
 _SHORT = range(LEAST_TOKENS, 8)
 _LONG = range(8, 17)
-"""Tokens of sentences. A text ends with one or two of them that fill it: two long ones make 16 to 32."""
+"""Tokens of sentences. A text ends with one or two that fill it exactly: two long ones make 16 to 32."""
 _SHORT_EACH, _LONG_EACH = 64, 1024
 _SHORT_ASKED, _LONG_ASKED = 4, 16
-"""Of each length, in process and where each count is a request to a server."""
+"""Sentences of each length, if each count is a request to a server."""
 _ENDERS, _OPENERS, _OPENERS_ASKED = 8, 256, 12
 
 
@@ -37,19 +37,20 @@ class SentenceBank:
     """The sentences of one tokenizer."""
 
     by_length: tuple[tuple[str, ...], ...]
-    """By their tokens; none of 0 and 1. Each begins with the space before its first word, where the script has spaces."""
+    """Sentences by their number of tokens; 0 and 1 are empty. Each begins with the space before its first word, if the
+    script has spaces."""
     long: tuple[tuple[int, str], ...]
-    """The long ones, with their tokens."""
+    """The long sentences, with their tokens."""
     first: tuple[tuple[str, ...], ...]
-    """By their tokens: those that may begin a text, without the space."""
+    """Sentences that may begin a text, by their tokens, without the leading space."""
     openers: tuple[str, ...]
     enders: tuple[str, ...]
-    """What sentences begin and end with: one token each."""
+    """The first and last pieces of sentences, one token each."""
 
     def block(self, tokens: int, rng: Random) -> str:
-        """A text of exactly so many tokens, at least 2, that goes on behind another one (it begins with a space).
+        """A text of exactly `tokens` tokens, at least 2, that follows another text (it begins with a space).
 
-        Blocks that are joined have the sum of their tokens; so have a text and the blocks behind it.
+        The tokens of joined blocks are the sum of theirs, and so are those of a text followed by blocks.
         """
         if tokens < LEAST_TOKENS:
             raise ValueError(f"a text has at least {LEAST_TOKENS} tokens, not {tokens}")
@@ -66,7 +67,7 @@ class SentenceBank:
         return "".join(found)
 
     def text(self, tokens: int, rng: Random) -> str:
-        """A text of exactly so many tokens, at least 2, that begins a message: without a space before it."""
+        """A text of exactly `tokens` tokens, at least 2, that begins a message: without a leading space."""
         if tokens < LEAST_TOKENS:
             raise ValueError(f"a text has at least {LEAST_TOKENS} tokens, not {tokens}")
         length = tokens
@@ -77,10 +78,10 @@ class SentenceBank:
         return begin if length == tokens else begin + self.block(tokens - length, rng)
 
     def beginning_with(self, tokenizer: Tokenizer, openers: Sequence[str]) -> SentenceBank:
-        """The same sentences, but texts begin with these openers alone. Raises SpecError where too few add up.
+        """The same sentences, but texts begin only with these openers. Raises SpecError if too few of them add up.
 
-        Of the long sentences only each eighth is counted and may begin a text: some 1,000 first sentences remain. Lengths do
-        not depend on it, and two texts that begin alike differ after at most 16 tokens.
+        Only every eighth of the long sentences is counted and may begin a text: some 1,000 first sentences remain.
+        Lengths do not depend on it, and two texts with the same beginning differ after at most 16 tokens.
         """
         chance = stream(0, "first sentences")
         first: list[tuple[str, ...]] = [(), ()]
@@ -96,7 +97,7 @@ class SentenceBank:
 
 @functools.lru_cache(maxsize=8)
 def sentence_bank(tokenizer: Tokenizer) -> SentenceBank:
-    """The bank of a tokenizer, measured once. Raises SpecError where its sentences do not add up."""
+    """The bank of a tokenizer, measured once. Raises SpecError if its sentences do not add up."""
     words = word_bank(tokenizer)
     known = adds_up(tokenizer, words)
     remote = tokenizer.is_remote
@@ -128,14 +129,14 @@ def _enough(tokenizer: Tokenizer, sentences: Sequence[str], tokens: int) -> tupl
 
 
 def _spread(pieces: Sequence[str], most: int) -> tuple[str, ...]:
-    """So many of them, from all over."""
+    """About `most` pieces, evenly spaced."""
     return tuple(pieces[:: max(1, -(-len(pieces) // most))])
 
 
 def _joinable(
     tokenizer: Tokenizer, openers: Sequence[str], enders: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The openers that add one token behind every ender that is kept."""
+    """The openers that add one token after every ender that is kept, and these enders."""
     first = openers[0].removeprefix(" ")
     kept_enders, kept = [], list(openers)
     for ender in enders:
@@ -155,7 +156,7 @@ def _drawn(tokens: int, openers: Sequence[str], words: Sequence[str], enders: Se
 
 
 def _exact(tokenizer: Tokenizer, sentences: Sequence[str], tokens: int, opener: str, ender: str) -> list[str]:
-    """Those that add so many tokens between two others."""
+    """The sentences that add exactly `tokens` tokens between two others."""
     start = opener.removeprefix(" ") + ender
     counts = tokenizer.count_plain([f"{start}{sentence}{opener}{ender}" for sentence in sentences])
     return [sentence for sentence, count in zip(sentences, counts, strict=True) if count == tokens + 4]

@@ -1,7 +1,7 @@
 """Counts tokens with a server's own `/tokenize`, over HTTP.
 
-Without the tokenizer's files, the server under test can count: exactly as it will count the prompt, but slower. Several
-requests are in flight at a time. Never use this during a measurement.
+Without the tokenizer's files, the server under test can count: exactly as it will count the prompt, but more slowly.
+Several requests are in flight at a time. Never use this during a measurement.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from promptset.tokenizer import Tokenizer
 _AT_ONCE = 8
 _TIMEOUT_S = 60.0
 _SAMPLE = "The quick brown fox, 12345 of them!\n\tjumps() 中国"
-"""Tokenizers that split this text alike get the same fingerprint."""
+"""Tokenizers that split this text identically get the same fingerprint."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The requests of one kind of server for the ids of a text or messages, and for the text of ids."""
+    """The requests of a kind of server for the ids of a text or messages, and for the text of ids."""
 
     text: Callable[[str, bool], dict[str, Any]]
     """The request to /tokenize for a text, with or without special tokens."""
@@ -44,7 +44,7 @@ class Dialect:
     """Whether /apply-template renders messages first; the text is then counted like a prompt."""
 
     def recognizes(self, answer: dict[str, Any]) -> bool:
-        """Whether this is the answer of such a server to a text of several tokens."""
+        """Whether this answer to a text of several tokens comes from such a server."""
         return bool(answer.get("tokens")) and ("count" in answer or self.renders)
 
 
@@ -68,11 +68,11 @@ DIALECTS: dict[str, Dialect] = {
         renders=True,
     ),
 }
-"""By server. The mock, SGLang and others speak vLLM's dialect."""
+"""By server. The mock, SGLang and others use vLLM's dialect."""
 
 
 class ServerTokenizer(Tokenizer):
-    """The tokenizer of a server. Made by `connect`. Every method raises SpecError if the server does not answer."""
+    """The tokenizer of a server. Created by `connect`. Every method raises SpecError if the server does not answer."""
 
     is_remote = True
 
@@ -98,7 +98,7 @@ class ServerTokenizer(Tokenizer):
         return self._counts(self._dialect.text(text, True) for text in texts)
 
     def count_plain(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text alone, several at a time."""
+        """Tokens of each text without special tokens, several at a time."""
         return self._counts(self._dialect.text(text, False) for text in texts)
 
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
@@ -109,7 +109,7 @@ class ServerTokenizer(Tokenizer):
 
     def _chat_ids(self, messages: Sequence[Message], tools: Sequence[Tool] | None) -> list[int]:
         if self._dialect.renders:
-            # As its chat endpoint does: special tokens are added to the rendered template, too.
+            # As in its chat endpoint, special tokens are also added to the rendered template.
             return self.encode(self.render_chat(messages, tools), add_special_tokens=True)
         return self._ids(self._dialect.chat(messages, tools))
 
@@ -122,7 +122,7 @@ class ServerTokenizer(Tokenizer):
         return str(self._ask("apply-template", self._dialect.chat(messages, tools))["prompt"])
 
     def vocabulary(self) -> list[str]:
-        """Raises SpecError: no server returns its vocabulary."""
+        """Raises SpecError: servers do not return their vocabulary."""
         raise SpecError(f"{self.name} does not return its vocabulary: name the tokenizer's file or directory instead")
 
     def _counts(self, questions: Iterable[dict[str, Any]]) -> list[int]:
@@ -163,7 +163,7 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 
 
 class _Server:
-    """Connections to a server, one per thread: threads wait for each other in httpx's own pool."""
+    """Connections to a server, one per thread: in httpx's own pool, threads wait for each other."""
 
     def __init__(self, base: str, api_key: str | None) -> None:
         self.base = base
@@ -190,7 +190,7 @@ class _Server:
             try:
                 return client.post(f"/{path}", content=content)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-                return client.post(f"/{path}", content=content)  # The server had closed an idle connection.
+                return client.post(f"/{path}", content=content)  # The server had closed an idle connection; try again.
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 

@@ -21,15 +21,15 @@ from promptset.sharing import Prefix
 from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6
-"""Impossible lengths are drawn again where they are rarer than this, and refused otherwise."""
+"""Impossible lengths are drawn again if they are rarer than this, and refused otherwise."""
 
 _TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
-"""Of a prompt, for each token: its text, the memory to make it; and how fast it is made (measured with `words`)."""
+"""Per token of a prompt: bytes of text and of memory; and generated tokens per second (measured with `words`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPrompts(Iterator[Sample]):
-    """An endless sequence of samples. `sample_at` returns any of them. Made by `simulated_prompts`."""
+    """An endless sequence of samples. `sample_at` returns any of them. Created by `simulated_prompts`."""
 
     maker: PromptMaker
     input_tokens: Distribution
@@ -38,9 +38,9 @@ class SimulatedPrompts(Iterator[Sample]):
     salt: str | None
     prefix: Prefix
     least_tokens: int
-    """Tokens of the shortest prompt that exists under this tokenizer, template and prefix."""
+    """Tokens of the shortest possible prompt with this tokenizer, template and prefix."""
     indices: Iterator[int]
-    """Which samples iteration returns."""
+    """The indices that iteration returns."""
 
     def __next__(self) -> Sample:
         return self.sample_at(next(self.indices))
@@ -48,7 +48,7 @@ class SimulatedPrompts(Iterator[Sample]):
     def outline_at(self, index: int) -> Outline:
         """The sample with this index (from 0), without its text."""
         n = self._input_tokens(index)
-        output_tokens = self.output_tokens.constant  # Then there is nothing to draw.
+        output_tokens = self.output_tokens.constant  # A constant needs no draw.
         if output_tokens is None:
             output_tokens = self.output_tokens.sample(stream(self.seed, "output_tokens", index))
         path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
@@ -101,11 +101,12 @@ def simulated_prompts(
     style: Style = PLAIN,
     tools: Sequence[Tool] | None = None,
 ) -> SimulatedPrompts:
-    """Samples with exactly as many tokens as `input_tokens` draws. All prompts differ, except for a shared prefix. Every chat
-    offers the `tools`. The seed decides lengths and sharing; with a `salt`, other texts have the same lengths.
+    """Samples whose tokens are exactly the draws of `input_tokens`. All prompts differ, except for a shared prefix.
+    Every chat offers the `tools`. The seed determines lengths and sharing; a different `salt` gives other texts of the
+    same lengths.
 
-    Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says which
-    limit to add.
+    Raises SpecError if the style is not available, or if the distribution draws impossible lengths. The message says
+    which limit to add.
     """
     prefix = Prefix() if prefix is None else prefix
     maker = PromptMaker(
@@ -135,7 +136,7 @@ def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefi
 
 
 def too_long(input_tokens: Distribution) -> list[str]:
-    """The problems of lengths that are too long to make; empty if there are none."""
+    """Problems with lengths that are too long to generate."""
     if 1.0 - input_tokens.share_below(MOST_TOKENS + 1) <= _RARE:
         return []
     tokens = input_tokens.constant

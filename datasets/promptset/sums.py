@@ -1,9 +1,9 @@
-"""Whether the tokens of plain words are a sum, so that nobody needs to count a text made of them.
+"""Whether the tokens of plain words can be summed, so that a text made of them need not be counted.
 
-Nearly all tokenizers split a text before they tokenize it, and tokenize the parts apart from each other. Where each piece of
-a bank is such a part, whatever pieces stand beside it, a text has the tokens of its pieces: one each, as `promptset.text` has
-measured. A pre-tokenizer sees letters, capitals, spaces and full stops, never words: so a text in which every piece stands
-between others of each of these kinds shows it for all texts.
+Nearly all tokenizers split a text before they tokenize it, and tokenize the parts independently. If each piece of a
+bank is such a part whatever its neighbours, the tokens of a text are those of its pieces: one each, as `promptset.text`
+has measured. A pre-tokenizer sees letters, capitals, spaces and full stops, never words. So one text in which every
+piece occurs between others of each of these kinds proves it for all texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from promptset.tokenizer import Tokenizer
 
 @functools.lru_cache(maxsize=16)
 def adds_up(tokenizer: Tokenizer, bank: WordBank) -> bool:
-    """Whether each text of these pieces, from its second piece on, has as many more tokens as it has more pieces."""
+    """Whether, in texts of these pieces, each piece after the first adds exactly one token."""
     if tokenizer.is_remote:
         return False
     pieces = without_leading_space(_every_piece(bank, stream(0, "sums")))
@@ -29,12 +29,12 @@ def adds_up(tokenizer: Tokenizer, bank: WordBank) -> bool:
 
 
 def _every_piece(bank: WordBank, chance: Random) -> list[str]:
-    """Every piece, in an order of chance; behind each third a full stop."""
+    """Every piece in random order, with a full stop after every third."""
     drawn: list[str] = []
     mixed = sorted((chance.random(), piece) for piece in (*bank.words, *bank.openers))
     for at, (_, piece) in enumerate(mixed):
         drawn.append(piece)
         if bank.stop is not None and at % 3 == 0:
             drawn.append(bank.stop)
-    # A text begins with an opener: what other words cost there is not known.
+    # A text begins with an opener: the cost of other words there is unknown.
     return [bank.openers[0], *drawn]

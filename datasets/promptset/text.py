@@ -1,8 +1,9 @@
 """Text with exactly one token per piece.
 
-A *piece* is a word with its leading space, or a full stop, that adds one token anywhere in a text. Pieces are measured: of
-common English words, those are kept that add one token after a word and between two words. With a tokenizer that splits at
-spaces, as nearly all do, they then add one token next to any word. promptset.exact counts the finished text in any case.
+A *piece* is a word with its leading space, or a full stop, that adds one token anywhere in a text. Pieces are measured:
+common English words are kept if they add one token after a word and between two words. With a tokenizer that splits at
+spaces, as nearly all do, they then add one token next to any word. promptset.exact counts the finished text in any
+case.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from promptset.tokenizer import Tokenizer
 
 _ANCHOR = "the"
 _ANCHORS = (f" {_ANCHOR}", " people", " water")
-"""Words behind which pieces are tried: a tokenizer that joins tokens over spaces may join many with the first."""
+"""Words after which pieces are tried: a tokenizer that merges tokens across spaces may merge many with the first one."""
 _STOP = "."
 _RING_SENTENCES = 800
 _SENTENCE_WORDS = (5, 14)
@@ -32,12 +33,13 @@ _ANCHORS_TRIED = 5
 
 
 class Opening:
-    """Makes the first choices of a text by its number and not by chance, so that texts of different numbers differ.
+    """Determines the first choices of a text by its number instead of at random, so that texts with different numbers
+    differ.
 
-    The number is spelled in the digits of a mixed radix: the first choice is its lowest digit, with as many values as
-    there are options, the next one the next, and so on. Texts of as many numbers in a row as there are combinations
-    have no two beginnings in common. So that neighbours do not go on alike, each digit is turned by a hash of the lower
-    ones, which changes nothing in that.
+    The number is written in a mixed radix: the first choice is its lowest digit, with as many values as there are
+    options, the next choice is the next digit, and so on. Consecutive numbers give different beginnings, up to the
+    number of combinations. To keep neighbours from continuing alike, each digit is rotated by a hash of the lower ones,
+    which preserves this.
     """
 
     __slots__ = ("_choices", "_lower", "_number")
@@ -46,7 +48,7 @@ class Opening:
     _TURN = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: Fibonacci hashing
 
     def __init__(self, number: int | None) -> None:
-        """None: all is chance."""
+        """None: all choices are random."""
         self._number = 0 if number is None else number
         self._choices = 0 if number is None else self._CHOICES
         self._lower = 0
@@ -89,7 +91,7 @@ class WordBank:
         return pieces
 
     def fresh(self, n: int, rng: Random, opening: Opening | None = None, repeat: float = 0.0) -> list[str]:
-        """n pieces of new text; the last sentence may be cut short.
+        """n pieces of new text. The last sentence may be cut short.
 
         `repeat` is the share of pieces in sentences that repeat an earlier one of the same text.
         """
@@ -141,7 +143,7 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
 
     Raises SpecError if it has too few of them, or does not return its vocabulary.
     """
-    # Letters only: punctuation, digits and control characters have rules of their own.
+    # Letters only: punctuation, digits and control characters are tokenized by other rules.
     texts = [text for text in tokenizer.vocabulary() if text.strip().isalpha()]
     if len(texts) > _VOCABULARY_TRIED:
         chance = stream(0, "vocabulary")
@@ -149,7 +151,7 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
     spaced = list(dict.fromkeys(f" {text.strip()}" for text in texts))
     pieces = additive_behind(tokenizer, spaced, (_ANCHORS[0], *_some(spaced)))
     if len(pieces) < _LEAST_WORDS:
-        # Without spaces the tokens of a word may join. So where both ways have few pieces, more of them must speak for it.
+        # Without spaces, tokens may merge within a word. So use this form only if it has more pieces.
         joined = list(dict.fromkeys(texts))
         pieces = max(pieces, additive_behind(tokenizer, joined, (_ANCHORS[0], *_some(joined))), key=len)
     openers = bare(tokenizer, pieces)
@@ -168,11 +170,11 @@ def vocabulary_bank(tokenizer: Tokenizer) -> WordBank:
 
 def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
     """A bank of the words of `texts`, or of their characters if words cost more than one token or the script has no
-    spaces. None if these are too few."""
+    spaces. None if there are too few."""
     words = sorted({word for text in texts for word in text.split() if word.isalpha()})
     characters = sorted({character for text in texts for character in text if character.isalpha()})
     for pieces in ([f" {word}" for word in words], characters):
-        # A character may join many others to words: try several anchors, and keep the one that joins fewest.
+        # A character may merge with many others: try several anchors, and keep the one that merges with the fewest.
         kept = max((additive(tokenizer, pieces, anchor) for anchor in _some(pieces)), key=len, default=[])
         openers = bare(tokenizer, kept)
         if len(kept) >= _LEAST_WORDS and openers:
@@ -181,12 +183,12 @@ def script_bank(tokenizer: Tokenizer, texts: Sequence[str]) -> WordBank | None:
 
 
 def _some(pieces: Sequence[str]) -> Sequence[str]:
-    """A few of them, from all over."""
+    """A few pieces, evenly spaced."""
     return pieces[:: max(1, len(pieces) // _ANCHORS_TRIED)]
 
 
 def additive_behind(tokenizer: Tokenizer, pieces: list[str], anchors: Sequence[str]) -> list[str]:
-    """The additive pieces of the first anchor with which they are enough, else of the one with which they are most."""
+    """The additive pieces for the first anchor that gives enough of them, else for the anchor that gives the most."""
     most: list[str] = []
     for anchor in anchors:
         most = max(most, additive(tokenizer, pieces, anchor), key=len)
@@ -196,19 +198,19 @@ def additive_behind(tokenizer: Tokenizer, pieces: list[str], anchors: Sequence[s
 
 
 def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str) -> list[str]:
-    """The pieces that add one token after a word (the anchor), and one between two. No two of them add the same token, as
-    all words do that a tokenizer does not know."""
+    """The pieces that add one token after a word (the anchor), and one between two. No two of them add the same token,
+    as all words unknown to the tokenizer would."""
     first = anchor.removeprefix(" ")
     one, pair = tokenizer.count_plain([first, first + anchor])
     behind = tokenizer.count_plain([first + piece for piece in pieces])
     likely = [piece for piece, count in zip(pieces, behind, strict=True) if count == one + 1]
     between = tokenizer.count_plain([first + piece + anchor for piece in likely])
     kept = [piece for piece, count in zip(likely, between, strict=True) if count == pair + 1]
-    # All of them between anchors in one text: a server is asked once.
+    # Encode all of them between anchors in one text, so that a server is asked once.
     ids: Sequence[object] = tokenizer.encode("".join([first, *(piece + anchor for piece in kept)]))[
         one :: pair - one + 1
     ]
-    if len(ids) != len(kept):  # A token may reach over several pieces.
+    if len(ids) != len(kept):  # A token may span several pieces.
         if tokenizer.is_remote:
             return kept
         ids = [tuple(tokenizer.encode(first + piece)) for piece in kept]
@@ -219,13 +221,13 @@ def additive(tokenizer: Tokenizer, pieces: list[str], anchor: str) -> list[str]:
 
 
 def bare(tokenizer: Tokenizer, pieces: list[str]) -> list[str]:
-    """The pieces that are one token at the beginning of a text, without their space."""
+    """The pieces that, without their space, are one token at the beginning of a text."""
     counts = tokenizer.count_plain([piece.removeprefix(" ") for piece in pieces])
     return [piece for piece, count in zip(pieces, counts, strict=True) if count == 1]
 
 
 def _stop(tokenizer: Tokenizer, words: list[str], openers: list[str]) -> str | None:
-    """The full stop, where it adds one token behind each word and before some opener."""
+    """The full stop, if it adds one token after each word and before some opener."""
     counts = tokenizer.count_plain([_ANCHOR + word + _STOP + openers[0] for word in words])
     one = tokenizer.count_plain([_ANCHOR])[0]
     return _STOP if all(count == one + 3 for count in counts) else None
@@ -234,7 +236,7 @@ def _stop(tokenizer: Tokenizer, words: list[str], openers: list[str]) -> str | N
 class TokenText:
     """A fast source of text, for example for a server that must answer with n tokens.
 
-    Texts are cut from one long ring of sentences, which is made and checked once. Two texts may share sentences.
+    Texts are cut from one long ring of sentences, which is generated and checked once. Two texts may share sentences.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -256,7 +258,7 @@ class TokenText:
 
 @functools.lru_cache(maxsize=8)
 def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
-    """Whole sentences, and where they start."""
+    """Whole sentences as pieces, and the index at which each starts."""
     bank = word_bank(tokenizer)
     rng = stream(0, "text ring")
     sentences = [bank.sentence(rng) for _ in range(_RING_SENTENCES)]
@@ -276,8 +278,8 @@ def _adds_up(tokenizer: Tokenizer, sentences: Sequence[list[str]]) -> bool:
 
 
 def _joinable(tokenizer: Tokenizer, sentences: list[list[str]]) -> list[list[str]]:
-    """Sentences of which each has a token for each piece, alone and behind the one before: a tokenizer of few words may
-    join two pieces."""
+    """The sentences with exactly one token per piece, both alone and after the previous one: a tokenizer with a small
+    vocabulary may merge two pieces."""
     alone = tokenizer.count_plain(["".join(without_leading_space(sentence)) for sentence in sentences])
     kept = [sentence for sentence, count in zip(sentences, alone, strict=True) if count == len(sentence)]
     while True:

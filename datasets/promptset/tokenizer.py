@@ -1,7 +1,7 @@
 """Counts tokens as a server does.
 
-A server adds the tokenizer's special tokens (often a BOS) to a completion prompt. For a chat it renders the template, which
-has its own special tokens, and adds none. `Tokenizer.count` and `Tokenizer.count_chat` do the same.
+A server adds the tokenizer's special tokens (often a BOS) to a completion prompt. For a chat it renders the template,
+which has its own special tokens, and adds none. `Tokenizer.count` and `Tokenizer.count_chat` do the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token
 
 
 class Tokenizer(ABC):
-    """A tokenizer with its chat template, if it has one. Made by `promptset.tokens.load_tokenizer`."""
+    """A tokenizer with its chat template, if it has one. Created by `promptset.tokens.load_tokenizer`."""
 
     name: str
     fingerprint: str
-    """Tokenizers with equal fingerprints count alike."""
+    """Tokenizers with equal fingerprints give equal counts."""
     special_tokens_added: int
-    """The tokens that `count` adds to those of the text."""
+    """The number of special tokens that `count` adds."""
     is_remote = False
     """Whether each count is a request to a server."""
 
@@ -61,24 +61,24 @@ class Tokenizer(ABC):
         """The ids of the rendered messages. Raises SpecError."""
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
-        """Each token as the vocabulary writes it if that is known, else decoded. Raises SpecError."""
+        """Each token as in the vocabulary if it is known, else decoded. Raises SpecError."""
         return [self.decode([number]) for number in ids]
 
     @abstractmethod
     def vocabulary(self) -> list[str]:
-        """The text of each token that is not special, by id. Raises SpecError if it is not known."""
+        """The text of each token that is not special, by id. Raises SpecError if the vocabulary is unknown."""
 
     def parts(self, text: str) -> list[str] | None:
-        """The parts of a text that are tokenized apart from each other, so that its tokens are the sum of theirs;
-        None if that is not known."""
+        """The parts of a text that are tokenized independently, so that its tokens are the sum of theirs. None if
+        unknown."""
         return None
 
     def count(self, text: str) -> int:
-        """Tokens of a completion prompt, with the special tokens that a server adds."""
+        """Tokens of a completion prompt, including the special tokens that a server adds."""
         return self.count_batch([text])[0]
 
     def count_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> int:
-        """Tokens of the rendered messages; the template has its own special tokens. Raises SpecError."""
+        """Tokens of the rendered messages; the template adds its own special tokens. Raises SpecError."""
         return self.count_chats([messages], tools)[0]
 
     def render_chat(
@@ -110,20 +110,20 @@ class LocalTokenizer(Tokenizer):
         names = dict.fromkeys([*SPECIAL_TOKENS, *sorted(used)])
         special = {key: text for key in names if (text := _token_text(given.get(key))) is not None}
         self._unknown_tokens = sorted(name for name in used if name not in given)
-        # A template may write special tokens that only the configuration names. Each is one token, as in transformers.
+        # A template may use special tokens that only the configuration names. Each is one token, as in transformers.
         backend.add_special_tokens(list(special.values()))
         self._special_tokens = special
         self._template = chat_template
         self._renders_itself = chat_template == own_template.source()
         if not self._renders_itself:
-            _ = self._chat  # What cannot be compiled is said now.
+            _ = self._chat  # Report a template that cannot be compiled now.
         self.special_tokens_added = backend.added()
 
     @cached_property
     def _chat(self) -> ChatTemplate | None:
         if self._template is None:
             return None
-        from promptset.chat_template import ChatTemplate  # With Jinja, which the embedded template does not need.
+        from promptset.chat_template import ChatTemplate  # Imports Jinja, which the embedded template does not need.
 
         return ChatTemplate(self._template, self._special_tokens, self.name)
 
@@ -138,11 +138,11 @@ class LocalTokenizer(Tokenizer):
         return self._backend.count(texts, added=True)
 
     def count_plain(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text alone, on all cores."""
+        """Tokens of each text without special tokens, on all cores."""
         return self._backend.count(texts, added=False)
 
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
-        """Tokens of each chat, rendered. Raises SpecError if there is no template."""
+        """Tokens of each rendered chat. Raises SpecError if there is no template."""
         return self.count_plain([self.render_chat(messages, tools) for messages in chats])
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
@@ -150,11 +150,11 @@ class LocalTokenizer(Tokenizer):
         return self.encode(self.render_chat(messages, tools))
 
     def parts(self, text: str) -> list[str] | None:
-        """What the pre-tokenizer makes of a text that the normalizer leaves as it is, and in which no added token stands."""
+        """The pre-tokenizer's parts. None if the normalizer changes the text, or if it contains an added token."""
         return self._backend.parts(text)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
-        """Each token as the vocabulary writes it; empty for an id that is not in it."""
+        """Each token as in the vocabulary. Empty for an unknown id."""
         return self._backend.token_strings(ids)
 
     def vocabulary(self) -> list[str]:
@@ -191,19 +191,19 @@ def _special_tokens_of(template: str | None) -> frozenset[str]:
 
 
 def _extra_tokens(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Special tokens with names of their own, such as `image_token`."""
+    """Special tokens with custom names, such as `image_token`."""
     extra = config.get("extra_special_tokens")
     return extra if isinstance(extra, dict) else {}
 
 
 def _token_text(token: object) -> str | None:
-    """A special token of tokenizer_config.json: a string, or an object that holds it."""
+    """A special token of tokenizer_config.json: a string, or an object that contains it."""
     text = token.get("content") if isinstance(token, dict) else token
     return text if isinstance(text, str) else None
 
 
 def named_template(template: object) -> str | None:
-    """The template of a configuration; the default one if it has several by name. Raises SpecError."""
+    """The template of a configuration; the default one if it has several named ones. Raises SpecError."""
     if isinstance(template, list):
         try:
             template = {entry["name"]: entry["template"] for entry in template}

@@ -26,12 +26,12 @@ SERVER = "server"
 
 
 def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
-    """The tokenizer that `spec` names; None is the embedded default, which needs no network.
+    """Loads the tokenizer that `spec` names. None is the embedded default, which needs no network.
 
-    `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the file
-    itself (tokenizer.json, vocab.txt), the URL of a server that counts (or the word "server" for the one given as `server`,
-    with its key), or, with the extra `hf`, the id of a model on a hub. The extra also reads directories without
-    tokenizer.json that have a SentencePiece, tiktoken or tekken file. Raises SpecError.
+    `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the
+    file itself (tokenizer.json, vocab.txt), the URL of a server that counts (or the word "server" for the one given as
+    `server`, with its key), or, with the extra `hf`, the id of a model on a hub. The extra also reads directories
+    without tokenizer.json that have a SentencePiece, tiktoken or tekken file. Raises SpecError.
     """
     if spec is None:
         return _load_default()
@@ -48,7 +48,7 @@ def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_ke
 
 
 def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
-    from promptset import server_tokens  # with an HTTP client, which nobody else needs
+    from promptset import server_tokens  # Imports an HTTP client, which is needed only here.
 
     if spec != SERVER:
         return server_tokens.connect(spec, api_key)
@@ -121,7 +121,7 @@ def _read(name: str, file: Path, config_file: Path, template: str | None) -> Tok
         name,
         Library(backend.tokenizer, backend.special_tokens),
         fingerprint=whole[:12],
-        # The configuration wins: one that names no BOS ("bos_token": null) is right about that.
+        # The configuration wins, even where it sets a token to null ("bos_token": null).
         config={**backend.special_tokens, **config},
         chat_template=template,
     )

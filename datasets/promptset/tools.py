@@ -16,7 +16,7 @@ from promptset.whole_file import read_bytes
 
 
 def tools_problems(tools: object) -> list[str]:
-    """The problems of a list of tools; None means no tools."""
+    """Problems with a list of tools. None means no tools."""
     if tools is None:
         return []
     if not isinstance(tools, list) or not tools:
@@ -32,7 +32,7 @@ def tools_problems(tools: object) -> list[str]:
 
 
 def load_tools(path: Path) -> tuple[Tool, ...]:
-    """The tools of a file, a JSON list. Raises SpecError with every problem."""
+    """The tools in a JSON file. Raises SpecError with every problem."""
     try:
         content = read_bytes(path)
         tools = orjson.loads(content)
@@ -50,7 +50,7 @@ def load_tools(path: Path) -> tuple[Tool, ...]:
 
 
 def ignored_note(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> str | None:
-    """A sentence if the chat template ignores the tools, else None. Raises SpecError."""
+    """A note if the chat template ignores the tools, else None. Raises SpecError."""
     if not tools:
         return None
     chat: list[Message] = [{"role": "user", "content": "the"}]

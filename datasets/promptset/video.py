@@ -1,7 +1,8 @@
-"""Videos for chats: `n=1,length=2s,fps=4,size=320x240`. Each is Motion JPEG in an AVI file, which players and servers read.
+"""Videos for chats: `n=1,length=2s,fps=4,size=320x240`. Each is Motion JPEG in an AVI file, which players and servers
+can read.
 
-`n` and `length` are numbers or distributions. A frame is a field of soft random colours, as an image is; no two videos are
-alike.
+`n` and `length` are numbers or distributions. A frame is a field of soft random colours, like an image; no two videos
+are alike.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _KEY_FRAME = 0x10
 
 @dataclass(frozen=True, slots=True)
 class VideoPlan:
-    """How many videos a request has, how long they are, their frames a second, and their size in pixels."""
+    """The number of videos per request, their length, their frame rate, and their size in pixels."""
 
     n: Distribution
     length: Distribution
@@ -78,7 +79,7 @@ def _list(kind: bytes, data: bytes, name: bytes = b"LIST") -> bytes:
 
 
 def parse(text: str) -> VideoPlan:
-    """The plan of a text. Raises SpecError with a sentence for each thing that is wrong."""
+    """Parse a video spec. Raises SpecError with a sentence for each problem."""
     found = re.split(rf"(?:^|,)\s*({'|'.join(_USUAL)})\s*=", text.strip())
     own = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
     if found[0].strip() or len(found) != 2 * len(own) + 1 or not own:
@@ -100,7 +101,7 @@ def parse(text: str) -> VideoPlan:
 
 
 def _drawn(text: str, key: str, least: int, most: int, problems: list[str]) -> Distribution | None:
-    """The distribution of a key. Adds a sentence to `problems` if it is none, or draws values outside the limits."""
+    """The distribution of a key. Adds a sentence to `problems` if it is invalid, or draws values outside the limits."""
     try:
         drawn = parse_distribution(text, "time" if key == "length" else "tokens")
     except SpecError as e:

@@ -1,4 +1,4 @@
-"""Reads a file of settings whole, and refuses what never ends: a pipe that nobody writes to, a device such as /dev/zero."""
+"""Reads whole files, and refuses endless ones: a pipe without a writer, a device such as /dev/zero."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import stat
 from pathlib import Path
 
 MOST_OF_A_STREAM = 64 << 20
-"""Bytes that are read of what is no plain file: a pipe of the shell (`<(command)`), a device. Any plain file has an end."""
+"""The maximum bytes read from a file that is not a regular file: a pipe of the shell (`<(command)`), a device."""
 _OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
-"""Pipes that the shell has opened, with a writer at their other end."""
+"""Pipes that the shell has opened, with a writer at the other end."""
 
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip"}
 
 DATA_FOLDER = "TRUELOAD_DATA_FOLDER"
-"""An environment variable. If it is set, data may name files of this folder alone. A console sets it for its tasks, whose
-data anyone with its token may have written."""
+"""An environment variable. If it is set, data may name only files in this folder. A console sets it for its tasks,
+whose data may come from anyone with its token."""
 
 
 class UnreadableFile(OSError):
-    """A file that is not read. `strerror` says why, as with any other."""
+    """A file that is refused. `strerror` says why, as in any OSError."""
 
 
 def read_bytes(path: Path) -> bytes:
-    """All of it. Raises OSError, UnreadableFile too."""
+    """The whole file. Raises OSError, including UnreadableFile."""
     kind = path.stat().st_mode
     if stat.S_ISFIFO(kind) and not str(path).startswith(_OPEN_ALREADY):
         raise UnreadableFile(
@@ -43,7 +43,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_named(name: str) -> bytes:
-    """All of a file that a text or a row of data names behind @. Raises OSError, UnreadableFile too."""
+    """The whole file that a text or a data row names after @. Raises OSError, including UnreadableFile."""
     path, folder = Path(name), os.environ.get(DATA_FOLDER)
     if folder is not None and Path(folder).resolve() not in path.resolve().parents:
         raise UnreadableFile(
@@ -53,7 +53,7 @@ def read_named(name: str) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """All of it, as UTF-8 with or without a byte order mark, with line feeds at the ends of lines. Raises OSError."""
+    r"""The whole file, as UTF-8 with or without a byte order mark, with line ends converted to \n. Raises OSError."""
     content = read_bytes(path)
     refuse_encoded(content, path)
     try:
@@ -71,7 +71,7 @@ def load_yaml(path: Path) -> object:
 
 def parse_yaml(text: str) -> object:
     """The content of a YAML text. Raises yaml.YAMLError, ValueError and RecursionError."""
-    import yaml  # Only here: most files are no YAML.
+    import yaml  # Imported only here, because most files are not YAML.
 
     try:
         return yaml.safe_load(text)
@@ -80,11 +80,11 @@ def parse_yaml(text: str) -> object:
 
 
 def yaml_problem(error: Exception) -> str:
-    """Where a file stops being YAML, and why, in one line that goes on after its name."""
+    """Where and why a file is not valid YAML, in one line to append to its name."""
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or " ".join(str(error).split())[:200]
     place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    # What the parser says of the two most common mistakes does not name them.
+    # The parser's messages do not name the two most common mistakes.
     hint = (
         " (a line that is indented too far, or a value with a colon and without quotes?)"
         if "mapping values" in said
@@ -94,8 +94,8 @@ def yaml_problem(error: Exception) -> str:
 
 
 def refuse_encoded(begin: bytes, path: Path) -> None:
-    """Raises UnreadableFile for what begins (4 bytes are enough) with the byte order mark of UTF-16, as PowerShell and Excel
-    write files, or is compressed."""
+    """Raises UnreadableFile for a file that begins (4 bytes are enough) with the UTF-16 byte order mark, which
+    PowerShell and Excel write, or is compressed."""
     if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise UnreadableFile(errno.EILSEQ, "it is UTF-16: save it as UTF-8", path)
     for magic, name in _COMPRESSED.items():
@@ -104,7 +104,7 @@ def refuse_encoded(begin: bytes, path: Path) -> None:
 
 
 def ensure_plain(path: Path) -> None:
-    """Raises UnreadableFile for what cannot be read more than once, and OSError."""
+    """Raises UnreadableFile for a file that cannot be read more than once, and OSError."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise UnreadableFile(
             errno.EINVAL, "it is not a plain file, and is read more than once: save it to a file", path

@@ -1,1 +1,1 @@
-"""What the configuration is made of: the types of its values, and sentences about wrong ones."""
+"""The parts of the configuration: the types of its values, and error messages for invalid ones."""

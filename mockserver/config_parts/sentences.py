@@ -1,4 +1,4 @@
-"""What is wrong with a setting, in our words: where it is, what was written, and what to write instead."""
+"""Error messages for settings: where the setting is, what was written, and what to write instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def flag_of(field: str) -> str:
 
 
 def sentences_of(error: ErrorDetails, path: Path | None, flags: Mapping[str, object]) -> list[str]:
-    """The problems of one field in our words, one sentence each."""
+    """The problems of one field, one sentence each."""
     if not error["loc"]:
         return str(error["ctx"]["error"]).splitlines()
     field, *inside = (str(step) for step in error["loc"])
@@ -51,4 +51,4 @@ _WANTED = {
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than_equal": "a number of at most {le:g}",
 }
-"""What to write instead, by pydantic's type of error."""
+"""What to write instead, by pydantic error type."""

@@ -1,4 +1,4 @@
-"""The types of the configuration's values: how each is read, checked and written."""
+"""The types of configuration values: how each is parsed, checked and serialized."""
 
 from __future__ import annotations
 
@@ -87,22 +87,22 @@ def name_of(value: object) -> str | None:
 
 
 def masked(keys: tuple[str, ...]) -> list[str]:
-    """Keys as they are shown."""
+    """The keys as displayed."""
     return ["***"] * len(keys)
 
 
 def as_list(value: object) -> object:
-    """A single value as a list of one."""
+    """Wraps a single value in a list."""
     return [value] if isinstance(value, str | int) else value
 
 
 def joined(value: object) -> object:
-    """A list of names as one text."""
+    """Joins a list of names with commas."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def model_names(value: str) -> str:
-    """Names with commas between them. Raises ValueError for an empty one, and for one that comes twice."""
+    """Checks comma-separated names. Raises ValueError for an empty or a repeated name."""
     names = [name.strip() for name in value.split(",")]
     if "" in names or len({*names}) < len(names):
         raise ValueError(f"{value!r}: write a name, or several different ones with commas: one,two")

@@ -16,14 +16,14 @@ from mockserver.dialect.refusals import Refusal
 
 
 def require_key(request: Request, config: MockConfig, key_header: str | None = None) -> None:
-    """Raises Refusal (401) if API keys are configured and the request carries none of them: as a bearer, or in its
-    `key_header`."""
+    """Raises Refusal (401) if API keys are configured and the request carries none of them, neither as a bearer token
+    nor in `key_header`."""
     if not config.api_key:
         return
     given = [request.headers.get("authorization", "")]
     if key_header is not None:
         given.append("Bearer " + request.headers.get(key_header, ""))
-    # Compare every key, so that the time taken reveals nothing.
+    # Compare with every key, so that the time taken reveals nothing.
     if sum(hmac.compare_digest(one.encode(), f"Bearer {key}".encode()) for key in config.api_key for one in given) == 0:
         raise Refusal(401, refusals.UNAUTHORIZED, message="Unauthorized")
 

@@ -1,7 +1,7 @@
-"""/any and every path below it: a service that is no LLM. It takes any method and any body, and answers with JSON.
+"""/any and every path below it: a service other than an LLM. It takes any method and any body, and answers with JSON.
 
-Its latencies are those of text: the head and the first bytes come when a first token would, and a piece of the body with each
-token. So a client's time to first byte and its time to the last one are known apart.
+Its latencies are those of text: the head and the first bytes come when a first token would, then a piece of the body
+with each token. So a client can measure the time to the first byte and the time to the last byte separately.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARAMS = RequestParams(stream=True, include_usage=False, prompt="")
 
 
 class _AnyFrames(ReplyFrames):
-    """Pieces of one JSON document. Faults of events and tokens find none."""
+    """Pieces of one JSON document. Faults that target events or tokens have no effect."""
 
     has_role = True
     ignores = frozenset({
@@ -54,7 +54,7 @@ def _parse(row: dict[str, Any]) -> RequestParams:
 
 
 def endpoint_of(method: str) -> Endpoint:
-    """What answers this method: HEAD with a head alone, when a body would have come to its end."""
+    """The endpoint for a method. HEAD gets only a head, at the time when a body would have ended."""
     return _ANY_HEAD if method == "HEAD" else ANY
 
 

@@ -13,13 +13,13 @@ _MOST_DIGITS = 18
 
 
 async def read_body(request: Request, max_mb: float, flag: str = "") -> bytes:
-    """Raises Refusal (413) if the body is larger: at once where the head says so. The connection is then closed. `flag` names
-    what sets the limit."""
+    """Raises Refusal (413) if the body is larger, at once if Content-Length says so. The connection is then closed.
+    `flag` is the flag that sets the limit."""
     most = int(max_mb * 1_000_000)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > _MOST_DIGITS or int(announced) > most):
         raise _too_large(max_mb, flag)
-    body = io.BytesIO()  # One buffer: a list of parts would cost many times the bytes where these come one by one.
+    body = io.BytesIO()  # One buffer: a list of small parts could take many times the size of the body.
     async for part in request.stream():
         body.write(part)
         if body.tell() > most:

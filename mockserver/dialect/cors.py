@@ -1,7 +1,8 @@
 """CORS: which web pages can call the mock from a browser (the Fetch standard, "CORS protocol").
 
-Starlette's middleware adds its headers as a response passes through ASGI, but a response on the direct wire does not.
-So this middleware decides the headers once, adds them to responses through ASGI, and leaves them in the scope for the wire.
+Starlette's middleware adds its headers as a response passes through ASGI, but responses on the direct wire bypass ASGI.
+So this middleware computes the headers once, adds them to responses through ASGI, and stores them in the scope for the
+wire.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def cors_headers(origin: str | None, allowed: tuple[str, ...]) -> tuple[tuple[st
     """The headers of a response to a page of this origin. Empty without an origin, or if the origin is not allowed."""
     if origin is None or not ("*" in allowed or origin in allowed):
         return ()
-    # The origin itself, never "*": a browser that sends credentials accepts nothing else.
+    # The origin itself, never "*": a browser that sends credentials rejects "*".
     return (("access-control-allow-origin", origin), ("access-control-expose-headers", _EXPOSED), ("vary", "Origin"))
 
 

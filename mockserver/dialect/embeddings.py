@@ -1,7 +1,8 @@
 """/v1/embeddings: requests, and vectors that depend only on the input and the seed.
 
-A vector has unit length. The same input gives the same vector. With `dimensions` it has the first numbers of that vector,
-scaled to unit length again, as models trained for that do. It says nothing about the meaning of the input.
+A vector has unit length. The same input gives the same vector. `dimensions` takes the first numbers of that vector and
+scales them to unit length again, as models trained for truncation do. The vector does not reflect the meaning of the
+input.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MOST_INPUTS = 2048
 """OpenAI's limit for one request."""
 
 _AT_ONCE = 1024
-"""Numbers to compute before the streams get their turn: a third of a millisecond."""
+"""Numbers to compute before yielding to the streams: a third of a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class EmbeddingParams:
 
     @property
     def inputs(self) -> list[list[str | list[int]]]:
-        """Each input alone."""
+        """Each input as a list of one part."""
         return [[given] for given in self.given]
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
@@ -87,7 +88,7 @@ def vector(seed: int, given: str | list[int], dimensions: int) -> list[float]:
 
 
 async def embedding_data(params: EmbeddingParams, seed: int) -> bytes:
-    """The vectors as JSON, in vLLM's format. Between batches of vectors the streams get their turn."""
+    """The vectors as JSON, in vLLM's format. Yields to the streams between batches of vectors."""
     data: list[bytes] = []
     made = 0
     for index, given in enumerate(params.given):

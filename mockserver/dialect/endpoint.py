@@ -1,4 +1,4 @@
-"""An endpoint that generates text: what differs between dialects, as values and functions."""
+"""An endpoint that generates text: the differences between dialects, as values and functions."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ class Endpoint:
     """Raises Refusal (400)."""
     frames: FramesOf
     is_chat: bool
-    """Whether the prompt is a conversation; its replies can reason and call tools."""
+    """Whether the prompt is a conversation. If so, replies can reason and call tools."""
     require_key: Callable[[Request, MockConfig], None] = require_key
     """Raises Refusal (401) if the request lacks a configured API key."""
     parse_behind: Callable[[dict[str, Any], Sequence[dict[str, Any]]], RequestParams] | None = None
-    """Parses a body behind the messages of a stored conversation. None: requests of this endpoint continue none."""
+    """Parses a body that continues the messages of a stored conversation. None: this endpoint has no stored
+    conversations."""
     media: str | None = None
     """The content type of a stream. None: server-sent events."""
     head_waits: bool = False
-    """Whether the head of a stream comes with its first bytes, not when the engine accepts the request."""
+    """Whether a stream's head is sent with its first bytes rather than when the engine accepts the request."""
     reads_body: bool = True
-    """Whether a request has a body of JSON. Others may hold anything, and the ledger says when the first byte of their
-    response was written, in place of its chunks."""
+    """Whether a request has a JSON body. Otherwise its body may be anything, and the ledger records the first byte of
+    the response instead of chunks."""
     decode: Callable[[Request, bytes], dict[str, Any]] | None = None
-    """Reads a body that is not JSON as fields. Raises Refusal (400)."""
+    """Parses a body that is not JSON into fields. Raises Refusal (400)."""
     refused: Callable[[Refusal], Refusal] = _as_it_is
-    """A refusal in the words of this dialect."""
+    """Rewrites a refusal in the format of this dialect."""

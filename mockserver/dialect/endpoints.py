@@ -1,4 +1,4 @@
-"""The endpoints. Each is one line here, and a file in this room."""
+"""The list of endpoints. To add one, write a file here and add a line."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ALL = (
     GENERATED_IMAGES,
 )  # fmt: skip
 ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in _ALL}
-"""Those that generate text, by path."""
+"""The endpoints that generate text, by path."""
 
 _TALKS: tuple[type[SocketTalk], ...] = (ResponsesTalk, RealtimeTalk)
 SOCKETS = {talk.endpoint.path: talk for talk in _TALKS}
-"""What is said over WebSockets, by path."""
+"""The WebSocket protocols, by path."""
 
 POOLING_ENDPOINTS: dict[str, PoolingEndpoint] = {
     path: endpoint for endpoint in (EMBEDDINGS, RERANK, RERANK_V2, SCORE) for path in endpoint.paths
 }
-"""Those that generate no text, by path."""
+"""The endpoints that generate no text, by path."""

@@ -1,4 +1,4 @@
-"""The fields of a request that say what the reply must be: tools, and the format of the response."""
+"""The request fields that determine the form of the reply: tools, and the response format."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def parse_tool_choice(row: dict[str, Any], tools: list[dict[str, Any]] | None) -
 
 
 def parse_document(row: dict[str, Any]) -> DocumentFormat | None:
-    """`response_format`, or vLLM's own fields for the same. Raises Refusal (400)."""
+    """`response_format`, or vLLM's own equivalent fields. Raises Refusal (400)."""
     given = row.get("response_format")
     if given is None:
         return _own_fields(row)

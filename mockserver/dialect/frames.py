@@ -1,10 +1,10 @@
-"""What a reply says, and how a dialect writes it.
+"""The content of a reply, and the interface by which a dialect encodes it.
 
-A reply has one choice or several. A choice is a row of tokens in blocks: reasoning, text, or one tool call each. While it
-is sent, `ReplyFrames` turns pieces of it into events. A dialect is one class behind `ReplyFrames` and one `Endpoint`
-(dialect/endpoint.py); replies/ does the rest: times, faults, the ledger.
+A reply has one or more choices. A choice is a sequence of tokens in blocks: reasoning, text, or one tool call each.
+While the reply is sent, `ReplyFrames` turns pieces of it into events. A dialect is one subclass of `ReplyFrames` and
+one `Endpoint` (dialect/endpoint.py); replies/ does the rest: times, faults, the ledger.
 
-What is made for each token or each request is a `NamedTuple`: a frozen dataclass takes three times as long to make.
+Values created per token or per request are `NamedTuple`s: a frozen dataclass takes three times as long to create.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BlockKind = Literal["reasoning", "text", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The head of a tool call. The texts of its block are its arguments."""
+    """The head of a tool call. The texts of its block are the arguments."""
 
     id: str
     name: str
@@ -38,7 +38,7 @@ class Block(NamedTuple):
 
 
 class FinishReason(NamedTuple):
-    """Why a choice ended, in the words of OpenAI's chat, and the stop string if one ended it."""
+    """Why a choice ended, as OpenAI's chat names it, and the stop string if one ended it."""
 
     reason: str
     stop: str | None
@@ -52,23 +52,23 @@ class UsageCounts(NamedTuple):
     reasoning_tokens: int | None = None
     """None if the reply cannot reason."""
     ask_work: Callable[[], Work | None] = lambda: None
-    """Asks for `work`. Few replies tell it."""
+    """Returns `work`. A function, because few replies report it."""
 
     @property
     def work(self) -> Work | None:
-        """What the engine has done for the request so far. None for a reply of several choices."""
+        """The engine's work for the request so far. None if the reply has several choices."""
         return self.ask_work()
 
     @property
     def cached_tokens(self) -> int | None:
-        """Of the input tokens, those from the prefix cache. None if the engine has no prefix cache."""
+        """The input tokens found in the prefix cache. None if the engine has no prefix cache."""
         work = self.work
         return None if work is None else work.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token with the log of its probability, and the likeliest tokens in its place with theirs."""
+    """A token with its log probability, and the most likely alternatives with theirs."""
 
     text: str
     logprob: float
@@ -76,14 +76,14 @@ class TokenLogprob:
 
 
 class Event(NamedTuple):
-    """One event of a stream, blank line included, and its letter in the ledger's `chunk_kind`."""
+    """One event of a stream, including its blank line, and its letter in the ledger's `chunk_kind`."""
 
     frame: bytes
     kind: str
 
     @property
     def carries(self) -> bool:
-        """Whether it carries tokens of text, reasoning or a tool call, an image, or audio."""
+        """Whether the event carries tokens of text, reasoning or a tool call, an image, or audio."""
         return self.kind in "ctfia"
 
 
@@ -95,20 +95,20 @@ class Piece(NamedTuple):
     block: int = 0
     """The number of the block in its choice."""
     call: ToolCall | None = None
-    """The tool call that it belongs to."""
+    """The tool call that the block belongs to."""
     call_number: int = 0
     """The number of the tool call in its choice."""
     first: bool = False
-    """Whether the block begins here."""
+    """Whether this is the first piece of the block."""
     last: bool = False
-    """Whether the block ends here."""
+    """Whether this is the last piece of the block."""
     choice: int = 0
     role: bool = False
-    """It must carry the role, as the stream did not open with it."""
+    """Whether the piece must carry the role because the stream did not open with it."""
     logprobs: tuple[TokenLogprob, ...] | None = None
-    """Of its tokens, if the request wants them. Text alone has them."""
+    """Log probabilities of the tokens, if the request wants them. Only text has them."""
     end: FinishReason | None = None
-    """On the last piece of a choice, unless the finish reason comes in its own event."""
+    """Set on the last piece of a choice, unless the finish reason has its own event."""
     tokens: int = 1
 
 
@@ -134,51 +134,52 @@ class SaidChoice:
 
 
 class ReplyIdentity(NamedTuple):
-    """What every event of a reply can repeat."""
+    """Fields that every event of a reply can repeat."""
 
     id: str
     created: int
     model: str
     reasoning_field: str = "reasoning"
     reasons: bool = False
-    """Whether this server's replies can reason."""
+    """Whether replies of this server can reason."""
     details: frozenset[str] = frozenset()
-    """What they say of the work on a request (dialect/reply_details.py)."""
+    """The details of the engine's work to report (dialect/reply_details.py)."""
 
 
 class ReplyFrames:
-    """The events and the body of one reply. It may keep state: its methods are called in the order of the stream.
+    """The events and the body of one reply. It may keep state: its methods are called in stream order.
 
-    A usage is None if the request wants none there, or a fault withholds it. What has a default here, few dialects have.
+    A usage is None if the request wants none at that point, or if a fault withholds it. Methods with a default are
+    needed by few dialects.
     """
 
     has_role: bool = False
-    """Whether a stream opens with events of its own, which the role faults move or leave out."""
+    """Whether a stream begins with opening events, which the role faults move or leave out."""
     opens_early: bool = False
-    """Whether they come with the head, before the first token."""
+    """Whether the opening events come with the head, before the first token."""
     ignores: frozenset[str] = frozenset()
-    """The faults that find nothing to do in this dialect."""
+    """The faults that have no effect in this dialect."""
     comment: Event | None = None
-    """The event that `comments` and `keepalive` send. None: a comment of SSE, which is no event."""
+    """The event that `comments` and `keepalive` send. None: an SSE comment, which is not an event."""
 
     def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
-        """What opens a choice, before its first token."""
+        """The events that open a choice, before its first token."""
         return ()
 
     def around(self, running: bool) -> tuple[bytes, bytes] | None:
-        """The bytes before and after the JSON text of an event that carries nothing but text, from the middle of the first
-        block of the only choice. None if such events differ in more than their texts. `running`: the request wants usage on
-        every chunk."""
+        """The bytes before and after the JSON text of a text-only event, taken from the middle of the first block of
+        the only choice. Returns None if such events differ in more than their text. `running`: the request wants usage
+        on every chunk."""
         return None
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        """Some tokens. At most one of the events has a kind of c, t or f: it carries them. If the name of a tool call comes
-        with arguments, they may be two: the first carries one token, the name."""
+        """The events of a piece. At most one has kind c, t or f: it carries the tokens. If the name of a tool call
+        comes with arguments, there may be two: the first carries one token, the name."""
         return ()
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
-        """An event without text before a piece (the fault `empty`), of kind r with the role, else o; and what opens the
-        block of the piece, if that must come before it."""
+        """An event without text before a piece (the fault `empty`): kind r with the role, else o. It is preceded by the
+        events that open the block, if the dialect needs them."""
         return ()
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
@@ -186,12 +187,12 @@ class ReplyFrames:
         return ()
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> Sequence[Event]:
-        """What ends the stream: usage (kind u) if there is one, and the last event, which the fault `no_done` leaves
+        """The events that end the stream: usage (kind u) if any, and the last event, which the fault `no_done` leaves
         out. `ends` has an entry per choice."""
         return ()
 
     def failure(self) -> Sequence[Event]:
-        """The end of a stream in which the server failed (the fault `error_in_stream`)."""
+        """The events that end a stream in which the server failed (the fault `error_in_stream`)."""
         return ()
 
     def broken(self) -> Event:
@@ -199,7 +200,7 @@ class ReplyFrames:
         return Event(b"", "o")
 
     def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
-        """The body of a reply that is not streamed. Dialects whose `parse` always asks for a stream have none."""
+        """The body of a reply that is not streamed. Not needed by dialects whose `parse` always asks for a stream."""
         raise AssertionError(f"{type(self).__name__} has no whole reply")
 
     def failure_body(self) -> bytes:

@@ -1,7 +1,7 @@
 """OpenAI's /v1/images/generations: PNGs in one body, or a stream with partial images.
 
-To the engine, each image that the reply sends is a token: the first, partial or not, comes after TTFT, and each next one
-after a TPOT.
+To the engine, each image that the reply sends is one token: the first, partial or not, comes after TTFT, and each
+further one after a TPOT.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ERROR = orjson.loads(error_body(500, PLANNED_FAILURE))
 
 
 class ImageFrames(ReplyFrames):
-    """The events and the body of one reply. The last token is the image, which ends the stream."""
+    """The events and the body of one reply. The last token is the final image, which ends the stream."""
 
     ignores = frozenset({
         "role_early", "role_with_token", "role_absent", "usage_twice", "empty", "u2028", "split_utf8",
@@ -44,7 +44,7 @@ class ImageFrames(ReplyFrames):
         self._partial = 0
 
     def _event(self, kind: str, **fields: object) -> Event:
-        """`kind`: that of its name, `partial_image` or `completed`."""
+        """`kind` is `partial_image` or `completed`."""
         name = f"image_generation.{kind}"
         row = {
             "type": name, "b64_json": self._png(), "created_at": self._created, "size": self._size, "quality": "auto",
@@ -57,14 +57,14 @@ class ImageFrames(ReplyFrames):
         return encoded_png(int(width), int(height))
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A partial image; none for the last token, which is the image."""
+        """A partial image. The last token has no event here: it is the final image."""
         if piece.last:
             return []
         self._partial += 1
         return [self._event("partial_image", partial_image_index=self._partial - 1)]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        """The image, with usage."""
+        """The final image, with usage."""
         return [self._event("completed", **({} if usage is None else {"usage": _usage(usage)}))]
 
     def failure(self) -> list[Event]:
@@ -135,7 +135,7 @@ GENERATED_IMAGES = Endpoint(
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG of 8-bit grey noise, the same for each size: it does not compress, and so is as large as a picture."""
+    """A PNG of 8-bit grey noise, the same for each size. Noise does not compress, so the file is as large as a photo."""
     noise = shake_256(f"{width}x{height}".encode()).digest(width * height)
     rows = b"".join(b"\0" + noise[start : start + width] for start in range(0, len(noise), width))
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -149,5 +149,5 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def encoded_png(width: int, height: int) -> str:
-    """The same in Base64. A size is made once: a megabyte takes 10 ms, in which nothing else is sent."""
+    """`png` in Base64. Each size is encoded once: a megabyte takes 10 ms, during which nothing else is sent."""
     return base64.b64encode(png(width, height)).decode()

@@ -1,4 +1,4 @@
-"""Images, audio and video in a conversation: they are checked, as far as a reply depends on it, and cost tokens."""
+"""Images, audio and video in a conversation: validation, as far as a reply depends on it, and their cost in tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mockserver.dialect.refusals import refuse
 from promptset.media import kind_of, media_in
 
 _FORMATS = {"wav": (b"RIFF",), "mp3": (b"ID3", b"\xff")}
-"""Formats of `input_audio`, and how their files begin."""
+"""Formats of `input_audio`, and the first bytes of their files."""
 _LOOKED_AT = 8
-"""Characters of Base64 that hold this beginning."""
+"""Base64 characters that cover these first bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class MediaCosts:
     video: int
 
     def of(self, messages: list[dict[str, Any]]) -> int:
-        """The tokens of everything in messages that is no text."""
+        """The tokens of all images, audio clips and videos in messages."""
         return sum(getattr(self, str(kind_of(part))) for part in media_in(messages))
 
 
 def check_media(messages: list[dict[str, Any]]) -> None:
-    """Raises Refusal (400) for an audio clip or a video that no server could read. Images pass as they are."""
+    """Raises Refusal (400) for an audio clip or video that no server could read. Images are not checked."""
     for part in media_in(messages):
         if part["type"] == "input_audio":
             _check_audio(part.get("input_audio"))
@@ -59,7 +59,7 @@ def _check_url(name: str, given: object) -> None:
 
 
 def _decoded(data: str) -> bytes:
-    """The first bytes of Base64; empty if it is none."""
+    """The first bytes of Base64. Empty if it is not Base64."""
     try:
         return binascii.a2b_base64(data[:_LOOKED_AT], strict_mode=True)
     except (binascii.Error, ValueError):

@@ -3,9 +3,9 @@
 Rules (vLLM 0.32, `entrypoints/anthropic`), with the error types of Anthropic's own API:
 - Each event has its type twice, in `event:` and in the JSON. There is no `[DONE]`.
 - `message_start` comes with the first token. It has the input tokens.
-- A block of thinking or text opens with its first text: text that is empty has no event. A tool call opens with its name.
-- A block of thinking ends with a signature. `message_delta` has the stop reason and usage, `message_stop` is the last.
-- An error in mid-stream is an `error` event, and nothing comes after it.
+- A block of thinking or text opens with its first non-empty text; empty text has no event. A tool call opens with its name.
+- A block of thinking ends with a signature. `message_delta` has the stop reason and usage; `message_stop` is last.
+- An error in mid-stream is an `error` event, and nothing follows it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _error(kind: str, message: str) -> dict[str, Any]:
 
 
 def refused(refusal: Refusal) -> Refusal:
-    """A refusal in Anthropic's words. A proxy's page stays as it is."""
+    """A refusal in Anthropic's format. A proxy's page stays unchanged."""
     if refusal.message is None:
         return refusal
     message = f"invalid {KEY_HEADER}" if refusal.status == 401 else refusal.message
@@ -73,7 +73,7 @@ def refused(refusal: Refusal) -> Refusal:
 
 
 def require_either_key(request: Request, config: MockConfig) -> None:
-    """The key in `x-api-key`, where Anthropic's clients send it, or as a bearer. Raises Refusal (401)."""
+    """Requires the key in `x-api-key`, where Anthropic's clients send it, or as a bearer token. Raises Refusal (401)."""
     require_key(request, config, KEY_HEADER)
 
 
@@ -82,7 +82,7 @@ def _event(kind: str, row: dict[str, Any]) -> Event:
 
 
 class MessagesFrames(ReplyFrames):
-    """The events of one reply. It has one choice."""
+    """The events of one reply, which has one choice."""
 
     has_role = True
     ignores = frozenset({"role_with_token"})
@@ -91,10 +91,10 @@ class MessagesFrames(ReplyFrames):
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._identity = identity
         self._open: int | None = None
-        """The block that is open, by its number in the choice."""
+        """The number of the open block in the choice."""
         self._kind = "text"
         self._index = 0
-        """The number of the content block that is open or comes next."""
+        """The number of the open or next content block."""
 
     def _message(self, usage: UsageCounts | None, **rest: object) -> dict[str, Any]:
         row = {"id": self._identity.id, "type": "message", "role": "assistant", **rest}
@@ -122,7 +122,7 @@ class MessagesFrames(ReplyFrames):
         return _event(kind, row)
 
     def _stop(self) -> list[Event]:
-        """What ends the open block."""
+        """The events that end the open block."""
         if self._open is None:
             return []
         events = []
@@ -141,7 +141,7 @@ class MessagesFrames(ReplyFrames):
         return before + b'"text":', after
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """The deltas of a block, and its beginning and end."""
+        """The deltas of a block, and the events that begin and end it."""
         events = []
         if piece.text or piece.last or piece.call is not None:
             events += self._start(piece)
@@ -165,7 +165,7 @@ class MessagesFrames(ReplyFrames):
         }
         if usage is not None:
             delta["usage"] = _usage(usage)
-        # A broken event may have stood in place of the block's last token.
+        # A broken event may have replaced the block's last token, which would have closed it.
         return [*self._stop(), _event("o" if usage is None else "u", delta), _event("o", {"type": "message_stop"})]
 
     def failure(self) -> list[Event]:
@@ -179,7 +179,7 @@ class MessagesFrames(ReplyFrames):
         said = choices[0]
         content = [self._block(index, block) for index, block in enumerate(said.blocks) if block.text or block.call]
         rest: dict[str, Any] = {
-            # Anthropic's shape of an empty reply, as in vLLM.
+            # Anthropic's form of an empty reply, as in vLLM.
             "content": content or [{"type": "text", "text": ""}],
             "model": self._identity.model,
             "stop_reason": _stop_reason(said.end),
@@ -200,7 +200,7 @@ class MessagesFrames(ReplyFrames):
 
 
 def _usage(usage: UsageCounts) -> dict[str, int]:
-    """What comes from the cache stands beside the other input tokens. Without a cache nothing is said of it."""
+    """Cached tokens are reported separately from the other input tokens. Without a cache they are left out."""
     if usage.cached_tokens is None:
         return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     return {
@@ -217,7 +217,7 @@ def _stop_reason(end: FinishReason) -> str:
 
 
 def _input(arguments: str) -> object:
-    """The arguments of a call. A call that `max_tokens` cut has none."""
+    """The arguments of a call. A call truncated by `max_tokens` has none."""
     try:
         return orjson.loads(arguments)
     except orjson.JSONDecodeError:

@@ -1,7 +1,7 @@
-"""Bodies of `/v1/messages` and of `/v1/messages/count_tokens`: what vLLM accepts, with errors in Anthropic's words.
+"""Bodies of `/v1/messages` and of `/v1/messages/count_tokens`: what vLLM accepts, with errors in Anthropic's format.
 
-A body becomes what chat would get, as in vLLM: `system` is the first message, a `tool_result` is a message of the role
-`tool`, `tool_use` are the calls of a message, `thinking` is its reasoning. Unknown fields are ignored.
+As in vLLM, a body is converted to a chat request: `system` becomes the first message, a `tool_result` a message of the
+role `tool`, `tool_use` blocks the calls of a message, `thinking` its reasoning. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mockserver.dialect.sampling import check_sampling, own_length
 Row = dict[str, Any]
 
 _BILLING = "x-anthropic-billing-header"
-"""The beginning of a text that differs in each request of a client: vLLM leaves it out."""
+"""Prefix of a text that differs in each request of a client. vLLM drops it."""
 _LEAST_BUDGET = 1024
 _BLOCKS = (
     "text", "image", "tool_use", "tool_result", "tool_reference", "thinking", "redacted_thinking", "tool_addition",
@@ -42,7 +42,7 @@ def parse_messages(row: Row) -> RequestParams:
     choice, parallel = _tool_choice(row.get("tool_choice"), prompt.tools)
     return RequestParams(
         stream=stream,
-        # The first event has the input tokens.
+        # The first event carries the input tokens.
         continuous_usage=stream,
         asked_tokens=asked,
         messages=prompt.messages,
@@ -56,7 +56,7 @@ def parse_messages(row: Row) -> RequestParams:
 
 
 def parse_prompt(row: Row) -> RequestParams:
-    """The part of a body that is the prompt. Raises Refusal (400)."""
+    """The fields of a body that form the prompt. Raises Refusal (400)."""
     if not isinstance(row.get("model"), str) or not row["model"]:
         _wrong("model", "Field required" if row.get("model") is None else "Input should be a valid string")
     given = row.get("messages")
@@ -114,7 +114,7 @@ def _stops(value: object) -> tuple[str, ...]:
 
 
 def _document(value: object) -> DocumentFormat | None:
-    """`output_config.format`: the schema of a reply that is JSON."""
+    """`output_config.format`: the schema of a JSON reply."""
     given = None if value is None else _object(value, "output_config").get("format")
     if given is None:
         return None
@@ -162,7 +162,7 @@ def _tools(value: object) -> list[Row] | None:
 
 
 def _tool_choice(value: object, tools: list[Row] | None) -> tuple[ToolChoice, bool]:
-    """The choice, and whether one reply may call several tools."""
+    """The tool choice, and whether one reply may call several tools."""
     if value is None:
         return ToolChoice(), True
     choice = _object(value, "tool_choice")
@@ -240,12 +240,12 @@ def _message(given: object, where: str) -> list[Row]:
         for one in _tool_result(block, f"{where}.content.{i}.content")
     ]
     rest = _from_blocks(role, blocks, where)
-    # As in vLLM: the results of tools come before what the user says beside them.
+    # As in vLLM: tool results come before the rest of the user's message.
     return [*results, *([rest] if len(rest) > 1 or role == "assistant" else [])]
 
 
 def _from_blocks(role: str, blocks: list[Row], where: str) -> Row:
-    """One message of what is no result of a tool."""
+    """One message from the blocks that are not tool results."""
     parts, calls, reasoning = [], [], []
     for i, block in enumerate(blocks):
         if block["type"] == "text" and block["text"]:
@@ -268,7 +268,7 @@ def _from_blocks(role: str, blocks: list[Row], where: str) -> Row:
 
 
 def _tool_result(block: Row, where: str) -> list[Row]:
-    """The message of a tool, and a user's message with its images."""
+    """The message of a tool, and a user message with its images, if any."""
     content = block.get("content")
     texts, images = [content] if isinstance(content, str) else [], []
     if content is not None and not isinstance(content, str):

@@ -1,4 +1,4 @@
-"""Ollama's /api/chat and /api/generate: lines of JSON, the last of which has the usage and why the reply ended."""
+"""Ollama's /api/chat and /api/generate: lines of JSON. The last has the usage and the finish reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINES = "application/x-ndjson"
 _NOT_OF_LINES = frozenset(
     {"comments", "keepalive", "cr", "role_early", "role_with_token", "role_absent", "usage_twice"}
 )
-"""Faults of server-sent events, of roles, and of a usage that is an event of its own."""
+"""Faults that need server-sent events, roles, or a separate usage event."""
 _ERROR = orjson.dumps({"error": PLANNED_FAILURE})
 
 
@@ -27,7 +27,7 @@ def _line(fields: bytes) -> bytes:
 
 
 class OllamaFrames(ReplyFrames):
-    """The lines of one reply. `chat`: text is in a message."""
+    """The lines of one reply. `chat`: the text is in a message."""
 
     ignores = _NOT_OF_LINES
 
@@ -43,7 +43,7 @@ class OllamaFrames(ReplyFrames):
         return self._before, self._after
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A line of text, or of reasoning."""
+        """A line of text or reasoning."""
         if piece.kind == "reasoning":
             thought = {"role": "assistant", "content": "", "thinking": piece.text}
             fields = {"message": thought} if self._chat else {"response": "", "thinking": piece.text}
@@ -117,7 +117,7 @@ def parse_generate(row: dict[str, Any]) -> RequestParams:
 
 
 def refused(refusal: Refusal) -> Refusal:
-    """A refusal in Ollama's words, and in those of Text Generation Inference: a text as `error`."""
+    """A refusal in the format of Ollama and Text Generation Inference: `error` is a string."""
     body = orjson.dumps({"error": refusal.message or "The request was refused."})
     return Refusal(refusal.status, body, refusal.headers, message=refusal.message)
 

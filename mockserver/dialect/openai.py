@@ -36,7 +36,8 @@ MOST_CHOICES = 128
 
 
 def parse_body(body: bytes, *models: str) -> dict[str, Any]:
-    """The JSON object of a request. Raises Refusal if it is not one (400) or names another model than these (404)."""
+    """The JSON object of a request. Raises Refusal if it is not an object (400) or names a model other than these
+    (404)."""
     try:
         row = orjson.loads(body)
     except orjson.JSONDecodeError as e:
@@ -47,7 +48,7 @@ def parse_body(body: bytes, *models: str) -> dict[str, Any]:
 
 
 def with_model(row: dict[str, Any], *models: str) -> dict[str, Any]:
-    """The fields of a request. Raises Refusal (404) if they name another model than these."""
+    """Checks the model of a request. Raises Refusal (404) if it is not one of these."""
     asked = row.get("model")
     if asked is not None and asked not in models:
         named = ", ".join(f"`{model}`" for model in models)
@@ -118,7 +119,7 @@ def parse_chat(row: dict[str, Any]) -> RequestParams:
 
 
 def _chat_logprobs(row: dict[str, Any]) -> int | None:
-    """How many alternatives the request wants. `check_sampling` checks the range."""
+    """The number of alternatives that the request wants. `check_sampling` checks the range."""
     if not flag(row, "logprobs"):
         return None
     top = row.get("top_logprobs")
@@ -126,7 +127,7 @@ def _chat_logprobs(row: dict[str, Any]) -> int | None:
 
 
 def _every(top: int) -> int:
-    """-1 is vLLM's word for as many as there are."""
+    """In vLLM, -1 means as many as allowed."""
     return MAX_LOGPROBS if top == -1 else top
 
 
@@ -155,7 +156,7 @@ def parse_completion(row: dict[str, Any]) -> RequestParams:
 
 
 def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_token: int) -> Refusal:
-    """The 400 for a text that is longer than any text of the context's tokens, so that it need not be counted."""
+    """The 400 for a text that cannot fit into the context whatever its tokens are, so it need not be counted."""
     most = limit - asked_tokens
     message = (
         f"You passed {characters} input characters and requested {asked_tokens} output tokens. However, the model's context "
@@ -167,7 +168,7 @@ def characters_refusal(limit: int, characters: int, asked_tokens: int, longest_t
 
 
 def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: bool = False) -> Refusal:
-    """The 400 for a request that is longer than the context."""
+    """The 400 for a request that exceeds the context."""
     least = "at least " if at_least else ""
     message = (
         f"This model's maximum context length is {limit} tokens. However, you requested {asked_tokens} output tokens "
@@ -228,7 +229,7 @@ def models_body(models: Sequence[str], created: int, max_model_len: int) -> byte
 
 
 def model_body(asked: str, models: Sequence[str], created: int, max_model_len: int) -> bytes:
-    """The body of /v1/models/{asked}. Raises Refusal (404) in OpenAI's words for another model than the mock's."""
+    """The body of /v1/models/{asked}. Raises Refusal (404) in OpenAI's format if the mock has no such model."""
     if asked not in models:
         message = f"The model '{asked}' does not exist"
         error = {"message": message, "type": "invalid_request_error", "param": "model", "code": "model_not_found"}

@@ -1,6 +1,6 @@
 """The JSON of OpenAI's chat and completions, for replies of any shape.
 
-The head that all events of a reply share is encoded once, and so is what stands around the text of an ordinary chunk.
+The head shared by all events of a reply is encoded once, as are the bytes around the text of an ordinary chunk.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _PLANNED_ERROR = error_body(500, PLANNED_FAILURE)
 _BROKEN_JSON = b'{"id":"broken","choices":[{"index":0,"delta":{"conte'
 _DONE = Event(DONE, "o")
 _OPEN = b',"logprobs":null,"finish_reason":null}'
-"""The end of a choice that goes on, in a chunk."""
+"""The end of an unfinished choice in a chunk."""
 _ROLE = b'{"index":%d,"delta":{"role":"assistant","content":""}' + _OPEN
 _LETTERS = {"reasoning": "t", "text": "c", "tool": "f"}
 
 
 class _OpenAIFrames(ReplyFrames):
-    """What chat and completions share."""
+    """The common part of chat and completions."""
 
     _chunk_object: bytes
     _whole_object: bytes
     _text: tuple[bytes, bytes]
-    """What stands around the text in the choice of a chunk, with a place for the number of the choice."""
+    """The bytes before and after the text in the choice of a chunk, with a placeholder for the choice number."""
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._identity = identity
@@ -68,13 +68,13 @@ class _OpenAIFrames(ReplyFrames):
         return Event(b"%b%b%b\n\n" % (self._head, orjson.dumps(row), _tail(usage)), kind)
 
     def _text_chunk(self, piece: Piece, usage: UsageCounts | None) -> Event:
-        """A chunk with nothing but text. Most are."""
+        """A chunk with only text, the most common kind."""
         before, after = self._text
         parts = (self._head, before % piece.choice, orjson.dumps(piece.text), after, _finish(piece.end), _tail(usage))
         return Event(b"%b%b%b%b%b%b\n\n" % parts, "c" if piece.text else "o")
 
     def around(self, running: bool) -> tuple[bytes, bytes] | None:
-        """The chunk around a text of the first choice."""
+        """The bytes around a text of the first choice."""
         if running:
             return None
         before, after = self._text
@@ -91,7 +91,7 @@ class _OpenAIFrames(ReplyFrames):
         return [Event(event(_PLANNED_ERROR), "o"), _DONE]
 
     def broken(self) -> Event:
-        """A chunk that breaks off."""
+        """A truncated chunk."""
         return Event(event(_BROKEN_JSON), "o")
 
     def _whole(self, choices: list[dict[str, Any]], usage: UsageCounts | None) -> bytes:
@@ -112,7 +112,7 @@ class ChatFrames(_OpenAIFrames):
         return [Event(b"%b%b%b\n\n" % (self._head, _ROLE % choice, _tail(usage)), "r")]
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """A chunk of content, of reasoning, or of a tool call."""
+        """A chunk of content, reasoning, or a tool call."""
         if piece.kind == "text" and piece.logprobs is None and not piece.role:
             return [self._text_chunk(piece, usage)]
         delta: dict[str, Any] = {"role": "assistant"} if piece.role else {}
@@ -142,7 +142,7 @@ class ChatFrames(_OpenAIFrames):
 
     def _choice(self, index: int, said: SaidChoice) -> dict[str, Any]:
         calls = [_whole_call(block) for block in said.blocks if block.kind == "tool"]
-        # As OpenAI and vLLM: a message of tool calls alone has no content.
+        # As with OpenAI and vLLM: a message with only tool calls has null content.
         text = None if calls and not said.text_of("text") else said.text_of("text")
         message: dict[str, Any] = {"role": "assistant", "content": text}
         if self._identity.reasons:
@@ -159,7 +159,7 @@ class CompletionFrames(_OpenAIFrames):
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         super().__init__(identity, params)
         self._offsets: dict[int, int] = {}
-        """Where the next token of each choice begins in its text."""
+        """For each choice, the offset of the next token in its text."""
 
     _chunk_object = b"text_completion"
     _whole_object = b"text_completion"
@@ -211,13 +211,13 @@ def _token_row(text: str, logprob: float) -> dict[str, Any]:
 
 
 def _completion_logprobs(tokens: Sequence[TokenLogprob], start: int) -> dict[str, Any]:
-    """`start` is where the first token begins in the text of the choice."""
+    """`start` is the offset of the first token in the text of the choice."""
     offsets = [*accumulate((len(one.text) for one in tokens[:-1]), initial=start)]
     return {
         "text_offset": offsets,
         "token_logprobs": [one.logprob for one in tokens],
         "tokens": [one.text for one in tokens],
-        # The token itself is always there, as in vLLM.
+        # The token itself is always included, as in vLLM.
         "top_logprobs": [dict(one.top) | {one.text: one.logprob} for one in tokens],
     }
 
@@ -235,7 +235,7 @@ def _finish(end: FinishReason | None) -> bytes:
 
 
 def _tail(usage: UsageCounts | None, details: frozenset[str] = frozenset()) -> bytes:
-    """What comes after the last choice."""
+    """The bytes after the last choice."""
     if usage is None:
         return b"]}"
     counts: dict[str, Any] = {

@@ -1,11 +1,11 @@
-"""What a request asks of the mock itself, in headers: its faults, its latencies, the length of its reply.
+"""Headers by which a request controls the mock: its faults, its latencies, the length of its reply.
 
     x-mock-fault: NAME[:key=value,...][; NAME ...]     x-mock-ttft: DIST     x-mock-tpot: DIST     x-mock-itl: DIST
     x-mock-output-tokens: DIST     x-mock-tool-calls: N
 
-They replace the configuration for this request alone. A distribution is drawn from as the configured one would be.
-`x-mock-output-tokens` is where the reply ends by itself. The request's `max_tokens` can end it sooner.
-`x-mock-tool-calls` is how many tools a reply calls where it may choose; 0 makes it text.
+They override the configuration for this request only. A distribution is drawn from in the same way as a configured one.
+`x-mock-output-tokens` is the length at which the reply ends by itself; the request's `max_tokens` can end it sooner.
+`x-mock-tool-calls` is the number of tool calls if the reply is free to choose; 0 makes it text.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DISTRIBUTIONS: dict[str, Dimension] = {
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the headers of a request set. None means: as configured."""
+    """The settings in the headers of a request. None means: as configured."""
 
     faults: tuple[Fault, ...] | None = None
     ttft: Distribution | None = None

@@ -1,4 +1,4 @@
-"""What a request for text asks for, in whatever dialect it came."""
+"""The parameters of a request for text, independent of the dialect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """Whether the reply calls tools, and which."""
+    """Whether the reply calls tools, and which ones."""
 
     mode: Literal["none", "auto", "required"] = "auto"
     name: str | None = None
@@ -26,13 +26,13 @@ class DocumentFormat:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """The sound that a request asks for: its format, and whether it comes in events or as bytes of the type `media`."""
+    """The requested sound: its format, and whether it is sent as events or as bytes of the content type `media`."""
 
     kind: str
     events: bool
     media: str | None
     has_text: bool = False
-    """Whether its text comes too: then the tokens of the reply are those of the text."""
+    """Whether the text is sent too. If so, the tokens of the reply are the tokens of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,37 +55,38 @@ class RequestParams:
     speech: Speech | None = None
     """None: the reply is text."""
     images: int | None = None
-    """Image generation: the images of the reply."""
+    """Image generation: the number of images in the reply."""
     stop: tuple[str, ...] = ()
-    """Texts that end the reply when they appear in it."""
+    """Strings that end the reply when they appear in it."""
     keep_stop: bool = False
     """`include_stop_str_in_output`: whether the reply keeps the stop string."""
     tool_choice: ToolChoice = ToolChoice()
     parallel_calls: bool = True
     """Whether one reply may call several tools."""
     echo: Mapping[str, Any] = field(default_factory=dict)
-    """Responses: what the reply repeats of its request."""
+    """Responses: fields of the request that the reply repeats."""
     document: DocumentFormat | None = None
     """`response_format`. None: text."""
     n: int = 1
-    """Choices for each prompt."""
+    """Choices per prompt."""
     more_prompts: tuple[str | list[int], ...] = ()
     """Completions: the prompts after the first."""
     logprobs: int | None = None
-    """How many alternatives to give with the log probability of each token. None: no log probabilities."""
+    """The number of alternatives with each token's log probability. None: no log probabilities."""
     echo_prompt: bool = False
     """Completions: whether the reply repeats the prompt."""
     ignore_eos: bool = False
-    """Whether the reply goes on to `asked_tokens`, even if it could end before."""
+    """Whether the reply continues to `asked_tokens` even if it could end earlier."""
     least_tokens: int = 0
-    """`min_tokens`: a reply that could end before goes on to here."""
+    """`min_tokens`: the reply has at least this length, even if it could end earlier."""
     priority: int = 0
-    """vLLM's `priority`: lower is served first, if the engine goes by priorities."""
+    """vLLM's `priority`: lower values are served first, if the engine schedules by priority."""
     previous_response: str | None = None
     """Responses: the id of the stored response that this request continues."""
     stores: bool = False
     """Responses: whether the response is stored."""
     own_messages: int = 0
-    """Responses: how many of the first messages are this request's alone: a request that continues it has its own."""
+    """Responses: the number of leading messages that belong only to this request. A request that continues it has its
+    own."""
     keep: Callable[[dict[str, Any]], None] | None = None
-    """Responses: takes the response, once it is complete and before its last bytes are sent. None: nobody keeps it."""
+    """Responses: receives the complete response before its last bytes are sent. None: it is not kept."""

@@ -1,4 +1,4 @@
-"""The endpoints that generate no text: what they ask for, and how they answer."""
+"""The endpoints that generate no text: their requests and replies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mockserver.dialect.frames import UsageCounts
 from mockserver.dialect.refusals import Refusal, refusal_of
 
 Identity = tuple[str, int, str]
-"""The id of the reply, the second of its creation, the model."""
+"""The id of the reply, its creation time in seconds, and the model."""
 MakeBody = Callable[[UsageCounts | None], bytes]
-"""The body of a reply, from its usage. None: a fault withholds it."""
+"""Builds the body of a reply from its usage. A usage of None is withheld by a fault."""
 
 
 class PoolingRequest(Protocol):
@@ -20,14 +20,14 @@ class PoolingRequest(Protocol):
 
     @property
     def inputs(self) -> Sequence[Sequence[str | list[int]]]:
-        """What the model processes: for each input its texts or token ids, which together must fit its context."""
+        """The inputs of the model: for each, its texts or token ids, which together must fit into the context."""
 
     @property
     def entry_name(self) -> str:
-        """What an input is called in errors."""
+        """The name of an input in error messages."""
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
-        """The answer. Between parts of a long one the streams get their turn."""
+        """Computes the answer. A long computation yields to the streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class PoolingEndpoint:
     paths: tuple[str, ...]
     id_prefix: str
     parse: Callable[[dict[str, Any], int], PoolingRequest]
-    """A body, and the configured numbers of an embedding. Raises Refusal (400)."""
+    """Parses a body, given the configured embedding size. Raises Refusal (400)."""
 
 
 def too_long(limit: int, entry: str, number: int, tokens: int) -> Refusal:
-    """The 400 for an input that is longer than the context."""
+    """The 400 for an input that exceeds the context."""
     message = (
         f"This model's maximum context length is {limit} tokens. However, {entry} {number} has {tokens} tokens. "
         "Please reduce its length."

@@ -1,12 +1,13 @@
-"""OpenAI's Realtime API, `/v1/realtime` over a WebSocket: a session with its conversation, and responses of speech or text.
+"""OpenAI's Realtime API, `/v1/realtime` over a WebSocket: a session with its conversation, and responses of speech or
+text.
 
 Rules:
-- The sound is that of /v1/audio/speech, in `audio/pcm`: each token of the engine is a piece of the transcript and 80 ms of
-  noise, and counts twice in the usage, as text and as audio. With `output_modalities` text it is text alone.
-- Nothing detects turns: a client commits its audio and creates its responses. A response cannot be cancelled: messages that
-  come while it runs are served behind it.
-- An error is an event, and the connection goes on. That of a response has the `status` that HTTP would have.
-- `metadata` of a response is its headers (socket_talk.py).
+- The sound is the same as in /v1/audio/speech, as `audio/pcm`: each token of the engine is a piece of the transcript and
+  80 ms of noise, and counts twice in the usage, as text and as audio. With `output_modalities` text there is only text.
+- There is no turn detection: a client commits its audio and creates its responses. A response cannot be cancelled: messages
+  that arrive while it runs are served after it.
+- An error is an event, and the connection stays open. The error of a response has the `status` that HTTP would have.
+- `metadata` of a response holds its headers (socket_talk.py).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ Row = dict[str, Any]
 
 _FORMAT = {"type": "audio/pcm", "rate": RATE}
 _LEAST_S = 0.1
-"""Less audio cannot be committed (OpenAI's rule)."""
+"""The minimum audio that can be committed (OpenAI's rule)."""
 _AUDIO, _TEXT = ["audio"], ["text"]
 _NOISE_OF_WAV = {"type": "input_audio", "input_audio": {"format": "wav", "data": "UklGRg=="}}
-"""Stands for a clip in a prompt, which costs what any clip costs."""
+"""Represents an audio clip in a prompt. All clips cost the same."""
 _DONE = b'"type":"response.done"'
 
 
@@ -51,7 +52,7 @@ def _session(model: str | None) -> Row:
 
 
 class RealtimeTalk:
-    """The session of one connection: its settings, its conversation, and the audio that is not committed yet."""
+    """The session of one connection: its settings, its conversation, and its uncommitted audio."""
 
     endpoint: Endpoint
 
@@ -61,11 +62,11 @@ class RealtimeTalk:
         self._session = _session(self._model)
         self._items: list[Row] = []
         self._buffered = 0
-        """Bytes of audio that are not committed."""
+        """Bytes of uncommitted audio."""
         self._events = self._made = 0
 
     def greeting(self) -> Sequence[bytes]:
-        """The session as it begins."""
+        """The initial session."""
         return [self._event("session.created", session=self._session)]
 
     def take(self, message: bytes) -> Ask | Sequence[bytes]:
@@ -86,7 +87,7 @@ class RealtimeTalk:
         return [self._event("error", error={**error, "event_id": caused_by})]
 
     def on_sent(self, message: bytes) -> None:
-        """The last message of a response has what the conversation gains."""
+        """Add the output of a finished response to the conversation."""
         if _DONE in message:
             response = orjson.loads(message)["response"]
             if response["conversation_id"] is not None:
@@ -139,7 +140,7 @@ class RealtimeTalk:
         item = row.get("item")
         if not isinstance(item, dict):
             refuse("item must be an object.", "item")
-        _message_of(item)  # Whatever is wrong with it.
+        _message_of(item)  # Raises if the item is invalid.
         return self._added(self._kept(item))
 
     def _kept(self, item: Row) -> Row:
@@ -175,7 +176,7 @@ _ACTS: dict[str, Callable[[RealtimeTalk, Row], Ask | Sequence[bytes]]] = {
 
 
 def _merged(fields: Row, others: Row) -> Row:
-    """Fields with others over them, at any depth."""
+    """Merges `others` into `fields`, recursively."""
     both = {
         name: value for name, value in others.items() if isinstance(value, dict) and isinstance(fields.get(name), dict)
     }
@@ -183,7 +184,7 @@ def _merged(fields: Row, others: Row) -> Row:
 
 
 def _speaks(row: Row, where: str) -> bool:
-    """Whether audio is asked for. Raises Refusal (400)."""
+    """Whether audio is requested. Raises Refusal (400)."""
     asked = row.get("output_modalities")
     if asked not in (_AUDIO, _TEXT):
         refuse(f'{where}.output_modalities must be ["audio"] or ["text"].', f"{where}.output_modalities")
@@ -191,7 +192,7 @@ def _speaks(row: Row, where: str) -> bool:
 
 
 def _message_of(item: Row) -> tuple[Row, int]:
-    """An item as a message of a chat, and its bytes of audio. Raises Refusal (400)."""
+    """An item as a chat message, and its bytes of audio. Raises Refusal (400)."""
     if item.get("type", "message") != "message":
         return {"role": "user", "content": str(item.get("arguments", item.get("output", "")))}, 0
     role, content = item.get("role"), item.get("content")
@@ -214,7 +215,7 @@ def _message_of(item: Row) -> tuple[Row, int]:
 
 
 def parse_realtime(row: Row) -> RequestParams:
-    """What a connection asks for: its session, its items, and the `response` of the message. Raises Refusal (400)."""
+    """The parameters of a response: the session, its items, and the `response` of the message. Raises Refusal (400)."""
     session, items, response = row.get("session"), row.get("items"), row.get("response")
     response = {} if response is None else response
     if not isinstance(session, dict) or not isinstance(items, list) or not isinstance(response, dict):
@@ -231,7 +232,7 @@ def parse_realtime(row: Row) -> RequestParams:
     sound = sum(size for _, size in said)
     return RequestParams(
         stream=True,
-        # Text and audio count both.
+        # Text and audio tokens both count.
         asked_tokens=None if most == "inf" else max(1, most // 2) if speaks else most,
         messages=[{"role": "system", "content": str(asked.get("instructions"))}, *(message for message, _ in said)],
         audio_ns=round(sound * 1_000_000_000 / BYTES_PER_S) or None,
@@ -325,7 +326,7 @@ class RealtimeFrames(ReplyFrames):
         return self._event(f"response.{name}.delta", letter, **self._where, delta=text)
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """The text of some tokens, and their sound."""
+        """The text and the sound of some tokens."""
         events = self._start()
         self._text += piece.text
         if piece.text or self._speaks:
@@ -344,7 +345,7 @@ class RealtimeFrames(ReplyFrames):
         status = "incomplete" if is_cut else "completed"
         details = {"type": status, "reason": "max_output_tokens"} if is_cut else None
         last = self._response(status, None if usage is None else self._usage(usage), details)
-        # A broken event may have stood in place of the last token.
+        # A broken event may have replaced the last token.
         return [*self._stop(), self._event("response.done", "o" if usage is None else "u", response=last)]
 
     def _usage(self, usage: UsageCounts) -> Row:

@@ -14,8 +14,8 @@ class Refusal(Exception):
     def __init__(
         self, status: int, body: bytes, headers: tuple[tuple[str, str], ...] = (), message: str | None = None
     ) -> None:
-        """`message` is the sentence in the body, for dialects that write another body. None: nobody may write another
-        one, as it is a proxy's page."""
+        """`message` is the sentence in the body, for dialects that write another body. None: the body is a proxy's
+        page, which must not be rewritten."""
         super().__init__(f"HTTP {status}")
         self.status = status
         self.body = body
@@ -79,12 +79,12 @@ def fault_refusal(status: int, retry_after_s: float | None) -> Refusal:
 def refusal_of(
     status: int, message: str, param: str | None = None, headers: tuple[tuple[str, str], ...] = ()
 ) -> Refusal:
-    """A refusal with this sentence."""
+    """A refusal with this message."""
     return Refusal(status, error_body(status, message, param), headers, message)
 
 
 def lost_response(response_id: str, style: str) -> Refusal:
-    """A response that is not stored, in the words of `vllm` (0.32) or of `openai`."""
+    """The refusal for a response that is not stored, in the format of `vllm` (0.32) or `openai`."""
     if style == "openai":
         message = f"Previous response with id '{response_id}' not found."
         said: dict[str, object] = {"param": "previous_response_id", "code": LOST_RESPONSE}
@@ -98,5 +98,5 @@ def lost_response(response_id: str, style: str) -> Refusal:
 
 
 def refuse(message: str, param: str | None = None, status: int = 400) -> NoReturn:
-    """Raise a Refusal that says what is wrong with the request."""
+    """Raise a Refusal with this message."""
     raise refusal_of(status, message, param)

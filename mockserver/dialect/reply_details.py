@@ -1,13 +1,13 @@
-"""What a reply says of the work on its request, with --reply-details: in the words of vLLM 0.32 and of llama.cpp.
+"""The details of its work that a reply reports with --reply-details, in the formats of vLLM 0.32 and of llama.cpp.
 
     cached_tokens          usage.prompt_tokens_details                 vLLM's --enable-prompt-tokens-details
     metrics                metrics: times of this request              vLLM's --enable-per-request-metrics
     speculative_decoding   metrics.speculative_decoding                vLLM's --per-request-spec-decode-metrics summary
     timings                timings: times, tokens and drafts           llama.cpp
 
-They stand where the usage of the whole reply stands: in the last chunk but `[DONE]`, or in the body. Responses have vLLM's
-times inside the response, without drafts, and in a stream the timings beside it; messages have none. A reply of several
-choices has none either, as in vLLM: no one of them speaks for the request.
+They appear next to the usage of the whole reply: in the last chunk before `[DONE]`, or in the body. Responses have
+vLLM's times inside the response, without drafts, and llama.cpp's timings next to it in a stream; messages have none. A
+reply with several choices has none either, as in vLLM: no single choice represents the request.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mockserver.engine.work import Drafts, Work
 
 
 def usage_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
-    """What belongs into the usage object."""
+    """The details inside the usage object."""
     if "cached_tokens" not in details or usage.work is None:
         return {}
-    # vLLM without a prefix cache says 0.
+    # vLLM reports 0 without a prefix cache.
     return {"prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0}}
 
 
 def root_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
-    """What stands beside the usage object."""
+    """The details next to the usage object."""
     work = usage.work
     if work is None:
         return {}
@@ -41,12 +41,12 @@ def root_details(usage: UsageCounts, details: Set[str]) -> dict[str, Any]:
 
 
 def root_metrics(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]:
-    """vLLM's times alone."""
+    """Only vLLM's times."""
     return {} if usage is None else root_details(usage, details & {"metrics"})
 
 
 def root_timings(usage: UsageCounts | None, details: Set[str]) -> dict[str, Any]:
-    """llama.cpp's timings alone."""
+    """Only llama.cpp's timings."""
     return {} if usage is None else root_details(usage, details & {"timings"})
 
 
@@ -59,7 +59,7 @@ def _known(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vllm_times(work: Work, tokens: int) -> dict[str, Any]:
-    """vLLM's time to the first token begins with the first step, and its tokens per second count from there."""
+    """In vLLM, the time to the first token and the tokens per second are measured from the first step."""
     prefill_ms, decode_ms = _ms(work.prefill_ns), _ms(work.decode_ns)
     inference_ms = None if prefill_ms is None or decode_ms is None else prefill_ms + decode_ms
     return _known(
@@ -87,7 +87,7 @@ def _vllm_drafts(drafts: Drafts) -> dict[str, Any]:
 
 
 def _llama_timings(work: Work, usage: UsageCounts) -> dict[str, Any]:
-    """The prompt of llama.cpp's timings is what it computed of it."""
+    """In llama.cpp's timings, the prompt is only its computed part, without cached tokens."""
     cached = usage.cached_tokens or 0
     row: dict[str, Any] = {"cache_n": cached}
     of_prompt = ("prompt", usage.input_tokens - cached, _ms(work.prefill_ns))

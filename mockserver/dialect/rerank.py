@@ -1,7 +1,7 @@
-"""/v1/rerank and /score: how well texts go with a query. A score is a number between 0 and 1 that depends only on the two
-texts and the seed, so the same request has the same order. It says nothing about what the texts mean.
+"""/v1/rerank and /score: relevance of texts to a query. A score is a number between 0 and 1 that depends only on the
+two texts and the seed, so the same request gives the same order. It does not reflect the meaning of the texts.
 
-As with a cross-encoder, the model processes a pair of texts at a time: the query counts again with each document.
+As with a cross-encoder, the model processes one pair of texts at a time: the query counts again with each document.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mockserver.dialect.refusals import refuse
 
 MOST_DOCUMENTS = 10_000
 _AT_ONCE = 2000
-"""Scores to compute before the streams get their turn: a few ms."""
+"""Scores to compute before yielding to the streams: a few ms."""
 _DOCUMENTS_PER_UNIT = 100
 """Cohere bills a search unit for a query with up to 100 documents."""
 
@@ -40,11 +40,11 @@ class _Pairs:
 
     @property
     def inputs(self) -> list[tuple[str, str]]:
-        """A pair is one input."""
+        """Each pair is one input."""
         return list(zip(self.firsts, self.seconds, strict=True))
 
     async def scores(self, seed: int) -> list[float]:
-        """In the order of the pairs."""
+        """The scores, in the order of the pairs."""
         found = []
         for number, (first, second) in enumerate(self.inputs):
             if number % _AT_ONCE == _AT_ONCE - 1:
@@ -58,7 +58,7 @@ class ScoreRequest(_Pairs):
     """A body of /score."""
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
-        """In the order of the pairs, as vLLM."""
+        """Scores in the order of the pairs, as in vLLM."""
         reply_id, created, model = identity
         rows = [{"index": i, "object": "score", "score": value} for i, value in enumerate(await self.scores(seed))]
         body = {"id": reply_id, "object": "list", "created": created, "model": model, "data": rows}
@@ -79,7 +79,7 @@ class RerankRequest(_Pairs):
     bills: bool
     """Whether the reply has Cohere's `meta`."""
     bare: bool
-    """Whether the reply is only the list of results, as that of Text Embeddings Inference."""
+    """Whether the reply is only the list of results, as in Text Embeddings Inference."""
 
     async def answer(self, seed: int, identity: Identity) -> MakeBody:
         """The best `top_n` documents, best first."""
@@ -112,7 +112,7 @@ def _tokens(usage: UsageCounts) -> dict[str, Any]:
 
 
 def _texts(row: dict[str, Any], name: str) -> list[str]:
-    """A text or a list of them; each may stand in an object as `text`. Raises Refusal."""
+    """A text or a list of texts; each may be an object with the text in `text`. Raises Refusal."""
     given = row.get(name)
     entries = given if isinstance(given, list) else [given]
     texts = [entry.get("text") if isinstance(entry, dict) else entry for entry in entries]
@@ -126,8 +126,8 @@ def _texts(row: dict[str, Any], name: str) -> list[str]:
 
 
 def parse_rerank(row: dict[str, Any], size: int, *, bills: bool = False) -> RerankRequest:
-    """A body of /rerank or /v1/rerank; of /v2/rerank, which `bills`. With `texts` in place of `documents` it is one of Text
-    Embeddings Inference. Raises Refusal (400)."""
+    """A body of /rerank, /v1/rerank, or with `bills` /v2/rerank. With `texts` instead of `documents` it has the format
+    of Text Embeddings Inference. Raises Refusal (400)."""
     query = row.get("query")
     if not isinstance(query, str):
         refuse("query must be a text.", "query")
@@ -162,7 +162,7 @@ _NAMES: Sequence[tuple[str, str]] = (
 
 
 def parse_score(row: dict[str, Any], size: int) -> ScoreRequest:
-    """A body of /score: one text with one or several, or as many with as many. Raises Refusal (400)."""
+    """A body of /score: one text against one or more, or two lists of the same length. Raises Refusal (400)."""
     first, second = next((names for names in _NAMES if names[0] in row and names[1] in row), _NAMES[0])
     firsts, seconds = _texts(row, first), _texts(row, second)
     if len(firsts) == 1:

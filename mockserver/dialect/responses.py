@@ -1,13 +1,15 @@
 """OpenAI's Responses API, `/v1/responses`, as vLLM serves it: the events and the body of a reply.
 
 Rules (vLLM 0.32, `entrypoints/openai/responses`):
-- Each event has its type twice, in `event:` and in the JSON, and a `sequence_number` that rises from 0. There is no `[DONE]`.
+- Each event has its type twice, in `event:` and in the JSON, and a `sequence_number` that counts from 0. There is no
+  `[DONE]`.
 - `response.created` and `response.in_progress` come with the head, before the first token.
-- An item of reasoning, text or a call opens with its first text: text that is empty has no event. A call opens with its
+- An item of reasoning, text or a call opens with its first non-empty text; empty text has no event. A call opens with its
   name. Each item ends with its whole text, and the last event repeats all items.
-- A reply that `max_output_tokens` cut has the status `incomplete`. vLLM still calls the last event `response.completed`,
-  OpenAI `response.incomplete`: `--finish separate`, which makes the other replies OpenAI's, does so here too.
-- An error in mid-stream is an `error` event and `response.failed`.
+- A reply truncated by `max_output_tokens` has the status `incomplete`. vLLM still calls the last event
+  `response.completed`, OpenAI `response.incomplete`. `--finish separate`, which selects OpenAI's format for other replies,
+  does so here too.
+- An error in mid-stream is an `error` event followed by `response.failed`.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ Row = dict[str, Any]
 
 
 class _Item:
-    """An item of the output while it is sent."""
+    """An item of the output while it is being sent."""
 
     def __init__(self, reply_id: str, index: int, piece: Piece | SaidBlock) -> None:
         self.kind = piece.kind
@@ -58,13 +60,13 @@ class _Item:
         self.text = ""
 
     def part(self, logprobs: bool = False) -> Row:
-        """Its only part, with the text so far."""
+        """The only part of the item, with the text so far."""
         if self.kind == "reasoning":
             return {"text": self.text, "type": "reasoning_text"}
         return {"annotations": [], "text": self.text, "type": "output_text", "logprobs": [] if logprobs else None}
 
     def row(self, status: str) -> Row:
-        """The item as it is: empty while it is in progress."""
+        """The item in its current state. It is empty while in progress."""
         parts = [self.part()] if status != "in_progress" and self.text else []
         if self.kind == "reasoning":
             row = {"id": self.id, "summary": [], "type": "reasoning", "content": parts or None}
@@ -80,7 +82,7 @@ class _Item:
 
 
 class ResponsesFrames(ReplyFrames):
-    """The events of one reply. It has one choice."""
+    """The events of one reply, which has one choice."""
 
     has_role = True
     opens_early = True
@@ -94,20 +96,20 @@ class ResponsesFrames(ReplyFrames):
         self._number = 0
         """The number of the next event."""
         self._block: int | None = None
-        """The block whose item is open, by its number in the choice."""
+        """The block of the open item, by its number in the choice."""
         self._item: _Item | None = None
         self._output: list[Row] = []
-        """The items that have ended."""
+        """The finished items."""
         self._says_incomplete = False
 
     def _event(self, event_type: str, kind: str, **rest: object) -> Event:
         row = {**rest, "sequence_number": self._number, "type": event_type}
         self._number += 1
-        # vLLM's order: that of the fields of OpenAI's classes, which is the alphabet's.
+        # vLLM's order is the field order of OpenAI's classes, which is alphabetical.
         return Event(self._frame(event_type.encode(), orjson.dumps(dict(sorted(row.items())))), kind)
 
     def _frame(self, event_type: bytes, data: bytes) -> bytes:
-        """An event as its stream carries it."""
+        """An event as encoded on its stream."""
         return named_event(event_type, data)
 
     def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: object) -> Row:
@@ -172,7 +174,7 @@ class ResponsesFrames(ReplyFrames):
         return self._event(_DELTAS[item.kind], kind, **rest)
 
     def _stop(self) -> list[Event]:
-        """What ends the open item."""
+        """The events that end the open item."""
         item, self._item = self._item, None
         if item is None:
             return []
@@ -195,7 +197,7 @@ class ResponsesFrames(ReplyFrames):
         return events
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """The deltas of an item, and its beginning and end."""
+        """The deltas of an item, and the events that begin and end it."""
         events = []
         if piece.text or piece.last or piece.call is not None:
             events += self._start(piece)
@@ -213,12 +215,12 @@ class ResponsesFrames(ReplyFrames):
         return [*events, self._delta(self._item, "o", "")]
 
     def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
-        """No event of its own: the last event is OpenAI's."""
+        """No separate event: the last event is named as OpenAI names it."""
         self._says_incomplete = end.reason == "length"
         return []
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        # A broken event may have stood in place of the item's last token.
+        # A broken event may have replaced the item's last token.
         events = self._stop()
         response = self._response(_status(ends[0]), self._output, usage)
         if self._keep is not None:
@@ -257,7 +259,7 @@ def _status(end: FinishReason) -> str:
 
 
 def _usage(usage: UsageCounts) -> Row:
-    """vLLM's usage. It counts turns only where the server runs tools itself."""
+    """vLLM's usage. It counts turns only if the server runs tools itself."""
     reasoning = usage.reasoning_tokens
     return {
         "input_tokens": usage.input_tokens,

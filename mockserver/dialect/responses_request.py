@@ -1,11 +1,11 @@
 """Bodies of `/v1/responses`: what vLLM accepts, with its errors.
 
-A body becomes what chat would get, as in vLLM: `instructions` are the first message, calls and reasoning join the
-assistant's message before them, the output of a function is a message of the role `tool`. Unknown fields are ignored.
+As in vLLM, a body is converted to a chat request: `instructions` become the first message, calls and reasoning join the
+preceding assistant message, the output of a function becomes a message of the role `tool`. Unknown fields are ignored.
 
-A request that continues a stored response (`previous_response_id`) has the conversation of that one, what it said, and its
-own input behind them: the same messages as a request with the whole history, so the same tokens and the same cached blocks.
-As with OpenAI, its own `instructions` stand before all, and those of the stored one are gone.
+A request that continues a stored response (`previous_response_id`) has the stored conversation, its reply, and then its
+own input: the same messages as a request with the whole history, so the same tokens and the same cached blocks. As with
+OpenAI, its own `instructions` come first and replace the stored ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PARTS = {"input_text": "text", "output_text": "text", "text": "text", "summary_
 
 
 def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
-    """A body of /v1/responses. `earlier` are the messages of the stored response that it continues, which this changes.
+    """A body of /v1/responses. `earlier` holds the messages of the stored response that it continues; it is modified.
     Raises Refusal (400)."""
     if row.get("prompt") is not None:
         refuse("prompt template is not supported", "prompt")
@@ -95,7 +95,7 @@ def _document(row: Row) -> DocumentFormat | None:
 
 
 def _echo(row: Row, asked: int | None) -> Row:
-    """What the response repeats of its request, in vLLM's order and with its defaults."""
+    """The fields of the request that the response repeats, in vLLM's order and with its defaults."""
     default: Row = {"parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto", "tools": [], "top_p": 1.0}
     default |= {"service_tier": "auto", "truncation": "disabled", "presence_penalty": 0.0, "frequency_penalty": 0.0}
     names = (
@@ -117,7 +117,7 @@ def _text_or_none(row: Row, name: str) -> str | None:
 
 
 def _tools(value: object) -> list[Row]:
-    """The functions, as chat has them. The server's own tools (web search and others) are accepted and ignored."""
+    """The functions in chat format. The server's built-in tools (web search and others) are accepted and ignored."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -153,7 +153,7 @@ def _tool_choice(row: Row, tools: list[Row]) -> ToolChoice:
             refuse("Tool choice 'function' not found in 'tools' parameter.", "tool_choice")
         return ToolChoice("required", name)
     if isinstance(choice, dict) and isinstance(choice.get("type"), str):
-        return ToolChoice()  # A tool of the server's own, which the mock does not have.
+        return ToolChoice()  # A built-in tool, which the mock does not have.
     refuse("tool_choice must be none, auto, required, or an object that names a function.", "tool_choice")
 
 
@@ -168,7 +168,7 @@ def _add_item(messages: list[Row], item: object, where: str) -> None:
 
 
 def _assistant(messages: list[Row], field: str) -> Row:
-    """The assistant's message that an item joins: the last one, if it does not have that field yet."""
+    """The assistant message that an item joins: the last message, if it does not have that field yet."""
     if not messages or messages[-1]["role"] != "assistant" or field in messages[-1]:
         messages.append({"role": "assistant"})
     return messages[-1]
@@ -186,7 +186,7 @@ def _add_message(messages: list[Row], item: Row, where: str) -> None:
 
 
 def _content(value: object, where: str) -> str | list[Row]:
-    """A text, or the parts of a message. Parts that are one text are that text."""
+    """A text, or the parts of a message. A single text part becomes that text."""
     if isinstance(value, str):
         return value
     if not isinstance(value, list):

@@ -1,7 +1,8 @@
-"""Ranges of the sampling fields, and other fields of several dialects, with the error messages of vLLM.
+"""Ranges of the sampling fields, and other fields of several dialects, with vLLM's error messages.
 
-The mock ignores how tokens are sampled, but a client that sends `temperature: 99` must learn here what vLLM would tell it.
-The order of the checks, the ranges and the wording are those of vLLM's `SamplingParams` and of its request models.
+The mock ignores how tokens are sampled, but a client that sends `temperature: 99` must get the error that vLLM would
+send. The order of the checks, the ranges and the wording are those of vLLM's `SamplingParams` and of its request
+models.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ def check_sampling(row: dict[str, Any], asked_tokens: int | None, *, chat: bool)
 
 
 def _refuse_value(message: str, name: str, value: float | None = None) -> None:
-    """vLLM appends the field, and its value where it knows it."""
+    """vLLM appends the field, and its value if known."""
     shown = f"parameter={name}" if value is None else f"parameter={name}, value={value}"
     refuse(f"{message} ({shown})", name)
 
 
 def _number(name: str, value: object) -> float:
-    """As pydantic reads it: numbers, and texts of numbers."""
+    """As pydantic parses it: numbers, and strings of numbers."""
     try:
         if isinstance(value, int | float | str):
             return float(value)
@@ -49,13 +50,13 @@ def _number(name: str, value: object) -> float:
 
 
 def whole_number(name: str, value: object) -> int:
-    """As pydantic reads it: whole numbers, and texts of them. Raises Refusal (400)."""
+    """As pydantic parses it: whole numbers, and strings of them. Raises Refusal (400)."""
     number = _number(name, value)
     if not math.isfinite(number) or not number.is_integer():
         refuse(f"{name}: Input should be a valid integer", name)
     try:
         return int(value) if isinstance(value, int | str) else int(number)
-    except ValueError:  # A text such as 1e3 or 1.0.
+    except ValueError:  # A string such as 1e3 or 1.0.
         return int(number)
 
 
@@ -116,8 +117,8 @@ def _check_integers(integers: dict[str, int], asked_tokens: int | None) -> None:
 
 
 def own_length(row: dict[str, Any]) -> dict[str, Any]:
-    """What a body asks of a reply that could end before `max_tokens`, as fields of RequestParams. A wrong value counts as
-    absent: `check_sampling` has refused it where the dialect knows the field."""
+    """The length fields of a body as fields of RequestParams. An invalid value counts as absent: `check_sampling` has
+    refused it if the dialect knows the field."""
     given = row.get("min_tokens")
     try:
         least = 0 if given is None else whole_number("min_tokens", given)
@@ -127,7 +128,7 @@ def own_length(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def priority_of(row: dict[str, Any]) -> int:
-    """vLLM's `priority` of a body. Raises Refusal (400)."""
+    """The `priority` field of vLLM. Raises Refusal (400)."""
     value = row.get("priority")
     if value is None:
         return 0
@@ -137,7 +138,7 @@ def priority_of(row: dict[str, Any]) -> int:
 
 
 def flag(row: dict[str, Any], name: str, where: str = "") -> bool:
-    """A field that is true or false; false if it is not given. Raises Refusal (400)."""
+    """A boolean field, false by default. Raises Refusal (400)."""
     value = row.get(name)
     if value is not None and not isinstance(value, bool):
         refuse(f"{where}{name} must be true or false.", name)
@@ -155,7 +156,7 @@ def token_limit(row: dict[str, Any], name: str) -> int | None:
 
 
 def stops(row: dict[str, Any]) -> tuple[str, ...]:
-    """`stop`: a text, or several. Raises Refusal (400)."""
+    """`stop`: a string, or several. Raises Refusal (400)."""
     value = row.get("stop")
     texts = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):

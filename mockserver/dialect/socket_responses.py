@@ -1,11 +1,11 @@
-"""OpenAI's WebSocket mode of the Responses API: messages of a client to requests, and replies to messages.
+"""OpenAI's WebSocket mode of the Responses API: client messages to requests, and replies to messages.
 
 Rules:
 - A client sends `{"type": "response.create", ...}` with the fields of a body of `/v1/responses`; `stream` and `background`
-  have no meaning there. Each event of the reply is a text message: the JSON that SSE has behind `data:`.
-- A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection goes on.
-- A message has no headers. Those of the handshake count for all its messages, but `x-request-id` and
-  `traceparent`, which name one request. These keys and `x-mock-...` of a message's `metadata` are its own headers.
+  are ignored. Each event of the reply is a text message: the JSON that SSE has after `data:`.
+- A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection stays open.
+- A message has no headers. The handshake's headers apply to all its messages, except `x-request-id` and `traceparent`,
+  which identify one request. These keys and `x-mock-...` in a message's `metadata` serve as its headers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def parse_message(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
-    """A message of a client. Raises Refusal (400)."""
+    """A client message. Raises Refusal (400)."""
     kind = row.get("type")
     if kind != "response.create":
         refuse(f"Unknown message type: {kind}. This server takes response.create.", "type")
@@ -60,7 +60,7 @@ def as_message(refusal: Refusal) -> Refusal:
 class SocketFrames(ResponsesFrames):
     """The messages of one reply."""
 
-    # A message is whole or not there: there is nothing to split, to join or to comment, and no coding of a body.
+    # A message cannot be split, joined or commented, and a body has no content coding.
     ignores = ResponsesFrames.ignores | BYTE_FAULTS
 
     def _frame(self, event_type: bytes, data: bytes) -> bytes:
@@ -73,7 +73,7 @@ SOCKET_RESPONSES = replace(
 
 
 class ResponsesTalk:
-    """Every message asks for a response."""
+    """A connection on which every message asks for a response."""
 
     endpoint = SOCKET_RESPONSES
 
@@ -85,7 +85,7 @@ class ResponsesTalk:
         return ()
 
     def take(self, message: bytes) -> Ask:
-        """The request of a message. What is wrong with it is said where it is parsed."""
+        """The request of a message. Errors in it are reported when it is parsed."""
         try:
             row = orjson.loads(message)
         except ValueError:
@@ -96,4 +96,4 @@ class ResponsesTalk:
         return Ask(message, headers, previous if isinstance(previous, str) else None)
 
     def on_sent(self, message: bytes) -> None:
-        """Nothing is kept."""
+        """Keeps nothing."""

@@ -1,4 +1,4 @@
-"""A WebSocket besides its replies: which messages of a client ask for a reply, and what the server answers to the others."""
+"""The protocol of a WebSocket: which client messages ask for a reply, and how the server answers the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _MOCK = "x-mock-"
 
 
 class Ask(NamedTuple):
-    """A request for a reply, as `Endpoint.parse` takes it. A refusal forgets the response that it `continues`."""
+    """A request for a reply, as `Endpoint.parse` takes it. If it is refused, the response that it `continues` is
+    forgotten."""
 
     body: bytes
     headers: list[Header]
@@ -22,27 +23,27 @@ class Ask(NamedTuple):
 
 
 class SocketTalk(Protocol):
-    """One connection. Its methods are called in the order of the messages."""
+    """One connection. Its methods are called in message order."""
 
     endpoint: Endpoint
-    """The endpoint of its replies."""
+    """The endpoint of the replies."""
 
     def __init__(self, handshake: Sequence[Header], query: Mapping[str, str]) -> None:
-        """The headers of the handshake, and the query of its URL."""
+        """`handshake` has the headers of the handshake, `query` the query of its URL."""
 
     def greeting(self) -> Sequence[bytes]:
-        """The first messages, before the client has said anything."""
+        """The server's first messages, before the client sends any."""
 
     def take(self, message: bytes) -> Ask | Sequence[bytes]:
-        """A message of the client: it asks for a reply, or these messages answer it."""
+        """Handle a client message. Returns a request for a reply, or the messages that answer it."""
 
     def on_sent(self, message: bytes) -> None:
-        """A message of a reply leaves."""
+        """Called when a message of a reply is sent."""
 
 
 def headers_of(metadata: object, handshake: Sequence[Header]) -> list[Header]:
-    """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and those of the
-    handshake, except for its ids: they name one request."""
+    """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and the handshake's
+    headers except its ids, which identify one request."""
     given = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
     own = {
         name: value

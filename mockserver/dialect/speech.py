@@ -1,7 +1,8 @@
-"""/v1/audio/speech, as OpenAI serves it: sound for a text, as the bytes of a file while it is made, or as events.
+"""/v1/audio/speech, as OpenAI serves it: sound for a text, streamed as the bytes of a file or as events.
 
-The sound is noise. Each token of the engine is 80 ms of it, 16-bit mono at 24,000 samples a second: its TTFT is the time to
-the first audio, its time per token that of 80 ms. `wav` begins with a header that promises no length, `pcm` has none.
+The sound is noise. Each token of the engine is 80 ms of it, 16-bit mono at 24,000 samples a second: the TTFT is the
+time to the first audio, the TPOT the time per 80 ms. `wav` begins with a header that states no length; `pcm` has no
+header.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class SpeechFrames(ReplyFrames):
         return [self._piece(sound_of(piece.tokens), "a")]
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
-        """The end: of events with the usage."""
+        """The end of the stream. Events carry the usage."""
         if not self._asked.events:
             return [Event(b"", "o")]
         counts: dict[str, Any] = {}

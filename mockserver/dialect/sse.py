@@ -25,5 +25,5 @@ def http_chunk(body: bytes) -> bytes:
 
 
 def chunk_around(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
-    """`http_chunk(before + text + after)`, cut at a text of `size` bytes: what comes before it and after it."""
+    """The parts of `http_chunk(before + text + after)` before and after a text of `size` bytes."""
     return b"%x\r\n%b" % (len(before) + size + len(after), before), after + b"\r\n"

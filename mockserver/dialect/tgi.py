@@ -1,4 +1,4 @@
-"""Text Generation Inference's /generate_stream and /generate: an event for each token, the last with the whole text."""
+"""Text Generation Inference's /generate_stream and /generate: one event per token; the last has the whole text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _event(fields: dict[str, Any]) -> bytes:
 
 
 class TgiFrames(ReplyFrames):
-    """The events of one reply. The last token waits for the end, which comes in its event."""
+    """The events of one reply. The last token is held back and sent in the closing event."""
 
     ignores = _NOT_HERE
 
@@ -39,7 +39,7 @@ class TgiFrames(ReplyFrames):
         return {"index": number, "token": token, "generated_text": None, "details": None, **end}
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
-        """An event; none for the last token, which comes with the end."""
+        """One event. The last token has none here: it is sent with the end."""
         if piece.last:
             self._last = piece
             return []

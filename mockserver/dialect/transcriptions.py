@@ -1,7 +1,7 @@
-"""/v1/audio/transcriptions, as OpenAI serves it: a form with a WAV file in, its text out, whole or as events.
+"""/v1/audio/transcriptions, as OpenAI serves it: takes a form with a WAV file, returns its text, whole or as events.
 
-The text has nothing to do with the sound. The tokens of the prompt are those of the sound, one for 40 ms. A stream ends with
-an event that has the whole text and the usage; there is no `[DONE]`.
+The text is unrelated to the sound. The prompt tokens are computed from the sound, one per 40 ms. A stream ends with an
+event that has the whole text and the usage; there is no `[DONE]`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mockserver.dialect.refusals import PLANNED_FAILURE, refuse
 
 _TOKEN_MS = 40
 _IDS = 1_000
-"""Different tokens of a sound."""
+"""The number of distinct sound tokens."""
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _NAME = re.compile(rb'[; ]name="([^"]*)"', re.IGNORECASE)
 _FILE_NAME = re.compile(rb'[; ]filename="([^"]*)"', re.IGNORECASE)
@@ -83,7 +83,7 @@ def _usage(usage: UsageCounts | None) -> dict[str, Any]:
 
 
 def _decode(request: Request, body: bytes) -> dict[str, Any]:
-    """The fields of a form as texts, with the file as `file`; of a field that comes several times, the last. Raises Refusal
+    """The fields of a form as strings, with the file as `file`. A repeated field has its last value. Raises Refusal
     (400) if the body is not such a form."""
     kind = request.headers.get("content-type", "")
     boundary = _BOUNDARY.search(kind)
@@ -122,7 +122,7 @@ def _parse(row: dict[str, Any]) -> RequestParams:
 
 
 def _pcm(content: bytes) -> tuple[bytes, int]:
-    """The samples of a WAV file, and their bytes a second. Raises Refusal (400)."""
+    """The samples of a WAV file, and its bytes per second. Raises Refusal (400)."""
     try:
         with wave.open(io.BytesIO(content)) as file:
             return file.readframes(file.getnframes()), file.getframerate() * file.getsampwidth() * file.getnchannels()

@@ -1,1 +1,2 @@
-"""JSON that satisfies a schema, of a length in tokens: the arguments of tool calls, and replies with a response format."""
+"""JSON that satisfies a schema and has a given length in tokens: tool call arguments, and replies with a response
+format."""

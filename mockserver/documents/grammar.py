@@ -1,8 +1,8 @@
 """JSON for a schema, by llguidance: the engine with which vLLM, SGLang and llama.cpp constrain their models.
 
-The grammar says at each byte which bytes may come next. This file only chooses among them, with a seeded generator: words
-in strings, short numbers, few entries, until the document is whole. So what is valid is the library's word, as on a real
-server, and it is checked once more with jsonschema.
+The grammar gives the allowed next bytes. This file only chooses among them, with a seeded generator: words in strings,
+short numbers, few entries, until the document is complete. So the library decides what is valid, as on a real server,
+and jsonschema checks the result once more.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
 Words = Callable[[int, Random], str]
-"""Some words of text."""
+"""Generates some words of text."""
 
 MOST_BYTES = 20_000
-"""A document that is longer than this without an end is given up."""
+"""A document that exceeds this length is abandoned."""
 _TRIES = 20
 _STRING_WORDS = 4
 _ENTRIES = 3
@@ -32,14 +32,14 @@ _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234
 _DIGITS = frozenset(b"0123456789")
 _PRINTABLE = frozenset(range(0x20, 0x7F)) - frozenset(b"\\")
 _SEPARATORS = b"@:/-._ "
-"""What stands between the parts of addresses, dates and names, from the rarest."""
+"""Separators between the parts of addresses, dates and names, rarest first."""
 _QUOTE, _COMMA = b'",'
 _SIMPLE_FIRST = b'ntf0123456789-"[{'
-"""First bytes of values, from the one that ends soonest."""
+"""First bytes of values, those that end soonest first."""
 
 
 class Impossible(Exception):
-    """No document can be made. The message is a sentence that says why."""
+    """No document can be made. The message says why, in a sentence."""
 
 
 @cache
@@ -51,10 +51,10 @@ def _byte_tokenizer() -> LLTokenizer:
 
 @lru_cache(maxsize=256)
 def _matcher(schema: bytes) -> LLMatcher:
-    """The grammar of a schema at its beginning. Copy it. Raises Impossible."""
+    """The grammar of a schema in its initial state. Copy it before use. Raises Impossible."""
     from llguidance import LLMatcher
 
-    # Keywords that the grammar does not know are checked afterwards.
+    # Keywords unknown to the grammar are checked afterwards.
     options: Any = {"whitespace_flexible": False, "lenient": True}
     as_it_is = orjson.loads(schema)
     for tried in (_closed(as_it_is), as_it_is):
@@ -66,7 +66,7 @@ def _matcher(schema: bytes) -> LLMatcher:
 
 
 def _closed(schema: object) -> object:
-    """The schema without members that it does not name, where it does not speak of them. Models leave them out too."""
+    """The schema with additional members forbidden, unless it mentions them. Models leave them out too."""
     if isinstance(schema, list):
         return [_closed(entry) for entry in schema]
     if not isinstance(schema, dict):
@@ -79,7 +79,7 @@ def _closed(schema: object) -> object:
 
 
 def check_schema(schema: dict[str, Any]) -> None:
-    """Raises Impossible if the schema is invalid, or has no grammar."""
+    """Raises Impossible if the schema is invalid or has no grammar."""
     if (wrong := json_schemas.problem(schema)) is not None:
         raise Impossible(f"The schema is not a JSON schema: {wrong}.")
     _matcher(_key(schema))
@@ -93,8 +93,8 @@ def _key(schema: dict[str, Any]) -> bytes:
 
 
 def make_document(schema: dict[str, Any], words: Words, rng: Random, *, rich: bool) -> str:
-    """A document that satisfies the schema. `rich`: with optional members and several entries; else as short as choices
-    allow. Raises Impossible."""
+    """A document that satisfies the schema. `rich`: with optional members and several entries; otherwise as short as
+    the choices allow. Raises Impossible."""
     for _ in range(_TRIES):
         text = _Walk(_matcher(_key(schema)).deep_copy(), words, rng, rich).run()
         if json_schemas.accepts(schema, orjson.loads(text)):
@@ -103,7 +103,7 @@ def make_document(schema: dict[str, Any], words: Words, rng: Random, *, rich: bo
 
 
 class _Walk:
-    """One document, byte by byte."""
+    """Builds one document, byte by byte."""
 
     def __init__(self, matcher: LLMatcher, words: Words, rng: Random, rich: bool) -> None:
         self._matcher = matcher
@@ -113,11 +113,11 @@ class _Walk:
         self._said = bytearray()
         self._in_string = self._escaped = False
         self._words_left = False
-        """Whether the string that is open may still get its words."""
+        """Whether the open string may still get its words."""
         self._letters = 0
         """Single letters in the open string."""
         self._entries: list[int] = []
-        """Commas in each open object and array."""
+        """The number of commas in each open object and array."""
 
     def run(self) -> str:
         matcher = self._matcher
@@ -149,7 +149,7 @@ class _Walk:
         self._said += text
 
     def _follow(self, byte: int) -> None:
-        """Keep track of strings and of what is open."""
+        """Track strings and open objects and arrays."""
         if self._escaped:
             self._escaped = False
         elif self._in_string and byte == ord("\\"):
@@ -166,7 +166,7 @@ class _Walk:
                 self._entries[-1] += 1
 
     def _say_words(self) -> bool:
-        """Words in the open string, if it takes any."""
+        """Add words to the open string, if it accepts any."""
         if not self._words_left:
             return False
         self._words_left = False
@@ -179,7 +179,7 @@ class _Walk:
         return False
 
     def _in_text(self, allowed: list[int]) -> int:
-        """The next byte of a string without free words: a constant, a pattern, a format."""
+        """The next byte of a string that is not free text: a constant, a pattern, a format."""
         if _QUOTE in allowed:
             return _QUOTE
         letters = [byte for byte in allowed if byte in _LETTERS]

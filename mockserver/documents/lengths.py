@@ -1,4 +1,4 @@
-"""A document of a length in tokens: words are added to a string in it that may be longer."""
+"""Documents of a given length in tokens: words are added to a string that may be longer."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ ANY_OBJECT: dict[str, Any] = {
     "required": ["answer"],
     "additionalProperties": False,
 }
-"""The schema of a reply in JSON mode, which has none of its own."""
+"""The schema of a reply in JSON mode without a schema."""
 
 
 class DocumentMaker:
     """Makes documents for one tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer, words: Words) -> None:
-        """`words(n, rng)` gives n words of one token each, the first without a space before it."""
+        """`words(n, rng)` returns n words of one token each, the first without a leading space."""
         self._tokenizer = tokenizer
         self._words = words
 
     def make(self, schema: dict[str, Any], tokens: int, rng: Random) -> str:
-        """A document that satisfies the schema, of `tokens` tokens if it has a string that may be so long. Else it is
-        shorter, or as short as it can be. Raises Impossible."""
+        """A document that satisfies the schema, of `tokens` tokens if it has a string that may be that long. Otherwise
+        it is shorter, or as short as possible. Raises Impossible."""
         found: list[tuple[bool, int, str]] = []
         why = Impossible("")
         for tried, rich in ((ANY_OBJECT if _is_open(schema) else schema, True), (schema, True), (schema, False)):
@@ -57,19 +57,19 @@ class DocumentMaker:
             longer = self._lengthened(schema, text, tokens, rng) if length < tokens else None
             if length == tokens or longer is not None:
                 return text if longer is None else longer
-            # What fits is better than what does not; of what fits the longest, else the shortest.
+            # Prefer documents that fit: the longest of them, else the shortest of the others.
             found.append((length > tokens, length if length > tokens else -length, text))
         if not found:
             raise why
         return min(found)[2]
 
     def count(self, text: str) -> int:
-        """Tokens of a text alone."""
+        """The number of tokens of a text."""
         return self._tokenizer.count_plain([text])[0]
 
     def _lengthened(self, schema: dict[str, Any], text: str, tokens: int, rng: Random) -> str | None:
         document = orjson.loads(text)
-        # The last strings first: that looks most like an answer that goes on.
+        # Try the last strings first: that looks most like an answer that continues.
         for place in [*_strings(document)][: -_STRINGS_TRIED - 1 : -1]:
             told = place.read()
             if not accepts(schema, place.write(document, f"{told} more")):
@@ -108,13 +108,13 @@ class _Place:
         return str(self._holder[self._key])
 
     def write(self, document: object, text: str) -> object:
-        """The document with another text here."""
+        """The document with this string replaced."""
         self._holder[self._key] = text
         return document
 
 
 def _strings(value: object) -> Iterator[_Place]:
-    """The strings in a document, in its order. A document that is a string itself has none that can be replaced."""
+    """The strings in a document, in order. A document that is itself a string has none that can be replaced."""
     if not isinstance(value, dict | list):
         return
     entries = value.items() if isinstance(value, dict) else enumerate(value)

@@ -1,12 +1,12 @@
-"""What a reply says if it is not just text: tool calls, or a document.
+"""The content of a reply that is not plain text: tool calls, or a document.
 
 Rules:
 - `tool_choice` required or a named tool: the reply calls tools. `auto`: it does if the last message is the user's and the
-  draw of `--tool-share` says so; else it is text. After a tool's result the reply is text.
-- A tool call is one token for its id and name, which come together, and one for each token of its arguments.
+  draw of `--tool-share` decides so; otherwise it is text. After a tool result the reply is text.
+- A tool call has one token for its id and name, which are sent together, and the tokens of its arguments.
 - A reply ends by itself, so its length is drawn and `max_tokens` is its limit; `ignore_eos` and `min_tokens` ask for more
-  (generation.py). It has this length if a string of the (last) document may be so long. A complete document that is
-  shorter ends there. One that is longer than `max_tokens` is cut there, as on a real server.
+  (generation.py). It has this length if a string of the (last) document may be that long. A shorter complete document
+  ends there. One longer than `max_tokens` is truncated, as on a real server.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additional
 
 @dataclass(frozen=True, slots=True)
 class ToolRule:
-    """How a reply decides about tools."""
+    """The rule by which a reply calls tools."""
 
     share: float
-    """How often it calls a tool where it may choose."""
+    """The share of replies that call a tool if they are free to choose."""
     calls: int
-    """How many tools it calls at most."""
+    """The maximum number of tools to call."""
     asked: int | None = None
-    """What the request's own header says: so many calls, where it may choose. 0 is text."""
+    """The number of calls set by the request's header, if the reply is free to choose. 0 makes it text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What to make: tool calls by name, or a document."""
+    """The content to generate: tool calls by name, or a document."""
 
     calls: tuple[tuple[str, dict[str, Any]], ...]
     """The name and the schema of each tool to call."""
@@ -55,11 +55,11 @@ class Scripted:
     texts: list[str]
     blocks: tuple[Block, ...]
     is_whole: bool
-    """Whether nothing was cut."""
+    """Whether nothing was truncated."""
 
 
 def script_of(params: RequestParams, rule: ToolRule, seed: int, key: StreamKey) -> Script | None:
-    """What the reply to this request says. None: text."""
+    """The content of the reply to a request. None: text."""
     tools = _tools_to_call(params, rule, seed, key)
     if tools:
         return Script(tuple(tools))
@@ -90,7 +90,7 @@ def _tools_to_call(
 
 
 class ScriptWriter:
-    """Writes scripts in tokens."""
+    """Turns scripts into tokens."""
 
     def __init__(self, tokenizer: Tokenizer, maker: DocumentMaker) -> None:
         self._tokenizer = tokenizer
@@ -110,7 +110,7 @@ class ScriptWriter:
         texts, blocks, left = [], [], len(script.calls)
         for name, schema in script.calls:
             left -= 1
-            # The last call takes what is left of the length; the others are as long as they come.
+            # The last call takes the rest of the length; the others have their natural length.
             room = tokens - len(texts) - 1
             arguments = pieces_of(self._tokenizer, self._maker.make(schema, room if left == 0 else 0, chance))
             if texts and len(texts) + 1 + len(arguments) > most:
@@ -121,7 +121,7 @@ class ScriptWriter:
         return Scripted(texts[:most], tuple(_cut(block, most) for block in blocks), whole)
 
     def say(self, text: str, tool: str | None, most: int, chance: Random) -> Scripted:
-        """The tokens of a text, or of one call of a tool with these arguments, and never more than `most`."""
+        """The tokens of a text, or of one call of a tool with these arguments, at most `most`."""
         texts = pieces_of(self._tokenizer, text)
         call = None if tool is None else _call(tool, chance)
         if call is not None:
@@ -139,12 +139,12 @@ def _cut(block: Block, most: int) -> Block:
 
 
 _CONTEXT = 4
-"""Tokens to decode before a new one, as some tokenizers write a token differently at the start of a text."""
+"""Tokens to decode before a new one, because some tokenizers decode a token differently at the start of a text."""
 _CUT = "\ufffd"
 
 
 def pieces_of(tokenizer: Tokenizer, text: str) -> list[str]:
-    """One text per token. A token that ends inside a character has none; the one that completes it has it all."""
+    """One text per token. A token that ends inside a character has an empty text; the next has the whole character."""
     ids = tokenizer.encode(text)
     pieces: list[str] = []
     start = shown = 0
@@ -157,6 +157,6 @@ def pieces_of(tokenizer: Tokenizer, text: str) -> list[str]:
         shown = stop
         start = max(start, shown - _CONTEXT)
     if pieces and "".join(pieces) != text:
-        # A tokenizer that does not give the text back: all of it comes with the first token.
+        # The tokenizer does not round-trip the text, so all of it goes into the first token.
         pieces = [text, *[""] * (len(pieces) - 1)]
     return pieces

@@ -1,7 +1,7 @@
-"""Engines decide when the tokens of the requests come out.
+"""Engines decide when tokens are emitted.
 
-`pacing.Stepper` drives an engine: it admits requests, asks `next_ns` when to step, and gets the tokens of that step from
-`step(now)`. To add an engine, write a file and add a line to `ENGINES`.
+`pacing.Stepper` drives an engine: it admits requests, asks `next_ns` when to step, and gets the tokens of that step
+from `step(now)`. To add an engine, write a file and add a line to `ENGINES`.
 """
 
 from __future__ import annotations

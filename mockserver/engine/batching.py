@@ -1,24 +1,23 @@
-"""The `batching` engine: continuous batching, in the smallest model that reproduces vLLM V1's scheduler.
+"""The `batching` engine: continuous batching, the smallest model that reproduces vLLM V1's scheduler.
 
 Rules:
-- A step has a budget of tokens. Running requests first, in the order of their admission: a decode takes one token (and
-  its drafts), a prefill as much of the prompt as is left and fits. Then waiting ones, first come first served, while
-  there are fewer than `max_num_seqs` and budget is left.
-- No KV block for a waiting request: it waits, and so do all behind it. None for a running one: the newest running
-  request is preempted (it may be that one itself): its blocks are freed, it goes to the front of the queue, and all of
-  it is computed again. After a preemption no waiting request is admitted in that step.
-- By priority (`--scheduling-policy priority`): the queue is in the order of (priority, arrival), the lowest first, and the
-  running request with the highest is preempted, even if this step has it already: its tokens go back to the budget. It waits
-  in its place in the queue.
-- With prefix caching the leading full blocks that are found are not computed; the last token always is.
-- The tokens of a step come out together at its end, and the next step begins at that instant: instants are those of the
-  model and never of a clock, so that a late caller shifts nothing. A request that arrives in mid-step waits for its end.
-- One that comes to an idle engine wakes it: the step begins that much later, with all that is in the queue by then.
-- What the plan of a request holds (a stall) comes on top: the engine is done with the token, the client gets it later.
-
+- A step has a token budget. Running requests come first, in order of admission: a decode takes one token (and its drafts), a
+  prefill as much of the remaining prompt as fits. Then waiting requests are admitted, first come first served, while fewer
+  than `max_num_seqs` run and budget is left.
+- If there is no KV block for a waiting request, it and all requests behind it wait. If there is none for a running request,
+  the newest running request (possibly itself) is preempted: its blocks are freed, it goes to the front of the queue, and all
+  of it is computed again. After a preemption no waiting request is admitted in that step.
+- With `--scheduling-policy priority`, the queue is ordered by (priority, arrival), lowest first, and the running request
+  with the highest is preempted, even if it is already part of this step: its tokens go back to the budget. It returns to its
+  place in the queue.
+- With prefix caching, leading full blocks found in the cache are not computed; the last token always is.
+- The tokens of a step are emitted together at its end, and the next step begins at that instant. Instants come from the
+  model and never from a clock, so a late caller shifts nothing. A request that arrives during a step waits for its end.
+- A request that arrives at an idle engine wakes it: the step begins that much later, with everything in the queue by then.
+- Delays in a request's plan (a stall) are added: the engine is done with the token, and the client gets it later.
 - Steps that vary (steps/variation.py) take longer or shorter than their cost, by draws in the order of the steps.
 
-Speculative decoding: a decode computes one token and `drafts` drafts, and gives as many as the plan says were accepted.
+Speculative decoding: a decode computes one token and `drafts` drafts, and emits as many as the plan accepts.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from mockserver.steps.variation import StepDraws
 
 
 class BatchingEngine:
-    """Steps over all requests."""
+    """Runs steps over all requests."""
 
     needs_input_tokens = True
 
@@ -53,10 +52,10 @@ class BatchingEngine:
         by_priority: bool = False,
         seed: int = 0,
     ) -> None:
-        """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode. `by_priority`: requests
-        are served in the order of their priorities, else in that of their arrival. `seed` is for steps that vary."""
+        """`cost` includes the limits of the server. `drafts` tokens are proposed for each decode. `by_priority`: serve
+        requests by priority instead of by arrival. `seed` is for steps that vary."""
         self.replicas: Callable[[int], int] = lambda at_ns: 1
-        """How many times `max_num_seqs` can run at an instant (scaling.py)."""
+        """The multiple of `max_num_seqs` that can run at an instant (scaling.py)."""
         self._by_priority = by_priority
         self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
         self._cost = cost
@@ -66,18 +65,18 @@ class BatchingEngine:
         self._pool = BlockPool(cost.kv_blocks, prefix_caching)
         self._order = count()
         self._sequences: dict[int, LiveSequence] = {}
-        # Before the queue: (instant at which it is in the queue, order, request); then the queue; then those that run.
+        # Requests before the queue: (instant at which it enters the queue, order, request); in the queue; and running.
         self._coming: list[tuple[int, int, LiveSequence]] = []
         self._waiting: deque[LiveSequence] = deque()
         self._running: list[LiveSequence] = []
-        # The step under way: its end, and what it computes: (request, tokens).
+        # The current step: its end, and its work: (request, tokens).
         self._end_ns: int | None = None
         self._batch: list[tuple[LiveSequence, int]] = []
-        # When the step under way, or else the last one, began; and when it was done with the last.
+        # The start of the current or last step, and the end of the last one.
         self._began_ns = 0
         self._free_ns = 0
         self._some_over = False
-        # Tokens that the plan keeps from the client for longer: (instant, order, request, tokens).
+        # Tokens that the plan delays further for the client: (instant, order, request, tokens).
         self._held_back: list[tuple[int, int, LiveSequence, int]] = []
         self._prefix_queries = 0
         self._prefix_hits = 0
@@ -85,12 +84,13 @@ class BatchingEngine:
         self._iterations: Counter[int] = Counter()
 
     def admit(self, key: int, request: EngineRequest) -> None:
-        """Raises ValueError for a plan without tokens, and for a request that all KV blocks together cannot hold."""
+        """Raises ValueError for a plan without tokens, and for a request that exceeds all KV blocks together."""
         if request.plan.output_tokens < 1:
             raise ValueError("a plan without tokens has nothing to wait for")
         ready_ns = request.received_ns + self._cost.before_queue_ns(max(1, request.input_tokens or 0))
         sequence = LiveSequence(key, request, ready_ns, self._drafts)
-        # A step has begun without it that it belonged to: whoever admits was late, and the ledger says so.
+        # A step that should have included this request has already begun: `admit` was called late, and the ledger
+        # records it.
         sequence.late_ns = max(0, self._began_ns - ready_ns)
         if _blocks(sequence.prompt + sequence.target) > self._pool.blocks:
             raise ValueError("the request needs more KV blocks than there are")
@@ -98,14 +98,14 @@ class BatchingEngine:
         heapq.heappush(self._coming, (ready_ns, next(self._order), sequence))
 
     def release(self, key: int) -> EngineReport:
-        """What is under way for it in this step is computed to its end; its blocks are free then."""
+        """The request's part of the current step is still computed to its end; then its blocks are free."""
         sequence = self._sequences.pop(key)
         if not sequence.over:
             sequence.over = self._some_over = True
             if self._end_ns is None:
                 self._drop_over()
         work = self._work(sequence)
-        # One that was never scheduled has waited until now, as far as the engine knows.
+        # A request that was never scheduled has waited until now, as far as the engine knows.
         waited_ns = max(self._free_ns, sequence.ready_ns) - sequence.ready_ns
         facts = {
             "queue_ns": waited_ns if work.queue_ns is None else work.queue_ns,
@@ -127,14 +127,14 @@ class BatchingEngine:
         return EngineReport(replace(sequence.request.plan, ttft_ns=ttft_ns, gaps_ns=gaps_ns), facts)
 
     def work(self, key: int) -> Work:
-        """No cached tokens until its first step."""
+        """There are no cached tokens before the first step."""
         return self._work(self._sequences[key])
 
     def _work(self, sequence: LiveSequence) -> Work:
         return sequence.work(caches=self.block_tokens > 0, drafts=self._drafts > 0)
 
     def next_ns(self) -> int | None:
-        """The end of the step under way; without one the instant at which the next can begin."""
+        """The end of the current step, or the earliest start of the next."""
         due_ns = self._end_ns if self._end_ns is not None else self._start_ns()
         if self._held_back:
             held_ns = self._held_back[0][0]
@@ -142,8 +142,8 @@ class BatchingEngine:
         return due_ns
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
-        """The tokens of every step that has ended by now; a step begins at the end of the one before, or when a request
-        comes into the empty queue, however late the call."""
+        """The tokens of every step that has ended by now. A step begins at the end of the previous one, or when a
+        request arrives at an empty queue, however late the call."""
         out: list[tuple[int, int]] = []
         while True:
             if self._end_ns is None:
@@ -164,7 +164,7 @@ class BatchingEngine:
                 return out
 
     def state(self) -> EngineState:
-        """As of the step under way; a request before the queue counts as waiting."""
+        """The state during the current step. A request that has not reached the queue counts as waiting."""
         running = sum(not sequence.over for sequence in self._running)
         waiting = sum(not sequence.over for sequence in self._waiting)
         waiting += sum(not sequence.over for _, _, sequence in self._coming)
@@ -185,11 +185,11 @@ class BatchingEngine:
         if not self._coming:
             return None
         ready_ns = self._coming[0][0]
-        # What was in the queue before the last step ended found the engine awake.
+        # A request that was in the queue before the last step ended found the engine awake.
         return self._free_ns if ready_ns <= self._free_ns else ready_ns + self._cost.wake_ns
 
     def _begin(self, start_ns: int) -> None:
-        """Decide what the step that starts now computes."""
+        """Decide what the step starting now computes."""
         while self._coming and self._coming[0][0] <= start_ns:
             self._queue(heapq.heappop(self._coming)[2])
         budget = self._cost.max_num_batched_tokens
@@ -199,9 +199,10 @@ class BatchingEngine:
             if budget <= 0:
                 break
             if not sequence.blocks:
-                continue  # It was preempted for one before it.
+                continue  # It was preempted for an earlier request.
             if sequence.one_more and not self._drafts:
-                # Nearly every token of a long run: a decode whose block has room, and none that can be found by its hash.
+                # The fast path for nearly every token of a long run: a decode whose block has room and completes no
+                # block to be hashed.
                 batch[sequence] = 1
                 budget -= 1
                 continue
@@ -211,14 +212,14 @@ class BatchingEngine:
             tokens = min(wanted, budget)
             budget += self._make_room(sequence, sequence.computed + tokens, batch)
             if not sequence.blocks:
-                break  # It was its own turn to go.
+                break  # It preempted itself.
             self._grow(sequence, sequence.computed + tokens)
             batch[sequence] = tokens
             budget -= tokens
         if self._preemptions == before:
             self._admit_waiting(start_ns, budget, batch)
         if not batch:
-            return  # The only one whose turn it was gave way, and the next step has the others.
+            return  # The only request in this step was preempted; the next step serves the others.
         self._batch = [*batch.items()]
         prefill = decode = context = prompts = 0
         for sequence, tokens in self._batch:
@@ -240,13 +241,14 @@ class BatchingEngine:
             self._waiting.append(sequence)
 
     def _admit_waiting(self, start_ns: int, budget: int, batch: dict[LiveSequence, int]) -> None:
-        """Take waiting requests into the step."""
+        """Admit waiting requests to the step."""
         pool, waiting = self._pool, self._waiting
-        # A step without any request would begin again and again: whoever was admitted found a replica.
+        # Always allow one replica: a step without any request would begin again and again, and every admitted request
+        # has found a replica.
         most = self._cost.max_num_seqs * max(1, self.replicas(start_ns))
         while waiting and budget > 0 and len(self._running) < most:
             sequence = waiting[0]
-            # The last token is always computed: its logits are needed.
+            # The last token is always computed, because its logits are needed.
             found = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])
             cached = len(found) * BLOCK_TOKENS
             tokens = min(sequence.tokens - cached, budget)
@@ -270,8 +272,8 @@ class BatchingEngine:
             budget -= tokens
 
     def _make_room(self, sequence: LiveSequence, tokens: int, batch: dict[LiveSequence, int]) -> int:
-        """Preempt until there are blocks for so many tokens of a running request, which may be preempted itself. Returns the
-        tokens of the step that are free again."""
+        """Preempt until there are blocks for this many tokens of a running request, which may itself be preempted.
+        Returns the number of tokens that go back to the budget."""
         missing = _blocks(tokens) - len(sequence.blocks)
         freed = 0
         while sequence.blocks and missing > self._pool.free:
@@ -282,15 +284,15 @@ class BatchingEngine:
         return freed
 
     def _grow(self, sequence: LiveSequence, tokens: int) -> None:
-        """Blocks for so many tokens of a running request."""
+        """Allocate blocks for this many tokens of a running request."""
         missing = _blocks(tokens) - len(sequence.blocks)
         if missing > 0:
             sequence.blocks += self._pool.take(missing)
         self._remember(sequence, tokens)
 
     def _remember(self, sequence: LiveSequence, tokens: int) -> None:
-        """Full blocks can be found from now on: whoever finds one in this step computes after it. Drafts are no tokens
-        yet."""
+        """Make full blocks available to the prefix cache: a request that hits one in this step is computed after it.
+        Drafts do not count as tokens yet."""
         full = min(tokens, sequence.tokens) // BLOCK_TOKENS
         for place in range(sequence.remembered, min(full, len(sequence.chain))):
             self._pool.remember(sequence.blocks[place], sequence.chain[place])
@@ -309,7 +311,7 @@ class BatchingEngine:
             self._waiting.appendleft(sequence)
 
     def _end(self, end_ns: int, out: list[tuple[int, int]]) -> None:
-        """The step under way is over: its tokens come out."""
+        """End the current step and emit its tokens."""
         for sequence, tokens in self._batch:
             sequence.steps += 1
             if sequence.over:
@@ -324,7 +326,7 @@ class BatchingEngine:
                 given = sequence.give(end_ns, tokens)
                 sequence.computed += given
                 if self._drafts:
-                    # Of what was computed and what was given, one token each is no draft.
+                    # One of the computed tokens and one of the emitted tokens is not a draft.
                     for counts in (sequence.drafts, self._draft_counts):
                         counts.observe(tokens - 1, given - 1)
             if sequence.generated >= sequence.target:

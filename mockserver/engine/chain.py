@@ -1,4 +1,4 @@
-"""The hash chain of a sequence of tokens: one hash a full block, of its tokens and of all that stands before it."""
+"""The hash chain of a token sequence: one hash per full block, over its tokens and everything before it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from hashlib import blake2b
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The full blocks of a sequence, and the tokens that fill no block yet."""
+    """The full blocks of a sequence, and the tokens of its last, incomplete block."""
 
     links: Sequence[int] = ()
-    """64 bits each. Equal links: equal tokens up to there."""
+    """64 bits each. Equal links mean equal tokens up to there."""
     rest: Sequence[int] = ()
 
     def extended(self, tokens: Sequence[int], block_tokens: int) -> Chain:
-        """The chain of this sequence and more tokens behind it."""
+        """The chain of this sequence followed by more tokens."""
         links = array("Q", self.links)
         waiting = array("I", [*self.rest, *tokens])
         before = links[-1].to_bytes(8, "big") if links else b""

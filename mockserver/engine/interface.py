@@ -23,38 +23,38 @@ class EngineRequest:
     blocks: Sequence[int] = ()
     """The hash chain of the full KV blocks of prompt and reply. Empty unless the engine needs it (`block_tokens`)."""
     priority: int = 0
-    """Lower is served first, by an engine that goes by priorities."""
+    """Lower values are served first if the engine schedules by priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What an engine reports about a request that is over."""
+    """An engine's report about a finished request."""
 
     plan: Plan
-    """The times of the tokens that the engine gave. If the plan decides, this is the plan itself."""
+    """The times at which the engine emitted the tokens. If the plan decides, this is the plan itself."""
     facts: dict[str, int]
-    """For the ledger: `queue_ns`, `steps`, and what else the engine knows."""
+    """For the ledger: `queue_ns`, `steps`, and other values that the engine knows."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """The state of an engine for /metrics. None means that this engine has no such value."""
+    """The state of an engine for /metrics. None: this engine has no such value."""
 
     running: int
     waiting: int = 0
     kv_usage: float | None = None
-    """Share of the KV blocks that requests hold, from 0 to 1."""
+    """Share of the KV blocks in use, from 0 to 1."""
     prefix_queries: int | None = None
     """Tokens looked up in the prefix cache, and tokens found there, since the start."""
     prefix_hits: int | None = None
     preemptions: int | None = None
     iteration_tokens: Mapping[int, int] = field(default_factory=dict)
-    """Tokens of a step -> number of steps with so many, since the start."""
+    """The number of steps by their number of tokens, since the start."""
     drafts: Drafts | None = None
-    """Of speculative decoding, since the start."""
+    """Speculative decoding since the start."""
 
     def since(self, earlier: EngineState) -> EngineState:
-        """The same levels, with counters relative to an earlier state."""
+        """The current levels, with counters relative to an earlier state."""
 
         def more(now: int | None, then: int | None) -> int | None:
             return None if now is None or then is None else now - then
@@ -70,12 +70,12 @@ class EngineState:
 
 
 class Engine(Protocol):
-    """Decides when the tokens of all requests come out."""
+    """Decides when the tokens of all requests are emitted."""
 
     needs_input_tokens: bool
     """Whether a prompt must be counted before its request is admitted."""
     block_tokens: int
-    """Tokens of a KV block if the engine needs `EngineRequest.blocks`, else 0."""
+    """Tokens per KV block if the engine needs `EngineRequest.blocks`, else 0."""
 
     def admit(self, key: int, request: EngineRequest) -> None:
         """Accept a request under this key."""
@@ -84,13 +84,13 @@ class Engine(Protocol):
         """Forget a request, finished or not."""
 
     def work(self, key: int) -> Work:
-        """What was done so far for an admitted request."""
+        """The work so far for an admitted request."""
 
     def next_ns(self) -> int | None:
         """When to step the engine next. None if there is nothing to do."""
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
-        """The tokens that came out since the last step, up to `now_ns`: (key, tokens), in order of time."""
+        """The tokens emitted since the last step, up to `now_ns`: (key, tokens), in order of time."""
 
     def state(self) -> EngineState:
         """The current state."""
@@ -98,8 +98,8 @@ class Engine(Protocol):
 
 @runtime_checkable
 class PlanEngine(Engine, Protocol):
-    """An engine whose tokens come one by one at the times of the plan, whatever else runs. A stream can then follow its plan
-    by itself, which is cheaper than engine steps."""
+    """An engine that emits tokens one by one at the times of the plan, regardless of other requests. A stream can then
+    follow its plan by itself, which is cheaper than engine steps."""
 
     def follow(self, key: int, request: EngineRequest) -> None:
         """Count a request in `state` until `release`, without stepping it."""

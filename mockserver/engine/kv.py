@@ -1,11 +1,12 @@
-"""KV blocks: a fixed number of them, counted references, and the prefix cache in the blocks that nobody holds.
+"""KV blocks: a fixed number of them, reference counts, and the prefix cache in unreferenced blocks.
 
-Rules, as vLLM V1's block pool has them:
-- A block that nobody refers to is free, though what is in it stays until it is taken: that is the cache. The block
-  free for longest is taken first (LRU); of one request the last block first, since a prefix is of use to more requests
-  than what follows it.
-- Two requests that compute the same at once fill a block each, and both can be found: the one that was full first.
-- A block is found by the hash of the chain that ends in it (`chain.py`), so that a hit means that all before it agree.
+Rules, as in vLLM V1's block pool:
+- A block without references is free, but its content stays until it is reused: that is the cache. The block that has been
+  free longest is reused first (LRU); among the blocks of one request the last first, since a prefix is useful to more
+  requests than what follows it.
+- Two requests that compute the same tokens at once fill a block each. Both stay in the cache; lookups return the one that
+  was full first.
+- A block is looked up by the hash of the chain that ends in it (`chain.py`), so a hit means that all earlier tokens agree.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 
 class BlockPool:
-    """`blocks` blocks. With `caching` off no block is ever found again."""
+    """A pool of `blocks` blocks. Without `caching`, lookups never hit."""
 
     def __init__(self, blocks: int, caching: bool) -> None:
         self.blocks = blocks
@@ -27,7 +28,7 @@ class BlockPool:
 
     @property
     def free(self) -> int:
-        """Blocks that nobody refers to."""
+        """The number of blocks without references."""
         return len(self._free)
 
     def find(self, chain: Iterable[int]) -> list[int]:
@@ -41,18 +42,18 @@ class BlockPool:
         return found
 
     def free_beside(self, found: Sequence[int]) -> int:
-        """Free blocks that are left once the found ones are held."""
+        """The number of blocks that stay free once the found ones are held."""
         return len(self._free) - sum(self._references[block] == 0 for block in found)
 
     def hold(self, found: Sequence[int]) -> None:
-        """Refer to blocks that were found."""
+        """Add a reference to each block found."""
         for block in found:
             if self._references[block] == 0:
                 del self._free[block]
             self._references[block] += 1
 
     def take(self, number: int) -> list[int]:
-        """So many fresh blocks. Raises KeyError where fewer are free: whoever takes has looked."""
+        """Take this many fresh blocks. Raises KeyError if fewer are free; the caller must check first."""
         taken = []
         for _ in range(number):
             block, _ = self._free.popitem(last=False)
@@ -67,13 +68,13 @@ class BlockPool:
         return taken
 
     def remember(self, block: int, link: int) -> None:
-        """The block is full, and ends the chain of this hash."""
+        """Enter a full block into the cache, under the hash of the chain that it ends."""
         if self._caching:
             self._hash_of[block] = link
             self._blocks_of.setdefault(link, []).append(block)
 
     def give_back(self, blocks: Sequence[int]) -> None:
-        """One reference less to each block of a request."""
+        """Remove one reference from each block of a request."""
         for block in reversed(blocks):
             self._references[block] -= 1
             if self._references[block] == 0:

@@ -1,6 +1,6 @@
-"""The `sampled` engine: every request is independent, its tokens come at received + ttft + the sum of its gaps.
+"""The `sampled` engine: requests are independent; tokens are emitted at received + ttft + the sum of the gaps.
 
-So what the users will feel is known in closed form: it is the distributions themselves, at any load.
+So the expected result is known in closed form at any load: it is the distributions themselves.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mockserver.plans.plan import Plan
 
 
 class _Run:
-    """A request that is not over."""
+    """A request in progress."""
 
     __slots__ = ("gaps_ns", "key", "plan", "released", "steps")
 
@@ -27,13 +27,13 @@ class _Run:
 
 
 class SampledEngine:
-    """A heap of requests by the instant of their next token."""
+    """A heap of requests by the time of their next token."""
 
     needs_input_tokens = False
     block_tokens = 0
 
     def __init__(self) -> None:
-        # Each entry: instant of the next token, order of admission (ties keep it), the request.
+        # (time of the next token, order of admission as tie-breaker, request).
         self._heap: list[tuple[int, int, _Run]] = []
         self._order = count()
         self._runs: dict[int, _Run] = {}
@@ -46,28 +46,29 @@ class SampledEngine:
         heapq.heappush(self._heap, (request.received_ns + request.plan.ttft_ns, next(self._order), run))
 
     def follow(self, key: int, request: EngineRequest) -> None:
-        """A request that is not stepped."""
+        """Count a request that is not stepped."""
         self._runs[key] = _Run(key, request.plan)
 
     def release(self, key: int) -> EngineReport:
-        """No queue here, and a step a token. The entry stays in the heap until it is due, and gives nothing then."""
+        """There is no queue, and each token is a step. The entry stays in the heap until it is due; it emits nothing
+        then."""
         run = self._runs.pop(key)
         run.released = True
         return EngineReport(run.plan, {"queue_ns": 0, "steps": run.steps})
 
     def work(self, key: int) -> Work:
-        """No queue and no cache here: the times are those of the plan, up to the last token that came."""
+        """There is no queue and no cache: the times are those of the plan, up to the last emitted token."""
         run = self._runs[key]
         if not run.steps:
             return Work(queue_ns=0)
         return Work(queue_ns=0, prefill_ns=run.plan.ttft_ns, decode_ns=sum(run.gaps_ns[: run.steps - 1]))
 
     def next_ns(self) -> int | None:
-        """The earliest instant in the heap."""
+        """The earliest time in the heap."""
         return self._heap[0][0] if self._heap else None
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
-        """One entry a token: a late step gives each token apart, so that none is merged into another's chunk."""
+        """One entry per token: a late step emits each token separately, so chunks are not merged."""
         out: list[tuple[int, int]] = []
         heap = self._heap
         while heap and heap[0][0] <= now_ns:
@@ -82,5 +83,5 @@ class SampledEngine:
         return out
 
     def state(self) -> EngineState:
-        """All run; nothing waits."""
+        """All requests run; none waits."""
         return EngineState(len(self._runs))

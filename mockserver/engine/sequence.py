@@ -11,7 +11,7 @@ from mockserver.step_cost import BLOCK_TOKENS
 
 
 class LiveSequence:
-    """What the engine knows of it."""
+    """The engine's state of one request."""
 
     __slots__ = (
         "blocks",
@@ -47,15 +47,16 @@ class LiveSequence:
         self.request = request
         self.ready_ns = ready_ns
         self.rank = (request.priority, request.received_ns, key)
-        """Its place where priorities count: the lowest is served first, the highest is preempted first."""
+        """Sort key for scheduling by priority: the lowest is served first, the highest is preempted first."""
         self.prompt = max(1, request.input_tokens or 0)
         self.target = request.plan.output_tokens
         self.chain: Sequence[int] = request.blocks
-        # What the plan holds comes on top of the engine's instants; nearly always nothing.
+        # Delays of the plan are added to the engine's times. Usually there are none.
         gaps_ns = request.plan.gaps_ns
         ttft_ns = request.plan.ttft_ns or 0
         self.extra_ns = list(accumulate([ttft_ns, *gaps_ns])) if ttft_ns or any(gaps_ns) else None
-        # The steps' tokens, and how much of the step at hand was given: a cut verification gives the rest in the next.
+        # The tokens per step, and the rest of the current step: if a verification was cut short, the next step emits
+        # the rest.
         self.shares = iter(request.plan.step_tokens)
         self.share = next(self.shares, 1)
         self.blocks: list[int] = []
@@ -65,7 +66,7 @@ class LiveSequence:
         self.prefilling = True
         self.over = False
         self.scheduled_ns: int | None = None
-        # By the engine: the instants of the first token and of the last so far, whatever the plan adds to them.
+        # The engine's times of the first token and of the latest one, without the delays of the plan.
         self.first_ns: int | None = None
         self.given_ns: int | None = None
         self.last_ns: int | None = None
@@ -78,12 +79,12 @@ class LiveSequence:
 
     @property
     def tokens(self) -> int:
-        """Prompt and what was generated: all that must be computed for the next token."""
+        """Prompt and generated tokens: all that must be computed for the next token."""
         return self.prompt + self.generated
 
     @property
     def one_more(self) -> bool:
-        """Whether it decodes, its last block has room for a token, and no block becomes full that others may find."""
+        """Whether it decodes, its last block has room for a token, and no block becomes full that could be shared."""
         after = self.computed + 1
         return (
             not self.prefilling
@@ -92,7 +93,7 @@ class LiveSequence:
         )
 
     def give(self, at_ns: int, most: int) -> int:
-        """The tokens of a step that ends now, at most so many."""
+        """Emit the tokens of a step that ends now, at most `most`. Returns their number."""
         tokens = min(self.share, most)
         self.share -= tokens
         if self.share == 0:
@@ -104,7 +105,7 @@ class LiveSequence:
         return tokens
 
     def work(self, *, caches: bool, drafts: bool) -> Work:
-        """What was done so far."""
+        """The work so far."""
         scheduled, first, given = self.scheduled_ns, self.first_ns, self.given_ns
         return Work(
             queue_ns=None if scheduled is None else scheduled - self.ready_ns,
@@ -116,7 +117,7 @@ class LiveSequence:
         )
 
     def note(self, at_ns: int, tokens: int) -> None:
-        """So many tokens come out for the client, together."""
+        """Record that the client gets this many tokens together."""
         if self.last_ns is not None:
             self.gaps_ns.append(at_ns - self.last_ns)
         self.gaps_ns += [0] * (tokens - 1)

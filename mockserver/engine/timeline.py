@@ -1,13 +1,13 @@
-"""The `sampled` engine where a step gives several tokens, or where latencies stretch with the load.
+"""The `sampled` engine if a step emits several tokens or latencies depend on the load.
 
-Each request is played from its plan: steps of `plan.step_tokens` tokens at received + ttft + the gaps before them. With a
-slowdown f, each wait is stretched by the load at the instant at which it begins:
+Each request follows its plan: steps of `plan.step_tokens` tokens at received + ttft + the preceding gaps. With a
+slowdown f, each wait is scaled by the load at its start:
 
-    wait = planned wait x (1 + f (R - 1)),    R = requests under way then, itself included
+    wait = planned wait x (1 + f (R - 1)),    R = requests in flight at that instant, including itself
 
-so that a request alone is served as planned, and N users that are always there see TPOT(N) = TPOT x (1 + f (N - 1)). Times
-that were fitted have factors of their own for TTFT and gaps (sampled_times.py).
-The plan then depends on the load, and what the engine made of it is in the ledger.
+so a request alone is served as planned, and N permanent users see TPOT(N) = TPOT x (1 + f (N - 1)). Fitted times have
+separate factors for TTFT and gaps (sampled_times.py). The plan then depends on the load, and the ledger has the
+resulting times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Factors = Callable[[int], tuple[float, float]]
 
 
 def _slowed(slowdown: float) -> Factors:
-    """The same factor of both, which is 1 for a request that is alone."""
+    """The same factor for TTFT and gaps. It is 1 for a request alone."""
 
     def factors(under_way: int) -> tuple[float, float]:
         factor = 1 + slowdown * (under_way - 1)
@@ -34,7 +34,7 @@ def _slowed(slowdown: float) -> Factors:
 
 
 class _Run:
-    """A request that is not over."""
+    """A request in progress."""
 
     __slots__ = ("drafts", "given", "instants_ns", "key", "request", "step")
 
@@ -44,11 +44,11 @@ class _Run:
         self.request = request
         self.step = 0
         self.given = 0
-        # The instant of each token: those of a step share one.
+        # The time of each token. Tokens of a step share one.
         self.instants_ns: list[int] = []
 
     def next_tokens(self) -> int:
-        """Tokens of the next step; 0 after the last."""
+        """The number of tokens of the next step; 0 after the last."""
         plan = self.request.plan
         if not plan.step_tokens:
             return int(self.given < plan.output_tokens)
@@ -56,14 +56,14 @@ class _Run:
 
 
 class TimelineEngine:
-    """A heap of requests by the instant of their next step."""
+    """A heap of requests by the time of their next step."""
 
     needs_input_tokens = False
     block_tokens = 0
 
     def __init__(self, slowdown: float = 0.0, drafts: int = 0, factors: Factors | None = None) -> None:
-        """`drafts`: tokens that are proposed for each step after the first, of which the plan says how many are right.
-        `factors`: those of TTFT and of gaps where so many requests are under way, in place of the slowdown."""
+        """`drafts` is the number of tokens proposed in each step after the first; the plan says how many are accepted.
+        `factors` gives the factors of TTFT and gaps for a number of requests in flight, and replaces the slowdown."""
         self._factors = _slowed(slowdown) if factors is None and slowdown else factors
         self._drafts = drafts
         self._draft_counts = DraftCounts(drafts)
@@ -73,7 +73,7 @@ class TimelineEngine:
         self._under_way = 0
 
     def _stretched(self, wait_ns: int, *, first: bool) -> int:
-        """A wait for the first token, or between two, at the load of now."""
+        """A wait for the first token, or between two tokens, scaled by the current load."""
         if self._factors is None:
             return wait_ns
         of_first, of_gaps = self._factors(self._under_way)
@@ -89,7 +89,7 @@ class TimelineEngine:
         heapq.heappush(self._heap, (due_ns, next(self._order), run))
 
     def release(self, key: int) -> EngineReport:
-        """No queue here. The entry stays in the heap until it is due, and gives nothing then."""
+        """There is no queue. The entry stays in the heap until it is due; it emits nothing then."""
         run = self._runs.pop(key)
         plan = run.request.plan
         if run.next_tokens():
@@ -102,7 +102,7 @@ class TimelineEngine:
         return EngineReport(plan, {"queue_ns": 0, "steps": run.step, **drafted})
 
     def work(self, key: int) -> Work:
-        """No queue and no cache here."""
+        """There is no queue and no cache."""
         run = self._runs[key]
         drafts = run.drafts.so_far() if self._drafts else None
         if not run.instants_ns:
@@ -116,7 +116,7 @@ class TimelineEngine:
         )
 
     def next_ns(self) -> int | None:
-        """The earliest instant in the heap."""
+        """The earliest time in the heap."""
         return self._heap[0][0] if self._heap else None
 
     def step(self, now_ns: int) -> list[tuple[int, int]]:
@@ -128,7 +128,7 @@ class TimelineEngine:
                 continue
             tokens = run.next_tokens()
             if self._drafts and run.step:
-                # The last of the reply is no draft: a step gives one token of the model's own.
+                # One token of each step is the model's own, so the last token of the reply is never a draft.
                 proposed = min(self._drafts, run.request.plan.output_tokens - run.given - 1)
                 for counts in (run.drafts, self._draft_counts):
                     counts.observe(proposed, tokens - 1)
@@ -144,5 +144,5 @@ class TimelineEngine:
         return out
 
     def state(self) -> EngineState:
-        """All run; nothing waits."""
+        """All requests run; none waits."""
         return EngineState(len(self._runs), drafts=self._draft_counts.so_far() if self._drafts else None)

@@ -1,4 +1,4 @@
-"""What an engine has done for a request, as servers say it in their replies, and what became of its drafts."""
+"""An engine's work for a request, as servers report it in their replies, and the outcome of its drafts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from operator import sub
 
 @dataclass(frozen=True, slots=True)
 class Drafts:
-    """Speculative decoding so far: `proposed` draft tokens, and how many steps accepted exactly 0, 1, 2 ... of theirs.
+    """Speculative decoding so far: `proposed` draft tokens, and the number of steps that accepted exactly 0, 1, 2 ...
+    drafts.
 
-    A step gives one token more than it accepts: that token is the model's own.
+    A step emits one token more than it accepts: the model's own.
     """
 
     proposed: int
@@ -24,34 +25,34 @@ class Drafts:
 
     @property
     def accepted(self) -> int:
-        """Draft tokens that were right."""
+        """The number of accepted draft tokens."""
         return sum(number * steps for number, steps in enumerate(self.histogram))
 
     @property
     def accepted_at(self) -> tuple[int, ...]:
-        """Of the steps, those that accepted the draft at each position, the first one first."""
+        """For each draft position, first to last, the number of steps that accepted the draft there."""
         return tuple(accumulate(reversed(self.histogram[1:])))[::-1]
 
     def facts(self) -> dict[str, int]:
         return {"draft_steps": self.steps, "draft_tokens": self.proposed, "accepted_tokens": self.accepted}
 
     def since(self, earlier: Drafts) -> Drafts:
-        """What came after an earlier state."""
+        """The difference to an earlier state."""
         return Drafts(self.proposed - earlier.proposed, tuple(map(sub, self.histogram, earlier.histogram)))
 
 
 class DraftCounts:
-    """Counts steps with drafts, of a request or of a whole engine."""
+    """Counts steps with drafts, for a request or a whole engine."""
 
     __slots__ = ("_histogram", "_proposed")
 
     def __init__(self, most: int) -> None:
-        """`most`: drafts that a step can propose."""
+        """`most` is the maximum number of drafts per step."""
         self._proposed = 0
         self._histogram = [0] * (most + 1)
 
     def observe(self, proposed: int, accepted: int) -> None:
-        """A step that proposed so many drafts and accepted so many of them. One without drafts is none."""
+        """Record a step that proposed and accepted this many drafts. A step without drafts is not counted."""
         if proposed > 0:
             self._proposed += proposed
             self._histogram[accepted] += 1
@@ -62,8 +63,8 @@ class DraftCounts:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was done for a request so far, by the engine's own instants. None: it did not happen, or this engine has no such
-    thing."""
+    """The work for a request so far, in the engine's own times. None: it has not happened, or this engine has no such
+    value."""
 
     queue_ns: int | None = None
     """From the queue to the first step."""
@@ -72,6 +73,6 @@ class Work:
     decode_ns: int | None = None
     """From the first token to the last one."""
     cached_tokens: int | None = None
-    """Tokens of the prompt that were found in the prefix cache."""
+    """Prompt tokens found in the prefix cache."""
     drafts: Drafts | None = None
     preemptions: int = 0

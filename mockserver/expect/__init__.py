@@ -1,7 +1,7 @@
-"""What to expect of each engine, derived from the configuration: the numbers of `GET /truth`.
+"""The expected results of each engine, derived from the configuration: the numbers of `GET /truth`.
 
-To add an engine, write a file with a function `expected(config, request)` and add a line to `EXPECTATIONS`. The result of
-the function becomes `expected` in the answer: times in ms, and for each number how it was derived.
+To add an engine, write a file with a function `expected(config, request)` and add a line to `EXPECTATIONS`. The result
+of the function becomes `expected` in the answer: times in ms, and for each number how it was derived.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Computes expectations: quick ones in place, slow ones in a separate process.
 
-A thread would not do: a convolution is a second of Python, and the streams would wait for its lock. A thread of low priority
-is worse: on a busy machine it does not get the processor and holds the lock all the while. (Measured: streams were seconds
-late.)
+A thread would not do: a convolution takes a second of Python, during which the streams would wait for the GIL. A thread
+of low priority is worse: on a busy machine it is not scheduled and holds the GIL all the while. (Measured: streams were
+seconds late.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REMEMBERED = 64
 
 
 def is_quick(config: MockConfig, request: RequestLengths) -> bool:
-    """Whether a few closed forms give the numbers, because at most one thing is random."""
+    """Whether closed forms give the numbers, because at most one quantity is random."""
     if config.engine == "batching":
         return True
     gap = config.tpot if config.itl is None else config.itl
@@ -46,7 +46,7 @@ class ExpectationCache:
         self._known: OrderedDict[tuple[MockConfig, RequestLengths], asyncio.Future[dict[str, Any]]] = OrderedDict()
 
     async def of(self, config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-        """Times in ms. Raises MockError if the process fails, which is a bug."""
+        """The expectations, times in ms. Raises MockError if the process fails, which is a bug."""
         if is_quick(config, request):
             return EXPECTATIONS[config.engine](config, request)
         key = (config, request)
@@ -55,7 +55,7 @@ class ExpectationCache:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         try:
-            # One caller may leave while others wait for the same numbers.
+            # One caller may cancel while others wait for the same numbers.
             return await asyncio.shield(self._known[key])
         except MockError:
             self._known.pop(key, None)

@@ -1,4 +1,4 @@
-"""What to expect of the `batching` engine: the closed form (engine/closed_form.py) for a range of users in a closed loop."""
+"""Expected results of the `batching` engine: the closed form (engine/closed_form.py) for a range of closed-loop users."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mockserver.step_cost import BLOCK_TOKENS
 US_PER_MS = 1000
 USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 INPUT_TOKENS = 1024
-"""The default, because load testers send this by default."""
+"""The default of common load testers."""
 
 
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """Capacity, half load, TPOT and throughput of N users. Unknown lengths default to `INPUT_TOKENS` and the mean length of
-    a reply."""
+    """Capacity, half load, TPOT and throughput of N users. Unknown lengths default to `INPUT_TOKENS` and the mean reply
+    length."""
     inputs = INPUT_TOKENS if request.input_tokens is None else request.input_tokens
     outputs = config.output_tokens.mean() if request.output_tokens is None else request.output_tokens
     cost = step_cost_of(config)
@@ -61,5 +61,5 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """None where there is no limit: a server whose requests add nothing to a step."""
+    """None if there is no limit, because requests add nothing to a step."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The requests that an expectation is for."""
+"""The request lengths that an expectation applies to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ class RequestLengths:
     """Requests of equal length."""
 
     output_tokens: int | None = None
-    """Their `max_tokens`. None if the mock draws the length."""
+    """The requests' `max_tokens`. None if the mock draws the length."""
     input_tokens: int | None = None
     """None if unknown. Then the numbers exclude everything that depends on it."""

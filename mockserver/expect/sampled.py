@@ -1,7 +1,7 @@
-"""What to expect of the `sampled` engine. Requests are independent, so the distributions give the numbers.
+"""Expected results of the `sampled` engine. Requests are independent, so the distributions give the numbers.
 
-With n output tokens, TTFT = F and n - 1 gaps: E2EL = F + (n - 1) T with `tpot`, where one TPOT T is drawn per request, and
-E2EL = F + G_1 + ... + G_{n-1} with `itl`, where each gap is drawn. F, n and the gaps are independent.
+With n output tokens, TTFT = F and n - 1 gaps: E2EL = F + (n - 1) T with `tpot`, where one TPOT T is drawn per request,
+and E2EL = F + G_1 + ... + G_{n-1} with `itl`, where each gap is drawn. F, n and the gaps are independent.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ def _left_out(config: MockConfig, request: RequestLengths) -> list[str]:
 
 
 def _lengths(config: MockConfig, request: RequestLengths) -> tuple[Points, str]:
-    """Every length of a reply with its probability, and how it was derived."""
+    """Every reply length with its probability, and how it was derived."""
     limit = config.max_model_len - (request.input_tokens or 0)
     if request.output_tokens is not None:
         return [(float(request.output_tokens), 1.0)], "what each request asks for"
     atoms = config.output_tokens.atoms()
     how = "the distribution of --output-tokens itself, limits and rounding included: in closed form"
     if atoms is None:
-        # Too many to list. Use groups of neighbouring lengths, each at its middle.
+        # Too many to list: group neighbouring lengths, each group at its middle.
         drawn = config.output_tokens
         low, high = drawn.quantile(1e-6), drawn.quantile(1.0 - 1e-6)
         edges = [round(low + (high - low) * i / 8192) for i in range(8193)]
@@ -121,7 +121,7 @@ def _lengths(config: MockConfig, request: RequestLengths) -> tuple[Points, str]:
 
 
 def _grouped(lengths: Points, most: int, group_of: Callable[[float], int]) -> Points:
-    """At most about `most` lengths. Each group is merged at its mean, rounded to a whole token."""
+    """Merge lengths into at most about `most` groups, each at its mean, rounded to a whole token."""
     if len(lengths) <= most:
         return lengths
     groups: dict[int, tuple[float, float]] = {}
@@ -133,7 +133,7 @@ def _grouped(lengths: Points, most: int, group_of: Callable[[float], int]) -> Po
 
 
 def _evenly(lengths: Points, most: int) -> Points:
-    """Groups of equal width for the bulk of the lengths, so that a long tail does not coarsen it."""
+    """Groups of equal width for the bulk of the lengths, so that a long tail does not coarsen them."""
     low, high = lengths[0][0], lengths[-1][0]
     bulk = max(quantile_of_points(lengths, 0.999), low + 1.0)
 
@@ -146,7 +146,7 @@ def _evenly(lengths: Points, most: int) -> Points:
 
 
 def _by_ratio(lengths: Points, most: int) -> Points:
-    """Groups of equal ratio, because the spread of a mean of n goes with the root of n."""
+    """Groups of equal ratio, because the spread of a mean of n values scales with the root of n."""
     low, high = lengths[0][0], lengths[-1][0]
     return _grouped(lengths, most, lambda n: int(math.log(n / low) / math.log(high / low) * most))
 
@@ -191,7 +191,7 @@ def _e2el_grid(ttft: Distribution, gap: Distribution, gaps: Points, per_request:
 
 
 def _tpot_of_gaps(itl: Distribution, lengths: Points) -> dict[str, Any]:
-    """TPOT where each gap is drawn: the mean of n - 1 gaps, over the requests that have any."""
+    """TPOT if each gap is drawn: the mean of n - 1 gaps, over the requests that have any."""
     several = [(n - 1.0, share) for n, share in lengths if n > 1.0]
     mean_how = (
         "the mean of a request's n - 1 gaps, over the requests with two tokens and more: the mean in closed form; "

@@ -1,13 +1,13 @@
 """Quantiles of sums of random times, by numeric convolution.
 
 A distribution becomes weighted points. The points of a sum are placed on an even grid (each is split between its two
-neighbours, which keeps its mean). Grids are convolved by the fast Fourier transform. Quantiles are read from the cumulative
-sum, with the mass of a grid point spread evenly over its cell.
+neighbours, which keeps its mean). Grids are convolved by the fast Fourier transform. Quantiles are read from the
+cumulative sum, with the mass of a grid point spread evenly over its cell.
 
-Errors, all small compared with the noise of a sample: each point stands for a cell of a continuous distribution, with the
-cell's exact mass and mean; the grid has 2^14 cells between the least and the greatest sum; everything above the 1 - 1e-5
-quantile of a part is one point at its mean. The tests compare with simulations: the share of a large sample below a computed
-quantile is the share asked for, within the noise.
+Errors, all small compared with sampling noise: each point represents a cell of a continuous distribution, with the
+cell's exact mass and mean; the grid has 2^14 cells between the minimum and the maximum sum; everything above the 1 -
+1e-5 quantile of a part is one point at its mean. The tests compare with simulations: the share of a large sample below
+a computed quantile is the requested share, within the noise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from operator import add, mul, sub
 from promptset.distributions import Distribution
 
 Points = list[tuple[float, float]]
-"""(value, probability), rising, the probabilities adding up to 1."""
+"""(value, probability), ascending. The probabilities sum to 1."""
 
 CELLS = 1 << 14
 _TAIL = 1e-5
@@ -59,7 +59,7 @@ def moments(points: Points) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Masses at low, low + step, low + 2 step, ..."""
+    """Probability masses at low, low + step, low + 2 step, ..."""
 
     low: float
     step: float
@@ -76,7 +76,7 @@ class Grid:
 
 
 def spread(points: Iterable[tuple[float, float]], low: float, step: float, cells: int) -> list[float]:
-    """Masses on a grid. Points beyond one end wrap around to the other, where sums come out the same."""
+    """Masses on a grid. Points beyond one end wrap around to the other, where the sums come out the same."""
     masses = [0.0] * cells
     for value, share in points:
         at = (value - low) / step
@@ -89,7 +89,7 @@ def spread(points: Iterable[tuple[float, float]], low: float, step: float, cells
 
 
 def quantile_of_points(points: Points, share: float) -> float:
-    """The least value with at least `share` of the mass at or below it. `points` can be in any order."""
+    """The smallest value with at least `share` of the mass at or below it. `points` can be in any order."""
     total = 0.0
     for value, mass in sorted(points):
         total += mass
@@ -99,7 +99,7 @@ def quantile_of_points(points: Points, share: float) -> float:
 
 
 def product_sum(first: Points, counts: Points, each: Points) -> Grid:
-    """The law of F + K E: one F, one count K, one E."""
+    """The distribution of F + K E: one F, one count K, one E."""
     # Products are placed on the grid one by one, so there must not be too many.
     products = [(count * value, a * b) for count, a in counts for value, b in each]
     low = first[0][0] + min(value for value, _ in products)
@@ -111,12 +111,12 @@ def product_sum(first: Points, counts: Points, each: Points) -> Grid:
 
 
 def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS) -> Grid:
-    """The law of F + E_1 + ... + E_K: one F, one count K (whole), K independent E."""
+    """The distribution of F + E_1 + ... + E_K: one F, one count K (whole), K independent E."""
     mean, deviation = moments(each)
     least, greatest = each[0][0], each[-1][0]
     lows, highs = [], []
     for count, _ in counts:
-        # Eight standard deviations and one extreme E cover all of a sum that the grid can show.
+        # Eight standard deviations plus one extreme E cover everything that the grid can resolve.
         reach = 8.0 * deviation * math.sqrt(count)
         lows.append(max(count * least, count * mean - reach - (mean - least)))
         highs.append(min(count * greatest, count * mean + reach + greatest))
@@ -126,7 +126,7 @@ def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS
     start = transform(spread(first, low, step, cells))
     base = transform(spread_exactly(each, step, cells))
     half = cells // 2
-    # The transform of real masses is symmetric, so one half is enough.
+    # The transform of real masses is symmetric, so one half suffices.
     sums = _powers(base[: half + 1], counts)
     product = [a * b for a, b in zip(start, sums, strict=False)]
     product += [value.conjugate() for value in product[half - 1 : 0 : -1]]
@@ -134,8 +134,8 @@ def repeated_sum(first: Points, counts: Points, each: Points, cells: int = CELLS
 
 
 def spread_exactly(points: Points, step: float, cells: int) -> list[float]:
-    """Masses on the ring, from 0. Each point is split over three cells to keep its mean and variance, because errors would
-    add up over a long sum. A mass can become slightly negative."""
+    """Masses on the ring, from 0. Each point is split over three cells to keep its mean and variance, because errors
+    would accumulate over a long sum. A mass can become slightly negative."""
     masses = [0.0] * cells
     for value, share in points:
         index = round(value / step)
@@ -147,7 +147,7 @@ def spread_exactly(points: Points, step: float, cells: int) -> list[float]:
 
 
 def _powers(factors: list[complex], counts: Points) -> list[complex]:
-    """E[factor^K] of each factor. Each count is a product away from the one before, and most steps are equal."""
+    """E[factor^K] of each factor. Each power is computed from the previous one, and most steps are equal."""
     totals = [0j] * len(factors)
     powers = [1 + 0j] * len(factors)
     steps: dict[int, list[complex]] = {}
@@ -163,7 +163,7 @@ def _powers(factors: list[complex], counts: Points) -> list[complex]:
 
 
 def _step(low: float, high: float, cells: int = CELLS) -> float:
-    """Leaves some cells free at the end, so that rounding does not wrap around."""
+    """Leave some cells free at the end, so that rounding does not wrap around."""
     return max((high - low) / (cells - 8), 1e-9)
 
 
@@ -173,7 +173,7 @@ def _roots(n: int) -> Sequence[complex]:
 
 
 def _fft(values: Sequence[complex]) -> list[complex]:
-    """Cooley and Tukey's, for a power of two."""
+    """Cooley-Tukey, for a power of two."""
     n = len(values)
     if n == 1:
         return list(values)
@@ -186,12 +186,12 @@ def _fft(values: Sequence[complex]) -> list[complex]:
 
 
 def transform(masses: Sequence[float]) -> list[complex]:
-    """The discrete Fourier transform; the length is a power of two."""
+    """The discrete Fourier transform. The length must be a power of two."""
     return _fft([complex(mass) for mass in masses])
 
 
 def inverse(values: Sequence[complex]) -> list[float]:
-    """The masses of which this is the transform."""
+    """The inverse of `transform`."""
     n = len(values)
     back = _fft([value.conjugate() for value in values])
     return [value.real / n for value in back]

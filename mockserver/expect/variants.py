@@ -1,4 +1,4 @@
-"""What to expect if more than the draws decides: load, draft tokens, input length, or a recording."""
+"""Expected results that depend on more than the draws: on load, draft tokens, input length, or a recording."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POINTS = 512
 
 
 def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """For the `sampled` engine, and for `replay` with a profile."""
+    """The expectation for the `sampled` engine, and for `replay` with a profile."""
     if config.sampled_times is not None:
         return _seen(config.sampled_times, request)
     if config.load_slowdown > 0:
@@ -96,7 +96,7 @@ def _speculated(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
 def _by_input(
     numbers: dict[str, Any], config: MockConfig, each: Distribution, request: RequestLengths
 ) -> dict[str, Any]:
-    """TTFT and E2EL with the time that the input adds, if its length is known."""
+    """TTFT and E2EL including the time per input token, if the input length is known."""
     if request.input_tokens is None:
         note = "what --ttft-per-input-token adds to TTFT and E2EL: add input_tokens to the question"
         return {**numbers, "leaves_out": [*numbers["leaves_out"], note]}
@@ -123,7 +123,7 @@ def _by_input(
 
 
 def replayed(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
-    """For the `replay` engine: a profile is sampled from, a recording is summarized."""
+    """The expectation for the `replay` engine: a profile is sampled from, a recording is summarized."""
     latencies = latencies_of(config)
     if latencies.recording is None:
         names = ("ttft", "tpot", "itl", "output_tokens", "ttft_per_input_token")

@@ -1,4 +1,4 @@
-"""Planned faults: their kinds, the rules that choose requests, and the faults that change a plan (latency)."""
+"""Planned faults: their kinds, the rules that select requests, and the faults that change a plan (latency)."""
 
 from mockserver.faults.kinds import (
     BYTE_FAULTS,

@@ -1,8 +1,8 @@
 """The planned faults. `FAULTS` has one line for each.
 
-A fault refuses a request (`status`), delays its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
-place of the token after `after` tokens (`STRIKES` in replies/stream.py), changes what is sent
-(replies/stream.py and replies/outgoing.py check its name), makes the answer wrong (answers.py), or hits connections
+A fault refuses a request (`status`), delays its tokens in the plan (`delay`), lengthens the reply (`more`), replaces
+the token after `after` tokens (`STRIKES` in replies/stream.py), changes what is sent (replies/stream.py and
+replies/outgoing.py check its name), makes the answer wrong (answers.py), or hits connections
 (http/connection_faults.py).
 """
 
@@ -44,7 +44,7 @@ def _for(default: int | None, doc: str) -> Option:
 
 MS, S = 1_000_000, 1_000_000_000
 LOST = "lost_response"
-"""The fault that only a request with a `previous_response_id` notices."""
+"""The fault that only affects a request with a `previous_response_id`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,13 @@ class FaultKind:
     doc: str
     options: tuple[Option, ...] = ()
     conflict: str | None = None
-    """Of faults with the same word, only the first hits a request."""
+    """Among faults with the same word, only the first hits a request."""
     status: int | None = None
-    """The request is refused with this HTTP status."""
+    """The HTTP status with which the request is refused."""
     delay: Delay | None = None
-    """The fault changes the plan's TTFT and gaps."""
+    """Changes the plan's TTFT and gaps."""
     strikes: bool = False
-    """It strikes in place of one token."""
+    """Whether the fault replaces one token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Fault:
         return int(value)
 
     def strikes_at(self, tokens: int) -> int:
-        """How many of `tokens` are sent before it strikes. Always fewer than all, so a planned fault happens."""
+        """How many of `tokens` are sent before the fault strikes. Always fewer than all, so a planned fault happens."""
         after = self.options["after"]
         return min(tokens // 2 if after is None else int(after), tokens - 1)
 
@@ -209,17 +209,17 @@ _KINDS = (
 
 FAULTS: dict[str, FaultKind] = {kind.name: kind for kind in _KINDS}
 BYTE_FAULTS = frozenset(kind.name for kind in _KINDS if kind.group == "bytes")
-"""Faults of the bytes on the wire: what is sent stays what it is."""
+"""Faults in the bytes on the wire. The content stays the same."""
 
 CONNECTION_FAULTS = frozenset(kind.name for kind in _KINDS if kind.group == "connection")
-"""Faults that hit connections before a request exists. No header can ask for them."""
+"""Faults that hit connections before a request exists. No header can request them."""
 
 SCALING_FAULTS = frozenset({"slow", "degrade", "pause"})
 """Faults that scale drawn latencies."""
 
 
 def fault(name: str, **options: Value) -> Fault:
-    """A fault, with the defaults of the options that are not given."""
+    """A fault, with defaults for options that are not given."""
     kind = FAULTS[name]
     values = {option.name: option.default for option in kind.options}
     return Fault(kind, values | options)

@@ -21,7 +21,7 @@ class Delay(Protocol):
 
 
 def stall(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """The wait after `after` tokens is longer by `for`. Without `after` it is the first wait."""
+    """Lengthens the wait after `after` tokens by `for`. Without `after` it is the first wait."""
     after = 0 if fault["after"] is None else fault.strikes_at(len(gaps_ns) + 1)
     longer = fault.number("for")
     if after == 0:
@@ -30,7 +30,7 @@ def stall(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, G
 
 
 def wait(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """The first wait is longer by `for`."""
+    """Lengthens the first wait by `for`."""
     return ttft_ns + fault.number("for"), gaps_ns
 
 
@@ -39,14 +39,14 @@ def _times(factor: float, ttft_ns: int, gaps_ns: Gaps) -> tuple[int, Gaps]:
 
 
 def slow(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """Every wait times `factor`."""
+    """Multiplies every wait by `factor`."""
     factor = fault["factor"]
     assert factor is not None
     return _times(factor, ttft_ns, gaps_ns)
 
 
 def degrade(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
-    """Every wait times 1 + (factor - 1) t / over, where t is the arrival. From `over` on: times `factor`."""
+    """Multiplies every wait by 1 + (factor - 1) t / over, where t is the arrival. From `over` on, by `factor`."""
     factor = fault["factor"]
     assert factor is not None
     grown = min(1.0, max(at_ns, 0) / fault.number("over"))
@@ -56,8 +56,8 @@ def degrade(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int,
 def pause(fault: Fault, ttft_ns: int, gaps_ns: Gaps, at_ns: int) -> tuple[int, Gaps]:
     """The engine stops in [k period, k period + for), k = 1, 2, ..., and then continues where it stopped.
 
-    Time at work w(t) is the time until t less the pauses in it; a token comes at the earliest t at which w(t) has grown
-    by what the plan asks for and no pause is on.
+    Working time w(t) is the time until t minus the pauses in it. A token is emitted at the earliest t outside a pause
+    at which w(t) has grown by the planned wait.
     """
     period, still = fault.number("period"), fault.number("for")
     start = _at_work(at_ns, period, still)

@@ -1,4 +1,4 @@
-"""The options of faults and the readers of their values. Each reader raises ValueError that says what to write."""
+"""The options of faults and the parsers of their values. Each parser raises ValueError with what to write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Value = int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`name=value` after the name of a fault."""
+    """An option, written `name=value` after the name of a fault."""
 
     name: str
     read: Callable[[str], int | float]
@@ -51,7 +51,7 @@ def share(text: str) -> float:
 
 
 def factor(text: str) -> float:
-    """From 0 up, and finite."""
+    """A finite number from 0 up."""
     value = _number(text)
     if not 0.0 <= value <= 1e6:
         raise ValueError("write a factor, for example 2 or 1.5")

@@ -42,15 +42,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class ArrivalFacts:
-    """The facts about an arrival that rules look at."""
+    """The facts about an arrival that rules use."""
 
     index: int | None = None
     at_ns: int = 0
-    """Since the start of the configuration."""
+    """The arrival, counted from the start of the configuration."""
     before: int = 0
-    """Requests that arrived before this one."""
+    """The number of earlier arrivals."""
     in_flight: int = 0
-    """Other requests that this process serves when this one arrives."""
+    """Other requests that this process is serving at the arrival."""
 
 
 _ONE_OF: dict[str, Callable[[str], int | float]] = {"rate": share, "crowd": share, "index": whole, "every": positive}
@@ -63,7 +63,7 @@ _SELECTORS: dict[str, tuple[str, Callable[[str], int | float]]] = {
 
 
 def parse_rule(spec: str) -> Rule:
-    """The rule that a `--fault` spec describes. Raises ValueError with one sentence that names every problem."""
+    """Parse a `--fault` spec. Raises ValueError with one sentence that names every problem."""
     name, _, tail = spec.strip().partition(":")
     kind = FAULTS.get(name)
     if kind is None:

@@ -4,7 +4,7 @@
     PATCH /admin/config   change some of these fields: a JSON object, written as in the YAML file (POST does the same)
     POST  /admin/reset    start afresh: configuration, counters, remembered ids; the ledger continues
 
-A change with a problem changes nothing. The answer lists every problem.
+An invalid change is refused as a whole. The answer lists every problem.
 """
 
 from __future__ import annotations

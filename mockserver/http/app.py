@@ -42,7 +42,7 @@ _LINES = "application/x-ndjson"
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a mock creates before it serves. Its workers share it."""
+    """The resources that a mock creates before it serves. All its workers share them."""
 
     tokenizer: Tokenizer
     ledger_file: LedgerFile
@@ -50,9 +50,10 @@ class Resources:
 
 
 def make_resources(config: MockConfig, ledger_file: LedgerFile | None = None) -> Resources:
-    """`ledger_file` is that of other servers too, if there are several.
+    """`ledger_file` is shared with other servers, if there are several.
 
-    Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
+    Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened.
+    """
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
     if ledger_file is None:
@@ -64,7 +65,7 @@ def make_resources(config: MockConfig, ledger_file: LedgerFile | None = None) ->
 def create_app(
     config: MockConfig, resources: Resources | None = None, peers: Peers | None = None, replica: int | None = None
 ) -> Starlette:
-    """The application for a configuration; of --replicas, that of one. Its lifespan starts and stops it.
+    """The application for a configuration, or for one of --replicas. Its lifespan starts and stops it.
 
     Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened.
     """
@@ -122,7 +123,7 @@ async def _incomplete(request: Request, error: Exception) -> Response:
 
 
 async def _left(request: Request, error: Exception) -> Response:
-    """The body did not arrive. Nobody reads this."""
+    """The body did not arrive. Nobody reads this response."""
     return Response(status_code=400)
 
 
@@ -187,7 +188,7 @@ async def _truth(request: Request) -> Response:
 
 
 def truth_of(worker: Worker, expected: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The body of GET /truth. `expected` belongs to the current configuration, `counts` are the sums over all workers."""
+    """The body of GET /truth. `expected` belongs to the current configuration; `counts` are the sums over all workers."""
     return {
         "config": worker.config.model_dump(mode="json"),
         "expected": expected,

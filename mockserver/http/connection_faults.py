@@ -1,8 +1,9 @@
 """Faults that hit connections before a request exists: `slow_accept` and `refuse`.
 
-The kernel completes a connection before any program hears of it. So `slow_accept` delays the first read of a connection,
-which looks the same to a client. `refuse` closes the listening socket and opens it again later. It also closes idle
-connections, because their clients would notice nothing; a busy connection closes after its response.
+The kernel completes a connection before any program learns of it. So `slow_accept` delays the first read of a
+connection, which looks the same to a client. `refuse` closes the listening socket and opens it again later. It also
+closes idle connections, because their clients would otherwise notice nothing; a busy connection closes after its
+response.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class ConnectionFaults:
         return worker
 
     def hold_ns(self) -> int:
-        """How long not to read the connection that was just made."""
+        """How long to delay reading from a new connection, in ns."""
         version = self._worker.settings.current
         rules = version.config.fault
         if not any(rule.fault.name == "slow_accept" for rule in rules):
@@ -62,7 +63,7 @@ class ConnectionFaults:
 
 
 class ListenerSwitch:
-    """Closes and opens the listening socket of a running server, as the faults say. Call `tick` every 0.1 s."""
+    """Closes and reopens the listening socket of a running server, as the faults require. Call `tick` every 0.1 s."""
 
     def __init__(self, server: uvicorn.Server, faults: ConnectionFaults, listen: Callable[[], socket.socket]) -> None:
         self._server = server
@@ -71,7 +72,7 @@ class ListenerSwitch:
         self._closed = False
 
     async def tick(self) -> None:
-        """Close or open the socket if it is time."""
+        """Close or open the socket if it is due."""
         refuses = self._faults.refuses()
         if refuses and not self._closed:
             self._closed = True

@@ -1,7 +1,7 @@
 """One request on a connection, and its response.
 
-The response comes in one of three ways: a wire writes it (replies/wire.py, `Connection`), the application sends it through
-ASGI, or, for an ordinary request, a wire writes it and there is no application and no task.
+There are three ways to send the response: a wire writes it (replies/wire.py, `Connection`); the application sends it
+through ASGI; or, for an ordinary request, a wire writes it without an application or a task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mockserver")
 _MOST_WAITING = 65_536
-"""Bytes of a body that wait for the application before the connection is not read."""
+"""The number of body bytes that may wait for the application before reading is paused."""
 
 
 class Exchange:
@@ -35,7 +35,7 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, protocol: MockProtocol, scope: dict[str, Any] | None = None) -> None:
-        """Without a scope it is an ordinary request, which is served without the application."""
+        """Without a scope it is an ordinary request, served without the application."""
         self.transport = protocol.transport
         self.scope = scope
         self.is_plain = scope is None
@@ -54,10 +54,10 @@ class Exchange:
         self._has_body = False
         """The body is complete."""
         self._is_taken = False
-        """The application has taken all of it."""
+        """The application has taken the whole body."""
         self._chunked = False
 
-    # The connection of a wire.
+    # The interface `Connection` of a wire.
 
     bytes_in: int | None = None
 
@@ -75,10 +75,10 @@ class Exchange:
     def close_after_response(self) -> None:
         self.keep_alive = False
 
-    # The request, as it arrives.
+    # The incoming request.
 
     def add_body(self, body: bytes) -> bool:
-        """Returns whether so much waits that the connection should not be read."""
+        """Returns whether so much is buffered that reading should pause."""
         self._body += body
         self._wake()
         return len(self._body) > _MOST_WAITING
@@ -97,7 +97,7 @@ class Exchange:
         if self._event is not None:
             self._event.set()
 
-    # A task of the server, or what stands for it where there is none.
+    # The interface of a task for the server, which tracks an ordinary request like one.
 
     def cancel(self, msg: object = None) -> None:
         """The drain time of the shutdown is over, for an ordinary request."""

@@ -1,12 +1,13 @@
-"""Limits on the size and the time of what a client sends. What breaks one is refused before it has all arrived.
+"""Limits on the size and the time of what a client sends. A request that exceeds one is refused before it has fully
+arrived.
 
 Rules:
 - A head may have `head_bytes`, and `head_s` from its first byte: else a 431 or a 408. Bytes that are neither head nor body,
-  trailers for example, count as a head does.
-- A body may have `body_s` from the end of its head, and a second more for each MB that has come: else a 408. Its size is the
-  application's to limit (dialect/body.py): a 413, which is in the ledger.
-- Time in which the mock does not read, because a response before this request is under way, does not count.
-- What still comes after a refusal is read and dropped for `LINGER_S`. The kernel would otherwise reset the connection, and
+  such as trailers, count like a head.
+- A body may take `body_s` from the end of its head, plus a second for each MB received: else a 408. The application limits
+  its size (dialect/body.py): a 413, which is in the ledger.
+- Time during which the mock does not read, because an earlier response is in progress, does not count.
+- Data that arrives after a refusal is read and dropped for `LINGER_S`. Otherwise the kernel would reset the connection, and
   the client would lose the answer.
 - A request that did not arrive has no line in the ledger.
 """
@@ -24,7 +25,7 @@ from mockserver.dialect import refusals
 
 LINGER_S = 2.0
 LARGE_BYTES = 1_000_000
-"""From this size on, the memory that a body took is given back to the system."""
+"""From this size on, the memory of a body is given back to the system."""
 _BYTES_PER_S = 1_000_000
 
 
@@ -41,7 +42,7 @@ class RequestLimits:
         return cls(config.max_head_kb * 1000, config.head_timeout_s, config.body_timeout_s)
 
     def body_time_s(self, received: int) -> float:
-        """How long a body may take of which so many bytes have come."""
+        """How long a body may take, given the bytes received so far."""
         return self.body_s + received / _BYTES_PER_S
 
 
@@ -57,8 +58,8 @@ BODY_TOO_SLOW = _answer(408, "The body of the request did not arrive in time (--
 
 
 class ArrivingRequest:
-    """What has come of the request that a connection sends, against the limits. The parser's callbacks say what a read
-    brought; `read` is called after each read."""
+    """Tracks an arriving request against the limits. The parser's callbacks report what a read contained; `read` is
+    called after each read."""
 
     __slots__ = (
         "_began_s", "_held_up", "_limits", "_loop", "_now", "_other", "_refuse", "_timer", "body_bytes", "in_head",
@@ -72,28 +73,28 @@ class ArrivingRequest:
         refuse: Callable[[bytes], None],
         held_up: Callable[[], bool],
     ) -> None:
-        """`refuse` is called with the answer to a request that breaks a limit, empty for a connection that has sent nothing.
-        `held_up`: whether the mock itself keeps the request from arriving, or from being answered now."""
+        """`refuse` is called with the answer to a request that exceeds a limit; it is empty for a connection that has
+        sent nothing. `held_up` returns whether the mock itself delays the request's arrival or its answer."""
         self._limits, self._loop = limits, loop
         self._refuse, self._held_up = refuse, held_up
         self.in_head = self.in_message = False
         self.body_bytes = 0
         self.is_large = False
-        """Whether a body since the last `forget_large` was large."""
+        """Whether any body since the last `forget_large` was large."""
         self._other = 0
-        """Bytes of the reads since the last that brought the beginning of a head or a piece of a body."""
+        """Bytes read since the last read with the start of a head or a piece of a body."""
         self._now = 0
-        """Bytes of the read that is being parsed."""
+        """Bytes of the read being parsed."""
         self._began_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def wait(self, seconds: float) -> None:
-        """The connection has so long for its next byte."""
+        """Start the timeout for the connection's next byte."""
         if seconds < inf:
             self._timer = self._loop.call_later(seconds, self._on_time)
 
     def reads(self, size: int) -> None:
-        """A read of so many bytes is about to be parsed."""
+        """A read of this many bytes is about to be parsed."""
         self._now = size
         if self._timer is not None and not self.in_message:
             self.stop()
@@ -106,17 +107,17 @@ class ArrivingRequest:
         if self._other > self._limits.head_bytes:
             self._refuse(HEAD_TOO_LARGE)
         elif self._timer is None:
-            # The time counts from the first byte: more bytes do not extend it.
+            # The time counts from the first byte; more bytes do not extend it.
             self._began_s = self._loop.time()
             self.wait(self._limits.head_s if self.in_head else self._limits.body_s)
 
     def begin(self) -> None:
         self.in_head = self.in_message = True
         self.body_bytes = 0
-        self._other = -self._now  # What came before it in the read is not its own.
+        self._other = -self._now  # Earlier bytes of the read belong to something else.
 
     def head_is_too_large(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
-        """Whether the head, which is complete, has more bytes than it may. To be asked before `end_head`."""
+        """Whether the complete head exceeds the size limit. Call it before `end_head`."""
         if self._other + 2 * self._now <= self._limits.head_bytes:
             return False
         size = len(url) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
@@ -128,7 +129,7 @@ class ArrivingRequest:
         self.stop()
 
     def add_body(self, size: int) -> None:
-        """A piece of the body has come."""
+        """Record a piece of the body."""
         self.body_bytes += size
         self._other = -self._now
         if self.body_bytes >= LARGE_BYTES:
@@ -139,7 +140,7 @@ class ArrivingRequest:
         self.stop()
 
     def stop(self) -> None:
-        """Nothing is waited for."""
+        """Cancel the timeout."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

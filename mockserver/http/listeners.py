@@ -1,7 +1,7 @@
 """The sockets that the mock listens on.
 
-They ask for the kernel's receive stamps, and their connections inherit that. They also keep stamping on: the kernel
-starts it a moment after the first socket asks, and stops it with the last socket.
+They request the kernel's receive stamps, and their connections inherit that. They also keep stamping enabled: the
+kernel starts it a moment after the first socket requests it, and stops it with the last socket.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 
 SO_TIMESTAMPNS = 35
-"""Python's socket module does not name it."""
+"""Python's socket module has no name for it."""
 
 _BACKLOG = 4096
 
 
 def listen(config: MockConfig) -> list[socket.socket]:
-    """A listening socket for each worker, all on one port. Raises UsageError if the address is not available."""
+    """One listening socket per worker, all on the same port. Raises UsageError if the address is not available."""
     listeners: list[socket.socket] = []
     try:
         if config.workers == 1:
@@ -28,12 +28,12 @@ def listen(config: MockConfig) -> list[socket.socket]:
         else:
             port = config.port
             if port != 0:
-                # Sockets that share a port would share it with another mock too, so check that it is free.
+                # Sockets that share a port would also share it with another mock, so check that it is free.
                 listener_on(config.host, port).close()
             for _ in range(config.workers):
                 listeners.append(listener_on(config.host, port, shared=True))
-                port = listeners[0].getsockname()[1]  # Of port 0, one that the kernel gave to nobody else.
-    except (OSError, TypeError, UnicodeError) as e:  # A TypeError: the name of the host cannot be encoded.
+                port = listeners[0].getsockname()[1]  # With port 0, the kernel has picked a free one.
+    except (OSError, TypeError, UnicodeError) as e:  # TypeError: the host name cannot be encoded.
         for listener in listeners:
             listener.close()
         why = getattr(e, "strerror", None) or e

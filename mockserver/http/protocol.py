@@ -1,6 +1,6 @@
-"""HTTP/1.1 over httptools: a protocol for uvicorn (its `http` setting), which stamps arrivals, lets the response write to the
-connection, and serves ordinary requests without the application (mockserver/plain/). A connection may become a WebSocket
-(web_socket.py)."""
+"""HTTP/1.1 over httptools: a protocol for uvicorn (its `http` setting), which stamps arrivals, lets the response write
+to the connection, and serves ordinary requests without the application (mockserver/plain/). A connection may become a
+WebSocket (web_socket.py)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _INVALID = b"Invalid HTTP request received."
 
 
 class MockProtocol(asyncio.Protocol):
-    """One connection. Its requests are answered one after the other."""
+    """One connection. Its requests are answered one after another."""
 
     transport: asyncio.Transport
 
@@ -51,7 +51,7 @@ class MockProtocol(asyncio.Protocol):
         self._state = server_state
         self.loop = _loop or asyncio.get_running_loop()
         self._parser: Any = httptools.HttpRequestParser(self)
-        # A client may send more behind a request that closes the connection. It is dropped.
+        # A client may send more after a request that closes the connection. It is dropped.
         self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._addresses: dict[str, Any] = {}
         self._url = b""
@@ -59,11 +59,11 @@ class MockProtocol(asyncio.Protocol):
         self.exchange: Exchange | None = None
         """The last request whose head is complete."""
         self._next: Exchange | None = None
-        """The request that arrives."""
+        """The arriving request."""
         self._pipeline: deque[Exchange] = deque()
-        """Requests that wait for the responses before them."""
+        """Requests that wait for earlier responses."""
         self._under_way: list[Exchange] = []
-        """Requests whose response is not complete."""
+        """Requests whose response is incomplete."""
         self._read_ns = 0
         self._read_clock = "user"
         self._faults: ConnectionFaults | None = None
@@ -73,20 +73,20 @@ class MockProtocol(asyncio.Protocol):
         self._limits = RequestLimits()
         self._arriving = ArrivingRequest(self._limits, self.loop, self._refuse, self._is_held_up)
         self._deaf = False
-        """What comes is dropped."""
+        """Incoming data is dropped."""
         self._parting = False
-        """The last byte has been written, and the connection is closed soon."""
+        """The last byte has been written, and the connection will be closed soon."""
         self._held: list[tuple[bytes, int, str]] | None = None
-        """Reads that arrived while `slow_accept` holds the connection."""
+        """Reads that arrived while `slow_accept` held the connection."""
         self._plain_worker: Worker | None = None
-        """The worker, where there may be ordinary requests."""
+        """The worker, if ordinary requests can be served directly."""
         self._keep_alive_s = config.timeout_keep_alive
         self._idle_s: float | None = None
-        """When the last response ended, in the loop's time; None while there is one."""
+        """When the last response ended, in the loop's time. None while a response is in progress."""
         self._idle_timer: asyncio.TimerHandle | None = None
         self._is_read_paused = False
         self._writable: asyncio.Event | None = None
-        """Set when the transport takes more. None while it does."""
+        """Set when the transport accepts more. None while it does."""
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -100,12 +100,12 @@ class MockProtocol(asyncio.Protocol):
         return self
 
     def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
-        """Let these faults decide when the connection is read."""
+        """Let these faults delay reads."""
         self._faults = faults
         return self
 
     def with_worker(self, worker: Callable[[], Worker]) -> MockProtocol:
-        """Serve WebSockets with this worker. Without one there are none."""
+        """Serve WebSockets with this worker. Without a worker there are none."""
         self._worker = worker
         return self
 
@@ -134,7 +134,7 @@ class MockProtocol(asyncio.Protocol):
         self.feed(data, now_ns(), "user")
 
     def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
-        """Parse what a read brought. `clock` names who stamped it."""
+        """Parse the data of a read. `clock` names the source of the stamp."""
         if self._deaf:
             return
         if self._held is not None:
@@ -161,7 +161,7 @@ class MockProtocol(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             if self._is_websocket():
                 self._become_websocket()
-            # Else the request is answered as one of plain HTTP.
+            # Otherwise the request is answered as plain HTTP.
         except httptools.HttpParserError:
             if not self._deaf:
                 _LOG.warning(_INVALID.decode())
@@ -175,12 +175,12 @@ class MockProtocol(asyncio.Protocol):
         self.transport.close()
 
     def _serve_plain(self, data: bytes | memoryview) -> bool:
-        """Serve what was read without parser and application, if it is one whole ordinary request."""
+        """Serve the data without parser and application, if it is exactly one complete ordinary request."""
         exchange, worker = self.exchange, self._plain_worker
         if worker is None or self._held_until_ns is not None or self._pipeline or self.transport.is_closing():
             return False
         if exchange is not None and not exchange.complete:
-            # A client may ask again before the loop has heard that its response is complete.
+            # A client may send the next request before the loop knows that the response is complete.
             sender = worker.sender
             if sender is None or not exchange.is_plain:
                 return False
@@ -198,11 +198,11 @@ class MockProtocol(asyncio.Protocol):
         exchange = self.exchange
         exchange.received_ns, exchange.clock = self._read_ns, self._read_clock
         self._under_way.append(exchange)
-        # uvicorn waits for its tasks at the end, and cancels what is left of them.
+        # uvicorn waits for its tasks at the end, and cancels the remaining ones.
         self._state.tasks.add(exchange)  # type: ignore[arg-type]
         try:
             served = worker.serve_plain(head.path, body, head.request_id, exchange)
-        except Exception:  # A bug. The application would say so with a 500.
+        except Exception:  # A bug. The application would answer with a 500.
             _LOG.exception("an ordinary request failed")
             self.transport.close()
             return True
@@ -214,7 +214,7 @@ class MockProtocol(asyncio.Protocol):
         return served
 
     def _forget(self, exchange: Exchange) -> None:
-        """A response has ended, or never began."""
+        """Forget an exchange whose response has ended or never began."""
         if exchange in self._under_way:
             self._under_way.remove(exchange)
         if exchange.is_plain:
@@ -230,14 +230,14 @@ class MockProtocol(asyncio.Protocol):
         if self._pipeline:
             self._start(self._pipeline.popleft())
             return
-        # To set and cancel a timer at each request costs more than to read its head, so one that runs is left alone, and
-        # looks when it fires.
+        # Setting and cancelling a timer for each request costs more than reading its head. So a running timer is left
+        # alone and checks the idle time when it fires.
         self._idle_s = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self._keep_alive_s, self._on_idle)
 
     def _on_idle(self) -> None:
-        """Close the connection if nothing came for long enough, or look again when that may be so."""
+        """Close the connection if it has been idle for long enough; otherwise set the timer again."""
         self._idle_timer = None
         if self._idle_s is None or self.transport.is_closing():
             return
@@ -255,7 +255,7 @@ class MockProtocol(asyncio.Protocol):
     # Flow control.
 
     def pause_reading(self) -> None:
-        """Do not read on: what has come waits for the application."""
+        """Pause reading: received data waits for the application."""
         if not self._is_read_paused:
             self._is_read_paused = True
             self.transport.pause_reading()
@@ -274,7 +274,7 @@ class MockProtocol(asyncio.Protocol):
             self._writable = None
 
     async def drain(self) -> None:
-        """Wait until the transport takes more."""
+        """Wait until the transport accepts more."""
         if self._writable is not None:
             await self._writable.wait()
 
@@ -288,7 +288,7 @@ class MockProtocol(asyncio.Protocol):
         return b"upgrade" in asked and headers.get(b"upgrade", b"").lower() == b"websocket"
 
     def _become_websocket(self) -> None:
-        """Make the connection a WebSocket, or refuse to."""
+        """Turn the connection into a WebSocket, or refuse it."""
         assert self._worker is not None
         scope = {**self._scope(), "raw_path": self._url}
         if self._next is not None:
@@ -311,37 +311,37 @@ class MockProtocol(asyncio.Protocol):
         else:
             self.exchange.keep_alive = False
 
-    # A request that breaks a limit, and the end of a connection from which more may come.
+    # Requests that exceed a limit, and closing connections on which more may arrive.
 
     def _is_held_up(self) -> bool:
-        """Whether the mock itself keeps a request from arriving, or cannot answer it yet."""
-        if self._held is not None:  # `slow_accept` keeps the connection from being read.
+        """Whether the mock itself delays a request's arrival, or cannot answer it yet."""
+        if self._held is not None:  # `slow_accept` delays reading.
             return True
         if self._arriving.in_message and not self._arriving.in_head:
             return bool(self._pipeline) or self._is_read_paused
         return self.exchange is not None and not self.exchange.complete
 
     def _refuse(self, answer: bytes) -> None:
-        """The request that arrives breaks a limit."""
+        """Refuse the arriving request, which exceeds a limit."""
         exchange = self.exchange
         is_body = self._arriving.in_message and not self._arriving.in_head
         if exchange is not None and not exchange.complete:
             if not is_body or self._pipeline:
-                # The responses to earlier requests still go out, and the connection is closed behind them.
+                # The responses to earlier requests are still sent, then the connection is closed.
                 self._deaf = True
                 exchange.keep_alive = False
                 return
-            exchange.disconnect()  # The application drops what has come.
+            exchange.disconnect()  # The application drops the received part.
             answer = b"" if exchange.started else answer
         elif is_body:
-            answer = b""  # It has been answered, before its body had come.
+            answer = b""  # It was answered before its body arrived.
         if answer and not self.transport.is_closing():
             self.transport.write(answer)
         self.close()
 
     def close(self) -> None:
-        """Close the connection. While a request is arriving, the client first gets the time to read its answer: a connection
-        that is closed with bytes unread is reset."""
+        """Close the connection. While a request is arriving, the client first gets time to read its answer, because
+        closing a connection with unread bytes resets it."""
         if self.is_closing():
             return
         if not self._arriving.in_message or not self.transport.can_write_eof():
@@ -362,7 +362,7 @@ class MockProtocol(asyncio.Protocol):
             self._arriving.is_large = False
             self._plain_worker.release_memory_soon()
 
-    # What the parser finds.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
         if self._deaf:
@@ -448,6 +448,6 @@ class MockProtocol(asyncio.Protocol):
             if exchange.on_lost is not None:
                 exchange.on_lost()
             self._forget(exchange)
-        self._parser = None  # They refer to each other.
+        self._parser = None  # They reference each other.
         if self._socket is not None:
             self._socket.lost()

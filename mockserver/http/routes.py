@@ -1,6 +1,6 @@
-"""Routes as servers made with FastAPI have them: another method is refused, and every refusal is JSON.
+"""Routes with the behaviour of FastAPI servers: other methods are refused, and every refusal is JSON.
 
-FastAPI itself would take a third of the time in which a mock starts, and do nothing for it that is not here.
+FastAPI itself would take a third of the mock's start-up time, and add nothing that is needed here.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def route(method: str, path: str, handler: Handler) -> Route:
-    """A path that answers this method and no other; Starlette alone would answer HEAD wherever GET is answered."""
+    """A path that accepts only this method. Starlette alone would also answer HEAD for every GET."""
     made = Route(path, handler, methods=[method])
     made.methods = {method}
     return made
 
 
 async def refused_by_router(request: Request, error: Exception) -> Response:
-    """What Starlette refuses (no such path, another method), as JSON."""
+    """Starlette's refusals (no such path, another method) as JSON."""
     assert isinstance(error, HTTPException)
     return Response(orjson.dumps({"detail": error.detail}), error.status_code, error.headers, JSON)
 
 
 def numbers_of_query(request: Request, **least: int) -> dict[str, int | None]:
-    """Whole numbers of the query, by the names that are given here with the least of each; None where one is absent.
+    """Whole numbers from the query, by name. The keyword arguments give the minimum of each. None if absent.
 
-    Raises Refusal (422), which lists all that are wrong.
+    Raises Refusal (422) with every problem.
     """
     found: dict[str, int | None] = {}
     wrong: list[dict[str, Any]] = []

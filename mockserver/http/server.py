@@ -43,7 +43,7 @@ _LAST_BYTES_S = 0.05
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server that says when it is ready and treats signals as a normal end."""
+    """A uvicorn server that reports when it is ready and treats signals as a normal end."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class _Server(uvicorn.Server):
             self._drain_until_ns = now_ns() + round((self.config.timeout_graceful_shutdown or 0) * NS_PER_S)
             self._app.state.worker.drain()
         else:
-            self.should_exit = True  # uvicorn's own would leave out the end of the lifespan at a second Ctrl-C.
+            self.should_exit = True  # uvicorn's handler would skip the end of the lifespan at a second Ctrl-C.
             self.config.timeout_graceful_shutdown = _LAST_BYTES_S  # type: ignore[assignment]  # a float does as well
 
     async def on_tick(self, counter: int) -> bool:
@@ -80,7 +80,7 @@ class _Server(uvicorn.Server):
             left_ns = self._drain_until_ns - now_ns()
             if left_ns <= 0 or self._app.state.worker.running == 0:
                 self.should_exit = True
-                # uvicorn waits for the rest: bytes that were handed over and not yet sent.
+                # uvicorn waits for the rest: bytes that were handed over but not yet sent.
                 left_s = max(left_ns / NS_PER_S, _LAST_BYTES_S)
                 self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]  # a float does as well
         elif self.listener_switch is not None:
@@ -93,10 +93,10 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         if self._offset.watch_fd is not None:
             loop.add_reader(self._offset.watch_fd, self._on_clock_step)
-        # Objects made until now live on. The collector skips them from here, so its pauses stay short. It does not look at
-        # them first: that takes 0.02 s, and finds a thousand of a hundred thousand.
+        # Objects created so far stay alive. The collector skips them from here on, so its pauses stay short. It does
+        # not collect first: that takes 0.02 s, and frees a thousand of a hundred thousand objects.
         gc.freeze()
-        # A request and its connection refer to each other, so the collector must run, but not often.
+        # A request and its connection reference each other, so the collector must run, but rarely.
         gc.set_threshold(20_000, 20, 50)
         sender = self._app.state.worker.sender
         if sender is not None:
@@ -119,7 +119,7 @@ class _Server(uvicorn.Server):
 
     def _on_clock_step(self) -> None:
         self._offset.on_step()
-        if not self._clock_was_stepped:  # Some virtual machines set it ten times a second.
+        if not self._clock_was_stepped:  # Some virtual machines set the clock ten times a second.
             self._clock_was_stepped = True
             _LOG.warning(
                 "the wall clock was stepped: the offset of the kernel's stamps is measured again whenever it is"
@@ -127,8 +127,8 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # uvicorn raises the signal again at the end, and the exit status would say that we were killed.
-        # A worker leaves SIGINT to its parent.
+        # uvicorn would raise the signal again at the end, and the exit status would say that the process was killed. A
+        # worker leaves SIGINT to its parent.
         numbers = (signal.SIGINT, signal.SIGTERM) if self._parent is None else (signal.SIGTERM,)
         handlers = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
@@ -141,7 +141,7 @@ class _Server(uvicorn.Server):
 def serve(config: MockConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises UsageError if it cannot start, MockError if a worker dies."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="mockserver: %(levelname)s: %(message)s")
-    # One thread counts prompts and yields to the loop. The tokenizer's own thread pool would not yield.
+    # One thread counts prompts and yields to the loop. The tokenizer's own thread pool would not.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if config.workers > 1 and sys.platform != "linux":
         raise UsageError("--workers: more than 1 works only on Linux, whose kernel spreads connections over processes")
@@ -167,7 +167,7 @@ def _address(listener: socket.socket) -> str:
 
 
 def _serve_replicas(config: MockConfig) -> None:
-    """Be several servers that share nothing but the ledger. Each names itself in the header `x-inference-pod`."""
+    """Run several servers that share only the ledger. Each names itself in the header `x-inference-pod`."""
     if sys.platform != "linux":
         raise UsageError("--replicas: more than 1 works only on Linux")
     numbers = range(config.replicas)
@@ -217,11 +217,11 @@ def _serve_with_workers(
                 app = create_app(config, resources, Peers(Path(folder), number, config.workers))
                 _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)
             finally:
-                if os.getppid() != parent:  # It was killed, and can no longer remove what the workers share.
+                if os.getppid() != parent:  # The parent was killed and can no longer remove the shared directory.
                     shutil.rmtree(folder, ignore_errors=True)
 
         def on_ready() -> None:
-            # Only the workers keep their sockets, so connections to a dead worker are refused and do not hang.
+            # Only the workers keep their sockets, so connections to a dead worker are refused rather than hang.
             for listener in listeners:
                 listener.close()
             print_ready()
@@ -237,13 +237,13 @@ def _serve(
     parent: int | None,
     headers: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """`headers` are those of every response."""
+    """`headers` are added to every response."""
     offset = RealtimeOffset()
     faults = ConnectionFaults(app)
     settings = uvicorn.Config(
         app,
         http=protocol_factory(offset, faults, RequestLimits.of(config), lambda: app.state.worker),  # type: ignore[arg-type]
-        # Our own WebSocket: a protocol of uvicorn's would put its buffers and tasks between a token and its send.
+        # Use our own WebSocket: uvicorn's protocols would put buffers and tasks between a token and its send.
         ws="none",
         headers=list(headers),
         lifespan="on",
@@ -258,7 +258,7 @@ def _serve(
     server.listener_switch = ListenerSwitch(
         server, faults, lambda: listener_on(config.host, port, shared=config.workers > 1)
     )
-    # The thread that counts tokens releases the interpreter sooner than after the usual 5 ms.
+    # Make the thread that counts tokens release the GIL sooner than after the default 5 ms.
     sys.setswitchinterval(0.0005)
     priority.take()
     try:
@@ -272,6 +272,6 @@ def _serve(
 def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
-    except ImportError:  # It does not exist for Windows.
+    except ImportError:  # uvloop does not support Windows.
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()

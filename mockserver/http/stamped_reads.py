@@ -1,10 +1,10 @@
-"""Reads that carry the kernel's receive stamp, which says when a request arrived.
+"""Reads with the kernel's receive stamp, which gives the arrival time of a request.
 
 Rules:
-- A request arrives at the kernel's receive stamp of its last byte. The listening socket asks for stamps and its
-  connections inherit that (listeners.py). Before each read, MSG_PEEK shows the waiting bytes and the stamp of the last.
-- A read takes only the bytes that the peek before it saw. Later bytes wait for the next peek, so each read has the stamp
-  of its own last byte, even if a request comes in pieces or several come at once.
+- A request arrives at the kernel's receive stamp of its last byte. The listening socket requests stamps and its connections
+  inherit that (listeners.py). Before each read, MSG_PEEK shows the waiting bytes and the stamp of the last.
+- A read takes only the bytes that the preceding peek saw. Later bytes wait for the next peek, so each read has the stamp of
+  its own last byte, even if a request arrives in pieces or several arrive at once.
 - Without a kernel stamp, the time of the read counts, taken before parsing. `GET /truth` counts both kinds.
 """
 
@@ -30,7 +30,7 @@ from mockserver.worker import Worker
 _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
 _READ_BYTES = 65_536
-# As plain numbers: to join the names of flags at each read costs as much as the read.
+# Plain ints: combining flags by name on each read costs as much as the read.
 _PEEK = int(socket.MSG_PEEK) | int(getattr(socket, "MSG_TRUNC", 0)) | int(getattr(socket, "MSG_DONTWAIT", 0))
 """MSG_TRUNC: for TCP, count the bytes without copying them."""
 
@@ -63,9 +63,10 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         try:
             self._looked_at, control, _, _ = self._socket.recvmsg_into(self._buffers, _CONTROL_BYTES, _PEEK)
         except BlockingIOError:
-            # Nothing waits, and what comes before the read would have no stamp: let it take one byte and leave the rest.
+            # Nothing is waiting, and bytes that arrive before the read would have no stamp: read one byte and leave the
+            # rest.
             return self._buffer[:1]
-        except OSError:  # The connection is broken: the read says how.
+        except OSError:  # The connection is broken; the read reports how.
             return self._buffer
         for level, kind, data in control:
             if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
@@ -97,7 +98,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 def protocol_factory(
     offset: RealtimeOffset, faults: ConnectionFaults, limits: RequestLimits, worker: Callable[[], Worker]
 ) -> Callable[..., asyncio.BaseProtocol]:
-    """The function that uvicorn calls for each connection."""
+    """Returns the function that uvicorn calls for each connection."""
 
     def make(
         config: uvicorn.Config,

@@ -1,4 +1,4 @@
-"""/tokenize, /detokenize and /v1/messages/count_tokens, as vLLM has them.
+"""/tokenize, /detokenize and /v1/messages/count_tokens, as in vLLM.
 
 {"prompt": text, "add_special_tokens": true, "return_token_strs": false}
 {"messages": [...], "add_generation_prompt": true, "add_special_tokens": false, "tools": [...], "return_token_strs": false}
@@ -96,7 +96,7 @@ def _flag(row: dict[str, Any], name: str, default: bool) -> bool:
 
 
 def _text(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, bool]:
-    """A prompt, or messages in the chat template, and whether to add special tokens. Raises Refusal (400)."""
+    """A prompt, or messages rendered with the chat template, and whether to add special tokens. Raises Refusal (400)."""
     if "messages" not in row:
         prompt = row.get("prompt")
         if not isinstance(prompt, str):
@@ -108,14 +108,14 @@ def _text(tokenizer: Tokenizer, row: dict[str, Any]) -> tuple[str, bool]:
     if tools is not None and not isinstance(tools, list):
         refusals.refuse("tools must be a list.", "tools")
     text = _rendered(tokenizer, messages, tools, _flag(row, "add_generation_prompt", True))
-    # The template writes its own special tokens.
+    # The template adds its own special tokens.
     return text, _flag(row, "add_special_tokens", False)
 
 
 def _rendered(
     tokenizer: Tokenizer, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, generation: bool = True
 ) -> str:
-    """Messages in the chat template. Raises Refusal (400)."""
+    """Messages rendered with the chat template. Raises Refusal (400)."""
     try:
         return tokenizer.render_chat(without_media(messages), tools, add_generation_prompt=generation)
     except SpecError as e:

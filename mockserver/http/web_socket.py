@@ -1,16 +1,17 @@
-"""WebSocket connections, to the paths of SOCKETS: one response after another on one connection.
+"""WebSocket connections to the paths of SOCKETS: one response after another on one connection.
 
-`MockProtocol` hands a connection over once its head asked for a WebSocket. wsproto reads and makes the frames; the reads keep
-their stamps and the writes go to the transport at once, as those of HTTP do (replies/socket_wire.py).
+`MockProtocol` hands over a connection whose head requests a WebSocket. wsproto parses and builds the frames. Reads keep
+their stamps, and writes go to the transport at once, as for HTTP (replies/socket_wire.py).
 
 Rules:
-- What a message means is for the talk of its path (dialect/socket_talk.py). One that asks for a reply is a request like any
-  other: it has a plan, a ledger line, an arrival, which is the read of its last byte. Its bytes are those of all messages
-  since the last request.
-- One response at a time. A message that comes before the response is complete waits for its end, and arrives then. With
-  `_MOST_WAITING` of them, or with as many bytes as one message may have, the connection is not read.
+- The talk of the path interprets messages (dialect/socket_talk.py). A message that asks for a reply is a request like any
+  other: it has a plan, a ledger line, and an arrival, the read of its last byte. Its byte count includes all messages since
+  the last request.
+- One response at a time. A message received during a response waits for its end, and arrives then. Once `_MOST_WAITING` of
+  them wait, or as many bytes as one message may have, reading pauses.
 - A message has the limits of a body: its size (1009), and its time from its first bytes (1008).
-- The last response stays on the connection, also with `store: false`. An error forgets the response that it was to continue.
+- The last response stays on the connection, even with `store: false`. An error forgets the response that the request
+  continues.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _BROKEN = refusals.refusal_of(500, "The mock failed to serve this message: see i
 
 
 def admit(scope: dict[str, Any], worker: Worker) -> None:
-    """Raises Refusal if this handshake may not open a WebSocket."""
+    """Raises Refusal if this handshake must not open a WebSocket."""
     worker.sync()
     request = Request({**scope, "query_string": b""})
     if worker.draining:
@@ -63,7 +64,7 @@ def admit(scope: dict[str, Any], worker: Worker) -> None:
 
 
 class WebSocket:
-    """One connection. It is the connection of its requests too (replies/wire.py, `Connection` and `Socket`)."""
+    """One connection. It also is the connection of its requests (replies/wire.py, `Connection` and `Socket`)."""
 
     http_1_0 = False
     held_until_ns: int | None = None
@@ -78,7 +79,7 @@ class WebSocket:
         tasks: MutableSet[Any],
         limits: RequestLimits,
     ) -> None:
-        """Answers the handshake. Raises Refusal for one that is none."""
+        """Answers the handshake. Raises Refusal if it is invalid."""
         self.transport = transport
         self.on_lost: Callable[[], None] | None = None
         self.received_ns: int | None = None
@@ -94,13 +95,13 @@ class WebSocket:
         self._limits = limits
         self._parts: list[str] = []
         self._size = 0
-        """Characters of the message that arrives."""
+        """Characters of the arriving message."""
         self._began_s = 0.0
         self._timeout: asyncio.TimerHandle | None = None
-        """Runs while a message arrives."""
+        """Runs while a message is arriving."""
         self._waiting_bytes = 0
         self._is_large = False
-        """Whether a message since memory was last given back was large."""
+        """Whether a message was large since memory was last given back."""
         self._since_last = 0
         """Bytes of the messages since the last request."""
         self._continues: str | None = None
@@ -114,10 +115,10 @@ class WebSocket:
         transport.write(self._socket.send(AcceptConnection()))
         self._say(self._talk.greeting())
 
-    # What comes in.
+    # Incoming data.
 
     def feed(self, data: bytes, read_ns: int, clock: str) -> None:
-        """Take what a read brought."""
+        """Process the data of a read."""
         if self.transport.is_closing():
             return
         try:
@@ -138,7 +139,7 @@ class WebSocket:
             self._take_part(event, read_ns, clock)
 
     def _take_part(self, event: Message[str], read_ns: int, clock: str) -> None:
-        if event.data:  # Frames without any are as many as a client likes.
+        if event.data:  # Clients may send any number of empty frames.
             self._parts.append(event.data)
             self._size += len(event.data)
         if self._size > self._most_bytes():
@@ -161,7 +162,7 @@ class WebSocket:
         return self._worker().config.max_body_mb * 1_000_000
 
     def _has_enough(self) -> bool:
-        """Whether so much waits that the connection is not read."""
+        """Whether so much is waiting that reading pauses."""
         return len(self._waiting) >= _MOST_WAITING or self._waiting_bytes > self._most_bytes()
 
     def _wait(self, seconds: float) -> None:
@@ -170,7 +171,7 @@ class WebSocket:
     def _on_time(self) -> None:
         self._timeout = None
         now_s = asyncio.get_running_loop().time()
-        if self._has_enough():  # It is not read.
+        if self._has_enough():  # Reading is paused.
             self._began_s = now_s
         left_s = self._began_s + self._limits.body_time_s(self._size) - now_s
         if left_s > 0:
@@ -184,11 +185,11 @@ class WebSocket:
             self._timeout = None
 
     def _on_close(self, event: CloseConnection) -> None:
-        with contextlib.suppress(LocalProtocolError):  # It may answer our own.
+        with contextlib.suppress(LocalProtocolError):  # It may answer our own close.
             self.transport.write(self._socket.send(event.response()))
         self._drop()
 
-    # One request after the other.
+    # Requests, one after another.
 
     def _next(self, not_before_ns: int = 0) -> None:
         while not self._busy and self._waiting and not self.transport.is_closing():
@@ -230,32 +231,32 @@ class WebSocket:
             return {"type": "http.request", "body": message, "more_body": False}
 
         async def send(_: object) -> None:
-            """Everything goes through the wire."""
+            """Does nothing: everything goes through the wire."""
 
         try:
             response = await self._worker().generate(Request(scope, receive), endpoint)
             await response(scope, receive, send)
-        except Exception:  # As in HTTP: one request fails, the connection goes on.
+        except Exception:  # As in HTTP: one request fails, the connection stays open.
             _LOG.exception("a message of a WebSocket failed")
             wire.respond(500, (), endpoint.refused(_BROKEN).body)
 
-    # The connection of a response.
+    # The interface `Connection` of a response.
 
     def frame(self, message: bytes) -> bytes:
         self._talk.on_sent(message)
         return self._socket.send(TextMessage(message.decode()))
 
     def close(self) -> None:
-        """Say goodbye and close the connection."""
+        """Send a close frame and close the connection."""
         self._leave(CloseReason.NORMAL_CLOSURE)
 
     def refused(self) -> None:
-        """OpenAI's rule: an error forgets the response that it was to continue."""
+        """OpenAI's rule: an error forgets the response that the request continues."""
         if self.last is not None and self._continues is not None:
             self.last.forget(self._continues)
 
     def response_ended(self) -> None:
-        """The response is complete: the next message may be served."""
+        """The response is complete; serve the next message."""
         self._busy = False
         self._release_memory()
         if self._leaving:
@@ -263,12 +264,12 @@ class WebSocket:
         self._next(now_ns())
 
     def close_after_response(self) -> None:
-        """The message is read already: nothing is left to skip."""
+        """Does nothing: the message has already been read."""
 
-    # Its end.
+    # Closing.
 
     def shutdown(self) -> None:
-        """The server ends: close the connection, after the response that is under way."""
+        """The server is shutting down: close the connection after the current response."""
         self._leaving = True
         if not self._busy:
             self._leave(CloseReason.GOING_AWAY)
@@ -281,7 +282,7 @@ class WebSocket:
     def _leave(self, why: CloseReason, reason: str | None = None) -> None:
         if self.transport.is_closing():
             return
-        with contextlib.suppress(LocalProtocolError):  # It may be said already.
+        with contextlib.suppress(LocalProtocolError):  # It may have been sent already.
             self.transport.write(self._socket.send(CloseConnection(why, reason)))
         self._drop()
 
@@ -290,7 +291,7 @@ class WebSocket:
         self.lost()
 
     def lost(self) -> None:
-        """The connection is gone: so is the response under way."""
+        """The connection is lost, and with it the current response."""
         self._stop_timeout()
         self._is_large = self._is_large or self._size >= LARGE_BYTES
         self._waiting.clear()
@@ -302,6 +303,6 @@ class WebSocket:
 
 
 def refusal_response(refusal: Refusal) -> bytes:
-    """The HTTP response to a handshake that is refused."""
+    """The HTTP response to a refused handshake."""
     head = b"HTTP/1.1 %d Refused\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     return head % (refusal.status, len(refusal.body)) + refusal.body

@@ -1,7 +1,7 @@
-"""Whether the compiled sender is there (`_sender.c`), and whether it is to be used.
+"""Whether the compiled sender (`_sender.c`) is available and should be used.
 
-It is built where a C compiler is at hand when Trueload is installed (hatch_build.py). Without it everything works as well, in
-Python: tokens wait for each other and for requests that are read, and cost more CPU. TRUELOAD_PURE=1 leaves it aside.
+It is built if a C compiler is available when Trueload is installed (hatch_build.py). Without it everything works in
+Python, but tokens wait for each other and for the reading of requests, and cost more CPU. TRUELOAD_PURE=1 disables it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def sender() -> Callable[[int], Sender] | None:
-    """What makes a sender, of the ns that a token may be early. None where Python does its work."""
+    """A factory of senders; its argument is how many ns early a token may be sent. None if Python sends everything."""
     if os.environ.get("TRUELOAD_PURE", "") not in ("", "0"):
         return None
     try:

@@ -1,10 +1,10 @@
-"""Reads the head of an ordinary request that is there as a whole, much faster than a general parser.
+"""A fast parser for the complete head of an ordinary request.
 
-It knows heads that mean one thing to every reader: HTTP/1.1, a `name: value` a line without odd characters, a body of a
-given length, a connection that stays open. It returns None for anything else, which is then for the general parser.
+It accepts only unambiguous heads: HTTP/1.1, one `name: value` per line without odd characters, a body of a given
+length, a connection that stays open. It returns None for anything else, which the general parser then handles.
 
-A client repeats its head, but for the request's id and the length of its body. So `PlainHeads` remembers a few heads without
-these two: one that is the same around them means the same.
+A client repeats its head except for the request id and the length of the body. So `PlainHeads` remembers a few heads
+without these two values: a head that is otherwise identical has the same meaning.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _LINE_END = b"\r\n"
 
 
 class PlainHead(NamedTuple):
-    """What matters of the head of an ordinary request."""
+    """The relevant parts of an ordinary request's head."""
 
     path: bytes
     request_id: str | None
     body_at: int
-    """Where the body begins; it ends with the bytes."""
+    """The offset of the body, which extends to the end of the bytes."""
 
 
 class _Shape(NamedTuple):
-    """A head without the values of its id and of its length, in whatever order the two are."""
+    """A head without the values of its id and length, in either order."""
 
     path: bytes
     before: bytes
@@ -46,7 +46,7 @@ class _Shape(NamedTuple):
     id_first: bool
 
     def read(self, data: bytes) -> PlainHead | None:
-        """The head of a request that has this shape. None: it has another, or is not ordinary."""
+        """The head of a request with this shape. None: it has another shape, or is not ordinary."""
         if not data.startswith(self.before):
             return None
         start = len(self.before)
@@ -70,13 +70,13 @@ class _Shape(NamedTuple):
 
 
 class PlainHeads:
-    """Reads heads, one after the other."""
+    """Parses heads and remembers their shapes."""
 
     def __init__(self) -> None:
         self._shapes: list[_Shape] = []
 
     def read(self, data: bytes) -> PlainHead | None:
-        """The head of one whole request, with nothing behind it. None: not such a one."""
+        """The head of one complete request with nothing after it. Returns None if the data is anything else."""
         for shape in self._shapes:
             head = shape.read(data)
             if head is not None:
@@ -88,7 +88,7 @@ class PlainHeads:
 
 
 def read_head(data: bytes) -> PlainHead | None:
-    """As `PlainHeads.read`, of a head that is the first."""
+    """Like `PlainHeads.read`, without remembered shapes."""
     found = _HEAD.match(data)
     if found is None:
         return None
@@ -101,7 +101,7 @@ def read_head(data: bytes) -> PlainHead | None:
                 return None
             length = int(value)
         elif name == b"x-request-id":
-            if request_id is None:  # Of several, the first counts.
+            if request_id is None:  # The first one counts.
                 request_id = value.decode("ascii")
         elif (name in _DECIDES and not (name == b"connection" and value == b"keep-alive")) or name.startswith(_OURS):
             return None
@@ -111,7 +111,7 @@ def read_head(data: bytes) -> PlainHead | None:
 
 
 def _shape_of(head: PlainHead, data: bytes) -> _Shape:
-    """The shape of a head that was read and has an id."""
+    """The shape of a parsed head that has an id."""
     (id_start, id_stop), (length_start, length_stop) = (
         _value_at(data, name) for name in (b"\r\nx-request-id: ", b"\r\ncontent-length: ")
     )
@@ -126,6 +126,6 @@ def _shape_of(head: PlainHead, data: bytes) -> _Shape:
 
 
 def _value_at(data: bytes, begin: bytes) -> tuple[int, int]:
-    """Where the value of the first line that begins so stands."""
+    """The start and end of the value of the first line that begins with `begin`."""
     start = data.lower().index(begin) + len(begin)
     return start, data.index(_LINE_END, start)

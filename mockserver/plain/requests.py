@@ -1,13 +1,13 @@
-"""The ordinary streamed request, served without the framework.
+"""Ordinary streamed requests, served without the framework.
 
-Between the bytes of a request and its first token, FastAPI, Starlette, a task and a dozen awaits cost several times what the
-mock's own work does, and in a burst every request waits for those before it. This way serves what most requests of a load
-are: a stream of text of OpenAI's two endpoints, with nothing that has to be shaped, refused or waited for.
+Between the bytes of a request and its first token, FastAPI, Starlette, a task and a dozen awaits cost several times as
+much as the mock's own work, and in a burst every request waits for the earlier ones. This path serves most requests of
+a load: a text stream of OpenAI's two endpoints, with nothing to shape, refuse or wait for.
 
 Rules:
 - It answers, counts and records exactly as the application does; tests/virtual/test_mock_plain_requests.py compares them.
-- What it does not know, it leaves to the application, before anything is counted: fields or types that it does not list, a
-  configuration with more than drawn times, every request that is refused. So it has no error of its own.
+- It leaves everything else to the application, before anything is counted: unlisted fields or types, a configuration with
+  more than drawn times, every request that is refused. So it has no errors of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from promptset.errors import SpecError
 from promptset.probes import solve
 
 ENDPOINTS: dict[bytes, Endpoint] = {endpoint.path.encode(): endpoint for endpoint in (CHAT, COMPLETION)}
-"""The endpoints that it knows, by path."""
+"""The supported endpoints, by path."""
 
 _FIELDS = {"model", "stream", "stream_options", "max_tokens", "ignore_eos", "temperature"}
 _CHAT_FIELDS = frozenset({*_FIELDS, "messages", "max_completion_tokens"})
@@ -54,12 +54,12 @@ class PlainRequests:
         self._most_bytes = 0
         self._models: tuple[str, ...] = ()
         self._plans: dict[int, Plan] | None = None
-        """Plans by the tokens that were asked for, where nothing else decides them."""
+        """Plans by requested tokens, if nothing else determines them."""
 
     def serve(
         self, endpoint: Endpoint, body: bytes, request_id: str | None, connection: Connection, handled_ns: int
     ) -> bool:
-        """Serve a request whose bytes are all there. False: nothing has happened, it is for the application."""
+        """Serve a request whose bytes are all there. Returns False, without any effect, if it is for the application."""
         intake = self._intake
         version = intake.settings.current
         if version is not self._version:
@@ -81,7 +81,7 @@ class PlainRequests:
         if model is not None and model not in models:
             return False
         if (solve(row["messages"]) if endpoint.is_chat else solution_of_prompt(row["prompt"])) is not None:
-            return False  # A probe: its answer is not any text.
+            return False  # A probe needs the right answer, not just any text.
         text = self._text(row, endpoint.is_chat)
         limit, asked = config.max_model_len, params.asked_tokens
         if text is None or len(text) > limit - (0 if asked is None else min(asked, limit)):
@@ -89,13 +89,13 @@ class PlainRequests:
         plan = None
         if asked is None:
             if request_id is None:
-                return False  # Its plan depends on its number, which nobody else may have.
+                return False  # Its plan depends on its arrival number, which must be unique.
             index = index_of(request_id)
             plan = self._plan(version, request_id if index is None else index, asked)
         if most_tokens(text) + (min(asked or 0, limit) if plan is None else plan.output_tokens) > limit:
             return False
 
-        # From here on it is served.
+        # From here on the request is served.
         received_ns = handled_ns if connection.received_ns is None else connection.received_ns
         intake.clocks[connection.clock] += 1
         arrival = intake.arrivals.identify(request_id)
@@ -109,7 +109,7 @@ class PlainRequests:
         return True
 
     def _text(self, row: dict[str, Any], chat: bool) -> str | None:
-        """What the model reads. None where that is refused."""
+        """The text that the model reads. None if the prompt is refused."""
         if not chat:
             prompt: str = row["prompt"]
             return prompt
@@ -131,7 +131,7 @@ class PlainRequests:
 
 
 def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
-    """Whether this configuration leaves the replies to ordinary requests ordinary, and nothing has to be waited for."""
+    """Whether this configuration does not affect ordinary replies, and nothing has to be waited for."""
     config, style, latencies = version.config, version.style, version.latencies
     waits = latencies.by_input or engine.needs_input_tokens or engine.block_tokens
     checked = config.api_key or config.cors or config.fault or config.scale is not None
@@ -139,8 +139,8 @@ def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
 
 
 def _params(row: object, chat: bool) -> RequestParams | None:
-    """The parameters of an ordinary streamed request but for its prompt, which stays in the row. None for any other, a wrong
-    one too."""
+    """The parameters of an ordinary streamed request except its prompt, which stays in the row. None for any other
+    request, including an invalid one."""
     if not isinstance(row, dict) or row.get("stream") is not True:
         return None
     if not row.keys() <= (_CHAT_FIELDS if chat else _COMPLETION_FIELDS):

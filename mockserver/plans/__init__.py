@@ -1,1 +1,1 @@
-"""What is drawn for a request before anything is sent."""
+"""Everything that is drawn for a request before anything is sent."""

@@ -13,22 +13,22 @@ class Arrival:
     """The identity of one request."""
 
     id: str | None
-    """Its `x-request-id`."""
+    """The `x-request-id` header."""
     index: int | None
     attempt: int
     """1 for the first request with this id, 2 for the next."""
     key: StreamKey
     traceparent: str | None = None
-    """Its header of this name, which says whose span it is."""
+    """The `traceparent` header, which identifies the client's span."""
 
     @property
     def own_key(self) -> StreamKey:
-        """A key that no request of another run has: the whole id, where there is one."""
+        """A key that is unique across runs: the whole id, if there is one."""
         return self.key if self.id is None else self.id
 
 
 class Arrivals:
-    """Identifies requests, and counts how those of this process were identified."""
+    """Identifies requests, and counts the requests of this process by kind of identification."""
 
     def __init__(self, shared: SharedState) -> None:
         self.by_index = 0
@@ -50,10 +50,10 @@ class Arrivals:
         return Arrival(request_id, index, attempt, index, traceparent)
 
     def counts(self) -> dict[str, int]:
-        """How many requests were identified in each way, for `/truth`."""
+        """The number of requests identified in each way, for `/truth`."""
         return {"index": self.by_index, "id": self.by_id, "arrival_order": self.by_order}
 
 
 def key_of_choice(key: StreamKey, choice: int) -> StreamKey:
-    """The key of a choice of a request. The first has the request's own, so that more choices change nothing in it."""
+    """The key of a choice. The first choice has the request's own key, so additional choices do not change it."""
     return key if choice == 0 else (f"choice:{key!r}", choice)

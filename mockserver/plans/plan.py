@@ -37,15 +37,15 @@ class Plan:
     output_tokens: int
     faults: tuple[Fault, ...] = ()
     step_tokens: tuple[int, ...] = ()
-    """Tokens of each engine step, including the first. Empty means one token per step. The tokens of a step come out
+    """Tokens of each engine step, including the first. Empty means one token per step. Tokens of a step are emitted
     together, with gaps of 0."""
     reasoning_tokens: int = 0
-    """How many of the output tokens, from the first on, are reasoning."""
+    """The number of leading output tokens that are reasoning."""
     finish: Literal["stop", "length"] = "length"
     """Whether the reply ends by itself or at a limit."""
 
     def ending_at(self, tokens: int) -> Plan:
-        """The plan cut to so many tokens, where the reply ends by itself."""
+        """The plan truncated to this many tokens, at which the reply ends by itself."""
         steps: list[int] = []
         left = tokens
         for step in self.step_tokens:
@@ -63,18 +63,18 @@ class Latencies:
     ttft: Distribution
     tpot: Distribution
     itl: Distribution | None
-    """Drawn for each gap. If None, one TPOT is drawn per request and all its gaps equal it."""
+    """Drawn for each gap. If None, one TPOT is drawn per request, and all its gaps equal it."""
     output_tokens: Distribution
     ttft_per_input_token: Distribution | None = None
     """Drawn once per request, and added to its TTFT for each input token."""
     speculation: Speculation | None = None
-    """If set, gaps are the times between steps, and a step gives several tokens."""
+    """If set, gaps are the times between steps, and a step emits several tokens."""
     recording: RecordedReplies | None = None
     """If set, replies to replay. TTFT, gaps and lengths are then not drawn."""
     reasoning_tokens: Distribution | None = None
     """If None, no reply reasons."""
     seen: SampledTimes | None = None
-    """If set, TTFT and gaps are drawn as a server was seen to have them."""
+    """If set, TTFT and gaps are drawn from times measured on a real server."""
 
     @property
     def by_input(self) -> bool:
@@ -85,19 +85,19 @@ class Latencies:
 
     @property
     def constant(self) -> bool:
-        """Whether no time is drawn, so that replies of one length all have the same."""
+        """Whether no time is random, so that all replies of one length have the same times."""
         drawn = (self.recording, self.seen, self.speculation, self.ttft_per_input_token)
         gaps = self.tpot if self.itl is None else self.itl
         return all(one is None for one in drawn) and type(self.ttft.law) is type(gaps.law) is Constant
 
     def length(self, seed: int, key: StreamKey) -> int:
-        """Tokens of a reply that ends by itself."""
+        """The number of tokens of a reply that ends by itself."""
         if self.recording is not None:
             return self.recording.pick(key, rng.stream(seed, "replay", key)).output_tokens
         return int(_drawn(self.output_tokens, seed, "output_tokens", key))
 
     def times(self, seed: int, key: StreamKey, tokens: int, input_tokens: int) -> tuple[int, Gaps, Gaps]:
-        """TTFT, gaps and tokens per step (empty: one each) of a reply of so many tokens."""
+        """TTFT, gaps and tokens per step (empty: one each) of a reply with this many tokens."""
         steps: tuple[int, ...] = ()
         if self.recording is not None:
             recorded = self.recording.pick(key, rng.stream(seed, "replay", key))
@@ -121,21 +121,21 @@ class Latencies:
             same = ("tpot", self.tpot) if self.itl is None else ("itl", self.itl)
             gaps_ns = (round(_drawn(same[1], seed, same[0], key)),) * waits
         if steps:
-            # The tokens of a step come out together.
+            # The tokens of a step are emitted together.
             gaps_ns = tuple(g for gap, n in zip(gaps_ns, steps[1:], strict=True) for g in (gap, *[0] * (n - 1)))
         return ttft_ns, gaps_ns, steps
 
 
 def _drawn(distribution: Distribution, seed: int, purpose: str, key: StreamKey) -> float:
-    """One value from the stream of this purpose. A constant leaves its generator alone, so it gets none of its own: to seed
-    one costs more than the rest of a plan."""
+    """One value from the stream of this purpose. A constant draws nothing, so it gets no generator: seeding one costs
+    more than the rest of a plan."""
     if type(distribution.law) is Constant:
         return distribution.sample(rng.UNUSED)
     return distribution.sample(rng.stream(seed, purpose, key))
 
 
 def _together(ttft_ns: int, gaps_ns: Gaps, step_tokens: Gaps) -> tuple[int, Gaps]:
-    """Delay whole steps: the tokens of a step still come together."""
+    """Delay whole steps: the tokens of a step stay together."""
     waits = [ttft_ns, *gaps_ns]
     start = 0
     for tokens in step_tokens:
@@ -151,16 +151,16 @@ def index_of(request_id: str | None) -> int | None:
 
 
 class ReplyLength(NamedTuple):
-    """What limits the length of a reply, in tokens."""
+    """The limits on the length of a reply, in tokens."""
 
     limit: int
-    """What fits into the context."""
+    """The room in the context."""
     asked: int | None = None
     """The `max_tokens` of the request: the length of the reply, or its maximum if the reply ends itself. If None, the reply
     ends itself."""
     ends_itself: bool = False
     exact: int | None = None
-    """The length of a reply whose content is known already."""
+    """The length of a reply whose content is already known."""
 
     def draw(
         self, latencies: Latencies, seed: int, key: StreamKey, faults: tuple[Fault, ...]
@@ -222,8 +222,9 @@ def draw_faults(
     """The faults that hit a request.
 
     Rules with a rate draw again for each attempt, so a client that retries after a 429 gets through. The rest of a plan
-    is the same for every attempt. Wrong answers are drawn by `own_key` (`Arrival.own_key`; None: the key): runs that ask the
-    same probes at the same indexes must not meet the same draws, since two runs of a real server differ by chance.
+    is the same for every attempt. Wrong answers are drawn by `own_key` (`Arrival.own_key`; None: the key): runs that
+    ask the same probes at the same indexes must not get the same draws, since two runs of a real server differ by
+    chance.
     """
 
     def chance(number: int) -> float:

@@ -1,7 +1,7 @@
 """Recorded latencies to replay: from a ledger, from the records of a run, or from a fitted profile.
 
     ledger.jsonl     received_ns, write_ns, chunk_tokens, chunk_kind: TTFT from the arrival
-    requests.jsonl   sent_ns (of a request that was sent twice resent_ns), chunk_ns, chunk_tokens (null: one each),
+    requests.jsonl   sent_ns (resent_ns if the request was sent twice), chunk_ns, chunk_tokens (null: one each),
                      chunk_kind: TTFT from the send, so it includes the network; warm-up and failed requests are skipped
     profile.json     {"ttft": DIST, "tpot": DIST | "itl": DIST, "ttft_per_input_token": DIST, "output_tokens": DIST}: any of
                      these; they replace the flags of the same name
@@ -40,7 +40,7 @@ PROFILE: dict[str, Dimension] = {
 
 @dataclass(frozen=True, slots=True)
 class RecordedReply:
-    """One recorded reply: the time of its first chunk of text, then the gaps between such chunks."""
+    """One recorded reply: the time of its first text chunk, then the gaps between text chunks."""
 
     ttft_ns: int
     gaps_ns: tuple[int, ...]
@@ -51,7 +51,7 @@ class RecordedReply:
         return sum(self.chunk_tokens)
 
     def stretched(self, tokens: int, gap_ns: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The gaps and the tokens of each step for a reply of so many tokens: cut, or repeated from the second chunk.
+        """The gaps and tokens per step for a reply of this many tokens: truncated, or repeated from the second chunk.
 
         `gap_ns` is used if only one chunk was recorded.
         """
@@ -170,7 +170,7 @@ def _from_ledger(row: dict[str, Any]) -> RecordedReply | None:
 def _from_record(row: dict[str, Any]) -> RecordedReply | None:
     if row["outcome"] != "ok" or row["phase"] != "run":
         return None
-    # A line leaves out what has its default.
+    # A line omits fields with their default value.
     kinds, tokens, resent_ns = row.get("chunk_kind", ""), row.get("chunk_tokens"), row.get("resent_ns")
     shares = [None] * len(kinds) if tokens is None else tokens
     return _recorded(row["sent_ns"] if resent_ns is None else resent_ns, row.get("chunk_ns", []), shares, kinds)
@@ -178,7 +178,7 @@ def _from_record(row: dict[str, Any]) -> RecordedReply | None:
 
 def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kinds: str) -> RecordedReply | None:
     chunks = [
-        # A chunk of text with an unknown number of tokens held at least one.
+        # A text chunk with an unknown number of tokens had at least one.
         (at, max(1, share or 0))
         for at, share, kind in zip(stamps_ns, tokens, kinds, strict=True)
         if kind in _TEXT_KINDS

@@ -1,8 +1,8 @@
-"""Speculative decoding: how many tokens each step of a request gives.
+"""Speculative decoding: how many tokens each step of a request emits.
 
-Each decode step proposes k draft tokens and verifies them at once. It accepts each draft with probability a, independently,
-up to the first rejection. The step gives the accepted drafts and one token from the model itself, so the number is
-geometric, cut at k + 1:
+Each decode step proposes k draft tokens and verifies them at once. It accepts each draft with probability a,
+independently, up to the first rejection. The step emits the accepted drafts and one token from the model itself, so the
+number is geometric, truncated at k + 1:
 
     P(n) = (1 - a) a^(n-1) for n = 1..k,    P(k + 1) = a^k,    E(n) = (1 - a^(k+1)) / (1 - a)
 
@@ -25,13 +25,13 @@ class Speculation:
 
     @property
     def mean_tokens(self) -> float:
-        """E(n): tokens of a step."""
+        """E(n), the mean number of tokens of a step."""
         # The sum of the geometric series, which has no division by zero at a = 1.
         return sum(self.acceptance_rate**i for i in range(self.draft_tokens + 1))
 
     def mean_steps(self, tokens: int) -> float:
-        """The exact mean number of steps of a reply of so many tokens: R(1) = 1, R(n) = 1 + the sum of P(i) R(n - i), with
-        R(m) = 0 for m < 1. The first token has a step of its own."""
+        """The exact mean number of steps of a reply of this many tokens: R(1) = 1, R(n) = 1 + the sum of P(i) R(n - i),
+        with R(m) = 0 for m < 1. The first token has its own step."""
         k, a = self.draft_tokens, self.acceptance_rate
         shares = [*((1 - a) * a ** (i - 1) for i in range(1, k + 1)), a**k]
         # left[n]: steps for n tokens after the first.
@@ -41,7 +41,7 @@ class Speculation:
         return 1 + left[-1]
 
     def steps(self, tokens: int, rng: Random) -> tuple[int, ...]:
-        """The tokens of each step of a reply. The prefill gives 1; the last step is cut to the length."""
+        """The tokens of each step of a reply. The prefill emits 1; the last step is truncated to the length."""
         steps = [1]
         left = tokens - 1
         while left > 0:

@@ -1,1 +1,1 @@
-"""What was done: the ledger, its file, metrics, and what tests assert about them."""
+"""The record of what was done: the ledger, its file, metrics, and assertions about them."""

@@ -12,7 +12,7 @@ Line = dict[str, Any]
 
 
 def _output_tokens(line: Line) -> int:
-    """Tokens that were sent. A whole reply has no chunks, and sends all of its tokens or none."""
+    """The number of tokens sent. A whole reply has no chunks, and sends all of its tokens or none."""
     if line["chunk_kind"]:
         return sum(line["chunk_tokens"])
     return line["planned"]["output_tokens"] if line["status"] == 200 else 0
@@ -49,7 +49,7 @@ def _holds(wanted: object, value: object) -> bool:
 
 
 def report(lines: Sequence[Line], found: Sequence[Line], requests: int | None, fields: Mapping[str, object]) -> str:
-    """The expectation, the result, and every line. `>` marks the lines that match."""
+    """The failure message: the expectation, the result, and every line. `>` marks the lines that match."""
     wanted = "at least 1 request" if requests is None else f"{requests} request{'' if requests == 1 else 's'}"
     those = ", ".join(f"{name}={_written(value)}" for name, value in fields.items())
     head = f"expected {wanted}{' with ' if those else ''}{those}, found {len(found)} (of {len(lines)} in the ledger)"

@@ -1,6 +1,6 @@
 """The ledger: one line of JSON per request, written when its response has ended.
 
-Lines wait in memory for some ms, so JSON and the disk never come between two chunks of a stream.
+Lines wait in memory for some ms, so JSON encoding and the disk never come between two chunks of a stream.
 """
 
 from __future__ import annotations
@@ -72,19 +72,19 @@ ENGINE_FIELDS: Mapping[str, str] = {
     "replica": "With `--replicas`: which of them answered, from 0.",
     "cut": "`client_closed` or `shutdown`, if the response ended early without a fault.",
 }
-"""The keys of `engine`; each is there if it applies."""
+"""The keys of `engine`, each present only if it applies."""
 
 FLUSH_S = 0.02
 """How long a line can wait before it is written."""
 SLICE_NS = 200_000
-"""Time for encoding lines in one turn. Between two turns, each ms, the streams get theirs."""
+"""Time per turn for encoding lines. Between two turns, 1 ms apart, the streams run."""
 _QUEUE = 200
 """A queue of n times this many lines makes the turns n times as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One request as it happened. FIELDS and ENGINE_FIELDS explain the line."""
+    """One request as it was served. FIELDS and ENGINE_FIELDS explain the line."""
 
     id: str | None
     index: int | None
@@ -102,7 +102,7 @@ class LedgerEntry:
     output_tokens: int
     """For the metrics. The line has them chunk by chunk."""
     inputs: int | None = None
-    """Texts that were embedded, pairs that were scored, or images that were made; None where text is generated."""
+    """Texts embedded, pairs scored, or images generated. None if text is generated."""
     finished: str
     """For the metrics: stop, length, abort or error."""
     status: int | None
@@ -174,8 +174,8 @@ class Ledger:
         also: Callable[[LedgerEntry], None] = lambda entry: None,
         replica: int | None = None,
     ) -> None:
-        """`also` is called with each entry when its line is written, for work that can wait until then. `replica` is named in
-        each line."""
+        """`also` is called with each entry when its line is written, for work that can wait until then. `replica` is
+        added to each line."""
         self._file = file
         self._replica = replica
         self._also = also
@@ -203,7 +203,7 @@ class Ledger:
 
     def _write_some(self) -> None:
         self._timer = None
-        # A long queue gets longer turns, so no line waits long however many responses end at once.
+        # A long queue gets longer turns, so no line waits long even if many responses end at once.
         self._write(SLICE_NS * max(1, len(self._waiting) // _QUEUE))
         if self._waiting:
             self._call_later(0.001)
@@ -227,7 +227,7 @@ class Ledger:
         self._write(None)
 
     def read(self, since: int = 0) -> bytes:
-        """The lines from number `since` on (the first is 0), including those that wait."""
+        """The lines from number `since` on (the first is 0), including waiting lines."""
         self.flush()
         return self._file.read(since)
 

@@ -2,10 +2,10 @@
 
 Rules:
 - The file holds whole lines only. If a write is cut short (a full disk), the file is truncated to whole lines. Several
-  processes append under one kernel lock, which ends with its holder.
-- If the file cannot be written, the mock goes on. The lines stay in memory, up to `KEEP_BYTES`, and are retried every
-  `RETRY_S`. The log says so once, `/truth` as long as it lasts. At the end, unwritten lines go into their own file in the
-  folder for temporary files, and the log names it. Lines beyond `KEEP_BYTES` are lost, and counted.
+  processes append under one kernel lock, which is released when its holder ends.
+- If the file cannot be written, the mock continues. The lines stay in memory, up to `KEEP_BYTES`, and are retried every
+  `RETRY_S`. The log reports it once, `/truth` as long as it lasts. At the end, unwritten lines go into their own file in the
+  directory for temporary files, and the log names it. Lines beyond `KEEP_BYTES` are lost, and counted.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def open_file(path: Path | None) -> BinaryIO:
 
 
 class LedgerFile:
-    """Lines in a file. `shared`: other processes append too, and their lines count. Create it before the fork."""
+    """Lines in a file. `shared`: other processes also append, and their lines count. Create it before the fork."""
 
     def __init__(self, file: BinaryIO, shared: bool = False) -> None:
         self._file = file
@@ -62,7 +62,7 @@ class LedgerFile:
         self._retry_ns = 0
         self.lost = 0
         self.error: str | None = None
-        """Why the file cannot be written at the moment."""
+        """The reason why the file cannot be written at the moment."""
 
     @property
     def lines(self) -> int:
@@ -79,7 +79,7 @@ class LedgerFile:
         return {"unwritten": self.unwritten, "lost": self.lost, "error": self.error}
 
     def append(self, lines: Sequence[bytes] = ()) -> None:
-        """Write these lines and those that wait, as far as the file accepts them."""
+        """Write these and all waiting lines, as far as the file accepts them."""
         for line in lines:
             if self._unwritten_bytes + len(line) > KEEP_BYTES:
                 self._drain()  # Many long lines can come at once. Keep only those that the file does not accept.
@@ -130,7 +130,7 @@ class LedgerFile:
         return error is None
 
     def _cut_to_whole_lines(self, start: int, batch: list[bytes]) -> list[bytes]:
-        """The lines that were written whole. The file is cut after them."""
+        """The lines that were completely written. The file is truncated after them."""
         end, whole = start, []
         taken = self._file.seek(0, os.SEEK_END)
         for line in batch:
@@ -148,7 +148,7 @@ class LedgerFile:
         if not self._shared:
             yield
             return
-        if sys.platform != "win32":  # There the mock is one process.
+        if sys.platform != "win32":  # On Windows the mock is a single process.
             fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -182,14 +182,14 @@ class LedgerFile:
         return b"".join((self._read_at(start, self._starts[-1] - start), *kept))
 
     def _read_at(self, offset: int, size: int) -> bytes:
-        """At most so many bytes from there on. Writes go to the end of the file wherever this leaves its position."""
+        """At most `size` bytes from `offset`. Writes go to the end of the file regardless of its position."""
         if sys.platform != "win32":
             return os.pread(self._file.fileno(), size, offset)
         self._file.seek(offset)
         return self._file.read(size)
 
     def close(self) -> None:
-        """Try once more, save unwritten lines elsewhere, and close the file."""
+        """Retry once, save unwritten lines elsewhere, and close the file."""
         self._retry_ns = 0
         self.append()
         if self._unwritten:

@@ -1,6 +1,6 @@
 """GET /metrics: vLLM's names and buckets, computed from finished requests rather than chunk by chunk.
 
-It shows only what this mock has: an engine without a KV cache has no cache metrics.
+It exports only metrics that this mock has: an engine without a KV cache has no cache metrics.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _REQUEST_S = (
 _ITERATION_TOKENS = (1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0)
 
 _TOGETHER = 16
-"""Requests that are counted together: of 256 tokens each that takes 0.3 ms."""
+"""Requests counted together: with 256 tokens each, that takes 0.3 ms."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -101,7 +101,7 @@ class ServerMetrics(Collector):
     def __init__(self, model: str, max_model_len: int, state: Callable[[], EngineState], engine: str = "0") -> None:
         self._label_values = (model, engine)
         self._state = state
-        # Counters start at 0 with this object. After a reset by /admin the engine's counters go on.
+        # Counters start at 0 with this object. The engine's counters continue across a reset by /admin.
         self._before = state()
         self._input_tokens = 0
         self._output_tokens = 0
@@ -129,7 +129,7 @@ class ServerMetrics(Collector):
         )
 
     def add(self, entry: LedgerEntry) -> None:
-        """Add a finished request. Some are counted together, at a fraction of the cost: a sort for each histogram."""
+        """Add a finished request. Requests are counted in batches, which costs a fraction: one sort per histogram."""
         self._waiting.append(entry)
         if len(self._waiting) >= _TOGETHER:
             self._count_waiting()
@@ -145,7 +145,7 @@ class ServerMetrics(Collector):
         outputs: list[int] = []
         for entry in waiting:
             if entry.plan is None or (entry.plan.output_tokens == 0 and entry.finished == "error"):
-                continue  # It was refused before the engine. (An embedding has no tokens either, but ends well.)
+                continue  # It was refused before the engine. (An embedding has no tokens either, but finishes normally.)
             if "prefill_ns" in entry.engine:
                 self._queue.observe(entry.engine["queue_ns"] / NS_PER_S)
                 self._prefill.observe(entry.engine["prefill_ns"] / NS_PER_S)
@@ -210,7 +210,7 @@ class ServerMetrics(Collector):
 
 
 class _Merged(Collector):
-    """The families of several workers: samples with the same name and labels are added."""
+    """The metric families of several workers: samples with the same name and labels are summed."""
 
     def __init__(self, samples: Sequence[bytes]) -> None:
         self._families: dict[str, Metric] = {}
@@ -236,7 +236,7 @@ def render(samples: Sequence[bytes]) -> bytes:
 
 
 def _token_stamps(entry: LedgerEntry) -> Sequence[int]:
-    """When the chunks with tokens were sent. Mostly they are one stretch: nothing comes between them."""
+    """When the chunks with tokens were sent. Usually they are contiguous."""
     kinds = entry.chunk_kind
     first = kinds.find("c")
     stop = kinds.rfind("c") + 1

@@ -1,1 +1,1 @@
-"""A reply while it is sent: token by token, or whole."""
+"""A reply while it is being sent: token by token, or whole."""

@@ -1,9 +1,9 @@
 """The KV blocks of a prompt and its reply, for an engine with a prefix cache.
 
 The reply is known before it is sent, so its blocks are too. The next turn of a conversation repeats the reply in its
-prompt and finds these blocks, as far as it repeats the tokens. Documents and tool calls are made as text, and a template
-writes calls in its own way. The tokens of such a reply are those that the next turn will have in their place, as with a
-model that says what its template says.
+prompt and hits these blocks, as far as it repeats the tokens. Documents and tool calls are generated as text, and a
+template writes calls in its own format. The tokens of such a reply are those that the next turn will have in their
+place, as with a model that generates its template's format.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class ReplyBlocks:
         self._ids: dict[str, int] = {}
 
     def links(self, prompt: Chain, pieces: Sequence[str], ids: Sequence[int] = ()) -> Sequence[int]:
-        """The hashes of the full blocks of a prompt and its reply: pieces, each of them one token, and then ids."""
+        """The hashes of the full blocks of a prompt and its reply: pieces of one token each, followed by ids."""
         if self._block_tokens == 0:
             return ()
         return prompt.extended([*map(self._id_of, pieces), *ids], self._block_tokens).links
 
     def ids_of(self, params: RequestParams, said: Scripted) -> list[int]:
-        """The tokens of documents and calls, as the next turn repeats them. Empty where its template does not repeat what
-        stands before them."""
+        """The tokens of documents and calls, as the next turn repeats them. Empty if its template does not repeat the
+        text before them."""
         if self._block_tokens == 0:
             return []
         calls = [block for block in said.blocks if block.kind == "tool"]
@@ -51,7 +51,7 @@ class ReplyBlocks:
                 message["tool_calls"].append({"id": block.call.id, "type": "function", "function": function})
             try:
                 after = self._tokenizer.render_chat([*messages, message], params.tools, add_generation_prompt=False)
-            except SpecError:  # A template that knows no calls: the next turn has them in no words.
+            except SpecError:  # The template does not support calls, so the next turn does not contain them.
                 return []
             if not after.startswith(before):
                 return []

@@ -1,4 +1,4 @@
-"""Makes the content of replies."""
+"""Builds the content of replies."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mockserver.tokencount import TokenCount
 
 @dataclass(frozen=True, slots=True)
 class ReplyStyle:
-    """How the configuration wants replies to look."""
+    """The configured style of replies."""
 
     reasons: bool = False
     reasoning_field: str = "reasoning"
     finish: str = "last"
     details: frozenset[str] = frozenset()
-    """What replies say of the work on a request."""
+    """The details of the engine's work that replies report."""
 
     @classmethod
     def of(cls, config: MockConfig) -> ReplyStyle:
@@ -73,18 +73,19 @@ def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
 
 
 def writer_of(content: Content, now_ns: Callable[[], int]) -> ScriptWriter:
-    """What writes the script of this content."""
+    """The writer for the script of this content."""
     return StreamWriter(content, now_ns) if content.params.stream else WholeWriter(content, now_ns)
 
 
 def cut_at_stop(pieces: Sequence[str], stops: Sequence[str], keep: bool) -> tuple[list[str], str | None]:
-    """The text of each token (it may be empty) up to the one that completes a stop string, and that string; or all texts.
+    """The text of each token (it may be empty) up to the token that completes a stop string, and that string; or all
+    texts.
 
-    Stop strings work as in vLLM: after each token, the text so far is searched for every stop string, in the given order,
-    as far back as a new one can begin. The first match ends the reply. Its text is cut before the stop string (after it
-    with `keep`, which is `include_stop_str_in_output`), `finish_reason` is "stop" and `stop_reason` is the string. To never
-    stream a part of a stop string, the last (longest stop string - 1) characters are held back until the end. A token whose
-    characters are all held back gives an empty delta.
+    Stop strings work as in vLLM: after each token, the text so far is searched for every stop string, in the given
+    order, as far back as a new match can begin. The first match ends the reply. Its text is cut before the stop string
+    (after it with `keep`, which is `include_stop_str_in_output`), `finish_reason` is "stop" and `stop_reason` is the
+    string. To never stream a part of a stop string, the last (longest stop string - 1) characters are held back until
+    the end. A token whose characters are all held back gives an empty delta.
     """
     held = 0 if keep else max(map(len, stops)) - 1
     text, shown = "", 0

@@ -1,4 +1,4 @@
-"""The content of a reply: the texts of its choices, their blocks, and how the dialect writes them."""
+"""The content of a reply: the texts of its choices, their blocks, and the dialect's encoding."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Choice(NamedTuple):
     texts: list[str]
     """One text per token, empty if the token has none."""
     blocks: tuple[Block, ...]
-    """They cover the texts, in order."""
+    """The blocks cover the texts, in order."""
     end: FinishReason
     is_document: bool = False
-    """Whether the text is JSON, which other text would break."""
+    """Whether the text is JSON, which additional text would break."""
     tokens: Sequence[str] = ()
-    """The text of each token, before a stop string held it back. For log probabilities."""
+    """The text of each token, including what a stop string held back. For log probabilities."""
     logprobs: Logprobs | None = None
     echo: str = ""
-    """The prompt, which the text begins with."""
+    """The prompt with which the text begins."""
     altered: frozenset[str] = frozenset()
-    """The faults that have made its answer wrong."""
+    """The faults that made the answer wrong."""
 
     def pieces(self, number: int, start: int, stop: int) -> Iterator[tuple[Piece, int, int]]:
-        """The tokens from `start` to `stop` of choice `number`, a piece per block, with the tokens of each."""
+        """The tokens from `start` to `stop` of choice `number`: a piece per block, with its token range."""
         calls = -1
         for at, block in enumerate(self.blocks):
             calls += block.kind == "tool"
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
         return self.logprobs.take(self.tokens[start:stop])
 
     def said(self, tokens: int, more: str = "") -> SaidChoice:
-        """What the first `tokens` tokens say. `more` is added to the last block of text."""
+        """The content of the first `tokens` tokens. `more` is added to the last block of text."""
         blocks = [
             SaidBlock(block.kind, self._said(block, tokens), block.call)
             for block in self.blocks
@@ -93,11 +93,11 @@ class Choice(NamedTuple):
 
 
 GARBLED = "\ufffd"
-"""What a server sends for bytes that are no UTF-8."""
+"""What a server sends for bytes that are not UTF-8."""
 
 
 def garble(texts: list[str], at: int, tokens: int) -> bool:
-    """Replace the texts of so many tokens, from number `at` on. Returns whether one had a text."""
+    """Replace the texts of `tokens` tokens from index `at`. Returns whether any of them had a text."""
     numbers = [number for number in range(at, min(at + tokens, len(texts))) if texts[number]]
     for number in numbers:
         texts[number] = GARBLED
@@ -109,17 +109,17 @@ class Content(NamedTuple):
 
     params: RequestParams
     choices: tuple[Choice, ...]
-    """At least one. Faults are in the plan of the first."""
+    """At least one choice. The plan of the first has the faults."""
     separate_finish: bool
-    """Whether the finish reason comes in its own chunk."""
+    """Whether the finish reason is sent in its own chunk."""
     reasons: bool
-    """Whether this server's replies can reason. Usage then counts reasoning tokens."""
+    """Whether replies of this server can reason. Usage then counts reasoning tokens."""
     frames: ReplyFrames
     input_count: TokenCount
     media: str | None = None
     """The content type of a stream. None: server-sent events."""
     head_waits: bool = False
-    """Whether the head of a stream comes with its first bytes."""
+    """Whether a stream's head is sent with its first bytes."""
 
     @property
     def plan(self) -> Plan:

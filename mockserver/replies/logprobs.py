@@ -1,7 +1,8 @@
-"""Log probabilities of the tokens of a choice: made up, and the same for the same request and seed.
+"""Log probabilities of the tokens of a choice: synthetic, and the same for the same request and seed.
 
-A token has a probability from 0.3 to 0.95. The likeliest other tokens share what is left: half of it, half of the rest,
-and so on. So the token is always the likeliest or near it, and all of them sum to less than 1.
+A token has a probability from 0.3 to 0.95. Alternatives share the rest: the first gets half of it, the next half of
+what is left, and so on. So the token is always the most likely or close to it, and the probabilities sum to less than
+1.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ _LEAST, _MOST = 0.3, 0.95
 
 
 class Logprobs:
-    """Takes the tokens of a choice in their order."""
+    """Takes the tokens of a choice in order."""
 
     def __init__(self, top: int, chance: Random, words: Callable[[int, Random], list[str]]) -> None:
-        """`top`: how many likely tokens to name, the token itself among them."""
+        """`top` is the number of most likely tokens to list, including the token itself."""
         self._top = top
         self._chance = chance
         self._words = words

@@ -1,9 +1,9 @@
 """Turns the events of a stream into lines: split, joined, slow, with other line ends, with comments, compressed.
 
 Rules:
-- A chunk belongs to the line with its last byte. A comment is not a chunk; only its bytes count. Where the dialect has an
-  event for it (`ping`), that event is a chunk.
-- Order is kept: a chunk that trickles delays the chunks after it.
+- A chunk belongs to the line with its last byte. A comment is not a chunk; only its bytes count. If the dialect has an event
+  for it (`ping`), that event is a chunk.
+- Order is preserved: a chunk that trickles delays the chunks after it.
 - Bytes are counted as sent, after compression.
 """
 
@@ -19,7 +19,7 @@ from mockserver.replies.script import Act, LedgerChunk, Line
 from mockserver.replies.wire import Headers
 
 _HERE = frozenset(name for name in BYTE_FAULTS if not FAULTS[name].strikes) - {"keepalive"}
-"""The faults that apply to every write: a keep-alive strikes when it is sent."""
+"""The faults that apply to every write. A keep-alive strikes when it is sent."""
 
 
 class Outgoing:
@@ -31,18 +31,18 @@ class Outgoing:
     _line_end = b"\n"
     _comment, _keep_alive = b": comment\n\n", b": keep-alive\n\n"
     _of_comment: tuple[LedgerChunk, ...] = ()
-    """The chunk that a comment is, if it is an event."""
+    """The chunk of a comment, if it is an event."""
     _zip: Any = None  # Its class has no public name.
     _comments = False
     _pieces = _together = 1
     _gap_ns = _next_ns = 0
 
     def __init__(self, now_ns: Callable[[], int], faults: Mapping[str, Fault], comment: Event | None = None) -> None:
-        """`comment` is an event to send in place of comments."""
+        """`comment` is an event to send instead of comments."""
         self._lines: list[Line] = []
         self._held: list[tuple[bytes, tuple[LedgerChunk, ...]]] = []
         self._is_plain = not (faults and faults.keys() & BYTE_FAULTS)
-        if self._is_plain:  # Most are.
+        if self._is_plain:  # The usual case.
             return
         self._now_ns = now_ns
         self.names = tuple(name for name in faults if name in _HERE)
@@ -67,7 +67,7 @@ class Outgoing:
         return lines
 
     def put(self, frame: bytes, chunk: LedgerChunk, *, final: bool = False, cut: int | None = None) -> None:
-        """Send one event. `final` ends the stream with it. `cut` puts its first `cut` bytes into their own write."""
+        """Send one event. `final` ends the stream with it. `cut` puts its first `cut` bytes into a separate write."""
         chunks: tuple[LedgerChunk, ...] = (chunk,)
         if self._is_plain:
             self._lines.append(Line(Act.END if final else Act.EVENT, frame, chunks))
@@ -88,7 +88,7 @@ class Outgoing:
         self._queue(self.encode(frame, final), chunks, final, cut)
 
     def keep_alive(self) -> None:
-        """Send a comment alone."""
+        """Send a separate comment."""
         self._queue(self.encode(self._keep_alive, final=False), self._of_comment, final=False, cut=None)
 
     def close(self) -> None:
@@ -98,12 +98,12 @@ class Outgoing:
         self._queue(data, tuple(chunk for _, chunks in held for chunk in chunks), final=True, cut=None)
 
     def break_off(self, act: Act, data: bytes = b"", keep: int = 0) -> None:
-        """End the stream badly."""
+        """End the stream abnormally."""
         self._held = []
         self._lines.append(Line(act, data, keep=keep))
 
     def encode(self, frame: bytes, final: bool) -> bytes:
-        """The bytes that an event becomes."""
+        """The encoded bytes of an event."""
         if self._line_end != b"\n":
             frame = frame.replace(b"\n", self._line_end)
         if self._zip is None:
@@ -123,7 +123,7 @@ class Outgoing:
         self._lines.append(Line(Act.END if final else Act.EVENT, parts[-1], chunks, self._due_ns()))
 
     def _due_ns(self) -> int:
-        """When the next line is due. `trickle` waits for the gap, counted from when the line before it was due."""
+        """When the next line is due. `trickle` waits for the gap, counted from the due time of the previous line."""
         if not self._gap_ns:
             return 0
         due_ns = max(self._now_ns(), self._next_ns)

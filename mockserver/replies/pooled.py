@@ -13,7 +13,7 @@ from mockserver.tokencount import TokenCount
 
 
 class _PooledFrames(ReplyFrames):
-    """A body that is made when its usage is known. It is never streamed."""
+    """A body that is built once its usage is known. It is never streamed."""
 
     def __init__(self, make: MakeBody) -> None:
         self._make = make
@@ -23,7 +23,7 @@ class _PooledFrames(ReplyFrames):
 
 
 def pooled_content(plan: Plan, make: MakeBody, input_count: TokenCount) -> Content:
-    """The content of a reply whose body `make` makes of its usage (None: it has none)."""
+    """The content of a reply whose body `make` builds from its usage (None: no usage)."""
     params = RequestParams(stream=False, include_usage=False, asked_tokens=1)
     choice = Choice(plan, [""], (Block("text", 0, 1),), FinishReason(plan.finish, None))
     return Content(params, (choice,), False, False, _PooledFrames(make), input_count)

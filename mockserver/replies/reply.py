@@ -1,7 +1,7 @@
-"""A reply while it is sent: the sender of scripts, in Python.
+"""A reply while it is being sent: the sender of scripts, in Python.
 
-It asks the writer for lines as the engine gives tokens, performs them on the wire when they are due, and keeps the facts for
-the ledger. Everything that is due happens inside the call that hands over the tokens; nothing waits.
+It gets lines from the writer as the engine emits tokens, sends them on the wire when they are due, and collects the
+facts for the ledger. Everything that is due is sent inside the call that hands over the tokens; nothing waits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Timer(Protocol):
     def now_ns(self) -> Callable[[], int]: ...
 
     def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
-        """Make `call` at that instant."""
+        """Call `call` at the deadline."""
 
 
 class Reply:
@@ -51,7 +51,7 @@ class Reply:
         self.head_ns: int | None = None
         """When the head of a stream was handed to the kernel."""
         self.last_ns = 0
-        """When the last line was sent; 0 before the first."""
+        """When the last line was sent, or 0."""
         self._wire = wire
         self._timer = timer
         self._on_end = on_end
@@ -66,19 +66,19 @@ class Reply:
         return self.writer.tokens_out
 
     def begin(self) -> None:
-        """The engine has accepted the request. Send what comes before the first token. vLLM sends the head of a stream before
-        the first engine output."""
+        """The engine has accepted the request: send what precedes the first token. vLLM sends the head of a stream
+        before the first engine output."""
         self._add(self.writer.begin())
         period_ns = self.writer.period_ns
         if period_ns is not None and not self.writer.is_over:
             self._timer.at(self.last_ns + period_ns, self._keep_alive)
 
     def take(self, tokens: int) -> None:
-        """The engine gives the next tokens of the only choice."""
+        """Send the next tokens of the only choice."""
         self.take_of(0, tokens)
 
     def take_of(self, choice: int, tokens: int) -> None:
-        """The engine gives the next tokens of a choice."""
+        """Send the next tokens of a choice."""
         if self._ended or self._wire.gone():
             return
         writer = self.writer
@@ -118,7 +118,7 @@ class Reply:
                 self._send(line)
 
     def _wait(self) -> None:
-        """Send the lines that are due, and wait for the next one."""
+        """Send the lines that are due, then wait for the next one."""
         while self._lines:
             due_ns = self._lines[0].due_ns
             if due_ns and self._timer.now_ns() < due_ns:

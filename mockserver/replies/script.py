@@ -1,8 +1,8 @@
-"""Scripts: what to send for a reply, in order, and when. A writer makes the lines, a sender performs them.
+"""Scripts: what to send for a reply, in order, and when. A writer produces the lines, a sender sends them.
 
-A script is the same kind of list for every reply: streamed or whole, over HTTP or a WebSocket, with faults or without. If an
-engine decides the times, the lines come with its tokens. If the plan decides them, a `TextScript` has all of them at the
-start, and the compiled sender can take it.
+Every reply has the same kind of script: streamed or whole, over HTTP or a WebSocket, with or without faults. If an
+engine decides the times, the lines come with its tokens. If the plan decides them, a `TextScript` has all of them at
+the start, and the compiled sender can take it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from mockserver.replies.wire import Headers
 
 
 class Act(Enum):
-    """What a line does. All but the first two end the response."""
+    """The action of a line. All but the first two end the response."""
 
     HEAD = auto()
     """Send the head of an event stream."""
     EVENT = auto()
-    """Send one event, or a part of it."""
+    """Send one event, or part of it."""
     END = auto()
-    """Send the last event, if there is one, and end the response properly."""
+    """Send the last event, if there is one, and end the response normally."""
     WHOLE = auto()
     """Send a whole response."""
     CUT_EVENT = auto()
-    """Send the first `keep` bytes of an event and close the connection (FIN)."""
+    """Send the first `keep` bytes of an event, then close the connection (FIN)."""
     CUT_WHOLE = auto()
-    """Send the head of a whole response and the first `keep` bytes of its body, and close the connection (FIN)."""
+    """Send the head of a whole response and the first `keep` bytes of its body, then close the connection (FIN)."""
     CLOSE = auto()
     """Close the connection in the middle of the response (FIN)."""
     RESET = auto()
@@ -42,7 +42,7 @@ class Act(Enum):
 
 
 BREAKS = frozenset({Act.CUT_EVENT, Act.CUT_WHOLE, Act.CLOSE, Act.RESET})
-"""Acts that do not wait for the lines before them: what has not been sent is dropped."""
+"""Acts that do not wait for earlier lines: unsent lines are dropped."""
 
 
 class LedgerChunk(NamedTuple):
@@ -51,7 +51,7 @@ class LedgerChunk(NamedTuple):
     kind: str
     tokens: int
     choice: int | None = None
-    """None for a chunk of the whole reply: usage, the end."""
+    """None for a chunk of the whole reply: usage, or the end."""
 
 
 class Line(NamedTuple):
@@ -60,13 +60,13 @@ class Line(NamedTuple):
     act: Act
     data: bytes = b""
     chunks: tuple[LedgerChunk, ...] = ()
-    """The chunks that end with this line."""
+    """The chunks completed by this line."""
     due_ns: int = 0
-    """0: as soon as the lines before it are sent."""
+    """0: as soon as the earlier lines are sent."""
     keep: int = 0
     """Bytes of `data` to send before a cut."""
     status: int = 200
-    """Of a whole response."""
+    """For a whole response."""
     headers: Headers = ()
 
 
@@ -75,23 +75,23 @@ _TOKEN = (LedgerChunk("c", 1, 0),)
 
 @dataclass(slots=True)
 class TextScript:
-    """The script of a stream whose tokens differ in their texts alone, but for the first and the last. One token is due at a
-    time and each event is a chunk, so instants, texts and events stand for the lines."""
+    """The script of a stream whose tokens differ only in their text, except the first and the last. One token is due at
+    a time and each event is a chunk, so times, texts and events represent the lines."""
 
     due_ns: int
     """When the first token is due."""
     gaps_ns: Gaps
     """The time from each token to the next."""
     first: Sequence[Event]
-    """With the first token."""
+    """The events of the first token."""
     before: bytes
     after: bytes
     texts: list[str]
-    """One for each token. Those in the middle are sent as `before` + JSON + `after`."""
+    """One per token. Tokens in the middle are sent as `before` + JSON + `after`."""
     last: Sequence[Event]
-    """With the last token; `first` if there is only one."""
+    """The events of the last token; the same as `first` if there is only one."""
     ends: Sequence[Event] | None = None
-    """After the last token. None until the tokens of the prompt are counted, if usage needs them."""
+    """The events after the last token. None until the prompt tokens are counted, if usage needs them."""
 
     def lines(self) -> Iterator[Line]:
         for token, due_ns in enumerate(accumulate(self.gaps_ns, initial=self.due_ns)):
@@ -105,7 +105,7 @@ class TextScript:
         return [_line(Act.EVENT, event, 0) for event in (self.last if token else self.first)]
 
     def end_lines(self, sent: int = 0) -> list[Line]:
-        """The lines after the last token, but for those that were sent."""
+        """The lines after the last token, except those already sent."""
         ends = (self.ends or ())[sent:]
         return [_line(Act.END if event is ends[-1] else Act.EVENT, event, None) for event in ends]
 

@@ -1,7 +1,7 @@
-"""The compiled sender of scripts (mockserver/native/_sender.c), as the event loop uses it.
+"""The event loop's interface to the compiled sender of scripts (mockserver/native/_sender.c).
 
-A `TextReply` hands it a script if it can: the thread sends the lines, and gives the reply back when it is over, or when
-something comes up that only Python can do. Either the thread has a stream or the loop has it, never both.
+A `TextReply` hands over its script if possible: the thread sends the lines, and returns the reply when it is over or
+when something needs Python. A stream belongs either to the thread or to the loop, never to both.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LOG = logging.getLogger("mockserver")
 
 
 class Owner(Protocol):
-    """Who hands a stream over."""
+    """The owner of a stream that was handed over."""
 
     def come_back(self) -> None:
-        """The thread has done what it could."""
+        """Called when the thread has done what it can."""
 
 
 class StreamSender:
-    """The thread and its events. Create it inside a running event loop, and close it."""
+    """The sending threads and their events. Create it inside a running event loop, and close it."""
 
     def __init__(self, core: Sender) -> None:
         self.core = core
@@ -36,7 +36,7 @@ class StreamSender:
         self._loop.add_reader(core.fileno(), self.take_back)
 
     def threads(self) -> list[tuple[int, Callable[[], int]]]:
-        """Its threads, as the kernel numbers them, and the CPU time of each, in ns."""
+        """The threads by kernel id, each with a function that returns its CPU time in ns."""
 
         def used_ns(number: int) -> int:
             return self.core.threads()[number][1]
@@ -52,16 +52,16 @@ class StreamSender:
                 _LOG.exception("a reply failed")
 
     def remove(self, stream: Stream) -> None:
-        """The thread sends nothing more of it."""
+        """Take a stream from the thread, which then sends nothing more of it."""
         self.core.remove(stream)
 
     def close(self) -> None:
-        """End the thread. Streams that it has are dropped."""
+        """End the threads and drop their streams."""
         self._loop.remove_reader(self.core.fileno())
         self.core.close()
 
 
 def stream_sender(shared_ns: int) -> StreamSender | None:
-    """The thread, or None where Python sends everything."""
+    """The compiled sender, or None if Python sends everything."""
     made = native.sender()
     return None if made is None else StreamSender(made(shared_ns))

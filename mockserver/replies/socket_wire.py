@@ -1,8 +1,8 @@
 """Sends the messages of one response over a WebSocket, and stamps each write.
 
-Beside `DirectWire` (wire.py): the head is the handshake's, an event is a text message, and a whole response (a refusal) is
-one message. The connection stays open after it. A stream without its last event has no end that a client could see, so the
-server then closes the connection.
+Differences from `DirectWire` (wire.py): the head is the handshake's, an event is a text message, and a whole response
+(a refusal) is one message. The connection stays open after it. If a stream lacks its last event, a client could not see
+its end, so the server then closes the connection.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Socket(OwnConnection, Protocol):
         """The bytes of a text message."""
 
     def refused(self) -> None:
-        """The request is refused."""
+        """Called when the request is refused."""
 
     def close(self) -> None:
-        """Say goodbye and close the connection."""
+        """Send a close frame and close the connection."""
 
 
 class SocketWire(TransportWire):
@@ -33,7 +33,7 @@ class SocketWire(TransportWire):
         self._socket = socket
 
     def begin(self, headers: Headers = ()) -> None:
-        """The handshake was the head."""
+        """Does nothing: the handshake was the head."""
 
     def write(self, event: bytes) -> int | None:
         return self._send(self._socket.frame(event))

@@ -1,7 +1,7 @@
 """Writes the scripts of streams: of any shape, with any fault.
 
-A fault with `after` strikes in place of token `after` + 1, or together with it: `STRIKES` has a line for each. The code
-checks the other faults by name where they matter. A fault counts as struck once it has done something.
+A fault with `after` replaces token `after` + 1 or strikes together with it: `STRIKES` has a line for each. The other
+faults are checked by name where they matter. A fault counts as struck once it has done something.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mockserver.replies.outgoing import Outgoing
 from mockserver.replies.script import Act, LedgerChunk, Line, TextScript
 
 FROM_THE_START = frozenset(kind.name for kind in FAULTS.values() if kind.delay is not None) | {"length"}
-"""Faults that have struck when the reply begins, because they are in its plan."""
+"""Faults that have already struck when the reply begins, because they are in its plan."""
 
 
 _HEAD = (Line(Act.HEAD),)
@@ -29,27 +29,27 @@ def _no_work() -> Work | None:
 
 
 class ScriptWriter(ABC):
-    """Writes the lines of one reply as its tokens come."""
+    """Writes the lines of one reply as its tokens are emitted."""
 
     period_ns: int | None = None
-    """How long a stream may be quiet before `keep_alive`."""
+    """How long a stream may be silent before `keep_alive`."""
     status: int | None = 200
     failed = False
     struck: str | None = None
     """The faults that struck."""
     tokens_out = 0
     is_over = False
-    """No more content comes, though some lines may still wait to be sent."""
+    """No more content follows, though some lines may still wait to be sent."""
     waits = False
-    """The rest waits for the tokens of the prompt: call `end` once they are counted."""
+    """The rest waits for the count of the prompt tokens: call `end` once they are counted."""
     _faults: Mapping[str, Fault] = MappingProxyType({})
     _struck: Set[str] = frozenset()
     _due: Sequence[tuple[Fault, int]] = ()
-    """Faults that strike at a token, and the tokens before it."""
+    """Faults that strike at a token, with the number of tokens before it."""
 
     def __init__(self, content: Content, now_ns: Callable[[], int]) -> None:
         self.work: Callable[[], Work | None] = _no_work
-        """What the engine has done for the request so far."""
+        """The engine's work for the request so far."""
         self.content = content
         self._now_ns = now_ns
         self._given = [0] * len(content.choices)
@@ -64,22 +64,22 @@ class ScriptWriter(ABC):
 
     @abstractmethod
     def begin(self) -> Sequence[Line]:
-        """The engine has accepted the request: what comes before the first token."""
+        """The engine has accepted the request. Returns what precedes the first token."""
 
     @abstractmethod
     def take(self, choice: int, tokens: int) -> Sequence[Line]:
-        """The engine gives the next tokens of a choice."""
+        """The lines for the next tokens of a choice."""
 
     @abstractmethod
     def end(self) -> Sequence[Line]:
-        """The tokens of the prompt are counted, as `waits` asked for."""
+        """The lines after the prompt tokens are counted, as `waits` requested."""
 
     def keep_alive(self) -> Sequence[Line]:
-        """The stream was quiet for `period_ns`."""
+        """The lines after a silence of `period_ns`."""
         return ()
 
     def on_sent(self) -> None:  # noqa: B027 (most replies need nothing here)
-        """The first bytes of a stream were sent."""
+        """Called when the first bytes of a stream were sent."""
 
     def tokens_of(self, choice: int) -> int:
         return self._given[choice]
@@ -93,20 +93,20 @@ class ScriptWriter(ABC):
         return all(self.has_ended(choice) for choice in range(len(self._given)))
 
     def strike(self, *names: str) -> None:
-        """Note that these faults did something. Faults that are not in the plan are ignored."""
+        """Record that these faults did something. Faults that are not in the plan are ignored."""
         self._struck = self._struck | {name for name in names if name in self._faults}
         if self._struck:
             self.struck = "+".join(name for name in self._faults if name in self._struck)
 
     def striking(self, start: int, stop: int) -> list[Fault]:
-        """The faults that strike while the tokens from `start` to `stop` are due, in the order of their tokens."""
+        """The faults that strike in the tokens from `start` to `stop`, in token order."""
         due = sorted((at, n) for n, (_, at) in enumerate(self._due) if start <= at < stop)
         found = [self._due[n][0] for _, n in due]
         self._due = [(fault, at) for fault, at in self._due if not start <= at < stop]
         return found
 
     def _garble_preempted(self, start: int) -> None:
-        """The tokens from `start` on, once the engine has preempted the request."""
+        """Garble the tokens from `start` on, if the engine has preempted the request."""
         fault = self._faults.get("garble_preempted")
         if fault is None or "garble_preempted" in self._struck:
             return
@@ -115,8 +115,8 @@ class ScriptWriter(ABC):
             self.strike("garble_preempted")
 
     def _without_head(self) -> Sequence[Line] | None:
-        """The lines of a reply without a head (`no_headers`): the client waits, or its connection is closed after `for`.
-        None if the reply has a head."""
+        """The lines of a reply without a head (`no_headers`): the client waits, or its connection is closed after
+        `for`. None if the reply has a head."""
         fault = self._faults.get("no_headers")
         if fault is None:
             return None
@@ -129,7 +129,7 @@ class ScriptWriter(ABC):
         return (Line(Act.CLOSE, due_ns=self._now_ns() + fault.number("for")),)
 
     def counts(self, given: Sequence[int]) -> UsageCounts:
-        """The usage to report after so many tokens of each choice."""
+        """The usage to report after this many tokens of each choice."""
         content = self.content
         if (wrong := self._faults.get("usage_wrong")) is not None:
             self.strike("usage_wrong")
@@ -178,7 +178,7 @@ class StreamWriter(ScriptWriter):
         return Line(Act.HEAD, headers=(*kind, *self._out.headers))
 
     def _lines(self) -> Sequence[Line]:
-        """The lines since the last call, behind the head if it has waited for them."""
+        """The lines since the last call, preceded by the head if it was held back."""
         lines = self._out.take()
         if not (self._head_waits and lines):
             return lines
@@ -217,10 +217,10 @@ class StreamWriter(ScriptWriter):
                 self._close()
         return self._lines()
 
-    # A stream of text alone: its tokens in the middle differ in their texts.
+    # A stream of only text: its middle tokens differ only in their text.
 
     def around(self) -> tuple[bytes, bytes] | None:
-        """The bytes around the JSON of a text in the middle. None if tokens differ in more than their texts."""
+        """The bytes around the JSON of a middle token's text. None if tokens differ in more than their text."""
         content = self.content
         choice, params = content.choices[0], content.params
         if len(content.choices) > 1 or len(choice.blocks) > 1 or choice.blocks[0].kind != "text":
@@ -232,13 +232,13 @@ class StreamWriter(ScriptWriter):
         return content.frames.around(params.continuous_usage)
 
     def skip(self, tokens: int) -> None:
-        """So many tokens in the middle are sent with `around`."""
+        """Count middle tokens that were sent with `around`."""
         self._given[0] += tokens
         self.tokens_out += tokens
 
     def script(self, received_ns: int, around: tuple[bytes, bytes]) -> TextScript:
-        """The whole script of such a stream, if the plan decides its times: the lines that `take` and `end` would give. Call
-        none of these then. If it has no ends, call `closing` once the tokens of the prompt are counted."""
+        """The complete script of such a stream if the plan decides its times: the lines that `take` and `end` would
+        return. Do not call those then. If it has no ends, call `closing` once the prompt tokens are counted."""
         content, frames, plan = self.content, self.content.frames, self.content.plan
         choice, tokens = content.choices[0], plan.output_tokens
         texts, end = choice.texts, None if content.separate_finish else choice.end
@@ -307,21 +307,21 @@ class StreamWriter(ScriptWriter):
             running = self._running(given)
         events = content.frames.piece(piece, running)
         self._textless[choice] += stop - start
-        if len(events) == 1 and events[0].carries and not self._faults:  # Most are like that.
+        if len(events) == 1 and events[0].carries and not self._faults:  # The usual case.
             self._send(events[0], LedgerChunk(events[0].kind, self._textless[choice], choice))
             self._textless[choice] = 0
             return
         carriers = [n for n, event in enumerate(events) if event.carries]
         spoken = [
             n for n in carriers if events[n].kind == "a" and len(carriers) > 1
-        ]  # As many tokens as the text beside it.
+        ]  # As many tokens as the text next to it.
         carriers = [n for n in carriers if n not in spoken]
         carrier = carriers[-1] if carriers else None
         tokens = [0] * len(events)
         if events and (last or carrier is not None):
             for n in spoken:
                 tokens[n] = self._textless[choice]
-            for n in carriers[:-1]:  # The name of a tool call is a token of its own.
+            for n in carriers[:-1]:  # The name of a tool call is a separate token.
                 tokens[n] = 1
             tokens[-1 if carrier is None else carrier] = self._textless[choice] - len(carriers[:-1])
             self._textless[choice] = 0
@@ -334,7 +334,7 @@ class StreamWriter(ScriptWriter):
             self._put_piece(chunks, len(chunks) - 1 if carrier is None else carrier, last)
 
     def _put_piece(self, chunks: Sequence[tuple[Event, LedgerChunk]], carrier: int, last: bool) -> None:
-        """`carrier` is the event that `reorder` moves, or behind which it puts the one it moved."""
+        """`carrier` is the event that `reorder` moves, or after which it puts the one it moved."""
         swaps = self._swap and not last
         for n, (event, chunk) in enumerate(chunks):
             if n == carrier and swaps:
@@ -354,7 +354,7 @@ class StreamWriter(ScriptWriter):
             self._suffix, self._twice, self._cut_character = "", False, False
 
     def _close(self) -> None:
-        """After the last token: usage and the last event."""
+        """End the stream after its last token: usage and the last event."""
         self.is_over = True
         if self.content.params.include_usage and "usage_missing" not in self._faults:
             self.waits = True
@@ -378,10 +378,10 @@ class StreamWriter(ScriptWriter):
             self.strike("no_done")
             self._out.close()
         else:
-            # A dialect whose last token comes with the end has held it back.
+            # A dialect that sends the last token with the end has held it back.
             self._send(last, LedgerChunk(last.kind, self._textless[0] if last.carries else 0), final=True)
 
-    # Strikes. Each gets the fault and the tokens sent after it, and returns whether it replaces the token.
+    # Strikes. Each gets the fault and the number of tokens sent after it, and returns whether it replaces the token.
 
     def reset(self, fault: Fault, stop: int) -> bool:
         return self._break(fault, Act.RESET)
@@ -416,7 +416,7 @@ class StreamWriter(ScriptWriter):
         return True
 
     def malformed(self, fault: Fault, stop: int) -> bool:
-        """Broken JSON in place of the token. The stream continues."""
+        """Broken JSON instead of the token. The stream continues."""
         self._open()
         self.strike(fault.name)
         self._send(self.content.frames.broken(), LedgerChunk("o", 0, 0))
@@ -440,7 +440,7 @@ class StreamWriter(ScriptWriter):
         return False
 
     def reorder(self, fault: Fault, stop: int) -> bool:
-        """Send the token's chunk after the next one. Nothing happens to the last token."""
+        """Send the token's chunk after the next one. The last token is not affected."""
         self._swap = True
         return False
 
@@ -455,7 +455,7 @@ class StreamWriter(ScriptWriter):
 
     @property
     def _takes_text(self) -> bool:
-        """Whether the next token may get other text. In arguments and documents that would break the JSON."""
+        """Whether text can be added to the next token. In arguments and documents it would break the JSON."""
         return not self.content.choices[0].is_document
 
     def _add(self, fault: Fault, text: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class StreamInterval:
-    """Call it with the tokens of each step. It hands them on when there are enough."""
+    """Call it with the tokens of each step. It passes them on when there are enough."""
 
     def __init__(self, take: Callable[[int], None], interval: int, output_tokens: int) -> None:
         self._take = take

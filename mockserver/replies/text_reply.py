@@ -1,14 +1,15 @@
-"""The ordinary stream, made cheap: one function takes the engine's token to the socket.
+"""The fast path for ordinary streams: one function takes the engine's token to the socket.
 
-Most chunks hold one token of text in the middle of a stream, on a connection of our server. `TextReply` sends those with no
-call in between: it joins prepared parts into a frame, takes the stamp, and the transport writes. All else goes line by line,
-as in every `Reply`. If the plan decides the times, its script is there from the start, and the compiled sender can take it.
+Most chunks hold one token of text in the middle of a stream, on a connection of our server. `TextReply` sends them
+without intermediate calls: it joins prepared parts into a frame, takes the stamp, and the transport writes. Everything
+else is sent line by line, as in every `Reply`. If the plan decides the times, the script exists from the start, and the
+compiled sender can take it.
 
 Rules:
 - The stamp is taken immediately before the transport's `write`. If its buffer is empty, that write is the send(2) of this
-  chunk. Bytes that wait before a write also wait after it, so one check after the write finds a blocked chunk.
+  chunk. Bytes that wait before a write also wait after it, so one check after the write detects a blocked chunk.
 - Except for the stamps, the ledger's facts about these chunks (kinds, tokens, bytes) follow from their number. They are
-  filled in at the next other chunk or at the end. The stamps have their space from the start, so memory does not grow.
+  filled in at the next other chunk or at the end. The stamps are allocated at the start, so memory does not grow.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}
-"""Pieces of text as JSON. Replies use the same words again and again. Entries are never removed: a thread reads
+"""Pieces of text as JSON. Replies use the same words again and again. Entries are never removed, because a thread reads
 them."""
 
 
 class TextReply(Reply):
-    """A stream of text alone, on a `DirectWire` that frames HTTP chunks."""
+    """A stream of only text, on a `DirectWire` that frames HTTP chunks."""
 
     __slots__ = (
         "_around", "_closing", "_direct", "_due_ns", "_heads", "_noted", "_script", "_sender", "_sent", "_stamps",
@@ -60,18 +61,18 @@ class TextReply(Reply):
         self._texts = writer.content.choices[0].texts
         self._tokens = len(self._texts)
         self._sent = 0
-        """Tokens that were sent."""
+        """The number of tokens sent."""
         self._noted = 0
-        """Tokens up to `_sent` are noted from here on when something else is sent."""
+        """The tokens from here to `_sent` are recorded when something else is sent."""
         self._stamps: array[int] | None = None
         self._heads: dict[int, bytes] = {}
-        """A chunk begins with its size, so its head depends on the length of the text. One head per length."""
+        """The head of a chunk by the length of its text, because a chunk begins with its size."""
         self._tail = b""
         self._script: TextScript | None = None
         self._due_ns = 0
         self._sender: StreamSender | None = None
         self._stream: Stream | None = None
-        """What the thread has of this reply. It must not be asked meanwhile."""
+        """The stream on the thread. Do not read it before it is returned."""
         transport = wire.transport
         self._write = transport.write
         self._waiting = transport.get_write_buffer_size
@@ -84,14 +85,14 @@ class TextReply(Reply):
     def tokens_of(self, choice: int) -> int:
         return self._sent
 
-    # With the times of an engine.
+    # The engine decides the times.
 
     def take(self, tokens: int) -> None:
         i, stop = self._sent, self._sent + tokens
         if self._ended:
             return
         if self._closing():
-            self._direct.lost()  # Before these tokens are counted: nothing of them is written any more.
+            self._direct.lost()  # Before these tokens are counted, because they will not be written.
             return
         middle = i > 0 and stop < self._tokens
         if middle and tokens == 1:
@@ -107,10 +108,10 @@ class TextReply(Reply):
             self._text_writer.skip(i - self.writer.tokens_out)
             super().take(tokens)
 
-    # With the times of the plan.
+    # The plan decides the times.
 
     def follow(self, received_ns: int, sender: StreamSender | None) -> None:
-        """Send the tokens when the plan says, after `begin`: on the thread of `sender`, if it can take them."""
+        """Send the tokens at the plan's times, after `begin`: on the thread of `sender`, if it can take them."""
         if self._ended:
             return
         script = self._script = self._text_writer.script(received_ns, self._around)
@@ -121,7 +122,7 @@ class TextReply(Reply):
             self._timer.at(script.due_ns, self._step)
 
     def _end_script(self) -> None:
-        """The tokens of the prompt are counted."""
+        """Complete the script when the prompt tokens are counted."""
         script = self._script
         assert script is not None
         script.ends = self._text_writer.closing(usage=True)
@@ -137,7 +138,7 @@ class TextReply(Reply):
         if self._ended:
             return None
         if self._closing():
-            self._direct.lost()  # Before this token is counted: nothing of it is written any more.
+            self._direct.lost()  # Before this token is counted, because it will not be written.
             return None
         if 0 < i < self._tokens - 1:
             self._send_text(i)
@@ -151,7 +152,7 @@ class TextReply(Reply):
         self._due_ns = due_ns = self._due_ns + script.gaps_ns[i]
         return None if self._closing() else due_ns
 
-    # A token in the middle.
+    # A middle token.
 
     def _send_text(self, i: int) -> None:
         piece = self._texts[i]
@@ -174,7 +175,7 @@ class TextReply(Reply):
             self.blocked.append(len(self.chunk_tokens) + i - self._noted)
 
     def _note_texts(self) -> None:
-        """Note the chunks that `_send_text` sent."""
+        """Record the chunks that `_send_text` sent."""
         start, stop = self._noted, self._sent
         if start < stop:
             assert self._stamps is not None
@@ -193,7 +194,7 @@ class TextReply(Reply):
     # On the thread.
 
     def _hand_over(self, script: TextScript, sender: StreamSender) -> bool:
-        """False: the thread cannot send this reply."""
+        """Hand the script to the thread. Returns False if the thread cannot send it."""
         socket = self._direct.transport.get_extra_info("socket")
         if socket is None or self._closing() or self._waiting():
             return False
@@ -215,7 +216,7 @@ class TextReply(Reply):
         return True
 
     def come_back(self) -> None:
-        """The thread has done what it could: note it, and go on with what is left."""
+        """The thread has done what it can: record that, and continue with the rest."""
         stream, script = self._stream, self._script
         if stream is None or script is None:
             return
@@ -225,7 +226,7 @@ class TextReply(Reply):
             self._write(rest)
         ends = script.ends
         if ends is not None and stream.ended == len(ends):
-            # All is sent, or waits in the transport.
+            # Everything is sent, or waits in the transport.
             self._direct.over()
             self._end(self.write_ns[-1])
         elif self._closing():
@@ -237,7 +238,7 @@ class TextReply(Reply):
             self._add(script.end_lines(stream.ended))
 
     def _adopt(self, stream: Stream, script: TextScript) -> None:
-        """Note the chunks that the thread sent."""
+        """Record the chunks that the thread sent."""
         self._stream = None
         sent = self._sent = self._noted = stream.tokens
         middle = max(0, min(sent, self._tokens - 1) - 1)
@@ -262,7 +263,7 @@ class TextReply(Reply):
             self.chunk_tokens.append(1 if event.carries else 0)
 
     def close(self, why: str) -> None:
-        """Take it from the thread before. What the thread has sent to its end is not cut any more."""
+        """Take the stream from the thread first. If the thread has sent it completely, it is not cut."""
         stream, script = self._stream, self._script
         if stream is not None and script is not None and self._sender is not None:
             self._sender.remove(stream)
@@ -274,7 +275,7 @@ class TextReply(Reply):
 
 
 def reply_of(wire: Wire, writer: ScriptWriter, timer: Timer, on_end: Callable[[Reply], None]) -> Reply:
-    """The reply that sends what this writer writes."""
+    """The reply that sends this writer's script."""
     if isinstance(wire, DirectWire) and wire.framed and isinstance(writer, StreamWriter):
         around = writer.around()
         if around is not None:
@@ -294,7 +295,7 @@ def _ends(events: Sequence[Event]) -> tuple[bytes, ...]:
 
 
 def _unsent(frames: Sequence[bytes], rest: int) -> int:
-    """How many of the frames that were one write are in its last `rest` bytes, wholly or in part. At least one is."""
+    """How many of the frames in one write are in its last `rest` bytes, wholly or partly. At least one is."""
     count = 0
     while rest > 0 and count < len(frames):
         count += 1
@@ -303,7 +304,7 @@ def _unsent(frames: Sequence[bytes], rest: int) -> int:
 
 
 def remember(pieces: Iterable[str]) -> None:
-    """Texts will be made of these pieces, each with or without its leading space."""
+    """Encode pieces that texts will be made of, each with and without its leading space."""
     for piece in set(pieces):
         _remember(piece)
         _remember(piece.removeprefix(" "))
@@ -314,6 +315,6 @@ def _remember(piece: str) -> bytes:
     if text is None:
         text = orjson.dumps(piece)
         if len(_JSON) < _REMEMBERED:
-            # A copy: what orjson gives keeps the 4 KiB of its buffer for as long as it lives.
+            # A copy: the result of orjson keeps its 4 KiB buffer alive.
             text = _JSON[piece] = bytes(bytearray(text))
     return text

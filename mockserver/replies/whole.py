@@ -14,7 +14,7 @@ _STOPS = ("reset", "error_in_stream", "truncate", "cut_frame")
 
 
 class WholeWriter(ScriptWriter):
-    """One JSON body after the last token, or a bad end if a fault strikes."""
+    """One JSON body after the last token, or an abnormal end if a fault strikes."""
 
     def begin(self) -> Sequence[Line]:
         return self._without_head() or ()

@@ -1,8 +1,8 @@
 """Sends the bytes of one response and stamps each write.
 
-`DirectWire` bypasses ASGI: it writes to the connection's transport itself and stamps immediately before. `AsgiWire` works
-under other servers and in tests through ASGI: it hands events to sse-starlette and stamps the hand-over, and its `reset`
-can only end the stream early.
+`DirectWire` bypasses ASGI: it writes to the connection's transport itself and stamps immediately before. `AsgiWire`
+works under other servers and in tests through ASGI: it hands events to sse-starlette and stamps the hand-over, and its
+`reset` can only end the stream early.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ EXTENSION = "mockserver.connection"
 """The key of the connection in the ASGI scope."""
 
 WIRE = "mockserver.wire"
-"""The key of a wire that was made already."""
+"""The key of an existing wire."""
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
 _PLAIN_HEAD = f"content-type: {_EVENT_STREAM}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
 """The end of the head of an ordinary stream."""
 _RST = struct.pack("ii", 1, 0)
-"""struct linger {on, 0 s}: a close then resets the connection."""
+"""struct linger {on, 0 s}: closing then resets the connection."""
 
 
 def _phrase(status: int) -> bytes:
@@ -48,7 +48,7 @@ _LINES: dict[int, tuple[list[tuple[bytes, bytes]], bytes]] = {}
 
 
 def _first_lines(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """The status line and the server's own headers. The server makes their list anew each second."""
+    """The status line and the server's own headers. The server builds a new list of headers each second."""
     known = _LINES.get(status)
     if known is not None and known[0] is headers:
         return known[1]
@@ -58,16 +58,16 @@ def _first_lines(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
 
 
 class Wire(Protocol):
-    """One response. `write` and the methods that end the response return the ns stamp taken immediately before. They
+    """One response. `write` and the methods that end the response return the stamp in ns taken immediately before. They
     return None if the client had left: then nothing was sent, and `on_lost` has been called."""
 
     blocked: bool
-    """Whether the last write waited in a buffer, which makes its stamp too early."""
+    """Whether the last write was buffered, which makes its stamp too early."""
     on_lost: Callable[[str], None] | None
-    """Called when the response is cut before it has ended: `client_closed` or `shutdown`."""
+    """Called when the response is cut before its end: `client_closed` or `shutdown`."""
 
     def gone(self) -> bool:
-        """Whether the client has left; `on_lost` has been called then."""
+        """Whether the client has left. If so, `on_lost` has been called."""
 
     def begin(self, headers: Headers = ()) -> None:
         """Send the head of an event stream."""
@@ -76,16 +76,16 @@ class Wire(Protocol):
         """Send one event."""
 
     def finish(self, event: bytes) -> int | None:
-        """Send the last event (if it is not empty) and end the response properly."""
+        """Send the last event (if it is not empty) and end the response normally."""
 
     def respond(self, status: int, headers: Headers, body: bytes) -> int | None:
         """Send a whole response."""
 
     def cut_event(self, event: bytes, keep: int) -> int | None:
-        """Send the first `keep` bytes of an event and close the connection (FIN)."""
+        """Send the first `keep` bytes of an event, then close the connection (FIN)."""
 
     def cut_body(self, status: int, headers: Headers, body: bytes, keep: int) -> int | None:
-        """Send the head of a whole response and the first `keep` bytes of its body, and close the connection (FIN)."""
+        """Send the head of a whole response and the first `keep` bytes of its body, then close the connection (FIN)."""
 
     def truncate(self) -> int | None:
         """Close the connection in the middle of the response (FIN)."""
@@ -104,19 +104,19 @@ class Connection(Protocol):
     received_ns: int | None
     """When the last byte of the request was received."""
     clock: str
-    """Who stamped it: kernel or user."""
+    """The source of this stamp: kernel or user."""
     http_1_0: bool
     last: LastResponse | None
-    """What the connection remembers of its last response. None: HTTP, which remembers nothing."""
+    """The last response on this connection. None for HTTP, which does not remember it."""
     wire: TransportWire | None
-    """What writes the response."""
+    """The wire that writes the response."""
     held_until_ns: int | None
-    """The end of a `slow_accept` hold. Requests that arrived before it waited."""
+    """The end of a `slow_accept` delay. Requests that arrived earlier waited."""
     on_lost: Callable[[], None] | None
 
     @property
     def bytes_in(self) -> int | None:
-        """The bytes of the request; None: those of its body."""
+        """The bytes of the request. None: use the bytes of its body."""
 
     @property
     def keep_alive(self) -> bool: ...
@@ -142,7 +142,7 @@ class OwnConnection(Protocol):
 
 
 class TransportWire:
-    """The common part of the wires that write to the transport of a connection themselves."""
+    """The common part of the wires that write to a connection's transport themselves."""
 
     def __init__(self, connection: OwnConnection) -> None:
         self.blocked = False
@@ -151,7 +151,7 @@ class TransportWire:
         self._own = connection
         self._over = False
         self._ended: asyncio.Future[None] | None = None
-        """Made only where somebody waits: a response that is over at once, or that needs no task, has no waiter."""
+        """Created only if something waits: a response that is over at once, or that needs no task, has no waiter."""
         connection.on_lost = self._lost
 
     def gone(self) -> bool:
@@ -196,7 +196,7 @@ class TransportWire:
         self._settle()
 
     over = _end
-    """The response was sent to its end by another than this wire."""
+    """Another sender has sent the response to its end."""
 
     def lost(self) -> None:
         """The client has left."""
@@ -296,7 +296,7 @@ class AsgiWire:
         self._headers: Headers = ()
 
     def gone(self) -> bool:
-        return False  # `run` hears of it, and calls `on_lost`.
+        return False  # `run` learns of it, and calls `on_lost`.
 
     def begin(self, headers: Headers = ()) -> None:
         self._headers = headers
@@ -349,7 +349,7 @@ class AsgiWire:
         try:
             response: Any = await self._whole
             if response is None:
-                # sse-starlette must not send comments of its own: they are not in the ledger.
+                # sse-starlette must not send its own comments: they are not in the ledger.
                 response = EventSourceResponse(self._iterate(), ping=86_400, headers=dict(self._headers))
             await response(scope, receive, send)
         finally:

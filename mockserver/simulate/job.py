@@ -47,7 +47,7 @@ class Job:
 
 @dataclass(slots=True)
 class Outcome:
-    """What each request saw, in us."""
+    """The times of each request, in us."""
 
     sent_us: list[float | None]
     first_us: list[float | None]

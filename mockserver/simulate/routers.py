@@ -1,4 +1,4 @@
-"""Routers: which replica gets a request. A router is a class with `choose`; to add one, add a line to `ROUTERS`."""
+"""Routers choose the replica for each request. A router is a class with `choose`; to add one, add a line to `ROUTERS`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 MOST_AHEAD = 8
-"""A prefix-aware router leaves the replica that has the prefix if it has so many more in flight than the least loaded."""
+"""A prefix-aware router leaves the replica with the prefix if that has this many more requests in flight than the least
+loaded."""
 
 
 class Router(Protocol):
-    """Keeps what it has to remember from one request to the next."""
+    """Keeps its own state between requests."""
 
     def choose(self, in_flight: Sequence[int], group: int) -> int:
-        """The place of the replica, from the requests in flight at each and the group of the request's prefix."""
+        """The index of the replica, from the requests in flight at each replica and the group of the request's prefix."""
 
 
 class RoundRobin:
@@ -29,7 +30,7 @@ class RoundRobin:
 
 
 class LeastInFlight:
-    """The replica with the fewest requests in flight; of equals each in turn."""
+    """The replica with the fewest requests in flight; ties are broken in turn."""
 
     def __init__(self) -> None:
         self._last = -1
@@ -42,7 +43,7 @@ class LeastInFlight:
 
 
 class Prefix:
-    """The replica that had the last request of the group, unless it has `MOST_AHEAD` more in flight than the least."""
+    """The replica of the group's last request, unless it has `MOST_AHEAD` more in flight than the least loaded."""
 
     def __init__(self) -> None:
         self._least = LeastInFlight()

@@ -17,12 +17,12 @@ from mockserver.simulate.routers import ROUTERS
 from mockserver.step_cost import BLOCK_TOKENS
 
 _APART_NS = 1_000_000
-"""Users of a closed loop begin so far apart."""
+"""The interval between the starts of closed-loop users."""
 
 
 @dataclass(slots=True)
 class _Replica:
-    """A server: its engine, and the requests that it has not finished: request -> tokens so far."""
+    """A server: its engine, and its unfinished requests: request -> tokens so far."""
 
     engine: Engine
     in_flight: dict[int, int] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class _Replica:
 
 
 class _Simulation:
-    """One job under way."""
+    """A running job."""
 
     def __init__(self, job: Job, config: MockConfig) -> None:
         self.job = job
@@ -43,7 +43,7 @@ class _Simulation:
         self._live: list[_Replica] = []
         self._resize(job.replicas)
         self._until_ns = None if job.until_us is None else round(job.until_us * NS_PER_US)
-        # (instant, request) of those that are to be sent; in a closed loop the users' first ones.
+        # (time, request) of requests to send. In a closed loop, the users' first requests.
         self._coming: list[tuple[int, int]] = []
         self._following = many
         if job.users is None:

@@ -1,1 +1,1 @@
-"""What a conversation leaves behind for the requests that continue it."""
+"""What a conversation stores for the requests that continue it."""

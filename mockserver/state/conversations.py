@@ -1,10 +1,10 @@
-"""What a request continues (`previous_response_id`), and what it leaves behind for the next.
+"""The response that a request continues (`previous_response_id`), and the response that it stores.
 
 Rules:
-- A response is stored whole: all messages before it and what it said. It is stored before its last bytes leave, so whoever
-  has read them can continue it, at any worker.
-- `store: false` is not stored. A WebSocket still keeps its last response in itself (OpenAI's rule), stored or not.
-- A failed or a cut response is not stored.
+- A response is stored complete: all earlier messages and its output. It is stored before its last bytes are sent, so a
+  client that has read them can continue it, at any worker.
+- `store: false` is not stored. A WebSocket still remembers its last response (OpenAI's rule), stored or not.
+- A failed or truncated response is not stored.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def with_history(
     faults: tuple[Fault, ...],
     config: MockConfig,
 ) -> RequestParams:
-    """The request behind the conversation that it continues, and with what keeps its response. Raises Refusal if that
-    conversation is not stored, or is lost by a fault."""
+    """Adds to a request the conversation that it continues, and the function that stores its response. Raises Refusal
+    if that conversation is not stored, or a fault loses it."""
     if endpoint.parse_behind is None:
         return params
     previous = params.previous_response
@@ -67,7 +67,7 @@ def _find(response_id: str, store: ResponseStore, last: LastResponse | None) -> 
 def _keep(response: Row, params: RequestParams, store: ResponseStore, last: LastResponse | None) -> None:
     assert params.messages is not None
     messages = params.messages[params.own_messages :]
-    # What was said may join the last message, as it does where a client sends it back. Nobody reads that any more.
+    # The output may join the last message, as it does when a client sends it back. Nothing reads that message any more.
     add_items(messages, response["output"], "output")
     kept = StoredResponse(orjson.dumps(messages), orjson.dumps(response))
     if params.stores:

@@ -1,11 +1,12 @@
-"""A server that scales (`--scale`): from zero with the first request, and further where more come than its replicas take.
+"""A server that scales (`--scale`): from zero at the first request, and further if more arrive than its replicas
+handle.
 
-- Replica 1 is there `start` after the first request. Until then every request gets a 503 with Retry-After.
-- A further replica is asked for when a request comes and more than `above` are in flight for each replica. It is there
-  `delay` later, and only then can the next be asked for. There are at most `replicas`.
-- With `--engine batching` the engine runs `max_num_seqs` requests for each replica at once.
+- Replica 1 is up `start` after the first request. Until then every request gets a 503 with Retry-After.
+- A further replica is requested if a request arrives and more than `above` are in flight per replica. It is up `delay`
+  later, and only then can the next be requested. There are at most `replicas`.
+- With `--engine batching` the engine runs `max_num_seqs` requests per replica at once.
 
-All instants are those of the model: a replica is there at its time, however late anybody looks.
+All times are those of the model: a replica is up at its time, however late it is checked.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _OF_MORE = {"above", "delay"}
 
 @dataclass(frozen=True, slots=True)
 class ScaleSpec:
-    """The description of `--scale`, and its text."""
+    """A parsed `--scale` spec, and its text."""
 
     start_ns: int
     replicas: int
@@ -34,7 +35,7 @@ class ScaleSpec:
 
 
 def parse_scale(text: str) -> ScaleSpec:
-    """A description such as FORM. Raises ValueError."""
+    """Parse a spec such as FORM. Raises ValueError."""
     given: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.strip().partition("=")
@@ -57,10 +58,10 @@ class Scaling:
     def __init__(self, spec: ScaleSpec) -> None:
         self._spec = spec
         self.came_ns: list[int] = []
-        """When each replica came, or will come, ascending."""
+        """When each replica started or will start, ascending."""
 
     def arrive(self, at_ns: int, in_flight: int) -> None:
-        """A request comes, with so many in flight beside it."""
+        """Record the arrival of a request, with this many others in flight."""
         spec, came_ns = self._spec, self.came_ns
         if not came_ns:
             came_ns.append(at_ns + spec.start_ns)
@@ -68,5 +69,5 @@ class Scaling:
             came_ns.append(at_ns + spec.delay_ns)
 
     def replicas(self, at_ns: int) -> int:
-        """How many are there at this instant."""
+        """The number of replicas at this time."""
         return bisect_right(self.came_ns, at_ns)

@@ -1,12 +1,12 @@
-"""How the steps of a server vary around their fitted cost: measured deviations, drawn again in blocks.
+"""How the steps of a server vary around their fitted cost: measured deviations, resampled in blocks.
 
     {"power": p, "at_us": t, "block": n, "levels": [{"decodes": d, "shares": [...]}, ...]}
 
-A step whose cost is T takes T + share x t x (T / t)^p: with p = 1 the deviation is in proportion to the step, with p = 0 it
-is a time. `shares` are the deviations of successive steps. A draw begins at a random place and continues from step to step;
-each step ends the block with probability 1 / n (stationary bootstrap, Politis and Romano 1994). Distribution and serial
-correlation are then the measured ones, whatever their shape. A server that varies differently under load has several levels;
-each block takes one of the two whose decode tokens are nearest.
+A step of cost T takes T + share x t x (T / t)^p: with p = 1 the deviation is proportional to the step, with p = 0 it is
+a time. `shares` are the deviations of successive steps. A draw begins at a random place and continues from step to
+step; each step ends the block with probability 1 / n (stationary bootstrap, Politis and Romano 1994). Distribution and
+serial correlation are then the measured ones, whatever their shape. A server that varies differently under load has
+several levels; each block uses one of the two levels with the nearest number of decode tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _KEYS = ("power", "at_us", "block", "levels")
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Deviations of successive steps, and the mean decode tokens of these steps."""
+    """Deviations of successive steps, and the mean number of decode tokens of these steps."""
 
     decodes: float
     shares: tuple[float, ...]
@@ -48,7 +48,7 @@ class StepVariation:
         return self.us(cost_us, means[0] + inside * (means[1] - means[0]))
 
     def between(self, decodes: float) -> tuple[int, int, float]:
-        """The levels around a batch, and how far it lies from the first to the second, on a log scale."""
+        """The two levels around a batch, and its relative position between them on a log scale."""
         place = bisect_left(self.levels, decodes, key=lambda level: level.decodes)
         if place == 0 or place == len(self.levels):
             nearest = min(place, len(self.levels) - 1)
@@ -80,7 +80,7 @@ class StepDraws:
 
 
 def variation_of(row: object) -> tuple[StepVariation | None, list[str]]:
-    """The variation in an object, and a sentence for each problem."""
+    """Parse a variation. Also returns a sentence for each problem."""
     if not isinstance(row, dict):
         return None, [f"variation: must be an object with {', '.join(_KEYS)}"]
     problems = [
@@ -99,7 +99,7 @@ def variation_of(row: object) -> tuple[StepVariation | None, list[str]]:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of a file is a finite number."""
+    """Whether a parsed value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -1,8 +1,8 @@
-"""Questions between the workers of one mock. They are rare, and no request for text waits for one.
+"""Queries between the workers of one mock. They are rare, and no request for text waits for one.
 
-Each worker answers on a Unix socket in a shared folder. A question is one word and the end of the stream; the answer is
-bytes until the end of the stream. So any worker can give the ledger, the metrics and the counts of all. A single process
-has no peers and asks nobody.
+Each worker listens on a Unix socket in a shared directory. A query is one word and the end of the stream; the answer is
+bytes until the end of the stream. So any worker can return the ledger, the metrics and the counts of all. A single
+process has no peers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Answers = Mapping[str, Callable[[], Awaitable[bytes]]]
 
 
 def sum_counts(counts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Sum numbers by group and name. Of other values take the first that is not None."""
+    """Sum numbers by group and name. For other values, take the first that is not None."""
     sums: dict[str, dict[str, Any]] = {}
     for of_worker in counts:
         for group, values in of_worker.items():
@@ -52,10 +52,10 @@ class Peers:
         return self._folder / f"worker-{number}"
 
     async def serve(self, answers: Answers) -> None:
-        """Start to answer the others."""
+        """Start to answer the other workers."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # The asker may have given up, and the loop may be closing.
+            # The asking worker may have given up, and the loop may be closing.
             with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
                 question = (await reader.read()).decode()
                 writer.write(await answers[question]())
@@ -65,7 +65,7 @@ class Peers:
             self._server = await asyncio.start_unix_server(answer, self._path(self.number))
 
     async def ask(self, question: str) -> list[bytes]:
-        """The answers of all others, in the order of their numbers. Raises PeerError."""
+        """The answers of all other workers, in the order of their numbers. Raises PeerError."""
         return list(await asyncio.gather(*(self._ask(number, question) for number in self._others)))
 
     async def _ask(self, number: int, question: str) -> bytes:

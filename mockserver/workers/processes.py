@@ -1,13 +1,13 @@
-"""`--workers N`: N processes on one port. Each is a whole mock; they share what must exist once.
+"""`--workers N`: N processes on one port. Each is a complete mock; they share what must exist only once.
 
 Rules:
-- The parent creates what is shared (shared_state.py, the ledger's file, the listening sockets) and forks. It reports ready
-  when every worker is ready, forwards signals, and serves nothing itself. The kernel spreads connections over the workers'
-  sockets (SO_REUSEPORT).
+- The parent creates the shared objects (shared_state.py, the ledger's file, the listening sockets) and forks. It reports
+  ready when every worker is ready, forwards signals, and serves nothing itself. The kernel spreads connections over the
+  workers' sockets (SO_REUSEPORT).
 - If a worker dies, its requests are missing from the ledger, so the ledger is no longer the truth. The parent then names
   the worker, stops the others with SIGTERM, and the exit status is 70.
 - Workers end when their parent ends: each holds the read end of a pipe whose write end only the parent holds.
-- A terminal sends SIGINT to the whole group. Only the parent reacts, and sends each worker SIGTERM.
+- A terminal sends SIGINT to the whole process group. Only the parent reacts, and sends each worker SIGTERM.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class WorkerPipes:
     """The pipes between a worker and its parent."""
 
     ready: int
-    """The worker writes a byte here when it serves."""
+    """The worker writes a byte here once it serves."""
     parent: int
     """Becomes readable when the parent ends."""
 
@@ -38,14 +38,14 @@ _PR_SET_PDEATHSIG = 1
 
 
 def woken_by_parents_end() -> None:
-    """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it sees that, and
-    ends too. Only Linux can do it."""
+    """Have the kernel continue this process if it is stopped (SIGSTOP) when its parent ends, so that it notices and
+    ends too. Only Linux supports this."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 
 class WorkerProcesses:
-    """Forks workers and watches them. Each runs `work(number, pipes)`, and its process ends after that."""
+    """Forks workers and watches them. Each runs `work(number, pipes)`, then its process exits."""
 
     def __init__(self, count: int, work: Callable[[int, WorkerPipes], None]) -> None:
         self._count = count
@@ -62,7 +62,7 @@ class WorkerProcesses:
             for number in range(self._count):
                 self._fork(number, parent_read, parent_write)
             os.close(parent_read)
-            # A worker that ends before it is ready closes its pipe, and is named below.
+            # A worker that ends before it is ready closes its pipe. The error below names it.
             if all(os.read(ready, 1) for ready in self._ready) and not self._stopping:
                 on_ready()
             self._watch()
@@ -75,7 +75,7 @@ class WorkerProcesses:
 
     def _fork(self, number: int, parent_read: int, parent_write: int) -> None:
         if sys.platform == "win32":
-            raise MockError("Windows has no fork")  # `serve` has refused before.
+            raise MockError("Windows has no fork")  # `serve` has already refused this.
         ready_read, ready_write = os.pipe()
         # Block signals until the worker has its own handlers. Otherwise the parent's handler would run in it.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
@@ -119,7 +119,7 @@ class WorkerProcesses:
             raise MockError("Windows has no fork")
         for pid in list(self._pids):
             os.kill(pid, signal.SIGTERM)
-            os.kill(pid, signal.SIGCONT)  # A stopped worker would not take it.
+            os.kill(pid, signal.SIGCONT)  # A stopped worker would not receive it.
 
     def _watch(self) -> None:
         failed: str | None = None
@@ -146,5 +146,5 @@ def _how(code: int) -> str:
         by = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
-    # Nobody else sends it unasked, and who gets it can say nothing of its own.
+    # The system is the usual source of SIGKILL, and the process cannot catch it to report anything.
     return f"{by} (which the system does when memory runs out)" if -code == signal.SIGKILL else by

@@ -1,10 +1,12 @@
 """The responses that later requests may continue (`previous_response_id`), shared by all workers of one mock.
 
-A ring of bytes in memory that the parent creates and its workers inherit over fork(2): the newest response is written behind
-the one before it, over the oldest. So any worker continues what another one said without asking it, the store never takes
-more than its size, and the oldest go first, whoever wrote them. A response is whole: it needs none before it.
+A ring buffer in memory that the parent creates and its workers inherit over fork(2): the newest response is written
+after the previous one, over the oldest. So any worker can continue a response of another without asking it, the store
+never exceeds its size, and the oldest responses go first, whichever worker wrote them. A response is complete: it does
+not need earlier ones.
 
-The last step of every change is the store of a single word, as in shared_state.py, so a killed worker leaves whole values.
+The last step of every change is the store of a single word, as in shared_state.py, so a killed worker leaves whole
+values.
 """
 
 from __future__ import annotations
@@ -16,34 +18,35 @@ from hashlib import blake2b
 
 from mockserver.workers.shared_lock import SharedLock
 
-# Words of 64 bits: the number of the oldest response, of the next one, the end of what is written (it only grows; the place
-# in the ring is its rest), and how many were dropped; then a slot per response: digests, begins, lengths of both parts.
+# Words of 64 bits: the number of the oldest response; of the next one; the end of the written bytes (it only grows; the
+# position in the ring is its remainder); the number dropped; then a slot per response: digests, begins, lengths of both
+# parts.
 _OLDEST, _NEXT, _END, _DROPPED = range(4)
 _SLOTS_AT = 8
 
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """A response as it is stored. Its parts are JSON."""
+    """A stored response. Both parts are JSON."""
 
     conversation: bytes
-    """What a request that continues it begins with."""
+    """The conversation that a continuing request begins with."""
     body: bytes
     """The response itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """How full a store is."""
+    """The fill level of a store."""
 
     responses: int
     stored_bytes: int
     dropped: int
-    """Responses that made room for newer ones, since the start."""
+    """Responses dropped for newer ones, since the start."""
 
 
 class LastResponse:
-    """The last response of one connection, which is stored nowhere else."""
+    """The last response of one connection. It is stored nowhere else."""
 
     def __init__(self) -> None:
         self._id: str | None = None
@@ -53,17 +56,17 @@ class LastResponse:
         self._id, self._response = response_id, response
 
     def get(self, response_id: str) -> StoredResponse | None:
-        """The last response, if it has this id."""
+        """Returns the last response if it has this id."""
         return self._response if response_id == self._id else None
 
     def forget(self, response_id: str) -> None:
-        """Forget it, if it has this id."""
+        """Forget the response if it has this id."""
         if response_id == self._id:
             self._id = self._response = None
 
 
 class ResponseStore:
-    """At most `most` responses in `size` bytes. Make it before the workers are forked. With 0 it stores nothing."""
+    """Stores at most `most` responses in `size` bytes. Create it before forking workers. With 0 it stores nothing."""
 
     def __init__(self, most: int = 0, size: int = 0) -> None:
         self._most = most if size > 0 else 0
@@ -77,7 +80,7 @@ class ResponseStore:
         self._lock = SharedLock()
 
     def add(self, response_id: str, response: StoredResponse) -> None:
-        """Store a response, in place of an older one of this id. One larger than the store is not stored."""
+        """Store a response, replacing an older one with this id. A response larger than the store is not stored."""
         digest, need = _digest(response_id), len(response.conversation) + len(response.body)
         with self._lock:
             self._forget(digest)
@@ -100,7 +103,7 @@ class ResponseStore:
             words[self._digests + slot] = digest
 
     def get(self, response_id: str) -> StoredResponse | None:
-        """The response of this id, or None if it was never stored, is dropped or forgotten."""
+        """The response with this id, or None if it was never stored, or was dropped or forgotten."""
         with self._lock:
             slot = self._find(_digest(response_id))
             if slot is None:
@@ -110,7 +113,7 @@ class ResponseStore:
             return StoredResponse(self._read(begin, first), self._read(begin + first, second))
 
     def remove(self, response_id: str) -> bool:
-        """Forget the response of this id. Returns whether there was one."""
+        """Forget the response with this id. Returns whether there was one."""
         with self._lock:
             return self._forget(_digest(response_id))
 
@@ -122,7 +125,7 @@ class ResponseStore:
             self._words[_DROPPED] = 0
 
     def state(self) -> StoreState:
-        """How full it is. Responses that were removed one by one keep their bytes until they would be the oldest."""
+        """The fill level. Responses removed individually keep their bytes until they would be the oldest."""
         with self._lock:
             slots = self._words[self._digests : self._digests + self._most]
             return StoreState(sum(digest != 0 for digest in slots), self._used(), self._words[_DROPPED])
@@ -148,7 +151,7 @@ class ResponseStore:
         self._words[_OLDEST] += 1
 
     def _find(self, digest: int) -> int | None:
-        """The slot of a digest. A search of bytes: it takes some us for thousands of responses."""
+        """The slot of a digest. It searches bytes, which takes some us for thousands of responses."""
         wanted = digest.to_bytes(8, sys.byteorder)
         digests = bytes(self._bytes[8 * self._digests : 8 * (self._digests + self._most)])
         at = digests.find(wanted)

@@ -1,4 +1,4 @@
-"""A lock between processes that were forked from the one that made it."""
+"""A lock between processes forked from the one that created it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if sys.platform != "win32":
 
 
 class SharedLock:
-    """A POSIX lock. It belongs to a process: the kernel releases it at the end of the process, however that comes."""
+    """A POSIX lock. It belongs to a process: the kernel releases it when the process ends, for whatever reason."""
 
     def __init__(self, alone: bool = False) -> None:
-        """`alone`: there is one process, which has nobody to keep out."""
+        """`alone`: there is only one process, so locking is skipped."""
         self._alone = alone
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the lock)
 
     def __enter__(self) -> None:
-        if sys.platform != "win32" and not self._alone:  # On Windows the process is the only one.
+        if sys.platform != "win32" and not self._alone:  # Windows has only one process.
             fcntl.lockf(self._file, fcntl.LOCK_EX)
 
     def __exit__(self, *error: object) -> None:
@@ -26,5 +26,5 @@ class SharedLock:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Give its file back."""
+        """Close the lock file."""
         self._file.close()

@@ -1,9 +1,9 @@
 """The state that all workers of one mock share: counters, attempts, and one text (the current configuration).
 
-It is in shared memory that the parent creates and its workers inherit over fork(2). A single process is the same thing with
-one worker. Every change happens under one lock. The kernel releases that lock when its holder dies, however it dies, and
-the last step of every change is the store of a single word. So a killed worker leaves whole values behind and blocks
-nobody.
+It is in shared memory that the parent creates and its workers inherit over fork(2). A single process is the same thing
+with one worker. Every change happens under one lock. The kernel releases the lock when its holder dies, for whatever
+reason, and the last step of every change is the store of a single word. So a killed worker leaves whole values and
+blocks no other worker.
 
 How to use it:
 
@@ -13,7 +13,7 @@ How to use it:
 - `publish(text)` replaces the text and returns its new version. `version` reads one word, which is cheap enough for every
   request. `text()` returns the version and the text. The worker that receives a change publishes it, and every worker
   compares `version` with the one it has applied when a request arrives. After `publish` has returned, every later request
-  finds the new version, at any worker.
+  sees the new version, at any worker.
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ _TEXT_WORDS = 1 + MAX_TEXT_BYTES // 8
 
 
 class SharedState:
-    """Make it before the workers are forked."""
+    """Create it before forking workers."""
 
     def __init__(self, responses: ResponseStore | None = None, alone: bool = False) -> None:
-        """`responses` are those that later requests may continue; None stores none. `alone`: there is one worker."""
+        """`responses` stores the responses that later requests may continue; None stores none. `alone`: there is one
+        worker."""
         self.responses = ResponseStore() if responses is None else responses
         # Anonymous and shared. Untouched pages cost nothing.
         self._memory = mmap.mmap(-1, 8 * (_TEXTS_AT + 2 * _TEXT_WORDS))
@@ -54,7 +55,7 @@ class SharedState:
         self._lock = SharedLock(alone)
 
     def take(self, counter: str) -> int:
-        """The next number of this counter, from 0 on."""
+        """The next number of this counter, starting at 0."""
         at = _FIRST_COUNTER + COUNTERS.index(counter)
         words = self._words
         with self._lock:

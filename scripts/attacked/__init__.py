@@ -1,5 +1,5 @@
-"""The attacks, by what they attack. An attack runs a checkout of Trueload against something made to deceive it, and returns
-what that run said: one short text, which is a cell of the table."""
+"""The attacks, grouped by target. An attack runs a checkout of Trueload against a hostile setup, and returns what that
+run reported: one short text, which is a cell of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A checkout of Trueload under attack: starts its commands, and reads what they left."""
+"""A checkout of Trueload under attack: starts its commands, and reads their output files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from typing import Any
 
 READY = "mockserver ready at "
 LONGEST_S = 120.0
-"""A command that takes longer is killed, and the table says so."""
+"""A command that takes longer is killed, and the table reports it."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of `bench run`: exit status (None: killed), what it printed, its time and memory, and its files."""
+    """The outcome of `bench run`: exit status (None: killed), its output, time, memory and files."""
 
     status: int | None
     out: str
@@ -38,14 +38,14 @@ class Ran:
         return dict(json.loads(path.read_text())) if path.exists() else None
 
     def records(self) -> list[dict[str, Any]]:
-        """The records in the order in which the requests were made; half a line, on a full disk, is none."""
+        """The records in the order in which the requests were made. A partial line (on a full disk) is skipped."""
         path = self.folder / "requests.jsonl"
         text = path.read_text() if path.exists() else ""
         rows = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
         return sorted((row for row in rows if row["phase"] == "run"), key=lambda row: row["index"])
 
     def words(self, about: str = "") -> str:
-        """Verdict, exit status, outcomes, and the reason that has `about` in it."""
+        """Verdict, exit status, outcomes, and the reason that contains `about`."""
         summary = self.summary
         if self.status is None:
             return f"did not end in {LONGEST_S:.0f} s"
@@ -95,7 +95,7 @@ class Checkout:
         )
 
     def place(self) -> Path:
-        """A fresh empty folder."""
+        """A new empty folder."""
         return Path(tempfile.mkdtemp(dir=self.scratch))
 
     def run(
@@ -107,7 +107,7 @@ class Checkout:
         out: Path | None = None,
         **popen: Any,
     ) -> Ran:
-        """`bench run`. `during` may do something to the process while it runs; it gets the run directory too."""
+        """Run `bench run`. `during` may act on the process while it runs; it also gets the run directory."""
         place = self.place()
         out = place / "run" if out is None else out
         with (place / "out").open("w+") as printed, (place / "err").open("w+") as errors:
@@ -129,7 +129,7 @@ class Checkout:
 
     @contextmanager
     def mock(self, *flags: str) -> Iterator[Mock]:
-        """A mock, until the end of the block."""
+        """Run a mock until the end of the block."""
         ledger = self.place() / "ledger.jsonl"
         words = ("--port", "0", "--ledger", str(ledger), *flags)
         process = self.start("mockserver", *words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -153,7 +153,7 @@ def _wait(process: subprocess.Popen[str]) -> tuple[int | None, float]:
     """Exit status and peak memory in MB; the process is killed after LONGEST_S."""
     deadline, peak_mb = time.monotonic() + LONGEST_S, 0.0
     while process.poll() is None:
-        # Not the kernel's ru_maxrss, in which the memory of the process that started this one counts too.
+        # Not the kernel's ru_maxrss, which includes the memory of the process that started this one.
         with contextlib.suppress(OSError, IndexError):
             status = Path(f"/proc/{process.pid}/status").read_text()
             peak_mb = max(peak_mb, int(status.partition("VmHWM:")[2].split()[0]) / 1024)

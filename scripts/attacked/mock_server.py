@@ -1,4 +1,4 @@
-"""The mock, attacked by what it is sent: prompts of many megabytes, heads without end, foreign pages, fields out of range."""
+"""Attacks on the mock by its input: prompts of many megabytes, endless headers, foreign pages, fields out of range."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def memory_mb(mock: Mock) -> float:
 
 
 def long_prompt(megabytes: int) -> Callable[[Checkout], str]:
-    """One prompt of so many megabytes, small requests beside it, and what memory is left with it."""
+    """One prompt of this many megabytes, with small requests beside it; reports the memory left afterwards."""
 
     def attack(checkout: Checkout) -> str:
         with checkout.mock("--ttft", "5ms", "--tpot", "1ms") as mock:
@@ -75,7 +75,7 @@ def long_prompt(megabytes: int) -> Callable[[Checkout], str]:
 
 
 def half_heads(checkout: Checkout) -> str:
-    """A thousand connections that send half a head, looked at after 40 s: the mock gives a head 30."""
+    """A thousand connections that send half a request header, checked after 40 s: the mock allows 30 s for a header."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4_096), hard), hard))
     with checkout.mock() as mock, contextlib.ExitStack() as stack:
@@ -97,7 +97,7 @@ def half_heads(checkout: Checkout) -> str:
 
 
 def foreign_page(path: str, method: str) -> Callable[[Checkout], str]:
-    """A page whose name points to 127.0.0.1 asks a control path: `Host` is foreign, and there is no `Origin`."""
+    """A page whose name points to 127.0.0.1 requests a control path: `Host` is foreign, and there is no `Origin`."""
 
     def attack(checkout: Checkout) -> str:
         with checkout.mock() as mock:
@@ -112,7 +112,7 @@ def foreign_page(path: str, method: str) -> Callable[[Checkout], str]:
 
 
 def field(**fields: Any) -> Callable[[Checkout], str]:
-    """A field out of vLLM's range, which answers 400."""
+    """A field out of vLLM's range; vLLM answers 400."""
 
     def attack(checkout: Checkout) -> str:
         with checkout.mock("--ttft", "5ms", "--tpot", "1ms") as mock:

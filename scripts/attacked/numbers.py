@@ -1,4 +1,4 @@
-"""Runs whose numbers are wrong, by no fault that a number shows: a generator that stood still, usage that lies, a cache."""
+"""Runs with wrong numbers and no visible fault: a generator that stood still, false usage, a cache."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ from tests.support.literal_server import CERTIFICATE, LiteralServer, Pause, Rece
 TOKEN = content("word ")
 
 
-# ---- Stopped processes -------------------------------------------------------------------------------------------------
+# ---- Stopped processes
+# -------------------------------------------------------------------------------------------------
 
 
 def children(parent: int, program: str) -> list[int]:
-    """The processes that a process has started, of this program."""
+    """Child processes that run this program."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -130,7 +131,7 @@ def paced(*events: dict[str, Any] | str, gap_s: float = 0.01) -> list[Step]:
 
 
 def usage_says(tokens: object, chunks: int = 4) -> Callable[[Checkout], str]:
-    """Four chunks 10 ms apart, of four tokens asked for, and a usage of the server's own."""
+    """Four chunks 10 ms apart, of four tokens asked for, and the server's own claim about usage."""
 
     def attack(checkout: Checkout) -> str:
         said = {"choices": [], "usage": {**usage_of(4, 16), "completion_tokens": tokens}}
@@ -165,7 +166,7 @@ def second_run(checkout: Checkout) -> str:
 
 
 def longer_prompts(checkout: Checkout) -> str:
-    """Prompts of 256 tokens, then of 512: a longer one may begin with a shorter one."""
+    """Prompts of 256 tokens, then of 512: a longer prompt may begin with a shorter one."""
     flags = ("--requests", "40", "--concurrency", "2")
     with caching_server() as server:
         checkout.run(server.url, *flags, shape=("--input-tokens", "256", "--output-tokens", "4"))
@@ -176,9 +177,10 @@ def longer_prompts(checkout: Checkout) -> str:
 
 
 class caching_server(LiteralServer):
-    """A server that remembers every prompt, and answers sooner the more of a new one it has seen: 1 ms for 100 characters.
+    """A server that remembers every prompt, and answers a new one sooner the more of it it has seen: 1 ms per 100
+    characters.
 
-    It tells nobody: no metrics, no cached_tokens.
+    It reports this nowhere: no metrics, no cached_tokens.
     """
 
     BLOCK = 64
@@ -202,14 +204,15 @@ class caching_server(LiteralServer):
 
 
 def cache_said_in_usage(checkout: Checkout) -> str:
-    """A server that took most of each fresh prompt from its cache, and says so in its usage."""
+    """A server that took most of each fresh prompt from its cache, and reports it in its usage."""
     said = {"choices": [], "usage": {**usage_of(4, 64), "prompt_tokens_details": {"cached_tokens": 60}}}
     with LiteralServer(api(lambda request: stream(ROLE, *[TOKEN] * 4, finish(), said, "[DONE]"))) as server:
         ran = checkout.run(server.url, "--requests", "20", shape=("--input-tokens", "64", "--output-tokens", "4"))
     return ran.words("cache")
 
 
-# ---- Servers that die, shed and stall ------------------------------------------------------------------------------------
+# ---- Servers that die, shed and stall
+# ------------------------------------------------------------------------------------
 
 
 def server_killed(checkout: Checkout) -> str:
@@ -228,7 +231,7 @@ def server_killed(checkout: Checkout) -> str:
 
 
 def by_number(answer: Callable[[int], list[Step]]) -> Responder:
-    """A server whose replies depend on how many requests came before; the probe is none of them."""
+    """A server whose reply depends on the request's number; the probe does not count."""
     numbers = iter(range(-1, 1 << 30))
     return api(lambda request: answer(next(numbers)))
 
@@ -237,7 +240,7 @@ GOOD: list[dict[str, Any] | str] = [ROLE, *[TOKEN] * 4, finish(), {"choices": []
 
 
 def shed(every: int) -> Callable[[Checkout], str]:
-    """A server that answers 503 to all but every so many requests, at once."""
+    """A server that answers 503 at once, except to every `every`-th request."""
     refusal = [Send(head("503 Service Unavailable", "text/plain", "content-length: 4") + b"busy")]
 
     def attack(checkout: Checkout) -> str:
@@ -252,7 +255,7 @@ def shed(every: int) -> Callable[[Checkout], str]:
 
 
 def shorter_than_asked(checkout: Checkout) -> str:
-    """Replies of 4 tokens where 64 were asked for, exactly."""
+    """Replies of 4 tokens to requests for exactly 64."""
     with LiteralServer(api(lambda request: paced(*GOOD))) as server:
         ran = checkout.run(
             server.url, "--requests", "20", "--ignore-eos", shape=("--input-tokens", "16", "--output-tokens", "64")
@@ -261,7 +264,8 @@ def shorter_than_asked(checkout: Checkout) -> str:
 
 
 def slow_connections(checkout: Checkout) -> str:
-    """Each request needs a new connection, whose TLS handshake takes 300 ms: a user waits for it, and no TTFT contains it."""
+    """Each request needs a new connection, whose TLS handshake takes 300 ms: a user waits for it, and no TTFT contains
+    it."""
     reply = [Send(head("200 OK", "text/event-stream", CHUNKED, "connection: close")), *paced(*GOOD)[1:]]
     with LiteralServer(api(lambda request: reply), tls=True, handshake_pause_s=0.3) as server:
         ran = checkout.run(server.url, "--requests", "20", "--concurrency", "2", "--ca-file", str(CERTIFICATE))
@@ -269,7 +273,7 @@ def slow_connections(checkout: Checkout) -> str:
 
 
 def all_at_once(checkout: Checkout) -> str:
-    """A proxy that keeps the reply until it is whole: nothing is known of the time between tokens."""
+    """A proxy that holds the reply until it is complete: the time between tokens is unknown."""
     whole = b"".join([chunk(frame(event)) for event in GOOD])
     reply: list[Step] = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
     with LiteralServer(api(lambda request: reply)) as server:
@@ -281,7 +285,7 @@ def all_at_once(checkout: Checkout) -> str:
 
 
 def objective_of_open_numbers(checkout: Checkout) -> str:
-    """The same proxy and --slo itl:p99<1ms: the stamps say 0, and the truth may be 17."""
+    """The same proxy with --slo itl:p99<1ms: the stamps show 0, and the truth may be 17."""
     whole = b"".join([chunk(frame(event)) for event in GOOD])
     reply: list[Step] = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
     with LiteralServer(api(lambda request: reply)) as server:

@@ -1,4 +1,4 @@
-"""Replies that fail although their status is 200, HTTP that is not quite HTTP, and sizes without end, on both transports.
+"""Replies that fail despite status 200, HTTP that is slightly wrong, and unbounded sizes, on both transports.
 
 All shapes of one kind go through one run: one user, one request after the other, each answered by the next shape.
 """
@@ -51,7 +51,7 @@ DECIDED = {name: steps for name, (steps, _, _) in DECISIONS.items()}
 
 
 class Shapes:
-    """The outcomes of many shapes, found by one run a transport and checkout."""
+    """The outcomes of many shapes, from one run per transport and checkout."""
 
     def __init__(self, shapes: Mapping[str, Sequence[Step]]) -> None:
         self._names = list(shapes)
@@ -59,7 +59,7 @@ class Shapes:
         self._found: dict[tuple[str, str], list[str]] = {}
 
     def outcome(self, number: int, checkout: Checkout) -> str:
-        """What each transport makes of a shape."""
+        """How each transport judges a shape."""
         said = []
         for transport in TRANSPORTS:
             key = str(checkout.folder), transport
@@ -95,7 +95,7 @@ class Shapes:
         ]
 
     def attacks(self) -> dict[str, Callable[[Checkout], str]]:
-        """An attack a shape."""
+        """One attack per shape."""
         return {name: partial(self.outcome, number) for number, name in enumerate(self._names)}
 
 
@@ -111,7 +111,7 @@ ENDINGS = Shapes({**SHAPES, **GOOD_SHAPES}).attacks()
 
 
 def of_size(steps: Sequence[Step], *flags: str, times: int = 1) -> Callable[[Checkout], str]:
-    """A reply that is too much: what both transports say, how long they took, and their memory."""
+    """An oversized reply: what both transports report, how long they take, and their memory."""
 
     def attack(checkout: Checkout) -> str:
         probed: list[bool] = []

@@ -1,4 +1,4 @@
-"""What surrounds a run: few open files, a full disk, files that cannot be read, and secrets that must not be seen."""
+"""The surroundings of a run: few open files, a full disk, unreadable files, and secrets that must stay hidden."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def few_files(checkout: Checkout) -> str:
 
 
 def full_disk(checkout: Checkout) -> str:
-    """A file system of 64 KB for the run directory, or files of at most that size where none can be mounted."""
+    """A 64 KB file system for the run directory, or a limit of 64 KB per file if it cannot be mounted."""
     place = checkout.place()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True, check=False
@@ -58,7 +58,7 @@ def data_set(path: str) -> Callable[[Checkout], str]:
 
 
 def pipe(checkout: Checkout) -> str:
-    """A named pipe into which nobody writes."""
+    """A named pipe that nobody writes to."""
     path = checkout.place() / "pipe.jsonl"
     os.mkfifo(path)
 
@@ -78,7 +78,7 @@ KEY = "sk-attack-a1b2c3d4"
 
 
 def seen(ran: Ran, *hidden: str) -> str:
-    """Where a secret, or another form of it, stands in what a run printed or wrote."""
+    """Where a secret, in any form, appears in a run's output or files."""
     places = [name for name, text in (("stdout", ran.out), ("stderr", ran.err)) if any(s in text for s in hidden)]
     if ran.folder.exists():
         files = [path for path in sorted(ran.folder.iterdir()) if path.is_file()]
@@ -116,7 +116,7 @@ def quoted(*flags: str, url: Callable[[str], str] = lambda url: url) -> Callable
 
 
 def credentials(checkout: Checkout) -> str:
-    """Which transports send the user and the password of the URL."""
+    """Which transports send the URL's user name and password."""
     said = []
     for transport in ("wire", "httpx"):
         with LiteralServer(api(lambda request: stream(*GOOD))) as server:

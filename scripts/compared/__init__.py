@@ -1,7 +1,7 @@
 """The load testers that scripts/compare-tools runs: one file each, one line below.
 
-A tool says how it is installed, which command puts a load on a server, and where it wrote its numbers. Settings are those
-that its own pages recommend for a measurement: without an interactive display, everything else as it comes.
+A tool defines how to install it, which command puts a load on a server, and where it writes its numbers. Settings are
+those that its own documentation recommends for a measurement: without an interactive display, otherwise the defaults.
 """
 
 from __future__ import annotations
@@ -34,4 +34,4 @@ TOOLS: dict[str, Tool] = {
     "evalscope": evalscope.TOOL,
     "locust": locust.TOOL,
 }
-"""Every tool, by the name that --tools takes."""
+"""Every tool, by its name in --tools."""

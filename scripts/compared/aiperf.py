@@ -1,4 +1,4 @@
-"""NVIDIA's aiperf. What it calls inter-token latency is one mean a request: it stands for TPOT and for ITL."""
+"""NVIDIA's aiperf. Its inter-token latency is one mean per request: it serves as both TPOT and ITL."""
 
 from __future__ import annotations
 

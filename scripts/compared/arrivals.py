@@ -1,4 +1,4 @@
-"""How the requests of an open loop arrived: what a Poisson process would have, beside what was seen."""
+"""How the requests of an open loop arrived, compared with a Poisson process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from itertools import pairwise
 
 
 def arrivals(times_ns: list[int]) -> dict[str, float | None]:
-    """Of instants in order: requests per second over their own span, the dispersion of their counts a second (Poisson: 1),
-    the coefficient of variation of the gaps between them (Poisson: 1), and the greatest distance of the gaps' distribution
-    from the exponential one of the same mean (Poisson: about 0.9/sqrt(n); evenly spaced: 0.63). None: too few to tell."""
+    """Of sorted instants: requests per second over their span, the dispersion of their counts per second (Poisson: 1),
+    the coefficient of variation of their gaps (Poisson: 1), and the greatest distance of the gaps' distribution from
+    the exponential distribution of the same mean (Poisson: about 0.9/sqrt(n); evenly spaced: 0.63). None: too few to
+    tell."""
     span_s = (times_ns[-1] - times_ns[0]) / 1e9
     seconds = Counter(int((at - times_ns[0]) / 1e9) for at in times_ns)
     counts = [seconds[second] for second in range(int(span_s))]
@@ -27,7 +28,7 @@ def arrivals(times_ns: list[int]) -> dict[str, float | None]:
 
 
 def _distance(gaps: list[float]) -> float:
-    """Kolmogorov and Smirnov's: between the gaps' steps and 1 - exp(-gap / mean)."""
+    """The Kolmogorov-Smirnov distance between the gaps' steps and 1 - exp(-gap / mean)."""
     mean, n = statistics.mean(gaps), len(gaps)
     expected = [1 - math.exp(-gap / mean) for gap in sorted(gaps)]
     return max(max(p - k / n, (k + 1) / n - p) for k, p in enumerate(expected))

@@ -1,4 +1,5 @@
-"""genai-bench. Its prompts are its own, of as many tokens: a fixed output length goes with no prompts of a file."""
+"""genai-bench. It makes its own prompts of as many tokens: a fixed output length cannot be combined with prompts from a
+file."""
 
 from __future__ import annotations
 

@@ -16,4 +16,4 @@ LOADS = {
     "500": Load("500 streams", requests=1500, streams=500),
     "poisson": Load("Poisson, 20 requests/s", requests=400, rate=20.0),
 }
-"""By the name that --loads takes."""
+"""By their names in --loads."""

@@ -1,6 +1,6 @@
-"""Locust with the script that most write for it (locust_script/): TTFT, TPOT and E2EL as events, one process.
+"""Locust with the usual script (locust_script/): TTFT, TPOT and E2EL as events, one process.
 
-Its percentiles are rounded by Locust: to 1 ms under 100 ms, 10 ms under 1 s, 100 ms under 10 s.
+Locust rounds its percentiles: to 1 ms under 100 ms, 10 ms under 1 s, 100 ms under 10 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _command(load: Load, url: str, place: Place) -> list[str | Path]:
 
 
 def _read(run: Path) -> Printed:
-    """Of its last tables: it writes its files of statistics once a second, so that they lack the last replies."""
+    """Read its last tables: it writes its statistics files once a second, so they lack the last replies."""
     summary, _, percentiles = (run / "log").read_text().partition("Response time percentiles")
     averages = {row["Name"]: row["Avg"] for row in _rows(summary)}
     quantiles = {row["Name"]: row for row in _rows(percentiles)}
@@ -40,7 +40,7 @@ def _read(run: Path) -> Printed:
 
 
 def _rows(table: str) -> Iterator[dict[str, str]]:
-    """The rows of our events, by their columns."""
+    """The rows of our events, by column."""
     columns: list[str] = []
     for line in table.splitlines():
         cells = line.replace("# ", "#").replace("|", " ").split()
@@ -53,7 +53,7 @@ def _rows(table: str) -> Iterator[dict[str, str]]:
 TOOL = Tool(
     title="Locust",
     version=VERSION,
-    compat="sglang",  # The script has its definitions: first text, end of the response, (E2EL - TTFT) / (n - 1).
+    compat="sglang",  # The script's definitions: first text, end of the response, (E2EL - TTFT) / (n - 1).
     install=lambda folder: make_environment(folder, f"locust=={VERSION}"),
     command=_command,
     read=_read,

@@ -1,4 +1,4 @@
-"""What memory a command has, with all processes that it started."""
+"""The memory of a command, with all processes that it started."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident now, of a process and all below it; what they share counts for each. 0: there is no such process.
+    """Resident memory of a process and its descendants; shared pages count for each. 0 if there is no such process.
 
-    The kernel's peak of a child (`ru_maxrss`) would not do: it begins with what this process had when it made the child.
+    The kernel's peak of a child (`ru_maxrss`) would not do: it starts at the memory of this process when it created the
+    child.
     """
     own = Path("/proc") / str(pid)
     try:

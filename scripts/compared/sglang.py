@@ -37,7 +37,7 @@ _STAND_INS = {
     "def resolve_host_port(host, port, **_): return host, port\n",
     "datasets.py": "def load_dataset(*a, **k): raise NotImplementedError\n",
 }
-"""What the kept files import of the rest. None of it is in the way of a request."""
+"""Stand-ins for what the kept files import from the rest. None of it is involved in a request."""
 
 
 def _install(folder: Path) -> None:
@@ -47,7 +47,7 @@ def _install(folder: Path) -> None:
 
 
 def flags(load: Load, url: str, place: Place) -> list[str | Path]:
-    """Both clients' own."""
+    """The flags of both clients."""
     how = ["--max-concurrency", str(load.streams)] if load.rate is None else ["--request-rate", str(load.rate)]
     return [
         "--backend", "sglang-oai-chat", "--base-url", url, "--model", place.tokenizer, "--served-model-name", MODEL,
@@ -64,7 +64,8 @@ def _command(load: Load, url: str, place: Place) -> list[str | Path]:
 
 
 def read(run: Path) -> Printed:
-    """What both clients write. Of E2EL and TPOT some versions print fewer statistics: those are not there."""
+    """The output file of both clients. Some versions print fewer statistics of E2EL and TPOT: the missing ones are left
+    out."""
     said = json.loads((run / "sglang.jsonl").read_text().splitlines()[-1])
     numbers = {
         f"{ours}_ms": {

@@ -1,4 +1,4 @@
-"""SGLang's Rust client: an extension module inside SGLang's wheel, which needs nothing else of it."""
+"""SGLang's Rust client: an extension module inside SGLang's wheel, independent of the rest."""
 
 from __future__ import annotations
 

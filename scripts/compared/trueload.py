@@ -1,4 +1,4 @@
-"""This one."""
+"""Trueload itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _read(run: Path) -> Printed:
 
 
 def _size(folder: Path) -> int:
-    """This checkout's packages, and what they need, as it is installed."""
+    """The installed size of this checkout's packages and their dependencies."""
     root = Path(__file__).parents[2]
     own = sum(folder_bytes(root / name) for name in ("bench", "mockserver", "datasets"))
     seen: set[str] = set()

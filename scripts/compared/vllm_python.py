@@ -1,4 +1,5 @@
-"""The Python client of `vllm bench serve`: the files of vLLM's wheel that send and measure, without torch and the engine."""
+"""The Python client of `vllm bench serve`: the files of vLLM's wheel that send and measure, without torch and the
+engine."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ _STAND_INS = {
     "from transformers import PreTrainedTokenizerBase as TokenizerLike\n\n\n"
     "def get_tokenizer(name, **_): return AutoTokenizer.from_pretrained(name)\n",
 }
-"""What the kept files import of the rest. None of it is in the way of a request."""
+"""Stand-ins for what the kept files import from the rest. None of it is involved in a request."""
 
 _MAIN = """
 from vllm.benchmarks.serve import add_cli_args, main

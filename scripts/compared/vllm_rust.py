@@ -1,4 +1,4 @@
-"""The Rust client of `vllm bench serve`: a program inside vLLM's wheel, which needs nothing else of it."""
+"""The Rust client of `vllm bench serve`: a program inside vLLM's wheel, independent of the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _command(load: Load, url: str, place: Place) -> list[str | Path]:
 
 
 def flags(load: Load, url: str, place: Place) -> list[str | Path]:
-    """Both clients' own."""
+    """The flags of both clients."""
     how = ["--max-concurrency", str(load.streams)] if load.rate is None else ["--request-rate", str(load.rate)]
     return [
         "--backend", "openai-chat", "--base-url", url,
@@ -32,7 +32,7 @@ def flags(load: Load, url: str, place: Place) -> list[str | Path]:
 
 
 def read(run: Path) -> Printed:
-    """What both clients write."""
+    """The output file of both clients."""
     said = read_json(run / "vllm.json")
     numbers = {
         f"{name}_ms": {

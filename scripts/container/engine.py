@@ -1,4 +1,4 @@
-"""The image and the compose file by docker or podman."""
+"""The image and the compose file, through docker or podman."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def engine_here() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, of which each command runs in a container of its own, with a root file system that it cannot write."""
+    """An image; each command runs in its own container, with a read-only root file system."""
 
     engine: str
     entrypoint: list[str]
     user: str
 
     def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a command inside; what it prints is kept."""
+        """Run a command inside, and capture its output."""
         program, *arguments = words
         places = ["--read-only", "--tmpfs", "/tmp", "--volume", "/srv/trueload/runs"]
         return subprocess.run(
@@ -50,7 +50,7 @@ class Image:
 
 
 def build(engine: str, place: Path) -> Image:
-    """Build the image. Where its base cannot be fetched, a Debian stands for it (as root, with mmdebstrap)."""
+    """Build the image. If its base cannot be fetched, a Debian replaces it (as root, with mmdebstrap)."""
     base = base_of((ROOT / "Dockerfile").read_text())
     known = subprocess.run([engine, "image", "inspect", base], capture_output=True, check=False).returncode == 0
     stand_in = not known and subprocess.run([engine, "pull", "--quiet", base], check=False).returncode != 0
@@ -71,7 +71,7 @@ def build(engine: str, place: Path) -> Image:
 
 
 def compose_of(engine: str) -> list[str] | None:
-    """The command that follows a compose file, if it is here, with names of its own for what it makes."""
+    """The compose command, if it is installed, with its own project name."""
     for words in ([engine, "compose", "version"], [f"{engine}-compose", "version"]):
         if shutil.which(words[0]) and subprocess.run(words, capture_output=True, check=False).returncode == 0:
             return [*words[:-1], "--project-name", "trueload-check"]
@@ -87,7 +87,7 @@ def token_of(compose: str) -> str:
 @contextmanager
 def _up(compose: list[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     down = [*compose, "down", "--volumes"]
-    subprocess.run(down, cwd=ROOT, env=environment, check=False, capture_output=True)  # What an earlier one has left.
+    subprocess.run(down, cwd=ROOT, env=environment, check=False, capture_output=True)  # Remains of an earlier call.
     try:
         with subprocess.Popen([*compose, "up", "--detach"], cwd=ROOT, env=environment) as starting:
             yield starting
@@ -96,7 +96,7 @@ def _up(compose: list[str], environment: Mapping[str, str]) -> Iterator[subproce
 
 
 def _ask_for_health(engine: str) -> None:
-    """Podman leaves the asking to systemd, which is not everywhere."""
+    """Podman leaves health checks to systemd, which is not everywhere."""
     if engine != "podman":
         return
     form = "{{.Names}}"
@@ -106,7 +106,7 @@ def _ask_for_health(engine: str) -> None:
 
 
 def try_compose(engine: str, compose: list[str]) -> None:
-    """As compose.yaml says: the console lets its token in and nobody else, and measures the mock beside it."""
+    """Check compose.yaml: the console accepts its token and nothing else, and measures the mock beside it."""
     token = token_of((ROOT / "compose.yaml").read_text())
     environment = {**os.environ, "TRUELOAD_TOKEN": token}
     with _up(compose, environment) as starting:
@@ -120,13 +120,13 @@ def try_compose(engine: str, compose: list[str]) -> None:
         assert _status("http://127.0.0.1:8600/") in (401, 403), "the console lets in who has no token"
         load = ["run", "--url", "http://mock:8000", "--concurrency", "2", "--requests", "8", "--output-tokens", "4"]
         words = [*compose, "exec", "-T", "console", "trueload", *load, "--quiet", "--out", "runs/one"]
-        # On a busy machine it says that it measured badly, which is all the same here.
+        # On a busy machine it reports a bad measurement, which does not matter here.
         assert subprocess.run(words, cwd=ROOT, env=environment, check=False).returncode in (0, 3)
     print("compose.yaml: the console measured the mock beside it")
 
 
 def _status(url: str) -> int | str:
-    """The status of a page, or why there is none."""
+    """The status of a page, or the error."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
     try:
         with opener.open(url, timeout=5) as page:

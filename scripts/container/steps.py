@@ -1,8 +1,8 @@
-"""The Dockerfile followed step by step where no container engine is.
+"""Follows the Dockerfile step by step where there is no container engine.
 
-A Debian of the base image's release, made by mmdebstrap, stands for each stage. RUN, COPY, WORKDIR, ENV, USER, ENTRYPOINT
-and CMD do what Docker does with them as far as this Dockerfile uses them; any other word is refused. What it cannot show:
-the base image itself, its size, and how an engine isolates what runs.
+A Debian of the base image's release, made by mmdebstrap, replaces each stage. RUN, COPY, WORKDIR, ENV, USER, ENTRYPOINT
+and CMD do what Docker does, as far as this Dockerfile uses them; any other instruction is refused. It cannot show the
+base image itself, its size, or how an engine isolates processes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(slots=True)
 class Stage:
-    """A root file system, and what the steps so far have set."""
+    """A root file system, and the settings of the steps so far."""
 
     name: str
     root: Path
@@ -37,7 +37,7 @@ class Stage:
     command: list[str] = field(default_factory=list)
 
     def run(self, words: Sequence[str], check: bool = False) -> subprocess.CompletedProcess[str]:
-        """Run a command inside. Where it need not end well, what it prints is kept."""
+        """Run a command inside. Without `check`, capture its output."""
         own = {
             name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "HTTP", "no_proxy"))
         }
@@ -51,7 +51,7 @@ class Stage:
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a Dockerfile, their continued lines joined."""
+    """The instructions of a Dockerfile, with continued lines joined."""
     lines = "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     for line in re.sub(r"\\\n\s*", "", lines).splitlines():
         word, _, rest = line.partition(" ")
@@ -59,7 +59,7 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
 
 
 def base(image: str, name: str, place: Path) -> Stage:
-    """What stands for an image such as python:3.13-slim-trixie, with the folders of a running system."""
+    """A replacement for an image such as python:3.13-slim-trixie, with the folders of a running system."""
     root = place / name
     debian(image, root)
     for folder in ("proc", "dev"):
@@ -68,7 +68,7 @@ def base(image: str, name: str, place: Path) -> Stage:
 
 
 def sent(rules: list[str]) -> Iterator[Path]:
-    """The files that a build is given: those that git knows and .dockerignore lets through (the last rule that fits wins)."""
+    """The build context: tracked files that .dockerignore lets through (the last matching rule wins)."""
     listed = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     ).stdout.splitlines()
@@ -105,7 +105,7 @@ def _value_of(known: Mapping[str, str], found: re.Match[str]) -> str:
 
 
 def follow(place: Path) -> Stage:
-    """Do each step. Returns the last stage."""
+    """Follow each step. Returns the last stage."""
     files = list(sent((ROOT / ".dockerignore").read_text().split()))
     stages: dict[str, Stage] = {}
     stage: Stage | None = None

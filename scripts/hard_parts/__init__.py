@@ -1,4 +1,4 @@
-"""The parts of hard use. Each is a function that does it and returns rows of a table; one line in PARTS."""
+"""The parts of hard use. Each is a function that runs it and returns rows of a table, and a line in PARTS."""
 
 from __future__ import annotations
 

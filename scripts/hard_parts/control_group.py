@@ -1,4 +1,4 @@
-"""A control group whose memory runs out: the kernel's OOM killer takes a process of a load, of a mock, or a report."""
+"""A control group that runs out of memory: the kernel's OOM killer takes a process of a load, of a mock, or a report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from hard_parts.place import (
 )
 
 SAID = re.compile(r"[\w ]* was killed by SIGKILL \(which the system does when memory runs out\)")
-"""What is said of a process that was killed so."""
+"""The message about a process that was killed this way."""
 _GROWS = "import time\nheld = []\nwhile True:\n    held.append(bytearray(1000000))\n    time.sleep(0.005)"
 _MB = 1_000_000
 _WITHIN_S = 300.0
@@ -39,7 +39,7 @@ _MOCK = ("--ttft", "20ms", "--tpot", "5ms")
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The names of files, in control groups of version 1 or 2."""
+    """File names in control groups of version 1 or 2."""
 
     limit: str
     usage: str
@@ -64,18 +64,18 @@ VERSIONS = {
 
 
 class Group:
-    """A control group of ours. Processes that it is `joined` by count in it, and so do their children."""
+    """A control group of ours. It counts processes that called `joined`, and their children."""
 
     def __init__(self, path: Path, version: Version) -> None:
         self.path = path
         self._version = version
 
     def joined(self) -> None:
-        """Put this process into it: for a process that has just been started."""
+        """Move this process into the group: for a process that has just been started."""
         (self.path / "cgroup.procs").write_text("0")
 
     def limit(self, size: int) -> bool:
-        """No more than so many bytes. False where version 1 refuses: so many are in use, and cannot be taken back."""
+        """Limit the memory to this many bytes. False if version 1 refuses: more is in use and cannot be reclaimed."""
         try:
             (self.path / self._version.limit).write_text(str(size))
         except OSError:
@@ -92,24 +92,24 @@ class Group:
 
     @property
     def kills(self) -> int:
-        """How many processes the kernel has killed in it for want of memory."""
+        """How many of its processes the kernel has killed for lack of memory."""
         found = re.search(r"(?m)^oom_kill (\d+)$", (self.path / self._version.kills).read_text())
         return int(found[1]) if found else 0
 
     def tighten(self, room: int) -> int:
-        """Leave so many bytes beside what is in use. Returns the limit."""
+        """Leave this many bytes beyond what is in use. Returns the limit."""
         while not self.limit(size := self.usage + room):
             time.sleep(0.001)
         return size
 
     def free(self) -> None:
-        """No limit any more."""
+        """Remove the limit."""
         self.limit(1 << 50)
 
 
 @contextmanager
 def group() -> Iterator[Group | None]:
-    """A new control group with a limit of memory and no swap; None where none can be made here."""
+    """A new control group with a memory limit and no swap; None if none can be made here."""
     found = next(_groups(), None)
     try:
         yield found
@@ -117,14 +117,14 @@ def group() -> Iterator[Group | None]:
         if found is not None:
             until = time.monotonic() + 30
             while time.monotonic() < until:
-                with suppress(OSError):  # Something in it is ending.
+                with suppress(OSError):  # Something in it is still ending.
                     found.path.rmdir()
                     break
                 time.sleep(0.05)
 
 
 def _groups() -> Iterator[Group]:
-    """Groups that could be made: in the root of a hierarchy that limits memory."""
+    """Groups that can be made: in the root of a hierarchy that limits memory."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, where, kind, options, *_ = line.split()
         if kind not in VERSIONS or (kind == "cgroup" and "memory" not in options.split(",")):
@@ -135,7 +135,7 @@ def _groups() -> Iterator[Group]:
         except OSError:
             continue
         found = Group(path, version)
-        # Without swap alone is a limit one.
+        # The limit counts only if there is no swap.
         with suppress(OSError):
             (path / version.swap).write_text(version.no_swap)
         if (path / version.limit).exists() and found.limit(1 << 50):
@@ -154,7 +154,7 @@ def memory(asked: Asked) -> list[Row]:
 
 
 def _take_first(numbers: list[int]) -> None:
-    """Have the OOM killer prefer these processes."""
+    """Make the OOM killer prefer these processes."""
     for number in numbers:
         with suppress(OSError):
             Path(f"/proc/{number}/oom_score_adj").write_text("1000")
@@ -162,7 +162,7 @@ def _take_first(numbers: list[int]) -> None:
 
 @contextmanager
 def _filled(held: Group, room: int) -> Iterator[int]:
-    """Leave the group so little room, and let something else in it grow until the kernel kills. Gives the limit."""
+    """Leave the group only this much room, and let another process in it grow until the kernel kills. Yields the limit."""
     size = held.tighten(room)
     joins = f"echo 0 > {held.path}/cgroup.procs && exec {sys.executable} -c '{_GROWS}'"
     with subprocess.Popen(["sh", "-c", joins]) as other:
@@ -173,7 +173,7 @@ def _filled(held: Group, room: int) -> Iterator[int]:
 
 
 def _until_killed(held: Group, started: subprocess.Popen[bytes]) -> int:
-    """Wait for the OOM killer, then lift the limit: the system has memory again. Returns how many it took."""
+    """Wait for the OOM killer, then lift the limit: the system has memory again. Returns how many processes it killed."""
     until = time.monotonic() + _WITHIN_S
     while not held.kills and started.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
@@ -183,7 +183,7 @@ def _until_killed(held: Group, started: subprocess.Popen[bytes]) -> int:
 
 
 def _load(asked: Asked, victim: str) -> Row:
-    """A load in a small group, of which the killer takes this process."""
+    """A load in a small group, in which the killer takes this process."""
     place = Place(asked.folder / victim)
     with group() as held, place.mock(*_MOCK) as (url, ledger):
         assert held is not None
@@ -193,7 +193,7 @@ def _load(asked: Asked, victim: str) -> Row:
         time.sleep(1.0)
         tight_ns = time.monotonic_ns()
         numbers: list[int] = []
-        if victim == "any":  # What grows is the load itself.
+        if victim == "any":  # The load itself grows.
             size = held.tighten(8 * _MB)
             kills = _until_killed(held, started)
         else:
@@ -225,7 +225,7 @@ _LOADS = {
     "feed": ("--rate", "800", "--requests", "16000", "--max-concurrency", "400"),
     "parent": _USERS,
 }
-"""By what is to be killed; any: by what the kernel takes."""
+"""By victim; any: the kernel's choice."""
 _NAMES = {"any": "the largest", "worker": "a worker", "feed": "the process that makes prompts", "parent": "the run"}
 
 
@@ -258,7 +258,7 @@ def _mock(asked: Asked, *, first: bool) -> Row:
 
 
 def _report(asked: Asked) -> Row:
-    """The report of many requests in a group that has too little for it, and once more in one that has enough."""
+    """The report of many requests in a group with too little memory for it, and again with enough."""
     requests = 100_000
     what = f"memory of a control group runs out while the report of {requests:,} requests is made, and again without a limit"
     place = Place(asked.folder / "report")
@@ -293,7 +293,7 @@ def _report(asked: Asked) -> Row:
 
 
 def _repeat(file: Path, requests: int) -> None:
-    """Make so many records of those of a run: each again with another id and number."""
+    """Make this many records from a run's records: each copy with another id and number."""
     lines = file.read_bytes().splitlines(keepends=True)
     draft = file.with_suffix(".more")
     with draft.open("wb") as more:
@@ -318,13 +318,13 @@ def _parent(number: int) -> int:
 
 
 def _told(place: Place) -> str:
-    """What the run says of itself."""
+    """The run's summary.json."""
     path = place.folder / "run" / "summary.json"
     return path.read_text() if path.exists() else ""
 
 
 def _after(place: Place, ledger: Path | None, tight_ns: int, *, with_mock: bool = False) -> list[str]:
-    """What is wrong afterwards: what runs, lies about, is missing, or cannot be reported."""
+    """Problems afterwards: processes that still run, leftover files, missing records, or a report that fails."""
     wrong = [f"{role} still runs" for role in place.wait_for_all(60).values()]
     place.end_all()
     kept: dict[str, dict[str, object]] = {}

@@ -32,10 +32,10 @@ from hard_parts.place import (
 _OUTCOMES = "outcomes"
 _NO = "no-"
 MERGING = "merging"
-"""The phase in which a run puts the files of its workers together."""
+"""The phase in which a run merges the files of its workers."""
 LONGEST_S = 40.0
 SEEN_NS = 500_000_000
-"""A request whose last byte was written so long before the kill has a record."""
+"""A request whose last byte was written this long before the kill has a record."""
 _QUIET = ("--quiet", "--server-metrics", "auto")
 _SMALL = ("--input-tokens", "20", "--output-tokens", "8")
 _MOCK = ("--ttft", "20ms", "--tpot", "5ms")
@@ -43,19 +43,19 @@ _MOCK = ("--ttft", "20ms", "--tpot", "5ms")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command, which of its processes are killed, and whether its requests go to our mock, whose ledger can be asked."""
+    """A command, which of its processes are killed, and whether its requests go to its own mock."""
 
     words: Callable[[str], Sequence[str]]
     victims: tuple[str, ...]
     own_mock: bool = False
     mock: tuple[str, ...] = ()
-    """Flags of ours."""
+    """Flags of our mock."""
     command: str = "run"
     merges: bool = False
-    """Whether the run has files of several workers to merge: for so short a while that practice may not see it."""
+    """Whether the run merges files of several workers: so briefly that practice may not see it."""
 
     def called(self, victim: str) -> str:
-        """What a row calls this victim."""
+        """The name of this victim in a row."""
         if victim == "mock":
             return "mock of calibrate" if self.own_mock else "server (mock)"
         return victim.replace("parent", self.command)
@@ -87,7 +87,7 @@ SCENARIOS: dict[str, Scenario] = {
         mock=("--workers", "2"),
         merges=True,
     ),
-    # So many long records that merging them takes a while.
+    # Enough long records that merging them takes a while.
     "many records": Scenario(
         _run("--concurrency", "300", "--workers", "2", "--requests", "5000", "--output-tokens", "64"),
         ("parent", "mock"),
@@ -110,15 +110,15 @@ def kills(asked: Asked) -> list[Row]:
 
 
 def _kill(asked: Asked) -> None:
-    """Kill, and write a line of each kill."""
+    """Kill, and write a line per kill."""
     lengths = _practised(asked)
-    # Every process in every phase in which it was there, again and again until it is enough.
+    # Every process in every phase in which it was present, repeated until there are enough kills.
     every = [
         (name, victim, phase)
         for name, (phases, there) in lengths.items()
         for phase in phases
         for victim in there[phase]
-        for _ in range(4 if phase == MERGING else 1)  # It is short, and where files take the place of others.
+        for _ in range(4 if phase == MERGING else 1)  # It is short, and files replace others in it.
     ]
     random.Random(asked.seed).shuffle(every)
 
@@ -127,11 +127,11 @@ def _kill(asked: Asked) -> None:
         place = Place(asked.folder / f"{number}")
         chance = random.Random(f"{asked.seed} {number}")
         with place.mock(*_MOCK, *SCENARIOS[name].mock) as (url, ledger):
-            # Practice was while all practised; most of it is likely to be the same phase still.
+            # All scenarios practised at the same time; most of the delay is likely to fall into the same phase still.
             delay_s = chance.uniform(0.0, 0.8 * lengths[name][0][wanted])
             try:
                 victim, phase, wrong = kill_once(place, SCENARIOS[name], url, ledger, chance, victim, wanted, delay_s)
-            except Exception as e:  # One that cannot be done must not end the others.
+            except Exception as e:  # A failed attempt must not end the others.
                 victim, phase, wrong = f"{_NO}{victim}", wanted, [f"{type(e).__name__}: {e}"]
                 place.end_all()
         if not wrong:
@@ -147,7 +147,7 @@ def _kill(asked: Asked) -> None:
 
 
 def _row_of(files: Sequence[Path]) -> Row:
-    """The row of the kills that these files have a line of. A process that had ended before it could be killed is none."""
+    """The row of the kills listed in these files. A process that ended before it could be killed does not count."""
     done: dict[str, Counter[str]] = {}
     problems: list[str] = []
     for line in "".join(file.read_text() for file in files).splitlines():
@@ -167,11 +167,11 @@ def _row_of(files: Sequence[Path]) -> Row:
 
 
 Practised = dict[str, tuple[dict[str, float], dict[str, set[str]]]]
-"""By scenario: how long each phase lasts in s, and which victims are there in it."""
+"""By scenario: how long each phase lasts in s, and which victims are present in it."""
 
 
 def _practised(asked: Asked) -> Practised:
-    """Each scenario once, with nothing killed."""
+    """Run each scenario once, without a kill."""
 
     def one(name: str) -> tuple[dict[str, float], dict[str, set[str]]]:
         scenario = SCENARIOS[name]
@@ -193,7 +193,7 @@ def _practised(asked: Asked) -> Practised:
                     break
             place.end_all()
             started.wait()
-        # Runs of a search are over quickly, and the next begins: what counts is the length of one.
+        # Runs of a search end quickly, and the next begins: the length of one counts.
         runs = max(1, len(run_directories(place.folder)))
         shutil.rmtree(place.folder, ignore_errors=True)
         if scenario.merges:
@@ -226,17 +226,17 @@ def kill_once(
     wanted: str,
     delay_s: float,
 ) -> tuple[str, str, list[str]]:
-    """Kill one process once, so long after this phase has begun. Returns which it was, the phase that it was in, and what is
-    wrong afterwards."""
+    """Kill one process once, `delay_s` after this phase has begun. Returns the victim, the phase it was in, and the
+    problems afterwards."""
     started = _begin(place, scenario, url)
     numbers = _await(place, scenario, started, victim, wanted)
     time.sleep(delay_s)
-    # Where it is not there yet, or was only a moment ago, wait for the next one: it may be another phase then.
+    # If it is not running yet, or has just ended, wait for the next one: the phase may be another then.
     until = time.monotonic() + LONGEST_S
     while not numbers and started.poll() is None and time.monotonic() < until:
         numbers = _numbers(place, scenario, victim)
     number = chance.choice(numbers) if numbers else 0
-    # What is stopped goes on to no other phase while we look in which it is.
+    # A stopped process cannot enter another phase while we read the phase.
     if not numbers or not _stopped(number):
         victim = f"{_NO}{victim}"
     phase = _phase(place.folder)
@@ -245,12 +245,12 @@ def kill_once(
         with suppress_gone():
             os.kill(number, signal.SIGKILL)
     wrong: list[str] = []
-    if _is_console(scenario) and victim != "console":  # It goes on until somebody ends it.
+    if _is_console(scenario) and victim != "console":  # It runs until somebody ends it.
         until = time.monotonic() + LONGEST_S * 6
         while "parent" in place.processes().values() and time.monotonic() < until:
             time.sleep(0.1)
         started.terminate()
-    # Without the command all else ends soon; with it the command goes on to its report.
+    # Without the command everything else ends soon; with it the command goes on to its report.
     left = place.wait_for_all(60 if victim in ("parent", "console") else LONGEST_S * 6)
     wrong += [f"{role} still runs" for role in left.values()]
     place.end_all()
@@ -272,7 +272,7 @@ def kill_once(
 
 
 def _await(place: Place, scenario: Scenario, started: subprocess.Popen[bytes], victim: str, wanted: str) -> list[int]:
-    """Wait for a phase. Returns the numbers of the victims where it is too short to look for them then; else none."""
+    """Wait for a phase. Returns the victims' process ids if the phase is too short to look for them then, else none."""
     numbers: list[int] = []
     until = time.monotonic() + (3 * LONGEST_S if wanted == MERGING else LONGEST_S)
     while wanted != "start" and started.poll() is None and time.monotonic() < until:
@@ -291,7 +291,7 @@ def _numbers(place: Place, scenario: Scenario, victim: str) -> list[int]:
 
 
 def _stopped(number: int) -> bool:
-    """Stop a process, and wait until it is. False where it has ended."""
+    """Stop a process, and wait until it has stopped. False if it has ended."""
     try:
         os.kill(number, signal.SIGSTOP)
         until = time.monotonic() + LONGEST_S
@@ -308,7 +308,7 @@ def _stopped(number: int) -> bool:
 
 
 def _start_task(runs: Path, url: str) -> None:
-    """Have the console start a run, as a browser would."""
+    """Start a run through the console, as a browser would."""
     from bench.console.address import read
     from bench.errors import UsageError
 

@@ -1,4 +1,5 @@
-"""Long and large loads: memory stays flat, and nothing is lost. Each is done first, then judged by the files that it left."""
+"""Long and large loads: memory stays flat, and nothing is lost. Each load runs first and is then judged by the files it
+left."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from hard_parts.watch import memory_of, samples_in, watched
 
 _TOKENS = ("--input-tokens", "20")
 _NORMAL = ("--cpu-priority", "normal")
-"""No claim on a processor: what else runs on the machine goes on, and a process that has to wait is hard use too."""
+"""No claim on a processor: other programs keep running, and a process that has to wait is hard use too."""
 _FEW_MB = 30.0
 """What the allocator may take on top."""
 _BYTES_A_REQUEST = 0
-"""What a process may keep of each request: nothing."""
+"""What a process may keep per request: nothing."""
 
 
 def _load(asked: Asked, what: str, mock: tuple[str, ...], words: tuple[str, ...], within_s: float) -> Row:
-    """One run against a mock of ours; everything that the mock served has a record, and memory is flat."""
+    """One run against a mock of ours; every request that the mock served has a record, and memory is flat."""
     place = Place(asked.folder / what.replace(" ", "-").replace(",", ""))
     done = place.folder / "done.json"
     words, mock = (*words, *_NORMAL), (*mock, *_NORMAL)
@@ -42,7 +43,7 @@ def _load(asked: Asked, what: str, mock: tuple[str, ...], words: tuple[str, ...]
 
 
 def judged(place: Place, what: str, told: dict[str, Any], flags: tuple[tuple[str, ...], tuple[str, ...]]) -> Row:
-    """The row of what a load has left; `flags` of the run and of the mock."""
+    """The row of a finished load; `flags` of the run and of the mock."""
     problems = [] if told["status"] in (0, 3) else [f"exit status {told['status']}"]
     problems += [f"{role} still runs" for role in told["left"]]
     run = place.folder / "run"
@@ -77,7 +78,7 @@ def judged(place: Place, what: str, told: dict[str, Any], flags: tuple[tuple[str
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file that may be large."""
+    """The complete lines of a file that may be large."""
     with path.open("rb") as file:
         for line in file:
             if line.endswith(b"\n"):
@@ -91,7 +92,7 @@ def _ended(entry: dict[str, Any], at_ns: int) -> bool:
 def streams(asked: Asked) -> list[Row]:
     """an hour at 500 streams (--minutes): memory is flat, nothing is lost"""
     minutes = 60.0 if asked.minutes is None else asked.minutes
-    # Two workers, so that the memory of the command and of those that measure are told apart.
+    # Two workers, so that the memory of the command and of the measuring processes can be told apart.
     words = ("--concurrency", "500", "--duration", f"{minutes:g}m", "--ramp-up", "10s")
     more = ("--output-tokens", "100", "--workers", "2")
     mock = ("--ttft", "200ms", "--tpot", "100ms", "--workers", "1")
@@ -102,7 +103,7 @@ def many(asked: Asked) -> list[Row]:
     """10,000 streams for five minutes (--minutes)"""
     minutes = 5.0 if asked.minutes is None else asked.minutes
     what = f"{minutes:g} minutes at 10,000 streams"
-    # Mock and client each hold a socket of every stream.
+    # Mock and client each hold a socket per stream.
     needed = 10_500
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:

@@ -1,4 +1,4 @@
-"""A folder in which Trueload is used hard: a mark in their environment finds its processes, TMPDIR its temporary files."""
+"""A folder for hard use of Trueload: a mark in the environment identifies its processes, TMPDIR its temporary files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READY = "mockserver ready at "
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the command line asks of a part."""
+    """The command-line settings of a part."""
 
     folder: Path
     minutes: float | None
@@ -35,7 +35,7 @@ class Asked:
     seed: int
     at_once: int = 1
     again: bool = False
-    """Judge once more what an earlier time left in the folder."""
+    """Judge again what an earlier call left in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Row:
 
 
 def row(what: str, often: str, problems: Sequence[str]) -> Row:
-    """A row; with the first problems where there are some."""
+    """A row, with the first problems if there are any."""
     if not problems:
         return Row(what, often)
     return Row(what, often, f"{len(problems)}: {'; '.join(problems[:3])}", lost=True)
@@ -57,7 +57,7 @@ def row(what: str, often: str, problems: Sequence[str]) -> Row:
 
 @dataclass(slots=True)
 class Place:
-    """A folder with runs, temporary files, and what was started in it."""
+    """A folder with runs, temporary files, and the processes started in it."""
 
     folder: Path
     more: dict[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of all that is started here."""
+        """The environment of everything started here."""
         home = str(self.folder / "home")
         return (
             os.environ
@@ -85,7 +85,7 @@ class Place:
         )
 
     def start(self, module: str, *words: str, before: Sequence[str] = (), **options: Any) -> subprocess.Popen[bytes]:
-        """`python -m MODULE WORDS`, with what it says in files beside its runs."""
+        """Start `python -m MODULE WORDS`, with its output in files beside its runs."""
         log = (self.folder / f"{module}-{time.monotonic_ns()}.log").open("wb")
         with log:
             process: subprocess.Popen[bytes] = subprocess.Popen(
@@ -101,7 +101,7 @@ class Place:
 
     @contextmanager
     def mock(self, *words: str, host: str = "127.0.0.1", **options: Any) -> Iterator[tuple[str, Path]]:
-        """A mock of ours: its URL, and the file of its ledger. `options` are those of `Popen`."""
+        """A mock of ours: its URL, and its ledger file. `options` are passed to `Popen`."""
         ledger = self.folder / f"ledger-{time.monotonic_ns()}.jsonl"
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}", _MOCK_MARK: self.mark}
         environment["TMPDIR"] = str(self.folder / "mock-tmp")
@@ -122,7 +122,7 @@ class Place:
             process.communicate()
 
     def processes(self, *, with_mock: bool = False) -> dict[int, str]:
-        """The processes that were started here and their children: their number, and what they are."""
+        """The processes started here and their children: process id and role."""
         found = {}
         marks = (_MARK, _MOCK_MARK) if with_mock else (_MARK,)
         wanted = {f"{mark}={self.mark}".encode() for mark in marks}
@@ -131,7 +131,7 @@ class Place:
                 continue
             try:
                 if not wanted.isdisjoint((path / "environ").read_bytes().split(b"\0")):
-                    # A copy of a process has its command line, and a name of its own.
+                    # A forked copy keeps its parent's command line, and has a name of its own.
                     words = [(path / "comm").read_text(), *(path / "cmdline").read_bytes().decode().split("\0")]
                     if (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                         found[int(path.name)] = role_of(words)
@@ -140,20 +140,20 @@ class Place:
         return found
 
     def wait_for_all(self, within_s: float, *, with_mock: bool = False) -> dict[int, str]:
-        """Wait until nothing runs any more. Returns what still does."""
+        """Wait until no process runs any more. Returns those that still do."""
         until = time.monotonic() + within_s
         while (left := self.processes(with_mock=with_mock)) and time.monotonic() < until:
             time.sleep(0.05)
         return left
 
     def end_all(self) -> None:
-        """Kill what still runs."""
+        """Kill the processes that still run."""
         for number in self.processes():
             with suppress_gone():
                 os.kill(number, signal.SIGKILL)
 
     def left_behind(self, *, with_mock: bool = False) -> list[str]:
-        """Temporary files, and drafts of whole files in run directories. `with_mock`: our mock has ended too."""
+        """Temporary files, and unfinished drafts in run directories. `with_mock`: our mock has ended too."""
         folders = ("tmp", "mock-tmp") if with_mock else ("tmp",)
         paths = [path for name in folders for path in (self.folder / name).iterdir()]
         found = [f"{path.name} in the folder of temporary files" for path in paths]
@@ -164,13 +164,13 @@ class Place:
 
 @contextmanager
 def suppress_gone() -> Iterator[None]:
-    """A process may have ended."""
+    """Ignore that a process has ended."""
     with suppress(ProcessLookupError):
         yield
 
 
 def role_of(words: Sequence[str]) -> str:
-    """What a process is, by its command line."""
+    """A process's role, from its command line."""
     line = " ".join(words)
     for part, role in (
         ("bench.scale.program", "worker"),
@@ -191,7 +191,7 @@ _STATE = re.compile(rb"(?m)^  state: (.*)$")
 
 
 def state_of(run: Path) -> str:
-    """What run.yaml says of the run; `starting` before there is one."""
+    """The run's state in run.yaml; `starting` before the file exists."""
     try:
         found = _STATE.search((run / "run.yaml").read_bytes())
     except OSError:
@@ -200,12 +200,12 @@ def state_of(run: Path) -> str:
 
 
 def run_directories(folder: Path) -> list[Path]:
-    """The runs somewhere below the folder."""
+    """The run directories anywhere below the folder."""
     return sorted(path.parent for path in folder.rglob("run.yaml"))
 
 
 def records_in(run: Path) -> dict[str, dict[str, object]]:
-    """The whole lines of all records of a run, by id."""
+    """The complete lines of all records of a run, by id."""
     found = {}
     for path in run.glob("requests*.jsonl"):
         for line in path.read_bytes().splitlines(keepends=True):
@@ -216,7 +216,7 @@ def records_in(run: Path) -> dict[str, dict[str, object]]:
 
 
 def report_problem(run: Path) -> str | None:
-    """Why a run cannot be reported, where it should be."""
+    """Why a run that should have a report cannot be reported."""
     from bench.errors import UsageError
     from bench.evaluate import evaluate
 
@@ -230,7 +230,7 @@ def report_problem(run: Path) -> str | None:
 
 
 def ended_before(ledger: Path, at_ns: int) -> set[str]:
-    """The requests whose last byte the mock had written by then, which were not cut."""
+    """The requests whose last byte the mock had written by then, without cut requests."""
     found = set()
     for line in ledger.read_bytes().splitlines(keepends=True):
         if line.endswith(b"\n"):

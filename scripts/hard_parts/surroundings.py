@@ -1,4 +1,4 @@
-"""What surrounds a run gives way: disks, clocks, names, addresses, proxies, descriptors, ports, memory; a machine sleeps."""
+"""Failing surroundings: disks, clocks, names, addresses, proxies, descriptors, ports, memory; a machine that sleeps."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def _run(url: str, *more: str) -> tuple[str, ...]:
 
 
 def _after(place: Place, ledger: Path | None, at_ns: int) -> list[str]:
-    """What is wrong once a command has ended: what runs, lies about, is missing, or cannot be reported."""
+    """Problems after a command has ended: processes that still run, leftover files, missing records, or a report that
+    fails."""
     wrong = [f"{role} still runs" for role in place.wait_for_all(60).values()]
     place.end_all()
     kept: dict[str, dict[str, object]] = {}
@@ -79,7 +80,7 @@ def disk(asked: Asked) -> list[Row]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
         with place.mock(*_MOCK) as (url, ledger):
-            # Its own output goes to a pipe: a file of it would be cut too.
+            # Its own output goes to a pipe: the limit would cut a file.
             command = [sys.executable, "-m", "bench", *_run(url)]
             done = subprocess.run(
                 command,
@@ -107,7 +108,7 @@ def disk(asked: Asked) -> list[Row]:
 
 
 def _rescued(said: str) -> bool:
-    """Whether the run says that records are not in its file."""
+    """Whether the run reports that records are not in its file."""
     return "bytes of records are in" in said or "No space" in said or "File too large" in said
 
 
@@ -117,7 +118,8 @@ def clock(asked: Asked) -> list[Row]:
     if library is None:
         return [row("the wall clock stepped by an hour", "0: libfaketime is not installed (apt install faketime)", [])]
     problems: list[str] = []
-    # Backwards it cannot be done so: libfaketime shifts timers of CLOCK_MONOTONIC too, which no step of the wall clock does.
+    # Backwards does not work this way: libfaketime shifts timers of CLOCK_MONOTONIC too, which no step of the wall
+    # clock does.
     for step in ("+3600", "+7200"):
         place = Place(asked.folder / step)
         times = place.folder / "time"
@@ -142,7 +144,7 @@ def clock(asked: Asked) -> list[Row]:
 
 
 def _wrong_times(place: Place) -> list[str]:
-    """Latencies that a step has made wrong: the mock answers after 20 ms, and the whole takes about 60 ms."""
+    """Latencies that a step has made wrong: the mock answers after 20 ms, and a request takes about 60 ms in all."""
     latency = _summary(place)["latency"]
     if latency["ttft_ms"]["max"] > 5_000 or latency["ttft_ms"]["p50"] < 15:
         return [f"TTFT is {latency['ttft_ms']}"]
@@ -190,7 +192,7 @@ def limits(asked: Asked) -> list[Row]:
     rows = []
     users = ("--concurrency", "200", "--requests", "400")
     few = ("--concurrency", "50", "--requests", "400")
-    # How many an open loop needs is only seen when it is under way.
+    # How many descriptors an open loop needs shows only during the run.
     rate = ("--rate", "150", "--duration", "4s")
     slow = ("--ttft", "1500ms", "--tpot", "5ms")
     cases: dict[str, tuple[Callable[[], None], tuple[str, ...], tuple[str, ...], tuple[int, ...]]] = {
@@ -217,7 +219,7 @@ def limits(asked: Asked) -> list[Row]:
 
 
 def _often(place: Place) -> str:
-    """How many requests succeeded and failed, where a run came so far."""
+    """How many requests succeeded and failed, if the run came that far."""
     if not (place.folder / "run" / "summary.json").exists():
         return "1"
     counts = _summary(place)["counts"]
@@ -229,7 +231,7 @@ def _limiter(kind: int, value: int) -> Callable[[], None]:
 
 
 def _ports(asked: Asked, what: str, load: Sequence[str], mock: Sequence[str], allowed: Sequence[int]) -> Row:
-    """In a network of its own with 50 ports, where that is allowed."""
+    """Run in a network namespace with 50 ports, if allowed."""
     place = Place(asked.folder / what.replace(" ", "-"))
     script = (
         "ip link set lo up || exit 77; sysctl -qw net.ipv4.ip_local_port_range='40000 40049' || exit 77; "

@@ -1,4 +1,4 @@
-"""Memory, descriptors and processor time of all processes of a load, sampled into a file; and what is said of them."""
+"""Memory, descriptors and processor time of all processes of a load, sampled into a file and summarised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the processes of one role had together at an instant."""
+    """The processes of one role together, at an instant."""
 
     at_s: float
     state: str
@@ -27,16 +27,16 @@ class Sample:
     role: str
     processes: int
     rss_mb: float
-    """In memory, with the pages of files, which the kernel takes back when it needs them."""
+    """Resident memory, including file pages, which the kernel takes back when it needs them."""
     own_mb: float
-    """In memory, of their own: heaps and stacks."""
+    """Anonymous resident memory: heaps and stacks."""
     descriptors: int
     cpu_s: float
 
 
 @contextmanager
 def watched(place: Place, file: Path, every_s: float) -> Iterator[None]:
-    """Write samples of all processes that were started in the place, and of its mock, until the block ends."""
+    """Sample all processes started in the place, and its mock, until the block ends."""
     stop = threading.Event()
 
     def watch() -> None:
@@ -81,7 +81,7 @@ def _of_process(number: int) -> tuple[float, float, int, float] | None:
 
 
 def samples_in(file: Path) -> list[Sample]:
-    """What was written."""
+    """The samples in a file."""
     with file.open(newline="") as lines:
         return [
             Sample(float(at), state, role, int(n), float(rss), float(own), int(descriptors), float(cpu))
@@ -91,7 +91,7 @@ def samples_in(file: Path) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The memory of a role: what it had while the load was steady, and at most until the end of the report."""
+    """The memory of a role: while the load was steady, and its maximum until the end of the report."""
 
     role: str
     processes: int
@@ -115,7 +115,7 @@ class Memory:
 
 
 def memory_of(samples: Sequence[Sample]) -> list[Memory]:
-    """Of each role that was there while the load was steady: when it runs, without its first fifth."""
+    """The memory of each role while the load was steady: the running phase without its first fifth."""
     running = [one.at_s for one in samples if one.state == "running"]
     if not running:
         return []
@@ -123,7 +123,7 @@ def memory_of(samples: Sequence[Sample]) -> list[Memory]:
     found = []
     for role in dict.fromkeys(one.role for one in samples):
         steady = [one for one in samples if one.role == role and one.state == "running" and one.at_s >= begin]
-        # A process that begins or ends meanwhile is no growth: what is usual counts.
+        # A process that begins or ends meanwhile is not growth: the usual number counts.
         usual = max((n.processes for n in steady), key=[n.processes for n in steady].count, default=0)
         steady = [one for one in steady if one.processes == usual]
         if len(steady) < 3:
@@ -147,7 +147,7 @@ def memory_of(samples: Sequence[Sample]) -> list[Memory]:
 
 
 def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
-    """Of the line of least squares."""
+    """The slope of the least-squares line."""
     mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
     square = sum((x - mean_x) ** 2 for x in xs)
     return sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True)) / square if square else 0.0

@@ -1,6 +1,6 @@
-"""The small changes of a file that its tests should notice, each a node of its syntax tree put in place of another.
+"""The small changes of a file that its tests should notice; each replaces a node of its syntax tree.
 
-Texts, annotations, decorators, options of classes and what is raised are left as they are: a changed word is no wrong number.
+Texts, annotations, decorators, class options and raised exceptions stay unchanged: a changed word is no wrong number.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 NEVER_MATTER = ("strict",)
-"""Arguments that only guard against mistakes: those of `zip`."""
+"""Arguments that only guard against mistakes: `strict` of `zip`."""
 LEFT_ALONE = (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
@@ -45,8 +45,8 @@ NOT_CODE = ("annotation", "returns", "decorator_list", "type_params")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A change of a file: the `index`th of its changes, on a line of the statement that begins on the line `first`.
-    `inside` a function, it takes effect when the function is called, else when the file is imported."""
+    """A change of a file: the `index`th of its changes, on a line of the statement that begins on line `first`. A
+    change `inside` a function takes effect when the function is called, otherwise when the file is imported."""
 
     path: str
     index: int
@@ -59,12 +59,12 @@ class Mutant:
 
     @property
     def change(self) -> str:
-        """How lists name it."""
+        """Its name in lists."""
         return f"{self.before} -> {self.after}"
 
     @property
     def lines(self) -> range:
-        """From the head of the statement to the changed part."""
+        """From the start of the statement to the changed part."""
         return range(self.first, self.line + 1)
 
 
@@ -92,12 +92,12 @@ class _Change:
 
 @cache
 def source_of(path: str) -> str:
-    """The text of a file as it was when it was first asked for: forks change that one, whatever is edited meanwhile."""
+    """The text of a file when it was first read: forks change that version, whatever is edited meanwhile."""
     return Path(path).read_text(encoding="utf-8")
 
 
 def mutants_of(path: str, source: str) -> list[Mutant]:
-    """All mutants of a file, in the order of its text."""
+    """All mutants of a file, in text order."""
     lines = source.splitlines()
     found = []
     for index, change in enumerate(_changes(ast.parse(source))):
@@ -109,7 +109,7 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
 
 
 def mutated(source: str, index: int) -> ast.Module:
-    """The syntax tree of a file with the `index`th of its changes made."""
+    """The syntax tree of a file with its `index`th change made."""
     tree = ast.parse(source)
     for place, change in enumerate(_changes(tree)):
         if place == index:
@@ -153,7 +153,7 @@ def _has_no_effect(node: ast.AST) -> bool:
 
 
 def _instead_of(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of a node."""
+    """Replacements for a node."""
     match node:
         case ast.Compare():
             for place, operator in enumerate(node.ops):

@@ -1,4 +1,4 @@
-"""Which tests run which line. It is measured once for each file of tests, and kept in a cache outside the tree."""
+"""Which tests run which line: measured once per test file, and kept in a cache outside the tree."""
 
 from __future__ import annotations
 
@@ -18,37 +18,39 @@ import pytest
 from mutated.changes import Mutant
 
 MOST_SECONDS = 20.0
-"""Processor time of the tests that a mutant is tried with, at most."""
+"""Maximum processor time of the tests that a mutant is tried with."""
 KEPT_S = 14 * 86400
 Around = Callable[[pytest.Item], AbstractContextManager[None]]
-"""What is done before and after each case of a test."""
+"""A context around each case of a test."""
 SHARED = ("tests/conftest.py", "tests/*/conftest.py", "tests/support/*.py")
 
 
 @dataclass(frozen=True)
 class Covered:
-    """`tests[file][line]`: the test functions that run a line, "" if it runs before any; `seconds[test]`: the processor time
-    of all its cases."""
+    """`tests[file][line]`: the test functions that run a line, "" if it runs before any; `seconds[test]`: the processor
+    time of all its cases."""
 
     tests: dict[str, dict[int, set[str]]]
     seconds: dict[str, float]
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests that run its lines: of the nearest file, then the cheapest; at most MOST_SECONDS of them."""
+        """The tests that run the mutant's lines: the nearest file first, then the cheapest; at most MOST_SECONDS in
+        all."""
         lines, stem = self.tests.get(mutant.path, {}), Path(mutant.path).stem
         found = {test for line in mutant.lines for test in lines.get(line, ()) if test}
         if not found and self.before_tests(mutant):
-            # It runs when the module is imported: whoever uses the module may notice.
+            # It runs when the module is imported: any test that uses the module may notice.
             found = {test for tests in lines.values() for test in tests if test}
-            # So may tests that are named after it: what makes a value of its classes is no line of its text.
+            # Tests named after the module may notice too: no line of the module runs when a value of its classes is
+            # made.
             found |= {test for test in self.seconds if stem in test.partition("::")[0]}
-            if not found:  # A file that only declares: whoever uses the files beside it may notice.
+            if not found:  # A file that only declares: tests of the files beside it may notice.
                 beside = [of for path, of in self.tests.items() if Path(path).parent == Path(mutant.path).parent]
                 found = {test for of in beside for tests in of.values() for test in tests if test}
         far = {test: (stem not in test.partition("::")[0], self.seconds.get(test, 0.0)) for test in found}
         chosen: dict[str, list[str]] = defaultdict(list)
         spent = 0.0
-        # A dear test that does not fit leaves room for those behind it: what notices a change is mostly a cheap one.
+        # An expensive test that does not fit leaves room for cheaper ones: a cheap test notices most changes.
         for test in sorted(far, key=lambda test: (far[test], test)):
             if not chosen or spent + far[test][1] <= MOST_SECONDS:
                 spent += far[test][1]
@@ -56,7 +58,7 @@ class Covered:
         return [test for tests in chosen.values() for test in tests]
 
     def cost(self, tests: Sequence[str]) -> float:
-        """Their processor time, in seconds."""
+        """Their processor time in seconds."""
         return sum(self.seconds.get(test, 0.0) for test in tests)
 
     def before_tests(self, mutant: Mutant) -> bool:
@@ -65,7 +67,7 @@ class Covered:
 
 
 class Kept:
-    """What is known of files of tests: each has a file in the cache, named after its text and that of the sources."""
+    """Cached coverage per test file; each cache file is named after the text of the tests and the sources."""
 
     def __init__(self, sources: Sequence[str], tests: Sequence[str]) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trueload-mutants"
@@ -80,22 +82,22 @@ class Kept:
         self.files = {test: cache / hashlib.sha256(common + texts[test]).hexdigest() for test in tests}
 
     def begin(self) -> None:
-        """Before the code is imported: from here on what runs is known, if a file has to be measured."""
+        """Start coverage before the code is imported, if a file has to be measured."""
         if self.missing():
             paths = [str(Path(source).resolve()) for source in self.sources]
             coverage.Coverage(data_file=None, config_file=False, include=paths).start()
 
     def end(self) -> None:
-        """What runs from here on is of no interest."""
+        """Stop coverage."""
         if (current := coverage.Coverage.current()) is not None:
             current.stop()
 
     def missing(self) -> list[str]:
-        """The files of tests that have to be measured."""
+        """The test files that have to be measured."""
         return [test for test, file in self.files.items() if not file.exists()]
 
     def read(self) -> Covered:
-        """All of it."""
+        """Read the whole cache."""
         covered = Covered({}, {})
         for file in self.files.values():
             seconds, tests = json.loads(file.read_text())
@@ -108,7 +110,8 @@ class Kept:
         return covered
 
     def measure(self, test_file: str, run: Callable[[Around], int]) -> int:
-        """Run the tests of a file under the coverage that was begun before the code was imported, and keep what they ran."""
+        """Run the tests of a file under the coverage started before the import of the code, and cache the lines they
+        ran."""
         current = coverage.Coverage.current()
         assert current is not None
         seconds: dict[str, float] = defaultdict(float)
@@ -133,5 +136,5 @@ class Kept:
 
 
 def function_of(item: pytest.Item) -> str:
-    """The test of which this is a case."""
+    """The test function of a case."""
     return item.nodeid.partition("[")[0]

@@ -1,4 +1,4 @@
-"""The rooms of the code, and the tests that are to notice what is changed in each."""
+"""The areas of the code, and the tests that should notice changes in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SETS = "datasets/promptset"
 
 @dataclass(frozen=True)
 class Group:
-    """Patterns of files, and of the tests that belong to them."""
+    """Patterns of files, and of the tests that cover them."""
 
     files: tuple[str, ...]
     tests: tuple[str, ...]
@@ -162,4 +162,4 @@ GROUPS: dict[str, Group] = {
          "tests/sockets/test_server_tokens.py"),
     ),
 }  # fmt: skip
-"""Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""
+"""Each file is in at least one group; a part that needs separate attention has its own."""

@@ -1,5 +1,5 @@
-"""One session of pytest that has collected all tests. Each change is tried in a fork of it, in which the code of the changed
-functions is replaced."""
+"""One pytest session that has collected all tests. Each change is tried in a fork of it, which replaces the code of the
+changed functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Functions = dict[tuple[str, str, int], list[FunctionType]]
 
 @dataclass(frozen=True)
 class Session:
-    """A plugin of pytest that measures what the tests run, if that is not known, and tries mutants."""
+    """A pytest plugin that measures what the tests run, if that is unknown, and tries mutants."""
 
     kept: Kept
     mutants: Sequence[Mutant]
@@ -47,18 +47,18 @@ class Session:
     folder: Path
 
     def answer(self) -> list[Ended] | None:
-        """What became of each mutant: COLD if it takes effect when something is imported. None if there was no session."""
+        """The outcome of each mutant: COLD if it takes effect at import. None if there was no session."""
         file = self.folder / "answer"
         return pickle.loads(file.read_bytes()) if file.exists() else None
 
     def run(self) -> int:
-        """Collect the tests and begin. Returns the status of pytest."""
+        """Collect the tests and begin. Returns pytest's status."""
         self.kept.begin()
         return int(pytest.main([*FLAGS, *self.kept.files], [self, Noticed()]))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """In place of running all tests."""
+        """Instead of running all tests."""
         if session.testsfailed:
             return None
         files, tests = defaultdict[str, list[pytest.Item]](list), defaultdict[str, list[pytest.Item]](list)
@@ -116,8 +116,8 @@ def _changed(mutant: Mutant, functions: Functions, items: Sequence[pytest.Item])
 
 
 def _replaced(mutant: Mutant, functions: Functions) -> bool:
-    """Give each function whose code differs, and those around it, the new code. False if that cannot be done: none is known,
-    two cannot be told apart, or the new code uses other variables of the function around it."""
+    """Give each function whose code differs, and the functions around it, the new code. False if that is impossible: no
+    such function is known, two cannot be told apart, or the new code uses other variables of its enclosing function."""
     old, new = ([(_key(code), code) for code in _codes(compiled(mutant, changed))] for changed in (False, True))
     before, alike = dict(old), Counter(key for key, _ in old)
     pairs = [(each, code, key) for key, code in new if code != before.get(key) for each in functions.get(key, ())]

@@ -1,4 +1,4 @@
-"""Trials: forks in which tests are run, with the code as it is or with a change of it. No file of the tree is written."""
+"""Trials: forks in which tests are run, with the code as it is or with a change. No file of the tree is written."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from mutated.changes import Mutant, mutated, source_of
 
 KILLED, TIMED_OUT, SURVIVED, NOT_RUN, COLD = "killed", "timed out", "survived", "not run", "cold"
 STATUS_COLD = 77
-"""What a trial returns if its change must be there before the code is imported."""
+"""A trial's exit status if its change must be made before the code is imported."""
 WALL_FACTOR = 3
-"""A trial may take this many times its limit on processor time, without the time in which it waits for a busy processor."""
+"""A trial may take this multiple of its limit on processor time, not counting time spent waiting for a processor."""
 TICK_S = 0.5
 NS_PER_S = 10**9
 MOST_BYTES = 6 << 30
@@ -39,7 +39,7 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Trial:
-    """Of a mutant or a file of tests. `run` returns the status of the fork; without `seconds` it has no limits."""
+    """A trial of a mutant or a test file. `run` returns the status of the fork; without `seconds` it has no limits."""
 
     of: Any
     run: Callable[[], int]
@@ -48,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a trial: `failed` is the test that failed first, `output` the end of what was printed."""
+    """The result of a trial: `failed` is the first failed test, `output` the end of the output."""
 
     of: Any
     outcome: str
@@ -66,7 +66,7 @@ def warm() -> None:
 
 
 def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[Ended]:
-    """The trials in the order in which they end, `processes` of them at a time."""
+    """Run the trials, `processes` at a time. Yields them in the order in which they end."""
     waiting, running, left = iter(trials), dict[int, Trial](), TimeLeft()
     while True:
         for trial in islice(waiting, processes - len(running)):
@@ -81,7 +81,7 @@ def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[End
                 os.killpg(late, signal.SIGKILL)
         status = end[1]
         left.of.pop(pid, None)
-        with suppress(ProcessLookupError):  # What the tests started and left behind.
+        with suppress(ProcessLookupError):  # Processes that the tests left behind.
             os.killpg(pid, signal.SIGKILL)
         own = folder / str(pid)
         failed = (own / "failed").read_text() if (own / "failed").exists() else None
@@ -91,7 +91,7 @@ def ended(trials: Iterable[Trial], processes: int, folder: Path) -> Iterator[End
 
 
 class TimeLeft:
-    """How much longer each fork may take: a tick counts only as far as the fork did not wait for a processor in it."""
+    """How much longer each fork may take: the time in which it waits for a processor does not count."""
 
     def __init__(self) -> None:
         self.of: dict[int, float] = {}
@@ -99,7 +99,7 @@ class TimeLeft:
         self._then_s: float | None = None
 
     def spend(self, now_s: float, waited: Callable[[Iterable[int]], dict[int, float]]) -> list[int]:
-        """The forks whose time is over. Does nothing before a tick has passed; a fork's first tick does not count."""
+        """The forks whose time is up. Does nothing before a tick has passed; a fork's first tick does not count."""
         if self._then_s is not None and now_s - self._then_s < TICK_S:
             return []
         tick_s = 0.0 if self._then_s is None else min(now_s - self._then_s, 2 * TICK_S)  # All may have been suspended.
@@ -111,7 +111,7 @@ class TimeLeft:
 
 
 def waited_s(sessions: Iterable[int]) -> dict[int, float]:
-    """For how many seconds the threads of each session have waited for a processor."""
+    """How many seconds the threads of each session have waited for a processor."""
     waited = dict.fromkeys(sessions, 0.0)
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # It has ended.
@@ -123,7 +123,7 @@ def waited_s(sessions: Iterable[int]) -> dict[int, float]:
 
 
 def _limit_s(seconds: float) -> int:
-    """The processor time that tests may take with a change, if they take `seconds` without."""
+    """The limit on processor time with a change, for tests that take `seconds` without it."""
     return round(10 + 5 * seconds)
 
 
@@ -160,10 +160,10 @@ def _forked(trial: Trial, folder: Path) -> int:
 
 
 class Noticed:
-    """A plugin of pytest that writes down which test failed first."""
+    """A pytest plugin that records which test failed first."""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """A test that is tried again has not failed yet."""
+        """A test that will be retried has not failed yet."""
         if report.failed:
             print(report.nodeid, report.longreprtext, flush=True)
             Path(os.environ["PYTEST_DEBUG_TEMPROOT"], "failed").write_text(report.nodeid)
@@ -177,12 +177,12 @@ def run_anew(mutant: Mutant | None, tests: Sequence[str]) -> int:
 
 
 def module_of(path: str) -> str:
-    """The name under which a file is imported."""
+    """The module name of a file."""
     return path.removeprefix("datasets/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def import_changed(mutant: Mutant) -> None:
-    """Have the changed module imported in place of the file."""
+    """Make imports of the changed module use the mutant."""
     of_file, changed = SourceFileLoader.get_code, module_of(mutant.path)
 
     def get_code(self: SourceFileLoader, name: str) -> CodeType | None:

@@ -1,4 +1,5 @@
-"""httpx as it comes, receiving the same streams: no stamps, no decoding. Usage: plain_httpx.py PORT STREAMS TOKENS.
+"""httpx with its defaults, receiving the same streams: no stamps, no decoding. Usage: plain_httpx.py PORT STREAMS
+TOKENS.
 
 Prints one JSON object: chunks, and the CPU time between the first send and the last byte.
 """

@@ -1,10 +1,11 @@
-"""The settings of a run, declared once: default, unit and a line of doc beside each field.
+"""The settings of a run, declared once: each field has its default, unit and a line of documentation.
 
 Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `http.py`, `limits.py`, `engine.py`,
 `telemetry.py`, `output.py`. A new setting is a field in one of them.
 
-The same model serves the flags (`bench/config/flags.py` makes them of its fields), the YAML file of `--config`, and the
-`config` part of a run directory's run.yaml. What is given here is made complete by `bench/config/resolution.py`.
+The same model serves the flags (`bench/config/flags.py` makes them from its fields), the YAML file of `--config`, and
+the `config` part of a run directory's run.yaml. `bench/config/resolution.py` turns given settings into a complete
+configuration.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ from promptset import recipes
 
 class Settings(
     Output, TelemetryOfRun, Engine, LimitsOfRun, Http, Data, Load, Target
-):  # pydantic puts the fields of the last one first
-    """All that may be given for a run. Times are in seconds here, and in ns everywhere behind it."""
+):  # pydantic puts the fields of the last base first
+    """All settings of a run. Times are in seconds here, and in ns everywhere else."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @property
     def recipe(self) -> str | None:
-        """The recipe that the data set is; None where it is a file of rows, or there is none."""
+        """The recipe that the data set names; None if it is a file of rows, or there is no data set."""
         if self.dataset is None:
             return None
 
@@ -51,38 +52,38 @@ class Settings(
 
     @property
     def segments(self) -> tuple[Segment, ...]:
-        """The loads of --steps or of --ramp; none where the load stays."""
+        """The loads of --steps or --ramp; empty if the load is constant."""
         if self.steps is not None:
             return steps_of(self.steps)
         return () if self.ramp is None else line_of(self.ramp)
 
     @property
     def segments_flag(self) -> str:
-        """Which of the two says the segments."""
+        """The flag that defines the segments."""
         return "--ramp" if self.steps is None else "--steps"
 
     @property
     def lasts_s(self) -> float | None:
-        """For how many seconds requests are sent after the warm-up; None where time does not end it."""
+        """How many seconds requests are sent after the warm-up; None if time does not end the load."""
         return lasts_ns(self.segments) / 1e9 if self.segments else self.duration
 
     @property
     def warmup_requests(self) -> int:
-        """Requests of warm-up; 0 where it is given as a time, or the run finds its end."""
+        """Warm-up requests; 0 if the warm-up is a time or automatic."""
         return int(self.warmup) if self.warmup.isdecimal() else 0
 
     @property
     def warmup_s(self) -> float:
-        """Seconds of warm-up; 0 where it is given as requests, or the run finds its end."""
+        """Warm-up in seconds; 0 if the warm-up is a number of requests or automatic."""
         return 0.0 if self.warmup.isdecimal() or self.finds_warmup else values.seconds(self.warmup)
 
     @property
     def finds_warmup(self) -> bool:
-        """Whether the run itself finds when it is warm."""
+        """Whether the run detects the end of its warm-up."""
         return self.warmup == AUTO_WARMUP
 
     def public(self) -> dict[str, Any]:
-        """The settings as they may be stored and shown: secrets are `***`, defaults included."""
+        """The settings for storing and showing, including defaults; secrets are `***`."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
         shown["proxy"] = None if self.proxy is None else public_url(self.proxy)
@@ -100,7 +101,7 @@ class Settings(
         return shown
 
     def changed(self) -> dict[str, object]:
-        """Of the settings as they may be shown, those that differ from their defaults. Where results go is left out."""
+        """The public settings that differ from their defaults. Settings of the output are left out."""
         defaults = Settings.model_construct(url="").public()
         shown = self.public()
         apart = ("out", "format", "quiet", "details")

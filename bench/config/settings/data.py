@@ -1,4 +1,4 @@
-"""What is sent: prompts, sessions, their lengths, and the seed."""
+"""What to send: prompts, sessions, their lengths, and the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With what the load is sent and measured: metrics of the server, transport, processes, machines."""
+"""How the load is sent and measured: metrics of the server, transport, processes, machines."""
 
 from __future__ import annotations
 

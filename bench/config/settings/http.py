@@ -1,4 +1,4 @@
-"""What the requests of `--endpoint http` are, and what their replies must be."""
+"""The requests of `--endpoint http`, and the conditions for their replies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long anything may take, what the results must be, and how many requests may fail."""
+"""Time limits, objectives, and how many requests may fail."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ option = partial(fields.option, group="limits")
 
 
 class LimitsOfRun(BaseModel):
-    """The settings of the group `limits`, and the limits of the verdict, which only a file can give."""
+    """The settings of the group `limits`, and the limits of the verdict, which can only come from a file."""
 
     timeout: Seconds | None = option(600.0, "time limit for a whole request", metavar="S")
     connect_timeout: Seconds | None = option(10.0, "time limit for a connection", metavar="S")

@@ -1,4 +1,4 @@
-"""How much load is sent, when, and for how long."""
+"""How much load to send, when, and for how long."""
 
 from __future__ import annotations
 

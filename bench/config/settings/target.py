@@ -1,4 +1,4 @@
-"""Which server to load, over which API, and what each request says beside its content."""
+"""Which server to load, over which API, and what each request carries in addition to its content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is exported while the load runs."""
+"""What to export during the load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TelemetryOfRun(BaseModel):
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Host and port of the page; None for no page."""
+        """Host and port of the page; None if there is no page."""
         if self.metrics_port is None:
             return None
         host, _, port = self.metrics_port.rpartition(":")

@@ -1,4 +1,4 @@
-"""The API: everything that the pages do, as JSON. /openapi.json describes it, docs/console.md shows it with curl."""
+"""The JSON API, which can do everything the pages can. /openapi.json describes it; docs/console.md has curl examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON bodies that the API takes."""
+"""The JSON request bodies of the API."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WithSecrets(Body):
 
 
 class NewTask(WithSecrets):
-    """A task to make."""
+    """A task to create."""
 
     settings: dict[str, Any] = Field({}, description="by the names of the flags of the command")
     target: str | None = Field(None, description="a saved target, or `mock`; else settings.url")
@@ -40,26 +40,26 @@ class NewTask(WithSecrets):
 
 
 class Start(WithSecrets):
-    """Secrets that were typed in before and are gone, and when to start."""
+    """Secrets that the console no longer has, and the start time."""
 
     start_at: str | None = None
 
 
 class SetLoad(Body):
-    """Users, or requests per second: for tasks in the modes concurrency and rate."""
+    """Users, or requests per second. Only for tasks in the modes concurrency and rate."""
 
     load: float
 
 
 class Clone(WithSecrets):
-    """The settings that differ; null takes one out."""
+    """The settings that differ; null removes a setting."""
 
     settings: dict[str, Any] = {}
     start: bool = True
 
 
 class MarkTask(Body):
-    """What to change."""
+    """The fields to change."""
 
     title: str | None = None
     label: str | None = None
@@ -68,7 +68,7 @@ class MarkTask(Body):
 
 
 class NewTarget(Body):
-    """A server to save. Keys are never stored: name the environment variable that holds one."""
+    """A server to save. Keys are never stored: name the environment variable that holds the key."""
 
     name: str
     url: str
@@ -86,7 +86,7 @@ class MockFlags(Body):
 
 
 class OfRows(Body):
-    """What each request is in a file: a line, or all of it (`whole`), or the Base64 of either (`base64`)."""
+    """How a file is split into requests: one per line, or one in all (`whole`), each possibly in Base64 (`base64`)."""
 
     whole: bool = False
     base64: bool = False
@@ -97,13 +97,13 @@ class OfRows(Body):
 
 
 class FetchFile(OfRows):
-    """A URL that gives a data file."""
+    """The URL of a data file."""
 
     url: str
 
 
 class FetchByName(OfRows):
-    """A data set of a hub. Without a file, its only one or the first of its splits is taken: test, validation, train."""
+    """A data set on a hub. Without `file`, its only file or the first of its splits (test, validation, train) is used."""
 
     name: str
     hub: str = "huggingface"
@@ -118,6 +118,6 @@ class BeginUpload(OfRows):
 
 
 class FinishUpload(Body):
-    """The SHA-256 of the whole file, in hexadecimal digits."""
+    """The SHA-256 of the complete file, in hexadecimal."""
 
     sha256: str

@@ -1,4 +1,4 @@
-"""Data files: in one request, or as an upload that can go on after a lost connection."""
+"""Data files: sent in one request, or as an upload that can resume after a lost connection."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def receive(console: TheConsole, request: Request, upload: str) -> Respons
     content_range = request.headers.get("content-range")
     try:
         received = await console.uploads.receive(upload, content_range, request.stream())
-    except ClientDisconnect:  # What has arrived is kept.
+    except ClientDisconnect:  # The received bytes are kept.
         return Response(status_code=400)
     return JSONResponse(asdict(received))
 

@@ -1,4 +1,4 @@
-"""The results of tasks: live numbers, reports, files, comparisons."""
+"""The results of tasks: live metrics, reports, files, comparisons."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS, SU
 
 EVENT_EVERY_NS = NS_PER_S // 2
 MOST_DIGITS = 18
-"""Of the number of a line: Python refuses to read numbers of over 4,300."""
+"""Digits of a line number. Python refuses to parse integers of over 4,300 digits."""
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
 
 routes = APIRouter()
@@ -36,7 +36,7 @@ routes = APIRouter()
 
 @contextmanager
 def _readable(path: Path, kind: str = "run") -> Iterator[None]:
-    """Turns whatever a damaged file of numbers raises into one sentence."""
+    """Turn any error that a damaged results file raises into one sentence."""
     try:
         yield
     except Exception as e:
@@ -145,7 +145,8 @@ def compare_page(comparison: Compared) -> Response:
 
 
 async def _events(console: Console, name: str, after: int, run: str | None) -> AsyncIterator[ServerSentEvent]:
-    """The events of a task until it is over. `run`: the run of a search or a sweep of which `after` lines were sent."""
+    """Yield the events of a task until it is over. The client already has `after` lines of `run`, a run of a search or
+    a sweep."""
     clock, last_state = LoopClock(), b""
     position: int | None = None
     while True:
@@ -168,7 +169,7 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
         if state != last_state:
             last_state = state
             yield ServerSentEvent(state.decode(), event="task")
-        # A stream that uvicorn has to cut is an error in its log.
+        # Ending here keeps uvicorn from logging an error when it has to cut the stream.
         if task.over or console.ending.is_set():
             return
         await sleep_until(clock, clock.now_ns() + EVENT_EVERY_NS)

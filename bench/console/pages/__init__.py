@@ -1,4 +1,4 @@
-"""The pages: rendered here, whole without JavaScript. Each form posts to one route, which does one operation."""
+"""The pages: rendered on the server, usable without JavaScript. Each form posts to one route, which does one operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of the API, as its OpenAPI document lists them."""
+"""The page of the API's routes, as its OpenAPI document lists them."""
 
 from __future__ import annotations
 

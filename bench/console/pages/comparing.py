@@ -1,4 +1,4 @@
-"""Tasks side by side."""
+"""The page that compares tasks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def compare(request: Request, site: TheSite) -> HTMLResponse:
 
 
 def _others(site: Site, tasks: Sequence[Task]) -> list[Task]:
-    """What a single task can be compared with."""
+    """The tasks that a single task can be compared with."""
     if len(tasks) != 1:
         return []
     return [task for task in site.console.tasks() if task.has_report and task.kind in KINDS and task.id != tasks[0].id]

@@ -1,4 +1,4 @@
-"""Uploaded data files, and uploads that have not ended."""
+"""Uploaded data files, and unfinished uploads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPLITS = {
     "base64": (tr("a line, the Base64 of a body"), Rows(base64=True)),
     "whole-base64": (tr("the whole file, the Base64 of a body"), Rows(whole=True, base64=True)),
 }
-"""What each request is in a file: the choices of the page."""
+"""The page's choices of how a file is split into requests."""
 
 routes = APIRouter()
 
@@ -67,7 +67,7 @@ def remove(of: Literal["files", "uploads", "loads"], name: str, site: TheSite) -
 
 
 async def _keep_posted(form: FormData, console: Console) -> None:
-    """Keep a file that came in the form, without scripts, or the file at a URL; begin to load one from a hub."""
+    """Store the file or the URL's file that the form contains (for use without scripts), or begin to load one from a hub."""
     file, (_, rows) = form.get("file"), SPLITS.get(str(form.get("split")), SPLITS["line"])
     if isinstance(file, UploadFile) and file.filename:
         await run_in_threadpool(console.files.add, file.filename, await file.read(), rows)

@@ -46,7 +46,7 @@ routes = APIRouter()
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The form as the page shows it: its values, and the problems beside them."""
+    """The state of the form: its values, and the problems shown beside them."""
 
     kind: str = "run"
     target: str = ""
@@ -57,13 +57,13 @@ class Form:
     secrets_typed: bool = False
     start_at: str = ""
     data: str = ""
-    """Where its requests come from, as it was chosen: a value of `form_words.DATA`."""
+    """The chosen source of requests: a value of `form_words.DATA`."""
     typed: Mapping[str, str] = field(default_factory=dict)
     """A URL of data, and a body."""
 
     @property
     def is_llm(self) -> bool:
-        """Whether its server is an LLM service, and not any HTTP service."""
+        """Whether the server is an LLM service rather than any HTTP service."""
         return bool(self.values.get("endpoint") != HTTP)
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ def submit(fields: Fields, site: TheSite) -> Response:
 
 
 def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mapping[str, Any]:
-    """The settings with the data that was chosen; what a URL gives, and a body, are kept as files. Raises Refused."""
+    """The settings with the chosen data. A URL's file and a typed body are stored as data files. Raises Refused."""
     without = {name: value for name, value in form.values.items() if name not in ("dataset", "input_tokens")}
     if not form.is_llm and form.data not in ("file", "url"):
         body = fields.get("one_body", "")
@@ -150,7 +150,7 @@ def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mappi
 
 
 def _refuse(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
-    """Raises Refused with what else is wrong, where the data or a header is."""
+    """Raises Refused with any other problems, if the data or a header is invalid."""
     given = {"url": "http://127.0.0.1:1", **{name: value for name, value in form.values.items() if name != "dataset"}}
     settings_form.check(given, {}, site.console.files, form.kind)
     raise Refused(())
@@ -205,7 +205,7 @@ def _create(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
 def _copy_of(task: Task, console: Console) -> Form:
     values = {key: value for key, value in task.settings.items() if key not in settings_form.LEFT_OUT}
     target = next((target.name for target in console.targets() if target.url == task.target), "")
-    if target:  # Its URL is that of the target, which another choice changes.
+    if target:  # The target sets the URL, so choosing another target must change it.
         values.pop("url", None)
     return Form(task.kind, target, task.marks.title or "", values, secrets_typed=console.asks_for_secrets(task.id))
 

@@ -1,8 +1,8 @@
-"""Reports as the pages show them: in a sandbox as high as they are, whose links the page around it opens. Since the frame
-does not scroll, the bar of the report's period follows what the page says of its own scrolling.
+"""Shows reports in sandboxed frames as tall as their content; the enclosing page opens their links. The frame itself
+does not scroll, so the report's period bar follows scroll messages from the enclosing page.
 
-A report in a sandbox has no origin: the pages that it opens by itself come without the cookie and are refused. So it only
-tells the page of the console which link was clicked, and that page opens it if it names a file beside the report.
+A sandboxed report has no origin: pages that it opens itself are requested without the cookie and refused. So it only
+reports the clicked link to the enclosing page, which opens it if it names a file beside the report.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ _STYLE = b"""
 @media screen{body>header .brand{display:none}body>header{padding-top:4px}
 body>header,body>main,body>footer{max-width:none;padding-left:0;padding-right:0}}
 """
-"""The page around it has a name, and margins."""
+"""The enclosing page has the brand and the margins."""
 _UNTITLED = b"<style>@media screen{body>header h1{display:none}}</style>\n"
-"""The page around it has the title of the task."""
+"""The enclosing page shows the task's title."""
 IN_A_FRAME = b"<style>" + _STYLE + b"</style><script>" + _SCRIPT + b"</script>\n"
 _ALLOWED = b"script-src 'sha256-" + b64encode(sha256(_SCRIPT).digest()) + b"' "
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
@@ -66,7 +66,7 @@ def report(name: str, console: TheConsole) -> Response:
     return _framed(console.folder.file(name, SHOWN[console.task(name).kind].page).read_bytes() + _UNTITLED)
 
 
-# A run of a race may be a search, whose runs lie in it: `run` is its way from the task.
+# A run of a race may itself be a search that contains runs: `run` is the path from the task.
 @routes.get("/tasks/{name}/runs/{run:path}/report")
 def report_of_run(name: str, run: str, console: TheConsole) -> Response:
     return _framed(_page_of_run(console, name, run).read_bytes() + _UNTITLED)
@@ -108,6 +108,6 @@ def compared(request: Request, console: TheConsole) -> Response:
 
 
 def _framed(page: bytes) -> Response:
-    # The report's own policy names the one script that it has: ours is named beside it.
+    # The report's own policy allows exactly its own script; ours is added.
     content = page.replace(b"script-src ", _ALLOWED, 1)
     return HTMLResponse(content + IN_A_FRAME, headers=_SANDBOX)

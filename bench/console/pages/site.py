@@ -1,4 +1,4 @@
-"""What every page needs: the templates, the values as people write them, the fields of a form that was posted."""
+"""What every page needs: templates, formatting of values, and the fields of a posted form."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from bench.console.service import Console
 from bench.rng import secret_token
 
 MOST_ANSWERS = 50
-"""Answers to forms that are kept: an older one is a page without it."""
+"""Answers to forms that are kept. For an older one, the page is shown without it."""
 
 
 def number(value: float | None) -> str:
-    """A value with three or four digits that count."""
+    """Format a value with three or four significant digits."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def setting(value: object) -> str:
-    """The value of a setting, as a person would write it."""
+    """Format the value of a setting."""
     if isinstance(value, bool):
         return tr("yes") if value else tr("no")
     if isinstance(value, list | tuple):
@@ -48,11 +48,11 @@ _LOADS = tuple(
         tr("throughput"), tr("trace"), tr("users"), tr("sessions"), tr("requests/s"),
     )
 )  # fmt: skip
-"""What a load in a few words consists of (`tasks.load_of`, `series.load_of`)."""
+"""The parts of a load's short text (`tasks.load_of`, `series.load_of`)."""
 
 
 def load(text: str) -> str:
-    """A load in a few words, in the language of the page. No line ends between a number and its unit."""
+    """Translate a load's short text, with no-break spaces between numbers and units."""
     for pattern, message in _LOADS:
         text = pattern.sub(partial(_in_words, message), text)
     return re.sub(r"(?<=\d) (?=\w)", "\N{NO-BREAK SPACE}", text)
@@ -63,14 +63,14 @@ def _in_words(message: str, found: re.Match[str]) -> str:
 
 
 def spark(values: tuple[float, ...]) -> str:
-    """The points of a sparkline 80 by 20."""
+    """The points of a sparkline of 80 by 20."""
     if len(values) < 2:
         return ""
     return " ".join(f"{i * 80 / (len(values) - 1):.1f},{19 - value * 18:.1f}" for i, value in enumerate(values))
 
 
 def lines(value: object) -> str:
-    """A setting of one text or several, one on a line; an address with a weight as URL=WEIGHT."""
+    """A setting of one or several texts, one per line; a weighted address as URL=WEIGHT."""
     items = value if isinstance(value, list | tuple) else [value or ""]
     return "\n".join(
         f"{item.get('url')}={item.get('weight', 1)}" if isinstance(item, Mapping) else str(item) for item in items
@@ -78,20 +78,20 @@ def lines(value: object) -> str:
 
 
 def after(text: str, mark: str) -> str:
-    """What stands after the first mark in a text."""
+    """The text after the first mark."""
     return text.partition(mark)[2]
 
 
 def when(text: str | None, between: str = " ") -> str:
-    """A time in ISO 8601 and UTC, to the minute; `between` stands between the date and the time of day."""
+    """Format an ISO 8601 time in UTC to the minute; `between` separates date and time of day."""
     return (text or "")[:16].replace("T", between)
 
 
 @cache
 def templates() -> Environment:
-    """All templates, compiled now, so that the first page does not wait for it. All consoles of a process share them."""
+    """All templates, compiled in advance so that the first page is not slow. Shared by all consoles of a process."""
     environment = Environment(
-        # The report's own charts stand on the page of a task, too.
+        # The page of a task also has the report's charts.
         loader=ChoiceLoader([PackageLoader("bench.console", "templates"), PackageLoader("bench.report", "template")]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -113,14 +113,14 @@ def templates() -> Environment:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a page says about a form that was posted: the values of its template, and the status."""
+    """A page's answer to a posted form: the values of its template, and the status."""
 
     status: int = 200
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Site:
-    """The pages of one console. `csrf` goes into every form."""
+    """The pages of one console. Every form contains `csrf`."""
 
     def __init__(self, console: Console, csrf: str) -> None:
         self.console = console
@@ -129,17 +129,17 @@ class Site:
         self._answers: dict[str, Answer] = {}
 
     def answer(self, path: str, status: int = 200, **values: object) -> Response:
-        """Show the answer to a form as a page with an address of its own, so that the browser can come back to it."""
+        """Show the answer to a form as a page with its own address, so that the browser can come back to it."""
         key = secret_token()[:16]
         self._answers = dict([*self._answers.items(), (key, Answer(status, values))][-MOST_ANSWERS:])
         return back(f"{path}?answer={key}")
 
     def answer_of(self, request: Request) -> Answer:
-        """The answer that an address names; an empty one if it names none, or one that is not kept any more."""
+        """The answer that an address names; empty if it names none or the answer is no longer kept."""
         return self._answers.get(request.query_params.get("answer", ""), Answer())
 
     def page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
-        """Render a template with these values, and with the values that every page has."""
+        """Render a template with these values and those common to all pages."""
         common = {
             "csrf": self._csrf,
             "mock": self.console.mock,
@@ -152,7 +152,7 @@ class Site:
 
 
 def back(path: str) -> Response:
-    """After a form: the browser loads this page."""
+    """Redirect after a form, so that the browser loads this page."""
     return RedirectResponse(path, status_code=303)
 
 
@@ -166,4 +166,4 @@ async def _fields(request: Request) -> dict[str, str]:
 
 TheSite = Annotated[Site, Depends(_site)]
 Fields = Annotated[Mapping[str, str], Depends(_fields)]
-"""The texts of a posted form, without spaces around them. An empty field is an empty text."""
+"""The texts of a posted form, stripped of surrounding spaces. An empty field is an empty text."""

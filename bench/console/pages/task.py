@@ -1,4 +1,4 @@
-"""The page of a task, and the buttons on it."""
+"""The page of a task, and the actions of its buttons."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
 
 
 def _plan_command(console: Console, task: Task) -> str:
-    """How many replicas a day needs, by what a search found."""
+    """The command that plans the replicas for a day of traffic from the result of a search."""
     path = console.folder.directory(task.id)
     words = ["--search", str(path), "--rates", "day.csv", "--out", f"{path}-plan"]
     return shlex.join(["python", "-m", "bench", "plan", *words])
@@ -86,7 +86,7 @@ def _typed_secrets(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _done(console: Console, name: str, action: str, fields: Mapping[str, str]) -> str:
-    """Do what a button says. Returns the address of the next page."""
+    """Perform a button's action. Returns the address of the next page."""
     match action:
         case "stop":
             console.queue.stop(name)

@@ -1,4 +1,4 @@
-"""The list of tasks: running and waiting tasks, in the order of the queue, above ended ones."""
+"""The list of tasks: running and waiting tasks in queue order, above finished ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.console.pages.site import TheSite
 from bench.console.task import QUEUED, STATES, Task, selected
 
 SHOWN_AT_ONCE = 200
-"""Rows of a page of the list: a browser takes minutes for some thousands."""
+"""Rows on one page of the list: browsers take minutes to show thousands."""
 
 routes = APIRouter()
 
@@ -23,7 +23,7 @@ routes = APIRouter()
 @routes.get("/")
 def home(request: Request, site: TheSite) -> HTMLResponse:
     query, mark = request.query_params, site.console.queue.mark()
-    # A page that follows what moves asks for its rows alone: to read thousands of tasks again takes 0.2 s of the processor.
+    # A page that follows moving tasks requests only their rows: rereading thousands of tasks takes 0.2 s of CPU time.
     tasks = site.console.tasks(only=query.getlist("only")[:SHOWN_AT_ONCE])
     order = list(site.console.runner.queue)
     chosen = selected(tasks, query.get("state"), query.get("label"), query.get("search", ""))
@@ -54,13 +54,13 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
 
 
 def _address(query: Mapping[str, str], page: int) -> str:
-    """The address of a page of the list, with what it is filtered by."""
+    """The address of a page of the list, with its filters."""
     kept = {name: query[name] for name in ("search", "state", "label") if query.get(name)}
     return f"/?{urlencode({**kept, 'page': page})}"
 
 
 def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], list[Task]]:
-    """Running tasks, then waiting ones in the order of the queue; the other tasks keep their order."""
+    """Order tasks: running ones, then waiting ones in queue order. The others keep their order."""
     places = {name: place for place, name in enumerate(order)}
     going_on = [task for task in tasks if task.active or task.state == QUEUED]
     rest = [task for task in tasks if not task.active and task.state != QUEUED]

@@ -1,9 +1,9 @@
-"""Compatible columns: what other tools would have printed of the same run, so that old numbers can be reconciled.
+"""Compatible columns: what other tools would have printed for the same run, so that old numbers can be reconciled.
 
-tool.py       what a tool's definitions are made of; tools.py: the tools
+tool.py       the parts of a tool's definitions; tools.py: the tools
 marks.py      which chunk of a response is which mark
-readings.py   records in, in bounded memory
-tool_numbers.py   the numbers of each tool out, and a sentence for each whose definition differs from ours
+readings.py   folds records, in bounded memory
+tool_numbers.py   the numbers of each tool, and a sentence for each whose definition differs from ours
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def numbers_of_tools(
     ours: OurNumbers,
     endpoint: str = "chat",
 ) -> dict[str, ToolColumn]:
-    """`compat` of a summary. `between_tokens` are the gaps between token chunks of the same requests, `ours` our own
-    numbers."""
+    """`compat` of a summary. `between_tokens` contains the gaps between token chunks of the same requests, `ours` our
+    own numbers."""
     found = ToolNumbers(readings, between_tokens)
     numbers = {}
     for key, tool in TOOLS.items():
@@ -36,7 +36,7 @@ def numbers_of_tools(
 
 
 def _nothing(tool: Tool, endpoint: str) -> ToolColumn:
-    """The row of a tool that cannot send such requests, as far as is known."""
+    """The row of a tool that, as far as is known, cannot send such requests."""
     names = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
     return ToolColumn(
         title=tool.title,
@@ -51,7 +51,7 @@ def _nothing(tool: Tool, endpoint: str) -> ToolColumn:
 
 
 def numbers_of_inputs(inputs_are: str, requests_per_s: float | None, e2el_ms: Metric) -> dict[str, ToolColumn]:
-    """`compat` of a summary whose replies are no generated text: a tool prints E2EL, of what it can send at all."""
+    """`compat` of a summary whose replies are not generated text: E2EL only, for tools that can send such requests."""
     return {key: _of_inputs(tool, inputs_are, requests_per_s, e2el_ms) for key, tool in TOOLS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Which chunk of a response is which mark, from the letters of its chunks alone.
+"""Determines which chunk of a response is which mark, from the letters of its chunks alone.
 
     choice    has non-empty `choices`: every chunk but usage alone and `[DONE]`. A role chunk, an empty delta and a finish
               reason alone are among them
@@ -12,8 +12,8 @@
     event     every event
     end       the last byte of the response
 
-A record tells an empty delta, a finish reason alone and `[DONE]` by the same letter, o. The last event is taken for
-`[DONE]` if it is an o; of servers that send none, a finish reason that comes alone and last is then missed.
+In a record, an empty delta, a finish reason alone and `[DONE]` have the same letter, o. If the last event is an o, it
+is assumed to be `[DONE]`. If the server does not send `[DONE]`, a finish reason that comes alone and last is missed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench.records.record_table import Ints, Mask, RecordTable
 
 
 class Marks:
-    """The marks of the streams of a table. Content between two chunks of content is not a mark, and is dropped."""
+    """The marks of the streams in a table. Content between two content chunks is not a mark, and is dropped."""
 
     def __init__(self, table: RecordTable) -> None:
         content = table.chunk_kind == ord("c")
@@ -66,19 +66,19 @@ class Marks:
         }
 
     def _edge(self, marked: Mask, *, last: bool) -> Ints:
-        """The first or last chunk of each row that is marked; -1 for rows without."""
+        """The first or last marked chunk of each row; -1 for rows without one."""
         at, edge = np.flatnonzero(marked), np.full(self._rows, -1, dtype=np.int64)
-        # Of several assignments to one row the last one stays.
+        # If a row is assigned several times, the last assignment stays.
         at = at if last else at[::-1]
         edge[self._row[at]] = at
         return edge
 
     def first_ns(self, mark: First) -> tuple[Mask, Ints]:
-        """Which responses have such a chunk, and when the first of them came."""
+        """Which responses have such a chunk, and when the first one arrived."""
         return self._times(self._edge(self._marks[mark], last=False))
 
     def last_ns(self, mark: Last) -> tuple[Mask, Ints]:
-        """Which responses have such a chunk, and when the last of them came."""
+        """Which responses have such a chunk, and when the last one arrived."""
         if mark != "usage":
             return self._times(self._edge(self._marks[mark], last=True))
         usage, event = self._edge(self._is("u"), last=False), self._edge(self._marks["event"], last=True)
@@ -89,7 +89,7 @@ class Marks:
 
     @property
     def choices(self) -> Ints:
-        """How many chunks with choices each response has."""
+        """The number of chunks with choices in each response."""
         return self._sizes - np.bincount(self._row[~self._marks["choice"]], minlength=self._rows)
 
     def more_and_less(self, gaps: Gaps) -> tuple[Ints, Ints]:
@@ -98,14 +98,14 @@ class Marks:
         return self._lengths(of_kind, of_tokens), self._lengths(of_tokens, of_kind)
 
     def _next(self, marked: Mask) -> Ints:
-        """The marked chunk behind each marked chunk of a response; 0 for the last one, and for others."""
+        """For each marked chunk, the next marked chunk of the response; 0 for the last one, and for other chunks."""
         at, behind = np.flatnonzero(marked), np.zeros(len(self._at), dtype=np.int64)
         within = self._row[at[:-1]] == self._row[at[1:]]
         behind[at[:-1][within]] = at[1:][within]
         return behind
 
     def _lengths(self, behind: Ints, other: Ints) -> Ints:
-        """The gaps to the chunks behind that are not behind them in the other order."""
+        """The lengths of the gaps in `behind` that `other` does not have."""
         begin = np.flatnonzero((behind > 0) & (behind != other))
         lengths: Ints = self._ns[behind[begin]] - self._ns[begin]
         return lengths

@@ -1,9 +1,8 @@
-"""Records folded into what the other tools' numbers are computed from, in bounded memory.
+"""Folds records into the data for the other tools' numbers, in bounded memory.
 
-Most marks of most responses are the same chunk as our own first or last token, and most counts of tokens agree. So a
-mark is held as its distance from ours, and a mark that never differed holds nothing: some 50 bytes a request of a
-server such as vLLM. Gaps are those between tokens, which the summary holds anyway, with what a kind of gap has more or
-other.
+Most marks of most responses are the same chunk as our own first or last token, and most token counts agree. So a mark
+is stored as its distance from ours, and a mark that never differed stores nothing: about 50 bytes per request for a
+server such as vLLM. Gaps are stored as their difference from the gaps between tokens, which the summary holds anyway.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from bench.metrics.token_gaps import TokenGaps
 from bench.records.record_table import Ints, Mask, RecordTable
 
 NEVER = -(1 << 62)
-"""Stands in a column for a mark that a response did not have."""
+"""Marks, in a column, a mark that a response did not have."""
 
 _BETWEEN: tuple[Gaps, ...] = ("choice", "output", "text")
-"""The kinds of gap that are not told by tokens, but for our own."""
+"""The kinds of gap that can be derived without token counts, except our own."""
 _HELD_EXACTLY = 100_000
-"""Gaps of one kind that are held before they are folded."""
+"""How many gaps of one kind are held before they are folded."""
 
 
 class OffsetColumn:
@@ -39,7 +38,7 @@ class OffsetColumn:
         self._distance = array("q")
 
     def set(self, row: int, distances: Ints) -> None:
-        """The distances in many rows, from this one on; rows are set in ascending order."""
+        """Set the distances of consecutive rows, from `row` on. Rows are set in ascending order."""
         set_rows = distances.nonzero()[0]
         if len(set_rows):
             self._distance.frombytes(bytes(8 * (row - len(self._distance))))
@@ -51,7 +50,7 @@ class OffsetColumn:
         return not self._distance
 
     def over(self, base: array[int]) -> Ints:
-        """The column itself; NEVER where a distance is, or where the base is and no distance was set."""
+        """The column itself. NEVER if the distance is NEVER, or if the base is NEVER and no distance was set."""
         found: Ints = view(base).copy()
         distance = view(self._distance)
         rows = found[: len(distance)]
@@ -60,7 +59,7 @@ class OffsetColumn:
 
 
 class OtherGaps:
-    """A kind of gap as the gaps between tokens, less those of some responses, and others more."""
+    """A kind of gap, stored as the gaps between tokens without some gaps, and with others."""
 
     __slots__ = ("_less", "_more")
 
@@ -75,7 +74,7 @@ class OtherGaps:
                 part.fold()
 
     def over(self, between_tokens: LogHistogram) -> LogHistogram:
-        """The gaps of this kind, given those between tokens."""
+        """The gaps of this kind, from the gaps between tokens."""
         result = LogHistogram()
         result.merge(between_tokens)
         result.remove(self._less)
@@ -84,7 +83,7 @@ class OtherGaps:
 
 
 class Readings:
-    """Columns over the successful requests that were sent, in order of adding. Times are ns from sending."""
+    """Columns over the successful requests that were sent, in the order of adding. Times are in ns from sending."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -103,15 +102,15 @@ class Readings:
         """Requests whose record cannot tell a count of tokens (another stands in) or the gaps of a kind."""
 
     def add(self, table: RecordTable) -> None:
-        """Records, in any order; failed and unsent requests are passed over."""
+        """Add records, in any order; failed and unsent requests are ignored."""
         table = table.where(table.ok & table.has("sent_ns"))
         row = self.requests
         self.requests += len(table)
         end_ns = table.ints("end_ns") - table.ints("sent_ns")
         sent_ns, chunks, marks = table.ints("sent_ns"), table.token_chunks, Marks(table)
         streamed, has_text = table.sizes > 0, chunks.counts > 0
-        # Of what is no stream, the whole reply is there at its end, and none of it before. The marks of a stream without
-        # text are counted from sending.
+        # If the response is not a stream, the whole reply arrives at its end, and nothing before. The marks of a stream
+        # without text are counted from sending.
         first_ns = np.where(has_text, chunks.first(chunks.ns) - sent_ns, np.where(streamed, 0, NEVER))
         last_ns = np.where(has_text, chunks.last(chunks.ns) - sent_ns, np.where(streamed, 0, end_ns))
         self._first_token.frombytes(first_ns.tobytes())
@@ -132,7 +131,7 @@ class Readings:
         self._add_tokens(row, table, marks.choices)
 
     def _add_tokens(self, row: int, table: RecordTable, choices: Ints) -> None:
-        """Every way to count the tokens of requests of which our own counts are n."""
+        """Add every way of counting the tokens of requests. Our own counts are n."""
         n, chunks = output_tokens(table), table.token_chunks
         self._n.frombytes(n.tobytes())
         sources = {name: table.equals("output_tokens_from", name) for name in ("usage", "tokenizer")}
@@ -163,7 +162,7 @@ class Readings:
             self._tokens[name].set(row, distance)
 
     def _add_retokenised(self, table: RecordTable) -> None:
-        """Each token of a content chunk at the chunk's arrival; chunks without a token of their own are not there."""
+        """Add each token of a content chunk at the chunk's arrival. Chunks without a token of their own are left out."""
         streamed = table.sizes > 0
         self.without["retokenised"] += int((streamed & ~table.has_chunk_tokens).sum())
         chunks = table.token_chunks
@@ -186,11 +185,11 @@ class Readings:
         return self._gaps[name]
 
     def same_first(self, mark: First) -> First:
-        """The mark, or "token" where no response of the run has it elsewhere."""
+        """The mark, or "token" if it is the same chunk in every response of the run."""
         return "token" if self._first[mark].same else mark
 
     def same_last(self, mark: Last) -> Last:
-        """The mark, or "token" where no response of the run has it elsewhere."""
+        """The mark, or "token" if it is the same chunk in every response of the run."""
         return "token" if self._last[mark].same else mark
 
     def same_tokens(self, name: Tokens) -> Tokens | None:
@@ -206,9 +205,9 @@ class Readings:
         return self._last[mark].over(self._last_token)
 
     def tokens(self, name: Tokens) -> Ints:
-        """The number of output tokens of each request; ours stands in where a record cannot tell (`without`)."""
+        """The number of output tokens of each request; our count if a record does not have this one (`without`)."""
         return (self._tokens[name] if name in self._tokens else OffsetColumn()).over(self._n)
 
     def gaps(self, name: Gaps, between_tokens: LogHistogram) -> LogHistogram:
-        """The gaps of a kind, given those between tokens of the same requests."""
+        """The gaps of a kind, from the gaps between tokens of the same requests."""
         return self._gaps[name].over(between_tokens) if name in self._gaps else between_tokens

@@ -1,4 +1,4 @@
-"""From readings to the numbers that each tool would have printed: `compat` of a summary."""
+"""Turns readings into the numbers that each tool would have printed: `compat` of a summary."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from bench.records.record_table import Floats, Ints
 from bench.results.numbers import Metric, Printed, ToolColumn
 
 STATS = ("mean", "p50", "p99")
-"""What is told of each number: what all of these tools print."""
+"""The statistics of each number: those that all of these tools print."""
 
 _ORDERS = {"p50": 0.5, "p99": 0.99}
 
 WORTH_SAYING = 1e-3
-"""A number that is within this share of ours needs no sentence: quantiles from a histogram are that exact."""
+"""A number within this share of ours gets no sentence: quantiles from a histogram are no more exact."""
 
 _WITHOUT_COUNT = (
     "{n:,} of {of:,} requests have no count of that kind in their record (it needs --tokenizer): the server's usage or our "
@@ -47,7 +47,7 @@ class OurNumbers:
 
 
 class ToolNumbers:
-    """The numbers of every tool; each distribution that several tools share is computed once."""
+    """The numbers of every tool. Distributions shared by several tools are computed once."""
 
     def __init__(self, readings: Readings, between_tokens: LogHistogram) -> None:
         self._readings = readings
@@ -56,7 +56,7 @@ class ToolNumbers:
         self._gaps: dict[Gaps, tuple[LogHistogram, Snapshot]] = {}
 
     def of(self, tool: Tool, duration_s: float | None, ours: OurNumbers) -> ToolColumn:
-        """What a tool would have printed of the run."""
+        """What a tool would have printed for the run."""
         n = self._total(tool.tokens)
         values: dict[str, Numbers | None] = {
             "ttft_ms": self._ttft(tool),
@@ -90,7 +90,7 @@ class ToolNumbers:
         )
 
     def _differences(self, tool: Tool, told: Mapping[str, Numbers | None], n: int, ours: OurNumbers) -> list[str]:
-        """A sentence for each number that differs from ours in this run because it is another kind of number."""
+        """A sentence for each number that differs from ours in this run because of its definition."""
         said = []
         for name, sentence in tool.differs.items():
             found = told.get(name)
@@ -172,7 +172,7 @@ def _printed(numbers: Numbers) -> Printed:
 
 
 def _same_times(tool: Tool, name: str) -> str:
-    """Our metric that is made of the same stamps as a tool's number."""
+    """The metric of ours that is computed from the same stamps as a tool's number."""
     rule = {"tpot_ms": tool.tpot, "itl_ms": tool.itl}.get(name)
     if isinstance(rule, PerToken):
         return "e2el_ms" if rule.first is None else "tpot_ms"
@@ -180,7 +180,7 @@ def _same_times(tool: Tool, name: str) -> str:
 
 
 def _as_known(found: Numbers, ours: Metric) -> tuple[Numbers, list[str]]:
-    """The numbers without those that the stamps do not tell, and the names of these."""
+    """The numbers without those that the stamps leave unknown, and the names of the unknown ones."""
     unknown = [stat for stat in STATS if meaningless(ours, stat)]
     return found | dict.fromkeys(unknown), unknown
 
@@ -219,7 +219,7 @@ def _numbers(values_ns: Ints | Floats, quantiles: Quantiles) -> Numbers:
 
 
 def _weighted(values_ns: Floats, weights: Ints) -> Numbers:
-    """Of values that count several times each: a quantile is the least value up to which the share p of the weight lies."""
+    """The numbers of weighted values: a quantile is the least value up to which the share p of the weight lies."""
     if not len(values_ns):
         return _nothing()
     order = np.argsort(values_ns, kind="stable")

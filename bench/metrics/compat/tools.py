@@ -1,4 +1,4 @@
-"""The tools, one value each: a new one is a value here and a line in TOOLS."""
+"""The tools, one value each. To add one, add a value here and a line to TOOLS."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _VLLM = Tool(
         "output_tokens": "Without usage each chunk with choices is taken for a token.",
     },
 )
-"""`vllm bench serve`, its Rust client; the Python client did the same for chats until it looked into deltas (0.33)."""
+"""`vllm bench serve`, its Rust client; the Python client did the same for chats until it began to read deltas (0.33)."""
 
 _VLLM_PYTHON_CHAT = Tool(
     title="vllm bench serve (Python)",
@@ -55,9 +55,9 @@ _VLLM_PYTHON_RESPONSES = replace(
         "output_tokens": "Without usage the text is tokenised again.",
     },
 )
-"""Read in 0.32."""
+"""The source was read in 0.32."""
 _VLLM_PYTHON = replace(_VLLM_PYTHON_CHAT, others={"responses": _VLLM_PYTHON_RESPONSES})
-"""`vllm bench serve`, its Python client from 0.33 on: a role chunk is no longer taken for a token of a chat."""
+"""`vllm bench serve`, its Python client from 0.33 on: it no longer counts a role chunk as a token of a chat."""
 
 _AIPERF_PER_TOKEN = PerToken("token", "token", 1)
 
@@ -180,7 +180,7 @@ _INFERENCE_PERF = Tool(
         "output_tokens": "Output tokens are counted by tokenising the content again.",
     },
 )
-"""kubernetes-sigs' inference-perf, chats. Its end comes after it has tokenised the reply: that time cannot be told."""
+"""kubernetes-sigs' inference-perf, chats. Its end comes after it has tokenised the reply; that time is unknown."""
 
 _LLMPERF = Tool(
     title="llmperf",
@@ -210,4 +210,4 @@ TOOLS: dict[str, Tool] = {
     "inference_perf": _INFERENCE_PERF,
     "llmperf": _LLMPERF,
 }
-"""Every tool, by its key in `compat` of summary.json; in the order in which results show them."""
+"""Every tool, by its key in `compat` of summary.json, in the order of the results."""

@@ -1,4 +1,5 @@
-"""Shards that workers left on their nodes because their driver died, put into the run (`python -m bench report --shards`)."""
+"""Adding shards to a run that workers left on their nodes because their driver died (`python -m bench report
+--shards`)."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ def clock_name(worker: int) -> str:
 
 
 def collect(directory: RunDirectory, folders: Sequence[Path], *, alone: bool) -> int:
-    """Put the shards of these folders in place of what was shipped of them; how many workers' there were.
+    """Replace the partial copies of shards with the complete shards in these folders. Returns the number of workers.
 
-    Raises UsageError where there is none, or the run is whole already.
+    Raises UsageError if the folders have no shards, or the run already has all records.
     """
     clocks = [clock for folder in folders for clock in sorted(folder.glob(CLOCKS))]
     if not clocks:

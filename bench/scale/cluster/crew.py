@@ -1,7 +1,7 @@
-"""The crew of a cluster: workers on its nodes, begun at one instant, heard twice a second.
+"""The crew of a cluster: workers on its nodes, started at one instant, polled twice a second.
 
-A node that is lost takes its worker's share of the load with it; the others go on, everything that was shipped is here, and
-the verdict names it.
+If a node is lost, so is its worker's share of the load; the others go on, everything shipped so far is kept, and the
+verdict names the node.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from bench.scale.heard import Together
 from bench.scale.messages import Begin
 
 CLUSTER_BEGIN_LEAD_NS = 600 * NS_PER_MS
-"""From the last preparation to the first send: every node must have heard of it by then."""
+"""From the end of preparation to the first send: every node must have received the start time by then."""
 CLOCKS_EVERY_NS = 10 * NS_PER_S
 CLOCKS_AT_ONCE = 4
-"""Nodes whose clocks are measured at once: of many, the answers would wait for each other here, and say little."""
+"""Nodes whose clocks are measured at once: with many, the answers would queue here and widen the bounds."""
 _NODES_NAMED = 3
 
 
@@ -44,8 +44,8 @@ class ClusterCrew(Together):
         at_once: int,
         certain: bool,
     ) -> None:
-        """One handle an assignment. `release` gives the nodes back. `at_once`: connections of all workers; an estimate unless
-        `certain`."""
+        """One handle per assignment. `release` gives the nodes back. `at_once`: connections of all workers; an estimate
+        unless `certain`."""
         self._at_once, self._certain = at_once, certain
         self._handles = handles
         self._assignments = assignments
@@ -58,7 +58,7 @@ class ClusterCrew(Together):
 
     @property
     def preparing(self) -> str:
-        """How many workers have got ready, or refused."""
+        """How many workers are ready, or have refused."""
         return f"waiting for workers to get ready: {self._ready} of {len(self._handles)} are"
 
     @property
@@ -66,7 +66,8 @@ class ClusterCrew(Together):
         return tuple(worker.place for worker in self._workers)
 
     async def prepare(self) -> None:
-        """Compare the nodes, and wait until every worker is ready. Raises UsageError where they differ, else a refusal."""
+        """Compare the nodes, and wait until every worker is ready. Raises UsageError if they differ, else the first
+        refusal."""
         try:
             facts: list[NodeFacts] = await asyncio.gather(*(handle.call("facts") for handle in self._handles))
         except NodeLostError as e:
@@ -74,7 +75,7 @@ class ClusterCrew(Together):
         ours = node_facts()
         if problems := differences(ours, zip((handle.node for handle in self._handles), facts, strict=True)):
             raise UsageError(problems)
-        preflight.open_files_for(2 * len(self._handles))  # A file of records and one of samples from each.
+        preflight.open_files_for(2 * len(self._handles))  # A file of records and one of samples per worker.
         known = None not in ours.clock.values()
         self._workers.extend(
             RemoteWorker(handle, assignment, theirs, same_clock=known and theirs.clock == ours.clock)
@@ -91,7 +92,7 @@ class ClusterCrew(Together):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What of the nodes' limits may go wrong, each once."""
+        """Warnings about the nodes' limits, each once."""
         nodes: dict[str, list[str]] = {}
         for worker in self._workers:
             if worker.doubt is not None:
@@ -100,7 +101,7 @@ class ClusterCrew(Together):
         return tuple(f"--cluster: node {_listed(names)}: {doubt}" for doubt, names in nodes.items())
 
     async def _clocks(self) -> list[tuple[list[RemoteWorker], ClockOffset | None]]:
-        """What each node's clock says now, and its workers: they share it."""
+        """The current offset of each node's clock, and the node's workers, which share it."""
         nodes: dict[str, list[RemoteWorker]] = {}
         for worker in self._workers:
             if not worker.closed:
@@ -139,7 +140,7 @@ class ClusterCrew(Together):
         self._followed = [asyncio.create_task(worker.follow(progress, start_ns)) for worker in self._workers]
 
     async def load(self) -> CrewReport:
-        """Wait until the last one has ended or is lost."""
+        """Wait until every worker has ended or is lost."""
         clocks = asyncio.create_task(self._watch_clocks())
         try:
             await asyncio.gather(*self._followed)
@@ -148,7 +149,7 @@ class ClusterCrew(Together):
         return self.report()
 
     async def _watch_clocks(self) -> None:
-        """Measure the clocks again, soon after the start and then once in a while."""
+        """Measure the clocks again, soon after the start and then periodically."""
         due_ns = self._clock.now_ns() + CLUSTER_BEGIN_LEAD_NS + NS_PER_S // 2
         while True:
             await sleep_until(self._clock, due_ns)
@@ -159,11 +160,11 @@ class ClusterCrew(Together):
             due_ns = max(due_ns + CLOCKS_EVERY_NS, self._clock.now_ns())
 
     def close(self) -> None:
-        """Let go of every worker, and give the nodes back."""
+        """Disconnect every worker, and give the nodes back."""
         for task in self._followed:
             task.cancel()
         for worker in self._workers:
-            worker.hang_up(done=not self._followed)  # Before the load there is nothing in the shards.
+            worker.hang_up(done=not self._followed)  # Before the load the shards are empty.
         self._release()
 
 
@@ -173,12 +174,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list[str]:
-    """What differs on the nodes from here: a sentence for each node that does."""
+    """How the nodes differ from this machine: a sentence for each set of differences."""
     counts = {}
     for node, theirs in nodes:
         packages = ours.versions.keys() | theirs.versions.keys()
         if theirs.code == ours.code:
-            packages -= {"trueload"}  # Code that Ray has shipped is no installed package, and has no version.
+            packages -= {"trueload"}  # Code shipped by Ray is not an installed package, and has no version.
         differ = [
             f"{name} {theirs.versions.get(name, 'none')} (here: {ours.versions.get(name, 'none')})"
             for name in sorted(packages)

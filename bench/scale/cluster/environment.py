@@ -1,6 +1,7 @@
-"""The environment that Ray makes on the nodes (`--runtime-env`): our own source code, and what a file of the user asks for.
+"""The environment that Ray creates on the nodes (`--runtime-env`): our own source code, and the content of the user's
+file.
 
-Ray keeps it, shows it on its dashboard and writes it to its logs. So nothing secret may be in it.
+Ray stores it, shows it on its dashboard and writes it to its logs, so it must not contain secrets.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from bench.secrets import SHORTEST, is_secret_name
 from promptset.whole_file import load_yaml, yaml_problem
 
 CODE, NONE = "code", "none"
-"""`--runtime-env code`, the default: our source code alone. `none`: every node has this version of Trueload."""
+"""`--runtime-env code`, the default: only our source code. `none`: every node has this version of Trueload installed."""
 
 
 def packages() -> tuple[Path, Path]:
-    """Where our source code is: what the measuring path imports."""
+    """The source folders that the measuring path imports."""
     return Path(__file__).parents[2], Path(promptset.__file__).parent
 
 
 def environment_of(given: str | None, secrets: Iterable[str]) -> dict[str, Any] | None:
-    """The environment that Ray makes on the nodes. Returns None if it makes none. `secrets`: of the run.
+    """The environment that Ray creates on the nodes. Returns None if it creates none. `secrets`: the run's.
 
     Raises UsageError for forbidden content.
     """
@@ -72,7 +73,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _leaves(value: object, path: str = "", name: str = "") -> Iterable[tuple[str, str, str]]:
-    """Each single value: its path, the last key of that, and its text."""
+    """Each leaf value: its path, the last key of the path, and its text."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(item, f"{path}.{key}" if path else str(key), str(key))

@@ -1,9 +1,9 @@
-"""The actor of a worker: it runs on a node of the cluster, beside the program that sends.
+"""The actor of a worker: it runs on a node of the cluster, next to the program that sends.
 
-It starts the program of a worker process and speaks its messages; the driver calls it. What the program writes stays on this
-node's disk, and a thread of the idle kind makes pieces of it for the driver: it holds one at a time, so that a slow driver
-costs the node a file that grows, and the measuring loop nothing. Where the driver is not heard of, it closes the program's
-socket: the program cuts what is in flight and ends, as it does where a local parent dies.
+It starts the worker program and speaks its messages; the driver calls it. What the program writes stays on this node's
+disk, and a low-priority thread splits it into pieces for the driver. It holds one piece at a time, so a slow driver
+only makes a file on the node grow, and does not slow the measuring loop. If the driver falls silent, the actor closes
+the program's socket: the program cuts what is in flight and ends, as it does when a local parent dies.
 """
 
 from __future__ import annotations
@@ -37,16 +37,17 @@ from bench.scale.cluster.shipping import on_driver_clock
 from bench.scale.messages import Begin, Change, ProgressUpdate, Refused, WarmupEnds
 
 SILENCE_NS = 7 * NS_PER_S
-"""A driver that has not called for so long is gone. It calls twice a second."""
+"""A driver that has not called for this long is gone. It calls twice a second."""
 TAKE_S = 0.5
 LOOK_S = 0.2
 FULL_BYTES = PIECE_BYTES // 2
-"""So many bytes go at once. Fewer wait until the driver has waited for `TAKE_S`: so a worker costs it two calls a second."""
+"""This many bytes are sent at once. Fewer wait until the driver has waited for `TAKE_S`, so a worker costs it two calls
+a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What the driver compares before it lets a node send."""
+    """What the driver compares before a node may send."""
 
     host: str
     processors: int
@@ -57,7 +58,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """How many a worker may have at once, and all workers of its node together. `certain`: they are no estimate."""
+    """How many connections a worker may have at once, and all workers of its node together. `certain`: not an estimate."""
 
     worker: int
     node: int
@@ -66,7 +67,8 @@ class Connections:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A worker's program runs. `directory`: of its files, on its node; `doubt`: what of the node's limits may go wrong."""
+    """A worker's program runs. `directory`: where its files are on the node; `doubt`: what may go wrong with the node's
+    limits."""
 
     directory: str
     doubt: str | None
@@ -74,9 +76,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What has come since the last one: messages of the program, pieces of its records and samples.
+    """What has arrived since the last delivery: messages of the program, pieces of its records and samples.
 
-    `ended`: nothing more will come. `death`: how the program ended, where it had not reported before.
+    `ended`: nothing more will come. `death`: how the program ended, if it died before its report.
     """
 
     number: int
@@ -91,12 +93,12 @@ NOTHING_YET = Delivery(0)
 
 
 def node_facts() -> NodeFacts:
-    """Of the machine that this runs on."""
+    """The facts of this machine."""
     return NodeFacts(platform.node(), identity.processors(), identity.versions(), _code(), clock_identity())
 
 
 def _code() -> str:
-    """A hash of our own source: what is installed under one version may still differ."""
+    """A hash of our own source: code installed under one version may still differ."""
     digest = hashlib.sha256()
     for package in packages():
         for path in sorted(package.rglob("*.py")):
@@ -105,13 +107,13 @@ def _code() -> str:
 
 
 def _with_our_code() -> dict[str, str]:
-    """An environment in which the program is of this very code, which was compared, wherever Ray has it from."""
+    """An environment in which the program runs exactly the code that was compared, wherever Ray put it."""
     ours = dict.fromkeys(str(package.parent) for package in packages())
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*ours, *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 class NodeWorker:
-    """Its methods are called from threads of the cluster's, several at once."""
+    """The actor. The cluster calls its methods from several threads at once."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -128,14 +130,13 @@ class NodeWorker:
     # ---- Before the load ----
 
     def facts(self) -> NodeFacts:
-        """What is compared before the load."""
         return node_facts()
 
     def now_ns(self) -> int:
         return now_ns()
 
     def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> Started | Refused:
-        """Start the program of a worker. `offsets`: the arrivals, which may be many."""
+        """Start the worker program. `offsets`: the arrivals, which may be many."""
         try:
             # The program inherits the limit of open files.
             doubt = preflight.check(connections.worker, certain=connections.certain)
@@ -158,7 +159,7 @@ class NodeWorker:
             self._process, self._socket = child_process.start(
                 "bench.scale.program", says=errors, environment=_with_our_code()
             )
-        # A duplicate: the socket is what wakes the thread that reads, when it is shut down.
+        # A duplicate: shutting down the original wakes the thread that reads.
         self._connection = Connection(self._socket.dup().detach())
         self._sending = threading.Lock()
         self._connection.send(replace(assignment, share=share, directory=self._directory))
@@ -167,14 +168,14 @@ class NodeWorker:
         return Started(str(self._directory), doubt)
 
     def set_clock(self, offset: ClockOffset) -> None:
-        """The driver's clock less this node's: from now on instants are told and written in the driver's."""
+        """Set the driver's clock minus this node's: from now on messages and records use the driver's clock."""
         self._offset = offset
         self._note.write_bytes(orjson.dumps({"worker": self._number, "offset_ns": offset.offset_ns}))
 
-    # ---- While it goes on ----
+    # ---- During the load ----
 
     def send(self, message: object) -> None:
-        """Tell the program something; instants are the driver's. A program that has ended hears nothing."""
+        """Send the program a message; instants are on the driver's clock. Does nothing if the program has ended."""
         if isinstance(message, Begin):
             message = Begin(self._offset.theirs(message.start_ns))
             self._heard_ns = now_ns()
@@ -185,8 +186,8 @@ class NodeWorker:
             self._connection.send(message)
 
     def take(self, received: int) -> Delivery:
-        """What has come since delivery `received`: after half a second, or at once where it is much, or an answer. A delivery
-        that was lost on its way comes again."""
+        """What has arrived since delivery `received`: after half a second, or at once if there is much, or an answer. A
+        lost delivery is sent again."""
         self._heard_ns = now_ns()
         with self._change:
             if self._last.number > received:
@@ -212,7 +213,7 @@ class NodeWorker:
         return len(self._records) + len(self._samples) >= FULL_BYTES
 
     def close(self, done: bool) -> None:
-        """End the program. `done`: the driver has all of its shards, and they are removed."""
+        """End the program. `done`: the driver has all of its shards, so they are removed."""
         if self._process is None:
             return
         self._hang_up()
@@ -231,7 +232,7 @@ class NodeWorker:
     # ---- Threads ----
 
     def _listen(self) -> None:
-        """Take the program's messages, so that it never waits for a reader."""
+        """Read the program's messages, so that it never waits for a reader."""
         reported = False
         while True:
             try:
@@ -245,7 +246,7 @@ class NodeWorker:
             with self._change:
                 last = self._messages[-1] if self._messages else None
                 if isinstance(message, ProgressUpdate) and isinstance(last, ProgressUpdate):
-                    # The driver is slow: its news are few, however long it takes to come for them.
+                    # The driver is slow: progress is merged into one message, however long the driver takes.
                     last.tally.merge(message.tally)
                     self._messages[-1] = replace(message, tally=last.tally)
                 else:
@@ -258,8 +259,9 @@ class NodeWorker:
             self._change.notify_all()
 
     def _ship(self) -> None:
-        """Make pieces of what the program writes, as many as the driver takes."""
-        # Of the idle kind, on a busy machine it would stand still with the lock that all threads of this process need.
+        """Prepare pieces of what the program writes, as fast as the driver takes them."""
+        # With idle scheduling, on a busy machine it could stall while holding the lock that all threads of this process
+        # need.
         priority.give_way_a_little()
         records, samples = map(GrowingFile, self._paths)
         while True:
@@ -268,7 +270,7 @@ class NodeWorker:
             for shard in (records, samples):
                 try:
                     found.append(on_driver_clock(shard.next_piece(), self._offset.offset_ns))
-                except FileNotFoundError:  # The program has not come so far.
+                except FileNotFoundError:  # The program has not created it yet.
                     found.append(b"")
             with self._change:
                 if not any(found):
@@ -280,13 +282,13 @@ class NodeWorker:
                     continue
                 self._records, self._samples = self._records + found[0], self._samples + found[1]
                 self._change.notify_all()
-                # Not full: what comes meanwhile goes with it.
+                # Not full: wait for more to send along.
                 if not self._change.wait_for(lambda: self._over is not None or self._is_full(), LOOK_S):
                     continue
                 self._change.wait_for(lambda: not self._is_full())
 
     def _watch(self) -> None:
-        """End the program where the driver is gone."""
+        """End the program if the driver is gone."""
         with self._change:
             while not self._change.wait_for(lambda: self._over is not None, 1.0):
                 if self._begun and now_ns() - self._heard_ns > SILENCE_NS:
@@ -295,6 +297,6 @@ class NodeWorker:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        """Let the program see that its parent is gone."""
+        """Signal to the program that its parent is gone."""
         with suppress(OSError):
             self._socket.shutdown(SHUT_RDWR)

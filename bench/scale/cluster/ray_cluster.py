@@ -1,6 +1,7 @@
 """Ray: joining a cluster or starting one, placing the actors of the workers, and calling them.
 
-The only file that knows Ray. It is imported by name, so that nothing else of the bench, nor its type checker, needs it.
+The only file that uses Ray. It is imported by name, so that neither the rest of the bench nor its type checker needs
+it.
 """
 
 from __future__ import annotations
@@ -21,34 +22,35 @@ from bench.scale.cluster.node_worker import NodeWorker
 from bench.scale.cluster.remote_worker import NodeLostError
 
 HERE = "ray"
-"""`--cluster ray`: the cluster of RAY_ADDRESS, or the one that runs on this machine, or a new one of this machine alone."""
+"""`--cluster ray`: the cluster of RAY_ADDRESS, or the one running on this machine, or a new local one."""
 LOST_AFTER_S = 60.0
-"""A call without an answer for this long has lost its node. Calls take half a second; on a busy machine 20 s were too few."""
+"""If a call has no answer for this long, its node is lost. Calls take half a second; on a busy machine 20 s were too
+few."""
 STARTED_AFTER_S, MADE_AFTER_S = 120.0, 900.0
-"""The first answer of an actor takes longer: its process starts; where Ray installs packages for it, more."""
+"""An actor's first answer takes longer because its process starts; longer still if Ray installs packages for it."""
 PLACED_AFTER_S = 30.0
 CLOSED_AFTER_S = 6.0
 AT_ONCE = 8
-"""Calls of one actor that go on at once: one waits for news, one measures the clock, others are orders."""
+"""Concurrent calls of one actor: one waits for a delivery, one measures the clock, others are orders."""
 
 
 class _Reference(Protocol):
-    """What a call of an actor gives at once."""
+    """The object that a call of an actor returns at once."""
 
     def future(self) -> Future[object]: ...
 
 
 class RayHandle:
-    """An actor of one worker, as its caller has it."""
+    """The caller's side of one worker's actor."""
 
     def __init__(self, ray: ModuleType, actor: object, node: str, first_within_s: float = STARTED_AFTER_S) -> None:
-        """`first_within_s`: until its first answer."""
+        """`first_within_s`: time limit of the first answer."""
         self._ray = ray
         self._within_s = first_within_s
         self._actor = actor
         self.node = node
         self.told: list[object] = []
-        """Answers that nobody waits for, the last few: an answer that is let go of can take its call with it."""
+        """The last few answers that are not awaited: dropping an answer can cancel its call."""
 
     def call(self, method: str, *arguments: object) -> Awaitable[Any]:
         """Call a method of `NodeWorker`. Raises NodeLostError."""
@@ -85,7 +87,8 @@ class RayCluster:
     """A cluster that has been joined. `release` gives back what was placed."""
 
     def __init__(self, ray: ModuleType, per_node: int | None, first_within_s: float) -> None:
-        """`per_node`: workers on each node; None: spread as Ray likes. `first_within_s`: until an actor's first answer."""
+        """`per_node`: workers on each node; None: spread as Ray likes. `first_within_s`: time limit of an actor's first
+        answer."""
         self._ray = ray
         self._first_within_s = first_within_s
         self._per_node = per_node
@@ -94,15 +97,15 @@ class RayCluster:
 
     @classmethod
     async def join(cls, address: str, per_node: int | None, environment: dict[str, Any] | None = None) -> RayCluster:
-        """Join the cluster of this address; `environment`: what Ray makes on its nodes for our actors.
+        """Join the cluster at this address; `environment`: what Ray creates on its nodes for our actors.
 
-        Raises UsageError where there is none, or Ray is not installed.
+        Raises UsageError if there is no cluster, or Ray is not installed.
         """
         try:
             ray = import_module("ray")
         except ImportError:
             raise UsageError("--cluster needs Ray: pip install 'ray[client]', here and on every node") from None
-        # In a thread: Ray would take the signals, which are the terminal's.
+        # In a thread, because Ray would replace the signal handlers, which belong to the terminal.
         await asyncio.to_thread(_connect, ray, address, environment)
         packages = environment is not None and bool(environment.keys() - {"py_modules", "env_vars"})
         return cls(ray, per_node, MADE_AFTER_S if packages else STARTED_AFTER_S)
@@ -113,13 +116,14 @@ class RayCluster:
         return int(self._ray.cluster_resources().get("CPU", 0))
 
     def _nodes(self, least: int = 1) -> int:
-        """Nodes that have so many processors."""
+        """How many nodes have at least this many processors."""
         return sum(
             1 for node in self._ray.nodes() if node["Alive"] and node.get("Resources", {}).get("CPU", 0) >= least
         )
 
     def workers(self, wanted: str) -> str:
-        """How many were asked for, where that was by node. Raises UsageError where no node has room for so many."""
+        """The number of workers; with `per_node`, computed from the nodes. Raises UsageError if no node has room for
+        that many."""
         if self._per_node is None:
             return wanted
         nodes = self._nodes(self._per_node)
@@ -128,7 +132,7 @@ class RayCluster:
         return str(self._per_node * nodes)
 
     async def place(self, workers: int) -> list[RayHandle]:
-        """An actor for each worker: spread over the nodes, or so many on each. Raises UsageError where there is no room."""
+        """An actor for each worker, spread over the nodes or `per_node` on each. Raises UsageError if there is no room."""
         util = import_module("ray.util")
         strategies = import_module("ray.util.scheduling_strategies")
         each = self._per_node
@@ -143,7 +147,7 @@ class RayCluster:
                 f"--cluster: {workers} workers need a processor each, and {free} of {self.processors} on {self._nodes()} "
                 "nodes are free: wait until others have ended, or give fewer --workers"
             )
-        # No restarts: a worker that began anew would send its load twice.
+        # No restarts: a restarted worker would send its load twice.
         remote = self._ray.remote(NodeWorker)
         actors = [
             remote.options(
@@ -165,7 +169,7 @@ class RayCluster:
         return self._handles
 
     def _places(self, group: object, bundles: int) -> list[str]:
-        """The node of each bundle: its name, and its id where several have the name."""
+        """The node of each bundle: its name, plus its id if several nodes share the name."""
         table = import_module("ray.util").placement_group_table(group)["bundles_to_node_id"]
         nodes = {node["NodeID"]: node for node in self._ray.nodes()}
         names = [node["NodeManagerHostname"] for node in nodes.values() if node["Alive"]]
@@ -177,7 +181,7 @@ class RayCluster:
         return [name(table[number]) for number in range(bundles)]
 
     def release(self) -> None:
-        """Wait until the actors have done what they were told last, and end them."""
+        """Wait until the actors have handled their last orders, and end them."""
         told = [answer for handle in self._handles for answer in handle.told[-1:]]
         with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
             if told:
@@ -188,14 +192,14 @@ class RayCluster:
 
 
 def _connect(ray: ModuleType, address: str, environment: dict[str, object] | None) -> None:
-    """Once a process: the runs of a series share it, and Ray leaves it when the process ends."""
+    """Once per process: the runs of a series share the connection, and Ray disconnects when the process ends."""
     if ray.is_initialized():
         return
-    # Ray warns that it may not take the signals from here: it must not.
+    # Ray warns that it cannot set signal handlers from here; that is intended.
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), _command_line_kept(), _no_messages():
-            warnings.simplefilter("ignore")  # What is wrong is in the exception too.
+            warnings.simplefilter("ignore")  # The exception also has the cause.
             ray.init(
                 None if address == HERE else address,
                 configure_logging=False,
@@ -215,20 +219,20 @@ def _connect(ray: ModuleType, address: str, environment: dict[str, object] | Non
 
 
 def _without_token() -> str:
-    """What may be the cause where a cluster lets nobody in: Ray's own error does not always say it."""
+    """A possible cause if a cluster refuses the connection: Ray's own error does not always name it."""
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
         return ""
     return ". A cluster with a token needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN here too (docs/cluster.md)"
 
 
 def _short(error: BaseException) -> str:
-    """What Ray says, as one sentence."""
+    """Ray's message, as one sentence."""
     return " ".join(str(error).split())[:500]
 
 
 @contextlib.contextmanager
 def _command_line_kept() -> Iterator[None]:
-    """Keep our command line from Ray, which tells it to everybody as the job's: it may have the API key in it."""
+    """Keep our command line from Ray, which publishes it as the job's: it may contain the API key."""
     utils: Any = import_module("ray._private.utils")
     theirs = utils.get_entrypoint_name
     utils.get_entrypoint_name = lambda: "python -m bench"
@@ -240,11 +244,11 @@ def _command_line_kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _no_messages() -> Iterator[None]:
-    """Keep Ray from printing what its nodes report: it would do so on stdout, among our results. Of a lost node it prints the
-    end of a log, some 36 lines, where the verdict has a sentence."""
+    """Keep Ray from printing what its nodes report: it would go to stdout, among our results. For a lost node it prints
+    some 36 lines of a log, where the verdict has a sentence."""
     worker: Any = import_module("ray._private.worker")
     theirs = worker.listen_error_messages
-    worker.listen_error_messages = lambda *_: None  # The body of a thread, which ends then.
+    worker.listen_error_messages = lambda *_: None  # The body of a thread, which then ends.
     try:
         yield
     finally:

@@ -22,24 +22,24 @@ PINGS = 16
 
 
 class NodeLostError(Exception):
-    """The node, or the actor on it, is gone; its text is how, for a sentence that begins with the worker's name."""
+    """The node, or the actor on it, is gone. Its text completes a sentence that begins with the worker's name."""
 
 
 class Handle(Protocol):
-    """An actor, as its caller has it."""
+    """The caller's side of an actor."""
 
     node: str
-    """The node's name, for people."""
+    """The node's name in messages."""
 
     def call(self, method: str, *arguments: object) -> Awaitable[Any]:
         """Call a method of `NodeWorker`. Raises NodeLostError."""
 
     def tell(self, method: str, *arguments: object) -> None:
-        """The same, without waiting for an answer; one that is lost hears nothing."""
+        """The same, without waiting for an answer; ignored if the actor is lost."""
 
 
 class RemoteWorker:
-    """`start`, `ready`, `follow`, in this order."""
+    """One worker. Call `start`, `ready`, `follow`, in this order."""
 
     def __init__(self, handle: Handle, assignment: Assignment, facts: NodeFacts, *, same_clock: bool) -> None:
         self._handle = handle
@@ -53,7 +53,7 @@ class RemoteWorker:
         self._here = 0
         self.closed = False
         self.doubt: str | None = None
-        """What of its node's limits may go wrong."""
+        """What may go wrong with its node's limits."""
         self.place = WorkerPlace(
             worker=number,
             node=handle.node,
@@ -66,10 +66,12 @@ class RemoteWorker:
         self._records, self._samples = (LineLog(assignment.directory / name) for name in names)
 
     async def start(self, connections: Connections) -> None:
-        """Start the program on the node. Raises BenchError where the node is gone, or has no room for so many connections."""
+        """Start the program on the node. Raises BenchError if the node is gone, or has no room for this many
+        connections."""
         share = self._assignment.share
         offsets = None if share.offsets_ns is None else share.offsets_ns.tobytes()
-        # The arrivals apart: with them the assignment, which has the secrets, could be too large to be kept in memory alone.
+        # Send the arrivals separately: with them the assignment, which has the secrets, could be too large for Ray to
+        # keep it in memory only.
         light = replace(self._assignment, share=replace(share, offsets_ns=None), directory=Path())
         try:
             answer: Started | Refused = await self._handle.call("start", light, offsets, connections)
@@ -81,7 +83,7 @@ class RemoteWorker:
         self.place = replace(self.place, directory=answer.directory)
 
     async def ready(self) -> None:
-        """Wait until the program is ready. Raises what it refused with, or BenchError where it died."""
+        """Wait until the program is ready. Raises its refusal, or BenchError if it died."""
         try:
             while True:
                 delivery = await self._take()
@@ -119,7 +121,7 @@ class RemoteWorker:
         return closest(pings)
 
     def note_clock(self, now: ClockOffset) -> None:
-        """The node's clock was measured once more: the place keeps the greatest drift."""
+        """Note another measurement of the node's clock: the place keeps the largest drift."""
         before = ClockOffset(self.place.clock_offset_ns, self.place.clock_bound_ns)
         drift_ns = max(self.place.clock_drift_ns or 0, before.drift_ns(now))
         self.place = replace(self.place, clock_drift_ns=drift_ns)
@@ -128,7 +130,7 @@ class RemoteWorker:
         self._handle.tell("send", message)
 
     async def follow(self, progress: Progress, start_ns: int) -> None:
-        """Take what comes, until all of it is here or the node is lost."""
+        """Receive deliveries until everything has arrived or the node is lost."""
         heard = self.heard
         try:
             while True:
@@ -154,7 +156,7 @@ class RemoteWorker:
             self._end()
 
     def _lost(self, how: str, start_ns: int) -> str:
-        """How a node was lost, and what with it."""
+        """How a node was lost, and what was lost with it."""
         at_s = (now_ns() - start_ns) / NS_PER_MS / 1000
         missing = max(0, heard_done(self.heard) - self._here)
         return (
@@ -170,7 +172,7 @@ class RemoteWorker:
             self.heard.report = replace(report, problems=(*there, *problems))
 
     async def close(self, *, done: bool) -> None:
-        """End the program; `done`: nothing of what it wrote is of use."""
+        """End the program; `done`: none of its output is needed."""
         if not self.closed:
             self.closed = True
             try:
@@ -179,7 +181,7 @@ class RemoteWorker:
                 return
 
     def hang_up(self, *, done: bool) -> None:
-        """The same without waiting; where it is not done, its shards stay on its node."""
+        """The same without waiting; unless `done`, its shards stay on its node."""
         if not self.closed:
             self.closed = True
             self._handle.tell("close", done)
@@ -191,5 +193,5 @@ class RemoteWorker:
 
 
 def heard_done(heard: Heard) -> int:
-    """Requests that have ended, by the worker's last word."""
+    """Requests that have ended, according to the worker's last message."""
     return heard.counts["done"]

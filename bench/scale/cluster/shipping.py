@@ -1,4 +1,5 @@
-"""A shard on its way from a node to the driver: whole lines in pieces of bounded size, their times on the driver's clock."""
+"""A shard on its way from a node to the driver: whole lines in pieces of bounded size, their times on the driver's
+clock."""
 
 from __future__ import annotations
 
@@ -8,11 +9,11 @@ import orjson
 
 _INSTANTS = frozenset({"intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns", "t_ns"})
 _LISTS = frozenset({"chunk_ns", "chunk_bound_ns", "pause_ns"})
-"""Lists of instants. `pause_ns` is one in samples; in records it is a duration, and no list."""
+"""Lists of instants. In samples `pause_ns` is such a list; in records it is a duration, not a list."""
 
 
 def on_driver_clock(lines: bytes, offset_ns: int) -> bytes:
-    """Whole lines of records or samples with every instant moved; durations, and so latencies, stay as they are."""
+    """Shift every instant in whole lines of records or samples; durations, and so latencies, are unchanged."""
     if offset_ns == 0:
         return lines
     moved = []

@@ -1,4 +1,4 @@
-"""The tables of the metrics of GPUs and their like. A new source of them is a file with a table, and a line in GPUS."""
+"""The metric tables of GPUs and other accelerators. A new source is a file with a table, and a line in GPUS."""
 
 from __future__ import annotations
 

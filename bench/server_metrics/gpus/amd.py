@@ -1,4 +1,4 @@
-"""AMD's GPUs: as `bench/target/gpu_pages.py` writes them down, and the page of AMD's device metrics exporter."""
+"""AMD's GPUs: the samples of `bench/target/gpu_pages.py`, and the page of AMD's device metrics exporter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMI = ServerTable(
 
 
 def _named(*names: str, scale: float = 1.0, **only: str) -> tuple[Samples, ...]:
-    """The samples of these names, and of the same with the `amd_` that AMD's operator for Kubernetes puts before them."""
+    """The samples of these names, with and without the `amd_` prefix of AMD's operator for Kubernetes."""
     labels = {label: (value,) for label, value in only.items()}
     return tuple(Samples(prefix + name, only=labels, scale=scale) for name in names for prefix in ("", "amd_"))
 
@@ -30,7 +30,7 @@ EXPORTER = ServerTable(
     "the AMD exporter",
     "gpu_",
     {
-        # A GPU says its power now, or (MI200) its average.
+        # A GPU reports its current power or (MI200) its average.
         Role.GPU_POWER: _named("gpu_package_power", "gpu_average_package_power"),
         Role.GPU_MEMORY: _named("gpu_used_vram", scale=MIB),
         Role.GPU_UTILISATION: _named("gpu_gfx_activity", scale=0.01),

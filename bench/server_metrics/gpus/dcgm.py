@@ -1,4 +1,4 @@
-"""The page of NVIDIA's DCGM exporter. Its throttle reasons are a set of bits, of which no mean can be taken: left out."""
+"""The page of NVIDIA's DCGM exporter. Its throttle reasons are bit sets, which have no mean: left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine's driver says (NVML), as `bench/target/gpu_pages.py` writes it down."""
+"""This machine's driver (NVML), through the samples of `bench/target/gpu_pages.py`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The servers whose metrics have known roles. A new one is a file with a TABLE, and a line in SERVERS.
 
-Names: the servers' own documentation; those of vLLM and llama.cpp are checked against running servers by tests. What a page
-has beside them is kept in server.jsonl all the same.
+Names come from the servers' own documentation; tests check those of vLLM and llama.cpp against running servers. Other
+samples of a page are still stored in server.jsonl.
 """
 
 from __future__ import annotations
@@ -18,4 +18,4 @@ SERVERS: tuple[ServerTable, ...] = (
     triton.TABLE,
     dynamo.TABLE,
 )
-"""Where a page has the metrics of two (an engine behind Dynamo), each role is of the first that has it."""
+"""If a page has the metrics of two (an engine behind Dynamo), each role is taken from the first that has it."""

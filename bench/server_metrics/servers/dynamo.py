@@ -1,5 +1,5 @@
-"""NVIDIA Dynamo's front end. It calls a request queued until its first token, so what waits is not known from it: the
-engine's own page says it."""
+"""NVIDIA Dynamo's front end. It counts a request as queued until its first token, so it does not show what waits: the
+engine's own page does."""
 
 from __future__ import annotations
 

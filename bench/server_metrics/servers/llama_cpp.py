@@ -1,4 +1,4 @@
-"""llama.cpp's server, started with --metrics. Its prompt tokens are those that it computed, without those of its cache."""
+"""llama.cpp's server, started with --metrics. Its prompt tokens count only computed ones, not those from its cache."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""SGLang, started with --enable-metrics. Its cache_hit_rate is of the last batch alone, and 0 after a decode step: so the
-share is taken from its counters."""
+"""SGLang, started with --enable-metrics. Its cache_hit_rate covers only the last batch, and is 0 after a decode step,
+so the share is computed from its counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bench.server_metrics.roles import Role, Samples, ServerTable
 
 
 def _all_priorities(name: str) -> tuple[Samples, ...]:
-    """With priorities, the sample of an empty one is the sum of the others."""
+    """With priorities, the sample with an empty priority is the sum of the others."""
     return Samples(name, only={"priority": ("",)}), Samples(name)
 
 

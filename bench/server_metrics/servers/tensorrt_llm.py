@@ -6,7 +6,7 @@ from bench.server_metrics.roles import Role, Samples, ServerTable
 
 
 def _both(name: str) -> tuple[Samples, ...]:
-    """Alone it has underscores; behind Dynamo of some versions, a colon."""
+    """On its own it uses underscores; behind some versions of Dynamo, a colon."""
     return Samples(f"trtllm_{name}"), Samples(f"trtllm:{name}")
 
 

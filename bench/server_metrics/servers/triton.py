@@ -1,4 +1,4 @@
-"""Triton with the TensorRT-LLM backend. Its page is on a port of its own (8002): name it with --server-metrics."""
+"""Triton with the TensorRT-LLM backend. Its page has its own port (8002): name it with --server-metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TABLE = ServerTable(
         Role.KV_CACHE_USED: (
             Samples("nv_trt_llm_kv_cache_block_metrics", only={"kv_cache_block_type": ("fraction",)}),
         ),
-        # An ensemble counts a request in each of its models, so the engine's counts alone, if it has the usual name.
+        # An ensemble counts a request in each of its models, so use only the engine's counts, if it has the usual name.
         # A counter gets its `_total` when the page is read.
         Role.FINISHED: (
             Samples("nv_inference_request_success_total", only={"model": ("tensorrt_llm",)}),

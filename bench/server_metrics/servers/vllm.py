@@ -1,4 +1,4 @@
-"""vLLM, and the mock, which speaks as it does. Version 1 of the engine; older names stand behind the present ones."""
+"""vLLM, and the mock, which has the same metrics. Version 1 of the engine; older names follow the current ones."""
 
 from __future__ import annotations
 

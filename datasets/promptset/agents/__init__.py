@@ -1,2 +1,2 @@
-"""Sessions of agents, drawn from a recipe: `recipe` says what from, `plan` draws the lengths and the graph, `made` makes the
-texts."""
+"""Sessions of agents, drawn from a recipe. `recipe` holds the distributions, `plan` draws the lengths and the graph,
+`made` generates the texts."""

@@ -1,8 +1,8 @@
 """Sessions of agents with their texts: every prompt has exactly the tokens of its plan.
 
-Where the chat template only adds tokens to each message (`promptset.chat_sum`), a text is made of as many tokens as are left,
-and nothing is counted: a session of 65 turns and 150,000 tokens takes some ten milliseconds. With any other template each
-prompt is counted whole, and so is what a cache holds of it: that takes seconds.
+If the chat template only adds tokens to each message (`promptset.chat_sum`), each text is generated with the remaining
+number of tokens, and nothing is counted: a session of 65 turns and 150,000 tokens takes some ten milliseconds. With any
+other template each prompt is counted whole, and so is its cached part, which takes seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from promptset.tokenizer import Tokenizer
 
 _ATTEMPTS = 20
 _WHOLE = Floor(system=64, user=64, added=64)
-"""Where nobody knows what a template adds."""
+"""Used if it is unknown what the template adds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class AgentSessions(Iterator[Session]):
     known: ChatSum | None
     """None: prompts are counted whole."""
     speed: float
-    """How many times shorter pauses are than in the plan."""
+    """The factor by which pauses are shorter than in the plan."""
     indices: Iterator[int]
 
     def __next__(self) -> Session:
@@ -45,7 +45,7 @@ class AgentSessions(Iterator[Session]):
 
     @property
     def floor(self) -> Floor:
-        """The fewest tokens of the parts of a prompt."""
+        """The minimum number of tokens of each part of a prompt."""
         known = self.known
         if known is None:
             return _WHOLE
@@ -85,9 +85,10 @@ class AgentSessions(Iterator[Session]):
 def agent_sessions(
     tokenizer: Tokenizer, recipe: AgentRecipe, *, seed: int, salt: str | None = None, speed: float = 1.0
 ) -> AgentSessions:
-    """Sessions of exact lengths; with a `salt`, other texts have the same lengths. Pauses are `speed` times shorter.
+    """Sessions of exact lengths. A different `salt` gives other texts of the same lengths. Pauses are `speed` times
+    shorter.
 
-    Raises SpecError where the tokenizer has no sentences whose tokens add up, or no chat template.
+    Raises SpecError if the tokenizer has no sentences whose tokens add up, or no chat template.
     """
     try:
         known: ChatSum | None = chat_sum(tokenizer)
@@ -101,8 +102,8 @@ class _Texts:
         self._tokenizer = made.tokenizer
         self._known = known = made.known
         self.bank: SentenceBank = sentence_bank(made.tokenizer) if known is None else known.bank
-        # What all conversations of the session begin with: a system prompt, or, where the template has none, the first words
-        # of the user.
+        # The common beginning of all conversations of the session: a system prompt, or, if the template has none, the
+        # first words of the user.
         self._begin = plan.system_tokens - (_WHOLE.system // 2 if known is None else known.head)
         text = self.bank.text(self._begin, chance)
         as_system = self._takes_system() if known is None else known.system is not None
@@ -119,7 +120,7 @@ class _Texts:
         return True
 
     def content(self, turns: Sequence[Turn], planned: PlannedTurn, chance: Random) -> tuple[str, int]:
-        """What the user says in the turn behind these, and the tokens of its prompt that a cache holds."""
+        """The user's text of the turn after `turns`, and the number of tokens of its prompt that are cached."""
         known = self._known
         if known is None:
             return self._counted(turns, planned, chance)

@@ -1,8 +1,9 @@
-"""The plan of an agent's session: every length, pause and place in the graph, and no text. One takes about a millisecond.
+"""The plan of an agent's session: every length, every pause and the graph, but no text. A plan takes about a
+millisecond.
 
-The main agent's context grows with each turn by the answer before it and by what a tool or a person adds. Sometimes it is
-compacted, always where it would not fit the window; sometimes its cache breaks: the prompt goes on as it was, but behind the
-system prompt it is new to the server. Both begin a conversation of their own, and so do sub-agents.
+The main agent's context grows with each turn by the previous answer and by what a tool or a person adds. Sometimes it
+is compacted, always if it would exceed the window. Sometimes its cache breaks: the prompt continues unchanged, but
+everything after the system prompt is new to the server. Both start a new conversation, and so do sub-agents.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ Pause = Literal["human", "tool"]
 
 _ATTEMPTS = 1000
 _MOST_SYSTEM = 0.75
-"""Of the first context, the system prompt is no more."""
+"""The maximum share of the system prompt in the first context."""
 _MOST_TURNS = 2_000
-"""Of one agent: what a user writes by mistake should not take hours."""
+"""Per agent, so that a user's typo does not run for hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The fewest tokens of each part of a prompt, the template's own among them: of the system prompt and all before the
-    user's text; of a user's text with what follows it; and of what a turn adds to the answer before it."""
+    """The minimum tokens of each part of a prompt, including the template's own: of the system prompt and everything
+    before the user's text; of a user's text and what follows it; and of what a turn adds after the previous answer."""
 
     system: int = 16
     user: int = 16
@@ -40,14 +41,14 @@ class Floor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedTurn:
-    """A request of a session, in tokens of whole prompts, as in `promptset.sessions.Turn`."""
+    """A request of a session. Tokens are those of whole prompts, as in `promptset.sessions.Turn`."""
 
     kind: Kind
     input_tokens: int
     output_tokens: int
     cached_tokens: int
-    """Of the input, what an endless prefix cache holds of this session's earlier prompts (not of its answers), and of the
-    system prompt that sessions share."""
+    """Input tokens in an unlimited prefix cache that holds this session's earlier prompts (not its answers) and the
+    system prompt shared by sessions."""
     pause_s: float
     pause: Pause | None
     job: int
@@ -57,13 +58,14 @@ class PlannedTurn:
 
     @property
     def new_tokens(self) -> int:
-        """Of the input, what no cache holds."""
+        """Input tokens that are not cached."""
         return self.input_tokens - self.cached_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionPlan:
-    """`system_tokens`: those of each prompt up to the user's first text, the same in all conversations of the session."""
+    """`system_tokens` is the length of each prompt up to the user's first text. It is the same in all conversations of
+    the session."""
 
     system_tokens: int
     turns: tuple[PlannedTurn, ...]
@@ -74,12 +76,13 @@ class SessionPlan:
 
 
 def plan_session(recipe: AgentRecipe, seed: int, index: int, floor: Floor | None = None) -> SessionPlan:
-    """Session number `index`. It depends on the recipe, the seed and the index, and on `floor` where a draw is below it."""
+    """Session number `index`. It depends on the recipe, the seed and the index, and on `floor` if a draw is below it."""
     return _Planner(recipe, seed, index, Floor() if floor is None else floor).plan()
 
 
 def system_tokens(recipe: AgentRecipe, seed: int, index: int, floor: Floor) -> int:
-    """Tokens of a session's prompts up to the user's first text, before they are cut to what its first context holds."""
+    """Tokens of a session's prompts up to the user's first text, before they are limited to what the first context
+    holds."""
     key = "shared" if recipe.shared_system else index
     drawn = _tokens(recipe, recipe.system, stream(seed, "system", key))
     return min(max(floor.system, drawn), recipe.context_limit // 4)
@@ -90,7 +93,7 @@ def _tokens(recipe: AgentRecipe, law: Distribution, chance: Random) -> int:
 
 
 class _Planner:
-    """Draws one session. Each quantity has a stream of its own: an additional draw of one changes no other."""
+    """Draws one session. Each quantity has its own stream, so an additional draw of one changes no other."""
 
     def __init__(self, recipe: AgentRecipe, seed: int, index: int, floor: Floor) -> None:
         self._recipe = recipe
@@ -127,7 +130,7 @@ class _Planner:
         return SessionPlan(system_tokens=self._system, turns=tuple(self._turns))
 
     def _next(self, before: PlannedTurn, output: int) -> tuple[Kind, int, int]:
-        """What the turn after this one is: its kind, the tokens of its prompt, and those that are cached."""
+        """The kind of the next turn, the tokens of its prompt, and how many of them are cached."""
         recipe, chance = self._recipe, self._of
         growth = max(self._floor.added, _tokens(recipe, recipe.growth, chance["growth"]))
         tokens = before.input_tokens + before.output_tokens + growth
@@ -145,7 +148,7 @@ class _Planner:
         return min(max(2, drawn), self._recipe.context_limit // 4)
 
     def _first(self, laws: Iterable[tuple[float, Distribution]], output: int, chance: Random) -> int:
-        """The tokens of a first prompt: drawn again where they and the answer do not fit the window."""
+        """The tokens of a first prompt. It is drawn again if the prompt and the answer exceed the window."""
         room = self._recipe.context_limit - output
         laws = tuple(laws)
         for _ in range(_ATTEMPTS):
@@ -155,7 +158,7 @@ class _Planner:
         return room // 2
 
     def _beside(self, at: int) -> list[int]:
-        """The sub-agents that begin behind a turn of the main agent: the numbers of the last turn of each."""
+        """Add the sub-agents that start after a turn of the main agent. Returns the index of each one's last turn."""
         spec = self._recipe.sub_agents
         if spec is None or self._of["spawns"].random() >= spec.share:
             return []
@@ -225,7 +228,7 @@ def _count(law: Distribution, chance: Random) -> int:
 
 
 def _one_of(laws: tuple[tuple[float, Distribution], ...], where: float) -> Distribution:
-    """The law in whose share of 0 to 1 a number is."""
+    """The law that a number in [0, 1) selects by the shares."""
     for share, law in laws:
         if where < share:
             return law

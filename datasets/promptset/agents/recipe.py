@@ -1,4 +1,4 @@
-"""Recipes of agents' sessions, as their YAML says them: the fields, what each may be, and every problem with them at once.
+"""Recipes of agents' sessions in YAML: the fields, the allowed values, and a report of all problems at once.
 
 turns: gamma:mean=61,cv=0.86              # requests of the main agent
 first_context: lognormal:median=20000,sigma=0.35     # tokens of the first; or a list of {share, tokens}
@@ -24,16 +24,17 @@ from promptset.distributions import Dimension, Distribution, parse
 from promptset.errors import SpecError
 
 Mixture = tuple[tuple[float, Distribution], ...]
-"""Shares, which add up to 1, and what is drawn with each."""
+"""Shares that sum to 1, and the distribution of each."""
 
 _MISSING = object()
 LEAST_LIMIT = 1_000
-"""Tokens of the smallest window: below, the template's own tokens are too many."""
+"""The minimum context limit in tokens. In a smaller one, the template's own tokens take too much room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgents:
-    """Agents beside the main one: after a `share` of its turns so many `agents` begin, and its next turn waits for them."""
+    """Agents next to the main agent. After a `share` of its turns, `agents` of them start, and its next turn waits for
+    them."""
 
     share: float
     agents: Distribution
@@ -43,7 +44,8 @@ class SubAgents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentRecipe:
-    """What sessions are drawn from. Tokens are those of whole prompts and answers; `scale` multiplies all that are drawn."""
+    """The distributions that sessions are drawn from. Tokens are those of whole prompts and answers; `scale` multiplies
+    all draws."""
 
     about: str
     source: str
@@ -55,10 +57,10 @@ class AgentRecipe:
     growth: Distribution
     output_tokens: Distribution
     context_limit: int
-    """Tokens of a prompt and its answer, at the most."""
+    """The maximum tokens of a prompt and its answer together."""
     compaction_share: float
     compaction_keeps: tuple[float, float]
-    """Shares of the context, from and to."""
+    """The range of the kept share of the context."""
     break_share: float
     human_share: float
     human_time: Distribution
@@ -67,7 +69,7 @@ class AgentRecipe:
     scale: float = 1.0
 
     def within(self, limit: int) -> AgentRecipe:
-        """The same sessions for another window: every length is scaled with it; turns, pauses and shares stay."""
+        """The same sessions for another window: every length is scaled with it; turns, pauses and shares stay the same."""
         scale = self.scale * limit / self.context_limit
         return dataclasses.replace(self, context_limit=limit, scale=scale)
 
@@ -81,12 +83,12 @@ _OPTIONAL = ("sub_agents",)
 
 
 def is_of_sessions(content: Mapping[str, Any]) -> bool:
-    """Whether the keys of a recipe are those of sessions."""
+    """Whether a recipe describes sessions, judging by its keys."""
     return bool(content.keys() & (KEYS - {"about", "source", "output_tokens"}))
 
 
 def read_recipe(content: Mapping[str, Any]) -> AgentRecipe:
-    """A recipe from its keys. Raises SpecError with every problem."""
+    """A recipe from parsed YAML. Raises SpecError with every problem."""
     reader = _Reader()
     reader.known("", content, _KEYS, _OPTIONAL)
     compaction = reader.table(content, "compaction", ("share", "keeps"))
@@ -136,7 +138,7 @@ def _fit(found: Mapping[str, Any], problems: list[str]) -> None:
     problems += [
         f"{name}: {str(law)!r} is less than one: give at least 1"
         for name, law in lengths
-        if law.low < 1 and law.mean() < 0.5  # The mean is a sum over 2,048 values, and never below the least one.
+        if law.low < 1 and law.mean() < 0.5  # The mean is a sum over 2,048 values, and never below the minimum.
     ]
     if found["compaction_share"] + found["break_share"] > 1:
         problems.append("compaction.share and cache_break.share are more than 100% together")
@@ -146,7 +148,7 @@ def _fit(found: Mapping[str, Any], problems: list[str]) -> None:
 
 
 class _Reader:
-    """Reads values and notes what is wrong with them."""
+    """Reads values and records problems with them."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -172,7 +174,7 @@ class _Reader:
         *,
         where: str = "",
     ) -> Mapping[str, Any]:
-        """A value that has keys itself; empty where it is missing or no such value."""
+        """A nested mapping. Empty if it is missing or not a mapping."""
         value = content.get(key)
         if value is None:
             return {}
@@ -257,7 +259,7 @@ class _Reader:
 
 
 def _share(value: object) -> float | None:
-    """A share as a number (0.13) or in percent (13%); None where it is neither."""
+    """Parses a share as a number (0.13) or in percent (13%). Returns None if it is neither."""
     text = str(value).strip()
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)

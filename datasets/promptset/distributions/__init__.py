@@ -34,7 +34,7 @@ FAMILIES: dict[str, Family] = {
 _LIMITS = ("min", "max")
 
 _LEAST_KEPT = 0.001
-"""Limits that keep less of a law than this are refused: a value would take over a thousand draws."""
+"""Limits that keep a smaller share of a law are refused: a value would take over a thousand draws."""
 
 
 def parse(spec: str | int, dimension: Dimension) -> Distribution:
@@ -100,7 +100,7 @@ def _read(text: str, name: str, family: Family, texts: dict[str, str], dimension
 
 
 def _has_mean(law: Law, low: float, high: float) -> bool:
-    """Whether a number can hold the mean of what lies inside the limits."""
+    """Whether the mean inside the limits is a finite number."""
     try:
         return math.isfinite(law.partial_mean(low, high))
     except ArithmeticError:
@@ -108,7 +108,7 @@ def _has_mean(law: Law, low: float, high: float) -> bool:
 
 
 def _choose(name: str, family: Family, given: dict[str, str]) -> tuple[ParameterSet | None, list[str]]:
-    """The set with exactly these keys; or none, and what is wrong."""
+    """The parameter set with exactly these keys, or None and the problems."""
     for parameters in family.parameter_sets:
         if parameters.keys.keys() == given.keys():
             return parameters, []

@@ -1,4 +1,4 @@
-"""A law on a list of values, each with its weight: what `empirical` and `zipf` are."""
+"""A law on a list of values with weights, used by `empirical` and `zipf`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from promptset.rng import Random
 
 @dataclass(frozen=True, slots=True)
 class Atoms(Law):
-    """P(X = values[i]) is cumulative[i] - cumulative[i - 1], over the last entry; values rise strictly."""
+    """P(X = values[i]) is (cumulative[i] - cumulative[i - 1]) / cumulative[-1]. Values are strictly increasing."""
 
     values: tuple[float, ...] = field(repr=False)
     cumulative: tuple[float, ...] = field(repr=False)
 
     @classmethod
     def from_weights(cls, weighted: Iterable[tuple[float, float]]) -> Atoms:
-        """From (value, weight) in any order; equal values are added up, weight 0 is left out. Raises SpecError."""
+        """From (value, weight) in any order. Weights of equal values are added; values with weight 0 are left out.
+        Raises SpecError."""
         weights: dict[float, float] = {}
         for value, weight in weighted:
             if weight > 0:

@@ -18,19 +18,19 @@ class Constant(Law):
     value: float
 
     def draw(self, rng: Random) -> float:
-        """The value; the generator is left alone."""
+        """Returns the value without using the generator."""
         return self.value
 
     def mass(self, low: float, high: float) -> float:
-        """1 where the value lies inside, else 0."""
+        """1 if the value lies inside, else 0."""
         return 1.0 if low <= self.value <= high else 0.0
 
     def partial_mean(self, low: float, high: float) -> float:
-        """The value where it lies inside, else 0."""
+        """The value if it lies inside, else 0."""
         return self.value * self.mass(low, high)
 
     def atoms(self, low: float, high: float) -> list[tuple[float, float]]:
-        """The value, where it lies inside."""
+        """The value, if it lies inside."""
         return [(self.value, 1.0)] if low <= self.value <= high else []
 
 

@@ -1,8 +1,8 @@
 """A distribution: a law with its unit and its limits.
 
 - Tokens are whole: a draw is rounded to the nearest whole number. Times are nanoseconds.
-- `min` and `max` truncate: a draw outside is thrown away and drawn again, never moved to the limit. Both are included.
-- Without `min`, the least value is 1 token or 0 ns, unless the user listed the values.
+- `min` and `max` truncate: a draw outside is discarded and drawn again, never moved to the limit. Both are included.
+- Without `min`, the minimum is 1 token or 0 ns, unless the user listed the values.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from promptset.rng import Random
 
 _SUMMED = 2048
 _FURTHEST = 2.0**62
-"""No length and no time is beyond it: 146 years in ns."""
+"""Upper bound for lengths and times: 146 years in ns."""
 _LISTED = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A random quantity; `str()` of it is a spec that parses back to an equal one."""
+    """A random quantity. `str()` returns a spec that parses back to an equal one."""
 
     spec: str
     dimension: Dimension
     law: Law
     low: float
-    """The least value, included (tokens or ns)."""
+    """The minimum, included (tokens or ns)."""
     high: float
-    """The greatest value, included (tokens or ns); infinite where there is none."""
+    """The maximum, included (tokens or ns). Infinite if there is none."""
 
     def __str__(self) -> str:
         return self.spec
@@ -49,7 +49,7 @@ class Distribution:
 
     @property
     def constant(self) -> float | None:
-        """The value of a constant distribution; None if several values can be drawn."""
+        """The value of a constant distribution. None if several values are possible."""
         listed = self.law.atoms(self.low, self.high)
         return listed[0][0] if listed is not None and len(listed) == 1 else None
 
@@ -59,12 +59,12 @@ class Distribution:
         return self.law.mass(self.low - half, self.high + half)
 
     def share_below(self, limit: float) -> float:
-        """P(sample < limit), in closed form; `limit` in tokens or ns."""
+        """P(sample < limit), in closed form. `limit` is in tokens or ns."""
         half = 0.5 if self.dimension == "tokens" else 0.0
         return max(0.0, 1.0 - self.law.mass(limit - half, self.high + half) / self.kept())
 
     def cdf(self, value: float) -> float:
-        """P(sample <= value), limits and rounding included, in closed form; `value` in tokens or ns."""
+        """P(sample <= value), limits and rounding included, in closed form. `value` is in tokens or ns."""
         if self.dimension == "tokens":
             value = math.floor(value) + 0.5
             low = self.low - 0.5
@@ -76,9 +76,9 @@ class Distribution:
         return 1.0 if value >= high else min(1.0, self.law.mass(low, value) / self.kept())
 
     def quantile(self, share: float) -> float:
-        """The least value whose `cdf` is at least `share` (0 < share < 1): a whole number of tokens, or ns.
+        """The smallest value whose `cdf` is at least `share` (0 < share < 1): a whole number of tokens, or ns.
 
-        Found by bisection of the closed-form cdf, until no number lies between: it is exact for lists of values too.
+        Found by bisection of the closed-form cdf until no number lies between, so it is exact for lists of values too.
         """
         if not 0.0 < share < 1.0:
             raise ValueError(f"a quantile needs a share above 0 and below 1, not {share}")
@@ -100,7 +100,7 @@ class Distribution:
                 above = middle
 
     def atoms(self) -> list[tuple[float, float]] | None:
-        """(value, probability) of every value that `sample` gives, in rising order; None if there are too many.
+        """(value, probability) of every possible sample, ascending. None if there are too many.
 
         Times of a continuous law are too many, and so are tokens over a range of more than 65,536.
         """
@@ -127,11 +127,11 @@ class Distribution:
     def mean(self) -> float:
         """The expected value of `sample` (tokens or ns), limits and rounding included, in closed form.
 
-        Of tokens, E[N] = sum of k P(k - 1/2 <= X <= k + 1/2) is summed over the first 2,048 values; beyond them the
-        mean of X stands for that of N, which changes it by less than one part in 1,000.
+        For tokens, E[N] = sum of k P(k - 1/2 <= X <= k + 1/2) is summed over the first 2,048 values. Beyond them the
+        mean of X replaces that of N, which changes the result by less than one part in 1,000.
         """
         if (value := self.constant) is not None and value.is_integer():
-            return value  # Of the sum, all others are 0.
+            return value  # All other terms of the sum are 0.
         if self.dimension == "time":
             return self.law.partial_mean(self.low, self.high) / self.kept()
         first = int(self.low)

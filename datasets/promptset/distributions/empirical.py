@@ -1,6 +1,6 @@
-"""As seen elsewhere: `empirical:lengths.json`, a JSON list of values, or of [value, weight].
+"""Observed values: `empirical:lengths.json`, a JSON list of values, or of [value, weight].
 
-Times are strings with a unit ("50ms"), or numbers with their unit said once: `empirical:ttft.json,unit=ms`.
+Times are strings with a unit ("50ms"), or numbers with one common unit: `empirical:ttft.json,unit=ms`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _build(dimension: Dimension, path: str, unit: str = "") -> Atoms:
 
 
 def _split(text: str) -> dict[str, str]:
-    # The path comes first and may hold commas: what follows is known by its keys.
+    # The path comes first and may contain commas. The options after it are recognized by their keys.
     path, options = text.strip(), ""
     while (cut := path.rfind(",")) >= 0 and path[cut + 1 :].strip().partition("=")[0] in ("unit", "min", "max"):
         path, options = path[:cut], f"{path[cut + 1 :]},{options}"

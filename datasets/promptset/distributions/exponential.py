@@ -1,4 +1,4 @@
-"""Without memory: `exp:mean=1s`."""
+"""The exponential distribution: `exp:mean=1s`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a distribution family tells the grammar, and what its law can do.
+"""The interface between a distribution family and the grammar, and the operations of its law.
 
-A *law* is the mathematics of one family: it draws, and knows in closed form how much mass and how much of its mean
-lies between two points, from which `Distribution` derives truncation and rounding for every family at once. A *kind* is
-how the family is written. Laws draw by `rng.random()` alone (see promptset.rng).
+A *law* is the mathematics of one family: it draws, and knows in closed form the mass and the part of the mean between
+two points. From these, `Distribution` derives truncation and rounding for every family. A *family* is how a law is
+written. Laws draw only by `rng.random()` (see promptset.rng).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from promptset.rng import Random
 
 
 class Law(ABC):
-    """A distribution on the numbers from 0 up (a normal law also has mass below 0, which is never drawn from it)."""
+    """A distribution on the numbers from 0 up (a normal law also has mass below 0, which is never drawn)."""
 
     __slots__ = ()
 
@@ -32,15 +32,15 @@ class Law(ABC):
 
     @abstractmethod
     def partial_mean(self, low: float, high: float) -> float:
-        """E[X; low <= X <= high], the part of the mean that lies there; `high` may be infinite."""
+        """E[X; low <= X <= high], the part of the mean in that range; `high` may be infinite."""
 
     def atoms(self, low: float, high: float) -> list[tuple[float, float]] | None:
-        """(value, probability) of each value in low <= X <= high; None where the law is continuous."""
+        """(value, probability) of each value in low <= X <= high. None if the law is continuous."""
         return None
 
 
 class ContinuousLaw(Law):
-    """A law without atoms, given by two functions of one point."""
+    """A law without atoms, defined by two functions of a point."""
 
     __slots__ = ()
 
@@ -61,14 +61,14 @@ class ContinuousLaw(Law):
 
 @dataclass(frozen=True, slots=True)
 class ParameterSet:
-    """One set of keys that defines a law, and what builds it: `build(dimension, **values)`, raising SpecError."""
+    """A set of keys that defines a law, and its constructor: `build(dimension, **values)`, which may raise SpecError."""
 
     keys: Mapping[str, Value]
     build: Callable[..., Law]
 
 
 def split_pairs(text: str) -> dict[str, str]:
-    """`mean=200ms,cv=0.5` as a dict of texts. Raises SpecError."""
+    """`mean=200ms,cv=0.5` as a dict of strings. Raises SpecError."""
     pairs: dict[str, str] = {}
     problems = []
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -91,15 +91,15 @@ def join_pairs(pairs: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How a family is written: its forms, and how its text is split into keys and joined again."""
+    """The syntax of a family: its parameter sets, and how its text is split into keys and joined again."""
 
     parameter_sets: tuple[ParameterSet, ...]
     example: Mapping[str, str]
-    """One example a dimension; a dimension that is missing is refused."""
+    """One example per dimension. A dimension without an example is refused."""
     split: Callable[[str], dict[str, str]] = split_pairs
     join: Callable[[Mapping[str, str]], str] = join_pairs
     listed: bool = False
-    """Every value was listed by the user, so that nothing below 1 token is refused by default."""
+    """The user lists every value, so by default values below 1 token are allowed."""
 
 
 def require_positive(**values: float) -> None:
@@ -109,7 +109,7 @@ def require_positive(**values: float) -> None:
 
 
 def standard_normal(rng: Random) -> float:
-    """One draw of N(0, 1): Box-Muller, of which the second value is not kept, so that draws have no hidden state."""
+    """One draw of N(0, 1) by Box-Muller. The second value is discarded, so that draws have no hidden state."""
     return math.sqrt(-2.0 * math.log(1.0 - rng.random())) * math.cos(math.tau * rng.random())
 
 

@@ -1,4 +1,5 @@
-"""Between constant and bursty by its coefficient of variation: `gamma:mean=20ms,cv=0.3`; cv=1 is exponential."""
+"""The gamma distribution, from constant to bursty by its coefficient of variation: `gamma:mean=20ms,cv=0.3`; cv=1 is
+exponential."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ class Gamma(ContinuousLaw):
 
 
 def regularized_gamma(a: float, x: float) -> tuple[float, float]:
-    """P(a, x), lower, and Q(a, x), upper: the power series below a + 1, the continued fraction above (DLMF 8.7.1 and
-    8.9.2)."""
+    """P(a, x), lower, and Q(a, x), upper: by the power series below a + 1, by the continued fraction above (DLMF 8.7.1
+    and 8.9.2)."""
     if x <= 0.0:
         return 0.0, 1.0
     if math.isinf(x):

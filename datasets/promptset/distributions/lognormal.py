@@ -1,4 +1,4 @@
-"""Skewed to the right, as lengths and latencies are: `lognormal:mean=200ms,cv=0.5,min=10ms,max=5s`."""
+"""The lognormal distribution, right-skewed like lengths and latencies: `lognormal:mean=200ms,cv=0.5,min=10ms,max=5s`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bell curve: `normal:mean=1024,std=200,min=1`. What lies below the least value is drawn again."""
+"""The normal distribution: `normal:mean=1024,std=200,min=1`. Draws below the minimum are repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evenly spread: `uniform:100..500`, both ends included; `uniform:10ms..50ms`."""
+"""The uniform distribution: `uniform:100..500`, both ends included; `uniform:10ms..50ms`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _build(dimension: Dimension, low: float, high: float) -> Uniform:
         if not (low.is_integer() and high.is_integer()):
             raise SpecError("the ends must be whole numbers of tokens")
         if low <= high:
-            # Rounding then gives every whole number from low to high the same share.
+            # Rounding then gives every whole number from low to high the same probability.
             return Uniform(low - 0.5, high + 0.5)
     if not low < high:
         raise SpecError("the first end must be below the second")

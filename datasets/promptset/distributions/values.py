@@ -1,7 +1,7 @@
-"""Numbers as the grammar writes them, read and written without loss.
+"""Numbers in the grammar, parsed and written without loss.
 
-Quantities are tokens (bare numbers) or times (with a unit: us, ms, s), held as tokens or nanoseconds. Decimal
-arithmetic carries them between text and float, so that what is written reads back as the same float.
+Quantities are tokens (bare numbers) or times (with a unit: us, ms, s), stored as tokens or nanoseconds. Decimal
+arithmetic converts between text and float, so that written values parse back to the same float.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNITS_NS = {"us": Decimal(1_000), "ms": Decimal(1_000_000), "s": Decimal(1_000_0
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """How one kind of value is read from text (raising SpecError) and written back to the same value."""
+    """How a kind of value is parsed from text (raising SpecError) and written back to the same value."""
 
     read: Callable[[str, Dimension], Any]
     write: Callable[[Any, Dimension], str]
@@ -44,7 +44,7 @@ def read_quantity(text: str, dimension: Dimension) -> float:
     stripped = text.strip()
     unit = next((u for u in UNITS_NS if stripped.endswith(u) and stripped[: -len(u)].strip()), None)
     digits = stripped.removesuffix(unit).strip() if unit else stripped
-    # "5 s" ends in "s", as "5 ms" does: the longest unit wins because us and ms come first in UNITS_NS.
+    # "5 s" ends in "s", as "5 ms" does. The longest unit wins because us and ms come first in UNITS_NS.
     try:
         number = Decimal(digits)
     except InvalidOperation:
@@ -67,12 +67,12 @@ def read_quantity(text: str, dimension: Dimension) -> float:
 
 
 def write_number(number: float, dimension: Dimension = "tokens") -> str:
-    """The shortest text that reads back as the same float."""
+    """The shortest text that parses back to the same float."""
     return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
 
 
 def write_quantity(quantity: float, dimension: Dimension) -> str:
-    """The quantity in the largest unit in which it is at least 1 (in us where there is none)."""
+    """The quantity in the largest unit in which it is at least 1, or in us."""
     if dimension == "tokens":
         return write_number(quantity)
     exact = Decimal(repr(quantity))

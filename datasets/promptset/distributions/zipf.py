@@ -1,4 +1,5 @@
-"""Few short, some very long: `zipf:s=1.2,n=4096` gives k of 1 to n tokens with a weight of k^-s."""
+"""The Zipf distribution: `zipf:s=1.2,n=4096` gives k of 1 to n tokens with a weight of k^-s. Most values are short, a
+few are very long."""
 
 from __future__ import annotations
 

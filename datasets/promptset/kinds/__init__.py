@@ -64,7 +64,7 @@ def parse_style(kind: str, repeat: str | float = 0.0) -> Style:
 
 @functools.lru_cache(maxsize=16)
 def kind_of(name: str) -> TextKind | None:
-    """The kind with this name; None for kinds without units. Raises SpecError for an unknown name."""
+    """The kind with this name. None for kinds without units. Raises SpecError for an unknown name."""
     if name in (WORDS, RANDOM):
         return None
     library, _, locale = name.partition(":")

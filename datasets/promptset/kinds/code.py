@@ -1,4 +1,4 @@
-"""Source code: small Python functions, as a file of them would have."""
+"""Source code: small Python functions, as in a typical file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPERATORS = "+ - * // %".split()
 
 
 def unit(rng: Random) -> str:
-    """One function, with the empty line behind it."""
+    """One function, followed by an empty line."""
 
     def one(of: list[str]) -> str:
         return of[int(rng.random() * len(of))]

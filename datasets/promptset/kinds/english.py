@@ -1,4 +1,4 @@
-"""Natural-looking English: sentences of a small grammar, which are right in form and make a little sense."""
+"""Natural-looking English: grammatical sentences from a small grammar that make a little sense."""
 
 from __future__ import annotations
 

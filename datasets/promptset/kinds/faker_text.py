@@ -12,7 +12,7 @@ from promptset.rng import Random
 
 _WORDS = (5, 14)
 _PEOPLE_SHARE = 0.2
-# Written without spaces between words.
+# Languages written without spaces between words.
 _UNSPACED = ("zh", "ja", "th")
 
 
@@ -27,7 +27,7 @@ def faker_kind(locale: str) -> TextKind:
         raise SpecError(f"faker has no locale {locale}: write one such as de_DE, fr_FR or ja_JP") from e
 
     def unit(rng: Random) -> str:
-        # The library has its own generator: seeded for each unit, so that one more unit changes no other.
+        # The library has its own generator. It is seeded for each unit, so that an additional unit changes no other.
         fake.seed_instance(int(rng.random() * 2**53))
         words = _WORDS[0] + int(rng.random() * (_WORDS[1] - _WORDS[0] + 1))
         sentence = str(fake.sentence(nb_words=words))

@@ -1,4 +1,4 @@
-"""JSON: an array of records, as an API answers or a log holds. Valid, whatever the length."""
+"""JSON: an array of records, like an API response or a log. Valid at any length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All of it: English, code, JSON and Chinese in turn of chance, each in lines of its own."""
+"""A random mix of English, code, JSON and Chinese, each on its own lines."""
 
 from __future__ import annotations
 

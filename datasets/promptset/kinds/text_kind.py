@@ -21,10 +21,10 @@ class TextKind:
     fill_close: str = ""
     """...and after them."""
     open: str = ""
-    """The text before the heading: a few words that no other text starts with."""
+    """The text before the heading, a few words with which no other text starts."""
     heading_close: str = "\n"
     """The text between the heading and the first unit."""
     close: str = ""
     """The text at the very end."""
     own_words: bool = False
-    """Whether the units' own words (or characters) fill up the length, instead of common English words."""
+    """Whether the units' own words (or characters) fill up the length instead of common English words."""

@@ -1,6 +1,7 @@
-"""Data sets and traces from files: JSON Lines, JSON, CSV, text, Parquet; each row recognized by its keys and checked.
+"""Data sets and traces from files: JSON Lines, JSON, CSV, text, Parquet. Each row is recognized by its keys and
+checked.
 
-A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without). They
+A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with text) or `traces` (without). They
 are imported on first use, since most runs read no file.
 """
 
@@ -28,7 +29,7 @@ def load(
     seed: int = 0,
     salt: str | None = None,
 ) -> list[Sample]:
-    """The samples of a file, in its order and all at once. Arguments and errors are those of `DataSet`."""
+    """All samples of a file, in order. For arguments and errors see `DataSet`."""
     from promptset.loaders.dataset import DataSet
 
     return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed, salt=salt))

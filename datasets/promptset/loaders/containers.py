@@ -1,7 +1,7 @@
-"""Files as rows: the position and value of each row. Nothing here knows what a row means.
+"""Files as rows: the position and value of each row, without its meaning.
 
-One pass over a container gives every row with its position. Any row can then be read by its position alone, so a data set may
-be larger than memory. A new kind of file is one class and one line in `CONTAINERS`.
+One pass over a container gives every row with its position. Any row can then be read by its position alone, so a data
+set may be larger than memory. A new kind of file is one class and one line in `CONTAINERS`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from promptset.whole_file import ensure_plain, refuse_encoded
 
 _BOM = b"\xef\xbb\xbf"
 _SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
-"""Strings, brackets and commas: they decide where an entry of a JSON array ends."""
+"""Strings, brackets and commas, which determine where an entry of a JSON array ends."""
 
 
 class Entry(NamedTuple):
-    """One row: its number (from 1), its position, and its value, which is the error if the row cannot be read."""
+    """One row: its number (from 1), its position, and its value, or the error if it cannot be read."""
 
     number: int
     start: int
@@ -52,13 +52,13 @@ class Container(Protocol):
 
 
 def open_container(path: Path) -> Container:
-    """The container for a file, by its suffix; without a known one it is JSON (Lines or an array). Raises SpecError."""
+    """The container for a file, by its suffix. Without a known suffix it is JSON (Lines or an array). Raises SpecError."""
     if path.is_dir():
         raise SpecError(f"the data set {path} is a directory: name a file in it")
     try:
         ensure_plain(path)
         with path.open("rb") as file:
-            refuse_encoded(file.read(4), path)  # Some files open and cannot be read (/proc/self/mem).
+            refuse_encoded(file.read(4), path)  # Some files can be opened but not read (/proc/self/mem).
     except OSError as e:
         raise SpecError(f"the data set {path} cannot be read: {e.strerror}") from e
     return CONTAINERS.get(path.suffix.lower(), _json)(path)
@@ -73,20 +73,20 @@ def _json(path: Path) -> Container:
         return JsonArray(path)
     if not isinstance(_decode(first), Exception) or first.lstrip()[:1] != b"{":
         return JsonLines(path)
-    # The first line is no JSON by itself: an object over several lines, or a bad line.
+    # The first line is not JSON by itself: either an object over several lines, or a bad line.
     whole = _decode(path.read_bytes().removeprefix(_BOM))
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
 _MANY_BRACKETS = 200
-"""Fewer are never too deep."""
+"""Fewer brackets are never nested too deeply."""
 
 
 def _decode(line: bytes) -> object:
     try:
         decoded = orjson.loads(line)
     except orjson.JSONDecodeError as e:
-        # The reader is told the number of this line in the file. The decoder counts from 1, which would contradict it.
+        # The error already names the line in the file. The decoder counts lines from 1, which would contradict it.
         several = len(line.splitlines()) > 1
         at = f"column {e.colno}" if e.lineno == 1 else "its end"
         return SpecError(f"not JSON: {e if several else f'{e.msg} at {at}'}")
@@ -111,7 +111,7 @@ class _OfBytes:
         return self._file.read(end - start)
 
     def _lines(self) -> Iterator[tuple[int, int, bytes]]:
-        """(number, offset, line with its end): only \\n ends a line, a raw U+2028 in a prompt is text."""
+        r"""(number, offset, line with its end). Only \n ends a line; a raw U+2028 in a prompt is text."""
         offset = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -135,7 +135,7 @@ class JsonLines(_OfBytes):
     """One JSON value per line; blank lines are skipped."""
 
     def entries(self) -> Iterator[Entry]:
-        """Every line that is not blank."""
+        """Every nonblank line."""
         for number, start, line in self._lines():
             if line.strip():
                 yield Entry(number, start, start + len(line), _decode(line))
@@ -151,7 +151,7 @@ class OneObject(_OfBytes):
 
 
 class JsonArray(_OfBytes):
-    """A JSON array of rows. It is never decoded as a whole: ShareGPT's is larger than many machines' memory."""
+    """A JSON array of rows. It is never decoded as a whole: ShareGPT's is larger than the memory of many machines."""
 
     unit = "entry"
 
@@ -170,7 +170,7 @@ class JsonArray(_OfBytes):
                     depth -= 1
                 if depth == 0 or (depth == 1 and sign == b","):
                     entry = content[start : match.start()]
-                    if depth or number or entry.strip():  # Nothing between the brackets is no entry.
+                    if depth or number or entry.strip():  # Empty brackets contain no entry.
                         number += 1
                         yield Entry(number, start, match.start(), _decode(entry))
                     start = match.end()
@@ -188,7 +188,7 @@ class Lines(_OfBytes):
     texts = True
 
     def entries(self) -> Iterator[Entry]:
-        """Every line that is not blank."""
+        """Every nonblank line."""
         for number, start, line in self._lines():
             if line.strip():
                 yield Entry(number, start, start + len(line), self._row(line))
@@ -210,12 +210,12 @@ class Csv(_OfBytes):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        csv.field_size_limit(sys.maxsize)  # A prompt may be longer than the 128 KiB that csv takes by default.
+        csv.field_size_limit(sys.maxsize)  # A prompt may exceed csv's default limit of 128 KiB.
         self._delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         self._names: list[str] = []
 
     def entries(self) -> Iterator[Entry]:
-        """Every record behind the first, numbered by the line on which it begins."""
+        """Every record after the first, numbered by its first line."""
         end = line_end = 0
 
         def lines() -> Iterator[str]:
@@ -257,7 +257,7 @@ class Csv(_OfBytes):
 def _is_utf8(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # A surrogate stands for a byte that could not be decoded.
+    except UnicodeEncodeError:  # A surrogate represents a byte that could not be decoded.
         return False
     return True
 
@@ -275,7 +275,7 @@ class Parquet:
             raise SpecError(f"{path}: Parquet needs the package pyarrow: pip install pyarrow") from e
         try:
             self._file = parquet.ParquetFile(path)
-        except (OSError, ValueError) as e:  # pyarrow's own errors are ValueErrors
+        except (OSError, ValueError) as e:  # pyarrow's own errors are ValueErrors.
             raise SpecError(f"{path} is not a Parquet file: {e}") from e
         self._held = -1
         self._group: list[dict[str, Any]] = []
@@ -288,7 +288,7 @@ class Parquet:
                 yield Entry(number, group, row, self.value(group, row))
 
     def value(self, start: int, end: int) -> object:
-        """Row `end` of group `start`; the group is kept until another one is asked for."""
+        """Row `end` of group `start`. The group is cached until another one is requested."""
         if start != self._held:
             self._group, self._held = self._file.read_row_group(start).to_pylist(), start
         return self._group[end]

@@ -1,4 +1,4 @@
-"""A curl command as the request that it sends. Options about the connection or the output are skipped."""
+"""Parses a curl command into its request. Options about the connection or the output are skipped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
-    """Method, URL, headers and body of a command. Raises ValueError for what is not understood."""
+    """Method, URL, headers and body of a command. Raises ValueError for unsupported options."""
     request = _Request()
     words = _words(command)
     while words:
@@ -44,7 +44,7 @@ def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
         if name is None:
             request.url.append(word)
         elif name in _SKIPPED:
-            if value is not None:  # Short options may stand together: -sS.
+            if value is not None:  # Short options may be combined: -sS.
                 words.insert(0, f"-{value}")
         elif name in _WITH_VALUE or name in _SKIPPED_WITH_VALUE:
             if value is None and not words:
@@ -62,7 +62,7 @@ def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
 
 
 def _option(word: str) -> tuple[str | None, str | None]:
-    """The option of a word and the value behind it; (None, None) for a word that is none."""
+    """The option of a word and the value attached to it; (None, None) for a word that is not an option."""
     if word.startswith("--"):
         name, equals, value = word.partition("=")
         return name, value if equals else None
@@ -72,7 +72,7 @@ def _option(word: str) -> tuple[str | None, str | None]:
 
 
 def _words(command: str) -> list[str]:
-    """The words behind `curl`, by the rules of a shell."""
+    """The words after `curl`, by the rules of a shell."""
     text = re.sub(r"\\\n", " ", command.strip().removeprefix("$ "))
     lexer = shlex.shlex(_ANSI.sub(lambda found: shlex.quote(_unescaped(found[1])), text), posix=True)
     lexer.whitespace_split = True
@@ -95,7 +95,7 @@ def _unescaped(text: str) -> str:
 
 
 class _Request:
-    """What the options have said so far."""
+    """Collects the options of a command."""
 
     def __init__(self) -> None:
         self.url: list[str] = []
@@ -164,7 +164,7 @@ class _Request:
         return method, url, tuple(self._headers), body
 
     def _form(self) -> bytes:
-        """The body of a form, whose boundary comes from its content; sets the header that names it."""
+        """The body of a form. Its boundary is derived from its content. Sets the content-type header that names it."""
         boundary = f"trueload-{sha256(b''.join(self._parts)).hexdigest()}"
         self._headers = [header for header in self._headers if header[0].lower() != "content-type"]
         self._headers.append(("content-type", f"multipart/form-data; boundary={boundary}"))
@@ -173,7 +173,8 @@ class _Request:
 
 
 def _part(given: str, *, plain: bool) -> bytes:
-    """A part of a form: `name=value`, `name=@file;type=...;filename=...`, `name=<file`. `plain`: the value is a text."""
+    """A part of a form: `name=value`, `name=@file;type=...;filename=...`, `name=<file`. `plain`: the value is literal
+    text."""
     name, equals, value = given.partition("=")
     if not equals or not name:
         raise ValueError(f"the field {given!r} of a form is not NAME=VALUE")
@@ -196,7 +197,7 @@ def _content_of(path: str) -> bytes:
 
 
 def _data(what: str, value: str) -> bytes:
-    """A part of the body, as this option takes it."""
+    """The bytes that a data option adds to the body."""
     if what == "urlencode":
         name, equals, content = value.partition("=")
         return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()

@@ -1,7 +1,7 @@
 """A data set in a file. Every row is checked once, and read again when it is used.
 
-Only a row's position, lengths and time stay in memory (40 bytes). Prompts of a trace are made on use: row i becomes the same
-prompt in every process.
+Only a row's position, lengths and time stay in memory (40 bytes). Prompts of a trace are generated on use: row i
+becomes the same prompt in every process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from promptset.tokens import load_tokenizer
 _log = logging.getLogger(__name__)
 
 FORMATS: dict[str, Format] = {**rows.FORMATS, **traces.FORMATS}
-"""All kinds of rows; the first that recognizes a row reads it."""
+"""All kinds of rows. The first that recognizes a row reads it."""
 
 BadRows = Literal["fail", "skip"]
 
@@ -40,7 +40,7 @@ _NONE = -1
 
 
 class DataSet(Sequence[Sample]):
-    """The samples of a file. `skipped` has up to 20 problems of the `skipped_rows` bad rows."""
+    """The samples of a file. `skipped` lists up to 20 problems of the `skipped_rows` bad rows."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class DataSet(Sequence[Sample]):
     ) -> None:
         """Reads and checks every row.
 
-        With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message. `columns`
-        maps columns, ours -> theirs; others are then ignored. If it maps nothing that is sent, the columns of what is sent,
-        of lengths and of times keep our names. Prompts of a trace are made from `seed` and `salt` with the tokenizer, or the
-        embedded one. `endpoints` has the names that rows may give, and whether each takes chats; None: any name. Raises
-        SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
+        With a tokenizer, missing lengths are counted as the prompt will be sent: with `chat`, as a user message.
+        `columns` maps columns, ours -> theirs; others are then ignored. If it maps nothing that is sent, the columns of
+        content, lengths and times keep our names. Prompts of a trace are generated from `seed` and `salt` with the
+        tokenizer, or the embedded one. `endpoints` maps the names that rows may give to whether each takes chats; None:
+        any name. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
 
-        `inputs_are`: `texts` for embeddings, `documents` for rerank, None for generated text; rows of other kinds
-        are bad.
+        `inputs_are`: `texts` for embeddings, `documents` for rerank, None for generated text; rows of other kinds are
+        bad.
         """
         self.path = path
         self.skipped: list[str] = []
@@ -163,16 +163,16 @@ class DataSet(Sequence[Sample]):
 
     @property
     def head(self) -> int | None:
-        """Tokens before shared text if prompts are made here, else None."""
+        """Tokens before shared text if prompts are generated here, else None."""
         return None if self._maker is None else self._maker.head
 
     @property
     def maker_tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes prompts here; None if every row has a text."""
+        """The tokenizer that generates prompts here. None if every row has a text."""
         return None if self._maker is None else self._maker.tokenizer
 
     def outline_at(self, index: int) -> Outline | None:
-        """The outline of a row of a trace; None for a row with a text."""
+        """The outline of a row of a trace. None for a row with a text."""
         parsed = self._read(self._container.value(self._starts[index], self._ends[index]))
         if parsed is None or parsed.outline is None:
             return None
@@ -207,7 +207,7 @@ class DataSet(Sequence[Sample]):
         return self._maker
 
     def _cut_to_fit(self, outline: Outline) -> SharedPath:
-        """The path of an outline, cut to the room in the prompt: the last token is never shared."""
+        """The path of an outline, limited to the room in the prompt: the last token is never shared."""
         room = self._makes().room(outline.input_tokens).most
         path = []
         for name, tokens in outline.path:
@@ -217,7 +217,7 @@ class DataSet(Sequence[Sample]):
         return tuple(path)
 
     def _check(self, parsed: ParsedRow) -> _TextsToCount:
-        """The texts still to be counted. Raises SpecError if the prompt cannot be made or the template refuses it."""
+        """The texts still to be counted. Raises SpecError if the prompt cannot be generated or the template refuses it."""
         if (problem := inputs.misfit(parsed, self._inputs_are)) is not None:
             raise SpecError(problem)
         chat = self._takes_chats(parsed) if "endpoint" in parsed.own else self._chat
@@ -246,7 +246,7 @@ class DataSet(Sequence[Sample]):
         if sample.prompt is not None and chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
         if (messages := body.get("messages")) is not None:
-            if has_media(messages):  # Only the server knows what an image costs.
+            if has_media(messages):  # Only the server knows the cost of an image.
                 messages = without_media(messages)
             if tokenizer.is_remote:
                 return _TextsToCount(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
@@ -258,7 +258,7 @@ class DataSet(Sequence[Sample]):
         )  # A body may hold token ids or several prompts, which are not counted.
 
     def _takes_chats(self, parsed: ParsedRow) -> bool:
-        """Whether the endpoint that the row names takes chats. Raises SpecError where the row cannot be sent to it."""
+        """Whether the endpoint that the row names takes chats. Raises SpecError if the row cannot be sent to it."""
         name = parsed.own["endpoint"]
         if self._endpoints is None:
             return self._chat
@@ -273,7 +273,7 @@ class DataSet(Sequence[Sample]):
         return chats
 
     def _keep(self, waiting: list[tuple[ParsedRow, _TextsToCount]]) -> None:
-        """Stores the lengths and times of rows; all texts are counted in one batch."""
+        """Stores the lengths and times of rows. All texts are counted in one batch."""
         texts = [text for _, left in waiting for text in (left.text, left.answer) if text is not None]
         counts = iter(self._tokenizer.count_plain(texts) if self._tokenizer is not None and texts else [])
         for parsed, left in waiting:
@@ -291,14 +291,14 @@ class DataSet(Sequence[Sample]):
 
 @dataclasses.dataclass(slots=True)
 class Ways:
-    """Where the rows of a file go: `first` has the first row of each pair of endpoint and model (None: the run's), up to
-    20 pairs. `unnamed` is the first row that names no model."""
+    """The destinations of a file's rows. `first` maps each pair of endpoint and model (None: the run's) to its first
+    row, up to 20 pairs. `unnamed` is the first row that names no model."""
 
     first: dict[tuple[str | None, str | None], int] = dataclasses.field(default_factory=dict)
     unnamed: int | None = None
 
     def add(self, parsed: ParsedRow, place: int) -> None:
-        """The row at this place, from 0."""
+        """Record the row at this index (from 0)."""
         model = parsed.own.get("model")
         if model is None and parsed.sample is not None and parsed.sample.body is not None:
             said = parsed.sample.body.get("model")
@@ -311,7 +311,7 @@ class Ways:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _TextsToCount:
-    """Texts of a row that must be counted. `adds` tokens are added to those of `text`. `counted` is known already."""
+    """Texts of a row that must be counted. `adds` is added to the count of `text`. `counted` is already known."""
 
     text: str | None = None
     adds: int = 0
@@ -334,7 +334,7 @@ _PROMPTS_ELSEWHERE = frozenset(
         "user",
     }
 )
-"""Names that other data sets have for the prompt."""
+"""Names of the prompt column in other data sets."""
 
 
 def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
@@ -343,7 +343,7 @@ def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
     if missing := [theirs for theirs in columns.values() if theirs not in row]:
         raise SpecError(f"no column {', '.join(map(repr, missing))} among {', '.join(row) or 'none'}")
     picked = {ours: row[theirs] for ours, theirs in columns.items()}
-    # Columns that rename only a length or the time leave what is sent under its own name.
+    # Columns that rename only a length or the time leave the content columns under their own names.
     if not any(ours in SENT_KEYS for ours in columns):
         rest = (key for key in (*SENT_KEYS, *COUNTS, "at_s") if key in row and key not in columns.values())
         return {**{key: row[key] for key in rest}, **picked}
@@ -351,7 +351,7 @@ def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:
 
 
 def _with_numbers(row: Row) -> Row:
-    """A row of text values: our numbers become numbers, and empty values are dropped."""
+    """A row of text values with our numeric columns parsed and empty values dropped."""
     typed: Row = {}
     for key, value in row.items():
         if value == "" and key in ROW_KEYS and key != "prompt":
@@ -362,7 +362,7 @@ def _with_numbers(row: Row) -> Row:
             try:
                 typed[key] = read(value)
             except ValueError:
-                continue  # The check of the row says what is wrong with it.
+                continue  # The check of the row reports the problem.
     return typed
 
 

@@ -1,7 +1,8 @@
-"""Requests of any HTTP service, from files that hold them: bodies, vegeta's JSON targets, HAR files, curl commands.
+"""Requests of any HTTP service, from files: bodies, vegeta's JSON targets, HAR files, curl commands.
 
-All of a file is kept in memory. Requests keep the path of their URL, its method, headers and body; the host is that of the
-run, so a recording can be sent to another server. A file may name several hosts: the requests to the first one are taken.
+A whole file is kept in memory. Requests keep the path of their URL, their method, headers and body. The host is that of
+the run, so a recording can be sent to another server. If a file names several hosts, only requests to the first are
+used.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _TARGET_KEYS = {"method": None, "url": None, "body": None, "header": None, "session": None, "think_time_s": None}.keys()
 _MOST_PAUSE_S = 86_400
 _FEW = 5
-"""Problems that are listed; the others are counted."""
+"""The maximum number of listed problems; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpRows:
-    """The requests of a file, and how many to other hosts it has besides."""
+    """The requests of a file, and the number of its requests to other hosts."""
 
     samples: tuple[Sample, ...]
     format: str
@@ -47,7 +48,7 @@ class HttpRows:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A request with its URL. `body` is empty if it has none."""
+    """A request with its URL. `body` is empty if there is none."""
 
     method: str
     url: str
@@ -59,7 +60,7 @@ class Recorded:
 
 
 def read_http_rows(path: Path, form: str) -> HttpRows:
-    """The requests of a file in this format (`auto`: what it looks like). Raises SpecError."""
+    """The requests of a file in this format (`auto` detects it). Raises SpecError."""
     try:
         ensure_plain(path)
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
@@ -73,7 +74,7 @@ def read_http_rows(path: Path, form: str) -> HttpRows:
 
 
 def _looks_like(content: bytes) -> str:
-    """The name of the format that a file has, by its first line; lines that are all Base64 of JSON are bodies in Base64."""
+    """Detects the format of a file by its first line. If all lines are Base64 of JSON, they are bodies in Base64."""
     lines = [line.strip() for line in content.splitlines() if line.strip()]
     first = next((line for line in lines if not line.startswith(b"#")), lines[0])
     if re.match(rb"(\$ )?curl\s", first):
@@ -112,7 +113,7 @@ def _bodies(content: bytes, path: str) -> HttpRows:
 
 
 def _base64(content: bytes, path: str) -> HttpRows:
-    """Each line is the Base64 of a body."""
+    """One body in Base64 per line."""
     bodies, problems = [], []
     for number, line in enumerate(_lines(content), 1):
         body = _decoded(line)
@@ -125,8 +126,8 @@ def _base64(content: bytes, path: str) -> HttpRows:
 
 
 def _targets(content: bytes, path: str) -> HttpRows:
-    """vegeta's JSON targets: a line each with method and url, and maybe body (Base64) and header; also the session of each
-    and the time before it there."""
+    """vegeta's JSON targets: one per line with method and url, optionally body (Base64) and header; also the session
+    and the think time within it."""
     return _each(enumerate(_lines(content), 1), _target, f"{path}, line", "targets")
 
 
@@ -162,7 +163,7 @@ def _target(line: bytes) -> Recorded:
 
 
 def _har(content: bytes, path: str) -> HttpRows:
-    """The requests of a HAR file (HTTP Archive 1.2), with the times at which they were sent."""
+    """The requests of a HAR file (HTTP Archive 1.2), with their send times."""
     archive = _object(content)
     log = None if archive is None else archive.get("log")
     entries = log.get("entries") if isinstance(log, dict) else None
@@ -189,7 +190,7 @@ def _har_entry(entry: object) -> Recorded:
 
 
 def _curl(content: bytes, path: str) -> HttpRows:
-    """curl commands, each over one or several lines; lines that begin with # are comments."""
+    """curl commands, each over one or several lines. Lines that begin with # are comments."""
     text = content.decode("utf-8", "replace").replace("\r\n", "\n")
     commands = [
         (m.start(), m[0]) for m in re.finditer(r"(?ms)^[ \t]*(?:\$ )?curl\s.*?(?=^[ \t]*(?:\$ )?curl\s|\Z)", text)
@@ -203,7 +204,7 @@ def _curl(content: bytes, path: str) -> HttpRows:
 
 
 def _each(rows: Iterable[tuple[int, Any]], read: Callable[[Any], Recorded], where: str, form: str) -> HttpRows:
-    """Read each row, and take those to the host of the first one. Raises SpecError with every problem."""
+    """Read each row, and keep those to the host of the first one. Raises SpecError with every problem."""
     found: list[Recorded] = []
     problems: list[str] = []
     for number, row in rows:
@@ -243,7 +244,7 @@ def _checked(one: Recorded) -> Recorded:
 
 
 def _joined(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Each header once, as HTTP may join its values."""
+    """Each header once, with repeated values joined as HTTP allows."""
     found: dict[str, tuple[str, str]] = {}
     for name, value in headers:
         known = found.get(name.lower())

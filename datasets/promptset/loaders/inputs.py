@@ -1,4 +1,4 @@
-"""Rows of inputs, and what a row must hold for the endpoint that it is sent to."""
+"""Rows of inputs, and the content that an endpoint requires of a row."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ _WANTED = {
 
 
 def misfit(parsed: ParsedRow, inputs_are: str | None) -> str | None:
-    """Why a row cannot be sent to an endpoint of such inputs (None: to one that generates text); None where it can."""
+    """Why a row cannot be sent to an endpoint of such inputs (None: an endpoint that generates text). Returns None if
+    it can."""
     kind = _kind(parsed)
     if inputs_are is None:
-        # A full body goes where it is sent to: `input` is also a field of other endpoints.
+        # A full body is not checked, because `input` is also a field of other endpoints.
         own = parsed.sample is not None and parsed.sample.body is None
         return None if kind in ("text", "chat") or not own else f"{kind} are for --endpoint {_ENDPOINTS[kind]}"
     if kind == inputs_are or (kind == "text" and inputs_are == "texts"):
@@ -30,7 +31,7 @@ _ENDPOINTS = {"texts": "embeddings", "documents": "rerank"}
 
 
 def texts_of(sample: Sample) -> list[str] | None:
-    """The texts of inputs whose tokens can be counted: a query first; None where a sample has no inputs, or token ids."""
+    """The texts of inputs whose tokens can be counted, a query first. None if a sample has no inputs, or token ids."""
     if sample.texts is not None:
         return [*([] if sample.query is None else [sample.query]), *sample.texts]
     body = sample.body
@@ -44,7 +45,7 @@ def texts_of(sample: Sample) -> list[str] | None:
 
 
 def _kind(parsed: ParsedRow) -> str:
-    """What a row holds: `texts`, `documents`, a `text`, or a `chat`."""
+    """The kind of a row: `texts`, `documents`, `text`, or `chat`."""
     sample = parsed.sample
     if sample is None:
         return "text"

@@ -1,20 +1,21 @@
-"""Spans of OpenTelemetry with the GenAI conventions: the OTLP JSON of an exporter (a document, or one in each line), or a
-span in each row.
+"""OpenTelemetry spans with the GenAI conventions: OTLP JSON from an exporter (one document, or one per line), or one
+span per row.
 
     {"resourceSpans": [{"scopeSpans": [{"spans": [span, ...]}]}]}
     span: {"traceId": "...", "spanId": "...", "parentSpanId"?: "...", "startTimeUnixNano": "...", "endTimeUnixNano": "...",
            "attributes": [{"key": "gen_ai.usage.input_tokens", "value": {"intValue": "812"}}, ...]}
 
-A span in a row may also be as SDKs print it: `context` with `trace_id` and `span_id`, `parent_id`, `start_time`, `end_time`,
-and `attributes` as an object.
+A span in a row may also have the form that SDKs print: `context` with `trace_id` and `span_id`, `parent_id`,
+`start_time`, `end_time`, and `attributes` as an object.
 
-- A trace is a session, and one job. Its calls are the spans of `gen_ai.operation.name` chat, generate_content or
-  text_completion (without an operation: those with input tokens). A call around another call is a wrapper, and left out.
-- Spans of the same parent that overlap run beside each other; a span begins after those that had ended when it began. The
-  pause of a call runs from the last end to its start, and a tool takes it where an `execute_tool` span lies in it.
-- A call goes on with the prompt of the call before it of the same parent span, where it is at least as long; where it is
-  shorter, its text is new. `gen_ai.usage.cache_read.input_tokens` says how much is the same, where it is there.
-- Calls below a second `invoke_agent` span, or below an `execute_tool` span, are those of a sub-agent.
+- A trace is a session with a single job. Its calls are the spans with `gen_ai.operation.name` chat, generate_content or
+  text_completion (without an operation: spans with input tokens). A call that contains another call is a wrapper and
+  left out.
+- Overlapping spans of the same parent run in parallel; a span waits for the spans that had ended when it began. The
+  pause of a call runs from the last end to its start, and is a tool's if an `execute_tool` span lies in it.
+- A call continues the prompt of the previous call of the same parent span if its own is at least as long; if it is
+  shorter, its text is new. `gen_ai.usage.cache_read.input_tokens`, if present, gives the length of the common part.
+- Calls below a second `invoke_agent` span, or below an `execute_tool` span, belong to a sub-agent.
 
 Source: github.com/open-telemetry/semantic-conventions-genai.
 """
@@ -62,7 +63,7 @@ def _items(row: Row) -> Iterable[tuple[str | None, Row]]:
 
 
 def _flat(span: Row) -> Row:
-    """A span with one name for each of its fields."""
+    """Normalizes the field names of a span."""
     context = span["context"] if isinstance(span.get("context"), dict) else {}
     attributes = span.get("attributes")
     if isinstance(attributes, list):
@@ -90,14 +91,14 @@ def _value(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    """A whole number, also one in a string; anything else unchanged, for the check that follows."""
+    """An integer from an int or a numeric string. Anything else is returned unchanged and fails the check that follows."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _time(value: object) -> float | None:
-    """Seconds since 1970, of nanoseconds or of a date."""
+    """Seconds since 1970, from nanoseconds or a date."""
     number = _number(value)
     return number / NS_PER_S if isinstance(number, int) and not isinstance(number, bool) else time_of(value)
 
@@ -107,7 +108,7 @@ def _first(attributes: Row, keys: Sequence[str]) -> object:
 
 
 def _count(attributes: Row, keys: Sequence[str]) -> int | None:
-    """The same where it has been checked."""
+    """Like `_first`, for values that have been checked."""
     found = _first(attributes, keys)
     return found if isinstance(found, int) else None
 
@@ -145,14 +146,14 @@ def _lengths(span: Row) -> Iterator[int]:
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A span among those of its trace."""
+    """A span in the tree of its trace."""
 
     span: Row
     children: list[_Node] = field(default_factory=list)
     call: bool = field(init=False)
-    """Whether it is a call that is sent: `_mark` says it."""
+    """Whether it is a call that is sent. Set by `_mark`."""
     has_calls: bool = field(init=False)
-    """Whether it or something below it is."""
+    """Whether it or a descendant is such a call."""
     waits: frozenset[int] = frozenset()
     """Numbers of the calls that had ended when this one began."""
 
@@ -171,8 +172,8 @@ class _Node:
 
 
 def _forest(spans: Sequence[Row]) -> list[_Node]:
-    """The spans without a parent in the file, each with those below it; a span that is its own ancestor has none, and what is
-    deeper than _MOST_DEPTH stands beside its parent."""
+    """The root spans of a file, each with its descendants. A span that is its own ancestor is a root. Spans deeper than
+    _MOST_DEPTH become siblings of their parent."""
     nodes = {span["span"]: _Node(span) for span in sorted(spans, key=lambda one: (one["start_s"], one["end_s"]))}
     roots: list[_Node] = []
     for node in nodes.values():
@@ -188,7 +189,7 @@ def _forest(spans: Sequence[Row]) -> list[_Node]:
 
 
 def _mark(node: _Node) -> bool:
-    """Finds the calls: those with no call below them."""
+    """Mark the calls: call spans without a call below them."""
     below = sum(map(_mark, node.children)) > 0
     node.call = _is_call(node.span) and not below
     node.has_calls = node.call or below
@@ -196,9 +197,9 @@ def _mark(node: _Node) -> bool:
 
 
 def _order(siblings: Sequence[_Node], waits: frozenset[int], numbers: dict[_Node, int]) -> frozenset[int]:
-    """Says of each call below these spans what it waits for, and returns what has ended when all of them have.
+    """Sets the calls that each call below these spans waits for. Returns the calls after which all of them have ended.
 
-    A span waits for those of its siblings that had ended when it began, but for those that another one of these waited for.
+    A span waits for the siblings that had ended when it began, except those that another of these siblings waited for.
     """
     ended: list[tuple[_Node, frozenset[int]]] = []
     for node in siblings:
@@ -246,7 +247,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
     calls: list[Call] = []
     of_parent: dict[str | None, list[tuple[_Node, Call]]] = {}
     for number, (node, agent) in enumerate(nodes):
-        # Where clocks differ, or a span outlives the one above it, what it seems to wait for may have begun after it.
+        # If clocks differ, or a span outlives its parent, a call that it seems to wait for may have begun later.
         waits = sorted(one for one in node.waits if one < number)
         last_s = max((nodes[one][0].end_s for one in waits), default=begins_s)
         worked = any(last_s <= tool.end_s and tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
@@ -259,7 +260,8 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
             at_s=node.start_s - begins_s,
             after=tuple(waits),
             pause_s=max(0.0, node.start_s - last_s),
-            # The first call is an agent's, not a person's; said, so that no pause is taken for one of a person.
+            # The first call is made by an agent, not a person. Set its pause explicitly so that it does not count as a
+            # person's.
             pause="tool" if number == 0 or (worked and waits) else None,
             agent=agent,
             job=0,
@@ -271,7 +273,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
 
 
 def _path(node: _Node, before: Call | None, name: str) -> tuple[Path, int]:
-    """What a prompt has in common with the one before it, and its tokens."""
+    """The common part of a prompt with the previous one, and the prompt's tokens."""
     tokens = _count(node.span["attributes"], _INPUT)
     assert tokens is not None
     if before is None:

@@ -1,7 +1,6 @@
-"""What a row may say of its own request, apart from what it asks: `endpoint`, `model`, `headers`, `priority`.
+"""The fields of a row about its own request, apart from the content: `endpoint`, `model`, `headers`, `priority`.
 
-None of them needs to be there: the run's own values hold where a row says nothing. The values of headers may be secret, so no
-error shows them.
+All are optional: the run's values apply otherwise. Header values may be secret, so no error shows them.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from typing import Any
 from promptset.header_values import header_problems
 
 OF_NO_BODY = ("endpoint", "headers")
-"""Beside the fields of a full request body: no API has such fields, so they are about the request."""
+"""Fields next to those of a full request body. No API has body fields of these names, so they describe the request."""
 
 MOST_PRIORITY = 2**31 - 1
 
 
 def own_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the sample that a row without problems says of itself; those that it does not say are left out."""
+    """The fields that a valid row sets for its own request. Unset fields are left out."""
     own = {key: row[key] for key in ("endpoint", "model", "priority") if row.get(key) is not None}
     if row.get("headers"):
         own["headers"] = tuple((name, value.strip()) for name, value in row["headers"].items())
@@ -26,7 +25,7 @@ def own_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_problems(row: Mapping[str, Any]) -> list[str]:
-    """What is wrong with what a row says of itself, a sentence each."""
+    """Problems with a row's fields about its own request, a sentence each."""
     problems = [
         f"{key} must be a string that is not empty"
         for key in ("endpoint", "model")

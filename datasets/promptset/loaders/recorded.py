@@ -1,7 +1,7 @@
-"""Recorded sessions: what the loaders of recordings make of their rows, whatever the format.
+"""Recorded sessions: the common output of the recording loaders.
 
-A recording has no texts: it says how many tokens each call of a model had, which of them were the same as before, when it was
-sent and what it waited for. `promptset.sessions.recorded` makes sessions of it.
+A recording has no texts. It has the tokens of each model call, which of them repeat earlier ones, its send time and the
+calls it waited for. `promptset.sessions.recorded` turns it into sessions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class Call:
     input_tokens: int
     output_tokens: int | None
     at_s: float
-    """When it began, from the first call of its session on."""
+    """When it began, in seconds from the first call of its session."""
     after: tuple[int, ...] = ()
-    """Numbers of the calls that had ended when it began: those that ended last on each way to it."""
+    """Numbers of the calls that had ended when it began: on each path to it, only the last."""
     pause_s: float = 0.0
-    """From the end of the last of `after` to its begin; where it waits for none, from the begin of the session."""
+    """From the end of the last of `after` to its beginning; without any, from the start of the session."""
     pause: Literal["human", "tool"] | None = None
     agent: str | None = None
-    """The sub-agent that made it; None: the main one."""
+    """The sub-agent that made the call. None: the main agent."""
     job: int | None = None
-    """Number of its job, where the recording says it."""
+    """The number of its job, if recorded."""
     path: Path = ()
-    """Names of the text that its prompt begins with: the same name is the same text, in every session. What follows is text
-    of its own."""
+    """Names of the texts with which its prompt begins: equal names are equal texts, in every session. The rest is
+    unique text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedSession:
-    """The calls of one session, each behind those that it waits for."""
+    """The calls of one session. Each comes after those that it waits for."""
 
     id: str
     calls: tuple[Call, ...]
@@ -50,12 +50,11 @@ class RecordedSession:
 class RecordingFormat:
     """One format of recordings.
 
-    `items` yields what is in a row, each with the key of its session, or None where the row is a session by itself; it raises
-    SpecError for a row that cannot be read. `problems` says what is wrong with an item. `lengths` are the tokens of its
-    prompts. `read` makes the session of a key from its items, in the order of the file. `shares` says whether an item that
-    is a session by itself has text that other sessions have too; `begins` when an item began, on the clock of the file.
-    Pauses are cut at `max_idle_s` where nobody says otherwise. `branches`: whether calls of a session may run beside each
-    other.
+    `items` yields the items of a row, each with the key of its session, or None if the row is a complete session; it
+    raises SpecError for an unreadable row. `problems` lists the problems with an item. `lengths` yields the tokens of
+    its prompts. `read` builds the session of a key from its items, in file order. `shares` returns whether an item that
+    is a complete session shares text with other sessions; `begins` when an item began, on the clock of the file. By
+    default pauses are cut at `max_idle_s`. `branches`: whether calls of a session may run in parallel.
     """
 
     recognizes: Callable[[Row], bool]
@@ -70,7 +69,7 @@ class RecordingFormat:
 
 
 def cut(path: Path, tokens: int) -> Path:
-    """The first tokens of a path."""
+    """The first `tokens` tokens of a path."""
     kept = []
     for name, length in path:
         if tokens <= 0:
@@ -81,6 +80,6 @@ def cut(path: Path, tokens: int) -> Path:
 
 
 def length_problems(key: str, value: object, least: int = 0) -> list[str]:
-    """Problems with a number of tokens that must be there."""
+    """Problems with a required number of tokens."""
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
     return [] if fits else [f"{key} must be a whole number of at least {least}, not {value!r}"]

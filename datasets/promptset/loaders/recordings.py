@@ -1,4 +1,4 @@
-"""The formats of recorded sessions. A new one is one file with a `FORMAT`, and one line here."""
+"""The formats of recorded sessions. A new one is a file with a `FORMAT`, and a line here."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ RECORDINGS: dict[str, RecordingFormat] = {
 
 
 def format_of(row: Row) -> RecordingFormat | None:
-    """The first format that recognizes a row; None where none does."""
+    """The first format that recognizes a row, or None."""
     return next((one for one in RECORDINGS.values() if one.recognizes(row)), None)

@@ -1,6 +1,6 @@
 """Rows with a text: each is recognized by its keys and checked.
 
-request      a full request body, sent as it is: {"model": ..., "messages": [...], "temperature": ...}
+request      a full request body, sent unchanged: {"model": ..., "messages": [...], "temperature": ...}
 batch        a row of an OpenAI batch file: {"custom_id": ..., "body": {...}}
 sharegpt     {"conversations": [{"from": "human", "value": ...}, {"from": "gpt", "value": ...}]}
 messages     {"messages": [...], "tools"?: [...], "output_tokens"?: n, "input_tokens"?: n, "session"?: name, "at_s"?: seconds}
@@ -8,7 +8,7 @@ prompt       {"prompt": "...", "output_tokens"?: n, ...}, which vLLM's custom da
 texts        {"texts": ["...", ...]} or {"input": "..." or [...], "dimensions"?: n, "encoding_format"?: name}: texts to embed
 rerank       {"query": "...", "documents": ["...", ...], "top_n"?: n}: documents to rank
 
-Each may also say where it is sent (own.py).
+Each may also set its destination (own.py).
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ if TYPE_CHECKING:
 _OWN_KEYS = ("input_tokens", "output_tokens", "session", "at_s", "endpoint", "headers")
 _INPUT_KEYS = ("texts", "input", "query", "documents")
 SENT_KEYS = ("prompt", "messages", "tools", "conversations", "body", *_INPUT_KEYS)
-"""Keys of what is sent; the others say how much, when and where."""
+"""Keys of the content; the other keys give amounts, times and destination."""
 ROW_KEYS = (*SENT_KEYS, *_OWN_KEYS, "model", "priority")
 MOST_COUNT = 2**53
-"""Beyond it JSON's numbers are not exact in most programs."""
+"""Beyond this, numbers in JSON are not exact in most programs."""
 COUNTS = ("input_tokens", "output_tokens")
 _LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-"""How requests call the tokens that they ask for; the first that is there counts."""
+"""Names of the output limit in requests. The first one present counts."""
 REQUEST_KEYS = frozenset(
     """model stream stream_options max_tokens max_completion_tokens max_output_tokens min_tokens temperature top_p top_k n
     stop seed tools tool_choice response_format presence_penalty frequency_penalty logprobs ignore_eos stop_sequences
     thinking""".split()  # noqa: SIM905
 )
-"""Keys by which a full request body is told from a row of ours, which may have tools and a model beside its own keys."""
+"""Keys that distinguish a full request body from one of our rows, which may have tools and a model next to its own
+keys."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRow:
-    """The content of a row: a sample, or the outline of a prompt to make."""
+    """The content of a row: a sample, or the outline of a prompt to generate."""
 
     sample: Sample | None = None
     answer: str | None = None
-    """The answer in the row; its length is the output to ask for."""
+    """The answer in the row. Its length is the output to ask for."""
     outline: Outline | None = None
     at_s: float | None = None
     """When it was sent, on the file's own clock."""
     own: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Fields of the sample that the row says of itself: own.py."""
+    """Fields that the row sets for its own request (own.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Format:
 
 def _is_request(row: Row) -> bool:
     told = REQUEST_KEYS.intersection(row)
-    # A model and a text for a prompt can be sent to any endpoint, so nothing says that they are a body.
+    # A model with a prompt could be sent to any endpoint, so these do not indicate a body.
     ours = any(key in row for key in _OWN_KEYS) or (isinstance(row.get("prompt"), str) and "tools" not in told)
     return bool(told) and not (told <= {"tools", "model"} and ours)
 
@@ -87,7 +88,7 @@ def _read_request(row: Row) -> ParsedRow:
 
 
 def _read_body(body: Row, row: Row) -> ParsedRow:
-    """A full request body, in a row that may say where it is sent."""
+    """A full request body, in a row that may set its destination."""
     outside = {key: row[key] for key in OF_NO_BODY if key in row}
     problems = own_problems(outside)
     row = body
@@ -206,14 +207,14 @@ def row_problems(row: Row) -> list[str]:
         problems.append("session must be a string")
     problems += own_problems(row)
     for key in row:
-        # Other keys (an id, a category) are the user's own; one that nearly is ours is a slip.
+        # Other keys (an id, a category) are the user's own. A key close to one of ours is a typo.
         if key not in ROW_KEYS and (close := get_close_matches(key, ROW_KEYS, n=1, cutoff=0.85)):
             problems.append(f"unknown key {key!r}: did you mean {close[0]!r}?")
     return problems
 
 
 def count_problems(key: str, value: object) -> list[str]:
-    """Problems with a number of tokens; None is allowed."""
+    """Problems with a number of tokens. None is allowed."""
     whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
     if value is None or 1 <= whole <= MOST_COUNT:
         return []
@@ -222,7 +223,7 @@ def count_problems(key: str, value: object) -> list[str]:
 
 
 def seconds_problems(key: str, value: object) -> list[str]:
-    """Problems with a time in seconds; None is allowed."""
+    """Problems with a time in seconds. None is allowed."""
     fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf)
     return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
 

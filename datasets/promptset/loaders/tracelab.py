@@ -1,17 +1,17 @@
-"""TraceLab: one round (a call of a model) in a row, and the rounds of a session in any rows of the file.
+"""TraceLab: one round (a model call) per row; the rounds of a session can be anywhere in the file.
 
     {"session_id": "...", "round_index": n, "prefix_tokens": n, "newly_append_tokens": n, "output_tokens": n,
      "timing_events": [{"event_type": "user_message"|"tool_result"|"reasoning"|"text"|"tool_call", "timestamp": "..."}, ...],
      "tools": [{"tool_wall_latency_ms": n}, ...]}
 
-- A prompt has `prefix_tokens` + `newly_append_tokens`. The prefix is the beginning of the prompt of the round before it, cut
-  where it is shorter (a compaction, or a cache that lost it). Where it is longer than that whole prompt (the service's own
-  cache held text of an answer, or of other sessions), the rest of it is new text.
-- A person paused before a round whose input ends with a message of the user, a tool before one whose input ends with a tool's
-  result; without events, a tool did if the round before called one. A tool's pause is the longest `tool_wall_latency_ms` of
-  the round before, a person's runs from the last output of that round to the message. Where the rows do not say the one, the
-  other is taken.
-- Sub-agents are sessions of their own in this format.
+- A prompt has `prefix_tokens` + `newly_append_tokens`. The prefix is the beginning of the previous round's prompt,
+  truncated if it is shorter (a compaction, or a cache that lost it). If it is longer than that whole prompt (the
+  service's cache held text of an answer, or of other sessions), the rest of it is new text.
+- A person paused before a round whose input ends with a user message, a tool before one whose input ends with a tool
+  result; without events, a tool did if the previous round called one. A tool's pause is the longest
+  `tool_wall_latency_ms` of the previous round; a person's runs from the last output of that round to the message. If
+  the rows lack one, the other is used.
+- Sub-agents are separate sessions in this format.
 
 Source: github.com/uw-syfi/TraceLab (data CC BY 4.0).
 """
@@ -35,7 +35,7 @@ _OUTPUTS = ("reasoning", "text", "tool_call")
 
 
 def time_of(text: object) -> float | None:
-    """Seconds since 1970 of an ISO date; without a zone it is UTC. None where it is none."""
+    """Seconds since 1970 from an ISO date; without a time zone it is UTC. None if it is not a date."""
     try:
         at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # what is no text is refused like a wrong one
     except (TypeError, ValueError):
@@ -75,7 +75,7 @@ def _lengths(row: Row) -> Iterator[int]:
 
 
 class _Round:
-    """When a round was sent and ended, and what its input ends with."""
+    """The send and end times of a round, and the kind of event that its input ends with."""
 
     def __init__(self, row: Row) -> None:
         timed = [(time_of(one.get("timestamp")), one.get("event_type")) for one in row.get("timing_events") or []]

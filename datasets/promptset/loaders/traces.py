@@ -1,12 +1,13 @@
 """Rows without a text. Traces of real traffic have the lengths of prompts and answers, and the times of requests.
 
-    mooncake     {"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [one of each 512 tokens]}
-    bailian      the same with "chat_id": a timestamp in seconds, and a hash of each 16 tokens
+    mooncake     {"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [one per 512 tokens]}
+    bailian      the same with "chat_id": a timestamp in seconds, and a hash per 16 tokens
     azure        TIMESTAMP,ContextTokens,GeneratedTokens
     burstgpt     Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
     lengths      {"input_tokens": n, "output_tokens": n, "at_s": seconds}, ours
 
-Hash ids become shared text: the same id is the same text, so a prefix cache finds what it found when the trace was recorded.
+Hash ids become shared text: the same id is the same text, so a prefix cache has the same hits as when the trace was
+recorded.
 Sources: github.com/kvcache-ai/Mooncake (FAST25-release), alibaba-edu/qwen-bailian-usagetraces-anon,
 Azure/AzurePublicDataset (AzureLLMInferenceDataset2023), HPMLL/BurstGPT.
 """
@@ -80,7 +81,7 @@ def _required(row: Row, *keys: str) -> list[str]:
 
 
 def _number(text: object) -> object:
-    """A number from a text column; anything else is returned unchanged, for the check that follows."""
+    """A number from a text column. Anything else is returned unchanged and fails the check that follows."""
     try:
         return int(text)  # type: ignore[call-overload]
     except (TypeError, ValueError):
@@ -109,4 +110,4 @@ FORMATS: dict[str, Format] = {
     "burstgpt": Format(lambda row: "Request tokens" in row, _read_burstgpt),
     "lengths": Format(lambda row: "input_tokens" in row, _read_lengths),
 }
-"""The first that recognizes a row reads it, after the formats with a text."""
+"""The first that recognizes a row reads it. Formats with a text are tried before these."""

@@ -1,17 +1,18 @@
-"""Agentic traces in Weka's format, which kv-cache-tester replays: one session in a file, or in a row.
+"""Agentic traces in Weka's format, which kv-cache-tester replays: one session per file or per row.
 
     {"id": "...", "block_size": 64, "hash_id_scope": "local"|"global", "requests": [
-       {"t": s, "type": "n"|"s", "in": tokens, "out": tokens, "hash_ids": [one of each full block], "api_time"?: s,
+       {"t": s, "type": "n"|"s", "in": tokens, "out": tokens, "hash_ids": [one per full block], "api_time"?: s,
         "think_time"?: s, "input_types"?: [...], "stop"?: "..."},
        {"t": s, "type": "subagent", "agent_id": "...", "requests": [...]}]}
 
-- The same hash id is the same block of tokens: in its session, or (scope `global`) in every session of the file. What is
-  behind the last full block is text of the request's own.
-- Pauses run from an end (`t` + `api_time`) to the next start. Where no `api_time` is known, `think_time` is the pause;
+- The same hash id is the same block of tokens: within a session, or (scope `global`) in all sessions of the file.
+  Tokens after the last full block are unique to the request.
+- Pauses run from an end (`t` + `api_time`) to the next start. If `api_time` is unknown, `think_time` is the pause;
   without it, the time from start to start.
-- A sub-agent begins after the request of its parent before it, and runs beside the parent. The parent's next request waits
-  for it, unless the recording shows that it was sent before the sub-agent had ended (many recordings round times to seconds,
-  so a second is allowed). Times within a sub-agent count from the session's start, or, in older files, from its own.
+- A sub-agent begins after its parent's previous request, and runs in parallel with the parent. The parent's next
+  request waits for it, unless the recording shows that it was sent before the sub-agent had ended (many recordings
+  round times to seconds, so a second is allowed). Times within a sub-agent count from the session's start, or, in older
+  files, from its own.
 
 Source: github.com/callanjfox/kv-cache-tester, docs/trace_replay_tester.md.
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from promptset.sharing import Path
 
 _ROUNDED_S = 1.0
-"""Times may be off by so much."""
+"""The rounding error of times, in seconds."""
 _MAX_IDLE_S = 10.0
 _SCOPES = ("local", "global")
 
@@ -48,7 +49,7 @@ def _problems(row: Row) -> list[str]:
 
 
 def _block_of(row: Row) -> int:
-    """The tokens that a hash stands for."""
+    """Tokens per hash."""
     given: int | None = row.get("block_size")
     return 64 if given is None else given
 
@@ -104,7 +105,7 @@ class _Ended:
 
 
 class _Reader:
-    """The calls of a session, numbered as they stand in the file."""
+    """Collects the calls of a session, numbered in file order."""
 
     def __init__(self, key: str, row: Row) -> None:
         self.calls: list[Call] = []
@@ -115,7 +116,7 @@ class _Reader:
     def agent(
         self, requests: Sequence[Row], shift_s: float, began_by: _Ended | None, agent: str | None
     ) -> _Ended | None:
-        """Adds the calls of an agent, and returns its end; None where it has none."""
+        """Adds the calls of an agent, and returns its end. None if it has no calls."""
         last = began_by
         own = False
         beside: list[_Ended] = []
@@ -181,13 +182,13 @@ class _Reader:
 
 
 def _first_s(requests: Sequence[Row]) -> float | None:
-    """When the first of these began."""
+    """When the first request began."""
     return min((request["t"] for request in requests), default=None)
 
 
 def _pause(request: Row, stop: str, agent: str | None) -> Literal["human", "tool"] | None:
-    """Who took the pause before a request: as its new input says, else as the answer before it ended. No person talks to a
-    sub-agent."""
+    """Whether a person or a tool paused before a request: from its new input, else from how the previous answer ended.
+    A sub-agent never waits for a person."""
     types = request.get("input_types", [])
     if "tool_result" in types or (not types and stop == "tool_use"):
         return "tool"

@@ -1,7 +1,7 @@
-"""Probes: questions whose right answer is known, to find out whether a server's answers are right.
+"""Probes: questions with a known right answer, to check whether a server's answers are right.
 
     500                            500 built-in probes, evenly of every kind
-    canary=200,arithmetic=100      so many of each kind
+    canary=200,arithmetic=100      a number of each kind
     retrieve=50:tokens=4000        with an option of the kind
     gsm8k.jsonl=200                the first 200 rows of a file; without a number, all rows
     openai/gsm8k=200               a data set of the hub (extra `hf`)
@@ -45,27 +45,27 @@ KINDS: dict[str, ProbeKind] = {
     "schema": SCHEMA,
     "tool": TOOL,
 }
-"""The built-in kinds. The place of a kind decides its code words: add new kinds at the end."""
+"""The built-in kinds. The position of a kind determines its code words: add new kinds at the end."""
 
 _EVERY_SIGN = "nothing else."
-"""Each `sign` ends with it, and so does each question."""
+"""Every `sign` ends with this, and so does every question."""
 _SIGN_WITHIN = 200
-"""Characters from its end: a chat template may have added its own behind it."""
+"""How far from the end to search, in characters: a chat template may have appended text."""
 
 DEFAULT_COUNT = 100
-"""Probes of a kind that is named without a number."""
+"""The default number of probes of a kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """So many probes of one kind, or of a set."""
+    """A number of probes of one kind, or from a set."""
 
     source: str
     """The name of a built-in kind, or the file or hub name of a set."""
     count: int | None
     """None: all rows of a set."""
     options: Mapping[str, int] = field(default_factory=dict)
-    """Of a built-in kind, with the defaults of those that were not given."""
+    """The options of a built-in kind, including defaults."""
 
     def __str__(self) -> str:
         options = (f":{key}={value}" for key, value in self.options.items())
@@ -73,7 +73,7 @@ class Part:
 
 
 def parse_probes(text: str) -> tuple[Part, ...]:
-    """The parts of a description of probes. Raises SpecError with every problem."""
+    """Parse a spec of probes. Raises SpecError with every problem."""
     if text.strip().isdecimal():
         count, problem = _count(text.strip())
         if problem is not None:
@@ -95,14 +95,14 @@ def parse_probes(text: str) -> tuple[Part, ...]:
 
 
 def make_probe(kind: str, index: int, *, seed: int, salt: str | None = None, options: Mapping[str, int]) -> Probe:
-    """The probe with this index of a built-in kind. It depends on these arguments alone."""
+    """The probe with this index of a built-in kind. It depends only on these arguments."""
     slot = list(KINDS).index(kind)
     rng = text_stream(seed, salt, "probe", kind, index)
     return KINDS[kind].make(Draw(f"{kind}-{index}", seed, salt, slot, index, rng, options))
 
 
 def make_probes(parts: Sequence[Part], *, seed: int, salt: str | None = None) -> list[Probe]:
-    """All probes of the parts, in turns: the first of each part, the second of each, and so on.
+    """All probes of the parts, interleaved: the first of each part, the second of each, and so on.
 
     A salt gives other built-in questions for the same seed. Raises SpecError with every problem of the sets.
     """
@@ -126,9 +126,10 @@ def make_probes(parts: Sequence[Part], *, seed: int, salt: str | None = None) ->
 
 
 def solve(messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> Solution | None:
-    """The right answer to a request, from its text alone. None if the last message asks no built-in probe.
+    """The right answer to a request, derived from its text alone. None if the last message does not ask a built-in
+    probe.
 
-    A prompt without messages is the content of one message of the user. Any request may be given: one that asks no probe
+    A prompt without messages is passed as the content of a user message. Any request may be passed: one without a probe
     costs a microsecond.
     """
     if not messages or messages[-1].get("role") != "user":
@@ -156,14 +157,14 @@ def _defaults(kind: str) -> dict[str, int]:
 
 
 def _count(text: str) -> tuple[int, str | None]:
-    """The number of probes, and the problem with it."""
+    """The number of probes, or the problem with it."""
     if text.isascii() and text.isdecimal() and 1 <= int(text) <= codes.MOST:
         return int(text), None
     return 0, f"{text!r} probes: write a whole number from 1 to {codes.MOST}"
 
 
 def _parse_part(text: str) -> tuple[Part | None, list[str]]:
-    """`NAME[=COUNT][:OPTION=VALUE ...]` and its problems."""
+    """Parse `NAME[=COUNT][:OPTION=VALUE ...]`. Also returns its problems."""
     head, *tail = text.split(":")
     name, equals, number = (piece.strip() for piece in head.partition("="))
     if name not in KINDS:
@@ -199,7 +200,7 @@ def _unknown(name: str) -> str:
 
 
 def _text_of(content: object) -> str:
-    """The text of a message: a string, or the texts of its parts."""
+    """The text of a message: a string, or the joined texts of its parts."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []

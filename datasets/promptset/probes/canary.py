@@ -1,4 +1,4 @@
-"""Canary: repeat a code word that no other probe has. Another probe's code in the answer is cross-talk."""
+"""Canary: repeat a unique code word. Another probe's code in the answer is cross-talk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Code words such as `MARBLE-40281`. No two numbers of a run have the same one.
+"""Code words such as `MARBLE-40281`, unique within a run.
 
-A number is mapped to a code by x -> (x * STEP + offset) modulo SPACE. STEP and SPACE have no common divisor, so this is
-one to one. The offset depends on the seed and the salt, so that other runs have other codes.
+A number is mapped to a code by x -> (x * STEP + offset) modulo SPACE. STEP and SPACE are coprime, so this is one to
+one. The offset depends on the seed and the salt, so that other runs have other codes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from pathlib import Path
 from promptset.rng import Random, text_stream
 
 CODE = re.compile(r"\b[A-Z]{5,7}-\d{5}\b")
-"""How a code looks, wherever it is in a text."""
+"""The form of a code, anywhere in a text."""
 
 _WORDS = 256
 _DIGITS = 90_000  # 10000 to 99999: always five digits
 SPACE = _WORDS * _DIGITS
-_STEP = 14_239_301  # a prime near SPACE divided by the golden ratio, so that neighbours look unlike each other
+_STEP = 14_239_301  # A prime near SPACE / golden ratio, so that consecutive codes look different.
 
 SLOTS = 16
-"""Each number belongs to one of so many slots. A kind of probe has its own slot, and the last one is for decoys."""
+"""The number of slots. A kind of probe has its own slot, and the last one is for decoys."""
 _DECOYS = SLOTS - 1
 MOST = SPACE // SLOTS
-"""Codes of a slot."""
+"""The number of codes per slot."""
 
 
 @functools.cache

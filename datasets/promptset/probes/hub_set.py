@@ -1,8 +1,8 @@
-"""Data sets by their hub name, such as `openai/gsm8k`: through huggingface_hub (extra `hf`), which only this file imports
-beside the console.
+"""Data sets by their hub name, such as `openai/gsm8k`: through huggingface_hub (extra `hf`), which only this file and
+the console import.
 
-The local cache is asked first. Of a data set with several files, the first by name of the test split is taken, else of the
-validation split, else of the training split.
+The local cache is tried first. If a data set has several files, the first by name of the test split is used, else of
+the validation split, else of the training split.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
 
 
 class _Hub(Protocol):
-    """What this file uses of huggingface_hub."""
+    """The part of huggingface_hub that this file uses."""
 
     def snapshot_download(
         self, repo_id: str, *, repo_type: str, allow_patterns: list[str], local_files_only: bool
@@ -48,7 +48,7 @@ def download(name: str) -> Path:
 
 
 def file_of(folder: Path, name: str) -> Path:
-    """The file to read of a downloaded data set. Raises SpecError."""
+    """The file to read from a downloaded data set. Raises SpecError."""
     files = sorted(str(path) for path in folder.rglob("*") if path.suffix in _SUFFIXES)
     if (chosen := of_split(files)) is not None:
         return Path(chosen)
@@ -58,5 +58,5 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def of_split(paths: Sequence[str]) -> str | None:
-    """The first of these paths whose file is of the test split, else of the validation split, else of the training split."""
+    """The first of these paths in the test split, else in the validation split, else in the training split."""
     return next((path for split in _SPLITS for path in paths if split in path.rpartition("/")[2]), None)

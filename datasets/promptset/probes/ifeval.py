@@ -1,8 +1,8 @@
 """IFEval's instructions as regular expressions: `patterns_of("punctuation:no_comma", {})`.
 
-Each pattern decides as IFEval's own program does on the answer as it is ("strict"). Instructions that need the language of
-a text, its sentences or its JSON cannot be written so, and raise Unsupported. Every expression is anchored or matches in one
-way only, so that a long answer cannot take it long.
+Each pattern decides as IFEval's own program does on the unmodified answer ("strict"). Instructions that need the
+language of a text, its sentences or its JSON cannot be expressed this way, and raise Unsupported. Every expression is
+anchored or matches in only one way, so that a long answer cannot make it slow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Unsupported(Exception):
 
 
 def patterns_of(instruction: str, arguments: Arguments) -> list[Pattern]:
-    """What an answer must hold for this instruction. Raises Unsupported, and SpecError for a wrong row."""
+    """The patterns for an instruction. Raises Unsupported, or SpecError for an invalid row."""
     if instruction in _NOT_REGULAR:
         raise Unsupported(instruction)
     read = _INSTRUCTIONS.get(instruction)
@@ -35,12 +35,12 @@ def patterns_of(instruction: str, arguments: Arguments) -> list[Pattern]:
 
 
 def _at_least(expression: str, times: int, flags: str = "") -> Pattern:
-    """So many matches that do not overlap."""
+    """At least `times` matches that do not overlap."""
     return Pattern(rf"{flags}\A(?:(?:(?!{expression})[\s\S])*(?:{expression})){{{times}}}")
 
 
 def _times(expression: str, times: int, relation: str, flags: str = "") -> list[Pattern]:
-    """`at least` or `less than` so many matches."""
+    """`at least` or `less than` this many matches."""
     if relation not in ("at least", "less than"):
         raise ValueError(f"relation {relation!r}")
     return [Pattern(_at_least(expression, int(times), flags).expression, relation == "less than")]
@@ -54,7 +54,7 @@ def _number_words(arguments: Arguments) -> list[Pattern]:
 
 
 def _parts(number: int, border: str) -> str:
-    """Exactly so many texts that are not blank, with `border` between them."""
+    """Exactly `number` nonblank texts, separated by `border`."""
     part = rf"\s*(?!{border})\S(?:(?!{border})[\s\S])*"
     return rf"\A(?:\s*{border})?{part}(?:{border}{part}){{{int(number) - 1}}}(?:{border}\s*)?\Z"
 
@@ -71,7 +71,7 @@ def _first_word(arguments: Arguments) -> list[Pattern]:
 
 
 def _bullets(arguments: Arguments) -> list[Pattern]:
-    """Exactly so many lines that begin with `*` or `-`."""
+    """Exactly the given number of lines that begin with `*` or `-`."""
     begin = r"[^\S\n]*(?:\*[^*\n]|-)"
     other = rf"(?!{begin}).*"
     number = int(arguments["num_bullets"])

@@ -1,4 +1,4 @@
-"""Rows of one's own: {prompt, question or messages; answer; and what else a probe has}."""
+"""The user's own rows: {prompt, question or messages; answer; and other fields of a probe}."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from promptset.probes.values import (
 from promptset.tools import tools_problems
 
 _MOST_TOKENS = 256
-"""Tokens to ask for if a row does not say."""
+"""The default output tokens."""
 
 _NUMBER = re.compile(r"-?\d[\d,]*(\.\d+)?")
 
@@ -33,7 +33,7 @@ _OWN_KEYS = frozenset(
 
 
 def own_row(probe_id: str, name: str, row: Row) -> Probe:
-    """{prompt or question or messages, answer}, and what else a probe has."""
+    """{prompt or question or messages, answer}, and other fields of a probe."""
     problems = [f"a row has no {key!r}" for key in sorted(row.keys() - _OWN_KEYS)]
     asked = [key for key in ("prompt", "question", "messages") if key in row]
     if len(asked) != 1:
@@ -74,7 +74,7 @@ def own_row(probe_id: str, name: str, row: Row) -> Probe:
 
 
 def _grader_of(row: Row) -> Grader:
-    """The grader of a row that names none, by what its answer is."""
+    """The grader of a row that names none, chosen by the type of its answer."""
     answer = row.get("answer")
     if row.get("patterns"):
         return "pattern"

@@ -1,4 +1,4 @@
-"""The interface of a kind of probe: how it is made, and how a server that knows it solves it."""
+"""The interface of a kind of probe: how probes are generated, and how a server that knows them solves them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from promptset.rng import Random
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A whole number that a kind takes: `retrieve:tokens=4000`."""
+    """An integer option of a kind: `retrieve:tokens=4000`."""
 
     default: int
     low: int
@@ -22,7 +22,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What a probe is made of."""
+    """The inputs from which a probe is generated."""
 
     probe_id: str
     seed: int
@@ -46,19 +46,19 @@ class Draw:
         return low + int(self.rng.random() * (high - low + 1))
 
     def words(self, count: int) -> list[str]:
-        """Different common words."""
+        """`count` different common words."""
         left = list(codes.words())
         return [left.pop(self.whole(0, len(left) - 1)) for _ in range(count)]
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeKind:
-    """A kind of probe. Its file has the text of the question once, for `make` and `solve`."""
+    """A kind of probe. `make` and `solve` share the text of the question, which appears once in its file."""
 
     about: str
     sign: str
     """The last sentence of every question of this kind, and of no other text. It ends with "nothing else."."""
     make: Callable[[Draw], Probe]
     solve: Callable[[Question], Solution | None]
-    """None if the text has the sign and is no such question after all."""
+    """Returns None if the text has the sign but is not such a question."""
     options: Mapping[str, Option] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Rows of GSM8K, MMLU, MMLU-Pro and IFEval, as they are published."""
+"""Rows of GSM8K, MMLU, MMLU-Pro and IFEval, as published."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from promptset.probes.values import GraderSettings, Pattern, Probe, Row, user
 
 _LETTERS = "ABCDEFGHIJ"
 _LONG, _SHORT = 512, 64
-"""Tokens to ask for: of an answer with its reasoning, and of an answer alone."""
+"""Output tokens to ask for: with reasoning, and for the answer alone."""
 
 
 def gsm8k_row(probe_id: str, name: str, row: Row) -> Probe:
-    """{question, answer}: the right number is behind the last `####`."""
+    """{question, answer}: the right number follows the last `####`."""
     question, answer = _texts(row, "question", "answer")
     number = answer.rpartition("####")[2].strip().replace(",", "")
     return Probe(

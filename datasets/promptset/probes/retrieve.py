@@ -1,4 +1,4 @@
-"""Retrieve: find one value in a long list. A server that loses a part of its cache answers with another line, or none."""
+"""Retrieve: find one value in a long list. A server that loses part of its cache answers with another line, or none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIGN = "Write its code and nothing else."
 _QUESTION = re.compile(rf"Which code has locker (\d+)\? {re.escape(_SIGN)}")
 _LOCKERS = 1_000_000
 _TOKENS_A_LINE = 15
-"""About so many tokens has a line in the tokenizers of GPT-4, Llama 3 and Qwen 2.5."""
+"""The approximate tokens of a line with the tokenizers of GPT-4, Llama 3 and Qwen 2.5."""
 
 
 def _line(locker: int | str, code: str) -> str:

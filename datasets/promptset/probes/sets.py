@@ -1,4 +1,4 @@
-"""Probes from files: JSON Lines of one's own, and the published files of GSM8K, MMLU, MMLU-Pro and IFEval.
+"""Probes from files: the user's own JSON Lines, and the published files of GSM8K, MMLU, MMLU-Pro and IFEval.
 
 A row is recognised by its keys. A new form of row is a function and one line in `_form_of`.
 """
@@ -21,19 +21,19 @@ from promptset.probes.values import Probe, Row
 
 _MOST_PROBLEMS = 10
 _MMLU_COLUMNS = 6
-"""Of the CSV files of MMLU, which have no header: question, four choices, letter."""
+"""The columns of MMLU's CSV files, which have no header: question, four choices, letter."""
 
 
 def looks_like_a_set(name: str) -> bool:
-    """Whether a name is a file, or may be one or a data set of the hub: it has a folder or a suffix."""
+    """Whether a name is a file, or could be one or a data set of the hub: it contains a slash or a dot."""
     return "/" in name or "." in name or Path(name).is_file()
 
 
 def read_set(source: str, count: int | None) -> list[Probe]:
     """The first `count` probes of a file or of a data set of the hub; None: all.
 
-    IFEval's rows with an instruction that no regular expression can check are left out, and so is a question that was there
-    before: its answers would count twice. Raises SpecError with up to ten problems.
+    IFEval's rows with an instruction that no regular expression can check are left out, and so are repeated questions,
+    whose answers would count twice. Raises SpecError with up to ten problems.
     """
     path = Path(source)
     if not path.exists() and source.count("/") == 1 and not path.suffix:
@@ -97,7 +97,7 @@ def _probe(probe_id: str, name: str, row: object) -> Probe:
 
 
 def _form_of(row: Row) -> Callable[[str, str, Row], Probe]:
-    """What makes a probe of a row: (probe id, name of the set, row) -> probe."""
+    """The parser for a row: (probe id, name of the set, row) -> probe."""
     if row.keys() >= {"prompt", "instruction_id_list"}:
         return ifeval_row
     if row.keys() >= {"question", "answer"} and ("choices" in row or "options" in row):

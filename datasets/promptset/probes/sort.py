@@ -1,4 +1,4 @@
-"""Sort: put words into the order of the alphabet."""
+"""Sort: put words into alphabetical order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _QUESTION = re.compile(rf"{re.escape(_BEGIN)} ([a-z]+(?:, [a-z]+)*)\. {re.escape
 def _make(draw: Draw) -> Probe:
     words = draw.words(draw.options["words"])
     right = sorted(words)
-    # Whatever is between the words: commas, line ends, the numbers of a list.
+    # Allow anything between the words: commas, line ends, list numbers.
     in_order = r"[\W\d]+".join(right)
     return Probe(
         probe_id=draw.probe_id,

@@ -1,4 +1,4 @@
-"""The values of probes: a question whose right answer is known, and how an answer to it is graded."""
+"""The values of probes: a question with a known right answer, and how an answer to it is graded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import orjson
 from promptset.chat import Message, Tool
 
 Grader = Literal["exact", "number", "letter", "contains", "pattern", "json_equal", "schema", "tool_call"]
-"""What decides whether an answer is right:
+"""The rule that decides whether an answer is right:
 
-- exact: the whole answer, without the white space around it
+- exact: the whole answer, without surrounding white space
 - number: the number after the last `####`, else the last number
 - letter: the chosen letter of `settings.letters`
-- contains: the answer has the right text in it
+- contains: the answer contains the right text
 - pattern: every one of `settings.patterns` holds
 - json_equal: the answer is JSON, and equals the right one as a value
 - schema: the answer is JSON that the request's schema accepts
@@ -34,12 +34,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression that an answer must have a match of or, with `absent`, must not. `re.search` looks for it."""
+    """A regular expression that must match an answer (with `re.search`) or, with `absent`, must not."""
 
     expression: str
     absent: bool = False
     about: str = ""
-    """What it checks, in a few words; empty if the expression speaks for itself."""
+    """What it checks, in a few words. Empty if the expression is self-explanatory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,9 @@ class GraderSettings:
     """The settings of all graders. Each grader reads its own."""
 
     ignore_case: bool = False
-    """exact, contains: upper and lower case are the same."""
+    """exact, contains: compare without case."""
     tolerance: float = 0.0
-    """number: how far the answer may be from the right one."""
+    """number: the allowed difference from the right answer."""
     letters: str = "ABCD"
     """letter: the letters to choose from."""
     patterns: tuple[Pattern, ...] = ()
@@ -65,7 +65,7 @@ class Probe:
     probe_id: str
     """Unique among the probes of a run: `canary-17`."""
     kind: str
-    """A built-in kind, or the name of the set that it comes from."""
+    """A built-in kind, or the name of its set."""
     messages: tuple[Message, ...]
     answer: str
     """The right answer. JSON for json_equal and tool_call, where it is `{"name": ..., "arguments": {...}}`. Empty if
@@ -77,10 +77,10 @@ class Probe:
     tools: tuple[Tool, ...] | None = None
     """The tools that the model may call."""
     max_tokens: int
-    """Tokens to ask for. More than a right answer has."""
+    """Tokens to ask for, more than a right answer has."""
     code: str | None = None
-    """A word that the right answer has and no other probe's answer has. In the answer to another probe it proves that
-    two requests were mixed up."""
+    """A word in the right answer that is in no other probe's answer. In the answer to another probe it proves that two
+    requests were mixed up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Solution:
 
     kind: str
     text: str
-    """The answer. If a tool is called, its arguments as JSON."""
+    """The answer. For a tool call, its arguments as JSON."""
     tool: str | None = None
     """The name of the tool to call."""
     code: str | None = None
@@ -98,7 +98,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request as the kinds of probes see it, to solve it."""
+    """A request as the kinds of probes see it when they solve it."""
 
     text: str
     """The text of the last message."""
@@ -111,5 +111,5 @@ def to_json(value: object) -> str:
 
 
 def user(text: str) -> tuple[Message, ...]:
-    """A conversation of one message."""
+    """A conversation with one user message."""
     return ({"role": "user", "content": text},)

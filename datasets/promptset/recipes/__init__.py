@@ -1,7 +1,7 @@
 """Recipes: lengths, sharing and arrivals of known traffic. Each is a YAML file that names its source.
 
-Users write recipes with the same keys. An empirical table beside the file is named without a folder. There are two kinds:
-of single requests (`Recipe`), and of agents' sessions (`promptset.agents.recipe`), which have keys of their own.
+Users write recipes with the same keys. An empirical table next to the file is named without a folder. There are two
+kinds: for single requests (`Recipe`), and for agents' sessions (`promptset.agents.recipe`), which have their own keys.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A description of traffic, in the grammar of the flags. None means that the recipe does not say."""
+    """A description of traffic, in the grammar of the flags. None: not set by the recipe."""
 
     about: str
     source: str
@@ -41,14 +41,14 @@ class Recipe:
     """Times between consecutive requests."""
 
     def times_s(self, seed: int) -> Iterator[float] | None:
-        """When requests are sent, in seconds, the first at 0; None if the recipe has no gaps."""
+        """The send times of requests in seconds, the first at 0. None if the recipe has no gaps."""
         return None if self.gaps is None else times_s(distributions.parse(self.gaps, "time"), seed)
 
 
 def times_s(gaps: Distribution, seed: int) -> Iterator[float]:
-    """Endless times in seconds, the first at 0, with `gaps` drawn between them.
+    """An infinite sequence of times in seconds, the first at 0, with `gaps` drawn between them.
 
-    Times are whole microseconds, so they are the same where the last bit of a logarithm differs.
+    Times are whole microseconds, so they are the same on machines whose logarithms differ in the last bit.
     """
     chance = stream(seed, "gaps")
 
@@ -60,7 +60,7 @@ def times_s(gaps: Distribution, seed: int) -> Iterator[float]:
 
 
 def names() -> list[str]:
-    """The recipes that come with promptset."""
+    """The names of the recipes that come with promptset."""
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
@@ -70,7 +70,7 @@ def is_recipe(text: str) -> bool:
 
 
 def load(text: str) -> Recipe:
-    """The recipe of requests that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
+    """Loads a recipe of requests: one of `names`, or a YAML file. Raises SpecError with every problem."""
     path = _path_of(text)
     content = _read(path)
     if is_of_sessions(content):
@@ -90,7 +90,7 @@ def load(text: str) -> Recipe:
 
 
 def load_sessions(text: str) -> AgentRecipe:
-    """The recipe of sessions that a text names: one of `names`, or a YAML file. Raises SpecError, with every problem."""
+    """Loads a recipe of sessions: one of `names`, or a YAML file. Raises SpecError with every problem."""
     path = _path_of(text)
     content = _read(path)
     if not is_of_sessions(content):
@@ -102,7 +102,7 @@ def load_sessions(text: str) -> AgentRecipe:
 
 
 def makes_sessions(text: str) -> bool:
-    """Whether a recipe makes sessions. False for one that cannot be read."""
+    """Whether a recipe is for sessions. False for one that cannot be read."""
     try:
         return is_of_sessions(_read(_path_of(text)))
     except SpecError:
@@ -110,7 +110,7 @@ def makes_sessions(text: str) -> bool:
 
 
 def about(text: str) -> str:
-    """What a recipe says that it is. Raises SpecError."""
+    """A recipe's description of itself. Raises SpecError."""
     return str(_read(_path_of(text)).get("about", ""))
 
 
@@ -128,7 +128,7 @@ def _path_of(text: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The keys of a recipe, with those of the recipe that it is `like` below them."""
+    """The keys of a recipe, merged over the recipe that it is `like`."""
     try:
         content = load_yaml(path)
     except OSError as e:
@@ -149,7 +149,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _beside(path: Path, text: str) -> str:
-    """Completes the path of an empirical table beside the recipe."""
+    """Completes the path of an empirical table next to the recipe."""
     kind, colon, rest = text.partition(":")
     table = rest.split(",")[0].strip()
     here = path.parent / table

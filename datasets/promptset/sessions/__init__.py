@@ -2,7 +2,7 @@
 
 A session is a graph of turns (`values`): which turns must have ended before a turn is due, and whose conversation it
 continues. A linear session, in which each turn follows the previous one, is the simplest graph. `rows` reads sessions
-from files, and `simulated` makes them.
+from files, and `simulated` generates them.
 """
 
 from promptset.sessions.rows import load_sessions, read_session

@@ -1,9 +1,10 @@
-"""What stands between two turns of a conversation: the answer, the calls of tools in it, and what the tools gave back.
+"""The messages between two turns of a conversation: the answer, its tool calls, and the tool results.
 
 Results are sent for exactly the calls of the answer. A planned answer has as many calls as the next turn has results. A
-server answers as it likes, so a real history needs rules: the results stand for its calls in turn, from the first again where
-it made more of them, and those left over are not sent. Where it called no tool, the results are the user's text. Where it
-called tools and the turn has no results, the turn's text is the result of the first call, and the others gave back nothing.
+server's answer may differ, so a real history needs rules: the results are assigned to its calls in turn, starting again
+from the first if there are more calls, and surplus results are not sent. If the answer called no tool, the results
+become the user's text. If it called tools and the turn has no results, the turn's text is the result of the first call,
+and the other results are empty.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from promptset.chat import Message
 
 
 def with_ids(answer: Answer, turn: int) -> Answer:
-    """The answer to this turn, with an id for each call that has none: 9 letters and digits, as the strictest templates want
-    them, and different in a whole session."""
+    """The answer to this turn, with an id for each call that has none: 9 letters and digits, as the strictest templates
+    require, unique within a session."""
     if all(call.id for call in answer.tool_calls):
         return answer
     calls = [
@@ -28,7 +29,7 @@ def with_ids(answer: Answer, turn: int) -> Answer:
 
 
 def turn_messages(content: str, results: Sequence[str], answer: Answer | None) -> list[Message]:
-    """The messages of a turn that follows this answer (None: it begins a conversation)."""
+    """The messages of a turn that follows this answer (None: the turn begins a conversation)."""
     calls = () if answer is None else answer.tool_calls
     if not calls:
         return [{"role": "user", "content": "\n\n".join([*results, *([content] if content else [])])}]

@@ -1,4 +1,5 @@
-"""Sessions as bytes, for another process. Messages that openings have in common are there once, and are one object again."""
+"""Sessions as bytes, for another process. Messages shared by several openings are stored once, and are one object
+again."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from promptset.sessions.values import Session
 
 
 def pack_session(session: Session) -> bytes:
-    """A session in bytes."""
+    """Serializes a session."""
     row = session.row()
     messages = {id(message): message for turn in session.turns for message in turn.opening}
     places = {key: place for place, key in enumerate(messages)}
@@ -22,7 +23,7 @@ def pack_session(session: Session) -> bytes:
 
 
 def unpack_session(packed: bytes) -> Session:
-    """The session in these bytes."""
+    """Deserializes a session."""
     row, messages, settings, probe = orjson.loads(packed)
     for turn in row["turns"]:
         if "opening" in turn:

@@ -1,11 +1,13 @@
-"""Files of recorded sessions as sessions to send: texts of the recorded lengths, pauses, and what a cache holds by then.
+"""Files of recorded sessions as sessions to send: texts of the recorded lengths, pauses, and the cached part of each
+prompt.
 
-A file is read once to check it. What stays in memory is where each row stands (16 bytes and the name of its session), and, in
-files whose sessions share text, about 100 bytes for each block of it while the file is read. A session is made when it is
-sent: its rows are read again. (A row that holds many sessions, as one JSON document of spans does, stays in memory.)
+A file is read once to check it. Only the positions of the rows stay in memory (16 bytes each, and the name of their
+session) and, if its sessions share text, about 100 bytes per shared block while the file is read. A session is
+generated when it is sent, by reading its rows again. (A row with many sessions, such as one JSON document of spans,
+stays in memory.)
 
-A session's prompts depend on its number, the seed and the salt alone. When all sessions of the file are used up, the next
-replay begins: the same sessions with another salt before their first text, so that no cache knows them.
+A session's prompts depend only on its number, the seed and the salt. When all sessions of the file are used up, the
+next replay begins: the same sessions with another salt before their first text, so that no cache has them.
 """
 
 from __future__ import annotations
@@ -34,14 +36,14 @@ from promptset.tokenizer import Tokenizer
 _SHOWN = 20
 _LOOKED_AT = 20
 _LONE_GAP_S = 60.0
-"""Between the begins of the replays of a single session."""
+"""The interval between replays of a single session."""
 _ROW = "row"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast a recording is played: pauses are cut at `max_idle_s` (None: as its format does, `math.inf`: never), and then
-    `speed` times shorter. `by_start`: sessions come in the order of their recorded begins, not of the file."""
+    """The pace of a replay: pauses are limited to `max_idle_s` (None: the format's limit; `math.inf`: no limit), and
+    then divided by `speed`. `by_start`: sessions are ordered by their recorded start, not by the file."""
 
     max_idle_s: float | None = None
     speed: float = 1.0
@@ -49,7 +51,7 @@ class Pace:
 
 
 class RecordedSessions:
-    """The sessions of a recording. `skipped` has up to 20 problems of the `skipped_rows` bad rows."""
+    """The sessions of a recording. `skipped` lists up to 20 problems of the `skipped_rows` bad rows."""
 
     def __init__(
         self,
@@ -73,12 +75,12 @@ class RecordedSessions:
         self._container = open_container(path)
         self._format: RecordingFormat | None = None
         self._rows: dict[str, array[int]] = {}
-        """Of each session, by its key: start and end of each of its rows."""
+        """For each session key: start and end of each of its rows."""
         self._held: tuple[tuple[int, int], list[tuple[str | None, Row]]] | None = None
         self._begins_s: dict[str, float] = {}
-        """When the first call of a session began, where the file says it."""
+        """When the first call of a session began, if recorded."""
         self._begun: dict[str, array[int]] = {}
-        """Of each session that shares text with others: tokens of each call that those before it have sent."""
+        """For each session that shares text with others: the tokens of each call that earlier sessions have sent."""
         self._index(bad_rows)
         self._keys = [*self._rows]
         if self._pace.by_start:
@@ -88,7 +90,7 @@ class RecordedSessions:
         return len(self._keys)
 
     def session_at(self, index: int) -> Session:
-        """The session with this number; behind the last one the next replay begins."""
+        """The session with this number. After the last one the next replay begins."""
         replay, place = divmod(index, len(self))
         key = self._keys[place]
         recorded = self._recorded(key)
@@ -98,13 +100,14 @@ class RecordedSessions:
         return Session(id=recorded.id if replay == 0 else f"{recorded.id} replay {replay + 1}", turns=turns)
 
     def untimed(self) -> str | None:
-        """Why it is not known when each session began; None where it is."""
+        """Why the start times of sessions are not all known. None if they are."""
         missing = next((key for key in self._keys if key not in self._begins_s), None)
         return None if missing is None else f"{self.path} does not say it of {missing}"
 
     def begins_s(self) -> Iterator[float]:
-        """When sessions begin, in seconds from the first, ascending and without end: behind the last one the next replay
-        begins, a mean gap later. Gaps are cut at the longest pause, where one is given. Speed has no part in it."""
+        """The start times of sessions in seconds from the first, ascending and without end: after the last one the next
+        replay begins, a mean gap later. Gaps are limited to the longest pause, if given. `speed` does not affect them.
+        """
         found = sorted(self._begins_s[key] for key in self._keys)
         longest_s = math.inf if self._pace.max_idle_s is None else self._pace.max_idle_s
         gaps = [min(after - before, longest_s) for before, after in pairwise(found)]
@@ -113,7 +116,7 @@ class RecordedSessions:
 
     @property
     def at_once(self) -> int:
-        """Calls of a session that may run beside each other, about: as many as in one of the first sessions."""
+        """The approximate number of calls of a session that run in parallel: the maximum of the first sessions."""
         assert self._format is not None
         if not self._format.branches:
             return 1
@@ -130,7 +133,7 @@ class RecordedSessions:
         head = self._layout.head
         turns = []
         for number, call in enumerate(recorded.calls):
-            # Every prompt of this replay has the salt in common, and all have what the template puts before it.
+            # All prompts of a replay share its salt, and all prompts share the text that the template puts first.
             known = 0 if first and number == 0 else head if first_of_replay and number == 0 else head + SALT_TOKENS
             found = max(known, cached[number])
             opening, content = made.prompt(call.path, call.input_tokens, number)
@@ -163,7 +166,7 @@ class RecordedSessions:
         return not self.skipped_rows or not self._problems(item)
 
     def _items(self, start: int, end: int) -> list[tuple[str | None, Row]]:
-        """What is in a row. The last one is kept: one row may hold all sessions."""
+        """The items of a row. The last row is cached, because one row may hold all sessions."""
         assert self._format is not None
         if self._held is None or self._held[0] != (start, end):
             self._held = (start, end), [*self._format.items(_row_of(self._container.value(start, end)))]
@@ -233,7 +236,7 @@ class RecordedSessions:
             positions.extend((start, end))
 
     def _share(self, key: str, item: Row, seen: Seen) -> None:
-        """Notes what a session has in common with those before it."""
+        """Records what a session has in common with earlier ones."""
         assert self._format is not None
         recorded = self._format.read(key, [item])
         if recorded is None:
@@ -246,15 +249,16 @@ class RecordedSessions:
 
 
 def is_recording(path: Path) -> bool:
-    """Whether a file holds recorded sessions, by the keys of its first row. Raises SpecError where it cannot be read."""
-    open_container(path)  # Says what is wrong with it.
+    """Whether a file holds recorded sessions, judging by the keys of its first row. Raises SpecError if it cannot be
+    read."""
+    open_container(path)  # Raises SpecError if the file cannot be read.
     found = path.stat()
     return _begins_as_recording(path, found.st_mtime_ns, found.st_size)
 
 
 @functools.lru_cache(maxsize=8)
 def _begins_as_recording(path: Path, changed_ns: int, size: int) -> bool:
-    """Asked several times of a file, whose first row may be the whole of it."""
+    """Cached, because it is called several times per file, and the first row may be the whole file."""
     first = next(iter(open_container(path).entries()), None)
     return first is not None and isinstance(first.value, dict) and format_of(first.value) is not None
 
@@ -268,13 +272,13 @@ def _row_of(value: object) -> Row:
 
 
 def _cached(calls: tuple[Call, ...], made: SessionText, begun: array[int] | None) -> list[int]:
-    """Tokens of each call's prompt that its session, or those before it, have sent by then: the calls that it waits for, at
-    any remove, and those that had begun earlier."""
+    """For each call, the tokens of its prompt that this session or earlier ones have already sent: in the calls that it
+    waits for, directly or indirectly, and in calls that began earlier."""
     sent = [made.sent(call.path, call.input_tokens) for call in calls]
     found = [0] * len(calls) if begun is None else begun.tolist()
     begins: list[float] = []
     behind: list[int] = []
-    """Of each call, those that it waits for: a set, as the bits of a number."""
+    """For each call, the set of calls that it waits for, as the bits of an integer."""
     for call in calls:
         begins.append(max([call.at_s, *(begins[one] for one in call.after)]))
         ended = 0
@@ -298,7 +302,7 @@ def _cached(calls: tuple[Call, ...], made: SessionText, begun: array[int] | None
 
 
 def _width(calls: tuple[Call, ...]) -> int:
-    """Calls that are as many steps from the begin of their session, at most."""
+    """The maximum number of calls that are equally many steps from the start of their session."""
     steps: list[int] = []
     for call in calls:
         steps.append(1 + max((steps[one] for one in call.after), default=0))

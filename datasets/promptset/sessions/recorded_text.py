@@ -1,14 +1,14 @@
-"""The texts of recorded sessions: prompts of exact lengths that share what their recording says, and what caches find of it.
+"""The texts of recorded sessions: prompts of exact lengths that share text as recorded, and the part that caches hold.
 
-A recording says which tokens of a prompt are which (`Path`). So where a text stands is counted from the first token of the
-rendered prompt, the template's own included: block 3 of 64 tokens is the prompt's tokens 192 to 255, whatever the template
-puts before the first word, and a server's cache finds whole blocks where the recording says so.
+A recording identifies the tokens of a prompt (`Path`). So positions are counted from the first token of the rendered
+prompt, including the template's own: block 3 of 64 tokens is tokens 192 to 255 of the prompt, whatever the template
+puts before the first word, and a server's cache hits whole blocks where the recording did.
 
-A long prompt is a chat of many messages. Where they end depends on the place alone (each `_MESSAGE` tokens an answer of two
-tokens stands between two messages of the user), so that prompts which begin alike have the same messages, made once and held
-once. Only the last message is made for each prompt.
+A long prompt is a chat of many messages. Their boundaries depend only on the position (every `_MESSAGE` tokens, an
+answer of two tokens separates two user messages), so prompts with the same beginning have the same messages, generated
+and stored once. Only the last message is generated for each prompt.
 
-In front of the first text stands a salt of `SALT_TOKENS`, another one in each replay of the file.
+The first text is preceded by a salt of `SALT_TOKENS`, a different one in each replay of the file.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _BETWEEN = "an answer between"
 _REST = "the rest of a prompt"
 
 _Place = tuple[str | int, int, int, int]
-"""A name, the token of the prompt where its text begins, and the tokens that are asked of it: from, and up to."""
+"""A name, the token of the prompt at which its text begins, and the range of tokens taken from it: start and stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where texts stand in a rendered prompt, in tokens.
+    """The positions of texts in a rendered prompt, in tokens.
 
-    `head` before the first text, `tail` behind the last. `between`: around and of an answer between two messages of the user;
-    None where the template does not allow chats whose messages add up: then a prompt is one message.
+    `head` before the first text, `tail` after the last. `between`: an answer between two user messages, including what
+    surrounds it; None if the template does not allow chats whose messages add up: then a prompt is one message.
     """
 
     bank: SentenceBank
@@ -59,7 +59,7 @@ class Layout:
 
 
 def layout_of(tokenizer: Tokenizer) -> Layout:
-    """The layout of a tokenizer's template. Raises SpecError where texts of exact lengths cannot be made with it."""
+    """The layout of a tokenizer's template. Raises SpecError if it does not allow texts of exact lengths."""
     between: int | None = None
     try:
         added = chat_sum(tokenizer)
@@ -71,7 +71,7 @@ def layout_of(tokenizer: Tokenizer) -> Layout:
     try:
         one, *others = map(tokenizer.encode_chat, chats)
     except SpecError:
-        return Layout(bank, 0, around, between)  # A server that counts, and gives no ids.
+        return Layout(bank, 0, around, between)  # A remote server that counts but returns no ids.
     head = min(common(one, other) for other in others)
     return Layout(bank, head, around - head, between)
 
@@ -81,23 +81,24 @@ def _user(content: str) -> Message:
 
 
 class Seen:
-    """The beginnings of prompts that were sent: what a prefix cache without end holds.
+    """The beginnings of sent prompts: the content of an unlimited prefix cache.
 
-    Paths that follow each other are mostly longer ones of the same beginning, which is then looked at once.
+    Consecutive paths usually extend the same beginning, which is then processed only once.
     """
 
     def __init__(self) -> None:
         self._longest: dict[tuple[int, str | int], int] = {}
-        """By what stands before it, and its name: the most tokens that were sent of a text."""
+        """By what precedes a text, and its name: the maximum tokens of it that were sent."""
         self._path: Path = ()
         self._before: list[int] = []
-        """Of each text of the path that was looked at last, what stands before it."""
+        """For each text of the last path, a hash of what precedes it."""
         self._added: Path = ()
 
     def common(self, path: Path) -> int:
-        """Tokens that a path has in common with one of those that were added."""
+        """The number of tokens that a path shares with a path added before."""
         before = self._looked_at(path)
-        # What was sent behind all of the texts before it is there; so it is of those texts, to their ends.
+        # A text is present if something was sent after everything before it. Then those earlier texts were sent to
+        # their ends.
         whole = bisect_left(range(len(path)), True, key=lambda at: (before[at], path[at][0]) not in self._longest)
         if whole == 0:
             return 0
@@ -105,7 +106,7 @@ class Seen:
         return sum(length for _, length in path[: whole - 1]) + min(tokens, self._longest[before[whole - 1], name])
 
     def add(self, path: Path) -> None:
-        """A prompt that begins so was sent."""
+        """Record a sent prompt with this beginning."""
         before = self._looked_at(path)
         for at in range(_same(self._added, path), len(path)):
             name, tokens = path[at]
@@ -125,7 +126,7 @@ class Seen:
 
 
 def _same(one: Path, other: Path) -> int:
-    """How many texts two paths begin with alike."""
+    """The number of texts in the common beginning of two paths."""
     most = min(len(one), len(other))
     if one[:most] == other[:most]:
         return most
@@ -133,10 +134,10 @@ def _same(one: Path, other: Path) -> int:
 
 
 class SessionText:
-    """Makes the messages of one session's prompts; those that prompts have in common are one object."""
+    """Generates the messages of one session's prompts. Messages common to several prompts are one object."""
 
     def __init__(self, layout: Layout, *, seed: int, salt: str | None, key: str, replay: int) -> None:
-        """`key` names the session; `replay` says for how many times its file was played before."""
+        """`key` names the session; `replay` is how many times its file was played before."""
         self._layout = layout
         self._seed = seed
         self._salt = salt
@@ -147,7 +148,7 @@ class SessionText:
         self._answer: Message = {"role": "assistant", "content": answer}
 
     def prompt(self, path: Path, tokens: int, number: int) -> tuple[tuple[Message, ...], str]:
-        """The messages before the last one, and the content of the last one, of call `number`."""
+        """The messages of call `number` before the last one, and the content of the last one."""
         layout = self._layout
         end = tokens - layout.tail
         places = _places(path, end, f"{_REST} {self._key} {number}")
@@ -163,7 +164,7 @@ class SessionText:
         return tuple(said), self._text(covered, first=not said)
 
     def _stops(self, end: int) -> range:
-        """Where the messages of a prompt end, but for the last one."""
+        """The positions at which the messages of a prompt end, except the last one."""
         between = self._layout.between
         if between is None:
             return range(0)
@@ -171,16 +172,16 @@ class SessionText:
         return range(first, end - between - LEAST_TOKENS + 1, _MESSAGE)
 
     def sent(self, path: Path, tokens: int) -> Path:
-        """What a cache has of a prompt that was sent: the texts that are in it, up to where its last message ended, or, where
-        a longer prompt would go on in another message, up to there."""
+        """The part of a sent prompt that a cache holds: its texts up to the end of its last message, or, if a longer
+        prompt would continue in another message, up to there."""
         between = self._layout.between or 0
         end = tokens - self._layout.tail
         stops = self._stops(end)
         after = self._stops(end + between + LEAST_TOKENS)
-        if len(after) > len(stops):  # It ends where longer ones have an answer.
+        if len(after) > len(stops):  # It ends where longer prompts have an answer.
             end = after[-1]
         ends = [*accumulate(map(itemgetter(1), path))]
-        # All prompts of a replay begin alike, whatever their recording says of the first block.
+        # All prompts of a replay have the same beginning, whatever their recording has in the first block.
         start = self._layout.head + SALT_TOKENS
         kept: list[tuple[str | int, int]] = [(_BEGIN, start)]
         for stop in stops:
@@ -191,7 +192,7 @@ class SessionText:
         return (*kept, *_cut_out(path, ends, start, end))
 
     def is_whole(self, path: Path, tokens: int) -> bool:
-        """Whether the path says all of a prompt, so that an equal one is the same prompt."""
+        """Whether the path covers the whole prompt, so that equal paths mean equal prompts."""
         return sum(length for _, length in path) >= tokens - self._layout.tail
 
     def _text(self, covered: Sequence[_Place], *, first: bool) -> str:
@@ -204,14 +205,14 @@ class SessionText:
 
 
 def _salt_text(bank: SentenceBank, replay: int, seed: int, salt: str | None) -> str:
-    """The salt of a replay: two sentences, counted through, so that no two replays have the same."""
+    """The salt of a replay: two sentences, enumerated so that no two replays have the same."""
     begins, goes_on = bank.first[_SENTENCE], bank.by_length[_SENTENCE]
     number = int(text_stream(seed, salt, "replay").random() * 2**40) + replay
     return begins[number % len(begins)] + goes_on[number // len(begins) % len(goes_on)]
 
 
 def _places(path: Path, end: int, rest: str) -> list[_Place]:
-    """The path as places in the prompt, up to `end`; what it leaves is text of the prompt's own, called `rest`."""
+    """The path as places in the prompt, up to `end`. The remainder is text unique to the prompt, named `rest`."""
     places: list[_Place] = []
     at = 0
     for name, tokens in path:
@@ -223,7 +224,7 @@ def _places(path: Path, end: int, rest: str) -> list[_Place]:
 
 
 def _cut_out(path: Path, ends: Sequence[int], start: int, stop: int) -> list[tuple[str | int, int]]:
-    """The part of a path between two tokens of the prompt; `ends`: where its texts end."""
+    """The part of a path between two tokens of the prompt. `ends` holds the ends of its texts."""
     first, last = bisect_right(ends, start), bisect_left(ends, stop)
     kept = [*path[first : last + 1]]
     if kept and last < len(path):
@@ -236,7 +237,7 @@ def _cut_out(path: Path, ends: Sequence[int], start: int, stop: int) -> list[tup
 
 
 def _within(places: Sequence[_Place], at: int, start: int, stop: int) -> tuple[tuple[_Place, ...], int]:
-    """The places between two tokens of the prompt, from place `at` on, and the place with which the next ones begin."""
+    """The places between two tokens of the prompt, from index `at` on, and the index at which the next search begins."""
     found = []
     while at < len(places) and places[at][2] < stop:
         name, begin, low, high = places[at]
@@ -249,7 +250,7 @@ def _within(places: Sequence[_Place], at: int, start: int, stop: int) -> tuple[t
 
 
 def _chunks(covered: Sequence[_Place]) -> Iterator[tuple[tuple[str | int, int, int], int]]:
-    """The pieces of which a text is made, each with the key of its text and its tokens: the blocks of a server's cache."""
+    """Splits a text at the blocks of a server's cache. Yields the key and the tokens of each piece."""
     for name, begin, low, high in covered:
         start = low
         while start < high:
@@ -259,12 +260,12 @@ def _chunks(covered: Sequence[_Place]) -> Iterator[tuple[tuple[str | int, int, i
 
 
 def _piece(bank: SentenceBank, tokens: int, chance: Random, *, first: bool) -> str:
-    """A text of so many tokens that goes on behind another one, or begins a message.
+    """A text of this many tokens that follows another one, or begins a message.
 
-    Two sentences where there is room: of single ones of a length there are so few that texts would meet.
+    It has two sentences if there is room: there are so few single ones of a length that texts would coincide.
     """
     if tokens < LEAST_TOKENS:
-        # Not even a sentence: the word that begins one.
+        # Too short even for a sentence: use the word that begins one.
         sentence = bank.text(_SENTENCE, chance)
         word = next(one for one in bank.openers if sentence.startswith(one.removeprefix(" ")))
         return word.removeprefix(" ") if first else word

@@ -1,15 +1,15 @@
-"""Files of sessions: a session in each row.
+"""Files of sessions: a session per row.
 
     {"session": "s-1", "system"?: "...", "turns": [{"content": "...", "output_tokens"?: n, "think_time_s"?: t,
                                                     "answer"?: "...", "input_tokens"?: n, ...}, ...]}
 
-A row may also say where its requests go (loaders/own.py). The history of a request holds the server's real answers if the
-caller has them, else those of the row (`answer`). `input_tokens` counts the whole request, with the row's answers in its
-history.
+A row may also set the destination of its requests (loaders/own.py). The history of a request has the server's real
+answers if the caller has them, else those of the row (`answer`). `input_tokens` counts the whole request, with the
+row's answers in its history.
 
-Turns of a graph say more (`values`): `id` names a turn, `after` lists the ids of the turns that must have ended, and
-`continues` has the id of the turn whose conversation goes on, or null. A turn without an id is called by its place in the
-list, counted from 1: "1" is the first.
+Turns of a graph have more fields (`values`): `id` names a turn, `after` lists the ids of the turns that must have
+ended, and `continues` has the id of the turn whose conversation it continues, or null. A turn without an id is named by
+its position in the list, counted from 1: "1" is the first.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _LONGEST_PAUSE_S = 366 * 24 * 3600.0
 
 
 def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Session]:
-    """The sessions of a file: rows of ours, or ShareGPT conversations. Raises SpecError with up to 20 bad rows.
+    """The sessions of a file: our own rows, or ShareGPT conversations. Raises SpecError with up to 20 bad rows.
 
-    `endpoints`: those that rows may name; None: any.
+    `endpoints` are the names that rows may use; None: any.
     """
     container = open_container(path)
     sessions: list[Session] = []
@@ -84,14 +84,14 @@ def _is_content(content: object, has_results: bool) -> bool:
 
 
 def _year_problems(think_time_s: float | None) -> list[str]:
-    """A pause that no run outlives is a slip of the pen, milliseconds or a time of day for instance."""
+    """A pause longer than any run is a typo, for example milliseconds or a time of day."""
     if think_time_s is None or think_time_s <= _LONGEST_PAUSE_S:
         return []
     return [f"think_time_s: {think_time_s:g} s are more than a year: give seconds, not milliseconds or a time of day"]
 
 
 def _turn_problems(turn: dict[str, Any]) -> list[str]:
-    """What is wrong with a turn, but for where it stands among the others."""
+    """Problems with a turn, apart from its position among the others."""
     found = [f"unknown key {key!r}" for key in turn if key not in TURN_KEYS]
     found += [p for key in ("input_tokens", "output_tokens") for p in count_problems(key, turn.get(key))]
     found += seconds_problems("think_time_s", turn.get("think_time_s")) or _year_problems(turn.get("think_time_s"))
@@ -139,7 +139,7 @@ def _call(row: dict[str, Any]) -> ToolCall:
 
 
 def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
-    """The turns of rows of which each is right by itself. Raises SpecError where they make no graph."""
+    """The turns of rows that are each valid. Raises SpecError if they do not form a graph."""
     numbers: dict[str, int] = {}
     for number, row in enumerate(rows):
         numbers.setdefault(row.get("id", str(number + 1)), number)
@@ -153,7 +153,7 @@ def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     for at, row in enumerate(rows):
         given = dict(row)
-        if row.get("think_time_s") is None:  # As of the counts, null says nothing.
+        if row.get("think_time_s") is None:  # As for counts, null means unset.
             given.pop("think_time_s", None)
         if "after" in row:
             found = [number_of(name, "after", at) for name in row["after"]]
@@ -165,7 +165,7 @@ def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
         given["results"] = tuple(row.get("results", ()))
         given["answer_tool_calls"] = tuple(map(_call, row.get("answer_tool_calls", ())))
         turns.append(Turn(**given))
-    # Where a name is unknown, what the graph is cannot be said.
+    # With unknown names, the graph cannot be checked.
     if problems or (problems := graph_problems(turns)):
         raise SpecError(problems)
     return tuple(turns)
@@ -177,7 +177,7 @@ def _listed(names: dict[str, int]) -> str:
 
 
 def _from_sharegpt(row: dict[str, Any], name: str) -> Session:
-    """A ShareGPT conversation, from the first human message on. The message after each human one is its answer."""
+    """A ShareGPT conversation, starting at the first human message. The message after each human one is its answer."""
     said = row["conversations"]
     if not isinstance(said, list) or not all(
         isinstance(one, dict) and isinstance(one.get("from"), str) and isinstance(one.get("value"), str) for one in said

@@ -1,4 +1,4 @@
-"""Simulated sessions: linear conversations of exact lengths, an endless sequence of them."""
+"""Simulated sessions: an endless sequence of linear conversations with exact lengths."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from promptset.tokenizer import Tokenizer
 
 _RARE = 1e-6
 _END = 200
-"""Characters."""
+"""In characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedSessions(Iterator[Session]):
-    """An endless sequence of sessions. `session_at` returns any of them. Made by `simulated_sessions`."""
+    """An endless sequence of sessions. `session_at` returns any of them. Created by `simulated_sessions`."""
 
     maker: PromptMaker
     turns: Distribution
@@ -40,7 +40,7 @@ class SimulatedSessions(Iterator[Session]):
     least: int
     """Tokens of the shortest first request."""
     least_added: int
-    """The fewest tokens that a later turn adds."""
+    """The minimum tokens that a later turn adds."""
     indices: Iterator[int]
 
     def __next__(self) -> Session:
@@ -67,7 +67,7 @@ class SimulatedSessions(Iterator[Session]):
                 total += _draw_at_least(self.input_tokens, lengths, self.least_added)
                 messages.append({"role": "assistant", "content": turns[-1].answer})
                 text = text_stream(self.seed, self.salt, "turn", index, number, total)
-                if adds_up:  # Of a prompt of 150,000 tokens only what is new is counted.
+                if adds_up:  # Of a prompt of 150,000 tokens, only the new part is counted.
                     end = {"role": "user", "content": _end_of(messages[-2]["content"])}
                     history, wanted = [end, messages[-1]], tokenizer.count_chat([end]) + total - before
                     content = exact_turn(tokenizer, wanted, text, history)
@@ -102,11 +102,11 @@ def simulated_sessions(
     prefix: Prefix | None = None,
     tools: Sequence[Tool] | None = None,
 ) -> SimulatedSessions:
-    """Sessions of exact lengths. The first request has as many tokens as `input_tokens` draws. Each later request has the
-    tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
+    """Sessions of exact lengths. The tokens of the first request are a draw of `input_tokens`. Each later request has
+    the tokens of the previous request, of its answer, and of another draw, which includes the template's own tokens.
 
-    The seed decides lengths and times; with a `salt`, other texts have the same lengths. Every request offers the `tools`,
-    whose tokens are part of its length.
+    The seed determines lengths and times; a different `salt` gives other texts of the same lengths. Every request
+    offers the `tools`, whose tokens are part of its length.
 
     Raises SpecError if the distribution draws impossible lengths.
     """
@@ -144,7 +144,8 @@ def _draw_at_least(lengths: Distribution, chance: Random, least: int) -> int:
 
 
 def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
-    """The fewest tokens that a turn adds besides the previous answer; a few more if answers join the template."""
+    """The minimum tokens that a turn adds besides the previous answer, plus a few in case answers merge with the
+    template."""
     bank, text = chat_bank(tokenizer, tools=tools), TokenText(tokenizer)
     most = 0
     for seed in range(8):
@@ -157,7 +158,7 @@ def _least_added(tokenizer: Tokenizer, tools: Sequence[Tool] | None) -> int:
 
 
 def _adds_up(tokenizer: Tokenizer, with_system: bool, tools: Sequence[Tool] | None) -> bool:
-    """Whether what a turn adds to a prompt does not depend on what was said before: then it need not be counted again."""
+    """Whether the tokens that a turn adds are independent of the history, so that it need not be counted again."""
     try:
         return tools is None and (chat_sum(tokenizer).system is not None or not with_system)
     except SpecError:
@@ -165,5 +166,5 @@ def _adds_up(tokenizer: Tokenizer, with_system: bool, tools: Sequence[Tool] | No
 
 
 def _end_of(text: str) -> str:
-    """The last words of a message, to stand for all that was said until then: an answer may join the last of them."""
+    """The last words of a message, which represent the history: an answer may merge with the last of them."""
     return text if len(text) <= _END else text[-_END:].partition(" ")[2] or text

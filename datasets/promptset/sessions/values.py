@@ -1,11 +1,11 @@
 """Sessions: turns, and the graph that decides when each turn is sent and which history it has.
 
-Two relations make the graph, and both point to earlier turns of the list alone, so no circle can be:
+Two relations make the graph, and both point only to earlier turns of the list, so there are no cycles:
 
-- `after`: the turns that must have ended before this one is due. Turns that wait for the same turn run at the same
-time; a turn that waits for several joins them.
-- `continues`: the turn whose conversation this one continues. A turn that continues none begins a new conversation,
-for example of a sub-agent, or one whose history was compacted.
+- `after`: the turns that must have ended before this one is due. Turns that wait for the same turn run in parallel; a
+  turn that waits for several joins them.
+- `continues`: the turn whose conversation this one continues. A turn that continues none begins a new conversation, for
+  example of a sub-agent, or one whose history was compacted.
 
 Turns are numbered from 0, in the order of the list. In files they have names (`rows`).
 """
@@ -24,10 +24,10 @@ from promptset.samples import Sample
 from promptset.sessions.history import turn_messages, with_ids
 
 Pause = Literal["human", "tool"]
-"""Who takes the pause before a turn: a person who reads and thinks, or a tool that runs."""
+"""Who pauses before a turn: a person who reads and thinks, or a tool that runs."""
 
 BEFORE: Final = "before"
-"""`continues` of a turn that goes on with the turn before it in the list. The first turn has none before it."""
+"""`continues` of a turn that continues the previous turn of the list. The first turn has no previous one."""
 
 _OWN = ("endpoint", "model", "priority")
 _PLAIN_KEYS = ("content", "output_tokens", "think_time_s", "answer", "input_tokens")
@@ -38,42 +38,42 @@ TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening", "resul
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One message of the user, or the results of tools, and when to send it. A count of None is unknown. The
-    defaults make a linear session."""
+    """One user message, or the results of tools, and when to send it. A count of None is unknown. The defaults make a
+    linear session."""
 
     content: str = ""
-    """The user's text; empty where there are results alone."""
+    """The user's text. Empty if there are only results."""
     results: tuple[str, ...] = ()
-    """What the tools gave back that the answer before it called, one text a call."""
+    """The results of the tools that the previous answer called, one text per call."""
     output_tokens: int | None = None
     """Tokens to ask for in the answer."""
     think_time_s: float = 0.0
-    """Time from the end of the last of `after` to this request; where it waits for none, from the start of the session."""
+    """Time from the end of the last of `after` to this request; without any, from the start of the session."""
     answer: str | None = None
-    """The text of the answer in the history, unless the server's own is given."""
+    """The text of the answer in the history, unless the server's own is used."""
     answer_tool_calls: tuple[ToolCall, ...] = ()
     """The calls of that answer. A call without an id gets one."""
     input_tokens: int | None = None
     """Tokens of the whole request, with the `answer`s in its history."""
     id: str | None = None
-    """Its name in its row; None: its place in the list, counted from 1."""
+    """The name of the turn in its row. None: its position in the list, counted from 1."""
     after: tuple[int, ...] | None = None
-    """Numbers of the earlier turns that must have ended before it is due. None: the turn before it. (): due when the session
-    begins."""
+    """Numbers of the earlier turns that must have ended before it is due. None: the previous turn. (): due at the start
+    of the session."""
     continues: int | Literal["before"] | None = BEFORE
-    """Number of the turn whose conversation it goes on with: its history is the history, the content and the answer of that
-    turn. "before": the turn before it. None: a conversation of its own."""
+    """The number of the turn whose conversation it continues: its history is that turn's history, content and answer.
+    "before": the previous turn. None: a new conversation."""
     opening: tuple[Message, ...] = ()
-    """Messages with which a conversation of its own begins, before the content; empty: the `system` of the session."""
+    """Messages that begin a new conversation, before the content. Empty: the session's `system`."""
     pause: Pause | None = None
-    """Who takes the think time; None: not said."""
+    """Who takes the think time. None: unknown."""
     job: int | None = None
-    """Number of the job that it belongs to, from 0; None: see `Node.job`."""
+    """The number of its job, from 0. None: see `Node.job`."""
     agent: str | None = None
-    """Name of the sub-agent that sends it; None: the main one."""
+    """The name of the sub-agent that sends it. None: the main agent."""
     cached_tokens: int | None = None
-    """Of `input_tokens`, those that a prefix cache without end holds when it is sent: from turns before it in this session,
-    and from text that sessions share."""
+    """The part of `input_tokens` that an unlimited prefix cache holds when it is sent: from earlier turns of this
+    session, and from text that sessions share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,42 +83,42 @@ class Node:
     after: tuple[int, ...]
     """Numbers of the turns that must have ended before it is due."""
     continues: int | None
-    """Number of the turn whose conversation it goes on with; None: a conversation of its own."""
+    """The number of the turn whose conversation it continues. None: a new conversation."""
     pause: Pause | None
-    """Who takes the think time. Where it is not said: tools before a turn with their results; and where no turn of the
-    session says it, a person before each other turn of the main agent."""
+    """Who takes the think time. If not set: a tool before a turn with results; and if no turn of the session sets it, a
+    person before every other turn of the main agent."""
     job: int
-    """Number of its job, from 0. A job is a user's request with all its steps: it begins with the session, and at each turn
-    before which a person pauses; each other turn belongs to the job of the turn before it in the list."""
+    """The number of its job, from 0. A job is a user's request with all its steps: it begins with the session, and at
+    each turn before which a person pauses. Every other turn belongs to the job of the previous turn in the list."""
     step: int
-    """Its number among the turns of its job, from 0."""
+    """Its number within its job, from 0."""
     steps: int
-    """Turns of its job."""
+    """The number of turns of its job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One planned conversation, with the conversations that branch from it. Raises SpecError with every problem if
-    its turns make no graph."""
+    """One planned conversation, with the conversations that branch from it. Raises SpecError with every problem if its
+    turns do not form a graph."""
 
     id: str
     turns: tuple[Turn, ...]
     system: str | None = None
     tools: tuple[Tool, ...] | None = None
-    """Tools that each of its requests offers. `input_tokens` includes them."""
+    """Tools offered by each of its requests. `input_tokens` includes them."""
     endpoint: str | None = None
-    """Of all its requests, as in a sample. So with the next three."""
+    """For all its requests, as in a sample. The same holds for the next three fields."""
     model: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     priority: int | None = None
     settings: Mapping[str, Any] | None = None
-    """Fields of its bodies that win over those of the run, as in a sample. No row has them."""
+    """Body fields that override those of the run, as in a sample. Rows do not have them."""
     requests: tuple[Sample, ...] = ()
-    """Of sessions of any HTTP service: the request of each turn, in place of messages. No row has them."""
+    """For sessions of any HTTP service: the request of each turn, instead of messages. Rows do not have them."""
     probe: int | None = None
-    """Its number among the probes of a run, if its one turn asks a probe. No row has it."""
+    """The number of its probe in the run, if its only turn asks a probe. Rows do not have it."""
     nodes: tuple[Node, ...] = field(init=False, repr=False, compare=False)
-    """The graph, a node for each turn."""
+    """The graph, one node per turn."""
 
     def __post_init__(self) -> None:
         if problems := graph_problems(self.turns):
@@ -127,8 +127,8 @@ class Session:
 
     @property
     def lines(self) -> tuple[tuple[int, bool], ...]:
-        """Of each turn: the number of the turn with which its line begins, and whether it is the last of that line. A line is
-        a conversation without its branches: of the turns that continue the same one, the first is on its line."""
+        """For each turn: the number of the first turn of its line, and whether it is the last of that line. A line is a
+        conversation without its branches: of the turns that continue the same one, the first is on its line."""
         begins: list[int] = []
         gone_on: set[int] = set()
         for number, node in enumerate(self.nodes):
@@ -141,9 +141,9 @@ class Session:
     def conversation(
         self, turn: int, answers: Mapping[int, Answer | str | None] | None = None, *, reasoning: bool = False
     ) -> list[Message]:
-        """The messages of the request of a turn, by its number. `answers` maps the numbers of turns to real answers
-        (or their texts); the planned answer replaces a missing one or None. With `reasoning`, answers in the history
-        keep their reasoning.
+        """The messages of the request of a turn, by its number. `answers` maps the numbers of turns to real answers (or
+        their texts); the planned answer replaces a missing one or None. With `reasoning`, answers in the history keep
+        their reasoning.
 
         Raises SpecError if an answer is missing.
         """
@@ -158,7 +158,7 @@ class Session:
         return said
 
     def line_to(self, turn: int) -> list[int]:
-        """The turns of the conversation of a turn, up to that one."""
+        """The turns of the conversation that leads to a turn, including it."""
         line = [turn]
         while (before := self.nodes[line[-1]].continues) is not None:
             line.append(before)
@@ -171,11 +171,11 @@ class Session:
         return [] if self.system is None else [{"role": "system", "content": self.system}]
 
     def said_at(self, turn: int, answer: Answer | None) -> list[Message]:
-        """The messages of a turn alone, after this answer to the turn that it continues."""
+        """The messages of a single turn, given the answer to the turn that it continues."""
         return turn_messages(self.turns[turn].content, self.turns[turn].results, answer)
 
     def has_answer(self, turn: int) -> bool:
-        """Whether an answer to a turn is planned."""
+        """Whether a turn has a planned answer."""
         planned = self.turns[turn]
         return planned.answer is not None or bool(planned.answer_tool_calls)
 
@@ -200,7 +200,7 @@ class Session:
         return self.conversation(len(answers), dict(enumerate(answers)))
 
     def row(self) -> dict[str, Any]:
-        """The session as a row of a file. A linear session has the keys that it always had."""
+        """The session as a row of a file. A linear session has no graph keys."""
         names = names_of(self.turns)
         system: dict[str, Any] = {} if self.system is None else {"system": self.system}
         if self.tools is not None:
@@ -232,7 +232,7 @@ def _turn_row(turn: Turn, names: Sequence[str]) -> dict[str, Any]:
 
 
 def names_of(turns: Sequence[Turn]) -> list[str]:
-    """The name of each turn in a row: its id, else its place in the list, counted from 1."""
+    """The name of each turn in a row: its id, else its position in the list, counted from 1."""
     return [str(place) if turn.id is None else turn.id for place, turn in enumerate(turns, 1)]
 
 
@@ -242,12 +242,12 @@ def _called(turns: Sequence[Turn], number: int) -> str:
 
 
 def graph_problems(turns: Sequence[Turn]) -> list[str]:
-    """The reasons why these turns make no graph, one sentence each."""
+    """The reasons why these turns do not form a graph, one sentence each."""
     problems: list[str] = []
     names = names_of(turns)
     first = {name: number for number, name in reversed([*enumerate(names)])}
     behind: list[int] = []
-    """Of each turn, those that have ended when it is due: a set, as the bits of a number."""
+    """For each turn, the set of turns that have ended when it is due, as the bits of an integer."""
     for number, turn in enumerate(turns):
         called = _called(turns, number)
         if first[names[number]] != number:
@@ -256,7 +256,7 @@ def graph_problems(turns: Sequence[Turn]) -> list[str]:
             )
         wrong = [at for at in _after(turn, number) if not 0 <= at < number]
         problems += [f"{called}: {_wrong_order(turns, number, at)}" for at in wrong]
-        ended = -1 if wrong else 0  # Who knows what else: one mistake is named once.
+        ended = -1 if wrong else 0  # Assume everything has ended, so that one mistake is reported once.
         for at in _after(turn, number):
             ended |= -1 if at in wrong else behind[at] | 1 << at
         behind.append(ended)
@@ -288,7 +288,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
-    """Why a turn cannot come after one that is not before it in the list."""
+    """Why a turn cannot wait for one that is not before it in the list."""
     if not 0 <= at < len(turns):
         return f"after names turn {at + 1}, and there are {len(turns)}"
     if at == number:

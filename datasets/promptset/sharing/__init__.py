@@ -2,11 +2,11 @@
 
     tokens=512,groups=4                  groups, in turn, each with its own 512 tokens
     tree:depth=3,fanout=4,tokens=256     three levels; prompts share as many as their paths
-    hit_rate=0.6,groups=8                as much as makes 60% of the prompt tokens hits in a warm cache
+    hit_rate=0.6,groups=8                enough for 60% of the prompt tokens to be hits in a warm cache
     system=300                           a system prompt of 300 tokens for all; also together with another scheme
 
-Shared text follows whatever the tokenizer or the chat template puts first. A new scheme is one file with a `SYNTAX`, and one
-line in `SCHEMES`.
+Shared text follows whatever the tokenizer or the chat template puts first. A new scheme is one file with a `SYNTAX`,
+and one line in `SCHEMES`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Prefix:
 
 
 def parse_prefix(text: str) -> Prefix:
-    """Parses a description of sharing. Raises SpecError with every problem."""
+    """Parse a spec of sharing. Raises SpecError with every problem."""
     name, colon, arguments = text.partition(":")
     if not colon:
         name, arguments = "", text

@@ -1,8 +1,8 @@
-"""A given hit rate: each prompt starts with as many whole blocks of its group's text as make the given share of all prompt
-tokens hits in a warm cache.
+"""A given hit rate: each prompt starts with whole blocks of its group's text, as many as give the requested share of
+hits in a warm cache.
 
-Of n tokens, h x n are wanted in whole blocks of 16. b = h x n / 16 is no whole number, so floor(b + u) blocks are taken
-with u uniform on [0, 1): on average exactly b. The first prompts of a group find less in the cache; the tally accounts for
+Of n tokens, h x n should be in whole blocks of 16. b = h x n / 16 is not an integer, so floor(b + u) blocks are taken
+with u uniform on [0, 1): on average exactly b. The first prompts of a group have fewer hits; the tally accounts for
 that.
 """
 
@@ -17,7 +17,7 @@ from promptset.sharing.scheme import BLOCK, Key, Path, Room, SchemeSyntax
 
 @dataclass(frozen=True, slots=True)
 class HitRate:
-    """Each of `groups` groups shares `hit_rate` of its prompt tokens. Prompts fall into groups in turn."""
+    """Each of `groups` groups shares `hit_rate` of its prompt tokens. Prompts are assigned to groups in turn."""
 
     hit_rate: float
     groups: int
@@ -30,7 +30,7 @@ class HitRate:
         return 0
 
     def path(self, index: int, seed: int, room: Room) -> Path:
-        """As much of the group's text as makes whole blocks together with the head of the prompt."""
+        """The part of the group's text that, together with the head of the prompt, forms whole blocks."""
         blocks = math.floor(self.hit_rate * room.tokens / BLOCK + stream(seed, "hit rate", index).random())
         shared = min(blocks, (room.head + room.most) // BLOCK) * BLOCK - room.head
         return ((index % self.groups, shared),) if shared > 0 else ()

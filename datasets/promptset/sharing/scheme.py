@@ -1,4 +1,4 @@
-"""Named segments of shared text: the interface between schemes, the text made from them, and their tally."""
+"""Named segments of shared text: the interface between schemes, the generated text, and their tally."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Segment = tuple[str | int, int]
-"""A name and a number of tokens. One name is one text; a prompt takes its first tokens."""
+"""A name and a number of tokens. A name identifies a text; a prompt takes its first tokens."""
 
 Path = tuple[Segment, ...]
 """The shared segments that a prompt starts with, in order."""
@@ -27,7 +27,7 @@ class Room:
 
 
 class Scheme(Protocol):
-    """One scheme by which prompts share prefixes."""
+    """A scheme by which prompts share prefixes."""
 
     @property
     def least(self) -> int:
@@ -39,7 +39,7 @@ class Scheme(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A parameter of a scheme: its smallest and largest value, and its default (None: required)."""
+    """A parameter of a scheme: its minimum, its maximum, and its default (None: required)."""
 
     low: float
     high: float
@@ -61,11 +61,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class SchemeSyntax:
-    """How a scheme is written: `named` ones start with their name and a colon, others are recognized by their keys."""
+    """The syntax of a scheme: `named` ones start with their name and a colon, others are recognized by their keys."""
 
     keys: Mapping[str, Key]
     build: Callable[[Mapping[str, float]], Scheme]
-    """Makes the scheme from the values of its keys; raises SpecError if they contradict each other."""
+    """Builds the scheme from the values of its keys. Raises SpecError if they contradict each other."""
     example: str
     named: bool = False
 

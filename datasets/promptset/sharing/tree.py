@@ -1,5 +1,5 @@
-"""A tree: a prompt starts with the segments on a path from the root to a leaf. Two prompts share as many levels as their
-paths. The leaves come in turn."""
+"""A tree: a prompt starts with the segments on a path from the root to a leaf. Two prompts share the common part of
+their paths. Leaves are assigned in turn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_LEAVES = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """`depth` levels of `tokens` tokens each, the first of which all share; a node has `fanout` children."""
+    """`depth` levels of `tokens` tokens each. All prompts share the first level; a node has `fanout` children."""
 
     depth: int
     fanout: int

@@ -1,6 +1,6 @@
-"""The file formats of tokenizers that are read here, each with the library `tokenizers` alone.
+"""The file formats of tokenizers that are read here with only the `tokenizers` library.
 
-The content of a file decides its format. The formats that need a library of their own are read by transformers
+The content of a file determines its format. Formats that need another library are read by transformers
 (`promptset.hub`).
 """
 
@@ -26,7 +26,7 @@ class FileFormat:
     recognizes: Callable[[bytes], bool]
     """Whether a file's content has this format."""
     convert: Callable[[bytes, Mapping[str, Any]], Backend]
-    """The tokenizer of a file's content and of the content of tokenizer_config.json. Raises SpecError."""
+    """Builds the tokenizer from the file's content and the content of tokenizer_config.json. Raises SpecError."""
 
 
 FORMATS = (
@@ -36,7 +36,7 @@ FORMATS = (
 
 
 def convert(content: bytes, config: Mapping[str, Any], where: str) -> Backend:
-    """The tokenizer in a file. Error messages call it `where`. Raises SpecError."""
+    """Builds the tokenizer from a file's content. `where` names the file in error messages. Raises SpecError."""
     for known in FORMATS:
         if known.recognizes(content):
             try:

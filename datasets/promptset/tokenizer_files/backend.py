@@ -1,4 +1,4 @@
-"""What every file format is converted to."""
+"""The common result of all file formats."""
 
 from __future__ import annotations
 

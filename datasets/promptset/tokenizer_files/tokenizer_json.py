@@ -1,4 +1,4 @@
-"""`tokenizer.json`: the form of the `tokenizers` library itself."""
+"""`tokenizer.json`: the native format of the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _HEAD = 64
 
 
 def recognizes(content: bytes) -> bool:
-    """Whether it is a JSON object; tekken's, which is one too, says `"config"` first."""
+    """Whether it is a JSON object. tekken files are JSON too, but begin with `"config"`."""
     head = content[:_HEAD].lstrip()
     return head.startswith(b"{") and not head[1:].lstrip().startswith(b'"config"')
 
 
 def convert(content: bytes, config: Mapping[str, Any]) -> Backend:
-    """The tokenizer, as it is. Raises SpecError."""
+    """Loads the tokenizer unchanged. Raises SpecError."""
     del config
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
-    except Exception as e:  # the library raises nothing more precise
+    except Exception as e:  # The library raises nothing more precise.
         raise SpecError(f"this is not a tokenizer.json: {e}") from e
     if dropout := getattr(tokenizer.model, "dropout", None):
         raise SpecError(
@@ -33,14 +33,14 @@ def convert(content: bytes, config: Mapping[str, Any]) -> Backend:
         )
     try:
         return Backend(tokenizer, _ends(tokenizer))
-    except Exception as e:  # the library raises nothing more precise
+    except Exception as e:  # The library raises nothing more precise.
         raise SpecError(
             f'its own library cannot encode "a" with it ({e}), so no server can: mend a copy of the file'
         ) from e
 
 
 def _ends(tokenizer: tokenizers.Tokenizer) -> dict[str, str]:
-    """The special tokens that the post-processor puts before and after a text."""
+    """The special tokens that the post-processor adds before and after a text."""
     encoded = tokenizer.encode("a")
     text = [at for at, special in enumerate(encoded.special_tokens_mask) if not special]
     if not text:

@@ -1,4 +1,4 @@
-"""WordPiece's `vocab.txt`: a token a line. BERT's kind."""
+"""WordPiece's `vocab.txt`, as used by BERT: one token per line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SPECIAL = ("[PAD]", _UNKNOWN, _BEFORE, _BEHIND, "[MASK]")
 
 
 def recognizes(content: bytes) -> bool:
-    """Whether one of the lines is the unknown token."""
+    """Whether one of the lines begins with the unknown token."""
     return b"\n[UNK]" in content or content.startswith(b"[UNK]")
 
 
 def convert(content: bytes, config: Mapping[str, Any]) -> Backend:
-    """The tokenizer of the file, which puts [CLS] before a text and [SEP] behind it.
+    """Builds the tokenizer, which adds [CLS] before a text and [SEP] after it.
 
-    Text is lowered where `do_lower_case` of the configuration says so or, where it is silent, where no token but the
+    Text is lower-cased if `do_lower_case` of the configuration is set; if it is missing, then if no token except the
     special ones has a capital. Raises SpecError.
     """
     try:

@@ -1,5 +1,5 @@
-"""The usual script for chats with Locust: each user takes the next body, reads the stream line by line, and reports what it
-timed as events of their own. It runs in Locust's environment, not in ours."""
+"""The usual Locust script for chats: each user takes the next body, reads the stream line by line, and reports its
+times as events of their own. It runs in Locust's environment, not in ours."""
 
 from __future__ import annotations
 

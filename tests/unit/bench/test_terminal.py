@@ -23,7 +23,7 @@ from bench.load.worker_health import WorkerHealth
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.run_files.load_change import LoadChange
-from bench.terminal import Terminal, load_lines
+from bench.terminal import Terminal, _Writer, load_lines
 from bench.workload import Phase
 from tests.support.changed import replace
 from tests.support.made_records import made_record
@@ -413,6 +413,30 @@ def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) ->
         return loop.virtual_ns
 
     assert run_virtual(main) == START_NS
+
+
+def test_what_is_written_late_goes_into_no_other_file(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = pipe
+    begins, write = threading.Event(), os.write
+
+    def late(descriptor: int, content: bytes) -> int:
+        begins.wait()
+        return write(descriptor, content)
+
+    monkeypatch.setattr(os, "write", late)
+    view = _Writer(writer)
+    view.write("word")
+    reading, writing = os.pipe()
+    os.dup2(writing, writer.fileno())  # The stream was closed, and another file has its descriptor.
+    begins.set()
+    view.close()
+    os.close(writing)
+    writer.close()
+    assert reader.read() == "word"
+    with os.fdopen(reading) as other:
+        assert other.read() == ""
 
 
 @pytest.mark.parametrize("colour", [True, False])
