@@ -1,4 +1,4 @@
-"""Options that all tests share."""
+"""Options shared by all tests."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ from tests.support.last_lines import Ended, both
 from tests.support.learned import give, take
 from tests.support.timing import failed_tries, forget_the_last_try, last_words, passed_again
 
-# How long an example takes is the machine's business. Where 50 examples are too few, a test says how many it needs.
+# The duration of an example depends on the machine. A test that needs more than 50 examples sets its own number.
 settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
-# What decides whether a change lands tries the same examples each time: others look for new ones with every run.
+# A check that gates changes tries the same examples each time; other runs look for new ones.
 settings.register_profile("same examples", settings.get_profile("any machine"), derandomize=True, max_examples=25)
 if os.environ.get("TRUELOAD_SAME_EXAMPLES"):
     settings.load_profile("same examples")
-    # Nor may they hang on which modules this process has imported before: examples are made of their constants too.
+    # Nor may they depend on which modules this process has imported: Hypothesis also takes examples from their
+    # constants.
     vars(providers)["is_local_module_file"] = lambda path: False
 else:
     settings.load_profile("any machine")
-# Texts are counted a few at a time: threads of the tokenizers' own cost more than they save beside other processes.
+# Texts are counted a few at a time: the tokenizers' own threads cost more than they save beside other processes.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# A pytest that a test starts in another folder does not read pyproject.toml: it leaves the same plugins out (1 s each).
+# A pytest that a test starts in another folder does not read pyproject.toml: leave out the same plugins (1 s each).
 os.environ.setdefault("PYTEST_ADDOPTS", "-p no:langsmith_plugin -p no:faker -p no:anyio")
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -72,8 +73,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A file that is not there is named; with several processes pytest itself would only say that no tests ran."""
-    # Under nohup, or in the background of a script, these are ignored: whatever is started then never hears of them either.
+    """Report a missing file by name; with several processes pytest itself would only report that no tests ran."""
+    # Under nohup, or in the background of a script, these are ignored, and child processes inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -89,14 +90,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """`-n auto`: two processes more than processors: most tests of sockets wait for more than half of their time, and one
-    process computes meanwhile. Those of --quick wait for nothing, and each process more imports what it needs anew."""
+    """`-n auto`: two more processes than processors, because most socket tests wait for more than half of their time
+    while one process computes. --quick tests never wait, and each extra process would import everything again."""
     return min(processors(), 6) + (0 if config.getoption("quick") else 2)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
-    """`-n` without `--dist` shares the tests out as tests/support/in_parallel.py says."""
+    """`-n` without `--dist` distributes the tests as described in tests/support/in_parallel.py."""
     if config.getoption("dist") != "load":
         return None
     return Units(config)
@@ -104,7 +105,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """The other processes need not collect the tests: tests/support/collected_once.py."""
+    """The other processes need not collect the tests: see tests/support/collected_once.py."""
     if config.getoption("dist") == "load":
         collect(config)
 
@@ -116,13 +117,13 @@ def pytest_configure_node(node: WorkerController) -> None:
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.File | None:
-    """A process that was told which tests there are imports a file when it needs it."""
+    """A process that received the list of tests imports a file when it needs it."""
     later = parent.config.stash.get(LATER, None)
     return None if later is None else later.file(module_path, parent)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """What --quick and --timing leave out whole is not even read."""
+    """Do not even read files that --quick and --timing leave out entirely."""
     elsewhere = collection_path.parent == GOLDEN.parent and collection_path.is_dir() and collection_path not in QUICK
     if config.getoption("quick") and elsewhere:
         return True
@@ -134,8 +135,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """What is imported and collected stays to the end: looking through it for garbage, again and again, takes seconds.
-    Looking less often saves a fifth of the processor time of what only computes."""
+    """Freeze what is imported and collected: scanning it for garbage again and again takes seconds. Collecting less
+    often saves a fifth of the processor time of tests that only compute."""
     gc.disable()
     try:
         return (yield)
@@ -183,20 +184,20 @@ def _left_out(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A test that is tried again has nothing of the try before."""
+    """A retried test keeps nothing from the previous try."""
     forget_the_last_try(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Stamps of the kernel are of the wall clock: tests/support/wall_clock.py."""
+    """The kernel's stamps use the wall clock: see tests/support/wall_clock.py."""
     report = yield
     wall_clock.excuse(item, report)
     return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What each failed try of a test of times said."""
+    """Print the message of each failed try of a timing test."""
     for node_id, said in failed_tries(terminalreporter.stats.get("rerun", [])).items():
         terminalreporter.section(f"failed tries of {node_id}")
         for number, text in enumerate(said, 1):
@@ -204,10 +205,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Below pytest's own last line: what passed only when tried again, and what was skipped."""
+    """Below pytest's own last line: tests that passed only on a retry, and skipped tests."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or config.getoption("collectonly") or hasattr(config, "workerinput"):
-        return  # Of several processes, the one that hands out the tests has the reports of all.
+        return  # Among several processes, the one that distributes the tests has all reports.
     passed = {report.nodeid for report in reporter.stats.get("passed", [])}
     again = failed_tries(reporter.stats.get("rerun", []))
     ended = Ended(
@@ -227,13 +228,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What any cache would hold (tests/support/learned.py)."""
+    """What every cache would contain (tests/support/learned.py)."""
     return tmp_path_factory.mktemp("learned")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, learned: Path) -> Iterator[None]:
-    """What is kept of this machine from run to run is neither read nor written by tests; no file finds another's."""
+    """Tests neither read nor write what is kept of this machine between runs; no file finds another's."""
     own = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(give(learned, own)))
@@ -243,7 +244,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, learned: Path) -> Iterator[N
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """A check that a text is what the golden file of that name holds."""
+    """A check that a text matches the golden file of that name."""
 
     def check(name: str, text: str) -> None:
         path = GOLDEN / name

@@ -1,15 +1,15 @@
-/* A bare client: how little it takes to receive the same streams. What the cost of the measuring engine is compared with,
- * and the load of the mock's own measurements, which a client of ours would disturb.
+/* A bare client: the least cost of receiving the same streams. The cost of the measuring engine is compared with it, and it
+ * sends the load in measurements of the mock, which our own client would disturb.
  *
  *   client [-s SPACING_US] [-r SECONDS] [-o STAMPS] PORT STREAMS TOKENS
  *
  * Opens all connections, sends one request on each, and reads with epoll and recvmsg, kernel receive stamps on, until each
- * stream has ended. Counts the events by their blank lines; decodes nothing. Sends are spaced by the 15 us that a send of
- * the measuring engine takes (-s: another spacing; 0: all at once): how many chunks one wake-up finds decides the cost of
- * both ends. What comes between two sends is read.
+ * stream has ended. Counts events by their blank lines; decodes nothing. Sends are spaced by the 15 us that a send of the
+ * measuring engine takes (-s: another spacing; 0: all at once): the number of chunks per wake-up decides the cost of both
+ * ends. Data that arrives between two sends is read.
  *
  *   -r  closed loop: a connection whose response has ended sends the next request, until SECONDS have passed
- *   -o  writes for each read that brought one event and nothing else a line: REQUEST EVENT STAMP_NS (CLOCK_REALTIME)
+ *   -o  writes a line for each read that brought exactly one event: REQUEST EVENT STAMP_NS (CLOCK_REALTIME)
  *
  * Requests are numbered: x-request-id is c-0, c-1, ... Prints one JSON object: chunks, requests, reads, wake-ups, the seconds
  * from the first send, and the CPU time between the last of the first sends and the last byte.
@@ -78,7 +78,7 @@ static void take(int i) {
   if (!seen[i]) fail("a response without events");
   memset(tails[i], 0, 5);
   if (now_s() < again_until) ask(i);
-  else close(fds[i]), active--; /* A server may end it for being idle. */
+  else close(fds[i]), active--; /* A server may close it as idle. */
 }
 
 static void read_some(int timeout_ms) {
@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
   double start = now_s(), next = start;
   again_until = start + again_s;
   for (int i = 0; i < streams; i++) {
-    /* Long spacings read meanwhile; short ones would be stretched by it. */
+    /* Read during long spacings; it would stretch short ones. */
     while (now_s() < next) if (spacing_s >= 50e-6) read_some(0);
     next += spacing_s;
     ask(i);

@@ -1,14 +1,14 @@
-/* A token source with exact, known times: the truth that the measuring engine is held against.
+/* A token source with exact, known times: the truth that the measuring engine is checked against.
  *
  *   source --port P --ttft-us T --itl-us G [--ledger FILE]
  *
  * An HTTP/1.1 server on 127.0.0.1 with one thread and one epoll loop. Each POST is answered with a stream of server-sent
  * events in the OpenAI chat shape: the role and token 1 at T after the arrival of the request, every further token G after
- * the one before, by absolute deadlines; then usage and [DONE]. As many tokens as the body's "max_tokens" says. Every
- * chunk is one write, and its time is taken immediately before that write (CLOCK_MONOTONIC). The arrival is the kernel's
+ * the previous one, at absolute deadlines; then usage and [DONE]. The number of tokens is the body's "max_tokens". Every
+ * chunk is one write, stamped immediately before it (CLOCK_MONOTONIC). The arrival is the kernel's
  * receive stamp of the request. GET /v1/models lists one model.
  *
- * On SIGTERM the ledger is written, one JSON object a request, with the fields of the mock server's ledger.
+ * On SIGTERM it writes the ledger, one JSON object per request, with the fields of the mock server's ledger.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -156,7 +156,7 @@ static char *header(char *head, const char *name) {
   return found ? found + strlen(name) : NULL;
 }
 
-/* Serve the request in the buffer if it is whole. Returns the bytes that it took. */
+/* Serve the request in the buffer if it is complete. Returns the number of bytes consumed. */
 static int take_request(Connection *c, ns_t received) {
   char *end = memmem(c->buffer, c->used, "\r\n\r\n", 4);
   if (!end) return 0;
@@ -283,7 +283,7 @@ int main(int argc, char **argv) {
           epoll_ctl(poll, EPOLL_CTL_ADD, fd, &(struct epoll_event){.events = EPOLLIN, .data.ptr = c});
         }
     }
-    /* No more than a batch between two polls: a late source still reads its requests. */
+    /* At most one batch between two polls: a late source still reads its requests. */
     for (int k = 0; k < 4096 && heap_size && heap[0]->due <= now_ns(); k++) send_token(heap[0]);
   }
   write_ledger();

@@ -1,4 +1,4 @@
-"""Chromium for the browser tests, and how they open a page."""
+"""Chromium for the browser tests, and helpers that open a page."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ LAUNCHED = pytest.StashKey["tuple[contextlib.ExitStack, Browser]"]()
 
 @pytest.fixture(scope="module")
 def browser(request: pytest.FixtureRequest) -> Browser:
-    """Chromium of the system, one for all tests of this folder; the test is skipped, or fails where
-    TRUELOAD_BROWSER_REQUIRED is set, without one."""
+    """The system's Chromium, one for all tests in this folder. Without it the test is skipped, or fails if
+    TRUELOAD_BROWSER_REQUIRED is set."""
     stash = request.session.stash
     if LAUNCHED not in stash:
         stash[LAUNCHED] = launched()
@@ -39,7 +39,7 @@ def browser(request: pytest.FixtureRequest) -> Browser:
 
 
 def launched() -> tuple[contextlib.ExitStack, Browser]:
-    """A browser, and what closes it."""
+    """A browser, and the stack that closes it."""
     chromium = browser_path()
     lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
     if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
@@ -65,7 +65,8 @@ def close(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Its event loop runs in this thread until it ends, and tests of other folders run their own: it ends before them."""
+    """The browser's event loop runs in this thread until it is closed, and tests in other folders run their own: close
+    it first."""
     yield
     if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         close(item.session)

@@ -1,4 +1,4 @@
-"""What tests of several files here start from."""
+"""Fixtures shared by several files here."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tests.support.open_transport import Act, Client
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import STARTERS, with_copies
 
-# httpx gives up after 5 s where a test names no time. All its functions have this one object as their default.
+# httpx gives up after 5 s if a test sets no timeout. All its functions share this object as their default.
 for _step in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _step, PATIENCE_S)
 
-# httpx reads all authorities anew for each client, and for each request without one: 8 ms of processor time.
+# httpx reads all authorities again for each client, and for each request without one: 8 ms of processor time.
 _usual_context = functools.cache(httpx.create_ssl_context)
 
 
@@ -49,20 +49,20 @@ httpx._transports.default.create_ssl_context = _context_of  # type: ignore[attr-
 
 @pytest.fixture(scope="module", autouse=True)
 def patient() -> Iterator[None]:
-    """Limits of the product that a busy machine would pass: only for the tests here, as others look at these limits."""
+    """Raise product limits that a busy machine would exceed: only for the tests here, because others test these limits."""
     with pytest.MonkeyPatch.context() as patch:
-        # A connection that dies is seen late, and a second attempt is made all the same.
+        # The client may notice a dead connection late; it must retry all the same.
         patch.setattr(exchange, "STALE_WITHIN_NS", round(PATIENCE_S * 1e9))
-        # The process that reads a server's pages gives way to all others: the last scrape takes its time.
+        # The process that reads a server's pages has low priority: the last scrape may take long.
         patch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)
-        # So does the process that exports: the last export does.
+        # So does the process that exports: the last export may take long.
         patch.setattr(telemetry_task, "FINISH_WITHIN_S", PATIENCE_S)
         yield
 
 
 @pytest.fixture(scope="session", autouse=True)
 def helpers_begin_at_once() -> Iterator[None]:
-    """What a load or a console in the process of the tests starts is a copy of a process that has imported it."""
+    """Processes that a load or console starts from the test process are copies of a process with everything imported."""
     with pytest.MonkeyPatch.context() as patch:
         for name in STARTERS:
             module = importlib.import_module(name)
@@ -72,14 +72,14 @@ def helpers_begin_at_once() -> Iterator[None]:
 
 @pytest.fixture(params=["compiled", "python"])
 def reads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Wire transports read with their compiled core where it is there, and then without it."""
+    """Wire transports read with their compiled core, if built, and then without it."""
     monkeypatch.setattr(WireTransport, "reads_plainly", request.param == "compiled")
     return str(request.param)
 
 
 @pytest.fixture(params=WAYS)
 def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """act(server or URL, coroutine function of a Client, **settings of the target) -> what the coroutine returns."""
+    """act(server or URL, coroutine function of a Client, **settings of the target) -> the coroutine's result."""
 
     def run(
         server: LiteralServer | str, what: Act, *, secrets: Sequence[str] = (), path: str = "/", **target: Any
@@ -106,13 +106,14 @@ def act(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 @pytest.fixture
 def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache has no result of another test, only what is learned of tokenizers."""
+    """The user's cache has no results of other tests, only what was learned about tokenizers."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
 
 
 @pytest.fixture
 def work_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The command runs in an empty folder, without settings of the machine, and with limits that no busy machine trips."""
+    """The command runs in an empty folder, without the machine's settings, and with limits that no busy machine
+    exceeds."""
     for name in ("OPENAI_API_KEY", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "calm.yaml").write_text(CALM)

@@ -1,8 +1,8 @@
-"""What `quality` reaches, tried in virtual time: the answers of the mock with its faults, compared by bench.
+"""The error rates of `quality` in virtual time: the answers of the mock with its faults, compared by bench.
 
-`VirtualServer` has the mock's own answers, its rules of faults and their chance; only its tokens, its connections and its
-clock are missing. Users ask it as a closed loop does: one request ends, the next begins. `scripts/quality-reach` prints at
-length what this reaches; a test tries it briefly, with the same seeds.
+`VirtualServer` has the mock's own answers, fault rules and random draws; only its tokens, connections and clock are
+missing. Users ask it as a closed loop does: one request ends, the next begins. `scripts/quality-reach` prints the
+results at length; a test tries it briefly, with the same seeds.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from promptset.probes import Probe, Solution, codes, make_probes, parse_probes, 
 
 USERS = 16
 ALONE_TIMES = 2
-"""As `quality` asks each probe before the load, if nothing else is said."""
+"""The default number of times that `quality` asks each probe before the load."""
 _LONG, _SHORT = 10.0, 1.0
 """Mean service times of other requests and of probes."""
 
 
 @functools.cache
 def probe_set(spec: str) -> tuple[list[Probe], list[Solution]]:
-    """The probes and their right answers."""
+    """The probes and their correct answers."""
     probes = make_probes(parse_probes(spec), seed=31)
     solutions = [solve(probe.messages, probe.tools) for probe in probes]
     return probes, [solution for solution in solutions if solution is not None]
@@ -61,8 +61,8 @@ class VirtualServer:
         self._answers = Answers(_words)
 
     def serve(self, requests: Iterable[int | None], solutions: Sequence[Solution], users: int) -> KeptAnswers:
-        """Answers to the requests of a run in this order: the place of a probe, or None for another request. Runs have the
-        same indexes, and ids of their own, as those of `bench` do."""
+        """Answers to the requests of a run in this order: the index of a probe, or None for another request. Like
+        `bench`'s runs, each run starts at the same indexes and has its own ids."""
         kept: list[KeptAnswer] = []
         ends: list[tuple[float, int]] = []
         now = 0.0
@@ -95,20 +95,20 @@ def _sent(text: str, tool: str | None) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `quality` says of one series of runs."""
+    """The findings of `quality` for one series of runs."""
 
     worse: frozenset[str]
-    """Measures of faults that load changes for the worse."""
+    """Fault measures that get worse under load."""
     changed: frozenset[str]
-    """All measures that load changes."""
+    """All measures that change under load."""
     mixed_up: bool
-    """An answer has the code word of another probe."""
+    """An answer contains another probe's code word."""
     planted: int
     """Answers to probes under load that a fault has changed."""
 
     @property
     def alarm(self) -> bool:
-        """Whether anything is said against the server."""
+        """Whether there is any finding against the server."""
         return self.mixed_up or bool(self.changed)
 
 
@@ -138,7 +138,7 @@ def _is_worse(measure: QualityMeasure) -> bool:
 
 
 def _among_others(places: Iterable[int], share: float, seed: int) -> list[int | None]:
-    """The probes in their order, each with other requests before it."""
+    """The probes in order, each with other requests before it."""
     chance = rng.stream(seed, "others", 0)
     requests: list[int | None] = []
     for place in places:
@@ -149,14 +149,14 @@ def _among_others(places: Iterable[int], share: float, seed: int) -> list[int | 
 
 
 def alarms(faults: Sequence[str], spec: str, seeds: Iterable[int]) -> tuple[int, int]:
-    """Of series under faults that do not depend on load: how many raise an alarm, and how many say that answers are worse."""
+    """Of series under faults that do not depend on load: how many raise an alarm, and how many report worse answers."""
     results = [tried(faults, spec, seed) for seed in seeds]
     return sum(found.alarm for found in results), sum(bool(found.worse) or found.mixed_up for found in results)
 
 
 def mixed_up(rate: float, spec: str, seeds: Iterable[int], *, share: float = 0.5) -> tuple[int, int]:
-    """How many loads with cross-talk of this rate have an answer with the code word of another probe, and how many answers of
-    all loads were mixed up."""
+    """How many loads with cross-talk at this rate have an answer with another probe's code word, and how many answers
+    of all loads were mixed up."""
     probes, solutions = probe_set(spec)
     found = planted = 0
     for seed in seeds:

@@ -1,4 +1,4 @@
-"""Another order of the tests (`scripts/test --shuffle SEED`): none may need what another has left behind."""
+"""Shuffled order of the tests (`scripts/test --shuffle SEED`): no test may depend on what another has left behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 
 def shuffled(node_ids: Sequence[str], seed: int) -> list[str]:
-    """The ids, file after file in another order, and the tests of each file in another.
+    """The ids with the files shuffled, and the tests within each file.
 
-    The cases of one test stay together: what they share (a tokenizer, a server) is made once for each of them.
-    The same ids and seed give the same order in every process.
+    The cases of one test stay together: their shared fixtures (a tokenizer, a server) are made once. The same ids and
+    seed give the same order in every process.
     """
     chance = random.Random(seed)
     ordered = []

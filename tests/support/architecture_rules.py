@@ -1,6 +1,6 @@
-"""Who may import whom: the tables that tests/unit/test_architecture.py holds every module to.
+"""Who may import whom: the tables that tests/unit/test_architecture.py checks every module against.
 
-Those of bench, and its layers; the mock and promptset have files beside this one.
+This file has bench's tables and layers; the mock and promptset have files beside this one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "promptset": ROOT / "datasets" / "promptset"}
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
-    # Of our own modules, besides those of its own folder. The closest entry counts: bench.transport is for all below it.
-    # Values and what everything stands on:
+    # Our own modules outside its own folder. The closest entry counts: bench.transport applies to everything below it.
+    # Values, and modules that everything builds on:
     "bench": frozenset(
         {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.found",
          "bench.load_sweep.measure", "bench.observer", "bench.tuning.measure"}
@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
-    # What pages say, as data: of the results alone.
+    # The content of pages, as data: from results only.
     "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
     "bench.documents.calibration_sweep_document": frozenset(
         {"bench.accuracy.sweep", "bench.documents", "bench.metrics.catalog"}
@@ -32,13 +32,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.chosen_requests", "bench.metrics.page_data",
          "bench.metrics.run_numbers", "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
     ),
-    # Types and nothing else: whoever makes, writes or reads a result has them.
+    # Types only: every module that makes, writes or reads a result uses them.
     "bench.results": frozenset({"bench.records"}),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset(),
     "bench.process.beside": frozenset({"bench.process.interpreter"}),
     "bench.clock": frozenset(),
-    # The compiled core: its users are told what is in it by a stub.
+    # The compiled core: a stub declares its content.
     "bench.native": frozenset({"bench.native._core", "promptset.compiled"}),
     "bench.rng": frozenset(),
     "bench.traffic": frozenset(),
@@ -68,7 +68,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload.tracing": frozenset(),
     "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
-    # Stages: each knows the values it is given and the values it makes.
+    # Stages: each knows its input and output values.
     # A file that defines an API is read whole.
     "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.header_values", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
@@ -85,18 +85,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
-    # Answers whose right ones are known: graded and compared after the load.
+    # Answers with known solutions: graded and compared after the load.
     "bench.answers": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.run_directory", "bench.statistics", "promptset"}
     ),
     "bench.answers.graders": frozenset({"promptset"}),
     "bench.answers.traits": frozenset(),
-    # Pure functions of plain values, and the decisions of a search that stand on them.
+    # Pure functions of plain values, and the decisions of a search that build on them.
     "bench.statistics": frozenset({"promptset.distributions.gamma"}),
     "bench.load_search": frozenset(
         {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
     ),
-    # Around the decisions: what visits bring back, the files, and what people see.
+    # Around the decisions: results of visits, the files, and the output for users.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
     ),
@@ -146,7 +146,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.run_files.shape", "bench.secrets", "bench.series", "bench.statistics",
          "promptset.errors"}
     ),
-    # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
+    # The decision of a race uses only the statistics; servers, visits, files and pages surround it.
     "bench.tuning": frozenset({"bench.results.tune", "bench.rng", "bench.statistics"}),
     "bench.tuning.spec": frozenset(
         {"bench.config", "bench.errors", "bench.load_search.whole", "bench.load_sweep.visits", "bench.series.files",
@@ -168,7 +168,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.answers", "bench.results.tune", "bench.run_files.run_directory", "bench.statistics", "promptset.probes"}
     ),
     "bench.tuning.measure": frozenset({"bench.errors", "bench.observer", "bench.series", "bench.tuning"}),
-    # What the server says of itself: the samples of its pages, and the numbers made of them.
+    # The server's own metrics: the samples of its pages, and the numbers computed from them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
@@ -182,9 +182,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_files.run_directory"}),
-    # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
+    # How far chance may move a mean is not a truth about a number: both sides use the same code for intervals.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
-    # Which certificate covers which load is decided from plain values.
+    # Plain values decide which certificate covers which load.
     "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape", "bench.run_files.shape"}),
     "bench.accuracy.load_shape": frozenset(),
     "bench.accuracy.sweep": frozenset({"bench.errors", "bench.loads"}),
@@ -197,7 +197,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.notices": frozenset({"bench.clock"}),
     "bench.observer": frozenset({"bench.load.live", "bench.run_files.load_change"}),
-    # The way in for other processes: the server of a run, and who asks it.
+    # The interface for other processes: the server of a run, and its clients.
     "bench.control": frozenset(
         {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_files.run_directory",
          "bench.run_files.run_state"}
@@ -213,7 +213,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.companion", "bench.proxy", "bench.records",
          "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}
     ),
-    # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
+    # The process that reads the server's metrics, and its messages: it imports little, so that it starts at once.
     "bench.target.scrape_task": frozenset({"bench.proxy"}),
     "bench.target.gpu_pages": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
@@ -222,7 +222,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
-    # The process that exports what the run writes down, and the run's side of it.
+    # The process that exports what the run writes, and the run's side of it.
     "bench.telemetry": frozenset(
         {"bench.clock", "bench.errors", "bench.metrics", "bench.process.child_process", "bench.process.priority",
          "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.secrets",
@@ -258,7 +258,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.machine.machine_cache", "bench.metrics", "bench.records",
          "promptset.distributions"}
     ),
-    # One worker runs the middle of the way, from the workload to the records; several are made of it.
+    # One worker runs the middle part, from the workload to the records; several workers are built from it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
@@ -297,7 +297,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.machine.worker_place", "bench.process.child_process", "bench.process.priority",
          "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
-    # Who puts the stages together, and is imported by nobody but those further down in this list.
+    # Modules that combine the stages; only those further down in this list import them.
     "bench.run_facts": frozenset(
         {"bench.answers.checked", "bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
          "bench.run_files.run_directory", "bench.schedule"}
@@ -322,7 +322,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.errors", "bench.machine.preflight", "bench.observer",
          "bench.process.mock_process", "bench.series"}
     ),
-    # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
+    # A mock fitted to a server's runs: pure functions of streams, and the code that reads streams from run directories.
     "bench.fit": frozenset(
         {"bench.records", "bench.results.profile", "bench.rng", "bench.statistics.autocorrelation",
          "bench.statistics.steady_state"}
@@ -337,7 +337,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.statistics.paired_shares", "promptset.distributions", "promptset.errors", "promptset.loaders",
          "promptset.samples", "promptset.whole_file"}
     ),
-    # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
+    # Runs in sequence. It does not know who decides which run comes next, or what the runs are for.
     "bench.series": frozenset(),
     "bench.series.drive": frozenset({"bench.errors"}),
     "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
@@ -353,19 +353,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.run_files.shape", "bench.series", "bench.statistics",
          "bench.verdict.finding"}
     ),
-    # Results of other load testers: the files of each tool, and a run directory of them.
+    # Results of other load testers: the files of each tool, and a run directory made from them.
     "bench.imports": frozenset({"bench.errors", "bench.records"}),
     "bench.imports.run": frozenset(
         {"bench.config", "bench.errors", "bench.imports", "bench.machine", "bench.manifest",
          "bench.records", "bench.run_files.run_directory", "bench.run_files.run_state"}
     ),
-    # Results in the forms of other tools.
+    # Results in the formats of other tools.
     "bench.exports": frozenset({"bench.errors", "bench.run_files.run_directory", "bench.run_files.writable"}),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
          "bench.run_files.shape", "bench.run_files.writable", "bench.statistics", "promptset.whole_file"}
     ),
-    # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
+    # It starts `python -m bench` in its own process, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.interpreter", "bench.process.mock_process", "bench.process.priority",
@@ -374,14 +374,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.errors",
          "promptset.probes.sets", "promptset.recipes", "promptset.whole_file"}
     ),
-    # Data sets by name: the packages of hubs are known to promptset.
+    # Data sets by name: promptset knows the packages of hubs.
     "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),
-    # What may be set of a search and a sweep, and how far they are, is for these to say.
+    # These modules define the settings of a search and a sweep, and how to read their progress.
     "bench.console.kinds": frozenset(
         {"bench.accuracy.sweep", "bench.answer_quality.options", "bench.config", "bench.console.language", "bench.errors",
          "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
-    # The charts of a live page are those of its report.
+    # A live page has the same charts as its report.
     "bench.console.live_charts": frozenset(
         {"bench.console", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.page_data",
          "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
@@ -396,7 +396,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.run_files.run_state",
          "bench.run_files.shape", "bench.series.drive", "bench.tuning.tune_file", "promptset.whole_file"}
     ),
-    # Which modes have a load that can be set is for the modes to say.
+    # The modes define which of them have a load that can be set.
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
@@ -406,7 +406,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
-    # Below the drivers: what they decide, and what they start.
+    # Below the drivers: their decisions, and the processes they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
@@ -422,7 +422,7 @@ FOR_ALL = {
     "mockserver": tuple(f"mockserver.clock.{name}" for name in _NS),
     "promptset": ("promptset.clock.NS_PER_S",),
 }
-"""Types of what is published, and units of time, whose one home in a package is beside its clock."""
+"""Types of published files, and units of time, which each package defines once, beside its clock."""
 
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
@@ -433,8 +433,8 @@ COMPOSERS = (
 """From the lowest to the highest: each may import those before it."""
 
 LAYERS: tuple[frozenset[str], ...] = (
-    # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
-    # the layers before its own, and none of its own layer.
+    # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports
+    # only from layers below its own.
     frozenset({"clock"}),
     frozenset(
         {"errors", "lazy_exports", "loads", "native", "proxy", "rng", "secrets", "statistics", "trust", "workload"}
@@ -464,12 +464,12 @@ TIES = (
     ("bench.endpoints.whole_reply", "bench.endpoints.openai"),
     ("bench.metrics.by_part", "bench.metrics.summary"),
 )
-"""Files of bench that name the type of what they are part of: which, and its file. No other file does."""
+"""Files of bench that name the type of their owner: the file, and the owner's file. No other file does."""
 
 MOST_LINES = 60
-"""Of a function, with its signature and its docstring."""
+"""Of a function, with its signature and docstring."""
 MOST_PARAMETERS = 8
-"""Of a function: values that belong together are one frozen value with a name."""
+"""Of a function: values that belong together form one frozen value with a name."""
 
 _OPTIONS = "options of the public interface: users name the few that they need, and docs describe each"
 MORE_PARAMETERS = {

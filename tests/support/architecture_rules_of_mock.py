@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MOCKSERVER: dict[str, frozenset[str]] = {
-    # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
+    # The mock, from the bottom up. No module imports upwards. "mockserver" is for the package itself.
     "mockserver": frozenset({"mockserver.api"}),
     "mockserver.errors": frozenset(),
     "mockserver.native": frozenset({"mockserver.native._sender", "promptset.compiled"}),
@@ -29,7 +29,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     ),
     # Shared by the processes of one mock; knows nothing of requests.
     "mockserver.workers": frozenset({"mockserver.errors"}),
-    # What is drawn, and the engines that are driven by it: pure, no clock.
+    # Random plans, and the engines driven by them: pure, no clock.
     "mockserver.plans": frozenset(
         {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.sampled_times",
          "mockserver.workers.shared_state", "promptset"}
@@ -50,7 +50,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
     "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
     "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
-    # The protocol as values, then the replies that send it, then what is written down about them.
+    # The protocol as values, then the replies that send it, then the records about them.
     "mockserver.dialect": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.engine.work", "mockserver.faults", "mockserver.plans",
          "promptset"}
@@ -87,7 +87,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.steps.scaling",
          "mockserver.tokencount", "mockserver.workers.shared_state", "promptset"}
     ),
-    # What is answered to a probe.
+    # Answers to probes.
     "mockserver.answers": frozenset(
         {"mockserver.dialect", "mockserver.documents", "mockserver.faults", "mockserver.plans", "mockserver.replies",
          "mockserver.rng", "promptset"}
@@ -117,7 +117,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.priority", "mockserver.record", "mockserver.replies.socket_wire", "mockserver.replies.wire",
          "mockserver.rng", "mockserver.settings", "mockserver.worker", "mockserver.workers", "promptset"}
     ),
-    # Ways in.
+    # Entry points.
     "mockserver.cli": frozenset(
         {"mockserver.config", "mockserver.config_parts",
          "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PROMPTSET: dict[str, frozenset[str]] = {
-    # promptset, from what everything stands on up to the command:
+    # promptset, from its foundations up to the command:
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
@@ -19,7 +19,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng", "promptset.whole_file"}),
-    # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
+    # Counting: a tokenizer, and the places to find one. No module here knows what a prompt is made of.
     "promptset.own_template": frozenset(),
     "promptset.chat": frozenset(),
     "promptset.chat_template": frozenset({"promptset.chat", "promptset.clock", "promptset.errors"}),
@@ -60,7 +60,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences",
          "promptset.tokenizer"}
     ),
-    # A way of sharing names segments of text and never sees one.
+    # A way of sharing names segments of text and never sees their content.
     "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
     # Prompts, one by one:
     "promptset.outline": frozenset(
@@ -100,7 +100,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
-    # Questions with known answers; who solves one reads its text alone.
+    # Questions with known answers; the solver of a probe reads only its text.
     "promptset.probes": frozenset(
         {"promptset.chat", "promptset.errors", "promptset.json_schemas", "promptset.loaders.containers", "promptset.rng",
          "promptset.tools"}
@@ -111,7 +111,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sentences", "promptset.sharing", "promptset.simulated", "promptset.text", "promptset.tokenizer",
          "promptset.tools"}
     ),
-    # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
+    # Agents: the source distributions of their sessions, and a session's plan, know no tokenizer and no text.
     "promptset.agents": frozenset(),
     "promptset.agents.recipe": frozenset({"promptset.distributions", "promptset.errors"}),
     "promptset.agents.plan": frozenset({"promptset.agents.recipe", "promptset.distributions", "promptset.rng"}),

@@ -1,8 +1,8 @@
-"""Commands of `python -m bench` in a process that has only what another system has:
-`python -m tests.support.as_platform PLATFORM [["run", "--url", ...], ...] ...`. After those of one system come those of
-another that lacks more. Prints the exit statuses of each system's commands to stdout's end.
+"""Runs commands of `python -m bench` in a process that has only what another system has: `python -m
+tests.support.as_platform PLATFORM [["run", "--url", ...], ...] ...`. The commands of a system that lacks more follow
+those of the one before. Prints the exit statuses of each system's commands at the end of stdout.
 
-The standard library and what others wrote stay those of this system; our own code is told that it runs on the other one.
+The standard library and third-party packages stay those of this system; only our own code sees the other platform.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ USED = (
         "bench.transport.httpx_transport",
     ),
 )
-"""What the commands import of us, so that what that needs of others is there before anything is taken away."""
+"""What the commands import of ours, so that third-party dependencies are loaded before anything is removed."""
 
 if __name__ == "__main__":
     for name in USED:

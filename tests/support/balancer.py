@@ -1,4 +1,4 @@
-"""A load balancer on the loopback: each new connection goes to the next server. It knows nothing of HTTP."""
+"""A load balancer on the loopback: each new connection goes to the next server. It does not parse HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.patience import PATIENCE_S
 
 @contextlib.contextmanager
 def balanced(urls: Sequence[str]) -> Iterator[str]:
-    """The URL that stands for these."""
+    """The URL in front of these servers."""
     places = itertools.cycle([(urlsplit(url).hostname, urlsplit(url).port) for url in urls])
     loop = asyncio.new_event_loop()
     open_ones: set[asyncio.StreamWriter] = set()

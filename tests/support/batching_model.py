@@ -1,8 +1,8 @@
-"""Continuous batching in virtual time, fast enough for thousands of runs: what the statistics are tried on.
+"""Continuous batching in virtual time, fast enough for thousands of runs: the test bed of the statistics.
 
-It computes what the mock's `batching` engine computes (a test compares the two) where no KV block is short, nothing is
-cached, and b3 and b4 are 0. Between two steps every decode gains one token, so a step costs the same however many
-requests run: a request is looked at when it is admitted and when it ends, and never in between.
+It computes what the mock's `batching` engine computes (a test compares the two) as long as no KV block is short,
+nothing is cached, and b3 and b4 are 0. Between two steps every decode gains one token, so a step costs the same however
+many requests run: a request is examined only when it is admitted and when it ends.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server under test: its step cost, and the lengths of the requests that it is sent.
+    """A server under test: its step cost, and the lengths of its requests.
 
     `input_cv` and `output_cv` are the coefficients of variation of lognormal lengths; 0 fixes them.
     """
@@ -33,7 +33,7 @@ class Server:
     output_cv: float = 0.0
 
     def lengths(self, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-        """Input and output tokens of one request after the other."""
+        """Input and output tokens of successive requests."""
         while True:
             inputs = _lengths(self.input_tokens, self.input_cv, rng)
             yield from zip(inputs, _lengths(self.output_tokens, self.output_cv, rng), strict=True)
@@ -54,19 +54,19 @@ S2 = Server(STEP_COSTS["qwen2.5-7b-h100"], input_cv=1.0, output_cv=0.8)
 S3 = Server(
     StepCost(b0=12_000, b1=55, b2=140, a0=2_000, max_num_seqs=48, max_num_batched_tokens=2048), 600, 80, 0.5, 0.5
 )
-"""A slower server whose limit is its number of sequences: beyond it requests queue, and the steps stay as they are."""
+"""A slower server limited by its number of sequences: beyond it requests queue, and step times stay the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What became of the requests of a load, in the order in which they were sent. Times in seconds."""
+    """The outcome of a load's requests, in the order of sending. Times in seconds."""
 
     sent_s: Array
     first_s: Array
     last_s: Array
     output_tokens: Array
     first_step: npt.NDArray[np.int64]
-    """The step, counted from 1, that gave the first token; each later step gave one more."""
+    """The step, counted from 1, that produced the first token; each later step produced one more."""
     step_ends_s: Array
 
     @property
@@ -82,7 +82,7 @@ class Served:
         return (self.last_s - self.first_s) / np.maximum(self.output_tokens - 1, 1) * 1e3
 
     def between(self, start_s: float, end_s: float) -> Served:
-        """Those that were sent from start to end."""
+        """The requests sent from start to end."""
         chosen = (self.sent_s >= start_s) & (self.sent_s < end_s)
         sent_s, first_s, last_s = self.sent_s[chosen], self.first_s[chosen], self.last_s[chosen]
         return Served(sent_s, first_s, last_s, self.output_tokens[chosen], self.first_step[chosen], self.step_ends_s)
@@ -93,7 +93,7 @@ class Served:
         return float(np.maximum(overlap, 0).sum() / (end_s - start_s))
 
     def tokens_per_s(self, start_s: float, end_s: float, step_s: float = 1.0) -> Array:
-        """Output tokens that came out in each second from start to end."""
+        """Output tokens in each second from start to end."""
         edges = np.arange(start_s, end_s + step_s / 2, step_s)
         steps = np.bincount(self.first_step, minlength=len(self.step_ends_s) + 2)
         ends = self.first_step + self.output_tokens.astype(int)
@@ -108,7 +108,7 @@ class Served:
 
 
 def poisson(rate: float, seconds: float, rng: np.random.Generator) -> list[float]:
-    """Arrivals of a Poisson process from 0 on."""
+    """Arrivals of a Poisson process from time 0."""
     n = int(rate * seconds + 6 * np.sqrt(rate * seconds) + 20)
     times = np.cumsum(rng.exponential(1 / rate, n))
     kept: list[float] = times[times < seconds].tolist()
@@ -121,7 +121,7 @@ def open_loop(server: Server, arrivals: Sequence[float], rng: np.random.Generato
 
 
 def closed_loop(server: Server, users: int, seconds: float, rng: np.random.Generator, ramp_s: float = 0.0) -> Served:
-    """So many users, each of whom sends its next request when the last one ended, until `seconds` have passed."""
+    """`users` users, each of whom sends its next request when the last one has ended, until `seconds` have passed."""
     return _serve(server, [ramp_s * user / users for user in range(users)], seconds, rng)
 
 

@@ -1,4 +1,4 @@
-"""The limits of a run whose numbers are no matter of its test."""
+"""Limits for runs whose numbers do not matter to the test."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _OF_A_BUSY_MACHINE = (
 
 
 def calm_but_for(*limits: str) -> str:
-    """Limits that other programs on this machine do not trip, but for these."""
+    """Limits that other programs on this machine do not exceed, except these."""
     wide = "{suspect: 1e9, invalid: 1e9}"
     return "limits:\n" + "".join(f"  {name}: {wide}\n" for name in _OF_A_BUSY_MACHINE if name not in limits)
 
 
 CALM = calm_but_for()
-"""For --config: how busy other programs keep the machine trips no sign."""
+"""For --config: other programs on a busy machine trigger no sign."""
 
 
 def lasting(problems: Iterable[str]) -> list[str]:
-    """The problems of a calibration that no busy machine makes: a client that finds a whole reply in one read has no speed
-    of it to measure."""
+    """The problems of a calibration that a busy machine cannot cause: a client that gets a whole reply in one read has
+    no speed to measure."""
     return [problem for problem in problems if not problem.startswith("tps:")]

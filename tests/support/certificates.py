@@ -1,4 +1,4 @@
-"""Client certificates for tests, made on the spot: an authority, and what it signs."""
+"""Client certificates generated for tests: an authority, and the certificates it signs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Signs certificates. `file` is its own, in PEM."""
+    """Signs certificates. `file` is its own certificate, in PEM."""
 
     folder: Path
     key: ec.EllipticCurvePrivateKey
@@ -26,7 +26,7 @@ class Authority:
     def certificate(
         self, name: str, *, ends: timedelta = DAY, password: bytes | None = None, begins: timedelta = -10 * DAY
     ) -> tuple[str, str]:
-        """The files of a certificate, valid from and to these times after now, and of its key."""
+        """The files of a certificate and its key; `begins` and `ends` are relative to now."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate, key_file = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         certificate.write_bytes(_signed(_named(name), key, self.name, self.key, begins, ends, authority=False))
@@ -40,7 +40,7 @@ class Authority:
 
 
 def authority(folder: Path, name: str = "authority") -> Authority:
-    """A new authority, whose files are in this folder."""
+    """A new authority, with its files in this folder."""
     key = ec.generate_private_key(ec.SECP256R1())
     file = folder / f"{name}.pem"
     file.write_bytes(_signed(_named(name), key, _named(name), key, -10 * DAY, DAY, authority=True))

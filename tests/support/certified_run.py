@@ -1,4 +1,4 @@
-"""A run whose client is right, with its ledger, and the certificate of it after a change."""
+"""A run whose client is right, with its ledger, and its certificate after a change."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def certified(
     **more: Any,
 ) -> dict[str, Any]:
     directory = RunDirectory.create(folder / "run")
-    # Stamps that a test has moved are still no later than the end of their response.
+    # Stamps moved by a test are still no later than the end of their response.
     ended = [replace(r, end_ns=max(r.end_ns, *r.chunk_ns[-1:])) if r.chunk_ns else r for r in records]
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, ended)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))

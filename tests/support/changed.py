@@ -1,4 +1,4 @@
-"""A frozen value with other fields, whether a dataclass or a record of msgspec."""
+"""Replaces fields of a frozen value, whether a dataclass or a msgspec record."""
 
 from __future__ import annotations
 

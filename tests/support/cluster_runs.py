@@ -1,4 +1,5 @@
-"""Runs whose load comes from a Ray cluster on this machine: their workers' programs, and how even their arrivals are."""
+"""Runs whose load comes from a Ray cluster on this machine: their worker processes, and the dispersion of their
+arrivals."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from tests.support.worker_processes import PROGRAM
 
 
 def programs(run_id: str) -> dict[int, str]:
-    """Workers' programs whose files are in the directory of this run, and their copies that make prompts: names by number."""
+    """Worker processes with open files in this run's directory, and their copies that make prompts: names by process
+    id."""
     found = {}
     for entry in Path("/proc").iterdir():
         try:
@@ -32,5 +34,5 @@ def dispersion(offsets_ns: Sequence[int], window_ns: int) -> float:
 
 
 def whole_lines(content: bytes) -> list[bytes]:
-    """The lines that end: the last one of a file that somebody writes may not."""
+    """The complete lines: the last line of a file being written may be partial."""
     return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]

@@ -1,8 +1,8 @@
-"""Several processes run the tests (pytest-xdist), and only those that run tests of a file import it.
+"""Several processes run the tests (pytest-xdist), and each imports only the files whose tests it runs.
 
-The process that hands out the tests collects them all before it starts the others, and tells these which there are. Each of
-them has the folders with their conftest.py, and collects the tests of a file when it is to run the first of them. Otherwise
-each process imports 800 files and makes 19,000 tests of them: 9 s of processor time.
+The process that distributes the tests collects them all before it starts the others, and sends them the list. Each of
+them has the folders with their conftest.py, and collects a file's tests when it is about to run the first. Otherwise
+each process would import 800 files and create 19,000 tests: 9 s of processor time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import pytest
 from xdist.workermanage import WorkerController
 
 TOLD = pytest.StashKey[str]()
-"""What the others are told, in the process that hands out the tests."""
+"""The list sent to the other processes, kept in the process that distributes the tests."""
 LATER = pytest.StashKey["Later"]()
 """The tests of a process that collects a file when it is needed."""
 
 
 def collect(config: pytest.Config) -> None:
-    """Collect all tests in the process that hands them out; pytest-xdist would leave it to the others."""
+    """Collect all tests in the process that distributes them; pytest-xdist would leave it to the others."""
     plugins = config.pluginmanager
     session = plugins.getplugin("session")
     plugins.subset_hook_caller("pytest_collection", [plugins.getplugin("dsession")])(session=session)
@@ -33,13 +33,13 @@ def collect(config: pytest.Config) -> None:
 
 
 def tell(node: WorkerController) -> None:
-    """Tell another process which tests there are."""
+    """Send the list of tests to another process."""
     if TOLD in node.config.stash:
         node.workerinput["tests"] = node.config.stash[TOLD]
 
 
 def collect_later(config: pytest.Config, sender: Any) -> None:
-    """Have a process that was told which tests there are collect each file when it needs it."""
+    """Make a process that received the list collect each file when it needs it."""
     told = config.workerinput.get("tests")  # type: ignore[attr-defined]
     if told is not None:
         config.stash[LATER] = Later(json.loads(told), sender)
@@ -49,12 +49,12 @@ class NotYet(pytest.File):
     """A file whose tests are not needed yet."""
 
     def collect(self) -> Sequence[pytest.Item]:
-        """None of them."""
+        """No tests."""
         return ()
 
 
 class Later(Sequence[Any]):
-    """The tests of a session, as the plugin of pytest-xdist asks for them: by their place."""
+    """A session's tests, by index, as pytest-xdist's plugin requests them."""
 
     def __init__(self, told: list[tuple[str, str]], sender: Any) -> None:
         self._told, self._sender = told, sender
@@ -71,7 +71,7 @@ class Later(Sequence[Any]):
         return NotYet.from_parent(folder, path=path)
 
     def take_the_place_of(self, session: pytest.Session) -> None:
-        """Be the tests of a session that has found its files."""
+        """Replace the tests of a session that has found its files."""
         self._session = session
         session.items = self  # type: ignore[assignment]
 
@@ -85,8 +85,8 @@ class Later(Sequence[Any]):
         path, node_id = self._told[at]
         if node_id not in self._items:
             if at != self._sender.item_index:
-                # It is asked for as the one after this, by which pytest sees what this may leave set up: the session alone.
-                # What the file of this one has set up is taken down before another is imported.
+                # It is requested as the next item, from which pytest decides what may stay set up: only the session.
+                # The fixtures of the current file are torn down before another is imported.
                 return self._session
             self._collect(Path(path))
         return self._items[node_id]

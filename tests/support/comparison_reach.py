@@ -1,6 +1,6 @@
-"""What `compare` and `gate` reach, tried in virtual time: runs of the batching model, taken for runs on a disk.
+"""The error rates of `compare` and `gate` in virtual time: runs of the batching model instead of runs on disk.
 
-`scripts/compare-reach` prints it at length; a test runs it briefly, with the same seeds.
+`scripts/compare-reach` prints them at length; a test runs it briefly, with the same seeds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _ORDERS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 @dataclass(slots=True)
 class VirtualRuns:
-    """Runs of a load, as `compare` takes them; `values` gives the single values that it would read from the disk."""
+    """Runs of a load, as `compare` takes them; `kept` has the individual values that it would read from disk."""
 
     load: Load
     kept: dict[Path, RequestValues]
 
     def run(self, seed: int, at: int, tpot: float = 1.0) -> MeasuredRun:
-        """A run that began at minute `at`; all its TPOT are `tpot` times as long."""
+        """A run that began at minute `at`, with every TPOT multiplied by `tpot`."""
         served = self.load.run(SECONDS, seed).between(WARM_S, WARM_S + SECONDS)
         ttft, per_token = served.ttft_ms, served.tpot_ms * tpot
         tokens_per_s = served.tokens_per_s(WARM_S, WARM_S + SECONDS)
@@ -98,7 +98,7 @@ def in_turn(
 ) -> tuple[VirtualRuns, Any]:
     """Runs of A and B in the order ABBA. B's TPOT is changed; all TPOT vary by `spread` from run to run.
 
-    `same_arrivals`: the runs of a pair have one seed, as those of `compare --run` do.
+    `same_arrivals`: the runs of a pair share one seed, as in `compare --run`.
     """
     rng = np.random.default_rng([comparison, 17])
     runs = VirtualRuns(load, {})
@@ -112,7 +112,7 @@ def in_turn(
 
 
 def alarms(load: Load, comparisons: range, pairs: int = 5) -> Mapping[Method, int]:
-    """By method: how many comparisons of a load with itself say that a primary number differs."""
+    """By method: how many comparisons of a load with itself report that a primary number differs."""
     found = dict.fromkeys((Method.PAIRS, Method.RUNS, Method.BATCHES), 0)
     for comparison in comparisons:
         runs, (a, b) = in_turn(load, comparison, pairs)
@@ -125,9 +125,10 @@ def alarms(load: Load, comparisons: range, pairs: int = 5) -> Mapping[Method, in
 
 
 def changes_found(load: Load, comparisons: range, *, change: float, spread: float, pairs: int = 5) -> tuple[int, int]:
-    """How many comparisons find a change of TPOT (p < 5% after Holm), and in how many the interval holds it.
+    """How many comparisons find a change of TPOT (p < 5% after Holm), and how many intervals contain it.
 
-    Whether they also say `differs` hangs on the estimate: of a change as large as the margin half lie below it.
+    Whether they also report `differs` depends on the estimate: for a change as large as the margin, half of the
+    estimates lie below it.
     """
     found = held = 0
     for comparison in comparisons:
@@ -140,7 +141,7 @@ def changes_found(load: Load, comparisons: range, *, change: float, spread: floa
 
 
 def error_alarms(comparisons: range, runs: tuple[int, int], *, n: int, rate: float, change: float = 0.0) -> int:
-    """How many comparisons say that error rates differ, where each of a run's `n` requests fails by chance."""
+    """How many comparisons report that error rates differ, when each of a run's `n` requests fails by chance."""
     alarms = 0
     for comparison in comparisons:
         rng = np.random.default_rng([comparison, 29])
@@ -156,8 +157,8 @@ def error_alarms(comparisons: range, runs: tuple[int, int], *, n: int, rate: flo
 
 
 def alarms_between_modes(comparisons: range, runs: tuple[int, int]) -> int:
-    """How many comparisons of a server with itself say that its p50 differs, which lies between two modes: half of the 400
-    requests of a run take 10 ms, half 20."""
+    """How many comparisons of a server with itself report a different p50, which lies between two modes: half of a
+    run's 400 requests take 10 ms, half 20."""
     alarms = 0
     for comparison in comparisons:
         rng = np.random.default_rng([comparison, 31])
@@ -176,7 +177,7 @@ def _between_modes(rng: np.random.Generator) -> RunInterval:
 
 
 def gate_alarms(gates: range, *, spread: float, change: float = 0.0, runs: int = 5, baseline: int = 5) -> int:
-    """How many gates fail, where every number of a run varies by `spread` and TTFT changed by `change`."""
+    """How many gates fail when every number of a run varies by `spread` and TTFT changed by `change`."""
     failed = 0
     for gate in gates:
         rng = np.random.default_rng([gate, 23])

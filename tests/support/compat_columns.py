@@ -1,4 +1,4 @@
-"""What the tools of the compatible columns print of records."""
+"""What the tools of the compatible columns print for records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.tables import table_of
 OURS = OurNumbers(
     {key: filled(Metric, mean=-1.0, p50=-1.0, p99=-1.0) for key in ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")}, -1
 )
-"""Numbers that nobody prints: every difference is told."""
+"""Impossible numbers: every difference is reported."""
 
 
 def printed_by_tools(

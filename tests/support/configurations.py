@@ -1,4 +1,4 @@
-"""Configurations of a run, as its settings make them or are refused."""
+"""Run configurations, as accepted or refused settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resolved(**flags: Any) -> RunConfig:
 
 
 def problems(file: dict[str, Any] | None = None, file_name: str = "", **flags: Any) -> list[str]:
-    """The problems of settings that are refused."""
+    """The problems of refused settings."""
     with pytest.raises(UsageError) as raised:
         resolve({"url": URL, **flags}, file, file_name)
     return raised.value.problems

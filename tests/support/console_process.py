@@ -1,4 +1,4 @@
-"""A console in a process of its own, and what tests ask of it."""
+"""A console in its own process, and the requests that tests send it."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def new(client: httpx.Client, url: str | list[str], title: str, **settings: Any)
 
 def until(client: httpx.Client, task: str, when: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     while not when(found := client.get(f"/tasks/{task}").json()):
-        time.sleep(0.2)  # Each look costs both sides some milliseconds of processor time.
+        time.sleep(0.2)  # Each poll costs both sides some milliseconds of processor time.
     return dict(found)

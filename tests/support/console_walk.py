@@ -1,4 +1,4 @@
-"""What a newcomer does in the console, in a real browser."""
+"""A newcomer's walk through the console, in a real browser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 MEASURED_S = 3
-"""Lines of live.jsonl, one a second."""
+"""Lines of live.jsonl, one per second."""
 
 
 def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
@@ -21,7 +21,7 @@ def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[st
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.context.set_default_timeout(PATIENCE_S * 1000)  # Of the pages that it opens, too.
+    page.context.set_default_timeout(PATIENCE_S * 1000)  # Also for pages that it opens.
     page.goto(url)
     page.wait_for_url(re.compile("/$"))
     return page, complaints
@@ -35,18 +35,19 @@ def submit(page: Page, title: str, **settings: str) -> None:
 
 
 def from_template_to_deletion(page: Page, runs: Path) -> None:
-    """A test of two clicks from the page of tasks: watched, stopped, cloned, compared, and one of the two deleted."""
+    """A test started with two clicks from the task list: watched, stopped, cloned, compared, and one of the two
+    deleted."""
     page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
     page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for()
     assert page.locator("#chart-ttft svg").count() == 1
-    # The server tells of itself too.
+    # The server reports its metrics too.
     page.locator("#chart-server_requests.has svg").wait_for()
-    # A run that is stopped in its warm-up has no charts.
+    # A run stopped in its warm-up has no charts.
     while not any(live.read_text().count('"running"') >= MEASURED_S for live in runs.glob("*/live.jsonl")):
         page.wait_for_timeout(200)
-    # On a busy machine it may just have come to its end by itself: then there is nothing to click.
+    # On a busy machine it may just have ended by itself: then there is nothing to click.
     page.get_by_role("button", name="Stop").evaluate_all("buttons => buttons.forEach(button => button.click())")
-    # The report comes by itself.
+    # The report appears by itself.
     page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for()
     assert page.locator("#live").count() == 0
     # The same with another concurrency, and short.
@@ -64,9 +65,9 @@ def from_template_to_deletion(page: Page, runs: Path) -> None:
     page.wait_for_url(re.compile("/compare"))
     assert page.locator("thead th").all_inner_texts()[1:] != []
     assert "concurrency" in page.locator("tbody th").all_inner_texts()
-    # Another load is another measurement, or this machine was too busy: a sentence says why they are not compared.
+    # Another load is another measurement, or this machine was too busy: a sentence explains why they are not compared.
     assert "cannot be compared" in page.get_by_role("alert").inner_text()
-    # One of them goes, with its files.
+    # One of them is deleted, with its files.
     page.get_by_role("link", name="Short").first.click()
     page.wait_for_url(re.compile("/tasks/"))
     name = page.url.rpartition("/")[2]

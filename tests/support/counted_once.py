@@ -1,7 +1,7 @@
-"""Big batches of texts that a tokenizer has counted are not counted again by another one that counts alike.
+"""Large batches of texts that one tokenizer has counted are not counted again by another that counts identically.
 
-What is measured of a tokenizer before its first prompt (`promptset.measured`) is thousands of texts, the same ones each time,
-and half a second. Tests load the same few tokenizers again and again, with other templates.
+Before its first prompt, a tokenizer is measured (`promptset.measured`) on thousands of texts, always the same, for half
+a second. Tests load the same few tokenizers again and again, with other templates.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import pytest
 from promptset.library import Library
 
 MANY = 100
-"""Texts; fewer are counted each time."""
+"""Texts; smaller batches are counted each time."""
 
 
 @contextmanager
 def counted_once() -> Iterator[None]:
-    """In this process, until the end."""
+    """Active in this process until the block ends."""
     count, add = Library.count, Library.add_special_tokens
     known: dict[bytes, list[int]] = {}
     digests: WeakKeyDictionary[Library, bytes] = WeakKeyDictionary()

@@ -1,7 +1,8 @@
-"""Planted defects, each seen in a real load tester: a client that is right but for one part (docs/troubleshooting.md).
+"""Planted defects, each found in a real load tester: a client that is correct except for one part
+(docs/troubleshooting.md).
 
-Each is a `Client` of tests/support/virtual_calibration.py with its transport, its dispatcher, its arrivals or its numbers
-replaced. `DEFECTS` is all of them, with what the certificate must say.
+Each is a `Client` of tests/support/virtual_calibration.py with its transport, its dispatcher, its arrivals or its
+numbers replaced. `DEFECTS` lists them all, with the finding that the certificate must make.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.support import slow_metrics
 from tests.support.changed import replace
 from tests.support.virtual_calibration import MS, RATE, START, WORKERS, Client, PaperTransport
 
-# The numbers of a report, made of the records in another way.
+# Report numbers computed wrongly from the records.
 
 Value = Callable[[RequestRecord], float | None]
 
@@ -33,7 +34,7 @@ Value = Callable[[RequestRecord], float | None]
 def reported(
     metric: str, of: Value, *, failed: bool = False, transport: type[PaperTransport] = PaperTransport
 ) -> Client:
-    """A client that reports another number of each request for a metric."""
+    """A client that reports another value per request for a metric."""
 
     def numbers(summary: dict[str, Any], records: Sequence[RequestRecord]) -> dict[str, Any]:
         mine = [r for r in records if r.phase == "run" and (failed or r.outcome is Outcome.OK)]
@@ -97,7 +98,7 @@ def warmup_in_the_numerator(summary: dict[str, Any], records: Sequence[RequestRe
 
 
 class LateStamps(PaperTransport):
-    """Parses each chunk, and looks at the clock afterwards: under load it waits for the chunks before it."""
+    """Parses each chunk before it reads the clock: under load it waits for earlier chunks."""
 
     work_ns = 1 * MS
 
@@ -107,7 +108,7 @@ class LateStamps(PaperTransport):
 
 
 class SteppedClock(PaperTransport):
-    """Carries the kernel's stamps over by an offset that it took once. After 3 s the wall clock is set."""
+    """Converts the kernel's stamps with an offset measured once. After 3 s the wall clock is set."""
 
     step_ns = 250 * MS
 
@@ -116,7 +117,7 @@ class SteppedClock(PaperTransport):
 
 
 class ConnectInTTFT(PaperTransport):
-    """Takes the time of sending before it has a connection."""
+    """Takes the send time before it has a connection."""
 
     new_connections = 40
 
@@ -125,13 +126,13 @@ class ConnectInTTFT(PaperTransport):
 
 
 class NoPool(PaperTransport):
-    """Makes a connection for every request."""
+    """Opens a connection for every request."""
 
     new_connections = 1_000
 
 
 class OtherRecord(PaperTransport):
-    """Makes something else of what it has seen."""
+    """Records something other than what it saw."""
 
     @staticmethod
     def altered(record: RequestRecord) -> RequestRecord:
@@ -170,7 +171,7 @@ class ReasoningTwice(OtherRecord):
 
 
 class LineSplitter(SSEParser):
-    """Splits lines as str.splitlines does, at U+2028 too."""
+    """Splits lines as str.splitlines does, also at U+2028."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -187,7 +188,7 @@ class LineSplitter(SSEParser):
 
 
 class Forgetful(SSEParser):
-    """Looks for events in each read alone: what lies over a border is in neither."""
+    """Looks for events in each read alone: an event across a border is lost."""
 
     def feed(self, piece: bytes) -> list[bytes]:
         return super().feed(piece) if piece.startswith(b"data: ") and piece.endswith(b"\n\n") else []
@@ -209,7 +210,7 @@ def parsing_with(parser: Callable[[], SSEParser]) -> type[PaperTransport]:
 
 
 class Relative(OpenLoop):
-    """Waits for the gap to the next arrival after it has sent, so that its own work is added to every gap."""
+    """Waits for the gap to the next arrival after sending, so that its own work is added to every gap."""
 
     def _next_arrival(self) -> None:
         offset = next(self._offsets, None)
@@ -221,7 +222,7 @@ class Relative(OpenLoop):
 
 
 class Gated(OpenLoop):
-    """Takes an arrival for due only when there is a slot for it."""
+    """Counts an arrival as due only when a slot is free."""
 
     slots = 4
 
@@ -238,16 +239,16 @@ class Gated(OpenLoop):
 
 
 def same_seed(seed: int, worker: int, dealt: Sequence[int]) -> list[int]:
-    """Every worker draws arrivals of half the rate from the same seed."""
+    """Every worker draws arrivals at half the rate from the same seed."""
     rng = stream(seed, "arrivals")
     return list(islice(ARRIVALS["poisson"](RATE / WORKERS, 1.0, rng), len(dealt)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defect:
-    """A client that is wrong, and what must be said: which metric, by how much about (in its unit), and why.
+    """A wrong client, and the expected finding: the metric, the approximate size (in its unit), and the cause.
 
-    `status`: what the bands of docs/troubleshooting.md make of that size.
+    `status`: the status that the bands of docs/troubleshooting.md give that size.
     """
 
     client: Client

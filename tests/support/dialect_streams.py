@@ -1,4 +1,4 @@
-"""Events of Messages and Responses with the fields of vLLM 0.32 and llama.cpp, less those that say nothing."""
+"""Events of Messages and Responses with the fields of vLLM 0.32 and llama.cpp, without the empty ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def framed(events: Sequence[Event], *, named: bool = True) -> bytes:
 
 
 def read(endpoint: str, stream: bytes, cuts: Sequence[int] = (), **options: Any) -> ParsedReply:
-    """What the endpoint's reader makes of a stream that arrives in these pieces."""
+    """The endpoint reader's result for a stream that arrives in these pieces."""
     parser, reader = SSEParser(), ENDPOINTS[endpoint].event_reader(ReadOptions(**options))
     for start, end in pairwise([0, *sorted(cuts), len(stream)]):
         events = parser.feed(stream[start:end])
@@ -75,7 +75,7 @@ PING: Event = {"type": "ping"}
 
 
 def messages(*words: str, **usage: Any) -> list[Event]:
-    """A whole stream of text."""
+    """A complete stream of text."""
     said = {"output_tokens": len(words), **usage}
     return [
         message_start(),
@@ -121,7 +121,7 @@ def ended(kind: str = "completed", **fields: Any) -> Event:
 
 
 def responses(*words: str, **fields: Any) -> list[Event]:
-    """A whole stream of text, whose events are counted."""
+    """A complete stream of text, with numbered events."""
     said = {"usage": usage(len(words)), **fields}
     parts = [part("output_text", word, number) for number, word in enumerate(words, 3)]
     return [CREATED, item(type="message", role="assistant", content=[]), *parts, ended(**said)]

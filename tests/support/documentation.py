@@ -1,4 +1,5 @@
-"""The examples of the documentation: found in its pages, and run where their commands find what they speak of.
+"""The examples of the documentation: found in its pages, and run in an environment with everything their commands refer
+to.
 
     ```console   each line that starts with `$ ` is a command; the other lines are what it printed, once
     ```python    a program
@@ -7,9 +8,9 @@
     ```sh        commands that cannot be run by a test
     ```text ```json ```mermaid   no commands
 
-A command that starts a server runs until it says that it is ready, on a free port, and is stopped at the end of its page;
-the address that the page knows it by leads to it from then on. One in the background (`&`) is not waited for: a reader pastes
-a block whole, and the commands below it must wait by themselves.
+A command that starts a server runs until it reports ready, on a free port, and is stopped at the end of its page; the
+address used on the page leads to it from then on. A background command (`&`) is not waited for: a reader pastes a block
+whole, and the commands below it must wait by themselves.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ SERVERS = {
     "python -m bench console": "http://127.0.0.1:8600",
     "scripts/real-server": "http://127.0.0.1:8080",
 }
-"""Commands that serve until they are stopped, and where they listen if they are not told."""
+"""Commands that serve until stopped, and their default addresses."""
 MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep|gate|compare|tune)")
-"""Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
+"""Commands that exit with 3 if other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One fenced block of a page; `line` is that of its first fence."""
+    """A fenced block of a page; `line` is that of its opening fence."""
 
     page: str
     line: int
@@ -60,14 +61,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command of a console block, and the lines that stand under it."""
+    """A command of a console block, and the lines below it."""
 
     words: str
     shown: tuple[str, ...]
 
 
 def blocks_of(page: str, text: str) -> list[Block]:
-    """Every fenced block, in the order of the page."""
+    """Every fenced block, in page order."""
     found: list[Block] = []
     inside: tuple[int, str, list[str]] | None = None
     for number, line in enumerate(text.splitlines(), 1):
@@ -84,7 +85,7 @@ def blocks_of(page: str, text: str) -> list[Block]:
 
 
 def commands_of(block: Block) -> list[Command]:
-    """The commands of a console block; one that ends in a backslash goes on in the next line."""
+    """The commands of a console block; a trailing backslash continues on the next line."""
     found: list[tuple[str, list[str]]] = []
     open_ended = False
     for line in block.text.splitlines():
@@ -116,19 +117,19 @@ def configuration_name(blocks: list[Block], at: int) -> tuple[str, bool]:
 
 
 def labels(lines: tuple[str, ...]) -> list[str]:
-    """What stands before the numbers in the rows of tables: these words do not change from run to run."""
+    """The text before the numbers in table rows: it does not change from run to run."""
     rows = [re.split(r"  +(?=[-+]?\d)", line.strip(), maxsplit=1) for line in lines]
     return [row[0] for row in rows if len(row) == 2 and row[0][:1].isalpha()]
 
 
 def patient(text: str) -> str:
-    """A command, or what it prints, with objectives that no busy machine fails: a thousand times as long. 1 ms stays 1 ms."""
+    """A command, or its output, with objectives that no busy machine fails: a thousand times as long. 1 ms stays 1 ms."""
     text = re.sub(r"(:p\d+<(?:\d{3,}(?=ms)|\d+(?=s)))", r"\g<1>000", text)
     return re.sub(r"(?<=inputs_per_s>)\d+", "0.001", text)
 
 
 def plain_words(words: str) -> list[str] | None:
-    """The words of a command that starts the interpreter and needs no shell; None of any other."""
+    """The words of a command that starts the interpreter and needs no shell; None otherwise."""
     if not words.startswith("python -m ") or re.search(r"[$`*?~#\n\\]", words):
         return None
     parts = shlex.shlex(words, posix=True, punctuation_chars=True)
@@ -138,7 +139,8 @@ def plain_words(words: str) -> list[str] | None:
 
 
 class Workplace:
-    """A directory in which a page's examples run: our scripts, our interpreter, a test, and the files they leave."""
+    """A directory in which a page's examples run: with our scripts, our interpreter, a test, and files from earlier
+    examples."""
 
     def __init__(self, folder: Path, mock_url: str) -> None:
         self.folder = folder
@@ -158,7 +160,7 @@ class Workplace:
             (folder / name).symlink_to(ROOT / name)
         (folder / "tests" / "unit").mkdir(parents=True)
         (folder / "tests" / "unit" / "test_nothing.py").write_text("def test_nothing() -> None:\n    pass\n")
-        # scripts/environment takes this for an environment in which all is installed.
+        # scripts/environment accepts this as a complete environment.
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "activate").write_text("")  # Its programs are on the path already.
         for name in ("python", "pip", "ruff", "mypy", "trueload", "trueload-mock", "trueload-promptset"):
@@ -178,7 +180,7 @@ class Workplace:
         self._env["PATH"] = f"{folder / '.venv' / 'bin'}:{self._env['PATH']}"
 
     def at_real_addresses(self, text: str) -> str:
-        """The text with the addresses at which the servers really are."""
+        """The text with the servers' real addresses."""
         for known, real in self.addresses.items():
             text = text.replace(known, real)
         return text
@@ -202,7 +204,7 @@ class Workplace:
         return {"cwd": self.folder, "env": self._env, **pipes, **more}
 
     def serve(self, words: str) -> None:
-        """Start a server on a free port, and wait until it is ready, unless it goes on in the background."""
+        """Start a server on a free port, and wait until it is ready, unless it runs in the background."""
         known = next(address for command, address in SERVERS.items() if words.startswith(command))
         if (told := re.search(r"--port[ =]([1-9]\d*)", words)) is not None:
             known = f"http://127.0.0.1:{told[1]}"
@@ -236,7 +238,7 @@ class Workplace:
         return popen(ours, **streams)
 
     def close(self) -> None:
-        """Stop the servers, and see that each ends well."""
+        """Stop the servers, and check that each exits cleanly."""
         self._ports.close()
         for process in self._servers:
             process.terminate()
@@ -252,7 +254,7 @@ class Workplace:
 
 
 class Shell:
-    """One bash, as a person has it: a command finds the directory, the variables and the jobs that those before it left."""
+    """A persistent bash: each command sees the directory, variables and jobs of earlier ones."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -267,7 +269,7 @@ class Shell:
         )
 
     def type(self, words: str) -> tuple[int, str]:
-        """Type a command; its exit status and what it printed. One in the background is not waited for."""
+        """Run a command; returns its exit status and output. A background command is not waited for."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         in_the_background = words.endswith("&")
@@ -284,7 +286,7 @@ class Shell:
         raise AssertionError(f"{words}: the shell has ended\n{''.join(printed)}")
 
     def close(self) -> None:
-        """End it, and all that was started in it."""
+        """End the shell, and everything started in it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         try:
@@ -305,6 +307,6 @@ def workplace(folder: Path, mock_url: str) -> Iterator[Workplace]:
 
 
 def anchors(text: str) -> set[str]:
-    """The names by which a page's headings can be linked to."""
+    """The link anchors of a page's headings."""
     heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}

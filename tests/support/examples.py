@@ -35,7 +35,7 @@ BLOCKS = {page: blocks_of(page, (ROOT / page).read_text(encoding="utf-8")) for p
 
 
 def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
-    """Run one block; AssertionError says which one is wrong and what it printed."""
+    """Run one block; AssertionError names the failing block and its output."""
     block = blocks[at]
     if block.language == "console":
         for command in commands_of(block):
@@ -52,14 +52,14 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
 
 
 def read_file(place: Workplace, blocks: list[Block], at: int) -> None:
-    """Read a file that a page shows, as what reads it would."""
+    """Read a file that a page shows, with its real reader."""
     block = blocks[at]
     name, for_mock = configuration_name(blocks, at)
     (place.folder / name).write_text(place.at_real_addresses(block.text))
     if for_mock:
         read_arguments(["--config", str(place.folder / name)])
     elif block.text.startswith("apiVersion:"):
-        assert yaml.safe_load(block.text)["kind"]  # Of a cluster's own; tests/unit/bench/scale reads what is in it.
+        assert yaml.safe_load(block.text)["kind"]  # For a cluster itself; tests/unit/bench/scale reads its content.
     elif block.text.startswith("- uses:"):  # Steps of a workflow with our action.
         inputs = yaml.safe_load((ROOT / "action.yml").read_text())["inputs"].keys()
         assert all(step["with"].keys() <= inputs for step in yaml.safe_load(block.text))
@@ -90,8 +90,8 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
     )
     is_search = re.search("python -m bench (search|report)", words)
     if short is not None and is_search and re.search(short, ran.stdout, re.MULTILINE):
-        return  # A search of seconds has not come far where other programs keep the machine busy: an honest answer too.
-    # A client that stood still measures nothing that is VALID: status 3, of the run and of every report of it.
+        return  # On a busy machine a search of seconds may not get far: an honest answer too.
+    # A client that stood still produces nothing VALID: status 3, from the run and from every report of it.
     honest = ran.returncode == 3 and re.search("(^|[ |])(trueload|python -m bench) ", words) is not None
     if ran.returncode == 2 and words.startswith("python -m bench compare") and "INVALID" in printed:
         return  # Too few runs are left to compare.

@@ -1,4 +1,4 @@
-"""A disk that is full, for the files of the test's own process."""
+"""A full disk, for files of the test's own process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def full_disk(limit: int) -> Iterator[None]:
-    """No file of this process can be longer than that: what a full disk does to a writer."""
+    """Limit the size of all files of this process: a writer sees the same errors as on a full disk."""
     before, heard = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:

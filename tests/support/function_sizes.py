@@ -1,4 +1,4 @@
-"""How long functions are, and how many parameters they take, read from their syntax."""
+"""The length of functions, and their number of parameters, read from their syntax."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FunctionSize:
-    """A function or method by its dotted name. `self`, `cls`, `*args` and `**kwargs` are not counted."""
+    """A function or method, by dotted name. `self`, `cls`, `*args` and `**kwargs` do not count."""
 
     name: str
     lines: int
@@ -17,7 +17,7 @@ class FunctionSize:
 
 
 def sizes_in(node: ast.AST, within: str = "", *, of_class: bool = False) -> Iterator[FunctionSize]:
-    """All functions of a tree, nested ones too. Their names begin with `within` and leave out the module."""
+    """All functions of a tree, including nested ones. Their names begin with `within`, without the module."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef):
             yield from sizes_in(child, f"{within}{child.name}.", of_class=True)
@@ -30,5 +30,5 @@ def sizes_in(node: ast.AST, within: str = "", *, of_class: bool = False) -> Iter
             lines = child.end_lineno - child.lineno + 1
             yield FunctionSize(inner, lines, parameters - (of_class and not static))
             yield from sizes_in(child, f"{inner}.")
-        elif not isinstance(child, ast.expr):  # Expressions hold no functions, and are most of the tree.
+        elif not isinstance(child, ast.expr):  # Expressions contain no functions, and are most of the tree.
             yield from sizes_in(child, within, of_class=of_class)

@@ -1,4 +1,4 @@
-"""`bench gate` as tests call it, and what it says."""
+"""`bench gate` as tests call it, and its output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def gate(*words: str | Path) -> int:
 
 
 def judged(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    """Exit status and what is printed as JSON, which the schema describes."""
+    """The exit status and the JSON output, validated against the schema."""
     capsys.readouterr()
     status = gate(*words, "--format", "json")
     document = orjson.loads(capsys.readouterr().out)

@@ -51,12 +51,12 @@ def _record(i: int) -> RequestRecord:
 
 
 def golden_calibration(folder: Path, **manifest: Any) -> RunDirectory:
-    """The run directory, evaluated. Both sides are the same in every test."""
+    """The evaluated run directory. Both sides are the same in every test."""
     directory = RunDirectory.create(folder)
     records, lines = [], []
     for i in range(60):
         record = _record(i)
-        # What was written is what the stamps were before some of them were read together.
+        # The write times are the stamps before some of them were merged into one read.
         line = made_line(replace(record, chunk_bound_ns=None))
         if record.chunk_bound_ns is not None:
             line["write_ns"][-3] -= 40_000

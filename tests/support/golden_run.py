@@ -1,4 +1,4 @@
-"""The small fixed run behind the golden files: 42 requests after a warm-up of three, each kind of end among them."""
+"""The small fixed run behind the golden files: 42 requests after a warm-up of three, including every kind of end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RUN = {
 
 
 def golden_page_data() -> PageData:
-    """What its page needs beyond the summary."""
+    """The data that its page needs beyond the summary."""
     page = _folded().page_data()
     series = page.series
     server = made_server(START_NS, SECONDS)
@@ -53,7 +53,7 @@ def golden_page_data() -> PageData:
 
 
 def golden_summary() -> Any:
-    """The content of summary.json, with the keys that a run adds: a copy of one's own."""
+    """A fresh copy of the content of summary.json, with the keys that a run adds."""
     return copy.deepcopy(_summary())
 
 

@@ -1,6 +1,7 @@
-"""The test functions that need much processor time: `tests/heavy.txt` lists them, and `scripts/test --quick` leaves them out.
+"""Test functions that need much processor time: `tests/heavy.txt` lists them, and `scripts/test --quick` leaves them
+out.
 
-`scripts/heavy-tests` writes the list. It loads this module as a plugin of pytest that measures each test.
+`scripts/heavy-tests` writes the list. It loads this module as a pytest plugin that measures each test.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import pytest
 LIST = Path(__file__).parents[1] / "heavy.txt"
 HEAD = "# Written by scripts/heavy-tests: the test functions whose tests need much processor time. --quick leaves them out.\n"
 MOST_S = 0.1
-"""A function whose tests need more than this, on average, joins the list."""
+"""A function whose tests need more than this on average joins the list."""
 LEAST_S = 0.05
 """A listed function leaves the list below this: between the two, chance and the machine do not change the list."""
 MEASURED = "TRUELOAD_MEASURED_TESTS"
-"""The environment variable with the file that the plugin writes to."""
+"""The environment variable that names the plugin's output file."""
 
 
 def function_of(node_id: str) -> str:
@@ -35,7 +36,7 @@ def listed() -> frozenset[str]:
 
 
 def heavy(measured: Iterable[tuple[str, float]], before: frozenset[str]) -> list[str]:
-    """The new list, made of the measured tests (id, seconds) and the old list. Unmeasured functions stay as they were."""
+    """The new list, from the measured tests (id, seconds) and the old list. Unmeasured functions stay as they were."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for node_id, used in measured:
         seconds[function_of(node_id)].append(used)

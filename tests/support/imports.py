@@ -1,4 +1,4 @@
-"""What modules import and use, read from their syntax."""
+"""What modules import and use, from their syntax."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.function_sizes import FunctionSize, sizes_in
 
 
 def sources() -> dict[str, str]:
-    """Every module by its dotted name."""
+    """The source of every module, by dotted name."""
     return dict(_sources())
 
 
@@ -29,16 +29,16 @@ def _sources() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Module:
-    """The facts that the rules need about a module, from one reading of its syntax."""
+    """The facts that the rules need about a module, from one parse."""
 
     imports: tuple[tuple[str, str], ...]
-    """(where it comes from, the full name) of everything that it imports, at its head or inside a function."""
+    """(origin, full name) of every import, at module level or inside a function."""
     at_run_time: tuple[str, ...]
-    """The full name of everything that it may import while it runs, in its functions too: not for types alone."""
+    """The full name of everything it may import at run time, including in functions, but not for types only."""
     loads: frozenset[str]
     """Every module and package that its import loads, and names that might be modules."""
     uses: frozenset[str]
-    """Imported modules and names, and dotted names spelled out (`os.urandom`), with import aliases resolved."""
+    """Imported modules and names, and spelled-out dotted names (`os.urandom`), with import aliases resolved."""
     sizes: tuple[FunctionSize, ...]
     """Its functions, named without the module."""
 
@@ -53,7 +53,7 @@ def module_of(source: str) -> Module:
 
 
 def _telling(tree: ast.AST) -> list[ast.AST]:
-    """The nodes of a tree by which imports and uses are told, in the order of ast.walk."""
+    """The nodes of a tree that reveal imports and uses, in the order of ast.walk."""
     everything: list[ast.AST] = [tree]
     found: list[ast.AST] = []
     for node in everything:
@@ -73,7 +73,7 @@ _LEAVES = (ast.expr_context, ast.operator, ast.Name, ast.Constant)
 
 
 def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Those of the node itself."""
+    """The imports of the node itself."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield alias.name, alias.name
@@ -91,7 +91,7 @@ def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def _dotted(node: ast.AST) -> str:
-    """`a.b.c` where the node is only names; nothing otherwise."""
+    """`a.b.c` if the node consists only of names, else an empty string."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
@@ -111,7 +111,7 @@ def _at_run_time(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
 
 
 def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """For each file, those that it may import while it runs; a package's __init__ counts where it is named from outside."""
+    """For each file, the files it may import at run time; a package's __init__ counts if it is named from outside."""
     found = {}
     for module, source in modules.items():
         files = set()
@@ -124,7 +124,7 @@ def files_imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circle(modules: Mapping[str, str]) -> list[str]:
-    """The files that import each other, directly or through others, at run time; none where there is no circle."""
+    """Files that import each other, directly or indirectly, at run time; empty if there is no cycle."""
     try:
         TopologicalSorter(files_imported(modules)).prepare()
     except CycleError as e:
@@ -133,7 +133,7 @@ def circle(modules: Mapping[str, str]) -> list[str]:
 
 
 def tied(modules: Mapping[str, str], known: Iterable[tuple[str, str]] = ()) -> list[str]:
-    """The files that name each other, directly or through others, at run time or for types. `known`: pairs left out."""
+    """Files that name each other, directly or indirectly, at run time or for types. `known`: pairs to ignore."""
     pairs = set(known)
     named = {}
     for module, source in modules.items():
@@ -147,7 +147,7 @@ def tied(modules: Mapping[str, str], known: Iterable[tuple[str, str]] = ()) -> l
 
 
 def arrows_upwards(modules: Mapping[str, str]) -> list[str]:
-    """A sentence for each import of a room that is not in a layer below."""
+    """A sentence for each import of a room that is not in a lower layer."""
     found = []
     for module, files in files_imported(modules).items():
         for imported in files:
@@ -164,7 +164,7 @@ def inside(name: str, parents: tuple[str, ...]) -> bool:
 
 
 def rule_for(module: str) -> str:
-    """The entry of MAY_IMPORT that is closest to the module."""
+    """The entry of MAY_IMPORT closest to the module."""
     parts = module.split(".")
     for n in range(len(parts), 1, -1):
         if ".".join(parts[:n]) in MAY_IMPORT:
@@ -173,7 +173,7 @@ def rule_for(module: str) -> str:
 
 
 def composer_of(module: str) -> str | None:
-    """The entry of COMPOSERS that the module is, or lies in."""
+    """The entry of COMPOSERS that is or contains the module."""
     return next((composer for composer in COMPOSERS if inside(module, (composer,))), None)
 
 
@@ -192,7 +192,7 @@ def violations(modules: Mapping[str, str]) -> list[str]:
             if composer is None:
                 composer = composer_of(origin)
             late_enough = own is not None and composer is not None and COMPOSERS.index(own) >= COMPOSERS.index(composer)
-            late_enough |= module == "bench"  # The package passes on its API when it is asked for.
+            late_enough |= module == "bench"  # The package forwards its API on demand.
             if composer is not None and not late_enough:
                 found.append(f"{module} imports {name}: only what composes the stages may import {composer}")
             elif not (inside(origin, known) or inside(name, known)):
@@ -201,11 +201,11 @@ def violations(modules: Mapping[str, str]) -> list[str]:
 
 
 def run_time_imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Which modules of ours each module loads when it is imported: the packages above what it names are loaded first."""
+    """Which of our modules each module loads on import: parent packages are loaded first."""
     found: dict[str, set[str]] = {}
     for module, source in modules.items():
         loaded = module_of(source).loads
-        # The packages that a module is in are loaded before it, and do not wait for it.
+        # A module's own parent packages are loaded before it, and do not wait for it.
         found[module] = {name for name in loaded & modules.keys() if name != module and not inside(module, (name,))}
     return found
 
@@ -223,7 +223,7 @@ def _loads(tree: ast.AST) -> frozenset[str]:
 
 
 def _at_import(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The imports that run when a module is loaded: not those in functions, nor those for the type checker."""
+    """Imports that run when a module is loaded: not those in functions or for the type checker."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
@@ -234,7 +234,7 @@ def _at_import(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[str]:
-    """Every module that loads itself by a detour, with the detour."""
+    """Every module that loads itself indirectly, with the path."""
     found = []
     for module in imports:
         ways = [[module, name] for name in sorted(imports[module])]
@@ -280,7 +280,7 @@ def forbidden_uses(modules: Mapping[str, str], forbidden: set[str], home: str) -
 
 
 def function_sizes(modules: Mapping[str, str]) -> list[FunctionSize]:
-    """Every function of these modules, those inside of others too."""
+    """Every function of these modules, including nested ones."""
     return [
         replace(size, name=f"{module}.{size.name}")
         for module, source in modules.items()

@@ -1,17 +1,18 @@
-"""How the tests are shared out among the processes that run them side by side (pytest-xdist).
+"""How tests are distributed among parallel processes (pytest-xdist).
 
-The files are the units, so that what a module shares (a mock, a browser, a console) is started once. The tests that drive a
-browser are one unit, and so never run beside each other. Files that measure the same of the same tokenizers are one unit too,
-as it is measured once in a process; and so are those that compare with scipy, which takes a second to import, and those of
-the clients of Anthropic and OpenAI and of the Model Context Protocol, whose packages take one to three.
+Files are the units, so that a module's shared fixtures (a mock, a browser, a console) are started once. The browser
+tests form one unit, and so never run beside each other. Files that measure the same things of the same tokenizers form
+one unit too, because each process measures them once; so do the files that compare with scipy, which takes a second to
+import, and the files that use the clients of Anthropic and OpenAI and of the Model Context Protocol, whose packages
+take one to three.
 
-A process that has nothing left to do takes the next unit. What waits a lot comes first, the longest in front, and what only
-computes is left for the end: its units are short, so that no process works alone for long. One of three processes or more
-begins with what computes: it takes the processor time that the others leave while they wait.
+An idle process takes the next unit. Units that wait a lot come first, the longest in front; units that only compute
+come last: they are short, so that no process works alone for long. With three or more processes, one begins with
+computing units: it uses the processor time that the others leave while they wait.
 
-A process may end in the middle of a test (a crash of the interpreter). Its test has failed, and what else it had been given
-goes to others. The schedulers of pytest-xdist that go by files hand out again what such a process had done already, and then
-may wait for ever.
+A process may end in the middle of a test (an interpreter crash). That test has failed, and its other tests go to other
+processes. The file-based schedulers of pytest-xdist would hand out tests that such a process had already finished, and
+might then wait for ever.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ BROWSER = "a browser"
 TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promptset/test_recorded_text.py"
 """The units of the files that make texts of kinds, and of those that make texts of sentences."""
 SCIPY = "tests/unit/bench/statistics/"
-"""The unit of the files that compare with scipy: to import it takes a second, in each process that runs one of them."""
+"""The unit of the files that compare with scipy, whose import takes a second in each process that runs one of them."""
 CLIENTS = "tests/sockets/test_mock_openai_client.py"
-"""The unit of the files in which the clients of OpenAI and Anthropic talk to the mock: to import them takes four seconds."""
+"""The unit of the files in which OpenAI's and Anthropic's clients talk to the mock: importing them takes four seconds."""
 UNITS: dict[str, str] = {
     "tests/browser/": BROWSER,
     "tests/sockets/test_audio_endpoints.py": CLIENTS,
@@ -62,12 +63,12 @@ UNITS: dict[str, str] = {
     "tests/unit/promptset/test_sentences.py": SENTENCES,
     "tests/unit/promptset/test_sessions.py": SENTENCES,
 }
-"""How a path begins, and the unit that its tests belong to. Other files are units of their own."""
+"""Path prefixes, and the units of their tests. Every other file is its own unit."""
 APART = ("tests/sockets/test_documentation_examples.py",)
-"""Files whose tests are units of their own: each is long, and shares nothing that is dear."""
+"""Files whose tests are separate units: each is long, and shares nothing expensive."""
 COMPUTING = ("tests/unit/", "tests/virtual/")
 FIRST = (*COMPUTING, BROWSER, "tests/sockets/")
-"""The order of the units where one process runs them all."""
+"""The order of the units when one process runs them all."""
 LONG = (
     "tests/sockets/test_documentation_examples.py::test_every_example_of_a_page_runs[docs/python.md]",
     BROWSER,
@@ -87,7 +88,7 @@ LONG = (
     "tests/sockets/test_feed.py",
     "tests/sockets/test_fit_command.py",
 )
-"""How the units begin that come first where several processes share them, so that none is left for the end."""
+"""Prefixes of the units that come first when several processes share them, so that none is left for the end."""
 HEAVY = (
     SENTENCES,
     TEXTS,
@@ -105,11 +106,11 @@ HEAVY = (
     "tests/virtual/test_session_graphs.py",
     "tests/unit/bench/comparison/test_compare.py",
 )
-"""Those of the files that compute which take longest: they come before the others that compute."""
+"""The slowest computing files: they come before the other computing files."""
 
 
 def unit_of(node_id: str) -> str:
-    """The unit that a test belongs to."""
+    """The unit of a test."""
     file = node_id.partition("::")[0]
     if file in APART:
         return node_id
@@ -117,7 +118,7 @@ def unit_of(node_id: str) -> str:
 
 
 def place_of(node_id: str) -> int:
-    """Where in the order a test stands; those with the same place keep their own order."""
+    """A test's place in the order; tests with the same place keep their own order."""
     unit = unit_of(node_id)
     return next((place for place, start in enumerate(FIRST) if unit.startswith(start)), len(FIRST))
 
@@ -139,28 +140,28 @@ def _rank_where_computing_is_first(unit: str) -> tuple[bool, int]:
 
 
 def tell_less(sender: Any) -> None:
-    """Have a process of pytest-xdist tell of each test how it ended. That it began, that what it needs was set up and taken
-    down, and that all is over are four messages more, which cost more than most tests."""
+    """Make a pytest-xdist process report only how each test ended. Four more messages per test (started, set up, torn
+    down, finished) would cost more than most tests."""
     send = sender.sendevent
 
     def tell(name: str, **event: Any) -> None:
         report = event.get("data", {})
         around = name == "testreport" and report["when"] != "call" and report["outcome"] == "passed"
-        if name not in ("logstart", "logfinish") and not (around and report["duration"] < 1):  # Of --durations.
+        if name not in ("logstart", "logfinish") and not (around and report["duration"] < 1):  # For --durations.
             send(name, **event)
 
     sender.sendevent = tell
 
 
 class Units:
-    """Hands out unit after unit: a scheduler of pytest-xdist (`xdist.scheduler.protocol.Scheduling`).
+    """Hands out unit after unit: a pytest-xdist scheduler (`xdist.scheduler.protocol.Scheduling`).
 
-    A process runs a test only when it has been given the next one too, or has been told that there is none. So each has at
-    least two, until nothing is left to hand out.
+    A process runs a test only when it also has the next one, or knows that there is none. So each holds at least two,
+    until nothing is left to hand out.
     """
 
     def __init__(self, config: pytest.Config) -> None:
-        self.config = config  # pytest-rerunfailures asks it whether to try again the test in which a process ended.
+        self.config = config  # pytest-rerunfailures decides by it on a retry after a crash.
         self._processes = len(parse_tx_spec_config(config))
         self._collected: dict[WorkerController, list[str]] = {}
         self._given: dict[WorkerController, list[int]] = {}
@@ -170,23 +171,23 @@ class Units:
 
     @property
     def nodes(self) -> list[WorkerController]:
-        """The processes there are."""
+        """The current processes."""
         return list(self._given)
 
     @property
     def collection_is_completed(self) -> bool:
-        """Whether every process has said which tests there are."""
+        """Whether every process has reported its tests."""
         return self._tests is not None or len(self._collected) >= self._processes
 
     @property
     def tests_finished(self) -> bool:
-        """Whether nothing is left to hand out, and no process waits for a test after the one that it has."""
+        """Whether nothing is left to hand out, and no process waits for a test after its current one."""
         everything = self._tests is not None and not self._waiting
         return everything and all(len(given) < 2 for given in self._given.values())
 
     @property
     def has_pending(self) -> bool:
-        """Whether tests are left that have not been run."""
+        """Whether tests remain to be run."""
         return bool(self._waiting) or any(self._given.values())
 
     def add_node(self, node: WorkerController) -> None:
@@ -196,14 +197,14 @@ class Units:
             self._computes_first = node  # The last to start.
 
     def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
-        """Which tests a process has found; RuntimeError unless they are those of the others."""
+        """The tests that a process has found; raises RuntimeError unless they match the others'."""
         known = self._tests if self._tests is not None else next(iter(self._collected.values()), collection)
         if list(collection) != list(known):
             raise RuntimeError(report_collection_diff(known, collection, "others", node.gateway.id))
         self._collected[node] = list(collection)
 
     def schedule(self) -> None:
-        """Every process has found its tests, or one that replaces another has."""
+        """Every process has found its tests, or a replacement process has."""
         if self._tests is None:
             self._tests = next(iter(self._collected.values()))
             for index, node_id in enumerate(self._tests):
@@ -216,15 +217,15 @@ class Units:
         self._hand_out()
 
     def mark_test_pending(self, item: str) -> None:
-        """A test is to be run again: for plugins that are not used here."""
+        """A test is to be run again: for plugins not used here."""
         raise NotImplementedError
 
     def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
-        """A process has given tests back: none is asked to."""
+        """A process has given tests back: never requested here."""
         raise NotImplementedError
 
     def remove_node(self, node: WorkerController) -> str | None:
-        """A process has ended; the test that it ended in, if there was one."""
+        """A process has ended; returns the test that it ended in, if any."""
         given = self._given.pop(node)
         self._collected.pop(node, None)
         if not given or self._tests is None:

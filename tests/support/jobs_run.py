@@ -1,4 +1,4 @@
-"""A small fixed run of sessions, for golden files: two agents that work through jobs, one of which is cut, one fails."""
+"""A small fixed run of sessions, for golden files: two agents that work through jobs; one job is cut, one fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ADDED: dict[str, Any] = {
 
 
 def records_of_jobs() -> Iterator[RequestRecord]:
-    """24 sessions of a job of 1,000 ms and a short one; then one fails, one is cut, and one was begun in the warm-up."""
+    """24 sessions of a job of 1,000 ms and a short one; then one fails, one is cut, and one began in the warm-up."""
     index = 0
     for k in range(24):
         at = 2000.0 * k + 10 * (k % 5)
@@ -68,5 +68,5 @@ def summary_of_jobs() -> Any:
 
 
 def page_data_of_jobs() -> PageData:
-    """What its page needs beyond that."""
+    """The data that its page needs beyond the summary."""
     return _folded().page_data()

@@ -1,6 +1,6 @@
-"""The last lines of a test run: the tests that passed only when tried again, were skipped or left out, and all counts.
+"""The last lines of a test run: tests that passed only on a retry, were skipped or left out, and all counts.
 
-`scripts/test` runs pytest twice: what the first says is kept for the second, whose last lines are those of both.
+`scripts/test` runs pytest twice: the first run's lines are kept, and the second prints those of both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REMEDIES = {
     "vLLM": "TRUELOAD_VLLM_PYTHON=/path/to/python scripts/test",
     "tokenizers": "scripts/real-tokenizers",
 }
-"""A word of the reason, and the command that helps. Other reasons are the machine's own (no Linux, no IPv6)."""
+"""A word in the reason, and the command that helps. Other reasons depend on the machine (no Linux, no IPv6)."""
 
 LEFT_OUT = (
     "--quick left out {:,} tests that are heavy or slow or start processes: run scripts/test tests/unit tests/virtual"
@@ -35,21 +35,21 @@ class Ended:
 
     counts: dict[str, int] = field(default_factory=dict)
     again: list[str] = field(default_factory=list)
-    """A line for each test that passed at a later try than its first."""
+    """A line for each test that passed on a retry."""
     skipped: list[str] = field(default_factory=list)
-    """The reason of each test that was skipped."""
+    """The reason of each skipped test."""
     left_out: int = 0
-    """How many tests --quick left out, of the folders that it looks at."""
+    """How many tests --quick left out, in the folders that it covers."""
 
     def lines(self) -> list[str]:
-        """What is said in the end."""
+        """The last lines."""
         counted = ", ".join(f"{n:,} {how}" for how, n in self.counts.items() if n or how == "passed")
         left_out = [LEFT_OUT.format(self.left_out)] if self.left_out else []
         return [*sorted(self.again), *skips(self.skipped), *left_out, counted]
 
 
 def both(kept: Path, ended: Ended) -> Ended:
-    """These and those that the file knows; the file knows all of them afterwards."""
+    """The combined counts of this run and the file; the file is updated."""
     before = Ended(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else Ended()
     counts = {how: before.counts.get(how, 0) + ended.counts.get(how, 0) for how in {**before.counts, **ended.counts}}
     whole = Ended(counts, before.again + ended.again, before.skipped + ended.skipped)
@@ -58,7 +58,7 @@ def both(kept: Path, ended: Ended) -> Ended:
 
 
 def skips(reasons: Iterable[str]) -> list[str]:
-    """A line about the tests that were skipped for these reasons; none where none was."""
+    """A line about the skipped tests and their reasons; empty if there are none."""
     counts = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
     return ["skipped: " + "; ".join(_phrase(reason, n) for reason, n in counts.most_common())] if counts else []
 

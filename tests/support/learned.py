@@ -1,7 +1,7 @@
-"""What processes keep in the user's cache and would make again in each empty one: compiled templates.
+"""Files that processes keep in the user's cache and would make again in each empty cache: compiled templates.
 
-They are the same whoever made them, and cost each first process of a cache a quarter of a second. So what one file's
-processes have learned is there for those of the next file; results of this machine (ceilings, certificates) are not.
+They are always the same, and cost the first process of each cache a quarter of a second. So the processes of one test
+file reuse them from earlier files; results of this machine (ceilings, certificates) are not shared.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 
 LEARNED = ("templates",)
-"""Folders of files in trueload/, each of which is replaced as a whole and never written into."""
+"""Folders in trueload/ whose files are always replaced as a whole and never written in place."""
 
 
 def give(learned: Path, cache: Path) -> Path:
-    """The cache, with what was learned."""
+    """Put the learned files into the cache."""
     _link(learned, cache / "trueload")
     return cache
 
 
 def take(learned: Path, cache: Path) -> None:
-    """What this cache has, for others to come."""
+    """Take the learned files of this cache, for later ones."""
     _link(cache / "trueload", learned)
 
 
@@ -31,7 +31,7 @@ def _link(source: Path, target: Path) -> None:
             place = target / path.relative_to(source)
             place.parent.mkdir(parents=True, exist_ok=True)
             draft = place.with_name(f".{place.name}.linked")
-            with suppress(FileNotFoundError):  # A process that is left over may replace it at this moment.
+            with suppress(FileNotFoundError):  # A leftover process may replace it at this moment.
                 os.link(path, draft)
                 draft.replace(place)
-                draft.unlink(missing_ok=True)  # Of two names of one file, the replacing leaves both.
+                draft.unlink(missing_ok=True)  # If both names already refer to one file, replacing leaves both.

@@ -1,4 +1,5 @@
-"""The bytes of replies: events, frames, HTTP framing; each a plain function of bytes, so that a test can spoil any part."""
+"""The bytes of replies: events, frames, HTTP framing; each a plain function of bytes, so that a test can corrupt any
+part."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def usage_of(output_tokens: int, input_tokens: int = 7) -> dict[str, int]:
 
 
 def frame(event: dict[str, Any] | str, line_end: bytes = b"\n") -> bytes:
-    """One SSE event; a string goes as it is."""
+    """One SSE event; a string is sent as it is."""
     data = event if isinstance(event, str) else json.dumps(event, ensure_ascii=False, separators=(",", ":"))
     return b"data: " + data.encode() + line_end * 2
 
@@ -47,7 +48,7 @@ def frames(*events: dict[str, Any] | str, line_end: bytes = b"\n") -> list[bytes
 
 
 GOOD = (ROLE, content("a"), content("b"), content("c"), finish(), usage(3), DONE)
-"""A whole stream: one role chunk, three tokens, a finish reason, usage, the end."""
+"""A complete stream: one role chunk, three tokens, a finish reason, usage, the end."""
 GOOD_KINDS = "rcccouo"
 
 
@@ -66,12 +67,12 @@ def chunk(data: bytes) -> bytes:
 
 
 def chunked_stream(bodies: Sequence[bytes]) -> list[Step]:
-    """A stream in chunked framing: the head, each piece in a write of its own, the last chunk."""
+    """A stream in chunked framing: the head, each piece in a separate write, the last chunk."""
     return [Send(head("200 OK", "text/event-stream", CHUNKED)), *[Send(chunk(b)) for b in bodies], Send(LAST_CHUNK)]
 
 
 def stream(*events: dict[str, Any] | str) -> list[Step]:
-    """What a server in good order sends for these events."""
+    """A well-behaved server's stream of these events."""
     return chunked_stream(frames(*events))
 
 
@@ -87,7 +88,7 @@ def error(message: str, kind: str = "server_error", code: int = 500) -> dict[str
 
 
 def completion(text: str, output_tokens: int) -> dict[str, Any]:
-    """A chat completion that was not streamed."""
+    """A chat completion without streaming."""
     message = {"role": "assistant", "content": text}
     return {
         "object": "chat.completion",
@@ -101,7 +102,7 @@ def models(*names: str) -> list[Step]:
 
 
 def api(chat: Responder, *names: str) -> Responder:
-    """A server with a list of models and without metrics; every other request is answered by `chat`."""
+    """A server with a list of models and without metrics; `chat` answers every other request."""
     listed = models(*(names if names else ("literal-model",)))
 
     def script(request: Received) -> Sequence[Step]:

@@ -1,9 +1,9 @@
-"""A loopback server that answers with literal bytes, as a script says: everything that real servers do wrong, on purpose.
+"""A loopback server that answers with literal bytes from a script: everything that real servers do wrong, on purpose.
 
     with LiteralServer(in_turn(reply_a, reply_b)) as server: ...
 
-A script is a function from the request to the steps of its reply. It runs in threads of the test's own process, one a
-connection, and notes what it received and, around every write, the instant (CLOCK_MONOTONIC, ns): the truth to compare
+A script is a function from the request to the steps of its reply. It runs in threads of the test's own process, one per
+connection, and records what it received and the instants around every write (CLOCK_MONOTONIC, ns): the truth to compare
 stamps with. Nothing here parses or makes HTTP bodies; `literal_replies` has the bytes.
 """
 
@@ -36,26 +36,26 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Be silent for so long, as a slow server is."""
+    """Stay silent this long, as a slow server does."""
 
     s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Be silent until this has come about: an event is set."""
+    """Stay silent until this is true: an event is set."""
 
     what: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class UntilRead:
-    """Be silent until the client has read what was sent."""
+    """Stay silent until the client has read what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close in good order (FIN), whatever was promised."""
+    """Close cleanly (FIN), whatever was promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Say nothing more until the client goes away."""
+    """Send nothing more until the client goes away."""
 
 
 Step = Send | Pause | Until | UntilRead | Close | Reset | Hang
@@ -73,7 +73,7 @@ Step = Send | Pause | Until | UntilRead | Close | Reset | Hang
 
 @dataclass(slots=True)
 class Received:
-    """A request as it came, and the instants of what was written in reply: before and after each `Send`."""
+    """A request as received, and the instants of the writes in reply: before and after each `Send`."""
 
     connection: int
     method: str
@@ -89,7 +89,7 @@ Responder = Callable[[Received], Sequence[Step]]
 
 
 def in_turn(*replies: Sequence[Step]) -> Responder:
-    """The first request gets the first reply, and so on; the last one serves all that follow."""
+    """The first request gets the first reply, and so on; all later requests get the last one."""
     given = iter(range(1 << 30))
     lock = threading.Lock()
 
@@ -105,7 +105,7 @@ def one_byte_a_write(data: bytes) -> list[Step]:
 
 
 class LiteralServer:
-    """Listens on a free port as soon as it is entered. `received` has every request, in order of arrival."""
+    """Listens on a free port inside its `with` block. `received` has every request, in order of arrival."""
 
     def __init__(
         self,
@@ -117,8 +117,8 @@ class LiteralServer:
         host: str = "127.0.0.1",
         client_ca: Path | None = None,
     ) -> None:
-        """Of TLS, a handshake waits for so long, and until this is so. `client_ca`: clients must show a certificate of this
-        authority."""
+        """With TLS, a handshake waits this long, and until the condition is true. `client_ca`: clients must present a
+        certificate of this authority."""
         self._script = script
         self._handshake_when = handshake_when
         self._handshake_pause_s = handshake_pause_s
@@ -158,31 +158,32 @@ class LiteralServer:
             thread.join()
 
     def die(self) -> None:
-        """Listen no more and close every connection, as a process that is killed does. For a script: at a certain request."""
+        """Stop listening and close every connection, as a killed process does. For a script: at a certain request."""
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._sockets:
                 with contextlib.suppress(OSError):
-                    # SSLSocket.shutdown would also end its TLS: what comes still encrypted would be taken for a request.
+                    # SSLSocket.shutdown would also end its TLS: encrypted bytes that arrive later would be taken for a
+                    # request.
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def all_are_closed(self) -> bool:
-        """Whether the server has closed each connection that it took."""
+        """Whether the server has closed every accepted connection."""
         with self._lock:
             return not self._sockets
 
     def all_is_read(self) -> bool:
-        """Whether the clients have taken from the kernel all that was sent (Linux; elsewhere nobody can tell)."""
+        """Whether the clients have read everything sent from the kernel (Linux; unknown elsewhere)."""
         return all(sending == received == 0 for sending, received in self._queues())
 
     def all_is_acknowledged(self) -> bool:
-        """Whether all that was sent has come to the kernel of the clients, which has said so (Linux, as above)."""
+        """Whether the clients' kernels have acknowledged everything sent (Linux, as above)."""
         return all(sending == 0 for sending, _ in self._queues())
 
     def _queues(self) -> list[tuple[int, int]]:
-        """For each end of each connection, the bytes that are not acknowledged, and those that are not read."""
+        """For each end of each connection, the unacknowledged and the unread bytes."""
         connections = Path("/proc/net/tcp")
         if not connections.exists():
             return []
@@ -219,7 +220,7 @@ class LiteralServer:
                     connection.do_handshake()
                 except ssl.SSLError:
                     connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(65536):  # What lies unread would become a reset, and the alert would be lost.
+                    while connection.recv(65536):  # Unread data would cause a reset, and the alert would be lost.
                         pass
                     raise
             for request in _requests(connection, number):
@@ -233,14 +234,14 @@ class LiteralServer:
                     request.client_gone.set()
                     raise
         except OSError:
-            pass  # The client has gone, which is its right.
+            pass  # The client has gone, as it may.
         finally:
             with self._lock:
                 self._sockets.discard(connection)
                 connection.close()
 
     def _wait(self, what: Callable[[], bool]) -> bool:
-        """Whether it came about."""
+        """Wait; returns whether the condition became true."""
         deadline = time.monotonic() + PATIENCE_S
         while not what():
             if self._stopping.wait(0.001) or time.monotonic() > deadline:
@@ -248,7 +249,7 @@ class LiteralServer:
         return True
 
     def _do(self, step: Step, connection: socket.socket, request: Received) -> bool:
-        """Whether the connection lives on."""
+        """Do a step; returns whether the connection stays open."""
         match step:
             case Send(data):
                 before = time.monotonic_ns()
@@ -299,7 +300,7 @@ def _requests(connection: socket.socket, number: int) -> Iterator[Received]:
 
 @contextlib.contextmanager
 def full_backlog() -> Iterator[str]:
-    """The URL of a loopback port that answers no SYN: its queue of connections is full, and nobody accepts."""
+    """The URL of a loopback port that answers no SYN: its connection queue is full, and nobody accepts."""
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listening.getsockname()
@@ -312,7 +313,7 @@ def full_backlog() -> Iterator[str]:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[str]:
-    """The URL of a loopback port where nothing listens, and which nobody else gets meanwhile."""
+    """The URL of a loopback port where nothing listens, reserved meanwhile."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"

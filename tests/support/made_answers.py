@@ -1,4 +1,4 @@
-"""Answers to probes, made: right ones, but for the texts that a test puts in their place."""
+"""Answers to probes, generated: correct ones, except for texts that a test substitutes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _right(probe: Probe) -> Answer:
 
 
 def answered(probes: Sequence[Probe], times: int = 1, change: Change | None = None) -> KeptAnswers:
-    """Right answers to every probe, several times; of those that `change` gives a text, that text."""
+    """Correct answers to every probe, several times; if `change` gives a text for a probe, that text."""
     rows = []
     for time in range(times):
         for place, probe in enumerate(probes):

@@ -1,4 +1,4 @@
-"""The evidence of a perfect run, with changes, and the verdict on it."""
+"""The evidence of a perfect run, with changes, and its verdict."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0
 
 
 def class_of(**by_outcome: int) -> ClassNumbers:
-    """A class of traffic whose requests ended so."""
+    """A class of traffic whose requests ended this way."""
     failed = sum(n for outcome, n in by_outcome.items() if Outcome(outcome) not in NO_FAILURE)
     return filled(ClassNumbers, succeeded=by_outcome.get("ok", 0), failed=failed, by_outcome=by_outcome)
 
 
 def replicas(**of_second: Any) -> dict[str, Any]:
-    """A run over two replicas, and what is told of the second."""
+    """A run over two replicas, with changes to the second."""
     alike: dict[str, Any] = {
         "succeeded": 500,
         "failed": 0,
@@ -125,7 +125,7 @@ EVIDENCE = {"lost", "died", "clock_drift", "cached_share", "planned_share", "ser
 
 
 def cache_off(off_share: float, **fields: Any) -> ComparedCache:
-    """A prefix cache of which replies say that it had so much more or less than the 90% that were planned."""
+    """A prefix cache whose replies report this much more or less than the planned 90%."""
     given: dict[str, Any] = {
         "planned_share": 0.9,
         "counted_by": "replies",
@@ -163,7 +163,7 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
         facts["server"] = filled(Server, facts["server"])
     if isinstance(calibration, dict):
         kind: Any = KnownCalibration if calibration.get("from") == "certificate" else LedgerCalibration
-        if kind is KnownCalibration:  # Which says what was wrong, and not the truth of this run.
+        if kind is KnownCalibration:  # It has the known errors, and not the truth of this run.
             known = KnownErrorRow.__struct_fields__
             rows = [{key: value for key, value in row.items() if key in known} for row in calibration["metrics"]]
             calibration = calibration | {"metrics": rows}

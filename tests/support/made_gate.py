@@ -1,4 +1,4 @@
-"""Runs and entries of a gate as plain values: what a summary and a baseline would hold, without files."""
+"""Runs and entries of a gate as plain values: the content of a summary and a baseline, without files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS: Mapping[str, Any] = resolve({}, {"url": "http://127.0.0.1:8000", "rate
 
 
 def row(n: int, ci95: Mapping[str, tuple[float, float]] | None = None, **stats: float | None) -> dict[str, Any]:
-    """The statistics of a latency; those that are not named do not exist."""
+    """The statistics of a latency; unnamed ones do not exist."""
     names = ("mean", "min", "max", "p50", "p75", "p90", "p95", "p99", "p999")
     return {**dict.fromkeys(names), **stats, "n": n, "ci95": dict(ci95 or {})}
 
@@ -35,7 +35,7 @@ def run_of(
     directory: Path | None = None,
     **summary: Any,
 ) -> MeasuredRun:
-    """A run with these latencies by the key of their metric; `settings`, `manifest` and `summary` change the rest."""
+    """A run with these latencies by metric key; `settings`, `manifest` and `summary` change the rest."""
     told: dict[str, Any] = {
         "run_id": run_id, "started": started, "command": (), "model": "made", "exact_lengths": False, "start_ns": 0,
         "versions": {"trueload": "0.1.0"}, "host": {"processors": 2},
@@ -62,7 +62,7 @@ def entry_with(
     stats: Mapping[str, Mapping[str, Any]] | None = None,
     **fields: Any,
 ) -> BaselineRun:
-    """A run as a baseline holds it: of each metric as many values as requests, none of which depends on another."""
+    """A baseline's entry for a run: each metric has as many values as requests, all independent."""
     whole = {"p50": 50.0, "p90": 60.0, "p99": 80.0, "n": requests, "act": 1.0}
     entry = {
         "id": "run", "started": "2026-11-01T12:00:00+00:00", "requests": requests, "independent_requests": independent,

@@ -1,4 +1,4 @@
-"""Steps of jobs made by hand: times in ms from the start, and every step answered unless something else is said."""
+"""Steps of jobs made by hand: times in ms from the start; every step is answered by default."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made_step(
     first_ms: float = 5.0,
     **fields: Any,
 ) -> RequestRecord:
-    """A step from the moment at which it is due (and sent) to its last token; its first token comes `first_ms` after."""
+    """A step from the time it is due (and sent) to its last token; its first token comes `first_ms` after."""
     given: dict[str, Any] = {
         "session": f"s-{session}",
         "session_number": session,
@@ -35,22 +35,22 @@ def made_step(
         "job_steps": job_steps,
         "pause": pause,
         "pause_ns": round(pause_ms * MS),
-        # The usage chunk and [DONE] come behind the last token, and belong to no job.
+        # The usage chunk and [DONE] come after the last token, and belong to no job.
         "end_ns": round(START_NS + (end_ms + 3) * MS),
     }
     return made_record(index, sent_ms=due_ms, chunks_ms=(first_ms, end_ms - due_ms), **(given | fields))
 
 
 def two_agents(first: int = 0, at_ms: float = 0.0, **fields: Any) -> list[RequestRecord]:
-    """A job of 1,000 ms: a step, two sub-agents that overlap by 100 ms with tool pauses that overlap them, and an end.
+    """A job of 1,000 ms: a step, two sub-agents that overlap by 100 ms with overlapping tool pauses, and an end.
 
-        main     |--200--|                            |---200---|
-        agent 1          .50.|--250--|                            tools 200-250, model 250-500
-        agent 2          ..200...|-----300-----|                  tools 200-400, model 400-700
-        main                               .....100...            tools 700-800, model 800-1,000
+            main     |--200--|                            |---200---|
+            agent 1          .50.|--250--|                            tools 200-250, model 250-500
+            agent 2          ..200...|-----300-----|                  tools 200-400, model 400-700
+            main                               .....100...            tools 700-800, model 800-1,000
 
     In the model: 200 + (250 to 700) + 200 = 850. In tools: 200-250 and 700-800 = 150.
-    """  # fmt: skip
+    """
     common: dict[str, Any] = {"job_steps": 4, **fields}
     return [
         made_step(first, at_ms, at_ms + 200, turn=0, pause="human", pause_ms=500, **common),
@@ -61,5 +61,5 @@ def two_agents(first: int = 0, at_ms: float = 0.0, **fields: Any) -> list[Reques
 
 
 def step_of(record: RequestRecord) -> Step | None:
-    """What its job needs to know of a request; None of one that is no step of a job."""
+    """What its job needs from a request; None if it is not a step of a job."""
     return next((step for _, step in steps_of(table_of(record))), None)

@@ -19,11 +19,11 @@ WAY_IN_NS = 10_000
 
 
 def made_line(record: RequestRecord, **changes: Any) -> dict[str, Any]:
-    """The line that a perfect server writes for this record, with changes by field name."""
+    """A perfect server's line for this record, with changes by field name."""
     assert record.sent_ns is not None
     written = [at - LAG_NS for at in record.chunk_ns]
     tokens = list(record.chunk_tokens) if record.chunk_tokens is not None else [0] * len(written)
-    # The instant of each token: those of a chunk share one. (A record that was cut by hand may have tokens left over.)
+    # The instant of each token; tokens of a chunk share it. (A record cut by hand may have tokens left over.)
     texts = zip(written, tokens, record.chunk_kind, strict=False)
     token_writes = [at for at, share, kind in texts if kind in "ctf" for _ in range(max(1, share))]
     received_ns = record.sent_ns + WAY_IN_NS

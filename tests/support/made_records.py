@@ -1,4 +1,4 @@
-"""Records made by hand: a request of so many tokens, with times in ms, and nothing said means nothing special."""
+"""Records made by hand: a request of `n` tokens, with times in ms and neutral defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.records import Outcome, RequestRecord
 
 MS = 1_000_000
 START_NS = 7_000_000_000_000
-"""Zero of the times below: a moment of CLOCK_MONOTONIC, odd on purpose."""
+"""Zero of the times below: a CLOCK_MONOTONIC instant, odd on purpose."""
 
 
 def made_record(
@@ -23,9 +23,9 @@ def made_record(
     outcome: Outcome = Outcome.OK,
     **fields: Any,
 ) -> RequestRecord:
-    """A record sent at `sent_ms`, with chunks so many ms after that.
+    """A record sent at `sent_ms`, with chunks at these times after it.
 
-    `kinds` defaults to content, `tokens` to one for each token chunk (None: not known), `n` to their sum.
+    `kinds` defaults to content, `tokens` to one per token chunk (None: unknown), `n` to their sum.
     """
     sent = round(START_NS + sent_ms * MS)
     kinds = "c" * len(chunks_ms) if kinds is None else kinds

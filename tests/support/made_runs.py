@@ -27,7 +27,7 @@ from tests.support.tables import table_of
 TOKENS = 4
 FIRST = datetime(2026, 11, 1, 12, tzinfo=UTC)
 _MADE: dict[str, dict[str, bytes]] = {}
-"""The files of each run that was made: many tests make the same."""
+"""The files of each run made so far: many tests make the same one."""
 
 
 def made_run(
@@ -43,9 +43,10 @@ def made_run(
     settings: Mapping[str, Any] | None = None,
     **told: Any,
 ) -> Path:
-    """A run of so many requests, one every 100 ms. TTFT varies by `spread`; `failed` of them, evenly spread, are refused.
+    """A run of `requests` requests, one every 100 ms. TTFT varies by `spread`; `failed` requests, evenly spaced, are
+    refused.
 
-    `at` is its place in time, in minutes; `settings` go into its configuration, `told` into its manifest.
+    `at` is its time in minutes; `settings` go into its configuration, `told` into its manifest.
     """
     key = repr((path.name, at, seed, ttft_ms, tpot_ms, spread, requests, failed, settings, told))
     if key in _MADE:
@@ -70,7 +71,7 @@ def made_run(
 def write_run(
     path: Path, records: Sequence[RequestRecord], *, at: int = 0, settings: Mapping[str, Any] | None = None, **told: Any
 ) -> Path:
-    """The directory of these records, with their summary. The verdict is VALID: hand-made times fool its signs."""
+    """The directory of these records, with their summary. The verdict is VALID: hand-made times confuse its signs."""
     given = {"url": "http://127.0.0.1:8000", "rate": 10.0, "requests": len(records), "output_tokens": str(TOKENS)}
     config = resolve({}, {**given, **(settings or {})})
     directory = RunDirectory.create(path)
@@ -110,7 +111,7 @@ def write_run(
 def made_side(
     path: Path, n: int, *, first: int = 0, step: int = 1, seed: int = 0, drift: float = 1.0, **run: Any
 ) -> Path:
-    """Repeats: `n` runs of one thing, `step` minutes apart. Each next run is `drift` times as slow."""
+    """Repeats: `n` runs of one thing, `step` minutes apart. Each run is `drift` times as slow as the one before."""
     tpot_ms = run.pop("tpot_ms", 5.0)
     noise = random.Random(f"{seed}-{path.name}")
     for i in range(n):

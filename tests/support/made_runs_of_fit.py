@@ -24,7 +24,7 @@ def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
 
 
 def written_run(path: Path, streams: Sequence[Stream], *, settings: Mapping[str, Any]) -> Path:
-    """The directory of a run whose replies came as these streams; `settings` go into its configuration."""
+    """A run directory with these streams as replies; `settings` go into its configuration."""
     records = [
         made_record(
             index,

@@ -1,4 +1,4 @@
-"""Scrapes of a server made by hand: one a second, of a vLLM that fills up while the golden run goes on."""
+"""Scrapes of a server made by hand: one per second, of a vLLM that fills up during the golden run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HISTOGRAMS = {
 
 
 def made_page(done: float, running: float, waiting: float, kv: float) -> dict[str, float]:
-    """A page after so many requests, of 100 tokens in and 12 out each."""
+    """A page after `done` requests, of 100 tokens in and 12 out each."""
     values = {
         "vllm:num_requests_running": running,
         "vllm:num_requests_waiting": waiting,
@@ -45,7 +45,7 @@ def made_page(done: float, running: float, waiting: float, kv: float) -> dict[st
 
 
 def made_server(start_ns: int, seconds: int) -> ServerSeries:
-    """One scrape a second, from one before the start to one after the last second."""
+    """One scrape per second, from one before the start to one after the last second."""
     found = ServerSeries(SERVERS)
     for second in range(-1, seconds + 2):
         share = max(second, 0) / max(seconds, 1)
@@ -56,7 +56,7 @@ def made_server(start_ns: int, seconds: int) -> ServerSeries:
 
 
 def made_gpu(start_ns: int, seconds: int) -> ServerSeries:
-    """One scrape a second of two GPUs, whose power rises by 10 W a second."""
+    """One scrape per second of two GPUs, whose power rises by 10 W a second."""
     found = ServerSeries(GPUS)
     for second in range(-1, seconds + 2):
         at = start_ns + second * NS_PER_S

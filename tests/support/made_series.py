@@ -1,4 +1,4 @@
-"""A series whose runs are made up: nothing is sent, and each run has the numbers of the golden one."""
+"""A series of made-up runs: nothing is sent, and each run has the numbers of the golden one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.results import filled
 
 
 class Noting(Observer):
-    """Notes what is said."""
+    """Records messages."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -29,9 +29,9 @@ class Noting(Observer):
 
 
 class MadeSeries(RunSeries):
-    """`before`: names of runs that were finished before. `at`: what a run raises in place of being made, by its name, or
-    "interrupted" for one that Ctrl-C ends. `made` has the configuration of each run that was made, in order. `e2el_p90_ms`:
-    other than the golden one, by name."""
+    """`before`: names of runs that were finished before. `at`: what a run raises instead of running, by name, or
+    "interrupted" for a run that Ctrl-C ends. `made` has the configuration of each run made, in order. `e2el_p90_ms`:
+    values that replace the golden one, by name."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class MadeSeries(RunSeries):
 
 
 def made_result(path: Path, *, interrupted: bool = False, **e2el_ms: float | None) -> Result:
-    """The result of a run with the numbers of the golden one, but for these of E2EL."""
+    """A run result with the golden numbers, except for these of E2EL."""
     summary: Any = golden_summary()
     summary["latency"]["e2el_ms"] |= e2el_ms
     summary["verdict"] |= {"status": "VALID", "reasons": []}

@@ -1,4 +1,4 @@
-"""The summary of records made by hand, and what its page needs beyond it."""
+"""The summary of records made by hand, and the data that its page needs beyond it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: A
 
 
 def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> tuple[Any, PageData]:
-    """A summary, and what its page needs beyond it."""
+    """A summary, and the data that its page needs beyond it."""
     given: dict[str, Any] = {
         "mode": "concurrency",
         "open_loop": False,

@@ -1,4 +1,4 @@
-"""Sweeps along a saturation curve that is known."""
+"""Sweeps along a known saturation curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run directories made by hand, of every state that a console may find."""
+"""Run directories made by hand, in every state that a console may find."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def made_run(
     runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, held: bool | None = None,
     shown: str | None = None, **manifest: Any,
 ) -> Path:  # fmt: skip
-    """A directory as a run leaves it in this state. `shown`: of the objective that is held; by default as the value says."""
+    """A run directory in this state. `shown`: of the objective that is held; by default as the value says."""
     path = runs / name
     path.mkdir(parents=True)
     stored = {"config": CONFIG, "manifest": {**MANIFEST, "state": state, "stop_reason": "requests", **manifest}}
@@ -67,7 +67,7 @@ def made_run(
 
 
 def made_tune(runs: Path, name: str, *, ended: str | None = "decided") -> Path:
-    """The directory of a race of two arms over three rounds, of which the second is better."""
+    """The directory of a race of two arms over three rounds; the second arm is better."""
     race = spec_of(
         {"server": {"command": "serve --port {port} {flags}"}, "flags": {"max-num-seqs": [64, 256]},
          "loads": "concurrency=4,16", "visit": "10s", "budget": "600s"},

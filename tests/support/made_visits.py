@@ -1,4 +1,4 @@
-"""Results of visits of a search, made by hand."""
+"""Visit results of a search, made by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEAN = Goal("ttft:mean<200ms", None)
 
 
 def made_visit(n: int, load: float, share: float = 0.0, *, goal: Goal = P99, **changes: Any) -> Result:
-    """A visit of 4,000 requests, of which this share broke the goal."""
+    """A visit of 4,000 requests, with this share breaking the goal."""
     requests = changes.get("requests", 4_000)
     values: dict[str, Any] = {
         "n": n, "phase": "visit", "load": load, "verdict": "VALID", "settle_s": 10.0, "measure_s": 60.0, "seconds": 72.0,
@@ -31,7 +31,7 @@ def made_search(*visits: Result, goals: tuple[Goal, ...] = (P99,), **settings: A
 
 
 def in_turn(*rows: tuple[str, float, float], **changes: Any) -> list[Result]:
-    """Visits one after the other, from their phase, load and share of violations."""
+    """Successive visits, from their phase, load and share of violations."""
     return [
         made_visit(n, load, share, **(changes | {"phase": phase})) for n, (phase, load, share) in enumerate(rows, 1)
     ]

@@ -16,8 +16,8 @@ QUICK = ("--ttft", "2ms", "--tpot", "1ms")
 
 
 def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: str) -> list[dict[str, Any]]:
-    """Run `call` with a client of the application, and return the ledger, in the order of arrival: a line is written once the
-    input tokens of its request are counted, which may be behind that of a request that came later."""
+    """Run `call` with a client of the application, and return the ledger in order of arrival: a line is written once
+    its request's input tokens are counted, possibly after the line of a later request."""
 
     async def main() -> list[dict[str, Any]]:
         app = create_app(read_arguments(["--embedding-size", "16", *(flags or QUICK)]))

@@ -1,4 +1,4 @@
-"""A mock server in a process of its own, for tests: started on a free port, ready when it says so, stopped by SIGTERM.
+"""A mock server in its own process, for tests: started on a free port, ready when it reports so, stopped by SIGTERM.
 
 with mock_process("--ttft", "30ms") as mock:
     httpx.get(f"{mock.url}/health")
@@ -37,8 +37,8 @@ class MockProcess:
     stderr: list[str] = field(default_factory=list)
 
     def ledger_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
-        """The lines of the ledger in the order of arrival, once there are `at_least` so many: a line comes within 100 ms
-        of its response's end, and may come behind that of a request that ended later."""
+        """The ledger's lines in order of arrival, once there are `at_least`: a line comes within 100 ms of its
+        response's end, possibly after the line of a request that ended later."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
@@ -50,7 +50,7 @@ class MockProcess:
             time.sleep(0.005)
 
     def lines_of(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """The lines of these requests, which have ended; of several attempts, the last."""
+        """The lines of these ended requests; for several attempts, the last."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             found = {line["id"]: line for line in self.ledger_lines() if line["id"] in ids}
@@ -74,7 +74,7 @@ class MockProcess:
 
     @contextlib.contextmanager
     def held_still(self) -> Iterator[None]:
-        """The mock does nothing meanwhile, not even read: the kernel takes what comes (one worker)."""
+        """Stop the mock, which then does not even read: the kernel takes what comes (one worker)."""
         stop(self.process.pid)
         try:
             yield
@@ -82,14 +82,14 @@ class MockProcess:
             go_on(self.process.pid)
 
     def stop(self) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM. Returns the exit status."""
         self.process.terminate()
         return self.process.wait(timeout=PATIENCE_S)
 
 
 @contextlib.contextmanager
 def mock_process(*flags: str) -> Iterator[MockProcess]:
-    """`python -m mockserver --port 0 --ledger <temporary file> <flags>`, stopped at the end, and its stderr kept."""
+    """`python -m mockserver --port 0 --ledger <temporary file> <flags>`, stopped at the end, with its stderr kept."""
     with tempfile.TemporaryDirectory(prefix="mock-") as folder:
         ledger = Path(folder) / "ledger.jsonl"
         command = [sys.executable, "-m", "mockserver", "--port", "0", "--ledger", str(ledger), *flags]
@@ -97,7 +97,7 @@ def mock_process(*flags: str) -> Iterator[MockProcess]:
         assert process.stdout is not None
         assert process.stderr is not None
         stderr: list[str] = []
-        # The wall clock of a virtual machine may be set at any time.
+        # A virtual machine's wall clock may be set at any time.
         said = (line for line in process.stderr if "the wall clock was stepped" not in line)
         reader = threading.Thread(target=stderr.extend, args=(said,), daemon=True)
         reader.start()

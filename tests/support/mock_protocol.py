@@ -1,4 +1,4 @@
-"""The mock's protocol around its application, without sockets: a test feeds reads, and looks at what was written."""
+"""The mock's protocol around its application, without sockets: a test feeds reads, and examines the writes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Mock:
         return protocol, transport
 
     async def ask(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, bool]:
-        """The bytes of the answer, and whether it came the short way."""
+        """The bytes of the answer, and whether it took the short path."""
         protocol, transport = self.connect()
         protocol.feed(request(path, body, headers), now_ns(), "kernel")
         plain = protocol.exchange is not None and protocol.exchange.is_plain

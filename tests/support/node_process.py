@@ -1,5 +1,5 @@
-"""A cluster without Ray: each node is a process, in which a `NodeWorker` is called through a socket. Nodes may have a clock
-of their own (time_namespaces(7)): there CLOCK_MONOTONIC is hours away from the driver's.
+"""A cluster without Ray: each node is a process with a `NodeWorker`, called through a socket. Nodes may have their own
+clock (time_namespaces(7)), with CLOCK_MONOTONIC hours away from the driver's.
 
 As a program, `python -m tests.support.node_process DESCRIPTOR`: the node.
 """
@@ -24,16 +24,16 @@ from bench.scale.cluster.remote_worker import NodeLostError
 
 AHEAD_S = 5_000
 BEHIND_S = 60
-"""A clock cannot be set back to before the machine was started, which a machine of a CI server was a minute ago."""
+"""A clock cannot be set back to before the boot, which on a CI machine may have been a minute ago."""
 
 
 def own_clock(by_s: int = AHEAD_S) -> list[str]:
-    """What a command begins with to have a clock that is so far ahead."""
+    """The prefix of a command that gives it a clock this far ahead."""
     return ["unshare", "-T", "--monotonic", str(by_s), "--fork", "--"]
 
 
 def clocks_can_differ() -> bool:
-    """Whether this system lets us have such a clock."""
+    """Whether this system allows such a clock."""
     try:
         return subprocess.run([*own_clock(), "true"], capture_output=True).returncode == 0
     except OSError:
@@ -41,7 +41,7 @@ def clocks_can_differ() -> bool:
 
 
 class NodeProcess:
-    """A `Handle` of a worker in a process."""
+    """A `Handle` of a worker in another process."""
 
     def __init__(self, node: str, before: list[str]) -> None:
         self.node = node
@@ -72,7 +72,7 @@ class NodeProcess:
 
     def _call(self, method: str, arguments: tuple[Any, ...]) -> Future[Any]:
         future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()  # Its answer comes, whether or not somebody still waits for it.
+        future.set_running_or_notify_cancel()  # Its answer arrives whether or not anybody still waits for it.
         with self._lock:
             self._calls += 1
             self._answers[self._calls] = future
@@ -92,14 +92,15 @@ class NodeProcess:
         self._call(method, arguments).exception  # noqa: B018
 
     def kill(self) -> None:
-        """As where its machine loses its power, but for the program of its worker, whose parent is gone then."""
+        """Like a power loss of its machine, except for its worker's program, whose parent is then gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class FakeCluster:
-    """In place of `RayCluster`. `nodes` are made when workers are placed, each in its own words of `before`."""
+    """Replaces `RayCluster`. `nodes` are created when workers are placed, each with its own command prefix from
+    `before`."""
 
     def __init__(self, before: list[list[str]]) -> None:
         self.before = before

@@ -1,4 +1,4 @@
-"""A request over any transport to a server of literal bytes, and the record that comes of it."""
+"""A request over any transport to a server of literal bytes, and the resulting record."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.support.literal_server import LiteralServer, Received, Step
 
 IN_PYTHON = "wire without its compiled core"
 WAYS = (*TRANSPORTS, IN_PYTHON)
-"""Every way that a request can take."""
+"""Every transport, including the wire transport without its compiled core."""
 
 
 def transport_of(way: str, target: Target, reading: Reading, clock: Clock) -> Transport:
-    """The transport of this way, not open yet. The compiled core, where there is one, is used or not for its whole life."""
+    """The transport, not open yet. The compiled core, if built, is used or not for its whole life."""
     if way != IN_PYTHON:
         return TRANSPORTS[way](target, reading, clock)
     made = wire.WireTransport(target, reading, clock)
@@ -41,7 +41,7 @@ def ask(
     requests: int = 1,
     **target: Any,
 ) -> list[RequestRecord]:
-    """The records of so many requests, all sent at once. `target` are fields of the transport's Target."""
+    """The records of `requests` requests, all sent at once. `target` are fields of the transport's Target."""
 
     async def main() -> list[RequestRecord]:
         clock = process_clock()
@@ -73,7 +73,7 @@ def ask(
 
 
 def ask_each(transport: str, replies: Mapping[str, Sequence[Step]], **how: Any) -> dict[str, RequestRecord]:
-    """The record of each of these replies of one server, all asked for at once; `how` as in `ask`."""
+    """The record of each of these replies of one server, all requested at once; `how` as in `ask`."""
     given = list(replies.values())
 
     def script(request: Received) -> Sequence[Step]:

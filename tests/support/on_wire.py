@@ -47,7 +47,7 @@ class Wire:
         return answered
 
     async def until(self, what: Callable[[], bool]) -> None:
-        """Give the loop turns until it has come about."""
+        """Run the loop until this is true."""
         async with asyncio.timeout(PATIENCE_S):
             while not what():
                 await asyncio.sleep(0.002)

@@ -1,4 +1,4 @@
-"""A transport that is open inside a running loop, and what a test does with it."""
+"""An open transport inside a running loop, and what a test does with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Act = Callable[["Client"], Any]
 
 @dataclass
 class Client:
-    """A transport that is open inside a running loop, and what it made of each request."""
+    """An open transport inside a running loop, and its records."""
 
     transport: Transport
     now_ns: Callable[[], int]
@@ -61,17 +61,17 @@ def times(n: int) -> Act:
 
 
 async def read_of(server: LiteralServer, writes: int) -> None:
-    """Until the server has written so often in reply to its latest request, and the client has made of it what it can."""
+    """Wait until the server has written this often in reply to its latest request, and the client has processed it."""
     async with asyncio.timeout(PATIENCE_S):
         while not server.received or len(server.received[-1].writes) < writes or not server.all_is_read():
             await asyncio.sleep(0.001)
-    for _ in range(100):  # What was read goes through the tasks of a client, each in a turn of the loop.
+    for _ in range(100):  # Data passes through a client's tasks, each in a turn of the loop.
         await asyncio.sleep(0)
 
 
 def one_by_one(server: Callable[[], LiteralServer], *writes: bytes) -> tuple[list[Step], Act]:
-    """A reply of which each write waits until the client has read what was before it (the first: until it has sent), and
-    the request that asks for it."""
+    """A reply in which each write waits until the client has read everything before it (the first: until it has sent),
+    and the request for it."""
     may_write = threading.Semaphore(0)
     steps: list[Step] = []
     for data in writes:

@@ -1,8 +1,8 @@
 """A process that has only what another system has: `python -m tests.support.other_platform [FOLDER]`.
 
-Every module of ours is imported once, so that everybody else's is there. Then, for one system after another, the modules and
-names that it lacks are taken away, and ours are imported again. Prints a line for each that cannot be, by system; a FOLDER
-stands for ours.
+Every module of ours is imported once, so that all third-party modules are loaded. Then, for one system after another,
+the modules and names that it lacks are removed, and ours are imported again. Prints a line for each module that cannot
+be imported, by system; a FOLDER replaces our packages.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from types import ModuleType
 
 OURS = ("bench", "mockserver", "promptset")
 RUN_WHEN_IMPORTED = ("__main__", "_program")
-"""Modules that are programs: they do their work when they are imported."""
+"""Program modules: they do their work on import."""
 
 _LINUX = {
     os: (
@@ -61,8 +61,8 @@ LACKS = {
         ("fcntl", "resource", "termios", "tty", "pty", "pwd", "grp", "syslog", "uvloop", "readline"),
     ),
 }  # fmt: skip
-"""By the system: the beginnings of names that it lacks, by module, and the modules that it lacks. Each lacks all that those
-before it lack."""
+"""By system: the prefixes of names that it lacks, by module, and the modules that it lacks. Each system also lacks
+everything that earlier ones lack."""
 
 
 class _Missing(importlib.abc.MetaPathFinder):
@@ -78,7 +78,7 @@ class _Missing(importlib.abc.MetaPathFinder):
 
 
 def modules_of(package: str) -> Iterator[str]:
-    """Every module of a package but its programs, by name."""
+    """Every module of a package except its programs, by name."""
     yield package
     for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         if not found.name.endswith(RUN_WHEN_IMPORTED):
@@ -86,7 +86,7 @@ def modules_of(package: str) -> Iterator[str]:
 
 
 def become(platform: str) -> None:
-    """Take away from this process what the other system lacks."""
+    """Remove from this process what the other system lacks."""
     tables, missing = LACKS[platform]
     for table in tables:
         for module, beginnings in table.items():
@@ -99,9 +99,9 @@ def become(platform: str) -> None:
 
 
 def problems(platforms: Sequence[str], packages: Sequence[str] = OURS) -> dict[str, list[str]]:
-    """By platform, a line for each module that it cannot import, and how many there are. Each platform lacks all that those
-    before it lack."""
-    gc.disable()  # What is imported stays, or the process ends soon.
+    """By platform, a line for each module that it cannot import, and how many there are. Each platform also lacks
+    everything that earlier ones lack."""
+    gc.disable()  # The imports stay anyway, or the process ends soon.
     names = [name for package in packages for name in modules_of(package)]
     for name in names:
         importlib.import_module(name)

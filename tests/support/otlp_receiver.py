@@ -1,6 +1,7 @@
-"""A collector of OTLP over HTTP, which keeps what it is sent: the messages of opentelemetry-proto, read by protobuf.
+"""A collector of OTLP over HTTP that keeps everything it receives: the messages of opentelemetry-proto, decoded by
+protobuf.
 
-`python -m tests.support.otlp_receiver PORT` is one for measurements by hand.
+`python -m tests.support.otlp_receiver PORT` starts one for manual measurements.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 
 def plain(attributes: Any) -> dict[str, Any]:
-    """Attributes of a message as Python has them."""
+    """The attributes of a message as Python values."""
 
     def value(one: Any) -> Any:
         kind = one.WhichOneof("value")
@@ -34,7 +35,7 @@ def plain(attributes: Any) -> dict[str, Any]:
 
 
 class Collector:
-    """What has arrived. `open`: while it is not set, an export waits for its answer. `asked`: an export is there."""
+    """Everything received. `open`: while it is not set, an export waits for its answer. `asked`: an export has arrived."""
 
     def __init__(self) -> None:
         self.metrics: list[ExportMetricsServiceRequest] = []
@@ -68,11 +69,11 @@ class Collector:
 
     @property
     def resource(self) -> dict[str, Any]:
-        """The attributes of who sent the last metrics."""
+        """The resource attributes of the last metrics."""
         return plain(self.metrics[-1].resource_metrics[0].resource.attributes)
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
-        """A request; returns the body of the answer."""
+        """Handle a request; returns the body of the answer."""
         self.headers.append(headers)
         if path == "/v1/metrics":
             self.metrics.append(ExportMetricsServiceRequest.FromString(body))
@@ -84,7 +85,7 @@ class Collector:
 
 @contextmanager
 def otlp_receiver(port: int = 0) -> Iterator[Collector]:
-    """A collector at this port; 0: a free one."""
+    """A collector at this port; 0: any free port."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

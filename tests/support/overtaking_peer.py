@@ -1,7 +1,9 @@
-"""A server behind a network that lets the end of its reply overtake the beginning: python -m tests.support.overtaking_peer
+"""A server behind a network in which the end of its reply overtakes the beginning: python -m
+tests.support.overtaking_peer
 
-It needs a network namespace of its own (unshare -rn), and speaks just enough TCP over a TUN device to answer one request with
-two packets, the second first. Prints the instant before which nothing of the reply could be read, and the request's record.
+It needs its own network namespace (unshare -rn), and speaks just enough TCP over a TUN device to answer one request
+with two packets, the second first. Prints the instant before which nothing of the reply could be read, and the
+request's record.
 """
 
 from __future__ import annotations
@@ -26,13 +28,13 @@ HERE, THERE, PORT = "10.9.0.1", "10.9.0.2", 8000
 APART_NS = 20 * MS
 """By how much the second packet is earlier, at least."""
 NOT_ALLOWED = 77
-"""The exit status where no device may be made."""
+"""The exit status if no device may be created."""
 _TUNSETIFF, _TUN_NO_PI = 0x400454CA, 0x1001
 _SYN, _PSH, _ACK = 2, 8, 16
 
 
 class Segment(NamedTuple):
-    """What came from the client."""
+    """A segment from the client."""
 
     port: int
     seq: int

@@ -1,4 +1,4 @@
-"""A page in a browser, with whatever it complains of or asks the network for."""
+"""A page in a browser, with its errors and network requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def open_page(
     browser: Browser, path: Path, scheme: Literal["light", "dark"] = "light", width: int = 1280, *, scripts: bool = True
 ) -> tuple[Page, list[str]]:
-    """The page, and the list that its complaints and requests go to."""
+    """The page, and the list that collects its errors and requests."""
     page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=scripts)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))

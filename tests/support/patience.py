@@ -1,4 +1,4 @@
-"""How tests bear a machine that other programs keep busy: they wait long."""
+"""How tests tolerate a busy machine: they wait long."""
 
 PATIENCE_S = 200.0
-"""How long a test waits: far beyond what anything takes anywhere, so that only what never comes about fails."""
+"""How long a test waits: far beyond the duration of anything on any machine, so that only what never happens fails."""

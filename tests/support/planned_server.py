@@ -1,4 +1,4 @@
-"""A profile whose costs are known, and simulators in this process, for plans without processes."""
+"""A profile with known costs, and simulators in this process, for plans without processes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HOURS = (Hour(0, 21_600, 5.0), Hour(21_600, 28_800, 30.0), Hour(50_400, 14_400, 
 
 
 _ANSWERS: dict[tuple[bytes, bytes], Simulated] = {}
-"""By what the mock takes of the profile of a job, and by the rest of the job: several tests ask for it, each in a folder of
-its own."""
+"""By the part of a job's profile that the mock uses, and the rest of the job: several tests ask for the same, each in
+its own folder."""
 
 
 class InProcess:
-    """Answers jobs as the processes do, and counts them."""
+    """Answers jobs as the processes do, and records them."""
 
     def __init__(self) -> None:
         self.jobs: list[dict[str, Any]] = []
@@ -51,9 +51,10 @@ def profile(
     folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64, within: float = 0.0,
     resamples: Sequence[float] = (), of_users: bool = False,
 ) -> Profile:  # fmt: skip
-    """A server of which 10 requests a second take about half: 20 tokens a reply, steps of 20 ms.
+    """A server for which 10 requests per second are about half of its capacity: 20 tokens a reply, steps of 20 ms.
 
-    `within`: half the interval of each coefficient, as a share of it. `resamples`: factors of the costs that may as well be.
+    `within`: half the width of each coefficient's interval, relative to it. `resamples`: factors of equally plausible
+    costs.
     """
     row = orjson.loads(MADE.read_bytes())
     row["step_cost"] = {"b0": 12_000, "b1": 10, "b2": 900, "b3": 0, "a0": 2_000, "a1": 0, "w0": 0, "kv_blocks": 9_000}
@@ -79,7 +80,7 @@ def profile(
 def stretches(
     folder: Path, *slo: str, draws: int = 1, hours: Sequence[Hour] = HOURS, router: str = "round_robin", **of: Any
 ) -> tuple[Stretches, InProcess]:
-    """Stretches of that server, and who answers them."""
+    """Stretches of that server, and the simulators that answer them."""
     server: FittedServer = drawn(profile(folder, **of), draws, folder)
     traffic = Schedule(tuple(hours), distribution("uniform:20..60", "tokens"), distribution("uniform:10..30", "tokens"))
     simulators = InProcess()

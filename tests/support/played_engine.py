@@ -19,7 +19,7 @@ def work(
 
 
 def play(engine: BatchingEngine) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Step the engine at each instant that it asks for, to its end."""
+    """Step the engine at each instant that it requests, to its end."""
     while (at := engine.next_ns()) is not None:
         given = engine.step(at)
         if given:

@@ -21,7 +21,7 @@ MS = 1_000_000
 
 
 class ByHand:
-    """A timer whose time a test moves."""
+    """A timer that a test moves by hand."""
 
     def __init__(self) -> None:
         self.time_ns = 0
@@ -105,7 +105,7 @@ class Played:
 
 
 def c(text: str, finish: str = "null") -> bytes:
-    """A plain chunk of content as bytes."""
+    """A plain content chunk as bytes."""
     stop = ',"stop_reason":null' if finish != "null" else ""
     return (
         'data: {"id":"id","object":"chat.completion.chunk","created":9,"model":"m","choices":[{"index":0,"delta":'

@@ -1,4 +1,4 @@
-"""A real HTTP proxy, proxy.py, in a process of its own."""
+"""A real HTTP proxy, proxy.py, in its own process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.run_process import wait_for
 
 @dataclass(frozen=True, slots=True)
 class ProxyProcess:
-    """A running proxy. It writes a line for each connection when that has ended."""
+    """A running proxy. It logs a line for each connection that has ended."""
 
     port: int
     log: Path
@@ -29,13 +29,13 @@ class ProxyProcess:
         return f"http://{self.name}"
 
     def passed_on(self, what: str) -> bool:
-        """Whether a line of its log has this."""
+        """Whether a line of its log contains this."""
         return any(what in line for line in self.log.read_text().splitlines())
 
 
 @contextlib.contextmanager
 def proxy_process(*flags: str) -> Iterator[ProxyProcess]:
-    """A proxy that listens on a free port, with further flags of proxy.py (`--basic-auth USER:PASSWORD`)."""
+    """A proxy on a free port, with further flags of proxy.py (`--basic-auth USER:PASSWORD`)."""
     with tempfile.TemporaryDirectory(prefix="trueload-proxy-") as folder:
         port_file, log = Path(folder) / "port", Path(folder) / "log"
         words = [

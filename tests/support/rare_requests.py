@@ -1,4 +1,4 @@
-"""Means of requests of which a few take very much longer: how often an interval holds the mean of all."""
+"""Means of requests among which a few take very much longer: how often an interval contains the overall mean."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bench.statistics.autocorrelation import Floats
 from bench.statistics.intervals import Interval, mean_interval
 
 RATE = 10.0
-"""Requests a second."""
+"""Requests per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rare:
-    """A share of the requests takes so many times as long as the others, which vary by 20%."""
+    """A share of the requests takes `times` times as long as the others, which vary by 20%."""
 
     share: float
     times: float
@@ -31,12 +31,12 @@ class Rare:
         return np.where(rng.random(number) < self.share, self.times, 1.0) * rng.lognormal(0.0, 0.2, number)
 
     def held(self, number: int, runs: int) -> float:
-        """Of intervals after so many requests, the share that holds the mean."""
+        """The share of intervals after `number` requests that contain the mean."""
         return sum(self._holds(self.values(number, seed)) for seed in range(runs)) / runs
 
     def held_at_stop(self, within: float, cap_s: float, runs: int) -> tuple[int, float]:
-        """How many runs end before a cap because half of the interval is at most that share of the mean, and the share of
-        their intervals that hold."""
+        """How many runs end before a cap because half of the interval is at most that share of the mean, and the share
+        of their intervals that contain it."""
         held = []
         for seed in range(runs):
             values = self.values(round(RATE * cap_s), seed)

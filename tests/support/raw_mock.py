@@ -43,12 +43,12 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
 
 
 def until_read(sock: socket.socket) -> None:
-    """Wait until the mock has taken from the kernel all that was sent on this connection (Linux)."""
+    """Wait until the mock has read everything sent on this connection (Linux)."""
     connections = Path("/proc/net/tcp")
     ours = f":{sock.getsockname()[1]:04X}"
 
     def waiting() -> int:
-        """Bytes in our queue of what is sent, and in the mock's of what was received."""
+        """Bytes in our send queue and in the mock's receive queue."""
         bytes_waiting = 0
         for line in connections.read_text().splitlines()[1:]:
             _, local, remote, _, queues, *_ = line.split()

@@ -1,11 +1,11 @@
-"""A Ray cluster of several nodes on this machine, in a process of its own, so that pytest shares none with Ray.
+"""A Ray cluster of several nodes on this machine, in its own process, so that pytest has no Ray in it.
 
     with ray_nodes(3, processors=3) as cluster:
         bench(..., env=cluster.environment)
         cluster.kill(cluster.add())
 
-As a program, `python ray_nodes.py NODES PROCESSORS`: prints a line of JSON when all nodes are there, answers each line of its
-stdin with another one, and ends with its stdin.
+As a program, `python ray_nodes.py NODES PROCESSORS`: prints a line of JSON when all nodes are running, answers each
+line on stdin with another, and ends when stdin closes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ADD, TELL = "add", "tell"
 
 @dataclass(frozen=True)
 class RayNodes:
-    """`raylets`: the process of each node, the head first. `logs`: where Ray writes what it says. `temporary`: the folder
-    of the nodes' temporary files."""
+    """`raylets`: the process of each node, the head first. `logs`: Ray's log folder. `temporary`: the folder of the
+    nodes' temporary files."""
 
     address: str
     raylets: list[int]
@@ -46,11 +46,11 @@ class RayNodes:
         return {**os.environ, **self.variables, "RAY_ADDRESS": self.address}
 
     def add(self) -> int:
-        """One more node: the process of its raylet."""
+        """Add a node; returns the process of its raylet."""
         return int(self._ask(ADD))
 
     def kill(self, raylet: int) -> None:
-        """End a node as a loss of power does: its raylet, and what it had started."""
+        """End a node as a power loss does: its raylet, and its child processes."""
         children = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):  # It has ended meanwhile.
@@ -61,7 +61,7 @@ class RayNodes:
                 os.kill(pid, signal.SIGKILL)
 
     def known(self) -> str:
-        """What Ray tells of its jobs and actors, as its dashboard does: names, command lines, environments."""
+        """What Ray reports of its jobs and actors, as its dashboard does: names, command lines, environments."""
         return str(self._ask(TELL))
 
     def _ask(self, what: str) -> Any:
@@ -72,9 +72,9 @@ class RayNodes:
 
 @contextlib.contextmanager
 def ray_nodes(nodes: int, processors: int, **variables: str) -> Iterator[RayNodes]:
-    """A cluster that ends with the block. `variables`: of the environment of its nodes and of its drivers."""
+    """A cluster that ends with the block. `variables`: added to the environment of its nodes and drivers."""
     command = [sys.executable, __file__, str(nodes), str(processors)]
-    # Not a test's own folder: Ray's sockets are in it, and their paths may have 107 characters.
+    # Not in a test's own folder: Ray's sockets are in it, and their paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
         quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": temporary}
         with _running(command, quiet, Path(temporary), variables) as told:
@@ -110,7 +110,7 @@ def _running(
 
 
 def main(nodes: int, processors: int) -> None:
-    # By their names: what the type checker says must not depend on whether Ray is installed.
+    # Imported by name: the type checker's result must not depend on whether Ray is installed.
     ray, state = import_module("ray"), import_module("ray._private.state")
     cluster_utils = import_module("ray.cluster_utils")
     head = {"num_cpus": processors, "include_dashboard": False}

@@ -1,13 +1,13 @@
-"""Programs that begin at once: `python -m bench`, `mockserver` or `promptset`, and `python -c`, as copies of a process that
-has imported them.
+"""Programs that start at once: `python -m bench`, `mockserver` or `promptset`, and `python -c`, as copies of a process
+that has imported them.
 
-For tests of what a program does, and not of how its interpreter starts: what each new one imports is most of the processor
-time of a short command. `popen` is `subprocess.Popen`, and what it gives is one: a child of the process that asked, with the
-arguments, the folder, the environment and the streams that it was given, within the named limits of the system. Where there
-can be no copy (another system, another program, other variables that Python itself reads), it is a new interpreter.
+For tests of a program's behaviour rather than of interpreter start-up: imports take most of the processor time of a
+short command. `popen` is like `subprocess.Popen`, and returns one: a child of the calling process with the given
+arguments, folder, environment and streams, within the given system limits. Where a copy is impossible (another system,
+another program, other variables that Python itself reads), it starts a new interpreter.
 
-What a copy starts in its turn (a worker, the process that makes prompts) is a copy too: of a process
-that the copy made of itself before it did anything.
+Child processes of a copy (a worker, the process that makes prompts) are copies too: of a process that the copy made of
+itself before it did anything.
 
 As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that is copied. It ends with its socket.
 """
@@ -54,7 +54,7 @@ MODULES = (
     "mockserver.child",
     "mockserver.simulate",
 )
-"""What a copy can be."""
+"""Modules that a copy can run."""
 STARTING = (
     ("bench", "calibrate"),
     ("bench", "compare"),
@@ -67,7 +67,7 @@ STARTING = (
     ("bench", "sweep"),
     ("bench.process.beside", "bench.scale.program"),
 )
-"""The beginnings of commands that start other programs of these."""
+"""Prefixes of commands that start other of these programs."""
 IMPORTED = (
     "bench.cli",
     "bench.commands.compare",
@@ -104,7 +104,7 @@ IMPORTED = (
     "promptset.tokenizer_files",
     "uvloop",
 )
-"""What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
+"""Modules that a run and a mock import sooner or later. Each copy imports a missing module itself."""
 STARTERS = (
     "bench.capacity_plan.simulators",
     "bench.console.beside",
@@ -119,18 +119,18 @@ STARTERS = (
 )
 """Modules that start such programs."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
-"""What of a process a copy can be given."""
+"""The Popen settings that a copy supports."""
 NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
-"""Variables with which a program, and all that it starts, are new interpreters: /proc tells their environment."""
+"""Variables that make a program and its children new interpreters: /proc then shows their environment."""
 _CLONE = {"x86_64": 56, "aarch64": 220}
 """The number of the system call."""
 _UNBUFFERED = "PYTHONUNBUFFERED"
 _WITHOUT_WARNINGS = ("PYTHONWARNINGS", "ignore")
-"""What of the interpreter's own variables a copy can follow."""
+"""The interpreter variables that a copy can follow."""
 _WITHOUT_THREADS = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
 """Threads would not be copied."""
 _ENVIRONMENT = dict(os.environ)
-"""Of the process that is copied: a test may change that of the tests."""
+"""The environment of the process that is copied: a test may change that of the test process."""
 _CLONE_PARENT = 0x8000
 _MOST_BYTES = 1 << 18
 _MOST_STREAMS = 16
@@ -139,7 +139,7 @@ _OUT_OF_THE_WAY = 512
 
 
 def popen(command: Sequence[str], *, limits: Mapping[int, int] | None = None, **settings: Any) -> subprocess.Popen[Any]:
-    """`subprocess.Popen(command, **settings)`, with these limits of the system (`resource`)."""
+    """`subprocess.Popen(command, **settings)`, with these system limits (`resource`)."""
     environment: Mapping[str, str] | None = settings.get("env")
     wanted = os.environ if environment is None else environment
     alike = _of_the_interpreter(wanted) == _of_the_interpreter(_ENVIRONMENT)
@@ -169,7 +169,7 @@ def run_to_end(
 
 
 def have_imported(name: str) -> None:
-    """Each copy from now on has imported this module, too, where it is installed: for one that few tests need."""
+    """Import this module in the original, if it is installed, for all later copies: for modules that few tests need."""
     if sys.platform == "linux" and os.uname().machine in _CLONE:
         _original().copy({"import": name}, [])
 
@@ -181,7 +181,7 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Copied(subprocess.Popen[Any]):
-    """A process that was copied and not executed; all else is as it is there."""
+    """A process that was copied instead of executed; everything else is as in Popen."""
 
     def __init__(self, command: Sequence[str], *, limits: Mapping[int, int], **settings: Any) -> None:
         self._limits = limits
@@ -208,14 +208,14 @@ class _Copied(subprocess.Popen[Any]):
 
 
 class _Original:
-    """The process that is copied, as the one that asks has it."""
+    """The connection to the process that is copied."""
 
     def __init__(self, ours: socket.socket, wait: Callable[[], object]) -> None:
         self._ours, self._wait = ours, wait
         self._lock = threading.Lock()
 
     def copy(self, told: dict[str, Any], streams: list[int]) -> int:
-        """Make a copy; its process id. Of a module to import, the process that is copied."""
+        """Make a copy; returns its process id. For a module to import, returns the id of the original."""
         with self._lock:
             socket.send_fds(self._ours, [json.dumps(told).encode()], streams)
             answer = self._ours.recv(64)
@@ -231,7 +231,7 @@ class _Original:
 
 @functools.cache
 def _original() -> _Original:
-    """The one of these tests, a new interpreter. In a copy, `_of_its_own` takes the place of this function."""
+    """The original of the test process, a new interpreter. In a copy, `_of_its_own` replaces this function."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.ready_made", str(theirs.fileno()), " " * _ROOM_FOR_A_COMMAND],
@@ -247,8 +247,8 @@ def _original() -> _Original:
 
 
 def main(descriptor: int) -> None:
-    """Import everything, and make a copy whenever one is asked for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
+    """Import everything, and make a copy on each request."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The terminal signals the requesting process too.
     for name in IMPORTED:
         importlib.import_module(name)
     _make_what_all_write()
@@ -271,14 +271,14 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
                 importlib.import_module(name)
             asked.send(str(os.getpid()).encode())
             continue
-        # As a fork, but the copy is a child of our parent, who waits for it.
+        # Like a fork, but the copy is a child of our parent, which waits for it.
         pid = clone(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
         if pid == 0:
             ctypes.pythonapi.PyOS_AfterFork_Child()
             told = json.loads(message)
             try:
                 _show_command([sys.executable, *told["words"]])
-            finally:  # Whoever asked may look for it by its command from now on.
+            finally:  # The requesting process may look for it by its command from now on.
                 asked.send(str(os.getpid()).encode())
             _be(told, streams)
         for stream in streams:
@@ -286,8 +286,8 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
 
 
 def _make_what_all_write() -> None:
-    """What each mock and each run that is told nothing else makes first: the tokenizer of the package, its words, and what
-    prompts of them cost; and what pydantic makes of the declaration of a run when it first reads one."""
+    """Make what every default mock and run makes first: the package's tokenizer, its words, and the cost of prompts
+    made of them; and pydantic's result of reading a run's declaration for the first time."""
     from bench.config import resolve
     from promptset.exact import exact_messages, exact_prompt
     from promptset.rng import stream
@@ -302,7 +302,7 @@ def _make_what_all_write() -> None:
 
 
 def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
-    """Be the program that was asked for, in this copy, and end as it ends."""
+    """Become the requested program in this copy, and end as it ends."""
     if told["session"]:
         os.setsid()
     _place(streams, told["descriptors"])
@@ -327,14 +327,14 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
             exec(what, {"__name__": "__main__"})
     except SystemExit as e:
         status = e.code
-    except BaseException as e:  # As the interpreter says it.
+    except BaseException as e:  # As the interpreter prints it.
         traceback.print_exc()
         status = 1 if not isinstance(e, KeyboardInterrupt) else 130
     _end(status)
 
 
 def _show_command(words: Sequence[str]) -> None:
-    """Have /proc tell this command and not that of the process that was copied: by it tests find a program."""
+    """Make /proc show this command instead of the original's: tests find a program by it."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     start, end = int(fields[45]), int(fields[46])
     shown = b"\0".join(word.encode() for word in words)[: end - start - 1]
@@ -342,7 +342,7 @@ def _show_command(words: Sequence[str]) -> None:
 
 
 def _place(streams: Sequence[int], descriptors: Sequence[int]) -> None:
-    """Have each stream at its descriptor, and no other open."""
+    """Put each stream at its descriptor, and close all others."""
     above = min(_OUT_OF_THE_WAY, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _MOST_STREAMS)
     held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, above) for stream in streams]
     os.closerange(3, above)
@@ -357,7 +357,7 @@ def _limit(limits: Mapping[int, int]) -> None:
 
 
 def _start_copies_of_this() -> None:
-    """What this process starts from here on is a copy of it as it is now."""
+    """From here on, child processes of this process are copies of its current state."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
@@ -374,7 +374,7 @@ def _start_copies_of_this() -> None:
 
 
 def with_copies() -> SimpleNamespace:
-    """The module subprocess, with `popen` in the place of Popen, in `run` too."""
+    """The module subprocess with `popen` instead of Popen, also in `run`."""
     copies = SimpleNamespace(**{**vars(subprocess), "Popen": popen})
     copies.run = FunctionType(subprocess.run.__code__, vars(copies))
     copies.run.__kwdefaults__ = subprocess.run.__kwdefaults__
@@ -382,7 +382,8 @@ def with_copies() -> SimpleNamespace:
 
 
 def _open_streams() -> None:
-    """Of those that the interpreter opened, each remembers what its descriptor was then, such as a file that has places."""
+    """Reopen the interpreter's streams: each remembers properties of its original descriptor, such as being a seekable
+    file."""
     unbuffered = bool(os.environ.get(_UNBUFFERED))
     for at, name in enumerate(("stdin", "stdout", "stderr")):
         was: TextIOWrapper = getattr(sys, name)
@@ -400,7 +401,7 @@ def _open_streams() -> None:
 
 
 def _end(status: object) -> NoReturn:
-    """As the interpreter ends, but at once."""
+    """End as the interpreter does, but at once."""
     if status is not None and not isinstance(status, int):
         print(status, file=sys.stderr)
     threading._shutdown()  # type: ignore[attr-defined]

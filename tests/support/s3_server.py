@@ -1,4 +1,4 @@
-"""A real S3-compatible server, moto's, in a process of its own."""
+"""A real S3-compatible server, moto's, in its own process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import httpx
 _ANYBODY = {
     "authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 }
-"""moto reads who asks, and checks no signature."""
+"""moto reads the identity, and checks no signature."""
 SECRET = "a-secret-that-is-shown-nowhere"
 
 
@@ -28,7 +28,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes clients use it."""
+        """Environment variables that point clients at it."""
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ACCESS_KEY_ID": "an-id",
@@ -38,7 +38,7 @@ class S3Server:
         }
 
     def content(self, key: str) -> bytes:
-        """An object of the bucket, over plain HTTP: no code of ours or of fsspec's."""
+        """An object of the bucket, over plain HTTP: without our code or fsspec's."""
         reply = httpx.get(f"{self.url}/results/{key}", headers=_ANYBODY, trust_env=False)
         reply.raise_for_status()
         return reply.content
@@ -54,9 +54,9 @@ class S3Server:
 
 @contextlib.contextmanager
 def s3_server(log: Path) -> Iterator[S3Server]:
-    """A server on a free port, empty but for its bucket."""
+    """A server on a free port, with an empty bucket."""
     with log.open("w") as err:
-        # Its first line names the port; those of requests follow, and nobody reads a pipe.
+        # Its first line names the port; request lines follow, which nobody would read from a pipe.
         running = subprocess.Popen(
             [sys.executable, "-u", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
             stdout=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""What a sample holds, where a test knows that it is there."""
+"""The parts of a sample, for tests that know they exist."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def tokens_of(sample: Sample) -> int:
 
 
 def counted(tokenizer: Tokenizer, sample: Sample) -> int:
-    """The tokens of its input, counted as a text or as a chat."""
+    """The tokens of its input, counted as text or as a chat."""
     return tokenizer.count(prompt_of(sample)) if sample.messages is None else tokenizer.count_chat(sample.messages)

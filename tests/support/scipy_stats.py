@@ -1,4 +1,5 @@
-"""`scipy.stats`, imported by the first test that uses it: every process collects all tests, and the import takes a second."""
+"""`scipy.stats`, imported by the first test that uses it: every process collects all tests, and the import takes a
+second."""
 
 from __future__ import annotations
 
@@ -8,24 +9,24 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):  # pytest looks for fixtures in whatever a module has.
+    if name.startswith("_"):  # pytest looks for fixtures among a module's attributes.
         raise AttributeError(name)
     return getattr(import_module("scipy.stats"), name)
 
 
 class Law:
-    """A distribution of scipy with its parameters, for tables that are read before any test runs."""
+    """A scipy distribution with its parameters, for tables that are read before any test runs."""
 
     def __init__(self, name: str, *parameters: float, **named: float) -> None:
         self._of = (name, parameters, named)
 
     @functools.cached_property
     def frozen(self) -> Any:
-        """scipy's own: to make one takes longer than to ask it."""
+        """scipy's own distribution: making one takes longer than using it."""
         law, parameters, named = self._of
         return getattr(import_module("scipy.stats"), law)(*parameters, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # pytest looks for marks of its own.
+        if name.startswith("_"):  # pytest looks for its own marks.
             raise AttributeError(name)
         return getattr(self.frozen, name)

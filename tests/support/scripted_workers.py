@@ -1,4 +1,4 @@
-"""Workers of a cluster whose words are scripted: the driver alone works. For its tests, and for `scripts/cluster-plan`."""
+"""Cluster workers with scripted messages: only the driver is real. For its tests, and for `scripts/cluster-plan`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORKERS_A_NODE = 4
 
 
 class Counted:
-    """Counts what the live view is told."""
+    """Counts what the live view receives."""
 
     def __init__(self) -> None:
         self.ended = 0
@@ -41,8 +41,8 @@ class Counted:
 
 
 class Scripted:
-    """A `Handle` of a worker that says what its script yields. `doubt`: what it says of the limits of its node, whose
-    facts are `facts`; `asked` counts what it was asked."""
+    """A `Handle` of a worker that returns what its script yields. `doubt`: its answer about the limits of its node,
+    whose facts are `facts`; `asked` counts the calls."""
 
     def __init__(
         self, number: int, script: Iterator[Delivery], doubt: str | None = None, facts: NodeFacts = FACTS
@@ -65,13 +65,13 @@ class Scripted:
 
 
 def records_of(worker: int, workers: int, turn: int, n: int) -> list[RequestRecord]:
-    """Records of one delivery, with numbers of their own among all workers'."""
+    """Records of one delivery, with numbers unique among all workers."""
     numbers = [worker + workers * (turn * n + k) for k in range(n)]
     return [replace(made_record(number, sent_ms=number / 10), worker=worker) for number in numbers]
 
 
 def delivery(number: int, records: list[RequestRecord], done: int, *, lag_ms: float = 0.1) -> Delivery:
-    """What a worker says after these records, and their lines."""
+    """A worker's message after these records, and their lines."""
     tally = ProgressTally()
     for record in records:
         tally.add(record)
@@ -84,7 +84,7 @@ FIRST = Delivery(1, (Ready(None),))
 
 
 def last_words() -> Iterator[Delivery]:
-    """The end of a worker that has sent all."""
+    """The end of a worker that has sent everything."""
     report = WorkerReport(
         run_start_ns=1, reason="requests", problems=(), repeated_rows=0, late_requests=0, never_sent=NeverSent(),
         priority=PriorityUse(asked="normal", had="normal"),

@@ -1,5 +1,5 @@
-"""What searches conclude about servers whose truth is known, from starts that are right and wrong by a factor of eight, and
-about servers that have no capacity at all."""
+"""Search conclusions about servers with a known truth, from starts that are right or wrong by a factor of eight, and
+about servers without any capacity."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUDGETS_S = (900.0, 300.0)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Searches of one server, from a start that is so many times its capacity."""
+    """Searches of one server, from a start that is this multiple of its capacity."""
 
     server: str
     start: float
@@ -50,8 +50,8 @@ CELLS = tuple(Cell(server, start, budget_s) for server in SERVERS for budget_s i
 
 @dataclass(slots=True)
 class Outcomes:
-    """What searches concluded. `held` counts the intervals that hold the truth, `too_much` the searches whose `held` or
-    `at_least` is over 2% beyond it."""
+    """The conclusions of searches. `held` counts the intervals that contain the truth, `too_much` the searches whose
+    `held` or `at_least` is over 2% beyond it."""
 
     searches: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
@@ -68,7 +68,7 @@ class Outcomes:
 
 
 def try_cell(cell: Cell, n: int, first_seed: int = 0) -> Outcomes:
-    """So many searches of a cell."""
+    """Run `n` searches of a cell."""
     server, limit, true = SERVERS[cell.server]
     settings = Settings(
         "rate", (limit.goal,), start=float(f"{cell.start * true:.4g}"), precision=0.02, budget_s=cell.budget_s
@@ -113,7 +113,7 @@ HARD_EDGES: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
     for limit in (_ERRORS, _HELD)
     for share in (0.15, 0.3, 1.0)
 }  # fmt: skip
-"""Servers that refuse, as a limiter of rates does: no slope of the model is as steep, and none stays at such a share."""
+"""Servers that refuse, as a rate limiter does: no slope of the model is as steep, and none stays at such a share."""
 
 
 SHORT_STALLS: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
@@ -123,16 +123,16 @@ SHORT_STALLS: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
     for which, server, start in (("", S1, 1.0), ("fast, ", FAST, 10.0))
     for budget_s in (60.0, 90.0, 180.0, 300.0)
 }  # fmt: skip
-"""Searches that are too short to tell a server's pauses from an edge."""
+"""Searches too short to tell a server's pauses from an edge."""
 
 
 def try_trouble(name: str, n: int, first_seed: int = 0) -> Counter[str]:
-    """How often so many searches conclude what about a server that is in trouble."""
+    """How often `n` searches reach each conclusion about a troubled server."""
     return Counter(str(found.kind) for found in conclusions(name, n, first_seed))
 
 
 def conclusions(name: str, n: int, first_seed: int = 0) -> list[Conclusion]:
-    """What so many searches conclude about a server that is in trouble: of a quarter of an hour, from 1/s, if not said."""
+    """The conclusions of `n` searches about a troubled server: each of a quarter of an hour, from 1/s, unless changed."""
     server, limit, trouble, changes = (TROUBLES | SHORT_STALLS | HARD_EDGES)[name]
     settings = Settings("rate", (limit.goal,), **changes)
     searches = (run_search(server, (limit,), settings, seed, trouble) for seed in range(first_seed, first_seed + n))

@@ -39,7 +39,7 @@ def tpot(quantile: str, limit_ms: float, allowed: float | None) -> Limit:
 
 
 def goodput(ttft_ms: float, tpot_ms: float, share: float) -> Limit:
-    """A request is good where it keeps both limits: the larger of its two values, each over its limit, is at most 1."""
+    """A request is good if it keeps both limits: the larger of its two values, each divided by its limit, is at most 1."""
 
     def worst(served: Served) -> Array:
         return np.maximum(served.ttft_ms / ttft_ms, served.tpot_ms / tpot_ms)
@@ -49,8 +49,8 @@ def goodput(ttft_ms: float, tpot_ms: float, share: float) -> Limit:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong with a server: a share of its requests fails, at any load or above one; or it stops for a while every so
-    often, or it gets slower with time: by this factor over this many seconds of the search."""
+    """A server's trouble: a share of its requests fails, at any load or above one; it stops for a while at intervals;
+    or it gets slower with time: by this factor over this many seconds of the search."""
 
     fails: float = 0.0
     fails_above: float = 0.0
@@ -60,7 +60,7 @@ class Trouble:
     slower_over_s: float = 900.0
 
     def server(self, server: Server, elapsed_s: float) -> Server:
-        """The server after so much of the search."""
+        """The server after this much of the search."""
         if self.slower == 1.0:
             return server
         factor = self.slower ** min(1.0, elapsed_s / self.slower_over_s)
@@ -68,7 +68,7 @@ class Trouble:
         return replace(server, cost=replace(cost, b0=cost.b0 * factor, b1=cost.b1 * factor, b2=cost.b2 * factor))
 
     def serve(self, server: Server, arrivals: Sequence[float], rng: np.random.Generator) -> Served:
-        """An open loop through the stalls: the server works on a clock that stands still in each of them."""
+        """An open loop through the stalls: the server works on a clock that stops in each of them."""
         if not self.stall_s:
             return open_loop(server, arrivals, rng)
         works_s = self.stall_every_s - self.stall_s
@@ -84,7 +84,7 @@ class Trouble:
         )
 
     def failed(self, n: int, load: float, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Which of so many requests fail at a load."""
+        """Which of `n` requests fail at a load."""
         return rng.random(n) < self.fails if self.fails and load > self.fails_above else np.zeros(n, dtype=np.bool_)
 
 
@@ -93,7 +93,7 @@ NO_TROUBLE = Trouble()
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How a search ended."""
+    """The result of a search."""
 
     search: Search
     ending: Ending
@@ -103,7 +103,7 @@ class Found:
 def run_search(
     server: Server, limits: Sequence[Limit], settings: Settings, seed: int, trouble: Trouble = NO_TROUBLE
 ) -> Found:
-    """A whole search."""
+    """Run a whole search."""
     search = Search(settings)
     while not isinstance(step := search.next(), Ending):
         search.add(make_visit(trouble.server(server, search.seconds), limits, search, step, seed, trouble))
@@ -113,7 +113,7 @@ def run_search(
 def make_visit(
     server: Server, limits: Sequence[Limit], search: Search, visit: Visit, seed: int, trouble: Trouble = NO_TROUBLE
 ) -> Result:
-    """Send the load of a visit to an idle server, and say what it brought back."""
+    """Send a visit's load to an idle server, and return the result."""
     rng = np.random.default_rng([seed, visit.n])
     total_s = visit.settle_s + visit.measure_s
     if search.settings.load_kind == "rate":
@@ -150,13 +150,13 @@ def make_visit(
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """Many searches against the true capacity."""
+    """Many searches compared with the true capacity."""
 
     searches: int
     rms: float
-    """Root of the mean squared relative error."""
+    """Root mean square of the relative error."""
     too_much: float
-    """Share of the searches whose estimate claims over 2% too much: `held` above the truth by more than that."""
+    """The share of searches whose estimate claims over 2% too much: `held` exceeds the truth by more than that."""
     coverage: float
     minutes: float
     width: float

@@ -1,5 +1,5 @@
-"""Searches over servers whose share of broken requests is a formula of load, time and chance: shapes that the model of one
-edge does not have. A visit draws independent groups of requests, and takes no time."""
+"""Searches over servers whose share of broken requests is a formula of load, time and chance: shapes that the one-edge
+model lacks. A visit draws independent groups of requests, and takes no time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from tests.support.searched_server import logistic
 
 P99, ERRORS, MEAN = Goal("ttft:p99<500ms", 0.01), Goal("error_rate<1%", 0.01), Goal("ttft:mean<200ms", None)
 _ACT, _GROUP = 5.0, 7.5
-"""What a visit reports of the dependence of its requests, and how many of them break an objective together."""
+"""The dependence of requests that a visit reports, and how many of them break an objective together."""
 _E2EL_S, _PARTS = 2.0, 20
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A part of a visit: its load, when it is (s), a number from 0 to 1 that a search keeps, and the chance of the visit."""
+    """A part of a visit: its load, its time (s), a number from 0 to 1 fixed for the search, and the visit's random
+    number."""
 
     load: float
     at_s: float
@@ -38,7 +39,7 @@ Share = Callable[[Moment], float]
 class Shape:
     """A server. `capacity`: the highest load at and below which the objective is kept; 0: none; None: it changes.
 
-    `share`: of the requests that break the objective; of an objective on a mean, the mean over its limit.
+    `share`: of the requests that break the objective; for an objective on a mean, the mean divided by its limit.
     """
 
     share: Share
@@ -47,13 +48,13 @@ class Shape:
 
 
 def _heavy(uniform: float) -> float:
-    """A deviate with heavy tails from a uniform number: Student's t with two degrees of freedom."""
+    """A heavy-tailed deviate from a uniform number: Student's t with two degrees of freedom."""
     a = 2 * min(max(uniform, 1e-6), 1 - 1e-6) - 1
     return a * math.sqrt(2 / (1 - a * a))
 
 
 def _queue(capacity: float) -> Callable[[float], float]:
-    """The mean over its limit of a queue that reaches the limit at this load, half of what it can serve."""
+    """The mean divided by its limit, for a queue that reaches the limit at this load, half of what it can serve."""
     return lambda load: 0.5 / (1 - min(load / (2 * capacity), 0.98))
 
 
@@ -89,7 +90,7 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def searched(shape: Shape, seed: int, start: float, budget_s: float = 900.0) -> Search:
-    """A whole search."""
+    """Run a whole search."""
     search = Search(Settings("rate", (shape.goal,), start=start, budget_s=budget_s))
     phase = float(np.random.default_rng([seed, 0]).random())
     while not isinstance(visit := search.next(), Ending):

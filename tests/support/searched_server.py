@@ -31,7 +31,7 @@ def logistic(capacity: float, allowed: float = 0.01, slope: float = 40.0) -> Cal
 class FormulaVisits:
     """Makes the visits of a search. `shares` has for each objective the share of requests that break it at a load.
 
-    `at` has what happens in place of a visit, by its number: an exception, or None for Ctrl-C while it runs. `folder`: where
+    `at` has events that replace a visit, by its number: an exception, or None for Ctrl-C while it runs. `folder`: where
     to leave a summary of each visit.
     """
 
@@ -42,7 +42,7 @@ class FormulaVisits:
     made: list[Visit] = field(default_factory=list)
 
     def make(self, search: Search, visit: Visit) -> Result:
-        """What the formula says."""
+        """The formula's result."""
         self.made.append(visit)
         if visit.n in self.at:
             happens = self.at[visit.n]
@@ -77,7 +77,7 @@ class FormulaVisits:
 
 @dataclass
 class Silent(Follower):
-    """Follows a search and keeps how often it was told of what."""
+    """Follows a search and counts its notifications."""
 
     begun: int = 0
     ended: int = 0

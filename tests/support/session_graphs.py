@@ -1,8 +1,8 @@
-"""Random graphs of sessions, and an oracle that says when each turn of them is due, from the definition alone.
+"""Random session graphs, and an oracle that computes when each turn is due, from the definition alone.
 
-The definition: a turn is due when all turns that it comes after have ended and its pause is over. A turn whose history holds
-the server's answer is sent when it is due and that answer has been read. A failed turn ends its session: nothing of it that
-was not sent by then is sent. A user begins the next session when nothing of the one before it is in flight any more.
+The definition: a turn is due when all turns that it depends on have ended and its pause is over. A turn whose history
+contains the server's answer is sent when it is due and that answer has been read. A failed turn ends its session: turns
+not sent by then are never sent. A user begins the next session when nothing of the previous one is in flight any more.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def random_session(seed: int, *, most_turns: int = 12, most_pause_ms: int = 40) 
 
 
 def parents_of(session: Session, turn: int) -> tuple[int, ...]:
-    """The turns that a turn comes after, as its row says."""
+    """The turns that a turn depends on, as in its row."""
     after = session.turns[turn].after
     if after is None:
         return (turn - 1,) if turn else ()
@@ -54,7 +54,7 @@ def parents_of(session: Session, turn: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What must become of a turn that is sent. Times in ns from the start of the load."""
+    """The expected times of a turn that is sent, in ns from the start of the load."""
 
     due_ns: int
     sent_ns: int
@@ -63,7 +63,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How long the server takes for a turn, and whether that fails."""
+    """How long the server takes for a turn, and whether it fails."""
 
     lasts_ns: int
     fails: bool = False
@@ -79,12 +79,13 @@ def expected(
 ) -> dict[tuple[int, int], Sent]:
     """By session and turn: every turn that must be sent, and when.
 
-    `begins`: when each session arrives, or how many users hold one after the other. `reply` is asked for the reply to a turn
-    of a session. `real`: histories hold the server's answers, which have been read `read_ns` after their end.
+    `begins`: when each session arrives, or how many users hold sessions one after the other. `reply` returns the reply
+    to a turn of a session. `real`: histories contain the server's answers, which have been read `read_ns` after their
+    end.
     """
     found: dict[tuple[int, int], Sent] = {}
     if isinstance(begins, int):
-        free = [0] * begins  # Of users; who is free first begins the next session.
+        free = [0] * begins  # When each user is free; the first free user begins the next session.
         for number, session in enumerate(sessions):
             at_ns = heapq.heappop(free)
             turns = _of_session(number, session, at_ns, reply, real, read_ns)
@@ -99,8 +100,8 @@ def expected(
 def _of_session(
     number: int, session: Session, at_ns: int, reply: Callable[[int, int], Reply], real: bool, read_ns: int
 ) -> dict[tuple[int, int], Sent]:
-    """First as if no failure ended the session: nothing is there that comes after a turn that fails. Then what would be sent
-    after the first failure is read is taken away."""
+    """First compute the turns as if no failure ended the session, without those that depend on a failed turn. Then
+    remove the turns that would be sent after the first failure is read."""
     whole: dict[int, Sent] = {}
     for turn, said in enumerate(session.turns):
         before = parents_of(session, turn)
@@ -115,6 +116,6 @@ def _of_session(
         whole[turn] = Sent(due_ns, sent_ns, sent_ns + reply(number, turn).lasts_ns)
     failures = [sent.end_ns + read_ns for turn, sent in whole.items() if reply(number, turn).fails]
     if failures:
-        # A failure counts that is sent itself: the first one always is.
+        # Only failures that are sent themselves count: the first one always is.
         whole = {turn: sent for turn, sent in whole.items() if sent.sent_ns < min(failures)}
     return {(number, turn): sent for turn, sent in whole.items()}

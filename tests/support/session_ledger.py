@@ -1,4 +1,5 @@
-"""What a mock's ledger says of the joins of sessions: no request may arrive before all that it comes after have ended."""
+"""Checks the joins of sessions against a mock's ledger: no request may arrive before all requests it depends on have
+ended."""
 
 from __future__ import annotations
 
@@ -9,14 +10,14 @@ NS_PER_MS = 1e6
 
 
 def after_of(record: Mapping[str, Any]) -> Sequence[int]:
-    """The turns that a request comes after."""
+    """The turns that a request depends on."""
     if record["after"] is not None:
         return record["after"]  # type: ignore[no-any-return]
     return [record["turn"] - 1] if record["turn"] else []
 
 
 def wrong_joins(records: Iterable[Mapping[str, Any]], ledger: Iterable[Mapping[str, Any]]) -> tuple[int, list[str]]:
-    """How many pairs of a turn and one that it comes after there are, and a sentence for each that the ledger denies."""
+    """The number of pairs of a turn and one it depends on, and a sentence for each pair that the ledger contradicts."""
     lines = {line["id"]: line for line in ledger}
     rows = {(record["session_number"], record["turn"]): record for record in records}
     pairs, wrong = 0, []
@@ -36,7 +37,7 @@ def wrong_joins(records: Iterable[Mapping[str, Any]], ledger: Iterable[Mapping[s
 
 
 def child_lateness_ms(records: Iterable[Mapping[str, Any]]) -> list[float]:
-    """How much later than due the turns were sent that come after others, ascending."""
+    """How late the turns with dependencies were sent, ascending."""
     return sorted(
         (r["sent_ns"] - r["intended_ns"]) / NS_PER_MS for r in records if after_of(r) and r["sent_ns"] is not None
     )

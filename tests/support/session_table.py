@@ -1,6 +1,6 @@
-"""What plans of sessions hold, counted as the published statistics are: turns, output and new tokens, the hit rate.
+"""The content of session plans, counted as in the published statistics: turns, output and new tokens, the hit rate.
 
-Counted of the main agents alone; the published sessions have no sub-agents beside them.
+Only main agents count; the published sessions have no sub-agents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PUBLISHED: Mapping[str, tuple[float, float, float]] = {
     "output tokens": (220, 969, 4_129),
     "new tokens a turn": (755, 4_151, 78_800),
 }
-"""p50, p90, p99 of 114 coding agents' sessions of one public collection."""
+"""p50, p90, p99 of 114 coding-agent sessions of one public collection."""
 
 PUBLISHED_HIT_RATE = 0.964
 PUBLISHED_PAUSES_S: Mapping[str, tuple[float, float]] = {"human": (140, 1_003), "tool": (8, 67)}
@@ -33,16 +33,16 @@ class PlanTable:
     sessions: int
     requests: int
     quantiles: Mapping[str, tuple[float, ...]]
-    """Of turns, output tokens, new tokens a turn, and input tokens."""
+    """Of turns, output tokens, new tokens per turn, and input tokens."""
     hit_rate: float
-    """Cached tokens of all input tokens."""
+    """Cached tokens as a share of all input tokens."""
     pauses_s: Mapping[str, tuple[float, ...]]
     human_share: float
-    """Of the turns behind the first ones, those before which a person pauses."""
+    """The share of turns after the first that follow a human pause."""
 
 
 def table_of(plans: Iterable[SessionPlan]) -> PlanTable:
-    """The statistics of plans. Raises ValueError without any."""
+    """The statistics of plans. Raises ValueError if there are none."""
     turns: list[int] = []
     outputs: list[int] = []
     new: list[int] = []
@@ -73,6 +73,6 @@ def table_of(plans: Iterable[SessionPlan]) -> PlanTable:
 
 
 def _quantiles(values: Sequence[float]) -> tuple[float, ...]:
-    """The least value that at least the share of all do not exceed."""
+    """The least value that at least this share of all values do not exceed."""
     ordered = sorted(values)
     return tuple(ordered[max(0, -int(-share * len(ordered) // 1) - 1)] if ordered else 0.0 for share in SHARES)

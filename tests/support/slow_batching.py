@@ -1,8 +1,8 @@
-"""Continuous batching once more, written for clearness alone: the oracle of the mock's `batching` engine.
+"""Continuous batching once more, written only for clarity: the oracle of the mock's `batching` engine.
 
-It walks through time one microsecond after the other, knows blocks by the very tokens that stand in them (never by a
-hash), and finds out what is free, held or cached by looking through all blocks each time. It shares nothing with the
-engine, and is a thousand times slower.
+It steps through time microsecond by microsecond, identifies blocks by their actual tokens (never by a hash), and finds
+free, held and cached blocks by scanning all blocks each time. It shares nothing with the engine, and is a thousand
+times slower.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 @dataclass
 class RequestLengths:
-    """A request: when it arrives (us), its prompt, and the tokens that it will be answered with."""
+    """A request: when it arrives (us), its prompt, and the tokens of its reply."""
 
     at: int
     prompt: tuple[int, ...]
     reply: tuple[int, ...]
     shares: tuple[int, ...] = ()
-    """Tokens of each step, for speculative decoding; else one each."""
+    """Tokens of each step, for speculative decoding; one each by default."""
     priority: int = 0
 
 
@@ -51,7 +51,7 @@ class _Live:
 
 
 class SlowBatching:
-    """`run(requests)` gives for each request the microseconds at which its tokens come out."""
+    """`run(requests)` computes for each request the microseconds at which its tokens come out."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class SlowBatching:
         running: list[_Live] = []
         step: dict[str, Any] | None = None
         wakes: int | None = 0
-        """When it can begin a step, once it has slept; it sleeps (None) as soon as there is nothing to do."""
+        """When it can begin a step after sleeping; it sleeps (None) as soon as there is nothing to do."""
         for now in range(until):
             if step is not None and step["ends"] == now:
                 for live, tokens in step["work"]:
@@ -172,7 +172,7 @@ class SlowBatching:
                 newest = max(running, key=self._rank) if self.by_priority else running[-1]
                 running.remove(newest)
                 for entry in [entry for entry in work if entry[0] is newest]:
-                    # It was in this step already: its tokens are another's, and what it would have filled is not there.
+                    # It was in this step already: its tokens go to another request, and its blocks are not filled.
                     work.remove(entry)
                     left += entry[1]
                     counts["decode" if newest.in_decode else "prefill"] -= entry[1]
@@ -202,7 +202,7 @@ class SlowBatching:
                 block.holders.append(live.name)
             live.blocks = list(hits)
             if not self._ensure(live, len(hits) * self.size + tokens):
-                # Nothing happened: what was idle before keeps its place among the free ones.
+                # Nothing happened: blocks that were idle before keep their place among the free ones.
                 for block in hits:
                     block.holders.remove(live.name)
                 live.blocks = []
@@ -214,7 +214,7 @@ class SlowBatching:
             left -= tokens
             counts["prefill"] += tokens
         if not work and running:
-            # The first one gave way to those behind it: a step of nothing takes no time, and the next has them.
+            # The first one yielded to later ones: an empty step takes no time, and the next step serves them.
             return self._plan(queue, running, now)
         self.most_running = max(self.most_running, len(running))
         self.most_tokens = max(self.most_tokens, self.budget - left)
@@ -242,7 +242,7 @@ class SlowBatching:
 
 
 def _borders(shares: tuple[int, ...]) -> set[int]:
-    """The numbers of tokens at which a step of the plan is complete."""
+    """The token counts at which a step of the plan is complete."""
     borders, total = set(), 0
     for share in shares:
         total += share

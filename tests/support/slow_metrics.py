@@ -1,7 +1,7 @@
-"""The metrics of one request, computed the slow and obvious way: the oracle of the tests for `bench.metrics`.
+"""The metrics of one request, computed in the slow and obvious way: the test oracle for `bench.metrics`.
 
-It uses neither numpy nor `bench.metrics`. request_metrics.py and token_gaps.py there have the definitions; None always means
-"did not happen".
+It uses neither numpy nor `bench.metrics`. request_metrics.py and token_gaps.py there have the definitions; None always
+means "did not happen".
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def token_chunk_ns(record: RequestRecord) -> list[int]:
 
 
 def token_chunk_tokens(record: RequestRecord) -> list[int] | None:
-    """Tokens of each token chunk, in order; None where they are not known."""
+    """Tokens of each token chunk, in order; None if unknown."""
     tokens = record.chunk_tokens
     return None if tokens is None else [tokens[position] for position in positions(record)]
 
@@ -66,13 +66,13 @@ def token_chunk_count(record: RequestRecord) -> int:
 
 
 def output_tokens(record: RequestRecord) -> int:
-    """n: the record's own count, else one token a token chunk."""
+    """n: the record's own count, or one token per token chunk."""
     return token_chunk_count(record) if record.output_tokens is None else record.output_tokens
 
 
 def hidden_tokens(record: RequestRecord) -> int:
-    """Of the output tokens of a stream those of reasoning that was not sent, unless its chunks are said to have them. They
-    came before the first token chunk."""
+    """A stream's output tokens of hidden reasoning, unless its chunks contain them. They came before the first token
+    chunk."""
     reasoning = record.reasoning_tokens
     if not reasoning or "t" in record.chunk_kind or record.output_tokens is None or not record.streamed:
         return 0
@@ -108,7 +108,7 @@ def ttft_ms(record: RequestRecord) -> float | None:
 
 
 def ttft_from_intended_ms(record: RequestRecord) -> float | None:
-    """Time to first token, from the moment at which the request was due."""
+    """Time to first token, from when the request was due."""
     return _first_token_since(record, record.intended_ns)
 
 
@@ -121,7 +121,7 @@ def ttfo_ms(record: RequestRecord) -> float | None:
 
 
 def ttfb_ms(record: RequestRecord) -> float | None:
-    """Time to first byte of a response that succeeded."""
+    """Time to first byte of a successful response."""
     if record.outcome is not Outcome.OK or record.first_byte_ns is None:
         return None
     return _ms_since(record.sent_ns, record.first_byte_ns)
@@ -141,12 +141,12 @@ def e2el_ms(record: RequestRecord) -> float | None:
 
 
 def e2el_from_intended_ms(record: RequestRecord) -> float | None:
-    """End-to-end latency, from the moment at which the request was due."""
+    """End-to-end latency, from when the request was due."""
     return _end_since(record, record.intended_ns)
 
 
 def audio_s(record: RequestRecord) -> float | None:
-    """The length of the audio that was received, of a reply that is to have none that of the clip that was sent."""
+    """The length of the received audio, or of the sent clip if the endpoint does not speak."""
     if record.outcome is not Outcome.OK:
         return None
     if record.audio_bytes_per_s:
@@ -185,7 +185,7 @@ def playback(record: RequestRecord) -> list[float] | None:
 
 
 def playback_stall_ms(record: RequestRecord) -> float | None:
-    """How long the player waits in all."""
+    """The player's total waiting time."""
     pauses = playback(record)
     return None if pauses is None else sum(pauses) / NS_PER_MS
 
@@ -205,7 +205,7 @@ def wer(record: RequestRecord) -> float | None:
 
 
 def _words(text: str) -> list[str]:
-    """Words without case and punctuation; of Latin letters alone."""
+    """Words without case and punctuation; for Latin letters only."""
     return "".join(letter if letter.isalnum() or letter == "'" else " " for letter in text.lower()).split()
 
 
@@ -220,9 +220,9 @@ def edits(a: Sequence[str], b: Sequence[str]) -> int:
 
 
 def tpot_ms(record: RequestRecord) -> float | None:
-    """Time per output token after the first chunk; None where there is one token chunk.
+    """Time per output token after the first chunk; None if there is only one token chunk.
 
-    Where the tokens of chunks are not known, the first chunk is taken to hold its even share, n / chunks.
+    If the tokens of chunks are unknown, the first chunk counts as its even share, n / chunks.
     """
     if record.outcome is not Outcome.OK:
         return None
@@ -236,7 +236,7 @@ def tpot_ms(record: RequestRecord) -> float | None:
 
 
 def tokens_after_first_chunk(record: RequestRecord) -> float:
-    """n - k1, of a response with a token chunk."""
+    """n - k1, for a response with a token chunk."""
     first, n = first_token(record), output_tokens(record) - hidden_tokens(record)
     assert first is not None
     k1 = n / token_chunk_count(record) if record.chunk_tokens is None else record.chunk_tokens[first]
@@ -244,9 +244,9 @@ def tokens_after_first_chunk(record: RequestRecord) -> float:
 
 
 def tps(record: RequestRecord) -> float | None:
-    """Output tokens per second that this request's user saw: 1 / TPOT.
+    """Output tokens per second as this request's user saw them: 1 / TPOT.
 
-    Where all chunks came in one read, their stamps say only how fast it was at least: the least speed that they allow.
+    If all chunks came in one read, their stamps give only a lower bound of the speed: the least that they allow.
     """
     tpot = tpot_ms(record)
     if tpot is None or tpot > 0:
@@ -256,17 +256,17 @@ def tps(record: RequestRecord) -> float | None:
 
 
 def chunk_gaps_ns(record: RequestRecord) -> list[int]:
-    """Gaps between neighbouring token chunks, one sample a gap."""
+    """Gaps between neighbouring token chunks, one sample per gap."""
     if record.outcome is not Outcome.OK:
         return []
     return [later - earlier for earlier, later in pairwise(token_chunk_ns(record))]
 
 
 def itl_ns(record: RequestRecord) -> list[float]:
-    """Inter-token latencies: each gap shared evenly by the tokens of the chunk that ended it, one sample a token.
+    """Inter-token latencies: each gap shared evenly by the tokens of the chunk that ended it, one sample per token.
 
-    A chunk with text but without a token of its own (half a character, say) hands its time on to the next token. Where
-    the tokens of chunks are not known there is one sample a gap; the summary counts such requests.
+    A chunk with text but without a token of its own (half a character, say) passes its time on to the next token. If
+    the tokens of chunks are unknown there is one sample per gap; the summary counts such requests.
     """
     gaps = chunk_gaps_ns(record)
     tokens = token_chunk_tokens(record)
@@ -291,7 +291,7 @@ def stalls_ns(gaps: list[int]) -> list[int]:
 
 
 def send_lateness_ms(record: RequestRecord) -> float | None:
-    """sent - eligible - connect: the client's own fault, the wait at a cap and for a connection taken out."""
+    """sent - eligible - connect: the client's own delay, without the wait at a cap and for a connection."""
     if record.sent_ns is None or record.eligible_ns is None:
         return None
     connect_ns = 0 if record.connect_ns is None else record.connect_ns
@@ -299,7 +299,7 @@ def send_lateness_ms(record: RequestRecord) -> float | None:
 
 
 def time_until_failure_ms(record: RequestRecord) -> float | None:
-    """Of a failed request: from sending (from being due, where it never was sent) until its end."""
+    """For a failed request: from sending (from being due, if it was never sent) until its end."""
     if record.outcome in NO_FAILURE:
         return None
     began = record.sent_ns
@@ -311,7 +311,7 @@ def time_until_failure_ms(record: RequestRecord) -> float | None:
 
 
 def open_ms(record: RequestRecord, position: int | None) -> float:
-    """How much earlier than its stamp a chunk can have arrived; 0 where the stamp is exact."""
+    """How much earlier than its stamp a chunk can have arrived; 0 if the stamp is exact."""
     if record.chunk_bound_ns is None or position is None:
         return 0.0
     earliest = record.chunk_bound_ns[position]
@@ -319,7 +319,7 @@ def open_ms(record: RequestRecord, position: int | None) -> float:
 
 
 def stamp_bound_widths_ns(record: RequestRecord) -> list[int]:
-    """Widths of the bounds of those token chunks whose stamp is a bound."""
+    """Widths of the bounds of token chunks whose stamp is a bound."""
     if record.chunk_bound_ns is None:
         return []
     rows = zip(record.chunk_ns, record.chunk_bound_ns, record.chunk_kind, strict=True)

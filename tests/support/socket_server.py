@@ -1,9 +1,10 @@
-"""A loopback server of WebSockets, of literal bytes: it reads frames and writes what a script says, with nothing checked.
+"""A loopback WebSocket server of literal bytes: it reads frames and writes what a script returns, with nothing checked.
 
     with SocketServer(script) as server: ...
 
-A script is given a message (`Said`) and returns what to write: bytes as they are, one write each, or `CLOSE`, after which the
-connection is closed. `frame` and `text` make frames. Written apart from the code under test and from wsproto.
+A script is given a message (`Said`) and returns what to write: bytes as they are, one write each, or `CLOSE`, after
+which the connection is closed. `frame` and `text` make frames. Written independently of the code under test and of
+wsproto.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A message of a client: the number of its connection and its own on it, both from 0; masked as RFC 6455 wants it."""
+    """A client's message: the number of its connection and its own number on it, both from 0; masked as RFC 6455
+    requires."""
 
     connection: int
     number: int
@@ -42,7 +44,7 @@ Script = Callable[[Said], Sequence[bytes]]
 
 
 def frame(payload: bytes, opcode: int = TEXT, *, last: bool = True) -> bytes:
-    """A frame of a server."""
+    """A server's frame."""
     first = opcode | (0x80 if last else 0)
     if len(payload) < 126:
         return bytes([first, len(payload)]) + payload
@@ -61,8 +63,8 @@ def goodbye(code: int, reason: str = "") -> bytes:
 
 
 class SocketServer:
-    """`heads` has the handshakes, `said` the messages, `controls` the (opcode, payload) of other frames, and `writes` the
-    instants before and after each write of a script."""
+    """`heads` has the handshakes, `said` the messages, `controls` the (opcode, payload) of other frames, and `writes`
+    the instants before and after each write of a script."""
 
     def __init__(self, script: Script, *, refuses: bytes | None = None, tls: bool = False, behind: bytes = b"") -> None:
         """`refuses`: answers each handshake with these bytes. `behind`: is written with the answer to a handshake."""
@@ -96,7 +98,8 @@ class SocketServer:
         self._listening.close()
         for one in list(self._sockets):
             with contextlib.suppress(OSError):
-                # SSLSocket.shutdown would also end its TLS: its thread would take what comes still encrypted for plain bytes.
+                # SSLSocket.shutdown would also end its TLS: its thread would take encrypted bytes that arrive later for
+                # plain ones.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
@@ -144,7 +147,7 @@ class SocketServer:
                     one.sendall(data)
                     self.writes.append((before, time.monotonic_ns()))
         except OSError:
-            pass  # The client has gone, which is its right.
+            pass  # The client has gone, as it may.
         finally:
             self._sockets.discard(one)
             one.close()
@@ -152,7 +155,7 @@ class SocketServer:
 
 
 def accepting(head: bytes) -> bytes:
-    """What a server answers to this handshake."""
+    """A server's answer to this handshake."""
     lines = [line.partition(b":") for line in head.split(b"\r\n")]
     (key,) = [value.strip() for name, _, value in lines if name.lower() == b"sec-websocket-key"]
     accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())

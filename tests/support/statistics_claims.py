@@ -1,4 +1,5 @@
-"""Each claim that the statistics rest on, tried in virtual time: a function a claim, which takes how often to try.
+"""Each claim behind the statistics, tested in virtual time: one function per claim, with the number of tries as its
+argument.
 
 `scripts/simulate-statistics` prints them at length; the tests run them briefly, with the same seeds.
 """
@@ -43,7 +44,7 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 FAST = Server(
     StepCost(b0=3_000, b1=8, b2=40, a0=1_000, max_num_seqs=256, max_num_batched_tokens=8192), 256, 32, 0.3, 0.3
 )
-"""A server of short requests (a third of a second): what a budget of one minute is enough for."""
+"""A server of short requests (a third of a second), for which a budget of one minute is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Load:
     users: int | None = None
 
     def run(self, seconds: float, seed: int) -> Served:
-        """A run of so many seconds after the warm-up; `sent_s` counts from its beginning."""
+        """A run of this many seconds after the warm-up; `sent_s` counts from its beginning."""
         rng = np.random.default_rng([seed, 7])
         if self.users is not None:
             return closed_loop(self.server, self.users, WARM_S + seconds, rng, ramp_s=5.0)
@@ -69,13 +70,13 @@ LOADS = [
     *(Load(f"S2 Poisson {share:.0%}", S2, rate=29.6 * share) for share in (0.5, 0.8, 0.95)),
     *(Load(f"S2 closed {share:.0%}", S2, users=users) for share, users in ((0.5, 39), (0.8, 155), (0.95, 740))),
 ]
-"""Half, 80% and 95% of the capacity: of the load that holds an objective, and of the ceiling of the throughput."""
+"""Half, 80% and 95% of the capacity: of the load that holds an objective, and of the maximum throughput."""
 SHORT_LOADS = [
     *LOADS,
     *(Load(f"S1 closed {share:.0%}", S1, users=users) for share, users in ((0.5, 39), (0.8, 155))),
     Load("S3 Poisson 95%", S3, rate=13.45 * 0.95),
 ]
-"""The same, and a server whose mean is decided by queues that a short run may not meet: what no interval can know."""
+"""The same, and a server whose mean depends on queues that a short run may not meet: no interval can know of them."""
 
 
 METRICS = ("ttft_ms", "tpot_ms")
@@ -84,7 +85,7 @@ RATES = ("requests_per_s", "output_tokens_per_s")
 
 @lru_cache(maxsize=16)
 def truth(load: Load, runs: int = 24, seconds: float = 3_000.0) -> Mapping[str, float]:
-    """What long runs give, by "metric:statistic", or the name of a rate."""
+    """The results of long runs, by "metric:statistic", or the name of a rate."""
     kept: dict[str, list[Array]] = {metric: [] for metric in METRICS}
     rates: dict[str, list[float]] = {rate: [] for rate in RATES}
     for seed in range(runs):
@@ -104,9 +105,9 @@ def truth(load: Load, runs: int = 24, seconds: float = 3_000.0) -> Mapping[str, 
 
 
 def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -> dict[str, dict[str, Any]]:
-    """What a report says of a window of a run: `latency` and `throughput` of a summary, by the code that makes them.
+    """A report's numbers for a window of a run: `latency` and `throughput` of a summary, from the code that makes them.
 
-    The gaps between tokens take time, so they are there on demand.
+    The gaps between tokens take time, so they are computed on demand.
     """
     columns = Columns(0)
     n = len(served.sent_s)
@@ -119,7 +120,7 @@ def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -
     columns.metrics["ttft_ms"] = array("d", served.ttft_ms)
     columns.metrics["tpot_ms"] = array("d", served.tpot_ms)
     tokens = Arrivals()
-    # Each request gives a token a step, from its first step on.
+    # Each request produces a token per step, from its first step on.
     begins = np.bincount(served.first_step, minlength=len(served.step_ends_s) + 2)
     ends = np.bincount(served.first_step + served.output_tokens.astype(int), minlength=len(begins))[: len(begins)]
     at_ns, running = (np.asarray(served.step_ends_s) * 1e9).astype("q"), np.cumsum(begins - ends)[1:]
@@ -137,7 +138,7 @@ def _record(index: int, sent_ms: float, gaps_ms: Any) -> RequestRecord:
 
 
 def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
-    """By metric and statistic: how many of the intervals of a report held the truth, and how many runs had one."""
+    """By metric and statistic: how many intervals of a report held the truth, and how many runs had one."""
     known = truth(load, truth_runs)
     result = dict.fromkeys(known, (0, 0))
     for seed in range(runs):
@@ -153,7 +154,7 @@ def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dic
 
 
 def uncorrected_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:
-    """The same of TTFT, by order statistics that take every request for independent of the others."""
+    """The same for TTFT, by order statistics that treat every request as independent."""
     known = truth(load, truth_runs)
     result = {}
     for name, p in QUANTILES.items():
@@ -188,7 +189,7 @@ def token_coverage(load: Load, seconds: float, runs: int, truth_runs: int = 40) 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What a search looks for, and where it is."""
+    """What a search looks for, and its true value."""
 
     name: str
     server: Server
@@ -200,7 +201,8 @@ class Sought:
 
 @lru_cache(maxsize=32)
 def capacity_by_bisection(server: Server, value: Callable[[Served], Array], limit: float, allowed: float) -> float:
-    """The load at which just so many requests are over a limit, from runs of an hour with common random numbers.
+    """The load at which exactly the allowed share of requests is over a limit, from runs of an hour with common random
+    numbers.
 
     `Sought.capacity` comes from here (`scripts/simulate-statistics capacities`).
     """
@@ -219,7 +221,7 @@ def capacity_by_bisection(server: Server, value: Callable[[Served], Array], limi
 
 
 def searches(sought: Sought, budget_s: float, n: int, precision: float = 0.02) -> tuple[Grade, list[Found]]:
-    """So many searches, graded. A precision that is not reached lets each spend its budget."""
+    """`n` graded searches. An unreachable precision makes each spend its budget."""
     settings = Settings(
         "rate" if sought.load_kind == "rate" else "concurrency", tuple(limit.goal for limit in sought.limits),
         start=sought.start, least=1.0, precision=precision, budget_s=budget_s,
@@ -237,7 +239,7 @@ def seek_tpot() -> Sought:
 
 
 def seek_own() -> Sought:
-    """On the server of our own: a queue behind a cap on sequences."""
+    """On our own server: a queue behind a cap on sequences."""
     limit = ttft("p99", 800, 0.01)
     return Sought("S3 ttft:p99<800ms", S3, (limit,), 13.45)
 
@@ -263,7 +265,7 @@ def seek_backlog() -> Sought:
 
 
 def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) -> Sought:
-    """A limit on a mean, put where the mean lies at a known load."""
+    """A limit on a mean, set to the mean at a known load."""
     name = next(name for name in ("S1", "S2", "S3") if globals()[name] is server)
     level = truth(Load("", server, rate=load), truth_runs)[f"{metric}_ms:mean"]
     limit = (ttft if metric == "ttft" else tpot)("mean", level, None)
@@ -271,7 +273,7 @@ def seek_mean(server: Server, load: float, metric: str, truth_runs: int = 24) ->
 
 
 def seek_users(server: Server, users: int) -> Sought:
-    """A closed loop: the limit on TPOT p90 put where so many users reach it."""
+    """A closed loop: the limit on TPOT p90 set to where this many users reach it."""
     served = closed_loop(server, users, 660, np.random.default_rng(5), ramp_s=5.0).between(60, 660)
     limit = Limit(Goal("tpot:p90", 0.1), lambda served: served.tpot_ms, float(np.quantile(served.tpot_ms, 0.9)) * 1.002)
     return Sought(f"closed loop, {users} users", server, (limit,), users, load_kind="concurrency")
@@ -286,7 +288,7 @@ def flooded(server: Server) -> float:
 
 
 def flags(server: Server, share: float, settle_s: float, measure_s: float, n: int) -> float:
-    """Share of visits at a share of the flooded rate in which requests in flight are flagged as growing."""
+    """The share of visits, at a share of the flooded rate, that flag requests in flight as growing."""
     flagged = 0
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000)])
@@ -297,8 +299,8 @@ def flags(server: Server, share: float, settle_s: float, measure_s: float, n: in
 
 
 def backlogs(server: Server, share: float, seconds: float, n: int, *, rises: bool = False) -> float:
-    """Share of runs of an idle server at a share of the flooded rate that are said to pile up. `rises`: of recordings whose
-    rate rises to that from a third of it."""
+    """The share of runs of an idle server, at a share of the flooded rate, that are flagged as piling up. `rises`: for
+    recordings whose rate rises to it from a third."""
     said = 0
     for seed in range(n):
         rng = np.random.default_rng([seed, int(share * 1_000), 7])
@@ -313,9 +315,10 @@ def backlogs(server: Server, share: float, seconds: float, n: int, *, rises: boo
 
 
 def compared_with_itself(load: Load, seconds: float, runs: int, n: int, how: str) -> float:
-    """Share of comparisons of a load with itself that say `differs` of any of the primary latencies, under Holm.
+    """The share of comparisons of a load with itself that report `differs` for any of the primary latencies, under
+    Holm.
 
-    `how`: welch or paired over so many runs a side, or batches of one run each.
+    `how`: welch or paired over `runs` runs per side, or batches of one run each.
     """
     alarms = 0
     for i in range(n):
@@ -357,7 +360,7 @@ def _batched(served: Served, statistic: Callable[[Served], float], seconds: floa
 
 
 def found_changes(change: float, noise: float, pairs: int, n: int) -> tuple[float, float]:
-    """Of pairs of runs whose number really changed: how often `differs`, and how often the interval held the change."""
+    """For pairs of runs with a real change: how often `differs`, and how often the interval contained the change."""
     rng = np.random.default_rng(3)
     found = held = 0
     for _ in range(n):
@@ -370,7 +373,7 @@ def found_changes(change: float, noise: float, pairs: int, n: int) -> tuple[floa
 
 
 def gate_failures(change: float, noise: float, n: int, baseline: int = 5, candidate: int = 5, seed: int = 0) -> float:
-    """Share of gates that fail where the first of six independent metrics changed by so much."""
+    """The share of gates that fail when the first of six independent metrics changes by `change`."""
     rng = np.random.default_rng([seed, 13])
     failed = 0
     for _ in range(n):
@@ -386,19 +389,19 @@ def gate_failures(change: float, noise: float, n: int, baseline: int = 5, candid
 
 
 GATED = {"ttft:p90": 1.0, "ttft:p99": 2.0, "tpot:p50": 1.0, "tpot:p99": 2.0, "tokens": 1.0}
-"""The ratios that a gate holds to a baseline, and how much they vary from run to run, in units of the spread."""
+"""The ratios that a gate compares with a baseline, and how much they vary from run to run, in units of the spread."""
 SPREADS = ("independent", "alike", "heavy tails", "outliers", "drift", "sessions")
 
 
 def gate_alarms(
     kind: str, spread: float, n: int, baseline: int = 5, candidate: int = 5, tail: float = 0.0, seed: int = 0
 ) -> float:
-    """Share of gates that fail, over every number that is held to a baseline, where p99 of TTFT changed by `tail`.
+    """The share of gates that fail, over every number compared with a baseline, when p99 of TTFT changes by `tail`.
 
     `kind` is how runs vary: normally on the log scale, each number by itself (independent) or nearly as one (alike, a
     correlation of 0.9); by Student's t with 3 degrees of freedom of the same spread (heavy tails); one run of twenty
-    slower by 30% (outliers); 1% slower from run to run, the candidates last (drift); and the candidates at another time,
-    which moves them together by as much as runs vary (sessions). All but the first are alike.
+    slower by 30% (outliers); 1% slower from run to run, the candidates last (drift); and the candidates at another
+    time, which moves them together by as much as runs vary (sessions). All but the first are alike.
     """
     rng = np.random.default_rng([seed, SPREADS.index(kind), 17])
     runs = baseline + candidate
@@ -426,8 +429,8 @@ def gate_alarms(
 
 
 def drifts(kind: str, load: Load, seconds: float, n: int) -> float:
-    """Share of runs in which the halves of TPOT per second are said to differ. The server is as it is, or its TPOT drifts by
-    10 or 25% over the run, or jumps by 15% in its middle."""
+    """The share of runs in which the halves of TPOT per second are reported to differ. The server is unchanged, or its
+    TPOT drifts by 10 or 25% over the run, or jumps by 15% in the middle."""
     found = 0
     for seed in range(n):
         served = load.run(seconds, seed)

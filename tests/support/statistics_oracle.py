@@ -1,4 +1,4 @@
-"""Slow and plain references of the statistics, in pure Python: what the vectorised code is held against."""
+"""Slow and plain references of the statistics, in pure Python, to check the vectorised code against."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def capacity_mass(
     median: float = 30.0,
     sigma: float = 1.0,
 ) -> list[float]:
-    """The posterior over capacities, of visits as (load, requests, violations)."""
+    """The posterior over capacities, from visits as (load, requests, violations)."""
     a, b = math.log(low), math.log(high)
     capacities = [a + (b - a) * i / (points - 1) for i in range(points)]
     at_capacity, clip = math.log(allowed / (1 - allowed)), math.log(6)
@@ -72,7 +72,8 @@ def capacity_mass(
 def capacity_mass_of_means(
     visits: Sequence[tuple[float, float, float]], low: float, high: float, points: int = 200
 ) -> list[float]:
-    """The posterior over capacities, of visits as (load, ln(mean / limit), its error): Student's t with 4 degrees."""
+    """The posterior over capacities, from visits as (load, ln(mean / limit), its error): Student's t with 4 degrees of
+    freedom."""
     mass = []
     for i in range(points):
         capacity = low * (high / low) ** (i / (points - 1))

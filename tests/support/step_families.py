@@ -1,4 +1,4 @@
-"""How steps of servers vary around their cost, in shapes that a fit is not told: each by its name."""
+"""How server steps vary around their cost, in shapes that a fit does not know: by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.step_server import Varied
 
 
 def _each(draw: Callable[[random.Random, float, int], float]) -> Varied:
-    """Steps that do not depend on each other: a draw gives the time of one from its cost and decodes."""
+    """Independent steps: `draw` returns the time of one from its cost and decodes."""
 
     def begin(chance: random.Random) -> Callable[[float, int, float], float]:
         return lambda us, decodes, now: draw(chance, us, decodes)
@@ -19,7 +19,7 @@ def _each(draw: Callable[[random.Random, float, int], float]) -> Varied:
 
 
 def _modes(factor: float, lasts: float) -> Varied:
-    """Two modes that take turns: each lasts for so many steps on average."""
+    """Two alternating modes: each lasts for this many steps on average."""
 
     def begin(chance: random.Random) -> Callable[[float, int, float], float]:
         slow = False
@@ -59,7 +59,7 @@ def _every_30th(chance: random.Random) -> Callable[[float, int, float], float]:
 
 
 def _collector(chance: random.Random) -> Callable[[float, int, float], float]:
-    """A pause of 60 ms about once a second, whatever the steps do."""
+    """A pause of 60 ms about once a second, independent of the steps."""
     due = chance.expovariate(1) * 1e6
 
     def took(us: float, decodes: int, now: float) -> float:

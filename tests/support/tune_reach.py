@@ -1,8 +1,8 @@
-"""Races in virtual time over arms whose truth is known: what `bench.tuning.race` reaches.
+"""Races in virtual time over arms with a known truth: how well `bench.tuning.race` does.
 
-A turn shows what a run or a search over the batching model shows. A pool of turns of each kind is made once, each with fresh
-lengths and arrivals, and races draw from it. On top comes what a model in virtual time lacks: a restart that makes a server
-faster or slower (`RESTART`), and a machine whose speed changes from turn to turn (`DRIFTS`).
+A turn shows what a run or a search over the batching model shows. A pool of turns of each kind is made once, each with
+fresh lengths and arrivals, and races draw from it. In addition to what virtual time can model, there are a restart that
+makes a server faster or slower (`RESTART`), and a machine whose speed changes from turn to turn (`DRIFTS`).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tests.support.statistics_claims import FAST
 
 SETTLE_S, MEASURE_S, RESTART_S = 10.0, 60.0, 20.0
 RESTART = 0.01
-"""The standard deviation of a server's speed over restarts, relative."""
+"""The relative standard deviation of a server's speed over restarts."""
 POOL = 40
 Speeds = Callable[[np.random.Generator], Callable[[int, int, int], float]]
-"""Makes, for one race, the relative speed at each turn, counted from 0, of an arm, at a place in the round, from 0."""
+"""Makes, for one race, the relative speed at each turn (from 0), of an arm, at a place in the round (from 0)."""
 
 
 def swings(turns: float, size: float) -> Speeds:
-    """The speed is a sine with a period of so many turns, and begins anywhere in it."""
+    """The speed is a sine with this period in turns and a random phase."""
 
     def of_race(rng: np.random.Generator) -> Callable[[int, int, int], float]:
         phase = rng.random()
@@ -65,7 +65,7 @@ DRIFTS: dict[str, Speeds] = {
 
 
 def unsteady(size: float) -> Speeds:
-    """The first arm varies by so much besides."""
+    """The first arm also varies by `size`."""
     return lambda rng: lambda turn, arm, place: 1.0 if arm else math.exp(float(rng.normal(0.0, size)))
 
 
@@ -83,7 +83,7 @@ UNEVEN: dict[str, Speeds] = {
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """Arms with their true values, and for each the values that turns show. `turn_s`: how long a turn takes."""
+    """Arms with their true values, and for each the values that turns show. `turn_s`: the duration of a turn."""
 
     truth: tuple[float, ...]
     shown: tuple[tuple[float, ...], ...]
@@ -94,13 +94,13 @@ class Arms:
         return max(self.truth)
 
     def alike(self, arms: int) -> Arms:
-        """So many arms that are all the best of these."""
+        """`arms` copies of the best of these."""
         best = self.truth.index(self.best)
         return Arms((self.best,) * arms, (self.shown[best],) * arms, self.turn_s)
 
 
 def even(arms: int) -> Arms:
-    """Equal arms whose turns show the truth but for restarts and speeds."""
+    """Equal arms whose turns show the truth, apart from restarts and speeds."""
     return Arms((1.0,) * arms, ((1.0,),) * arms, RESTART_S + SETTLE_S + MEASURE_S)
 
 
@@ -127,7 +127,7 @@ _SERVERS: dict[str, list[tuple[Server, int]]] = {
 
 
 def tokens_per_s(server: Server, users: int, seed: int, visits: int = POOL) -> tuple[float, ...]:
-    """What so many runs of a minute show."""
+    """The results of `visits` runs of a minute."""
     end_s = SETTLE_S + MEASURE_S
     values = []
     for visit in range(visits):
@@ -141,13 +141,13 @@ HELD_TRUTH, SEARCH_S = 247.7, 180.0
 
 @lru_cache
 def held_load(arms: int = 8, apart: float = 0.06) -> Arms:
-    """Loads that searches of three minutes find. The arms' capacities are `apart`, the best is that of the model; each shows
-    its own capacity with the error of a search."""
+    """Loads that searches of three minutes find. The arms' capacities are `apart`, the best is that of the model; each
+    shows its own capacity with the error of a search."""
     limit = ttft("p99", 60, 0.01)
     settings = Search("rate", (limit.goal,), start=200.0, precision=0.02, budget_s=SEARCH_S)
     found = [conclude(run_search(FAST, (limit,), settings, seed).search).known for seed in range(POOL)]
     errors = [known.estimate / HELD_TRUTH for known in found if known is not None]
-    # What searches are off by on average, they are off by for every arm.
+    # The average error of searches applies to every arm.
     usual = math.exp(float(np.mean(np.log(errors))))
     truth = tuple(HELD_TRUTH / (1 + apart) ** arm for arm in range(arms))
     shown = tuple(tuple(value * error for error in errors) for value in truth)
@@ -156,23 +156,23 @@ def held_load(arms: int = 8, apart: float = 0.06) -> Arms:
 
 @dataclass(slots=True)
 class Reached:
-    """What races said."""
+    """The results of races."""
 
     races: int = 0
     right: int = 0
-    """Races whose best is the best, or within 3% of it."""
+    """Races whose winner is the best, or within 3% of it."""
     kept: int = 0
     """Races in which the truly best arm did not leave as worse."""
     alike: int = 0
-    """Races that told no arm apart."""
+    """Races that told no arms apart."""
     decided: int = 0
     gain_holds: int = 0
     gains: int = 0
     seconds: float = 0.0
     even_seconds: float = 0.0
-    """What it takes to give every arm as many turns as the finalists had."""
+    """The time to give every arm as many turns as the finalists had."""
     least_seconds: float = 0.0
-    """What no race of as many rounds goes below: a turn of every arm, and two arms in each further round."""
+    """The lower bound for a race of as many rounds: a turn of every arm, and two arms in each further round."""
 
 
 def run_race(
@@ -198,7 +198,7 @@ def try_races(
     speeds: Speeds = DRIFTS[SLOWER],
     restart: float = RESTART,
 ) -> Reached:
-    """Races of these arms. The default arm, over which the gain is, is the last one if not said."""
+    """Races of these arms. The gain is over the default arm, which is the last one unless given."""
     number = len(arms.truth)
     base = Settings(number, default=number - 1 if default is None else default, budget_s=budget_s, turn_s=arms.turn_s)
     seen = Reached()

@@ -1,4 +1,4 @@
-"""Servers with steps of many shapes, fitted, and how far the mock is from them at loads that the fit has not seen."""
+"""Fitted servers with steps of many shapes, and how far the mock is from them at unseen loads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ USERS, RATE_SHARE = 8, 0.6
 
 @dataclass(frozen=True)
 class Case:
-    """A server, how long its runs are, and how long the loads are that compare it with the mock."""
+    """A server, the length of its runs, and the length of the loads that compare it with the mock."""
 
     family: str
     server: StepServer
@@ -52,7 +52,8 @@ def cases(servers: int, fit_s: float = 60.0) -> Iterator[Case]:
 
 
 def intervals_held(servers: int) -> dict[str, int]:
-    """Of how many servers with even steps, seen for 10 s at each load, the interval of a coefficient holds the truth."""
+    """For how many servers with even steps, seen for 10 s at each load, the interval of a coefficient contains the
+    truth."""
     held = dict.fromkeys(("b0", "b1", "b2", "b3"), 0)
     for seed in range(servers):
         server = StepServer(b3=0.5 * (seed % 2))
@@ -64,7 +65,8 @@ def intervals_held(servers: int) -> dict[str, int]:
 
 
 def numbers(rows: Iterable[tuple[float, float, float, int]]) -> dict[str, float]:
-    """What a load saw, without its first tenth: ms, and tokens a second. A row: sent, first and last token (us), tokens."""
+    """The numbers of a load, without its first tenth: ms, and tokens per second. A row: sent, first and last token
+    (us), tokens."""
     sent_us, first_us, last_us, tokens = np.array([*rows], dtype=np.float64).T
     begin, end = 0.1 * sent_us.max(), sent_us.max()
     late = sent_us >= begin
@@ -79,13 +81,13 @@ def numbers(rows: Iterable[tuple[float, float, float, int]]) -> dict[str, float]
 
 
 def profile_of(case: Case, runs: Sequence[Sequence[Stream]]) -> Profile:
-    """What a fit finds from runs of the server."""
+    """The fit of runs of the server."""
     fit = fit_batching(runs, stream(case.seed, "fit"))
     return batching_profile(fit, made_runs(runs), date="2026-11-29", trueload=None, server=None)
 
 
 def replayed(profile: Path, streams: Sequence[Stream], users: int | None, seed: int) -> dict[str, float]:
-    """What the mock's engine gives for the same requests."""
+    """The results of the mock's engine for the same requests."""
     tokens = [one.generated for one in streams]
     outcome = simulate(
         Job(
@@ -103,7 +105,7 @@ def replayed(profile: Path, streams: Sequence[Stream], users: int | None, seed: 
 
 
 def compared(case: Case, folder: Path) -> dict[str, dict[str, float]]:
-    """By load and number how far the fitted mock is off, as a share."""
+    """By load and number: how far the fitted mock is off, as a share."""
     runs = _fitted_runs(case)
     file = folder / f"{case.seed}.json"
     file.write_bytes(orjson.dumps(to_plain(profile_of(case, runs))))
@@ -128,12 +130,12 @@ def _fitted_runs(case: Case) -> list[list[Stream]]:
 
 
 def _most(case: Case, runs: Sequence[Sequence[Stream]]) -> float:
-    """The requests a second of 16 users."""
+    """The requests per second of 16 users."""
     return len(runs[2]) / case.fit_s
 
 
 def _unseen(case: Case, most: float, seed: int) -> dict[str, tuple[int | None, list[Stream]]]:
-    """The loads that no fit has seen: their users, and what these saw."""
+    """The unseen loads: their users, and what they saw."""
     server, seconds = case.server, case.compare_s
     return {
         f"{USERS} users": (USERS, closed_loop(server, USERS, seconds, seed=seed + 77_000)),

@@ -1,8 +1,8 @@
-"""Servers whose steps cost what the fit's model lacks: whether a plan that is sure of itself then holds on them.
+"""Servers whose steps have costs that the fit's model lacks: whether a confident plan then holds on them.
 
-Each is the mock's engine with a cost of another shape, or with a feature that a client does not see. It is fitted from loads
-of 1, 4 and 16 users and one rate, and replayed as `bench fit` does, with a run of 8 users held out. The plan gets a peak that
-takes about three replicas, and the server then gets that peak with as many replicas as the plan says.
+Each is the mock's engine with a cost of another shape, or with a feature that a client does not see. It is fitted from
+loads of 1, 4 and 16 users and one rate, and replayed as `bench fit` does, with a run of 8 users held out. The plan gets
+a peak that takes about three replicas, and the server then gets that peak with the planned number of replicas.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Shape = Callable[[float, int, int, int, int], float]
 
 @dataclass(frozen=True)
 class World:
-    """A server. `shape` begins one, which may remember its steps."""
+    """A server. `shape` begins a cost shape, which may remember its steps."""
 
     b0: float = 8_000.0
     b1: float = 20.0
@@ -113,7 +113,7 @@ def _own_steps() -> Shape:
 
 
 def _warms_up(factor: float, seconds: float) -> Callable[[], Shape]:
-    """Steps take so many times as long at first. Its clock is that of its steps."""
+    """Steps take `factor` times as long at first. Its clock is that of its steps."""
 
     def begin() -> Shape:
         busy_us = 0.0
@@ -184,7 +184,7 @@ class Load:
 
 
 def made_load(world: World, many: int, seed: int, rate: float | None = None) -> Load:
-    """Requests with the lengths of a world, as Poisson arrivals; without a rate all at once."""
+    """Requests with the lengths of a world, as Poisson arrivals; all at once without a rate."""
     chance = random.Random(seed)
     load, at = Load(), 0.0
     for _ in range(many):
@@ -212,7 +212,7 @@ def served(
     replicas: int = 1,
     seed: int = 0,
 ) -> list[Stream]:
-    """What clients of the server see, behind a router that takes turns. With `users`, each sends the next request after a
+    """What clients of the server see, behind a round-robin router. With `users`, each sends the next request after a
     reply."""
     chance = random.Random(seed)
     engines = [_engine(world) for _ in range(replicas)]
@@ -259,7 +259,8 @@ Latencies = Mapping[str, Floats]
 
 
 def _latencies(rows: Sequence[tuple[float, float, float, int]]) -> Latencies:
-    """Of requests by the time they were sent, without the first tenth. A row: sent, first and last token (us), tokens."""
+    """Latencies of requests in the order of sending, without the first tenth. A row: sent, first and last token (us),
+    tokens."""
     late = rows[len(rows) // 10 :]
     return {
         "ttft_ms": np.array([first - sent for sent, first, _, _ in late]) / 1e3,
@@ -272,7 +273,7 @@ def seen_by(streams: Sequence[Stream]) -> Latencies:
 
 
 def of_the_mock(profile: Path, load: Load, users: int | None, many: int) -> Latencies:
-    """What a mock with the profile gives for the first requests of a load."""
+    """The results of a mock with the profile for the first requests of a load."""
     job: dict[str, Any] = {
         "settings": {"profile": str(profile), "seed": 3}, "users": users, "at_us": [] if users else load.at_us[:many],
         "input_tokens": load.inputs[:many], "output_tokens": load.outputs[:many],
@@ -301,7 +302,7 @@ def replay(name: str, measured: Latencies, again: Latencies, *, held_out: bool) 
 
 @dataclass
 class Fitted:
-    """A profile with replays, the requests a second of 16 users, and what 8 saw."""
+    """A profile with replays, the requests per second of 16 users, and what 8 users saw."""
 
     profile: Profile
     per_s: float
@@ -309,7 +310,7 @@ class Fitted:
 
 
 def fitted(world: World, folder: Path, seconds: float = 60.0, seed: int = 0) -> Fitted:
-    """The profile of runs of 1, 4 and 16 users and a rate, with the replays of these and of 8 users."""
+    """The profile of runs of 1, 4 and 16 users and a rate, with replays of these and of 8 users."""
     most = 20_000
     runs: list[tuple[str, int | None, Load, list[Stream]]] = []
     for users in (1, 4, 16, 8):
@@ -337,7 +338,7 @@ def fitted(world: World, folder: Path, seconds: float = 60.0, seed: int = 0) -> 
 
 @dataclass
 class Day:
-    """One hour, of which a stretch has the requests of a world."""
+    """One hour, from which stretches take the requests of a world."""
 
     world: World
     hours: Sequence[Hour]
@@ -356,7 +357,7 @@ def plan_of(found: Fitted, day: Day, slo: Sequence[str], folder: Path, draws: in
 
 
 def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches: int, seconds: float = 120.0) -> float:
-    """The share of stretches in which the server with so many replicas keeps the objectives at the peak."""
+    """The share of stretches in which the server with this many replicas keeps the objectives at the peak."""
     kept = 0
     rate = day.hours[0].rate
     for seed in range(stretches):
@@ -369,7 +370,7 @@ def holding(world: World, day: Day, replicas: int, slo: Sequence[str], stretches
 
 
 def judged(name: str, folder: Path, draws: int = 10, stretches: int = 4) -> str:
-    """A row: how far the held-out load is off at most, what the plan says, and how often the server then holds."""
+    """A row: the largest error at the held-out load, the plan, and how often the server then holds."""
     world = WORLDS[name]
     found = fitted(world, folder)
     slo = [f"{number[:4]}:p99<{room * np.quantile(found.at_8[number], 0.99):.1f}ms"

@@ -1,8 +1,9 @@
 """A whole calibration in virtual time: two workers, a server that writes its ledger, the certificate, the verdict.
 
-The dispatchers, the exchange (bytes and stamps to records), the summary, the certificate and the verdict are the real ones.
-The network and the server are not: `Server` says what it writes to a request and when, and `PaperTransport` reads it, each
-read LAG_NS after its write. A `Client` with one part replaced is a client with one planted defect (tests/support/defects.py).
+The dispatchers, the exchange (bytes and stamps to records), the summary, the certificate and the verdict are real. The
+network and the server are not: `Server` decides what it writes to a request and when, and `PaperTransport` reads it,
+each read LAG_NS after its write. A `Client` with one part replaced is a client with one planted defect
+(tests/support/defects.py).
 """
 
 from __future__ import annotations
@@ -58,14 +59,14 @@ LAG_NS = 2_000
 WAY_IN_NS = 10_000
 CONNECT_NS = 4 * MS
 SEND_WORK_NS = 50_000
-"""What the client works for each send."""
+"""The client's work for each send."""
 
 
 @dataclass(slots=True)
 class Written:
-    """One write of the server: so long after it got the request, what, of which kind, with how many tokens.
+    """One write of the server: its delay after the request, its bytes, its kind, and its number of tokens.
 
-    `cut`: the event comes in two reads that are split there. `kind` is empty where it is no event of its own.
+    `cut`: the event comes in two reads, split there. `kind` is empty if it is not an event of its own.
     """
 
     at_ns: int
@@ -77,7 +78,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server does with a request."""
+    """The server's answer to a request."""
 
     status: int
     written: tuple[Written, ...]
@@ -94,9 +95,9 @@ def delta(tokens_so_far: int, **fields: str) -> bytes:
 
 
 def varied(index: int, seed: int) -> Answer:
-    """Everything that a planted defect needs to show: a role chunk early, three of reasoning, chunks of several tokens, usage
-    30 and [DONE] 35 ms after the last token; odd requests, which worker 1 has, are slower. Request 77 is refused, 155 ends
-    with an error, some have U+2028 in their text and some events come in two reads."""
+    """Everything needed to expose a planted defect: an early role chunk, three of reasoning, chunks of several tokens,
+    usage 30 and [DONE] 35 ms after the last token; odd requests, which go to worker 1, are slower. Request 77 is
+    refused, 155 ends with an error, some have U+2028 in their text and some events come in two reads."""
     chance = stream(seed, "answer", index)
     ttft_ns = round(30 * MS + 25 * MS * chance.lognormvariate(0, 0.6) * (2 if index % 2 else 1))
     if index == 77:
@@ -123,7 +124,8 @@ def varied(index: int, seed: int) -> Answer:
 
 
 def plain(index: int, seed: int) -> Answer:
-    """Six tokens: TTFT lognormal with median 50 ms and sigma 0.4, a time per token drawn once a request from 15..25 ms."""
+    """Six tokens: TTFT lognormal with median 50 ms and sigma 0.4, a time per token drawn once per request from 15..25
+    ms."""
     chance = stream(seed, "plain", index)
     at_ns = round(50 * MS * chance.lognormvariate(0, SIGMA))
     gap_ns = round(MS * chance.uniform(15, 25))
@@ -143,12 +145,12 @@ PLAIN_TRUTH = {
         "itl_ms": {"mean": 20.0},
     }
 }
-"""What comes of `plain`, in closed form."""
+"""The expected values of `plain`, in closed form."""
 
 
 @dataclass(slots=True)
 class Server:
-    """Answers requests by their index, and writes a line of a ledger for each."""
+    """Answers requests by their index, and writes a ledger line for each."""
 
     answer: Callable[[int, int], Answer]
     seed: int
@@ -190,7 +192,7 @@ class Server:
 
 
 class PaperTransport:
-    """Reads what the server writes. The first requests of a worker wait for a connection of their own."""
+    """Reads what the server writes. The first requests of a worker wait for a new connection."""
 
     new_connections = 8
 
@@ -199,10 +201,10 @@ class PaperTransport:
         self.begun = 0
 
     async def open(self) -> None:
-        """Nothing to get ready."""
+        """Nothing to prepare."""
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     async def prepare(self, connections: int) -> None:
         """Connections are made when they are needed."""
@@ -259,20 +261,20 @@ class PaperTransport:
 
         self.clock.call_at(reads[0][0] + LAG_NS, lambda: read(0))
 
-    # What a defect may replace.
+    # Parts that a defect may replace.
 
     def exchange(self, request: Request, intended_ns: int, eligible_ns: int) -> Exchange:
         return Exchange(request, intended_ns, eligible_ns, Reading(), clock="kernel")
 
     def begin(self, exchange: Exchange) -> None:
-        """The head has come."""
+        """The head has arrived."""
 
     def sent_ns(self, began_ns: int, now_ns: int) -> int:
-        """When a request was sent, of which a connection was asked at `began_ns`."""
+        """When a request was sent whose connection was requested at `began_ns`."""
         return now_ns
 
     def stamp_ns(self, arrived_ns: int) -> int:
-        """The stamp of a read, which the kernel has from when it arrived, however late it is looked at."""
+        """The stamp of a read: the kernel stamps its arrival, however late it is read."""
         return arrived_ns
 
     def feed(self, exchange: Exchange, piece: bytes, stamp_ns: int, bound_ns: int) -> None:
@@ -291,7 +293,7 @@ def planned(seed: int) -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """The parts of a load tester. `numbers` makes the report's numbers wrong, of the right ones and the records."""
+    """The parts of a load tester. `numbers` falsifies the report's numbers, from the correct ones and the records."""
 
     transport: type[PaperTransport] = PaperTransport
     dispatcher: Callable[..., OpenLoop] = OpenLoop
@@ -301,7 +303,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What the certificate and the verdict say."""
+    """The certificate and the verdict."""
 
     certificate: dict[str, Any]
     verdict: Verdict
@@ -311,7 +313,7 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a load has left behind, before anybody makes numbers of it."""
+    """The output of a load, before any numbers are computed from it."""
 
     records: list[RequestRecord]
     lines: list[dict[str, Any]]
@@ -377,7 +379,7 @@ def calibrated(
 ) -> Calibrated:
     """Run the load, and judge it."""
     length = RunLength(requests=requests, duration_ns=None, warmup_requests=warmup)
-    # mypy asks an instance for the hash of its class.
+    # mypy would look for the hash of the instance's class.
     transport: Any = client.transport
     ran = _ran(transport, client.dispatcher, client.offsets, seed, answer, length)
     numbers = client.numbers(ran.summary, ran.records)

@@ -1,4 +1,4 @@
-"""A load in virtual time: a dispatcher, the scripted transport, and what came of it, with times in ns from the start."""
+"""A load in virtual time: a dispatcher, the scripted transport, and the results, with times in ns from the start."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
 START = START_NS + 11
-"""When the load begins: an odd instant, so that an offset taken for an instant is seen."""
+"""The start of the load: an odd instant, so that an offset mistaken for an instant shows."""
 
 QUICK = ScriptedReply(ttft_ns=5 * MS)
 
 
 class LateRecords(ScriptedTransport):
-    """Says at once that a response has ended, and hands over its record so much later."""
+    """Reports at once that a response has ended, and delivers its record `late_ns` later."""
 
     late_ns = 0
     read_as: Callable[[RequestRecord], RequestRecord]
@@ -55,7 +55,7 @@ class LateRecords(ScriptedTransport):
 
 
 class Load:
-    """Run by `open` or `closed`; then `records`, `sent_at`, `stop`, `in_flight` and `transport` tell what happened."""
+    """Run by `open` or `closed`; then `records`, `sent_at`, `stop`, `in_flight` and `transport` have the results."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Load:
         warmup_requests: int = 0,
         warmup_ns: int = 0,
         ends_ns: int | None = None,
+        one_of_several: bool = False,
         work_ns: int = 0,
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], object]]] = (),
@@ -73,12 +74,13 @@ class Load:
         cancel: Callable[[int], int | None] | None = None,
         read_as: Callable[[RequestRecord], RequestRecord] = lambda record: record,
     ) -> None:
-        """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has what
-        happens besides, as (offset in ns, call). `read_as`: what reading a reply makes of its record. With `begins_late_ns`
-        the load is sampled as a worker does it, from so long after its start on.
+        """`work_ns` is charged for each send, records come `records_late_ns` after the ends, and `meanwhile` has other
+        events, as (offset in ns, call). `read_as`: the record that results from reading a reply. With `begins_late_ns`
+        the load is sampled as a worker does it, from that long after its start.
         """
         self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns, "ends_ns": ends_ns}
+        self._one_of_several = one_of_several
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
         self._work_ns = work_ns
         self._records_late_ns = records_late_ns
@@ -104,7 +106,7 @@ class Load:
         return self
 
     def changing(self, changes: Iterable[tuple[int, int]]) -> Load:
-        """Users who come and go: (offset in ns, how many there are from then on)."""
+        """Users who come and go: (offset in ns, number of users from then on)."""
         self._run(lambda supply, sending: ClosedLoop(supply, sending, changes=iter(changes)))
         return self
 
@@ -118,8 +120,8 @@ class Load:
         changes: Iterable[tuple[int, int]] | None = None,
         in_middle: tuple[int, int] | None = None,
     ) -> Load:
-        """Users who hold these conversations, one after the other; bodies are the messages as JSON. `in_middle`: the seed of
-        where the first ones begin, and of how many sessions they are drawn."""
+        """Users who hold these conversations, one after the other; bodies are the messages as JSON. `in_middle`: the
+        seed of where the first ones begin, and the number of sessions they are drawn from."""
 
         def make(_supply: Supply, sending: Sending) -> SessionsLoop:
             conversations = self._conversations(sessions, real)
@@ -149,7 +151,8 @@ class Load:
         async def main(loop: VirtualTimeLoop) -> None:
             clock = LoopClock()
             self.loop = loop
-            self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
+            limits: dict[str, Any] = {**self._limits, **self._warmup, "one_of_several": self._one_of_several}
+            self.stop = Stop(clock, start_ns=START, **limits)
             self.in_flight = InFlightCounter()
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns

@@ -1,7 +1,7 @@
 """An asyncio loop whose time moves only when there is nothing else to do: an hour passes in a millisecond, to the ns.
 
-It starts at a large odd number, so that code which confuses an offset with an instant cannot pass. A test charges work
-with `loop.charge(ns)`: time then passes while the loop is busy, as it does on a real machine.
+It starts at a large odd number, so that code that confuses an offset with an instant fails. A test charges work with
+`loop.charge(ns)`: time then passes while the loop is busy, as it does on a real machine.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, T]]) -> T:
-    """Run `main(loop)` to its end in virtual time. Raises what a callback of the loop raised, which asyncio only reports."""
+    """Run `main(loop)` to its end in virtual time. Raises exceptions from loop callbacks, which asyncio only reports."""
     loop = VirtualTimeLoop()
     raised: list[BaseException] = []
     loop.set_exception_handler(lambda loop, found: raised.extend(filter(None, [found.get("exception")])))

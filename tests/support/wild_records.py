@@ -1,4 +1,4 @@
-"""Records as any server may leave them, drawn by chance: every kind of chunk, outcome and count beside every other."""
+"""Random records as any server may produce them: every kind of chunk, outcome and count beside every other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def wild_records(chance: random.Random, count: int) -> list[RequestRecord]:
 
 
 def wild_record(chance: random.Random, index: int) -> RequestRecord:
-    """A record whose moments follow each other; nothing else of it must fit together."""
+    """A record whose instants are in order; nothing else in it needs to be consistent."""
     streamed = chance.random() < 0.85
     kinds, text = "", chance.choice(TEXTS)
     if streamed:

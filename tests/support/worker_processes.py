@@ -20,16 +20,16 @@ def flags(url: str, tmp_path: Path, *more: str) -> list[str]:
 
 @contextlib.contextmanager
 def process(words: Sequence[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process group of its own, as a shell starts it: `os.killpg` is what Ctrl-C on a terminal does.
+    """The command in its own process group, as a shell starts it: `os.killpg` acts like Ctrl-C on a terminal.
 
-    It does not outlive the block.
+    It ends with the block.
     """
     with run_process.process(words, start_new_session=True, **settings) as running:
         yield running
 
 
 def worker_processes(parent: int) -> dict[int, list[bytes]]:
-    """Processes of workers that this one started: pid -> command line. Those that have ended are none."""
+    """Worker processes started by this one: pid -> command line. Ended ones are left out."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():

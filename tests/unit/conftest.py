@@ -1,4 +1,4 @@
-"""What tests of this folder may do."""
+"""What tests in this folder may do."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ def _refuse(*_: object, **__: object) -> NoReturn:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that starts a process says so by its mark, so that `scripts/test --quick` stays quick.
+    """A test that starts a process must be marked, so that `scripts/test --quick` stays quick.
 
-    Not a fixture: for 14,000 tests of a millisecond, a fixture that asks for `request` and `monkeypatch` costs as much again.
+    Not a fixture: for 14,000 tests of a millisecond, a fixture that requests `request` and `monkeypatch` would double
+    the time.
     """
-    # pytest asks this of the tests of every folder.
+    # pytest calls this for the tests of every folder.
     if _HERE not in item.path.parents or item.get_closest_marker("processes") is not None:
         return (yield)
     real = [getattr(owner, name) for owner, name in _STARTERS]

@@ -17,7 +17,7 @@ from tests.support.counted_once import counted_once
 
 @pytest.fixture(scope="session", autouse=True)
 def measured_once() -> Iterator[None]:
-    """Of tokenizers that count alike."""
+    """For tokenizers that count identically."""
     with counted_once():
         yield
 
@@ -27,7 +27,7 @@ _FEW_UNITS = 192
 
 @pytest.fixture(scope="session", autouse=True)
 def few_units() -> Iterator[None]:
-    """Texts for tokenizers other than the embedded one are made of 192 units of a kind in place of 2,048: to measure those
+    """Texts for tokenizers other than the embedded one use 192 units of a kind instead of 2,048, whose measurement
     takes 0.3 s for each kind and tokenizer."""
     with pytest.MonkeyPatch.context() as patch:
         units_of = _of_few(drafts.units_of)
@@ -38,7 +38,7 @@ def few_units() -> Iterator[None]:
 
 
 def _of_few(measure: Any) -> Any:
-    """`measure`, which looks at the units of a kind."""
+    """`measure`, which examines the units of a kind."""
 
     @functools.lru_cache(maxsize=128)
     def measured(tokenizer: Tokenizer, name: str) -> Any:
@@ -66,7 +66,7 @@ def default_of_few_units() -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tokenizer]:
-    """A tokenizer by its kind: the same one each time, since what is measured of it once takes half a second."""
+    """A tokenizer by kind: always the same object, because measuring one takes half a second."""
 
     @functools.cache
     def load(kind: str) -> Tokenizer:
@@ -85,14 +85,14 @@ def tokenizer(request: pytest.FixtureRequest, loaded: Callable[[str], Tokenizer]
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port of loopback that is bound and does not listen: connecting is refused."""
+    """A loopback port that is bound but does not listen: connections are refused."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
 
 
 class _PoolHere:
-    """A pool whose processes are this one. What they are told and what they answer is copied as between processes."""
+    """A pool whose only process is this one. Arguments and results are copied as between processes."""
 
     def __init__(self, processes: int, start: Callable[..., None], told: tuple[object, ...]) -> None:
         del processes
@@ -114,7 +114,7 @@ def _copied(value: Any) -> Any:
 
 @pytest.fixture
 def pool_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--processes` starts none: what other processes would make is made here."""
+    """`--processes` starts none: this process does the work of the others."""
     monkeypatch.setattr(
         lines, "multiprocessing", SimpleNamespace(get_context=lambda _: SimpleNamespace(Pool=_PoolHere))
     )

@@ -24,14 +24,14 @@ def console(tmp_path: Path) -> Iterator[Console]:
 
 @pytest.fixture(scope="session")
 def portal() -> Iterator[BlockingPortal]:
-    """The loop of all requests, in a thread of its own: a client by itself makes both for each request."""
+    """The event loop of all requests, in its own thread: a client alone would make both for each request."""
     with start_blocking_portal() as portal:
         yield portal
 
 
 @pytest.fixture
 def user(console: Console, portal: BlockingPortal) -> TestClient:
-    """A client whose requests have the token, and which raises what the application raises."""
+    """A client whose requests have the token, and which raises the application's exceptions."""
     client = TestClient(create_app(console, Keys(TOKEN)), base_url="http://127.0.0.1")
     client.portal = portal
     client.headers["authorization"] = f"Bearer {TOKEN}"

@@ -56,6 +56,7 @@ RINGED["b"] = RINGED
         ({"body": {"a": 1}}, "body must hold {{ prompt }} or {{ messages }}"),
         ({"reply": "sse"}, "text must be the path of the text"),
         ({"reply": "sse", "text": "a.b"}, "text: 'a.b' is not a path of JSON"),
+        ({"reply": "sse", "text": "$.a", "output_tokens": "$.a + b"}, "output_tokens: 'b' is not a path of JSON"),
         ({"reply": "sse", "text": "$.a", "end": "x=1"}, "end: 'x' is not a path of JSON"),
         ({"reply": "sse", "text": "$.a", "whole": {"finish": "b"}}, "whole: finish: 'b' is not a path of JSON"),
     ],

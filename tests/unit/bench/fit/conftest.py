@@ -1,4 +1,4 @@
-"""What several files of this folder use."""
+"""Fixtures shared by several files of this folder."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from bench.fit import coefficients
 
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests of what is fitted: a fifth of the resamples. Others show how wide intervals are."""
+    """For tests of the fitted values: a fifth of the resamples. Other tests check the width of intervals."""
     monkeypatch.setattr(coefficients, "_RESAMPLES", coefficients._RESAMPLES // 5)
