@@ -19,6 +19,9 @@ from bench.run_files.run_directory import MANIFEST, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 
+DATA_FILES = {"dataset": "", "tools": "", "probes": "", "body": "@", "body_template": "@"}
+"""Settings that may name a file whose content is sent, with the sign before its path."""
+
 
 class TokenizerName(BaseModel):
     """The tokenizer that made the prompts: its name, and a fingerprint of its content."""
@@ -98,6 +101,8 @@ class Manifest(BaseModel):
     """Whether the server was told to ignore end-of-sequence tokens."""
     tokenizer: TokenizerName | None = None
     prompts: PromptTexts | None = None
+    data_sha256: dict[str, str] = {}
+    """Of each file that DATA_FILES name, by the value of the setting. Empty in runs of older versions."""
     clock: str | None = None
     event_loop: str | None = None
     workers: int = 1

@@ -45,6 +45,7 @@ def shown_url(text: str) -> str:
     """The part of a text that is safe to show if it may or may not be a URL: nothing before an @, no query values."""
     try:
         parts = urlsplit(text)
+        _ = parts.port  # Raises if it is the first part of a password that contains a slash.
         # Without a host, public_url would add slashes: http:/host becomes http:///host.
         return public_url(text) if parts.scheme in ("http", "https") and parts.netloc else _shown(text)
     except ValueError:
@@ -52,6 +53,8 @@ def shown_url(text: str) -> str:
 
 
 def _shown(text: str) -> str:
+    if cut := re.match(r"((?:[^/?#@]*://)?)[^/?#@]*:.*@", text):
+        text = f"{cut[1]}{MASK}@{text[cut.end() :]}"
     place, mark, _ = re.split(r"([?#])", text, maxsplit=1) if re.search("[?#]", text) else (text, "", "")
     scheme, slashes, rest = place.partition("://") if "://" in place else ("", "", place)
     host = f"{MASK}@{rest.rpartition('@')[2]}" if "@" in rest else rest

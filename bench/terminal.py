@@ -154,7 +154,9 @@ def _rates(numbers: LiveNumbers) -> str:
         return f"{requests}  {numbers.output_tokens_per_s:,.0f} tokens/s"
     if not numbers.goal.counts_tokens:
         return requests
-    return f"{requests}  {numbers.inputs_per_s:,.1f} {inputs_are}/s  {numbers.input_tokens_per_s:,.0f} input tokens/s"
+    # Zero where no reply and no plan says them, too.
+    tokens = f"  {numbers.input_tokens_per_s:,.0f} input tokens/s" if numbers.input_tokens_per_s else ""
+    return f"{requests}  {numbers.inputs_per_s:,.1f} {inputs_are}/s{tokens}"
 
 
 def _way(numbers: LiveNumbers) -> str:

@@ -120,7 +120,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
 
 def note_idle_users(config: RunConfig) -> None:
-    """Print a note before the load if there are more users than requests."""
+    """Print a note if there are more users than requests: before loads that print no reports of single runs."""
     users, requests = config.concurrency, config.requests
     if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
         terminal(config.quiet).say(

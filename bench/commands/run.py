@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
     flags, problems = parse_flags(parser, argv)
     repeats, wrong = _repeats(flags.pop("repeats"))
     config = resolve_flags(flags, [*problems, *wrong])
-    note_idle_users(config)
     if repeats is not None:
+        note_idle_users(config)  # The report of a single run says it.
         return _repeat(config, repeats, argv)
     result = run(
         config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet), changeable=True

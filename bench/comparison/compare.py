@@ -13,20 +13,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from math import exp, fsum, log
 from pathlib import Path
 
 from bench.comparison import batches, numbers, settings
-from bench.comparison.numbers import SHARE_MARGIN, Number
+from bench.comparison.numbers import SHARE_MARGIN, Number, values_lacking
 from bench.comparison.request_values import RequestValues, read_values
 from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS
-from bench.metrics.run_numbers import JOB
+from bench.metrics.run_numbers import JOB, number_of
 from bench.results.answers import ANSWER_SHARES, AnswerShare
 from bench.statistics.between_runs import (
     MARGIN,
@@ -63,7 +63,8 @@ class Method(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Compared:
     """One number of two sides. `a` and `b` are means over the runs, or over the batches if each side has one run;
-    geometric for ratios. `missing` gives the reason if there is no answer."""
+    geometric for ratios. `missing` gives the reason if there is no answer, or if a number within the margin is not shown to
+    be the same."""
 
     number: Number
     primary: bool
@@ -78,7 +79,9 @@ class Compared:
     @property
     def answer(self) -> Answer | None:
         """None if there is no answer."""
-        return None if self.difference is None else self.difference.answer(self.margin, self.p)
+        if self.difference is None:
+            return None
+        return Answer.NOT_SHOWN if self.missing else self.difference.answer(self.margin, self.p)
 
     @property
     def worse(self) -> bool | None:
@@ -200,6 +203,11 @@ class _Values:
             self._kept[run.directory] = self._values_of(run.directory)
         return self._kept[run.directory]
 
+    def independent(self, number: Number, side: Side) -> float:
+        """How many independent values of a number the runs of a side hold together."""
+        rows = ((run, number_of(run.summary, number.metric, number.stat).row) for run in side.runs)
+        return fsum(min(self.of(run).independent(number.metric), row.n) for run, row in rows if row is not None)
+
     def independent_requests(self, side: Side) -> float:
         return fsum(self.of(run).independent_requests() for run in side.runs)
 
@@ -216,10 +224,12 @@ def _compare_all(
             of_a, of_b, difference, missing = _of_one_run_each(number, (a, b), (of_a, of_b), values)
         elif missing is None:
             difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
+        within = SHARE_MARGIN if number.is_share else max(margin, _certified(number, (*a.runs, *b.runs)))
+        if difference is not None and difference.answer(within) is Answer.SAME:
+            missing = values_lacking(number, [values.independent(number, side) for side in (a, b)])
         found.append(
             Compared(
-                number=number, primary=number in decided, a=_mean(of_a, number), b=_mean(of_b, number),
-                margin=SHARE_MARGIN if number.is_share else max(margin, _certified(number, (*a.runs, *b.runs))),
+                number=number, primary=number in decided, a=_mean(of_a, number), b=_mean(of_b, number), margin=within,
                 difference=difference, p=None if difference is None else difference.p, missing=missing,
             )
         )  # fmt: skip
@@ -349,9 +359,7 @@ def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
     for primary, correct in ((True, holm), (False, benjamini_hochberg)):
         tested = [(draft, draft.p) for draft in drafts if draft.primary is primary and draft.p is not None]
         for (draft, _), p in zip(tested, correct([p for _, p in tested]), strict=True):
-            result[id(draft)] = Compared(
-                draft.number, draft.primary, draft.a, draft.b, draft.margin, draft.difference, p
-            )
+            result[id(draft)] = replace(draft, p=p)
     return result
 
 

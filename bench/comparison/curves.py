@@ -7,11 +7,12 @@ Holm over all loads: of twenty points, one would differ by chance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from msgspec import structs
 
-from bench.comparison.compare import Compared, Versus
+from bench.comparison.compare import Versus
 from bench.comparison.compare import compare as compare_runs
 from bench.comparison.document import change_of, differences_of, row_of, side_of
 from bench.comparison.settings import Variation
@@ -84,7 +85,7 @@ def _versus(by_load: dict[float, Versus], kind: str) -> SideAgainstSide:
     rows = []
     for load, versus, compared in decided:
         p = None if compared.difference is None else next(corrected)
-        row = row_of(_with_p(compared, p), versus)
+        row = row_of(replace(compared, p=p), versus)
         rows.append(structs.replace(row, name=f"{row.name} at {load:g}", title=f"{load:g}: {row.title}"))
     warnings = dict.fromkeys(warning for versus in by_load.values() for warning in versus.warnings)
     return SideAgainstSide(
@@ -94,19 +95,6 @@ def _versus(by_load: dict[float, Versus], kind: str) -> SideAgainstSide:
         headline=_headline(first.a.name, first.b.name, rows, len(by_load), UNITS[kind]),
         warnings=list(warnings),
         numbers=rows,
-    )
-
-
-def _with_p(compared: Compared, p: float | None) -> Compared:
-    return Compared(
-        compared.number,
-        compared.primary,
-        compared.a,
-        compared.b,
-        compared.margin,
-        compared.difference,
-        p,
-        compared.missing,
     )
 
 

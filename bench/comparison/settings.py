@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
+from bench.manifest import DATA_FILES
 
 LABELS = frozenset({"out", "name", "format", "quiet", "details", "model", "api_key", "header"})
 """Settings that do not affect any number. The model is compared as the run detected it (in the manifest); secrets are
@@ -86,6 +88,30 @@ def workload_of(run: MeasuredRun) -> dict[str, object]:
     return {"model": run.manifest.model, **must_be_equal(run.settings), "set_load": _changes(run)}
 
 
+def data_names(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """What to call a file of data, by the SHA-256 of its content: its path, and the digest too where its content alone tells
+    it from another. `files` are the digests by path of each run."""
+    names: dict[str, str] = {}
+    for path, digest in chain.from_iterable(each.items() for each in files):
+        names.setdefault(digest, path)
+    paths = list(names.values())
+    return {
+        digest: path if paths.count(path) == 1 else f"{path} with sha256 {digest[:12]}"
+        for digest, path in names.items()
+    }
+
+
+def by_content(workload: Mapping[str, object], files: Mapping[str, str], names: Mapping[str, str]) -> dict[str, object]:
+    """A workload whose files of data are called by their content, as far as a run knows it (`files`)."""
+
+    def called(name: str, value: object) -> object:
+        if isinstance(value, Mapping):  # A class of traffic, or all of them.
+            return {key: called(key, item) for key, item in value.items()}
+        return names[files[value]] if name in DATA_FILES and isinstance(value, str) and value in files else value
+
+    return {name: called(name, value) if name in ("mix", *DATA_FILES) else value for name, value in workload.items()}
+
+
 def _changes(run: MeasuredRun) -> list[str] | None:
     """The loads that `set-load` set during the run; None if there are none."""
     return [f"{change.to:g} from {change.at_s:.0f} s" for change in run.summary.changes] or None
@@ -95,7 +121,12 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
     """Everything that differs between the sides; what must be equal comes first."""
     allowed = set(allow)
     found = []
-    for group, values_of in _GROUPS.items():
+    names = data_names(run.manifest.data_sha256 for side in sides for run in side.runs)
+
+    def workload(run: MeasuredRun) -> Mapping[str, object]:
+        return by_content(workload_of(run), run.manifest.data_sha256, names)
+
+    for group, values_of in {WORKLOAD: workload, **_GROUPS}.items():
         of_runs = [[values_of(run) for run in side.runs] for side in sides]
         for name in dict.fromkeys(name for runs in of_runs for values in runs for name in values):
             shown = tuple(_joined(name, (values.get(name) for values in runs)) for runs in of_runs)
@@ -147,7 +178,7 @@ def _machine(run: MeasuredRun) -> Mapping[str, object]:
     return run.manifest.host
 
 
-_GROUPS = {WORKLOAD: workload_of, "settings": _settings, "versions": _versions, "machine": _machine}
+_GROUPS = {"settings": _settings, "versions": _versions, "machine": _machine}
 
 
 def _several(runs: Sequence[Mapping[str, object]], name: str) -> bool:

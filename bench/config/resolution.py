@@ -29,7 +29,7 @@ from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
-from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
+from bench.modes.interface import AUTO_WARMUP, DEFAULT_DURATION_S, default_length, flag, inputs_of
 from promptset.whole_file import parse_yaml, read_text, yaml_problem
 
 FLAGS = tuple(flag(name) for name in Settings.model_fields)
@@ -112,7 +112,8 @@ def given_again(config: Mapping[str, object]) -> dict[str, object]:
 def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which override) and a file's settings. Raises UsageError with every problem at once."""
     given = {**renewed(file or {}), **flags}
-    if "requests" in flags and "warmup" not in flags and given.get("warmup") == AUTO_WARMUP:
+    of_default_length = given.get("warmup") == AUTO_WARMUP and given.get("duration") == DEFAULT_DURATION_S
+    if "requests" in flags and "warmup" not in flags and of_default_length:
         # This warm-up comes from the run.yaml of a run with the default length, and the flags give another length.
         del given["warmup"]
     problems = addresses.spread(given, flags)

@@ -97,7 +97,8 @@ def seen_text(row: Row) -> str:
 
 def at_the_margin(row: ComparedNumber) -> bool:
     """Whether it certainly changed, but perhaps by less than the margin."""
-    return row.answer == "not shown" and bool(row.spread_known) and row.p is not None and row.p < SURE
+    sure = row.p is not None and row.p < SURE and row.missing is None
+    return row.answer == "not shown" and bool(row.spread_known) and sure
 
 
 def answer_text(row: ComparedNumber) -> str:

@@ -61,12 +61,11 @@ def sent_words(summary: RunSummary) -> str:
     parts = [_load_words(summary), details.requests_text(counts.sent + counts.failed_unsent)]
     if inputs is None:
         tokens, n = summary.tokens, counts.succeeded
-        counted = (tokens.usage if tokens.counted_by.usage == n else tokens.asked).input
-        sides = (("in", counted), ("out", tokens.output))
-        means = [(side, total / n) for side, total in sides if total and n]
+        sides = (("in", tokens.prompts.tokens, tokens.prompts.requests), ("out", tokens.output, n))
+        means = [(side, total, of) for side, total, of in sides if total and of]
         parts += [
-            f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
-            for k, (side, mean) in enumerate(means)
+            f"{'' if total % of == 0 and of == n else 'about '}{total / of:,.0f}{' tokens' if not k else ''} {side}"
+            for k, (side, total, of) in enumerate(means)
         ]
     elif inputs.have_several:
         each = inputs.per_request.mean
@@ -270,7 +269,8 @@ def _rates(summary: RunSummary) -> list[tuple[str, str]]:
     if not summary.inputs.have_tokens:
         return [("requests_per_s", "Requests/s")]
     are = f"{summary.inputs.are.capitalize()}/s"
-    return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
+    tokens = [] if summary.throughput.input_tokens_per_s is None else [("input_tokens_per_s", "Input tokens/s")]
+    return [("inputs_per_s", are), *tokens, ("requests_per_s", "Requests/s")]
 
 
 def _images_a_minute(summary: RunSummary) -> Iterator[Row]:

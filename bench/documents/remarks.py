@@ -84,7 +84,8 @@ def _idle_users(summary: RunSummary) -> Iterator[str]:
     if summary.load.mode == "concurrency" and users is not None and isinstance(requests, int) and requests < users:
         yield (
             f"The run had {requests:,} request{'' if requests == 1 else 's'} for {users:,} users: at most "
-            f"{summary.load.concurrency_max:,} were in flight."
+            f"{summary.load.concurrency_max:,} were in flight. For {users:,}, give --requests {10 * users} (ten for each "
+            "user) or --duration 60s."
         )
 
 

@@ -45,22 +45,17 @@ class ChatCompletions(OpenAIEndpoint):
             pass
         return None
 
-    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+    def kind_and_texts(self, choice: Mapping[str, Any]) -> tuple[str, str, str]:
         delta = choice.get("delta")
         if not isinstance(delta, dict):
-            return "o", ""
+            return "o", "", ""
         reasoning, answer = _said(delta)
-        if answer:
-            return "c", reasoning + answer + "".join(_called(delta))
-        if reasoning:
-            return "t", reasoning
-        names, arguments = _called(delta)
-        if names or arguments:
-            return ("f" if arguments else "n"), names + arguments
-        return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", ""
-
-    def answer_in(self, choice: Mapping[str, Any]) -> str:
-        return _said(choice["delta"])[1]
+        calls = delta.get("tool_calls") or delta.get("function_call")
+        names, arguments = _called(delta) if calls else ("", "")
+        if text := reasoning + answer + names + arguments:
+            kind = "c" if answer else "t" if reasoning else "f" if arguments else "n"
+            return kind, text, answer or reasoning
+        return "r" if delta.get("role") and choice.get("finish_reason") is None else "o", "", ""
 
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         found: list[tuple[object, object]] = []

@@ -51,8 +51,8 @@ class EventStream(ABC):
     """
 
     __slots__ = (
-        "_answered", "_answers", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep",
-        "_kinds", "_limited", "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options",
+        "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep",
+        "_kinds", "_limited", "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_own",
         "_pieces", "_reason", "_running", "_stray", "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class EventStream(ABC):
             str
         ] = []  # as in a record; `e`: a text chunk whose text is empty; `n`: only the name of a tool
         self._pieces: list[str] = []
-        self._answers: dict[int, str] = {}  # for pieces that hold more than a part of the answer
+        self._own: dict[int, str] = {}  # for pieces with text of several kinds, the part of the chunk's own kind
         self._running: list[int | None] = []  # output tokens so far, if the text chunk states them
         self._number = 0  # of events
         self._most_bytes = 0  # upper bound of the text's bytes
@@ -201,7 +201,11 @@ class EventStream(ABC):
         text = "".join(self._pieces)
         kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
         said = [*zip(kinds, self._pieces, strict=False)]
-        content = "".join(self._answers.get(number, piece) for number, (kind, piece) in enumerate(said) if kind == "c")
+
+        def all_of(kind: str) -> str:
+            return "".join(self._own.get(at, piece) for at, (of, piece) in enumerate(said) if of == kind)
+
+        content = all_of("c")
         counted = self._count(text) if self._count is not None else None
         if says_each(self._running):
             # The first chunk's usage was repeated with the others, for these.
@@ -239,7 +243,7 @@ class EventStream(ABC):
             server=server_words(self._metrics, self._timings),
             replica=workers_of(self._nvext),
             limited=self._limited,
-            answer=self._answer(content, "".join(p for k, p in said if k == "t")) if self._answered else None,
+            answer=self._answer(content, all_of("t")) if self._answered else None,
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),
         )

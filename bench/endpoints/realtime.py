@@ -20,13 +20,22 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, ParsedReply, Problem, ReadOptions
+from bench.endpoints.interface import (
+    BodyOptions,
+    Endpoint,
+    EventReader,
+    ParsedReply,
+    Problem,
+    ReadOptions,
+    ReceivedAudio,
+)
 from bench.endpoints.responses_reader import incomplete_reason, wrong_end
 from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
@@ -211,6 +220,12 @@ class _RealtimeReply(AudioStream):
             self._take_item(event.get("item"))
         elif kind == self.end:
             self._take_end(event.get("response"))
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        reply = super().close(unfinished)
+        if not self._speaks or reply.audio is not None:
+            return reply
+        return replace(reply, audio=ReceivedAudio(0, self._sound.bytes_per_s, None, self._play_after_ns))
 
     def _take_end(self, response: object) -> None:
         said: Mapping[str, Any] = response if isinstance(response, dict) else {}

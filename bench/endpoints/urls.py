@@ -55,10 +55,10 @@ def models_url(url: str) -> str:
     return _api_url(url, "/models")
 
 
-def metrics_url(url: str) -> str:
+def metrics_url(url: str, path: str = "/metrics") -> str:
     """The URL of the server's metrics: next to the API's root, not below it."""
     root = urlsplit(_api_url(url, ""))
-    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
+    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + path))
 
 
 def _api_url(url: str, tail: str) -> str:

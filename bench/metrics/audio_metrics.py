@@ -19,14 +19,15 @@ _LEAST_PAUSE_NS = 1.0
 
 
 def audio_s(table: RecordTable) -> Floats:
-    """The length of the received audio, else of the sent clip; NaN if unknown."""
+    """The length of the received audio, or of the sent clip if the endpoint does not speak. NaN if unknown, or if a spoken
+    reply has no audio (it calls a tool)."""
     has_sent, sent_ns = table.known("audio_sent_ns")
     has_rate, per_s = table.known("audio_bytes_per_s")
     received = table.ints("audio_bytes")
     with np.errstate(divide="ignore", invalid="ignore"):
-        known = has_rate & (per_s > 0) & (received > 0)
-        length_s = np.where(known, received / per_s, sent_ns / NS_PER_S)
-    values: Floats = np.where(table.ok & (known | (has_sent & (sent_ns > 0))), length_s, np.nan)
+        speaks = has_rate & (per_s > 0)
+        length_s = np.where(speaks, received / per_s, np.where(has_sent, sent_ns, 0) / NS_PER_S)
+    values: Floats = np.where(table.ok & (length_s > 0), length_s, np.nan)
     return values
 
 

@@ -29,7 +29,7 @@ from bench.metrics.sureness import Sureness
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
-from bench.records.record_table import CANCELLED, Floats, Ints
+from bench.records.record_table import Floats, Ints
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
 
@@ -187,6 +187,8 @@ class Scope:
         }
         if self._data.of_inputs:
             return self._throughput_of_inputs(rows, prompts, start, span)
+        if columns.no_input_tokens_known:
+            del rates["input_tokens_per_s"], rates["total_tokens_per_s"]
         step_ns, steps = _steps(span)
         input_of, output_of = (
             _per_step(prompts, start, step_ns, steps),
@@ -198,8 +200,7 @@ class Scope:
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
         }
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        return Throughput(duration_s=span, **rates, ci95=sure.ci95, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
@@ -207,14 +208,12 @@ class Scope:
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
         sums = dict(zip(RATES_OF_INPUTS, ((ends, np.ones(len(rows))), inputs, tokens), strict=True))
-        if self._data.inputs_are == REQUESTS:
+        if self._data.inputs_are == REQUESTS or columns.no_input_tokens_known:
             del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
         step_ns, steps = _steps(span)
         amounts = {name: _per_step(of, start, step_ns, steps) for name, of in sums.items()}
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        none = dict.fromkeys(name for name in RATES if name not in rates)
-        return Throughput(duration_s=span, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def goodput(self) -> Goodput:
         """The requests per second that met every objective, and their share of the requests that ended."""
@@ -222,11 +221,10 @@ class Scope:
         if self.span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
-        # A user who left as planned neither met the objectives nor missed them.
         start, end = self.span
         span = (end - start) / NS_PER_S
         ended = self._ended_inside(start, end)
-        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
+        ended = ended[columns.judged[ended]]
         good = int(arrays.view(columns.good)[ended].sum())
         return Goodput(
             requests_per_s=good / span,
@@ -261,6 +259,15 @@ def in_send_order(columns: Columns) -> Ints:
     """The rows by time of sending; rows never sent by their end."""
     sent = view(columns.sent)
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
+
+
+def _throughput(
+    span_s: float, rates: Mapping[str, float], amounts: Mapping[str, Sequence[float]], step_ns: int
+) -> Throughput:
+    """Rates with the intervals that follow from the amounts of each step. Rates that are not among them are None."""
+    sure = sureness.of_rates(rates, {name: amounts[name] for name in rates}, step_ns / NS_PER_S)
+    none = dict.fromkeys(name for name in RATES if name not in rates)
+    return Throughput(duration_s=span_s, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
 
 
 def _steps(span_s: float) -> tuple[int, int]:

@@ -150,8 +150,10 @@ def _inputs(columns: Columns, steps: Steps) -> tuple[list[float] | None, list[fl
     if not any(columns.inputs):
         return None, None
     ended = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
-    tokens = array("d", (0.0 if n != n else n for n in columns.input_tokens))
-    return _amounts(steps, ended, columns.inputs), _amounts(steps, ended, tokens)
+    inputs = _amounts(steps, ended, columns.inputs)
+    if columns.no_input_tokens_known:
+        return inputs, None
+    return inputs, _amounts(steps, ended, array("d", (0.0 if n != n else n for n in columns.input_tokens)))
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:

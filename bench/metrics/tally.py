@@ -29,6 +29,7 @@ from bench.results.tokens import (
     InputOutput,
     Mismatch,
     OverLimit,
+    PromptTokens,
     Reported,
     TokenChunks,
     Tokens,
@@ -136,6 +137,7 @@ class RecordTally:
         total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
         total["cached_of"] += int(prompt[both].sum())
         (has_prompt, prompts), (of_probe, _) = input_tokens(table), table.known("probe")
+        count["prompts"] += int(has_prompt.sum())
         total["prompts"] += int(prompts[has_prompt].sum())
         total["probes"] += int(prompts[has_prompt & of_probe].sum())
         by_usage = np.array([source == "usage" for source in sources], dtype=np.bool_)
@@ -271,6 +273,7 @@ class RecordTally:
         return Tokens(
             asked=InputOutput(input=known("input_asked"), output=known("output_asked")),
             usage=InputOutput(input=known("input_usage"), output=known("output_usage")),
+            prompts=PromptTokens(requests=count["prompts"], tokens=total["prompts"]),
             counted=CountedTokens(output=known("output_counted")),
             cached=CachedTokens(
                 tokens=total["cached"],

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from bench.comparison.numbers import ERRORS, INPUT_TOKENS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import read_values
-from bench.comparison.settings import LABELS, text_of, workload_of
+from bench.comparison.settings import LABELS, by_content, data_names, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
@@ -112,6 +112,7 @@ def new(run: MeasuredRun) -> Baseline:
         config_sha256=_digest({k: v for k, v in run.settings.items() if k not in LABELS}),
         workload_sha256=_digest(workload_of(run)),
         workload=workload_of(run),
+        data_sha256=run.manifest.data_sha256,
         target=BaselineTarget(model=run.manifest.model, server=run.settings["url"], gpus=None),
         machine=run.manifest.host,
         certificate=None if calibration is None else _origin(calibration),
@@ -160,10 +161,10 @@ def _impossible(content: Mapping[str, Any]) -> Iterator[str]:
 
 def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> None:
     """Raises UsageError, with the differences, if the baseline has another workload."""
-    ours = workload_of(run)
-    if baseline.workload_sha256 == _digest(ours):
-        return
-    theirs = renewed_config(dict(baseline.workload))
+    files, files_there = run.manifest.data_sha256, baseline.data_sha256
+    names = data_names([files_there, files])
+    ours = by_content(workload_of(run), files, names)
+    theirs = by_content(renewed_config(dict(baseline.workload)), files_there, names)
     # A setting that is missing in the baseline is newer than it: the run had the default.
     before = {name: _plain(_default(name)) for name in ours if name not in theirs} | theirs
     differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bench.comparison import numbers
-from bench.comparison.numbers import ERRORS, SHARE_MARGIN, Number
+from bench.comparison.numbers import ERRORS, SHARE_MARGIN, Number, values_lacking
 from bench.comparison.settings import refuse_several_loads, text_of
 from bench.comparison.sides import MeasuredRun
 from bench.errors import Exit, UsageError
@@ -24,10 +24,8 @@ from bench.release_gate import objectives
 from bench.release_gate.baseline import entry_of, failures, independent_values, value_of
 from bench.release_gate.objectives import Objectively
 from bench.results.baseline import Baseline, BaselineRun
-from bench.results.numbers import QUANTILES
 from bench.statistics.between_runs import MARGIN, error_by_chance
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
-from bench.statistics.intervals import values_needed
 
 _FAR = timedelta(hours=1)
 _MANY_FAILED = 0.01
@@ -51,7 +49,7 @@ class MetricVerdict:
     number: Number
     margin: float
     judged: Judged
-    few: str = ""
+    few: str | None = None
     """Why the number is not held although no change is shown: the runs have too few values for this quantile."""
 
 
@@ -190,22 +188,12 @@ def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Ru
     for number in decided:
         metric, found = metrics[number.name], judged[number.name]
         # Thirty requests cannot show a slowness that occurs once in a hundred requests.
-        few = _values_lacking(number, before, now) if found.verdict is Verdict.HELD else ""
+        sides = [math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now)]
+        few = values_lacking(number, sides) if found.verdict is Verdict.HELD else None
         if few:
             found = replace(found, verdict=Verdict.NOT_SHOWN)
         verdicts.append(MetricVerdict(number, rules.margin if metric.margin is None else metric.margin, found, few))
     return tuple(verdicts)
-
-
-def _values_lacking(number: Number, before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> str:
-    """Why the runs cannot show that a quantile holds, as text; empty if they can."""
-    if number.stat not in QUANTILES:
-        return ""
-    there = min(math.fsum(independent_values(entry, number.metric) for entry in side) for side in (before, now))
-    needed = values_needed(QUANTILES[number.stat])
-    if there >= needed:
-        return ""
-    return f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
 
 
 def _has(number: Number, entry: BaselineRun) -> bool:

@@ -198,8 +198,8 @@ class _PageSeries:
                 places = self._places[key] = tuple(self._find(key))
             for place, scale in places:
                 found.setdefault(place, {})[key] = value * scale
-        for place, samples in found.items():
-            role = place[0]
+        for place, of_all in found.items():
+            role, samples = place[0], _each_once(of_all)
             if role in _MEANS:
                 self._levels.setdefault(place, Points()).add(at, sum(samples.values()) / len(samples))
             elif role in _SUMS:
@@ -247,6 +247,21 @@ class _PageSeries:
     def restarts(self) -> int:
         """How often the server restarted its counters."""
         return max((counter.restarts for counter in self._counters.values()), default=0)
+
+
+_SAME_REQUESTS = re.compile(r'(?:tp_rank|pp_rank|moe_ep_rank)="[^"]*",?')
+"""SGLang's tensor-, pipeline- and expert-parallel ranks serve the same requests; data-parallel ranks do not."""
+
+
+@lru_cache(maxsize=65536)
+def _of_requests(key: str) -> str:
+    return _SAME_REQUESTS.sub("", key)
+
+
+def _each_once(samples: dict[str, float]) -> dict[str, float]:
+    """Of samples that several ranks say of the same requests, that of the first rank."""
+    firsts = {_of_requests(key): key for key in sorted(samples, reverse=True)}
+    return samples if len(firsts) == len(samples) else {key: samples[key] for key in firsts.values()}
 
 
 def _bound(text: str | None) -> str | None:

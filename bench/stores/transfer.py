@@ -31,11 +31,14 @@ def is_address(text: str) -> bool:
 
 def checked(address: str) -> str:
     """The address without a trailing slash. Raises UsageError if it is invalid, or contains a password."""
-    bucket, _, key = address.partition("://")[2].partition("/")
+    place = address.partition("://")[2]
+    # A password may contain a slash. A bucket has a colon only in the name of an access point, `arn:aws:s3:...`.
+    user, _, password = place.partition(":")
+    if "/" not in user and user != "arn" and "@" in password:
+        raise UsageError("the address of an object store has no user and password: the environment gives them")
+    bucket, _, key = place.partition("/")
     if not bucket:
         raise UsageError(f"{address} names no bucket: write it as {urlsplit(address).scheme}://BUCKET/KEY")
-    if ":" in bucket.partition("@")[0] and "@" in bucket:
-        raise UsageError("the address of an object store has no user and password: the environment gives them")
     if any(part in (".", "..") for part in key.split("/")):
         raise UsageError(f"{address}: a key has no . and no .. in it")
     return address.rstrip("/")

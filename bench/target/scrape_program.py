@@ -31,7 +31,7 @@ from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
 from bench.target.gpu_pages import DRIVERS
-from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
+from bench.target.scrape_task import METRICS, METRICS_OF_TRTLLM, FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
 TIMEOUT_S = 5.0
 LATE = f"no whole answer within {TIMEOUT_S:g} s"
@@ -214,7 +214,11 @@ class Watch:
         """The scrapes before the load. Pages without metrics are dropped."""
         kept: list[Source] = []
         problems: list[str] = []
+        found: set[tuple[str, str | None]] = set()
         for source in self._sources:
+            place = source.page.url.replace(METRICS_OF_TRTLLM, METRICS), source.page.address
+            if source.page.looked_for and place in found:
+                continue  # The server has the metrics on its usual page.
             scrape, line = source.scrape()
             lacks = source.lacks(scrape)
             if lacks is not None and not source.page.looked_for:
@@ -222,6 +226,7 @@ class Watch:
                 problems.append(f"{flag}: {source.url} {lacks}")
             if scrape.error is None and (lacks is None or not source.page.looked_for):
                 kept.append(source)
+                found.add(place)
                 self._write(source, line)
         self._sources = kept
         if any(not source.page.gpu for source in kept):

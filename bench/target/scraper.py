@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bench.endpoints import urls
 from bench.process.companion import Companion
 from bench.target.gpu_pages import AMDSMI, NVML
-from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
+from bench.target.scrape_task import METRICS, METRICS_OF_TRTLLM, FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
 
 PROGRAM = "bench.target.scrape_program"
@@ -42,10 +42,12 @@ def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tupl
 
 
 def _own_pages(targets: Sequence[Target]) -> list[ScrapePage]:
-    """The metrics page of each target, next to its API; two paths of one server share it."""
+    """The metrics pages of each target, next to its API, of which the first that has metrics is read; two paths of one server
+    share them."""
     pages = (
-        replace(_page(urls.metrics_url(target.url), [target]), looked_for=True, address=target.address)
+        replace(_page(urls.metrics_url(target.url, path), [target]), looked_for=True, address=target.address)
         for target in targets
+        for path in (METRICS, METRICS_OF_TRTLLM)
     )
     return list(dict.fromkeys(pages))
 

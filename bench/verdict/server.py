@@ -94,9 +94,11 @@ def late_ends(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if row is None:
         return []
     status = milder(limits.late_ends.of(row.share), limits.late_ends_ms.of(row.mean_ms))
+    speaks, inputs = evidence.summary.latency.get("ttfa_ms"), evidence.summary.inputs
+    last = "image" if inputs is not None and inputs.are == "images" else "audio" if speaks and speaks.n else "token"
     sentence = (
-        f"the server ended its replies {row.mean_ms:,.0f} ms after their last token on average, {row.share:.1%} of the time "
-        "to that token: requests/s and requests in flight contain this time, and E2EL does not"
+        f"the server ended its replies {row.mean_ms:,.0f} ms after their last {last} on average, {row.share:.1%} of the time "
+        f"to that {last}: requests/s and requests in flight contain this time, and E2EL does not"
     )
     return [Finding("late_ends", status, row.share, sentence)]
 
