@@ -1,10 +1,10 @@
 """Every error that ends a command, with its exit status.
 
- BenchError                70  (a defect of ours, unless a subclass is more precise)
- ├── UsageError             2  wrong usage or configuration: all problems at once
- │   └── RecordError        2  a line of a run directory that cannot be read
- ├── TargetError            4  the target could not be measured
- └── Interrupted          130  stopped by the user; what was measured is saved
+    BenchError                70  (a defect of ours, unless a subclass is more precise)
+    ├── UsageError             2  wrong usage or configuration: all problems at once
+    │   └── RecordError        2  a line of a run directory that cannot be read
+    ├── TargetError            4  the target could not be measured
+    └── Interrupted          130  stopped by the user; what was measured is saved
 
 A failed request is no exception: it is a record with an Outcome. Whether objectives held (1) or the measurement is
 INVALID (3) is a result, not an error: `exit_status` in evaluate.py decides between them.

@@ -1,6 +1,6 @@
 """One load test, from a configuration to a run directory with its report: the one place that knows every stage.
 
-config -> workload + schedule -> dispatch -> transport -> records and samples (files) -> evaluate -> report
+    config -> workload + schedule -> dispatch -> transport -> records and samples (files) -> evaluate -> report
 
 A run only records what it observes; `evaluate` computes every number from those files afterwards.
 """

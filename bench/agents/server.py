@@ -123,7 +123,8 @@ class Tools:
         margin: Annotated[str, Field(description="a smaller change counts as the same")] = "5%",
         allow: Annotated[list[str] | None, Field(description="settings that may differ")] = None,
     ) -> dict[str, Any]:
-        """What differs between tasks and the earliest of them, and how surely. `answer` says what a test shows."""
+        """What differs between tasks and the baseline among them, or else the earliest, and how surely. `answer` says what a
+        test shows."""
         return await _done(lambda: self._operations.compare(tasks, margin, allow or []))
 
     async def gate(

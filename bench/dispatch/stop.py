@@ -27,13 +27,17 @@ class Stop:
         warmup_requests: int = 0,
         warmup_ns: int = 0,
         ends_ns: int | None = None,
+        one_of_several: bool = False,
     ) -> None:
-        """`ends_ns`: for a load planned in time, its end in ns from the start, warm-up included."""
+        """`ends_ns`: for a load planned in time, its end in ns from the start, warm-up included. `one_of_several`: other
+        workers send the rest of the load and end with this one."""
         self._clock = clock
         self._requests = requests
         self._duration_ns = duration_ns
         self._warmup_left = warmup_requests
         self._warmup_until_ns = start_ns + warmup_ns
+        # A warm-up of requests ends at another time in each worker.
+        self._ends_together = one_of_several and not warmup_requests
         self._taken = 0
         self._deadline_ns = None if ends_ns is None else start_ns + ends_ns
         self._listeners: list[Callable[[str], None]] = []
@@ -84,13 +88,20 @@ class Stop:
                 return "warmup"
             self.run_start_ns = at_ns
             if self._duration_ns is not None:
-                self._deadline_ns = at_ns + self._duration_ns
+                self._deadline_ns = self._ends_ns(at_ns, self._duration_ns)
                 self._clock.call_at(self._deadline_ns, lambda: self.now("duration"))
         if self._deadline_ns is not None and at_ns >= self._deadline_ns:
             self.now("duration")
             return None
         self._taken += 1
         return "run"
+
+    def _ends_ns(self, first_ns: int, duration_ns: int) -> int:
+        """When a run ends whose first request after the warm-up was taken at this instant. One of several workers counts from
+        the end of the warm-up, which all of them know: counted from its own first request, those whose requests are far apart
+        would end late, and send a part of the load alone. If its first request comes even later, it counts from that."""
+        together_ns = self._warmup_until_ns + duration_ns
+        return together_ns if self._ends_together and first_ns < together_ns else first_ns + duration_ns
 
     def check_count(self) -> None:
         """End the sending if the last request was taken. Called after it was started, so that it counts as in flight."""

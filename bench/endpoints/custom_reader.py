@@ -14,7 +14,8 @@ from bench.endpoints.definition import ApiDefinition, ReplyPaths
 from bench.endpoints.event_stream import MOST_STRAY, Event, EventStream, cut_off
 from bench.endpoints.failure import LONGEST_MESSAGE, NO_REASON, error_of, excerpt
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
-from bench.endpoints.json_path import JsonPath, parse_path
+from bench.endpoints.json_path import JsonPath, parse_path, parse_sum
+from bench.endpoints.typed_events import sum_of
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import WholeText, parsed
 from bench.records import Outcome
@@ -31,12 +32,13 @@ class Finder:
         self.names = names
         self.text, self.reasoning, self.finish = path(names.text), path(names.reasoning), path(names.finish)
         self._error = path(names.error)
-        self._tokens = {
-            "prompt_tokens": path(names.input_tokens),
-            "completion_tokens": path(names.output_tokens),
-            "cached_tokens": path(names.cached_tokens),
-            "reasoning_tokens": path(names.reasoning_tokens),
+        tokens = {
+            "prompt_tokens": names.input_tokens,
+            "completion_tokens": names.output_tokens,
+            "cached_tokens": names.cached_tokens,
+            "reasoning_tokens": names.reasoning_tokens,
         }
+        self._tokens = {name: parse_sum(paths) for name, paths in tokens.items() if paths is not None}
         end, equals, value = (names.end or "").partition("=")
         self._end = parse_path(end) if names.end else None
         self._end_value = value if equals else None
@@ -98,7 +100,7 @@ class Finder:
 
     def usage_in(self, document: Event) -> dict[str, Any] | None:
         """Usage under the field names of chat completions; None if there is none."""
-        found = {name: path.first(document) for name, path in self._tokens.items() if path is not None}
+        found = {name: sum_of([path.first(document) for path in paths]) for name, paths in self._tokens.items()}
         usage: dict[str, Any] = {
             name: found[name] for name in ("prompt_tokens", "completion_tokens") if found.get(name) is not None
         }

@@ -18,7 +18,7 @@ import orjson
 import yaml
 
 from bench.endpoints.body_template import no_places_in, variables_in
-from bench.endpoints.json_path import parse_path
+from bench.endpoints.json_path import parse_path, parse_sum
 from promptset.header_values import HEADER_NAME, header_problems
 from promptset.whole_file import load_yaml, yaml_problem
 
@@ -194,7 +194,10 @@ def _wrong_paths(paths: ReplyPaths) -> Iterator[str]:
     for name in _PATHS:
         value = getattr(paths, name)
         try:
-            parse_path(value.partition("=")[0] if name == "end" else value) if value is not None else None
+            if value is not None and name.endswith("_tokens"):
+                parse_sum(value)
+            elif value is not None:
+                parse_path(value.partition("=")[0] if name == "end" else value)
         except ValueError as e:
             yield f"{name}: {e}"
 

@@ -2,15 +2,15 @@
 
 Servers that have begun to answer can no longer change the status. They report a failure in different ways:
 
- vLLM, SGLang, OpenAI        {"error": {"message": ...}} as an event; vLLM once {"object": "error", "message": ...}
- TGI                         {"error": "...", "error_type": ...}; a block without data whose field `error` holds it
- llama.cpp                   `error: {...}` in old versions, {"error": {...}} as an event since
- FastAPI and proxies         {"detail": ...}, {"message": ..., "code": ...}, a line of JSON without `data:`
- OpenRouter                  {"error": {...}, "choices": [{..., "finish_reason": "error"}]}
- SGLang, vLLM                finish_reason "abort"; DeepSeek "insufficient_system_resource"; Zhipu "network_error"
- Groq                        {"x_groq": {"error": ...}, "choices": [...]}
- MiniMax                     {"base_resp": {"status_code": 1004, "status_msg": ...}, "choices": null}
- Anthropic                   `event: error`, {"type": "error", "error": {...}}
+    vLLM, SGLang, OpenAI        {"error": {"message": ...}} as an event; vLLM once {"object": "error", "message": ...}
+    TGI                         {"error": "...", "error_type": ...}; a block without data whose field `error` holds it
+    llama.cpp                   `error: {...}` in old versions, {"error": {...}} as an event since
+    FastAPI and proxies         {"detail": ...}, {"message": ..., "code": ...}, a line of JSON without `data:`
+    OpenRouter                  {"error": {...}, "choices": [{..., "finish_reason": "error"}]}
+    SGLang, vLLM                finish_reason "abort"; DeepSeek "insufficient_system_resource"; Zhipu "network_error"
+    Groq                        {"x_groq": {"error": ...}, "choices": [...]}
+    MiniMax                     {"base_resp": {"status_code": 1004, "status_msg": ...}, "choices": null}
+    Anthropic                   `event: error`, {"type": "error", "error": {...}}
 
 So a reply only succeeds if it looks like a success: an event that is not a chunk of the API, or an unknown finish
 reason, is a failure, whatever it is called.

@@ -56,3 +56,8 @@ def parse_path(text: str) -> JsonPath:
     if not text.startswith("$") or at < len(text):
         raise ValueError(f"{text!r} is not a path of JSON: write it as $.choices[0].text, with [*] for every element")
     return JsonPath(text, tuple(steps))
+
+
+def parse_sum(text: str) -> tuple[JsonPath, ...]:
+    """Paths with ` + ` between them: of numbers that are to be added. Raises ValueError as `parse_path`."""
+    return tuple(map(parse_path, text.split(" + ")))

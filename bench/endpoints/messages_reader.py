@@ -1,12 +1,12 @@
 """Replies of Anthropic's Messages, streamed and whole.
 
- message_start          the role, and the tokens of the prompt
- content_block_start    a text, thinking, or the name of a called tool
- content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
- content_block_stop
- message_delta          why the reply ended, and all output tokens; for some servers the prompt's too
- message_stop           the last event
- ping, error            at any time
+    message_start          the role, and the tokens of the prompt
+    content_block_start    a text, thinking, or the name of a called tool
+    content_block_delta    text_delta, thinking_delta, input_json_delta (signature_delta and citations bear no token)
+    content_block_stop
+    message_delta          why the reply ended, and all output tokens; for some servers the prompt's too
+    message_stop           the last event
+    ping, error            at any time
 
 `input_tokens` excludes the prompt tokens read from the cache and written to it: the prompt is the sum of all three.
 `output_tokens` includes thinking, even if the server hides its text or sends a summary:

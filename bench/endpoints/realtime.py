@@ -1,15 +1,15 @@
 """OpenAI's Realtime: text or speech in; speech with its transcript, or text, out. Each request has its own WebSocket.
 
- session.update                                  the voice, the formats, other fields of --extra-body
- conversation.item.create                        a text;
- input_audio_buffer.append ... commit            or speech, all at once
- response.create
+    session.update                                  the voice, the formats, other fields of --extra-body
+    conversation.item.create                        a text;
+    input_audio_buffer.append ... commit            or speech, all at once
+    response.create
 
- response.output_audio_transcript.delta          text; response.output_text.delta if no audio is requested
- response.output_audio.delta                     audio in base64
- response.output_item.added                      the name of a called tool
- response.function_call_arguments.delta          its arguments
- response.done                                   the last event, with the usage; or error
+    response.output_audio_transcript.delta          text; response.output_text.delta if no audio is requested
+    response.output_audio.delta                     audio in base64
+    response.output_item.added                      the name of a called tool
+    response.function_call_arguments.delta          its arguments
+    response.done                                   the last event, with the usage; or error
 
 Beta servers use `response.audio.delta` and so on. Messages about the session and the conversation before the response
 do not belong to a reply.
@@ -30,7 +30,7 @@ from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, Parsed
 from bench.endpoints.responses_reader import incomplete_reason, wrong_end
 from bench.endpoints.settings import EndpointSettings
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound
-from bench.endpoints.typed_events import text_of
+from bench.endpoints.typed_events import may_be_last, text_of, type_of
 from bench.endpoints.usage import whole_number
 from bench.endpoints.whole_reply import malformed
 from bench.records import Outcome
@@ -70,23 +70,15 @@ class RealtimeMessages:
 
     def may_end(self, data: bytes) -> bool:
         """A cheap check."""
-        return _LAST.search(data) is not None
+        return may_be_last(data, _LAST)
 
     def is_last(self, message: bytes) -> bool:
         """Whether a message ends the reply. Every error does: the requested action failed."""
-        return _LAST.search(message) is not None and _type_of(message) in ("error", "response.done")
+        return self.may_end(message) and type_of(message) in ("error", "response.done")
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:
         """Whether a message is about the session or the conversation, and comes before the reply."""
-        return not begun and not _type_of(message).startswith(("response.", "error"))
-
-
-def _type_of(message: bytes) -> str:
-    try:
-        event = orjson.loads(message)
-    except orjson.JSONDecodeError:
-        return ""
-    return str(event.get("type")) if isinstance(event, dict) else ""
+        return not begun and not type_of(message).startswith(("response.", "error"))
 
 
 class Realtime(Endpoint):
@@ -104,7 +96,7 @@ class Realtime(Endpoint):
     ) -> None:
         self._session, self.takes_audio, self._play_after_ns = session, takes_audio, play_after_ns
         self._speaks = "audio" in session["output_modalities"]
-        self._bytes_per_s = _BYTES_PER_S.get(str(session["audio"]["output"]["format"].get("type")))
+        self._bytes_per_s = _bytes_per_s(session["audio"]["output"]["format"])
 
     def of(self, settings: EndpointSettings) -> Realtime:
         """The endpoint for these settings: `--extra-body` sets fields of the session, and `--audio` or the rows of
@@ -160,13 +152,19 @@ class Realtime(Endpoint):
         )
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        sound = Sound("raw")
-        sound.bytes_per_s = self._bytes_per_s
-        return _RealtimeReply(options, sound, self._play_after_ns, speaks=self._speaks)
+        return _RealtimeReply(options, Sound("raw", self._bytes_per_s), self._play_after_ns, speaks=self._speaks)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         del options
         return malformed(f"a reply that is not the messages of a WebSocket: {excerpt(body)}")
+
+
+def _bytes_per_s(written: Mapping[str, Any]) -> int | None:
+    """The bytes of a second of audio in this format; None if that is not known. OpenAI's own server makes PCM of one rate."""
+    rate = written.get("rate", RATE)
+    if written.get("type") == _PCM["type"] and rate != RATE:
+        return 2 * rate if type(rate) is int and rate > 0 else None
+    return _BYTES_PER_S.get(str(written.get("type")))
 
 
 def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bench.endpoints.responses_reader import (
     incomplete_reason,
     is_last,
     items_of,
-    may_be_last,
+    may_end,
     usage_of,
     wrong_end,
 )
@@ -34,7 +34,7 @@ _EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
 class ResponsesMessages:
     """A request is one message whose metadata holds the request's ids, unless it has its own metadata."""
 
-    may_end = staticmethod(may_be_last)
+    may_end = staticmethod(may_end)
     is_last = staticmethod(is_last)
 
     def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:

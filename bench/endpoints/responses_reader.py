@@ -1,12 +1,12 @@
 """Replies of OpenAI's Responses, streamed and whole.
 
- response.created, response.in_progress     the reply begins
- response.output_item.added                 a message, reasoning, or the name of a called tool
- response.output_text.delta                 text; also of a refusal
- response.reasoning_text.delta              reasoning, or a summary of it
- response.function_call_arguments.delta     arguments of a tool
- ... .done                                  the content, once more
- response.completed | incomplete | failed   the last event, with the usage; or error
+    response.created, response.in_progress     the reply begins
+    response.output_item.added                 a message, reasoning, or the name of a called tool
+    response.output_text.delta                 text; also of a refusal
+    response.reasoning_text.delta              reasoning, or a summary of it
+    response.function_call_arguments.delta     arguments of a tool
+    ... .done                                  the content, once more
+    response.completed | incomplete | failed   the last event, with the usage; or error
 
 A reply that is incomplete because it reached the requested tokens counts as ended. vLLM calls such a reply completed,
 with the status incomplete.
@@ -18,14 +18,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from bench.endpoints.answer_parts import responses_answer, tokens_of_rows
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import is_limit, says_lost
 from bench.endpoints.interface import Problem, ReadOptions
-from bench.endpoints.typed_events import TypedStream, is_call, text_of, words
+from bench.endpoints.typed_events import TypedStream, is_call, may_be_last, text_of, type_of, words
 from bench.records import Outcome
 from promptset.answers import Answer
 
@@ -132,18 +130,12 @@ class ResponsesReader(TypedStream):
 
 def is_last(message: bytes) -> bool:
     """Whether a message of a WebSocket is the last one of its reply."""
-    if _LAST.search(message) is None:
-        return False
-    try:
-        event = orjson.loads(message)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(event, dict) and event.get("type") in (*_ENDS, "error")
+    return may_end(message) and type_of(message) in (*_ENDS, "error")
 
 
-def may_be_last(data: bytes) -> bool:
+def may_end(data: bytes) -> bool:
     """Whether these bytes of messages may hold the last one of a reply: a cheap check."""
-    return _LAST.search(data) is not None
+    return may_be_last(data, _LAST)
 
 
 def wrong_end(response: Mapping[str, Any], status: str) -> str | None:

@@ -1,11 +1,11 @@
 """A server's own numbers for one request, besides its usage: how long it waited and computed, and how many drafts were
 accepted.
 
- vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
-               prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
-               (--per-request-spec-decode-metrics): num_spec_steps, num_draft_tokens, num_accepted_draft_tokens,
-               acceptance_histogram (entry j: steps that accepted j drafts)
- llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
+    vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
+                  prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
+                  (--per-request-spec-decode-metrics): num_spec_steps, num_draft_tokens, num_accepted_draft_tokens,
+                  acceptance_histogram (entry j: steps that accepted j drafts)
+    llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
 
 Both are at the root of a reply, or of the last chunk that has choices or usage. Impossible values become None.
 """

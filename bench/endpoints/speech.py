@@ -40,8 +40,10 @@ PCM_BYTES_PER_S = 48_000
 DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
 _MOST_HEAD = 65_536
 """Bytes in which the header of a WAV file must end."""
-_PCM = (b"\x01\x00", b"\xfe\xff")
-"""The formats that a header may name: PCM, and the extensible one."""
+_RIFF = b"RIFF"
+"""With which a WAV file begins."""
+_PCM, _EXTENSIBLE = b"\x01\x00", b"\xfe\xff"
+"""Formats that a header may name; the extensible one names another behind it."""
 _MOST_TEXT = 65_536
 """A text body in place of a file is not longer: an error, a page."""
 _NO_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f\x7f]")
@@ -62,15 +64,28 @@ class Speech(Endpoint):
     measures = ("ttfa", "rtf", "playback_stall", "playback_stalls", "audio")
     spoken_by = "a server of speech"
 
-    def __init__(self, kind: str = DEFAULT_FORMAT, *, events: bool = False, play_after_ns: int = 0) -> None:
+    def __init__(
+        self,
+        kind: str = DEFAULT_FORMAT,
+        *,
+        events: bool = False,
+        play_after_ns: int = 0,
+        pcm_bytes_per_s: int = PCM_BYTES_PER_S,
+    ) -> None:
         self._kind, self._play_after_ns = kind, play_after_ns
+        self._bytes_per_s = pcm_bytes_per_s if kind == "pcm" else None
         self.framing = "sse" if events else "chunks"
 
     def of(self, settings: EndpointSettings) -> Speech:
-        """The endpoint for these settings: `--extra-body` can set a format other than WAV, and events."""
+        """The endpoint for these settings: `--extra-body` can set a format other than WAV, a PCM rate, and events."""
         extra = settings.extra_body or {}
-        kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"
-        return Speech(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
+        rate = extra.get("sample_rate")
+        return Speech(
+            str(extra.get("response_format", DEFAULT_FORMAT)),
+            events=extra.get("stream_format") == "sse",
+            play_after_ns=round(settings.play_after * 1e9),
+            pcm_bytes_per_s=2 * rate if type(rate) is int and rate > 0 else PCM_BYTES_PER_S,
+        )
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A full body keeps its own fields; `extra` overrides everything."""
@@ -87,7 +102,7 @@ class Speech(Endpoint):
         )
 
     def event_reader(self, options: ReadOptions) -> EventReader:
-        sound = Sound(self._kind)
+        sound = Sound(self._kind, self._bytes_per_s)
         if self.framing == "sse":
             return _AudioEvents(options, sound, self._play_after_ns)
         return _AudioBytes(sound, self._play_after_ns)
@@ -97,9 +112,9 @@ class Speech(Endpoint):
         events = [body]
         if self.framing == "sse" and not body.startswith(b"{"):
             events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
-            reader: EventReader = _AudioEvents(options, Sound(self._kind), self._play_after_ns)
+            reader: EventReader = _AudioEvents(options, Sound(self._kind, self._bytes_per_s), self._play_after_ns)
         else:
-            reader = _AudioBytes(Sound(self._kind), self._play_after_ns)
+            reader = _AudioBytes(Sound(self._kind, self._bytes_per_s), self._play_after_ns)
         reader.feed(events)
         reply = reader.close()
         audio = None if reply.audio is None else replace(reply.audio, chunk_bytes=None)
@@ -110,8 +125,8 @@ class Sound:
     """Counts the bytes of audio in the pieces of a file, using its header, and how many play per second (None:
     unknown)."""
 
-    def __init__(self, kind: str) -> None:
-        self.bytes_per_s = PCM_BYTES_PER_S if kind == "pcm" else None
+    def __init__(self, kind: str, bytes_per_s: int | None) -> None:
+        self.bytes_per_s = bytes_per_s
         self._head: bytes | None = b"" if kind == "wav" else None
         """The part of an incomplete header that has come."""
         self._left: int | None = None
@@ -126,14 +141,27 @@ class Sound:
         return Problem(Outcome.TRUNCATED, words)
 
     def take(self, piece: bytes) -> int:
-        size = len(piece) if self._head is None else self._behind_head(self._head + piece)
-        if self._left is not None:
-            size = min(size, self._left)
-            self._left -= size
+        """The bytes of audio in the next piece. Some servers make a file of each sentence, one behind the other."""
+        size = 0
+        while piece:
+            if self._head is not None:
+                piece = self._behind_head(self._head + piece)
+            elif self._left is None:
+                return size + len(piece)
+            elif self._left:
+                part = min(len(piece), self._left)
+                self._left -= part
+                size, piece = size + part, piece[part:]
+            elif _RIFF in piece or _RIFF.startswith(piece):
+                self._head, piece = b"", piece[max(0, piece.find(_RIFF)) :]
+            else:
+                return size
         return size
 
-    def _behind_head(self, head: bytes) -> int:
-        file = io.BytesIO(head)
+    def _behind_head(self, head: bytes) -> bytes:
+        at, kind = _format_of(head)
+        # Python 3.11 reads no extensible header; one of PCM has what it needs in the same places.
+        file = io.BytesIO(head[:at] + _PCM + head[at + 2 :] if kind == _PCM else head)
         try:
             with wave.open(file) as read:
                 frame = read.getsampwidth() * read.getnchannels()
@@ -142,18 +170,24 @@ class Sound:
         except (wave.Error, EOFError, ZeroDivisionError):
             if _may_be_header(head):
                 self._head = head
-                return 0
+                return b""
             promised = begins = 0  # Samples whose duration is unknown here.
         self._head = None
         self._left = promised if 0 < promised < _ENDLESS else None
-        return len(head) - begins
+        return head[begins:]
 
 
 def _may_be_header(head: bytes) -> bool:
     """Whether this may be the beginning of the header of a PCM WAV file."""
+    _, kind = _format_of(head)
+    return _RIFF.startswith(head[:4]) and len(head) < _MOST_HEAD and (len(kind) < 2 or kind == _PCM)
+
+
+def _format_of(head: bytes) -> tuple[int, bytes]:
+    """The position at which a WAV header names its format, and the format: fewer than 2 bytes if it has not arrived."""
     at = head.find(b"fmt ") + 8
-    kind = head[at : at + 2]
-    return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (at < 8 or len(kind) < 2 or kind in _PCM)
+    kind = b"" if at < 8 else head[at : at + 2]
+    return at, head[at + 24 : at + 26] if kind == _EXTENSIBLE else kind
 
 
 class _AudioBytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -122,6 +123,24 @@ class TypedStream(EventStream):
         if not self._done:
             return cut_off(b"" if unfinished.strip() == DONE else unfinished, f" without {self.end}")
         return None
+
+
+def type_of(message: bytes) -> str:
+    """The type of a message of a WebSocket; "error" if it has none and is an error, as gateways send it; else ""."""
+    try:
+        event = decoding.loads(message)
+    except orjson.JSONDecodeError:
+        return ""
+    kind = event.get("type") if isinstance(event, dict) else ""
+    if kind is None and error_of(event) is not None:
+        return "error"
+    return kind if isinstance(kind, str) else ""
+
+
+def may_be_last(data: bytes, last: re.Pattern[bytes]) -> bool:
+    """Whether these bytes of messages of a WebSocket may hold the last one of a reply, whose type `last` finds, or an error
+    without a type: a look that costs little."""
+    return last.search(data) is not None or b'"response.' not in data
 
 
 def words(event: Mapping[str, Any]) -> str:

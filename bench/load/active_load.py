@@ -81,6 +81,7 @@ class ActiveLoad:
             warmup_requests=share.warmup_requests,
             warmup_ns=share.warmup_ns,
             ends_ns=share.ends_ns,
+            one_of_several=share.workers > 1,
         )
         sending = Sending(
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded

@@ -7,7 +7,7 @@ i is at R^-1(u_i). For a unit Poisson process that gives the Poisson process of 
 (Cinlar, Introduction to Stochastic Processes, 4.7); for a metronome, one whose n-th arrival is where the plan reaches
 n. Along a line from a to b over T, with x arrivals expected since its start,
 
- a t + (b - a) t^2 / 2T = x    so    t = 2x / (a + sqrt(a^2 + 2x (b - a) / T))
+    a t + (b - a) t^2 / 2T = x    so    t = 2x / (a + sqrt(a^2 + 2x (b - a) / T))
 
 which also holds for a = b and for lines that begin or end at 0.
 """

@@ -1,8 +1,8 @@
 """The lines of server.jsonl. A page has a thousand samples, few of which change in a second: a line holds only changes.
 
- {"t_ns": ..., "asked_ns": ..., "page": 0, "url": ..., "types": {...}, "values": {sample: value}}   the first of a page
- {"t_ns": ..., "asked_ns": ..., "page": 0, "changed": {number: value}, "values": {sample: value}, "gone": [number]}
- {"t_ns": ..., "asked_ns": ..., "page": 0, "error": "..."}                                           no answer
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "url": ..., "types": {...}, "values": {sample: value}}   the first of a page
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "changed": {number: value}, "values": {sample: value}, "gone": [number]}
+    {"t_ns": ..., "asked_ns": ..., "page": 0, "error": "..."}                                           no answer
 
 Samples are numbered from 0 in the order of their first appearance in a page's `values`. `changed`, `values` (new ones)
 and `gone` are left out if empty. Times are ns of CLOCK_MONOTONIC on the client: the values belong to an instant between

@@ -5,13 +5,13 @@ latencies hold no more information than ten independent ones would.
 
 The integrated autocorrelation time, in requests, with rho(k) the autocorrelation of the series at lag k:
 
-act = 1 + 2 (rho(1) + rho(2) + ...)
+    act = 1 + 2 (rho(1) + rho(2) + ...)
 
 The sum is cut by Geyer's initial monotone sequence (Practical Markov chain Monte Carlo, Statistical Science 7, 1992):
 G(k) = rho(2k) + rho(2k+1) is positive and falls for reversible chains, so the sum ends before the first G(k) <= 0, and
 each G(k) is capped by the one before. A long series is first averaged in bins of b values, at most 2,000 of them:
 
-act = max(1, (2 sum G - 1) x b x variance of the bin means / variance of the values)
+    act = max(1, (2 sum G - 1) x b x variance of the bin means / variance of the values)
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ A number of a run (a p90, a throughput) is one value on the log scale, however m
 one run share its server, its machine and its hour, so tests over pooled requests raise 6 to 71% false alarms.
 
 - *Paired*: alternating runs (ABBA), the n-th of A with the n-th of B: t over the differences of the pairs. Slow drift
-affects both runs of a pair and cancels.
+  affects both runs of a pair and cancels.
 - *Welch*: existing runs (Biometrika 34, 1947): d / sqrt(s_a^2 / a + s_b^2 / b), with Welch's degrees of freedom.
 - *Batches*: one run a side: Welch over ten contiguous batches of each. This covers the spread inside the runs but not
-the spread between them, and the result states that.
+  the spread between them, and the result states that.
 
 Shares (error rate, goodput) can be zero and are compared directly: their change is a difference, not a ratio. Few runs
 often have equal error rates (two runs without a failure), so their spread is too small an estimate: the error of the

@@ -3,11 +3,11 @@
 Every objective on a quantile or a share allows a share p0 of the requests to violate it: `ttft:p99<500ms` allows 1%.
 Around the capacity c the share at load l is modelled as logistic in the load's logarithm,
 
-logit p(l) = logit p0 + s ln(l / c)
+    logit p(l) = logit p0 + s ln(l / c)
 
 with an unknown slope s. A visit to load l saw k violations in n requests, worth n / D independent ones:
 
-log-likelihood = (k ln p + (n - k) ln(1 - p)) / D
+    log-likelihood = (k ln p + (n - k) ln(1 - p)) / D
 
 on 200 capacities, evenly spaced in their logarithm, times ten slopes. Far from the capacity the logistic is not valid:
 where it puts the odds beyond 6 times (or below a sixth of) the odds of p0, only the side counts, and p becomes the
@@ -16,7 +16,7 @@ and none on how steep the edge is.
 
 An objective on a mean has no violations. A visit gives r = ln(mean / limit) with its standard error e, and
 
- r ~ s ln(l / c) + e x Student's t        (slopes of a mean; only the side counts beyond |ln 1.5|)
+    r ~ s ln(l / c) + e x Student's t        (slopes of a mean; only the side counts beyond |ln 1.5|)
 """
 
 from __future__ import annotations

@@ -4,10 +4,10 @@ They may disagree in four ways, each measured as a deviance (twice a log-likelih
 gives about 1 per degree of freedom:
 
 - **flat**: the share of violations exceeds the allowed share, and is the same at loads that lie far apart. Overloaded visits
-are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
+  are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
 - **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
-It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
-at the same or a higher load.
+  It counts only if no steady server explains the visits, whatever the form of its edge: one visit broke more than another
+  at the same or a higher load.
 - **contradiction**: visits contradict every steady server, and no drift explains them: a restart, a neighbour, two states.
 - **spread**: visits scatter around the best curve more than D explains.
 """

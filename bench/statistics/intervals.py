@@ -7,7 +7,7 @@ If m is too small no such ranks exist (6 for p50, 36 for p90, 368 for p99), and 
 
 Means: with D = 2 act(values), e = n / D, s their standard deviation and t Student's quantile,
 
- mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
+    mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
 
 A rate is the mean of the counts per second, or per step in a shorter run, which has 64 steps (`bench/metrics/scope.py`);
 it has no interval if that reaches 0. A run with few waves of the server underestimates act, especially if its mean happens to
@@ -187,7 +187,7 @@ def grouped_intervals(
 ) -> dict[str, Interval | TooFew]:
     """Intervals of the mean ("mean") and of quantiles (by name: their order) of values that come in groups.
 
-    `values` are those of all groups one after the other, `sizes` how many belong to each, both in send order. If the
+    `values` has the values of all groups in sequence, `sizes` the number in each group, both in send order. If the
     groups are an even sample of a `whole`, the intervals are those of the whole, around its numbers: narrower, since it
     has more groups, with the dependence that sampling thinned out restored. `times`, for a sample: how often each value
     occurs, if not once.

@@ -1,11 +1,11 @@
 """Where more load stops giving more throughput: N1/2 of the saturation curve, and the Pareto frontier of a sweep.
 
-X(N) = Xm N / (N + N1/2)
+    X(N) = Xm N / (N + N1/2)
 
 is the closed form of continuous batching (docs/mock.md): each step has a fixed cost and a cost per request. Xm is the
 ceiling of the throughput, N1/2 the concurrency that reaches half of it, and 9 x N1/2 reaches 90%. It is linear in
 
-N / X = N1/2 / Xm + N / Xm
+    N / X = N1/2 / Xm + N / Xm
 
 so it is fitted by least squares, with weights (X / N)^2: then relative errors of X count alike. Both terms are at least
 0. Unlike the knee of a drawn curve, N1/2 does not move when the sweep goes further.

@@ -5,7 +5,7 @@ Of n probes, each asked alone and under load, a did well both times, b only alon
 *McNemar* (Psychometrika 12, 1947): if load changes nothing, each of the b + c discordant pairs is as likely to be lost
 as won. With m = min(b, c):
 
- exact p = min(1, 2 sum_{k<=m} C(n, k) / 2^n)      mid-p = 2 sum_{k<=m} C(n, k) / 2^n - C(n, m) / 2^n     n = b + c
+    exact p = min(1, 2 sum_{k<=m} C(n, k) / 2^n)      mid-p = 2 sum_{k<=m} C(n, k) / 2^n - C(n, m) / 2^n     n = b + c
 
 The mid-p keeps its level and is less cautious than the exact test (Fagerland, Lydersen and Laake, BMC Medical Research
 Methodology 13, 2013).

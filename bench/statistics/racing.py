@@ -3,7 +3,7 @@
 A visit gives one value on the log scale, y = arm + round + noise. Drift between rounds affects all values of a round,
 and cancels in the differences of two arms over their common rounds:
 
- d = mean of (y_a - y_b),    error = s sqrt(2 / n),    t = d / error    with the degrees of freedom of s
+    d = mean of (y_a - y_b),    error = s sqrt(2 / n),    t = d / error    with the degrees of freedom of s
 
 s is the root of the residual variance of the additive fit over all arms and rounds: with eight arms two rounds give
 seven degrees of freedom, where the two differences of a single pair would give one. If the spread of the pair's own

@@ -3,12 +3,15 @@
 *Latency*: the run is cut into slices of time. In each, d = the replica's mean log latency less the mean of the others'
 means, so that anything that affects all replicas cancels. The mean of d is tested against 0 with t:
 
- t = mean(d) / error    with B (1 - r) / (1 + r) - 1 degrees of freedom (`_judged`)
+    t = mean(d) / error    with B (1 - r) / (1 + r) - 1 degrees of freedom (`_judged`)
 
 Queues outlive a slice, so the error accounts for the dependence of slices. Nothing is claimed if too few independent
 batches of slices are left, or if latencies rise or fall throughout the run: in an overload equal replicas diverge by
-chance, and keep diverging for as long as it lasts. *Requests*: chi-square against equal shares; then each replica with
-the exact binomial tail. *Failures*: Fisher's exact test of a replica against all others together.
+chance, and keep diverging for as long as it lasts.
+
+*Requests*: chi-square against equal shares; then each replica with the exact binomial tail.
+
+*Failures*: Fisher's exact test of a replica against all others together.
 
 Every p value is one-sided (slower, more, worse), and the caller corrects it for the number of replicas and metrics
 (Holm).

@@ -8,7 +8,7 @@ standard error of the rest, d at most half.
 
 Halves: with m the length of half the series and r its residuals from a straight line,
 
-z = (mean of the second half - mean of the first) / sqrt(2 var(r) act(r) / m)
+    z = (mean of the second half - mean of the first) / sqrt(2 var(r) act(r) / m)
 
 against Student's t with 2m / act(r) - 2 degrees of freedom. Neighbouring seconds share one queue: without act(r) a
 series that only wanders would count as a drift. Residuals are used so that a drift does not hide itself in its own

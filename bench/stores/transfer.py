@@ -115,7 +115,7 @@ def check(address: str) -> None:
 
 
 def endpoint(address: str) -> str:
-    """The URL to which requests for this address would go; none is sent. Raises UsageError if the store does not tell."""
+    """The URL for requests to this address; sends none. Raises UsageError if the store's client does not report it."""
     system, _ = opened(checked(address))
     match urlsplit(address).scheme:
         case "s3":

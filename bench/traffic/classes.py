@@ -1,14 +1,14 @@
 """Traffic in classes: the content of the file of `--mix`.
 
- classes:
- - name: chat
-   share: 60                  # of the requests; or `rate`, in requests per second
-   input_tokens: lognormal:median=400,sigma=0.6
-   slo: [ttft:p99<300ms]
- - name: batch
-   share: 40
-   dataset: documents.jsonl
-   priority: 10
+    classes:
+      - name: chat
+        share: 60                  # of the requests; or `rate`, in requests per second
+        input_tokens: lognormal:median=400,sigma=0.6
+        slo: [ttft:p99<300ms]
+      - name: batch
+        share: 40
+        dataset: documents.jsonl
+        priority: 10
 
 A class has a name, a share or a rate, and its own settings in place of the run's: CLASS_SETTINGS, by their names in a
 YAML settings file. `headers` and `priority` are also allowed in a row of a data set.

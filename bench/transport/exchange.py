@@ -52,9 +52,10 @@ request caused it, and is not sent again."""
 DEFECT = "a defect of the load tester: this reply could not be read"
 
 
-_STARTS_OF_EVENTS = (b"d", b"e", b"i", b"r", b":", b"\xef")
-"""First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment, a byte order mark), with which no JSON
-begins."""
+_STARTS_OF_EVENTS = (b"d", b"e", b"i", b"r", b":")
+"""First bytes of an event stream (`data`, `event`, `id`, `retry`, a comment), with which no JSON of a reply begins."""
+_BEFORE = b"\xef\xbb\xbf \t\r\n"
+"""Bytes of a byte order mark and white space, which may precede a stream or JSON."""
 
 
 class Undecodable(Exception):
@@ -227,7 +228,9 @@ class Exchange:
             raise broken
 
     def _cut(self, pieces: list[_Piece]) -> None:
-        if self._may_be_events and (start := next((piece.lstrip() for piece, _, _ in pieces if piece.strip()), b"")):
+        if self._may_be_events and (
+            start := next((text for piece, _, _ in pieces if (text := piece.strip(_BEFORE))), b"")
+        ):
             self._may_be_events = False
             if start.startswith(_STARTS_OF_EVENTS):
                 self._read_as_stream()

@@ -8,7 +8,7 @@ are made once, here, and the parsers get an unambiguous head:
 - `Content-Length` must be digits; several must be equal; together with `Transfer-Encoding` it is refused (RFC 9112, 6.3);
 - the only transfer encoding is `chunked`, once;
 - a line without a colon, an invalid name, a control character in a value, and any version except HTTP/1.0 and
-HTTP/1.1 are refused;
+  HTTP/1.1 are refused;
 - all heads of a response together have a size limit.
 """
 

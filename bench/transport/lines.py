@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.interface import OtherLine
 from bench.transport.sse import MAX_EVENT_BYTES
 
@@ -54,7 +55,7 @@ class LineParser:
         """The stream has ended. Returns the bytes of an incomplete line."""
         rest, self._pieces = b"".join(self._pieces), []
         try:
-            orjson.loads(rest)
+            decoding.loads(rest)
         except orjson.JSONDecodeError:
             return rest.strip()
         self._last = rest

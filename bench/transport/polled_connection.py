@@ -196,17 +196,19 @@ class PolledConnection(Connection):
             if is_first:
                 before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
-                # The kernel merges pending data and keeps the latest stamp: the read before took bytes with these
+                # The kernel merges pending data and keeps the latest stamp: the previous read took bytes with these
                 # bytes' stamp.
                 stamp_ns = before_ns
             if is_first:
                 exchange.first_byte_ns = stamp_ns
             pieces = parser.feed(data)
-            if is_first and parser.beside:
-                exchange.first_byte_ns = None
+            if parser.beside:
+                self.reads -= 1  # A ping is no sign of the response.
+                if is_first:
+                    exchange.first_byte_ns = None
             if exchange.status is None and parser.status is not None:
                 self._head(job, parser)
-            # That poll did not report them: the bytes came after it, and after those of the read before.
+            # That poll did not report them: the bytes came after it, and after those of the previous read.
             bound_ns = poll_ns if poll_ns > before_ns else before_ns
             if bound_ns > stamp_ns:
                 bound_ns = stamp_ns

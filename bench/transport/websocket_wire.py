@@ -61,9 +61,11 @@ class SocketConnection(PolledConnection):
         except BlockingIOError:
             return
         except (OSError, BrokenSocket) as e:  # SSLError is an OSError.
-            self.close()
-            self._engine.connect_failed(self, str(e))
-            return
+            done = self._client.refused is not None  # Its body ends with the connection.
+            if not done:
+                self.close()
+                self._engine.connect_failed(self, str(e))
+                return
         if not done:
             return
         refused = self._client.refused

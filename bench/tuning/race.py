@@ -3,18 +3,18 @@
 The state is only the list of turns. So a race resumes from its file, and the same object drives a simulation in virtual
 time and real servers (docs/dev/simulations.md has its performance).
 
-1. Rounds: every remaining arm gets a turn, in a random order. So changes of the machine's speed are as likely to affect
-one arm as another, and the residuals show how strong they are (randomised complete blocks). A fixed order, even one
-that goes back and forth, favours the same arms whenever the speed swings in time with it, and the residuals do not show
-that. 2. After each pair of rounds (with two arms: after four): an arm leaves as *worse* if the leader exceeds it beyond
-doubt, at a level that is corrected for all pairs of arms and all looks; and as *same* if it surely lies within the
-margin of the leader. An arm that reaches less than half of the leader leaves after any round, the default not after the
-first. At the end an arm is called *worse* only if the noise of the whole race proves it against the best. 3. An arm
-that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
-answers are worse than the default's leaves at once. An arm with a lower bound (a search that found no edge) may be
-better than it looks: it is neither worse, nor far behind, nor the same. 4. Up to three remaining arms are the
-finalists. Arms do not return, and finalists race on in the same way. 5. End: one arm is left, or the budget has no room
-for another pair of rounds (with two arms: for another four).
+1. Rounds: every remaining arm gets a turn, in a random order. So changes of the machine's speed are as likely to affect one
+   arm as another, and the residuals show how strong they are (randomised complete blocks). A fixed order, even one that goes
+   back and forth, favours the same arms whenever the speed swings in time with it, and the residuals do not show that.
+2. After each pair of rounds (with two arms: after four): an arm leaves as *worse* if the leader exceeds it beyond doubt, at
+   a level that is corrected for all pairs of arms and all looks; and as *same* if it surely lies within the margin of the
+   leader. An arm that reaches less than half of the leader leaves after any round, the default not after the first. At the
+   end an arm is called *worse* only if the noise of the whole race proves it against the best.
+3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
+   answers are worse than the default's leaves at once. An arm with a lower bound (a search that found no edge) may be better
+   than it looks: it is neither worse, nor far behind, nor the same.
+4. Up to three remaining arms are the finalists. Arms do not return, and finalists race on in the same way.
+5. End: one arm is left, or the budget has no room for another pair of rounds (with two arms: for another four).
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def files(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def imported(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A run whose times another load tester took: nothing says how wrong they are. It has no band, and is never VALID."""
+    """A run timed by another load tester: the error of its times is unknown. It has no band, and is never VALID."""
     del limits
     if evidence.imported_from is None:
         return []

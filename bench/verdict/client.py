@@ -65,7 +65,7 @@ def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Others, or a CPU limit, kept the client from running while it was ready, as far as that can have harmed a number.
+    """Other processes, or a CPU limit, kept the client from running while it was ready, and may have harmed a number.
 
     It delays stamps taken by the client itself. It does not delay kernel stamps: then only the sends can be late, which
     have their own signs, and this one gives the cause.

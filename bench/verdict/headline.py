@@ -1,6 +1,6 @@
 """The headline of a run: its verdict, what was sent, and which percentiles it can give.
 
-VALID, 240 requests: median and P90 of TTFT can be given, no P99
+    VALID, 240 requests: median and P90 of TTFT can be given, no P99
 
 The verdict judges the client. Which percentiles a run can give is a separate question: those with a 95% interval in the
 summary, by the rule of docs/dev/simulations.md, which requires n / D independent values. This module only reads which

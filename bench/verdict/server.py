@@ -132,8 +132,8 @@ def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """The server took more prompt tokens from its prefix cache than planned, or fewer.
 
-    By the server's metrics, or by what its replies say. Where each request has a plan, as in sessions, also what the cache
-    did not have of it: then it is smaller than the load needs, or not what was planned was sent.
+    Measured by the server's metrics, or by its replies. If each request has a plan, as in sessions, fewer hits than planned
+    are a finding too: the cache is too small for the load or not used, or the requests were not the planned ones.
     """
     cache = evidence.cache
     if cache is not None and cache.counted_by is not None:

@@ -42,7 +42,11 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
         assert watched == [name for name in names if name in watched]
         assert "event: line" in events
         assert orjson.loads(client.get(f"/tasks/{task}/summary").content)["load_kind"] == "concurrency"
-        assert str(markupsafe.escape(found["headline"])) in client.get(f"/tasks/{task}/report").text
+        # A page has the first sentence as its heading; a busy client has two.
+        page = client.get(f"/tasks/{task}/report").text
+        assert [
+            s for s in re.split(r"(?<=\.) (?=[A-Z])", found["headline"]) if str(markupsafe.escape(s)) not in page
+        ] == []
         assert client.get(f"/tasks/{task}/runs/{names[0]}/report.html").status_code == 200
         assert client.get(f"/tasks/{task}/runs/..%2f{names[0]}/report.html").status_code == 404
         assert "".join(client.get(f"/tasks/{task}/text").text.split()).startswith("".join(found["headline"].split()))
@@ -71,7 +75,7 @@ def test_a_sweep_outlives_its_console_and_stops_in_the_middle(mock: str, tmp_pat
         again = client.post(f"/tasks/{task}/clone", json={"settings": {"duration": None, "requests": 4}}).json()
         found = until(client, again["id"], lambda task: task["has_report"] and task["state"] != "running")
         assert (found["state"], found["title"], len(found["steps"])) == ("ended", "curve", 2)
-        assert "Most output at" in found["headline"] or {step["verdict"] for step in found["steps"]} == {"INVALID"}
+        assert "Most output at" in (found["headline"] or "") or {s["verdict"] for s in found["steps"]} == {"INVALID"}
         assert found["steps"][0]["verdict"] in client.get(f"/tasks/{again['id']}/text").text
         assert client.get(f"/tasks/{again['id']}/zip").content.count(b"concurrency-2-1/run.yaml") == 2
 

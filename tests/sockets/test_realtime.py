@@ -99,7 +99,7 @@ ENDS: dict[str, tuple[list[bytes], Outcome, str]] = {
     "cut between messages": ([CREATED, sound(480), CLOSE], Outcome.TRUNCATED, "before the response had ended"),
     "cut in a message": ([CREATED, sound(480)[:200], CLOSE], Outcome.TRUNCATED, "before the response had ended"),
     "a goodbye": ([CREATED, goodbye(1011, "no GPU"), CLOSE], Outcome.TRUNCATED, "with code 1011 (no GPU)"),
-    "no answer": ([CLOSE], Outcome.TRUNCATED, "before the response had ended"),
+    "no answer": ([CLOSE], Outcome.RESET, "before the response had ended"),
     "an error": ([text({"type": "error", "error": {"type": "server_error", "message": "busy"}})], Outcome.STREAM_ERROR,
                  "server_error: busy"),
     "a refusal": ([text({"type": "error", "status": 429, "error": {"message": "slow"}})], Outcome.HTTP_ERROR, "slow"),

@@ -126,11 +126,13 @@ FAILED = {"type": "error", "error": {"code": "server_error", "message": "oh"}}
     [
         ([text(LOST)], Outcome.LOST_RESPONSE, 404, "previous_response_not_found: gone"),
         ([*GOOD[:2], text(FAILED)], Outcome.STREAM_ERROR, 200, "server_error: oh"),
+        ([*GOOD[:2], text({"message": "oh", "requestId": "x"})], Outcome.STREAM_ERROR, 200, "oh"),
         ([*GOOD[:2], goodbye(1011, "oom")], Outcome.TRUNCATED, 200, "closed the WebSocket with code 1011 (oom)"),
         ([goodbye(1001)], Outcome.TRUNCATED, None, "closed the WebSocket with code 1001 before the reply had ended"),
         ([*GOOD[:2], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before the response had ended"),
         ([GOOD[0], GOOD[1][:9], CLOSE], Outcome.TRUNCATED, 200, "closed the connection before"),
         ([CLOSE], Outcome.RESET, None, "closed the connection before"),
+        ([frame(b"in", PING), CLOSE], Outcome.RESET, None, "closed the connection before"),
         ([*GOOD[:2], bytes([0x83, 0])], Outcome.MALFORMED, 200, "opcode"),
         ([frame(b"nonsense"), GOOD[3]], Outcome.MALFORMED, 200, "not JSON"),
         ([*GOOD[:3], text(EXPIRING), GOOD[3]], Outcome.OK, 200, None),
@@ -179,6 +181,9 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     record, _ = once(lambda said: GOOD, refuses=refuses)
     assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 401, "invalid_request_error: no key")
     assert record.sent_ns is not None
+    # Of a response without a length the end of the connection is the end.
+    record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 403 Forbidden\r\n\r\n" + body)
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 403, "invalid_request_error: no key")
     record, _ = once(lambda said: GOOD, refuses=b"HTTP/1.1 302 Found\r\nlocation: /in\r\ncontent-length: 0\r\n\r\n")
     assert (record.outcome, record.status) == (Outcome.HTTP_ERROR, 302)
     assert (record.error or "").startswith("the server redirects to /in")
@@ -221,10 +226,20 @@ def test_a_user_who_leaves_says_goodbye() -> None:
     assert server.controls[0][0] == 8
 
 
-def test_a_reply_that_stalls_ends_with_its_time_limit() -> None:
-    with SocketServer(lambda said: GOOD[:2]) as server:
-        record = over(server.url, lambda sender: sender.ask(), timeout_idle_ns=100_000_000)
-    assert record.outcome is Outcome.TIMEOUT_IDLE
+@pytest.mark.parametrize(
+    ("writes", "limit", "outcome"),
+    [
+        (GOOD[:2], {"timeout_idle_ns": 100_000_000}, Outcome.TIMEOUT_IDLE),
+        # A ping is no byte of a reply.
+        ([frame(b"in", PING)], {"timeout_first_byte_ns": 100_000_000}, Outcome.TIMEOUT_FIRST_BYTE),
+    ],
+)
+def test_a_reply_that_stalls_ends_with_its_time_limit(
+    writes: list[bytes], limit: dict[str, Any], outcome: Outcome
+) -> None:
+    with SocketServer(lambda said: writes) as server:
+        record = over(server.url, lambda sender: sender.ask(), **limit)
+    assert record.outcome is outcome
 
 
 # ---- Whole runs against the mock -----------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Load:
         warmup_requests: int = 0,
         warmup_ns: int = 0,
         ends_ns: int | None = None,
+        one_of_several: bool = False,
         work_ns: int = 0,
         records_late_ns: int = 0,
         meanwhile: Sequence[tuple[int, Callable[[Load], object]]] = (),
@@ -79,6 +80,7 @@ class Load:
         """
         self._script_for = (lambda request: script) if isinstance(script, ScriptedReply) else script
         self._limits = {"requests": requests, "duration_ns": duration_ns, "ends_ns": ends_ns}
+        self._one_of_several = one_of_several
         self._warmup = {"warmup_requests": warmup_requests, "warmup_ns": warmup_ns}
         self._work_ns = work_ns
         self._records_late_ns = records_late_ns
@@ -149,7 +151,8 @@ class Load:
         async def main(loop: VirtualTimeLoop) -> None:
             clock = LoopClock()
             self.loop = loop
-            self.stop = Stop(clock, start_ns=START, **self._limits, **self._warmup)  # type: ignore[arg-type]
+            limits: dict[str, Any] = {**self._limits, **self._warmup, "one_of_several": self._one_of_several}
+            self.stop = Stop(clock, start_ns=START, **limits)
             self.in_flight = InFlightCounter()
             self.transport = LateRecords(self._answer, clock)
             self.transport.late_ns = self._records_late_ns

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from bench.records import Outcome
 from bench.transport.scripted import ScriptedReply
 from tests.support.virtual_load import MS, START, Load
@@ -62,6 +66,32 @@ def test_a_warm_up_time_comes_first_and_on_top_of_the_duration() -> None:
     assert phases(load) == ["warmup"] * 4 + ["run"] * 5
     assert load.stop.run_start_ns == START + 40 * MS
     assert load.sent_at[-1] == 80 * MS
+
+
+def test_workers_that_find_the_end_of_their_warm_up_end_together() -> None:
+    every_70_ms = [i * 70 * MS for i in range(40)]
+    found = [(50 * MS, lambda load: load.stop.warmup_ends(START + 100 * MS))]
+    loads = [
+        Load(duration_ns=300 * MS, warmup_ns=900 * MS, one_of_several=True, meanwhile=found).open(every_70_ms[k::4])
+        for k in range(4)
+    ]
+    assert sorted(at for load in loads for at in load.sent_at) == every_70_ms[:6]
+    assert {load.stop.reason for load in loads} == {"duration"}
+
+
+@pytest.mark.parametrize(
+    ("reply_ms", "warmup", "sent_ms"),
+    [
+        (30, {"warmup_ns": 50 * MS}, [0, 30, 60, 90, 120]),  # From the end of the warm-up on, not from 60 ms.
+        (160, {"warmup_ns": 50 * MS}, [0, 160]),  # Its first one comes behind the end of the others.
+        (30, {"warmup_requests": 2}, [0, 30, 60, 90, 120, 150]),  # Such a warm-up ends at another time in each worker.
+    ],
+)
+def test_a_user_of_one_of_several_workers_ends_with_the_others(
+    reply_ms: int, warmup: dict[str, Any], sent_ms: list[int]
+) -> None:
+    load = Load(ScriptedReply(ttft_ns=reply_ms * MS), duration_ns=100 * MS, one_of_several=True, **warmup).closed(1)
+    assert load.sent_at == [at * MS for at in sent_ms]
 
 
 def test_warm_up_of_a_closed_loop_counts_towards_no_limit() -> None:

@@ -137,12 +137,14 @@ def test_an_order_ends_the_sending_and_one_cuts_what_is_in_flight(
     assert [line["outcome"] for line in worked.lines] == outcomes
 
 
-def test_a_warm_up_may_be_ended_from_outside(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "last_ms"), [(1, 50), (2, 40)])
+def test_a_warm_up_may_be_ended_from_outside(workers: int, last_ms: int, tmp_path: Path) -> None:
     ends = (15, lambda load: load.warmup_ends(START + 25 * MS))
-    worked = Worked(tmp_path, quick, (ends,), requests=50, duration_ns=30 * MS, warmup_ns=10**12)
+    worked = Worked(tmp_path, quick, (ends,), workers=workers, requests=50, duration_ns=25 * MS, warmup_ns=10**12)
     phases = [(line["phase"], (line["sent_ns"] - START) // MS) for line in worked.lines]
     assert [phase for phase, ms in phases if ms < 25] == ["warmup"] * 6
     assert {phase for phase, ms in phases if ms >= 25} == {"run"}
+    assert max(ms for _, ms in phases) == last_ms
 
 
 def test_a_changed_load_is_divided_among_the_workers_and_told(tmp_path: Path) -> None:

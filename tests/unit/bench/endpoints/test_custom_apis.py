@@ -199,6 +199,14 @@ def test_a_stream_is_read_however_it_is_cut(name: str, size: int | None) -> None
     assert reply.chunk_tokens == tuple(1 if kind == "c" else 0 for kind in kinds)
 
 
+def test_output_tokens_of_gemini_hold_its_reasoning() -> None:
+    usage = [{**GEMINI_USAGE, "candidatesTokenCount": so_far, "thoughtsTokenCount": 40} for so_far in (1, 3)]
+    first = {**candidate("a"), "usageMetadata": usage[0]}
+    reply = read("gemini", sse(first, {**candidate(" b c", finishReason="STOP"), "usageMetadata": usage[1]}), asked=64)
+    assert (reply.output_tokens, reply.reasoning_tokens, reply.chunk_tokens) == (43, 40, (41, 2))
+    assert (reply.usage_contradiction, reply.problem) == (None, None)
+
+
 @pytest.mark.parametrize("name", [name for name in STREAMS if name != "triton"])
 def test_a_stream_without_its_last_event_is_truncated(name: str) -> None:
     body, _ = STREAMS[name]
@@ -417,6 +425,7 @@ RINGED["b"] = RINGED
         ({"body": {"a": 1}}, "body must hold {{ prompt }} or {{ messages }}"),
         ({"reply": "sse"}, "text must be the path of the text"),
         ({"reply": "sse", "text": "a.b"}, "text: 'a.b' is not a path of JSON"),
+        ({"reply": "sse", "text": "$.a", "output_tokens": "$.a + b"}, "output_tokens: 'b' is not a path of JSON"),
         ({"reply": "sse", "text": "$.a", "end": "x=1"}, "end: 'x' is not a path of JSON"),
         ({"reply": "sse", "text": "$.a", "whole": {"finish": "b"}}, "whole: finish: 'b' is not a path of JSON"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.event_stream import MOST_STRAY, most_bytes
 from bench.endpoints.interface import OtherLine, Problem, ReadOptions
-from bench.endpoints.responses_reader import is_last, items_of, may_be_last, wrong_end
+from bench.endpoints.responses_reader import is_last, items_of, may_end, wrong_end
 from bench.records import Outcome
 from tests.support.dialect_streams import (
     CREATED,
@@ -358,7 +358,7 @@ def test_a_reply_of_responses_ended_well_or_says_why_not(own: dict[str, Any], st
 )  # fmt: skip
 def test_the_last_message_of_a_websocket_is_told(message: bytes, last: bool) -> None:
     assert is_last(message) is last
-    assert may_be_last(message) or not last
+    assert may_end(message) or not last
 
 
 def test_a_refusal_in_the_first_event_has_its_status() -> None:

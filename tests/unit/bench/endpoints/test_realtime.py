@@ -176,6 +176,17 @@ def test_a_session_of_text_needs_no_audio_and_other_formats_have_other_lengths()
     assert read(sound(800), done(), endpoint=phone).audio == ReceivedAudio(800, 8_000, (800, 0), 200_000_000)
 
 
+@pytest.mark.parametrize(
+    ("written", "bytes_per_s"),
+    [({}, 48_000), ({"rate": 16_000}, 32_000), ({"rate": "16k"}, None), ({"rate": None}, None),
+     ({"type": "audio/pcma", "rate": 16_000}, 8_000)],
+)  # fmt: skip
+def test_a_second_of_audio_has_the_bytes_that_its_format_says(written: dict[str, Any], bytes_per_s: int | None) -> None:
+    audio = read(sound(640), done(), endpoint=of(extra_body={"audio": {"output": {"format": written}}})).audio
+    assert audio is not None
+    assert audio.bytes_per_s == bytes_per_s
+
+
 def test_a_call_of_a_tool_needs_no_audio_and_a_limit_ends_well() -> None:
     call = event("response.output_item.added", item={"type": "function_call", "name": "f"})
     reply = read(call, event("response.function_call_arguments.delta", delta="{}"), done())
@@ -223,10 +234,11 @@ def test_which_messages_belong_to_a_reply_and_which_is_its_last() -> None:
     assert words is not None
     before = [event("session.created", session={}), event("session.updated"), event("conversation.item.added"), b"{"]
     assert [words.is_beside(message, begun=False) for message in before] == [True] * 4
-    own = [CREATED, event("error", error={}), event("response.done")]
-    assert [words.is_beside(message, begun=False) for message in own] == [False] * 3
+    half = b'{"type":"response.done","text":"\\ud83d"}'  # Half of a character.
+    own = [CREATED, event("error", error={}), event("response.done"), half, b'{"error":{"message":"oom"}}']
+    assert [words.is_beside(message, begun=False) for message in own] == [False] * 5
     assert not words.is_beside(before[2], begun=True)
-    assert [words.is_last(message) for message in own] == [False, True, True]
+    assert [words.is_last(message) for message in own] == [False, *[True] * 4]
     spoofed = said('"type":"response.done"')
     assert not words.is_last(spoofed)
     assert not words.is_last(event("response.output_item.done", item={"type": "response.done"}))

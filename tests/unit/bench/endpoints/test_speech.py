@@ -44,6 +44,21 @@ def test_a_text_is_sent_with_a_voice_and_a_format() -> None:
     assert reply.audio == ReceivedAudio(96_000, 48_000, None, 200_000_000)
 
 
+@pytest.mark.parametrize(
+    ("extra", "bytes_per_s"),
+    [
+        ({"response_format": "pcm", "sample_rate": 16_000}, 32_000),
+        ({"response_format": "pcm", "sample_rate": "16k"}, 48_000),
+        ({"response_format": "mp3", "sample_rate": 16_000}, None),
+    ],
+)
+def test_the_rate_that_a_request_asks_for_is_that_of_its_pcm(extra: dict[str, Any], bytes_per_s: int | None) -> None:
+    endpoint = endpoint_of(resolve({"url": "http://h", "endpoint": "speech", "extra_body": extra}))
+    audio = endpoint.read_whole(b"\xff\xfb" + bytes(98), ReadOptions()).audio
+    assert audio is not None
+    assert audio.bytes_per_s == bytes_per_s
+
+
 def test_pieces_of_a_wav_file_are_audio_behind_its_header() -> None:
     reply = read(Speech(play_after_ns=5), HEAD, SOUND[:100], SOUND[100:])
     assert reply.chunk_kind == "oaa"
@@ -70,6 +85,23 @@ def test_what_follows_the_samples_is_no_audio() -> None:
     assert audio.total_bytes == 2_000
 
 
+def test_several_files_one_behind_the_other_are_one_audio() -> None:
+    content = WAV + b"LIST" + bytes(4) + WAV
+    pieces = [WAV, WAV[:30], WAV[30:] + WAV[:3], WAV[3:]]
+    for events, sizes in (([content], (4_000,)), ([WAV * 3], (6_000,)), (pieces, (2_000, 0, 2_000, 2_000))):
+        reply = read(Speech(), *events)
+        assert (reply.audio, reply.problem) == (ReceivedAudio(sum(sizes), 16_000, sizes), None)
+    cut = read(Speech(), WAV, WAV[:1_044]).problem
+    assert cut is not None
+    assert "ended 1000 bytes before" in cut.message
+
+
+def extensible(kind: int) -> bytes:
+    """A header that names its format at its end, as that of FFmpeg does of 24 bits or of several channels."""
+    format_of = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 24_000, 48_000, 2, 16, 22, 16, 4, kind) + bytes(14)
+    return b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<I", 40) + format_of + b"data\xff\xff\xff\xff"
+
+
 FLOATS = (
     b"RIFF\xff\xff\xff\xffWAVEfmt " + struct.pack("<IHHIIHH", 16, 3, 1, 8_000, 32_000, 4, 32) + b"data\xff\xff\xff\xff"
 )
@@ -82,6 +114,9 @@ FLOATS = (
         ("mp3", [b"\xff\xfb", b"c"], (2, 1), None),
         ("wav", [b"ID3\4no wav", b"c"], (10, 1), None),
         ("wav", [FLOATS, b"abcd"], (len(FLOATS), 4), None),
+        ("wav", [extensible(1), b"abcd"], (0, 4), 48_000),
+        ("wav", [extensible(1)[:50], extensible(1)[50:] + b"abcd"], (0, 4), 48_000),
+        ("wav", [extensible(3), b"abcd"], (len(extensible(3)), 4), None),
     ],
 )
 def test_the_length_of_other_formats_is_not_known(

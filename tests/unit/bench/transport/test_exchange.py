@@ -193,6 +193,7 @@ def test_a_stream_that_came_to_its_end_has_its_outcome(pieces: tuple[bytes, ...]
 def test_a_whole_reply_needs_a_body() -> None:
     assert judged(kind="application/json") is Outcome.MALFORMED
     assert judged(WHOLE, kind="application/json") is Outcome.OK
+    assert judged(b"\xef\xbb\xbf" + WHOLE, kind="application/json") is Outcome.OK
 
 
 def test_every_error_passes_the_mask() -> None:

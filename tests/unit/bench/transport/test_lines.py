@@ -41,6 +41,12 @@ def test_a_rest_that_is_no_json_is_an_event_that_did_not_end(rest: bytes) -> Non
     assert parser.take_last() == []
 
 
+def test_half_of_a_character_does_not_make_the_last_line_broken() -> None:
+    parser = LineParser()
+    parser.feed_all([b'{"text":"\\ud83d"}'])
+    assert (parser.end(), parser.take_last()) == (b"", [b'{"text":"\\ud83d"}'])
+
+
 def test_a_line_that_goes_on_and_on_is_given_up() -> None:
     parser = LineParser(max_event_bytes=10)
     assert parser.feed_all([b"{}\n", b"x" * 6, b"x" * 6, b"\n{}\n"]) == [[b"{}"], [], [], []]

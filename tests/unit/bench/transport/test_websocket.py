@@ -13,7 +13,7 @@ import pytest
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.realtime import RealtimeMessages
 from bench.endpoints.responses import ResponsesMessages
-from bench.endpoints.responses_reader import is_last, may_be_last
+from bench.endpoints.responses_reader import is_last, may_end
 from bench.transport.chunkwise_reads import MOST
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Reading
@@ -171,11 +171,17 @@ def test_how_much_of_a_frame_is_left_is_known_of_its_first_bytes(size: int) -> N
         (b'{"type":"response.output_text.delta","delta":"{\\"type\\":\\"response.completed\\"}"}', False),
         (b'{"type":"response.output_item.done","item":{"type":"error"}}', False),
         (b'{"type":"response.created"}', False),
+        (b'{"type":"response.completed","response":{"text":"\\ud83d"}}', True),  # Half of a character.
+        (b'{"error":{"type":"server_error","message":"oom"}}', True),
+        (b'{"message":"Internal server error","requestId":"x"}', True),
+        (b'{"text":"a"}', False),
+        (b"[]", False),
+        (b'{"type":5,"error":"x"}', False),
     ],
 )
 def test_which_message_is_the_last_of_a_reply(message: bytes, last: bool) -> None:
     assert is_last(message) is last
-    assert may_be_last(frame(message)) or not last
+    assert may_end(frame(message)) or not last
 
 
 GREETING = text({"type": "session.created"})
@@ -209,5 +215,6 @@ def test_a_greeting_that_came_before_the_request_is_not_its_first_byte() -> None
     exchange.mark_sent(100)
     exchange.messages()
     connection._put_by, connection._put_by_bytes, connection._lazy = [(GREETING, 40, 0), (DELTA, 170, 0)], 0, False
+    connection.reads = 2
     connection._feed(SimpleNamespace(exchange=exchange), realtime())
-    assert exchange.first_byte_ns == 170
+    assert (exchange.first_byte_ns, connection.reads) == (170, 1)
