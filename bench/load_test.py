@@ -42,7 +42,7 @@ from bench.run_files.writable import not_removed
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.supply import Supply
+from bench.supply import Supply, data_digests
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig
     if wait:
         wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # Its host name may not resolve before.
     addresses = resolved(config.addresses)
-    observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
+    observer.say(f"--resolve-all: {', '.join(address.name for address in addresses)}")
     return config.model_copy(update={"targets": addresses})
 
 
@@ -336,6 +336,7 @@ def _manifest(
         exact_lengths=probed.options.exact_lengths,
         tokenizer=None if tokenizer is None else TokenizerName(name=tokenizer.name, fingerprint=tokenizer.fingerprint),
         prompts=supply.texts,
+        data_sha256=data_digests(config),
         clock=run.clock.name,
         event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
         workers=workers,

@@ -19,6 +19,9 @@ from bench.run_files.run_directory import MANIFEST, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 
+DATA_FILES = {"dataset": "", "tools": "", "probes": "", "body": "@", "body_template": "@"}
+"""Settings that may name a file whose content is sent, with the sign before its path."""
+
 
 class TokenizerName(BaseModel):
     """The tokenizer that made the prompts: its name, and a fingerprint of its content."""
@@ -98,6 +101,8 @@ class Manifest(BaseModel):
     """Whether the server was told to ignore end-of-sequence tokens."""
     tokenizer: TokenizerName | None = None
     prompts: PromptTexts | None = None
+    data_sha256: dict[str, str] = {}
+    """Of each file that DATA_FILES name, by the value of the setting. Empty in runs of older versions."""
     clock: str | None = None
     event_loop: str | None = None
     workers: int = 1
@@ -164,13 +169,13 @@ class StoredRun:
 
 def planned_segments(config: RunConfig, start_ns: int) -> tuple[PlannedSegment, ...]:
     """The segments of a load whose warm-up begins at this instant."""
-    found = []
+    segments = []
     at_ns = start_ns + config.length.warmup_ns
     for segment in config.segments:
         end_ns = at_ns + segment.duration_ns
-        found.append(PlannedSegment(first=segment.first, last=segment.last, start_ns=at_ns, end_ns=end_ns))
+        segments.append(PlannedSegment(first=segment.first, last=segment.last, start_ns=at_ns, end_ns=end_ns))
         at_ns = end_ns
-    return tuple(found)
+    return tuple(segments)
 
 
 def write(directory: RunDirectory, config: RunConfig, manifest: Manifest) -> bytes:

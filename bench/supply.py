@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.answers.probe_set import write_probes
 from bench.errors import UsageError
 from bench.load.components import source_of
-from bench.manifest import PromptTexts
+from bench.manifest import DATA_FILES, PromptTexts
 from bench.rng import fresh_salt
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
     from bench.modes.interface import LoadPlan
     from bench.sources.interface import Source
     from bench.watched_load import RunContext
@@ -58,3 +61,22 @@ class Supply:
             return self.source.planned_sharing(requests)
         except SpecError as e:
             raise UsageError(e.problems) from e
+
+
+def data_digests(config: RunConfig) -> dict[str, str]:
+    """The SHA-256 of each file of data of the run and its classes, by the value of its setting. A pipe has none: it was
+    read, and cannot be read again. Raises UsageError."""
+    settings = [config, *(one.config for one in config.classes)]
+    found: dict[str, str] = {}
+    for name, sign in DATA_FILES.items():
+        for value in (getattr(one, name) for one in settings):
+            if value is None or value in found or not value.startswith(sign):
+                continue
+            path = Path(value.removeprefix(sign))
+            try:
+                if path.is_file():
+                    with path.open("rb") as file:
+                        found[value] = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as e:
+                raise UsageError(f"{path} cannot be read ({e.strerror})") from e
+    return found

@@ -83,8 +83,8 @@ def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
     """Every true value of a request that was served in full, by metric."""
     values = _values_of_reply(pair, shared_clock=shared_clock)
     audio_ns = pair.line.get("audio_in_ns")
-    if received := sum(pair.line.get("audio_out_bytes", ())):
-        audio_ns = round(received * NS_PER_S / pair.line["audio_bytes_per_s"])
+    if (received := pair.line.get("audio_out_bytes")) is not None:
+        audio_ns = round(sum(received) * NS_PER_S / pair.line["audio_bytes_per_s"])
     return values | real_time(values, audio_ns)
 
 

@@ -33,8 +33,8 @@ def main(argv: Sequence[str]) -> int:
     flags, problems = parse_flags(parser, argv)
     repeats, wrong = _repeats(flags.pop("repeats"))
     config = resolve_flags(flags, [*problems, *wrong])
-    note_idle_users(config)
     if repeats is not None:
+        note_idle_users(config)  # The report of a single run says it.
         return _repeat(config, repeats, argv)
     result = run(
         config, command=["python", "-m", "bench", "run", *argv], observer=terminal(config.quiet), changeable=True
@@ -59,7 +59,7 @@ def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
     command = ["python", "-m", "bench", "run", *argv]
-    found = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
-    if found.content.runs or config.format == "json":
-        show(found.content, repeats_document(found.content), config.format, below=f"repeats: {folder / REPEATS}")
-    return found.exit
+    result = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
+    if result.content.runs or config.format == "json":
+        show(result.content, repeats_document(result.content), config.format, below=f"repeats: {folder / REPEATS}")
+    return result.exit

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
+from bench.results.numbers import QUANTILES
 from bench.results.summary import RunSummary
 from bench.results.tokens import input_rate
+from bench.statistics.intervals import values_needed
 
 LATENCY_FLOOR_MS = 0.5
 """A smaller change of a request's latency counts as none: it is within a scheduler's tick, and no user notices it."""
@@ -66,10 +68,10 @@ class Number:
 
 
 def _latency(metric: str, stat: str) -> Number:
-    found = METRICS[metric]
-    title = f"{found.title} {'average' if stat == 'mean' else stat}"
-    floor = 0.0 if found.unit != "ms" else TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
-    return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
+    definition = METRICS[metric]
+    title = f"{definition.title} {'average' if stat == 'mean' else stat}"
+    floor = 0.0 if definition.unit != "ms" else TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
+    return Number(metric, stat, title, definition.unit, higher_is_worse=True, floor=floor)
 
 
 TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
@@ -103,6 +105,17 @@ _EXPLORED = (
 )  # fmt: skip
 
 
+def values_lacking(number: Number, sides: Sequence[float]) -> str | None:
+    """Why runs do not show that a quantile stayed as it is, in words: a side holds too few independent values, of which none
+    may be the one in a hundred that is slow. Returns None if they are enough."""
+    if number.stat not in QUANTILES:
+        return None
+    there, needed = min(sides), values_needed(QUANTILES[number.stat])
+    if there >= needed:
+        return None
+    return f"the runs hold {there:.0f} independent values together, and {number.stat} takes {needed}"
+
+
 def primary(known: Callable[[Number], bool]) -> list[Number]:
     """The primary numbers that are `known` for every run: E2EL replaces TTFT if nothing streamed, inputs replace output
     tokens if replies are not generated text."""
@@ -114,8 +127,8 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
-    """Whether neither input tokens nor output tokens are counted."""
-    return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
+    """Whether an input is a request of any HTTP service, which has no tokens."""
+    return known(INPUTS) and known(REQUESTS) and not any(map(known, (INPUT_TOKENS, *NAMED_INPUTS)))
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:

@@ -13,7 +13,7 @@ from bench.damage import explained
 from bench.metrics.arrays import known
 from bench.metrics.catalog import REQUEST_METRICS, request_values
 from bench.metrics.objectives import Objective
-from bench.records.record_table import CANCELLED, Floats, Ints, RecordTable
+from bench.records.record_table import NOT_JUDGED, Floats, Ints, RecordTable
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import LEAST_VALUES, act, dependence, ranks
 from bench.statistics.between_runs import RunShare
@@ -26,6 +26,13 @@ class RequestValues:
 
     metrics: dict[str, array[float]] = field(default_factory=dict)
     failed: array[float] = field(default_factory=lambda: array("d"))
+
+    def independent(self, metric: str) -> float:
+        """How many independent values of a metric the run holds; of one that requests do not have, independent requests."""
+        values = self.metrics.get(metric)
+        if values is None:
+            return self.independent_requests()
+        return dependence(values).effective if len(values) >= LEAST_VALUES else min(1.0, float(len(values)))
 
     def independent_requests(self) -> float:
         """The number of independent requests that the run is worth, from the autocorrelation of E2EL."""
@@ -59,7 +66,7 @@ def good_requests(path: Path, goodput: Objective) -> list[float]:
 def _good(directory: RunDirectory, goodput: Objective) -> list[float]:
     rows: list[tuple[int, int, bool]] = []
     for table in directory.record_tables():
-        about = table.where(table.is_run & (table.outcome != CANCELLED) & goodput.speaks_of(table))
+        about = table.where(table.is_run & ~table.ended(NOT_JUDGED) & goodput.applies_to(table))
         order = _sent_or_due_ns(about).tolist(), about.ints("index").tolist()
         rows += zip(*order, goodput.broken(about).tolist(), strict=True)
     return [0.0 if broken else 1.0 for _, _, broken in sorted(rows)]

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
+from bench.manifest import DATA_FILES
 
 LABELS = frozenset({"out", "name", "format", "quiet", "details", "model", "api_key", "header"})
 """Settings that do not affect any number. The model is compared as the run detected it (in the manifest); secrets are
@@ -72,18 +74,42 @@ class Variation:
 
 def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that define the load."""
-    found = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
-    if (mix := found.get("mix")) is not None:
-        found["mix"] = {
+    workload = {name: value for name, value in settings.items() if name not in LABELS and name not in MAY_DIFFER}
+    if (mix := workload.get("mix")) is not None:
+        workload["mix"] = {
             row["name"]: {key: value for key, value in row.items() if key not in _NOT_OF_CLASSES}
             for row in mix["classes"]
         }
-    return found
+    return workload
 
 
 def workload_of(run: MeasuredRun) -> dict[str, object]:
     """Everything that must be equal: the settings of the load, the model, and the loads set by `set-load`."""
     return {"model": run.manifest.model, **must_be_equal(run.settings), "set_load": _changes(run)}
+
+
+def data_names(files: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """What to call a file of data, by the SHA-256 of its content: its path, and the digest too where its content alone tells
+    it from another. `files` are the digests by path of each run."""
+    names: dict[str, str] = {}
+    for path, digest in chain.from_iterable(each.items() for each in files):
+        names.setdefault(digest, path)
+    paths = list(names.values())
+    return {
+        digest: path if paths.count(path) == 1 else f"{path} with sha256 {digest[:12]}"
+        for digest, path in names.items()
+    }
+
+
+def by_content(workload: Mapping[str, object], files: Mapping[str, str], names: Mapping[str, str]) -> dict[str, object]:
+    """A workload whose files of data are called by their content, as far as a run knows it (`files`)."""
+
+    def called(name: str, value: object) -> object:
+        if isinstance(value, Mapping):  # A class of traffic, or all of them.
+            return {key: called(key, item) for key, item in value.items()}
+        return names[files[value]] if name in DATA_FILES and isinstance(value, str) and value in files else value
+
+    return {name: called(name, value) if name in ("mix", *DATA_FILES) else value for name, value in workload.items()}
 
 
 def _changes(run: MeasuredRun) -> list[str] | None:
@@ -94,8 +120,13 @@ def _changes(run: MeasuredRun) -> list[str] | None:
 def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variation]:
     """Everything that differs between the sides; what must be equal comes first."""
     allowed = set(allow)
-    found = []
-    for group, values_of in _GROUPS.items():
+    differences = []
+    names = data_names(run.manifest.data_sha256 for side in sides for run in side.runs)
+
+    def workload(run: MeasuredRun) -> Mapping[str, object]:
+        return by_content(workload_of(run), run.manifest.data_sha256, names)
+
+    for group, values_of in {WORKLOAD: workload, **_GROUPS}.items():
         of_runs = [[values_of(run) for run in side.runs] for side in sides]
         for name in dict.fromkeys(name for runs in of_runs for values in runs for name in values):
             shown = tuple(_joined(name, (values.get(name) for values in runs)) for runs in of_runs)
@@ -103,18 +134,18 @@ def variations(sides: Sequence[Side], allow: Iterable[str] = ()) -> list[Variati
             if len({*shown}) > 1 or within:
                 where = MAY_DIFFER.get(name, group) if group == "settings" else group
                 refused = group == WORKLOAD and name not in allowed
-                found.append(Variation(where, name, shown, refused))
-    return found
+                differences.append(Variation(where, name, shown, refused))
+    return differences
 
 
-def refuse_other_loads(found: Sequence[Variation], sides: Sequence[Side]) -> None:
+def refuse_other_loads(differences: Sequence[Variation], sides: Sequence[Side]) -> None:
     """Raises UsageError if something differs that must be equal."""
-    wrong = [variation for variation in found if variation.refused]
+    wrong = [variation for variation in differences if variation.refused]
     if wrong:
         names = ",".join(variation.name for variation in wrong)
         who = " and ".join(side.name for side in sides)
         raise UsageError(
-            f"{who} cannot be compared: they differ in {_said(wrong)}. Compare runs of the same load; where that is the "
+            f"{who} cannot be compared: they differ in {_list_of(wrong)}. Compare runs of the same load; where that is the "
             f"change that you mean to measure, say --allow {names}"
         )
 
@@ -123,16 +154,16 @@ def refuse_several_loads(runs: Sequence[MeasuredRun]) -> None:
     """Raises UsageError if runs to be judged together differ in something that must be equal."""
     side = Side("", runs[0].directory, tuple(runs))
     if wrong := [variation for variation in variations([side]) if variation.refused]:
-        raise UsageError(f"the runs cannot be judged together: they differ in {_said(wrong)}; give runs of one load")
+        raise UsageError(f"the runs cannot be judged together: they differ in {_list_of(wrong)}; give runs of one load")
 
 
-def _said(wrong: Sequence[Variation]) -> str:
-    said = []
+def _list_of(wrong: Sequence[Variation]) -> str:
+    parts = []
     for variation in wrong:
         same = len({*variation.values}) == 1
         values = variation.values[0] if same else " against ".join(variation.values)
-        said.append(f"{variation.name} ({values})")
-    return ", ".join(said)
+        parts.append(f"{variation.name} ({values})")
+    return ", ".join(parts)
 
 
 def _settings(run: MeasuredRun) -> Mapping[str, object]:
@@ -147,7 +178,7 @@ def _machine(run: MeasuredRun) -> Mapping[str, object]:
     return run.manifest.host
 
 
-_GROUPS = {WORKLOAD: workload_of, "settings": _settings, "versions": _versions, "machine": _machine}
+_GROUPS = {"settings": _settings, "versions": _versions, "machine": _machine}
 
 
 def _several(runs: Sequence[Mapping[str, object]], name: str) -> bool:

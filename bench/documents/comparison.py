@@ -56,8 +56,8 @@ def title(row: Row) -> str:
 
 def value(row: Row, side: Literal["a", "b"]) -> str:
     """A side's value."""
-    found = row.a if side == "a" else row.b
-    return share(found) if row.unit == "share" else number(found)
+    amount = row.a if side == "a" else row.b
+    return share(amount) if row.unit == "share" else number(amount)
 
 
 def percent(value: float, *, sign: bool = True) -> str:
@@ -97,7 +97,8 @@ def seen_text(row: Row) -> str:
 
 def at_the_margin(row: ComparedNumber) -> bool:
     """Whether it certainly changed, but perhaps by less than the margin."""
-    return row.answer == "not shown" and bool(row.spread_known) and row.p is not None and row.p < SURE
+    sure = row.p is not None and row.p < SURE and row.missing is None
+    return row.answer == "not shown" and bool(row.spread_known) and sure
 
 
 def answer_text(row: ComparedNumber) -> str:
@@ -111,9 +112,9 @@ def answer_text(row: ComparedNumber) -> str:
     return "worse" if row.worse else "better"
 
 
-def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
+def one_each_shows_no_change(a: str, b: str, kind: str = "runs") -> str:
     """The warning that a comparison of one each cannot show a change of the setup."""
-    return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
+    return f"A change of the setup from {a} to {b} is not shown: the spread between {kind} is not known ({MORE_RUNS[kind]})."
 
 
 def method_text(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> str:

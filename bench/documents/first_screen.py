@@ -61,12 +61,11 @@ def sent_words(summary: RunSummary) -> str:
     parts = [_load_words(summary), details.requests_text(counts.sent + counts.failed_unsent)]
     if inputs is None:
         tokens, n = summary.tokens, counts.succeeded
-        counted = (tokens.usage if tokens.counted_by.usage == n else tokens.asked).input
-        sides = (("in", counted), ("out", tokens.output))
-        means = [(side, total / n) for side, total in sides if total and n]
+        sides = (("in", tokens.prompts.tokens, tokens.prompts.requests), ("out", tokens.output, n))
+        means = [(side, total, of) for side, total, of in sides if total and of]
         parts += [
-            f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
-            for k, (side, mean) in enumerate(means)
+            f"{'' if total % of == 0 and of == n else 'about '}{total / of:,.0f}{' tokens' if not k else ''} {side}"
+            for k, (side, total, of) in enumerate(means)
         ]
     elif inputs.have_several:
         each = inputs.per_request.mean
@@ -130,12 +129,12 @@ def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
 
 def _warnings(summary: RunSummary) -> list[Block]:
     early = details.ended_early(summary)
-    found: list[Block] = []
+    blocks: list[Block] = []
     if early:
-        found.append(findings(early, level=Level.BRIEF))
+        blocks.append(findings(early, level=Level.BRIEF))
     if others := [text for text in remarks.warnings(summary) if text not in early]:
-        found.append(findings(others, level=Level.FIRST))
-    return found
+        blocks.append(findings(others, level=Level.FIRST))
+    return blocks
 
 
 def _objectives(summary: RunSummary) -> list[Block]:
@@ -270,7 +269,8 @@ def _rates(summary: RunSummary) -> list[tuple[str, str]]:
     if not summary.inputs.have_tokens:
         return [("requests_per_s", "Requests/s")]
     are = f"{summary.inputs.are.capitalize()}/s"
-    return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
+    tokens = [] if summary.throughput.input_tokens_per_s is None else [("input_tokens_per_s", "Input tokens/s")]
+    return [("inputs_per_s", are), *tokens, ("requests_per_s", "Requests/s")]
 
 
 def _images_a_minute(summary: RunSummary) -> Iterator[Row]:
@@ -350,11 +350,11 @@ def _next(summary: RunSummary) -> list[Block]:
         return []
     if "imported" in (summary.verdict.signs or ()):  # Trueload did not send its load, so its own flags do not apply.
         return []
-    found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
-    if not found:
-        found = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
+    suggestions = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
+    if not suggestions:
+        suggestions = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
     most = 2 if status == Status.VALID else 1
-    return [Findings(tuple(found[:most]), title="Next", level=Level.FIRST, half=True)]
+    return [Findings(tuple(suggestions[:most]), title="Next", level=Level.FIRST, half=True)]
 
 
 def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
@@ -378,8 +378,8 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
             yield Finding(text, command="--trace-speed")
         elif not summary.slo.objectives:
             of_requests = summary.load.backlog.of == "requests"
-            load, found = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
-            text = f"with an objective and the other flags finds {found} the server keeps up with"
+            load, quantity = ("rate", "a rate") if of_requests else ("sessions", "how many sessions at a time")
+            text = f"with an objective and the other flags finds {quantity} the server keeps up with"
             yield Finding(text, command=f"python -m bench search --load {load}")
         return
     latency = summary.latency

@@ -179,15 +179,16 @@ def tps(run: RunNumbers) -> Chart:
 def inputs_per_s(run: RunNumbers) -> Chart | None:
     """Inputs and their tokens over time."""
     inputs = run.summary.inputs
-    if inputs is None or not inputs.have_tokens or run.series.inputs is None or run.series.input_tokens is None:
+    if inputs is None or not inputs.have_tokens or run.series.inputs is None:
         return None
-    are = inputs.are
-    panels = (
-        Panel(f"{are}/s", (Line(are, _rates(run, run.series.inputs), "area"),)),
-        Panel("input tokens/s", (Line("input tokens", _rates(run, run.series.input_tokens), "area", "second"),)),
-    )
-    meaning = f"The {are} of the requests that ended in each second, and their tokens."
-    return over_time(run, "inputs_per_s", f"{are.capitalize()} and input tokens per second", meaning, panels)
+    are, tokens = inputs.are, run.series.input_tokens
+    of_inputs = Panel(f"{are}/s", (Line(are, _rates(run, run.series.inputs), "area"),))
+    meaning = f"The {are} of the requests that ended in each second"
+    if tokens is None:
+        return over_time(run, "inputs_per_s", f"{are.capitalize()} per second", f"{meaning}.", (of_inputs,))
+    of_tokens = Panel("input tokens/s", (Line("input tokens", _rates(run, tokens), "area", "second"),))
+    title, meaning = f"{are.capitalize()} and input tokens per second", f"{meaning}, and their tokens."
+    return over_time(run, "inputs_per_s", title, meaning, (of_inputs, of_tokens))
 
 
 _ERROR_TONES: tuple[Tone, ...] = ("bad", "second", "main", "third", "warn", "quiet")
@@ -201,6 +202,6 @@ def errors(run: RunNumbers) -> Chart:
     series = [(name, rows[name]) for name in shown]
     if len(shown) < len(names):
         series.append(("others", [sum(each) for each in zip(*(rows[n] for n in names[len(shown) :]), strict=True)]))
-    lines = tuple(Line(n, found, "steps", tone) for (n, found), tone in zip(series, _ERROR_TONES, strict=False))
+    lines = tuple(Line(n, counts, "steps", tone) for (n, counts), tone in zip(series, _ERROR_TONES, strict=False))
     meaning = f"Requests that failed in each {'second' if run.series.step_s == 1 else 'step'}, by outcome."
     return over_time(run, "errors", "Errors over time", meaning, (Panel("requests", lines),), none="No request failed.")

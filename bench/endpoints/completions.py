@@ -29,9 +29,9 @@ class Completions(OpenAIEndpoint):
             pass
         return None
 
-    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
+    def kind_and_texts(self, choice: Mapping[str, Any]) -> tuple[str, str, str]:
         text = choice.get("text")
-        return ("c", text) if isinstance(text, str) and text else ("o", "")
+        return ("c", text, text) if isinstance(text, str) and text else ("o", "", "")
 
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:
         return []

@@ -51,8 +51,8 @@ class EventStream(ABC):
     """
 
     __slots__ = (
-        "_answered", "_answers", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep",
-        "_kinds", "_limited", "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options",
+        "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep",
+        "_kinds", "_limited", "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_own",
         "_pieces", "_reason", "_running", "_stray", "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ class EventStream(ABC):
             str
         ] = []  # as in a record; `e`: a text chunk whose text is empty; `n`: only the name of a tool
         self._pieces: list[str] = []
-        self._answers: dict[int, str] = {}  # for pieces that hold more than a part of the answer
+        self._own: dict[int, str] = {}  # for pieces with text of several kinds, the part of the chunk's own kind
         self._running: list[int | None] = []  # output tokens so far, if the text chunk states them
         self._number = 0  # of events
         self._most_bytes = 0  # upper bound of the text's bytes
@@ -186,8 +186,8 @@ class EventStream(ABC):
     def tokens_so_far(self) -> int:
         """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
         running = self._running
-        said = running[-1] if running else None
-        return said or len(running)
+        total = running[-1] if running else None
+        return total or len(running)
 
     @property
     def first_token(self) -> int | None:
@@ -200,8 +200,12 @@ class EventStream(ABC):
         chunk_kind = internal.replace("e", "o").replace("n", "f")
         text = "".join(self._pieces)
         kinds = (kind for kind in chunk_kind if kind in TOKEN_KINDS)
-        said = [*zip(kinds, self._pieces, strict=False)]
-        content = "".join(self._answers.get(number, piece) for number, (kind, piece) in enumerate(said) if kind == "c")
+        pieces = [*zip(kinds, self._pieces, strict=False)]
+
+        def all_of(kind: str) -> str:
+            return "".join(self._own.get(at, piece) for at, (of, piece) in enumerate(pieces) if of == kind)
+
+        content = all_of("c")
         counted = self._count(text) if self._count is not None else None
         if says_each(self._running):
             # The first chunk's usage was repeated with the others, for these.
@@ -239,18 +243,18 @@ class EventStream(ABC):
             server=server_words(self._metrics, self._timings),
             replica=workers_of(self._nvext),
             limited=self._limited,
-            answer=self._answer(content, "".join(p for k, p in said if k == "t")) if self._answered else None,
+            answer=self._answer(content, all_of("t")) if self._answered else None,
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),
         )
 
     def _tokens_of_chunks(self, internal: str, output_tokens: int | None) -> tuple[int, ...] | None:
-        found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
+        counts = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
         hidden = reasoning_tokens(self._usage) if "t" not in internal else None
-        if found is None and hidden and output_tokens is not None and output_tokens > hidden:
+        if counts is None and hidden and output_tokens is not None and output_tokens > hidden:
             # Hidden reasoning is in no chunk.
-            found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
-        return found
+            counts = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
+        return counts
 
     @property
     def _tool_calls(self) -> int | None:
@@ -313,10 +317,10 @@ def _error_in(text: bytes) -> str | None:
     if not text:
         return None
     try:
-        said = decoding.loads(text)
+        document = decoding.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return error_of(said) if isinstance(said, dict) else None
+    return error_of(document) if isinstance(document, dict) else None
 
 
 _MARK = "\x7f"

@@ -40,12 +40,9 @@ class OpenAIEndpoint(Endpoint):
         """The text of an event that holds only text, as nearly all do. Returns None for every other event."""
 
     @abstractmethod
-    def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:
-        """The chunk kind of a choice in an event (bench/records.py; `n`: only the name of a tool), and its text."""
-
-    def answer_in(self, choice: Mapping[str, Any]) -> str:
-        """The part of a choice's text, of kind `c`, that belongs to the answer."""
-        return self.kind_and_text(choice)[1]
+    def kind_and_texts(self, choice: Mapping[str, Any]) -> tuple[str, str, str]:
+        """The chunk kind of a choice in an event (bench/records.py; `n`: only the name of a tool), its text, and for an
+        answer or reasoning the part of the text that is of this kind: some servers send several kinds in one chunk."""
 
     @abstractmethod
     def calls_in(self, choice: Mapping[str, Any]) -> list[tuple[object, object]]:

@@ -65,15 +65,15 @@ class StreamReader(EventStream):
         """An event that is more than a piece of text."""
         choices = choices_of(event)
         self._places.beside(choices)
-        kind, piece = self._kind_and_text(choices)
+        kind, piece, own = self._kind_and_texts(choices)
         if (usage := usage_in(event, choices)) is not None:
             self._usage = usage
             if kind == "o" and not event.get("choices"):
                 kind = "u"
             self._told = len(self._running) + (kind in TOKEN_KINDS or kind == "n")
         self._hear(event)
-        if kind == "c" and self._keep:
-            self._keep_answer(choices, piece)
+        if own != piece and self._keep:
+            self._own[len(self._pieces)] = own
         if kind in TOKEN_KINDS or kind == "n":
             self._add_text(kind, piece, None if usage is None else whole_number(usage.get("completion_tokens")))
         else:
@@ -85,20 +85,17 @@ class StreamReader(EventStream):
         if self._answered and choices:
             self._keep_parts(choices[0])
 
-    def _kind_and_text(self, choices: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-        """The chunk kind, for several choices that of the first with text; and the text of all choices."""
+    def _kind_and_texts(self, choices: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
+        """The chunk kind, for several choices that of the first with text; the text of all choices; and the part of the text
+        that is of this kind."""
         if len(choices) < 2:
-            return self._endpoint.kind_and_text(choices[0] if choices else {})
-        read = [self._endpoint.kind_and_text(choice) for choice in choices]
-        bearing = [(kind, text) for kind, text in read if kind in TOKEN_KINDS or kind == "n"]
-        return (bearing[0][0], "".join(text for _, text in bearing)) if bearing else read[0]
-
-    def _keep_answer(self, choices: Sequence[Mapping[str, Any]], piece: str) -> None:
-        """If a piece holds more than the answer, keep the answer's part."""
-        read = [(choice, self._endpoint.kind_and_text(choice)[0]) for choice in choices]
-        answer = "".join(self._endpoint.answer_in(choice) for choice, kind in read if kind == "c")
-        if answer != piece:
-            self._answers[len(self._pieces)] = answer
+            return self._endpoint.kind_and_texts(choices[0] if choices else {})
+        read = [self._endpoint.kind_and_texts(choice) for choice in choices]
+        bearing = [one for one in read if one[0] in TOKEN_KINDS or one[0] == "n"]
+        if not bearing:
+            return read[0]
+        first = bearing[0][0]
+        return first, "".join(text for _, text, _ in bearing), "".join(own for kind, _, own in bearing if kind == first)
 
     def _count_call(self, place: str, name: object) -> None:
         """Count a call as new if its place is new, or if its id differs: not all servers count places."""
@@ -130,15 +127,15 @@ class StreamReader(EventStream):
             if self._unexpected is None:
                 self._unexpected = f"event {number} is not a chunk of a reply: {excerpt(data)}"
             return
-        ended, wrong = ending_of(event)
+        places, wrong = ending_of(event)
         if wrong is not None:
             self._fail(wrong)
-        if ended:
+        if places:
             self._finished = True
             reasons = [choice.get("finish_reason") for choice in choices_of(event)]
             self._reason = next(filter(None, reasons), None)
             self._limited = self._limited or any(map(is_limit, reasons))
-            self._places.end(ended)
+            self._places.end(places)
             self._choices = self._places.count
 
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:

@@ -55,10 +55,10 @@ def models_url(url: str) -> str:
     return _api_url(url, "/models")
 
 
-def metrics_url(url: str) -> str:
+def metrics_url(url: str, path: str = "/metrics") -> str:
     """The URL of the server's metrics: next to the API's root, not below it."""
     root = urlsplit(_api_url(url, ""))
-    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
+    return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + path))
 
 
 def _api_url(url: str, tail: str) -> str:
@@ -70,5 +70,5 @@ def _api_url(url: str, tail: str) -> str:
     elif _WITHOUT_V1.search(root) is None:
         root += "/v1"
     path, _, query = tail.partition("?")
-    own = "" if f"{query.partition('=')[0]}=" in parts.query else query  # The URL's own query takes precedence.
-    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (own, parts.query)))))
+    extra = "" if f"{query.partition('=')[0]}=" in parts.query else query  # The URL's own query takes precedence.
+    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (extra, parts.query)))))

@@ -19,14 +19,15 @@ _LEAST_PAUSE_NS = 1.0
 
 
 def audio_s(table: RecordTable) -> Floats:
-    """The length of the received audio, else of the sent clip; NaN if unknown."""
+    """The length of the received audio, or of the sent clip if the endpoint does not speak. NaN if unknown, or if a spoken
+    reply has no audio (it calls a tool)."""
     has_sent, sent_ns = table.known("audio_sent_ns")
     has_rate, per_s = table.known("audio_bytes_per_s")
     received = table.ints("audio_bytes")
     with np.errstate(divide="ignore", invalid="ignore"):
-        known = has_rate & (per_s > 0) & (received > 0)
-        length_s = np.where(known, received / per_s, sent_ns / NS_PER_S)
-    values: Floats = np.where(table.ok & (known | (has_sent & (sent_ns > 0))), length_s, np.nan)
+        speaks = has_rate & (per_s > 0)
+        length_s = np.where(speaks, received / per_s, np.where(has_sent, sent_ns, 0) / NS_PER_S)
+    values: Floats = np.where(table.ok & (length_s > 0), length_s, np.nan)
     return values
 
 
@@ -59,10 +60,10 @@ def _stalls(table: RecordTable, first_ns: Ints, at_ns: Ints) -> tuple[Floats, Fl
     chunks, (has_rate, per_s) = table.audio_chunks, table.known("audio_bytes_per_s")
     after_ns, sizes = table.ints("play_after_ns"), table.chunk_audio_bytes[chunks.at]
     for row in np.flatnonzero(table.ok & has_rate & (per_s > 0) & (chunks.counts > 0)).tolist():
-        own = slice(int(chunks.starts[row]), int(chunks.starts[row] + chunks.counts[row]))
-        played_ns = np.cumsum(sizes[own]) * (NS_PER_S / per_s[row])
+        span = slice(int(chunks.starts[row]), int(chunks.starts[row] + chunks.counts[row]))
+        played_ns = np.cumsum(sizes[span]) * (NS_PER_S / per_s[row])
         needed_ns = after_ns[row] + np.concatenate(([0.0], played_ns[:-1]))
-        latest_ns = np.maximum.accumulate(np.maximum(0.0, at_ns[own] - first_ns[row] - needed_ns))
+        latest_ns = np.maximum.accumulate(np.maximum(0.0, at_ns[span] - first_ns[row] - needed_ns))
         waited_ms[row] = latest_ns[-1] / NS_PER_MS
         pauses[row] = np.count_nonzero(np.diff(latest_ns) > _LEAST_PAUSE_NS)
     return waited_ms, pauses

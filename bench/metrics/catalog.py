@@ -18,7 +18,7 @@ from bench.results.metric_titles import TITLES
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class MetricDefinition:
     """The definition of a metric. `key` is its name in summary.json, `name` its name in objectives. `formula` is for
     docs/metrics.md."""
 
@@ -34,7 +34,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestMetric(Named):
+class RequestMetric(MetricDefinition):
     """A metric with one value per request. `bounds` is called with the values of the metric."""
 
     of: Callable[[RecordTable], Floats]
@@ -44,7 +44,7 @@ class RequestMetric(Named):
 
 
 @dataclass(frozen=True, slots=True)
-class TokenMetric(Named):
+class TokenMetric(MetricDefinition):
     """A metric with many values per request: in ns from `of`, in `unit` in results."""
 
     of: Callable[[RecordTable], Pauses]
@@ -66,7 +66,7 @@ _ALL: tuple[Metric, ...] = (
     TokenMetric("chunk_gap_ms", "chunk_gap", "ms", "The pause between two neighbouring chunks of text, however many tokens they carry.", "between neighbouring token chunks: one value per gap", token_gaps.chunk_gap_ns),  # noqa: E501
     RequestMetric("ttfb_ms", "ttfb", "ms", "Time to first byte: from sending the request until the first byte of the response arrives.", "first byte − sent", request_metrics.ttfb_ms, request_metrics.exact_bounds),  # noqa: E501
     RequestMetric("ttfa_ms", "ttfa", "ms", "Time to first audio: from sending the request until its first bytes of audio arrive.", "first chunk of audio − sent", audio_metrics.ttfa_ms, audio_metrics.ttfa_bounds, of_few=True),  # noqa: E501
-    RequestMetric("rtf", "rtf", "", "Real-time factor: E2EL as a share of the length of the audio. Below 1, the server is faster than the speaker.", "E2EL / length of the audio", audio_metrics.rtf, audio_metrics.rtf_bounds, of_few=True),  # noqa: E501
+    RequestMetric("rtf", "rtf", "", "Real-time factor: E2EL as a share of the length of the audio. Below 1, the server is faster than the speaker.", "E2EL / length of the audio received, or sent if replies have none", audio_metrics.rtf, audio_metrics.rtf_bounds, of_few=True),  # noqa: E501
     RequestMetric("playback_stall_ms", "playback_stall", "ms", "How long a player that starts --play-after after the first audio waits for more, in all.", "the most by which a chunk of audio is later than the player needs it", audio_metrics.playback_stall_ms, audio_metrics.playback_stall_bounds, of_few=True),  # noqa: E501
     RequestMetric("playback_stalls", "playback_stalls", "", "In how many pauses that player waits.", "chunks of audio that the player waits for", audio_metrics.playback_stalls, audio_metrics.playback_stalls_bounds, of_few=True),  # noqa: E501
     RequestMetric("audio_s", "audio", "s", "Length of the audio of a request: of the reply, or of the clip that was sent.", "bytes of audio / bytes a second", audio_metrics.audio_s, request_metrics.exact_bounds, of_few=True),  # noqa: E501

@@ -14,7 +14,7 @@ from bench.metrics.arrays import in_order, view
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.request_metrics import input_tokens, output_tokens, send_lateness_ms, time_until_failure_ms
 from bench.records import NO_FAILURE, Outcome
-from bench.records.record_table import DROPPED, OUTCOMES, Floats, Ints, Mask, RecordTable
+from bench.records.record_table import DROPPED, NOT_JUDGED, OUTCOMES, Floats, Ints, Mask, RecordTable
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
 """The values in the status column for a request without a response, and for a dropped request."""
@@ -121,8 +121,19 @@ class Columns:
             if outcome not in NO_FAILURE and self.outcomes[outcome]
         }
 
+    @property
+    def judged(self) -> Mask:
+        """The requests that goodput is a share of."""
+        return ~np.isin(view(self.outcome), [OUTCOMES.index(outcome) for outcome in NOT_JUDGED])
+
+    @property
+    def no_input_tokens_known(self) -> bool:
+        """Whether neither a reply nor a plan says how many input tokens any of the successful requests had."""
+        of_ok = view(self.input_tokens)[view(self.ok)]
+        return bool(len(of_ok) and np.isnan(of_ok).all())
+
     def first_tokens_ns(self) -> Floats:
         """When the first token of each successful request arrived; the end of the request if it was not streamed."""
         ttft_ms = view(self.metrics["ttft_ms"])
-        found: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
-        return found
+        first_ns: Floats = np.where(ttft_ms == ttft_ms, view(self.sent) + ttft_ms * NS_PER_MS, view(self.end))
+        return first_ns

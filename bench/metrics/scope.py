@@ -29,7 +29,7 @@ from bench.metrics.sureness import Sureness
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import REQUESTS
-from bench.records.record_table import CANCELLED, Floats, Ints
+from bench.records.record_table import Floats, Ints
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
 
@@ -115,13 +115,13 @@ class Scope:
             if isinstance(metric, RequestMetric):
                 continue
             histogram, values = of_tokens[metric.name]
-            found = histogram.snapshot().describe(1 / NS_PER_MS)
+            stats = histogram.snapshot().describe(1 / NS_PER_MS)
             lies = None
             if columns.bounded:
                 least, most = between[metric.name](from_ns)
                 lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
             how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
-            result[metric.key] = _metric(found, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
+            result[metric.key] = _metric(stats, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
         return {metric.key: result[metric.key] for metric in METRICS.values() if metric.key in result}
 
     def of_requests(self) -> dict[str, Metric]:
@@ -156,8 +156,8 @@ class Scope:
     def _ended_inside(self, start: float, end: float) -> Ints:
 
         at = arrays.view(self._data.columns.end)
-        found: Ints = ((start <= at) & (at <= end)).nonzero()[0]
-        return found
+        rows: Ints = ((start <= at) & (at <= end)).nonzero()[0]
+        return rows
 
     def _amount(self, arrivals: Arrivals, start: float, end: float) -> float:
         """The amount that arrived inside the scope; for the whole run the total amount, so that no border cuts a slot."""
@@ -174,7 +174,7 @@ class Scope:
         span = (end - start) / NS_PER_S
         rows = self._ended_inside(start, end)
         rows = rows[arrays.view(columns.ok)[rows]]
-        ended = arrays.view(columns.end)[rows], np.ones(len(rows))
+        requests = arrays.view(columns.end)[rows], np.ones(len(rows))
         tokens, first = arrays.view(columns.input_tokens), columns.first_tokens_ns()
         read = arrays.view(columns.ok) & (tokens > 0) & (start <= first) & (first <= end)
         prompts = first[read], tokens[read]
@@ -187,19 +187,20 @@ class Scope:
         }
         if self._data.of_inputs:
             return self._throughput_of_inputs(rows, prompts, start, span)
+        if columns.no_input_tokens_known:
+            del rates["input_tokens_per_s"], rates["total_tokens_per_s"]
         step_ns, steps = _steps(span)
         input_of, output_of = (
             _per_step(prompts, start, step_ns, steps),
             self._data.arrivals.per_step(int(start), step_ns, steps),
         )
         amounts = {
-            "requests_per_s": _per_step(ended, start, step_ns, steps),
+            "requests_per_s": _per_step(requests, start, step_ns, steps),
             "input_tokens_per_s": input_of,
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
         }
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        return Throughput(duration_s=span, **rates, ci95=sure.ci95, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
@@ -207,14 +208,12 @@ class Scope:
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
         sums = dict(zip(RATES_OF_INPUTS, ((ends, np.ones(len(rows))), inputs, tokens), strict=True))
-        if self._data.inputs_are == REQUESTS:
+        if self._data.inputs_are == REQUESTS or columns.no_input_tokens_known:
             del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
         step_ns, steps = _steps(span)
         amounts = {name: _per_step(of, start, step_ns, steps) for name, of in sums.items()}
-        sure = sureness.of_rates(rates, amounts, step_ns / NS_PER_S)
-        none = dict.fromkeys(name for name in RATES if name not in rates)
-        return Throughput(duration_s=span, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
+        return _throughput(span, rates, amounts, step_ns)
 
     def goodput(self) -> Goodput:
         """The requests per second that met every objective, and their share of the requests that ended."""
@@ -222,18 +221,17 @@ class Scope:
         if self.span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
 
-        # A user who left as planned neither met the objectives nor missed them.
         start, end = self.span
         span = (end - start) / NS_PER_S
-        ended = self._ended_inside(start, end)
-        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
-        good = int(arrays.view(columns.good)[ended].sum())
+        rows = self._ended_inside(start, end)
+        rows = rows[columns.judged[rows]]
+        good = int(arrays.view(columns.good)[rows].sum())
         return Goodput(
             requests_per_s=good / span,
             output_tokens_per_s=None
             if self._data.of_inputs
             else self._amount(self._data.good_arrivals, start, end) / span,
-            share=good / len(ended) if len(ended) else None,
+            share=good / len(rows) if len(rows) else None,
         )
 
 
@@ -261,6 +259,15 @@ def in_send_order(columns: Columns) -> Ints:
     """The rows by time of sending; rows never sent by their end."""
     sent = view(columns.sent)
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
+
+
+def _throughput(
+    span_s: float, rates: Mapping[str, float], amounts: Mapping[str, Sequence[float]], step_ns: int
+) -> Throughput:
+    """Rates with the intervals that follow from the amounts of each step. Rates that are not among them are None."""
+    sure = sureness.of_rates(rates, {name: amounts[name] for name in rates}, step_ns / NS_PER_S)
+    none = dict.fromkeys(name for name in RATES if name not in rates)
+    return Throughput(duration_s=span_s, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
 
 
 def _steps(span_s: float) -> tuple[int, int]:

@@ -45,7 +45,7 @@ from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome
-from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
+from bench.records.record_table import Ints, Mask, RecordTable
 from bench.results.base import rounded
 from bench.results.load import Backlog, Instrument
 from bench.results.numbers import Goodput, Metric, Throughput, ToolColumn
@@ -289,11 +289,11 @@ class Summary:
             **(alone(self._columns) if kind == "target" else {}),
         )
 
-    def _data(self, found: Backlog | None) -> RunData:
+    def _data(self, trend: Backlog | None) -> RunData:
         facts = self._facts
         return RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures,
-            piles_up(facts, self._columns, found),
+            piles_up(facts, self._columns, trend),
         )  # fmt: skip
 
     def _numbers(self, scope: Scope) -> _ScopeNumbers:
@@ -311,7 +311,7 @@ class Summary:
     def _goodput_interval(self) -> list[float] | None:
         columns = self._columns
         rows = in_send_order(columns)
-        rows = rows[view(columns.outcome)[rows] != CANCELLED]
+        rows = rows[columns.judged[rows]]
         latencies = known(view(columns.metrics["e2el_ms"])[rows])
         return sureness.of_error_rate(view(columns.good)[rows], latencies)
 

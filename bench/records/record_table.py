@@ -30,6 +30,9 @@ MOST_RECORDS = 4_096
 OUTCOMES = tuple(Outcome)
 """`RecordTable.outcome` contains indices into this tuple."""
 _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
+NOT_JUDGED = frozenset({Outcome.INTERRUPTED, Outcome.CANCELLED})
+"""Requests that nobody can call good or bad: the end of the run, or their user as planned, came before their own. A dropped
+one was due, and was not served."""
 OK, DROPPED, CANCELLED = (_NUMBER_OF[outcome] for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
 _IS_KIND, _IS_AUDIO, _IS_TOKEN, _IS_IMAGE = (
     np.isin(np.arange(256), [ord(kind) for kind in kinds]) for kinds in (KINDS, "a", TOKEN_KINDS, IMAGE_KIND)
@@ -129,7 +132,7 @@ class RecordTable:
 
     def equals(self, name: str, value: object) -> Mask:
         """Which records have this value in a field."""
-        return np.array([found == value for found in self.column(name)], dtype=np.bool_)
+        return np.array([entry == value for entry in self.column(name)], dtype=np.bool_)
 
     @cached_property
     def outcome(self) -> Ints:

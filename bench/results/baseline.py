@@ -92,6 +92,8 @@ class Baseline(Result, frozen=True, kw_only=True):
     workload_sha256: Digest
     """Digest of the settings that must be equal, and the model."""
     workload: Annotated[Mapping[str, Setting], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
+    data_sha256: Mapping[str, Digest] = {}
+    """Of each file of data, by its path as the settings name it."""
     target: BaselineTarget
     machine: Mapping[str, str | int]
     certificate: BaselineOrigin | None

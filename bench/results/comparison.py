@@ -86,7 +86,7 @@ class ComparedNumber(Result, frozen=True, kw_only=True, omit_defaults=False):
     worse: bool | None
     """Whether the number got worse; null unless it differs."""
     missing: str | None
-    """Why there is no change."""
+    """Why there is no change, or why one within the margin is not shown to be the same."""
 
 
 class SideAgainstSide(Result, frozen=True, kw_only=True):

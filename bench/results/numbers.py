@@ -119,7 +119,7 @@ class Goodput(NumbersByName, frozen=True, kw_only=True):
     requests_per_s: Number | None
     output_tokens_per_s: Number | None
     share: Portion | None
-    """Share of the requests that ended."""
+    """Share of the requests that ended by themselves or were dropped."""
 
 
 class PlanAgainstSent(Result, frozen=True, kw_only=True):

@@ -18,6 +18,13 @@ class InputOutput(Result, frozen=True, kw_only=True):
     output: int | None
 
 
+class PromptTokens(Result, frozen=True, kw_only=True):
+    """Replies whose prompt length is known, by the usage or else as it was asked for, and the sum of these lengths."""
+
+    requests: Count
+    tokens: Count
+
+
 class CountedTokens(Result, frozen=True, kw_only=True):
     """Our own token count of the received text; null without a tokenizer."""
 
@@ -130,6 +137,7 @@ class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
 
     asked: InputOutput
     usage: InputOutput
+    prompts: PromptTokens = PromptTokens(requests=0, tokens=0)
     counted: CountedTokens
     cached: CachedTokens
     output: Count

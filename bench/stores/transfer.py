@@ -31,11 +31,14 @@ def is_address(text: str) -> bool:
 
 def checked(address: str) -> str:
     """The address without a trailing slash. Raises UsageError if it is invalid, or contains a password."""
-    bucket, _, key = address.partition("://")[2].partition("/")
+    place = address.partition("://")[2]
+    # A password may contain a slash. A bucket has a colon only in the name of an access point, `arn:aws:s3:...`.
+    user, _, password = place.partition(":")
+    if "/" not in user and user != "arn" and "@" in password:
+        raise UsageError("the address of an object store has no user and password: the environment gives them")
+    bucket, _, key = place.partition("/")
     if not bucket:
         raise UsageError(f"{address} names no bucket: write it as {urlsplit(address).scheme}://BUCKET/KEY")
-    if ":" in bucket.partition("@")[0] and "@" in bucket:
-        raise UsageError("the address of an object store has no user and password: the environment gives them")
     if any(part in (".", "..") for part in key.split("/")):
         raise UsageError(f"{address}: a key has no . and no .. in it")
     return address.rstrip("/")
@@ -56,10 +59,10 @@ def opened(address: str) -> tuple[Any, str]:
 
 def sentence(address: str, error: Exception) -> str:
     """The error of a store's client, in one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, FileNotFoundError):
-        said = "there is no such bucket, or nothing at this key"
-    return f"{address}: {said}"
+        reason = "there is no such bucket, or nothing at this key"
+    return f"{address}: {reason}"
 
 
 def put(folder: Path, address: str) -> str:
@@ -129,10 +132,10 @@ def endpoint(address: str) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Run the program. Prints one sentence to stderr if the copy is incomplete."""
-    what, *places = words
+    command, *places = words
     address = next(place for place in places if is_address(place))
     try:
-        match what:
+        match command:
             case "put":
                 print(put(Path(places[0]), places[1]))
             case "get":

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from bench.proxy import Proxy
 
+METRICS, METRICS_OF_TRTLLM = "/metrics", "/prometheus/metrics"
+"""Where servers have their metrics. At the first, TensorRT-LLM's own server has none in Prometheus' format."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScrapePage:

@@ -14,9 +14,10 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Requests failed. They have no latency, so a server that sheds load looks fast."""
     summary = evidence.summary
     counts = summary.counts
-    found = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
+    findings = errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
     return [
-        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary)) for row in found
+        replace(row, sentence=row.sentence + _not_sent(summary) + _how_long(summary) + _when(summary))
+        for row in findings
     ]
 
 
@@ -94,9 +95,11 @@ def late_ends(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if row is None:
         return []
     status = milder(limits.late_ends.of(row.share), limits.late_ends_ms.of(row.mean_ms))
+    speaks, inputs = evidence.summary.latency.get("ttfa_ms"), evidence.summary.inputs
+    last = "image" if inputs is not None and inputs.are == "images" else "audio" if speaks and speaks.n else "token"
     sentence = (
-        f"the server ended its replies {row.mean_ms:,.0f} ms after their last token on average, {row.share:.1%} of the time "
-        "to that token: requests/s and requests in flight contain this time, and E2EL does not"
+        f"the server ended its replies {row.mean_ms:,.0f} ms after their last {last} on average, {row.share:.1%} of the time "
+        f"to that {last}: requests/s and requests in flight contain this time, and E2EL does not"
     )
     return [Finding("late_ends", status, row.share, sentence)]
 

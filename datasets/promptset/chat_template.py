@@ -54,6 +54,11 @@ def _raise_exception(message: str) -> None:
     raise TemplateError(message)
 
 
+def _by_chance(*args: object, **named: object) -> str:
+    del args, named
+    raise TemplateError("it draws by chance (random, lipsum), so that no count of its tokens holds")
+
+
 def _tojson(
     value: object,
     ensure_ascii: bool = False,
@@ -149,6 +154,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = strftime_now
+    environment.filters["random"] = environment.globals["lipsum"] = _by_chance
     return environment
 
 

@@ -126,7 +126,7 @@ GROUPS: dict[str, Group] = {
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
         ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_BENCH}/traffic/test_classes.py", f"{_BENCH}/endpoints/test_custom_apis.py",
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/traffic/test_classes.py", f"{_BENCH}/endpoints/test_custom_*.py",
          f"{_VIRTUAL}/test_busy_probe.py", f"{_VIRTUAL}/test_probe_course.py",
          "tests/sockets/test_client_certificates.py", "tests/sockets/test_server_metrics.py"),
     ),

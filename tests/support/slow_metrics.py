@@ -146,11 +146,11 @@ def e2el_from_intended_ms(record: RequestRecord) -> float | None:
 
 
 def audio_s(record: RequestRecord) -> float | None:
-    """The length of the received audio, or of the sent clip."""
+    """The length of the received audio, or of the sent clip if the endpoint does not speak."""
     if record.outcome is not Outcome.OK:
         return None
-    if record.audio_bytes and record.audio_bytes_per_s:
-        return record.audio_bytes / record.audio_bytes_per_s
+    if record.audio_bytes_per_s:
+        return record.audio_bytes / record.audio_bytes_per_s or None
     return record.audio_sent_ns / NS_PER_S if record.audio_sent_ns else None
 
 

@@ -1,4 +1,4 @@
-"""TensorRT-LLM's own server (trtllm-serve). Its page is at /prometheus/metrics: name it with --server-metrics."""
+"""TensorRT-LLM's own server (trtllm-serve). Its page is at /prometheus/metrics."""
 
 from __future__ import annotations
 

@@ -102,7 +102,8 @@ def test_every_address_gets_its_own_credentials_and_the_key_of_the_run() -> None
 def test_the_metrics_of_every_address_are_read_with_its_own_headers() -> None:
     config = resolve({"url": ["http://a", "http://b/v1", "http://b/v1/"], "api_key": "k"})
     pages = pages_of((), "off", [target_of(config.at_address(one)) for one in config.addresses])
-    assert [(page.url, page.looked_for) for page in pages] == [("http://a/metrics", True), ("http://b/metrics", True)]
+    found = [f"http://{host}{path}" for host in "ab" for path in ("/metrics", "/prometheus/metrics")]
+    assert [(page.url, page.looked_for) for page in pages] == [(url, True) for url in found]
     named = pages_of(("http://b/m", "http://c/m"), "off", [target_of(config.at_address(o)) for o in config.addresses])
     assert [bool(page.headers) for page in named] == [True, False]
 

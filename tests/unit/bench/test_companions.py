@@ -15,7 +15,7 @@ from bench.target.gpu_pages import AMDSMI, NVML
 from bench.target.scrape_task import ScrapeTask
 from tests.support.configurations import resolved
 
-FAR = "http://far:1"
+FAR, HERE = "http://far:1", "http://127.0.0.1:8000"
 
 
 class Companion:
@@ -75,13 +75,17 @@ def begun(monkeypatch: pytest.MonkeyPatch, **flags: Any) -> tuple[Companions, li
     return made, tasks, told
 
 
+def pages_of(url: str) -> list[str]:
+    return [f"{url}/metrics", f"{url}/prometheus/metrics"]
+
+
 @pytest.mark.parametrize(
     ("flags", "pages"),
     [
-        ({"url": FAR}, [f"{FAR}/metrics"]),
-        ({}, ["http://127.0.0.1:8000/metrics", NVML, AMDSMI]),
-        ({"url": FAR, "gpu_metrics": "http://g/metrics"}, [f"{FAR}/metrics", "http://g/metrics"]),
-        ({"gpu_metrics": "off"}, ["http://127.0.0.1:8000/metrics"]),
+        ({"url": FAR}, pages_of(FAR)),
+        ({}, [*pages_of(HERE), NVML, AMDSMI]),
+        ({"url": FAR, "gpu_metrics": "http://g/metrics"}, [*pages_of(FAR), "http://g/metrics"]),
+        ({"gpu_metrics": "off"}, pages_of(HERE)),
         ({"server_metrics": ["off"], "gpu_metrics": "off"}, None),
         ({"url": FAR, "server_metrics": ["http://m/metrics"]}, ["http://m/metrics"]),
         # A service that counts no tokens is not asked for a page unless one is named.

@@ -154,6 +154,9 @@ def test_a_run_of_the_default_length_can_be_made_again_with_a_number_of_requests
     assert (stored["duration"], stored["warmup"]) == (60.0, "auto")
     again = resolve({"requests": "20"}, stored, "run.yaml")
     assert (again.requests, again.duration, again.warmup) == (20, 60.0, "0")
+    for asked in ({"warmup": "auto"}, {"warmup": "auto", "duration": "60s"}):
+        with pytest.raises(UsageError, match="--warmup auto needs a length in time, not --requests"):
+            resolve({"requests": "20"}, {"url": "http://h", "concurrency": 4, **asked}, "mine.yaml")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
+from bench.supply import data_digests
 from tests.support.made_records import START_NS, made_record
 
 NEEDED: dict[str, Any] = {
@@ -182,3 +184,23 @@ def test_a_damaged_run_is_refused_in_a_sentence(
     (directory.path / "run.yaml").write_text(yaml.safe_dump({"config": config, "manifest": stored}))
     with pytest.raises(UsageError, match=sentence):
         manifest.read(directory)
+
+
+def test_files_of_data_are_known_by_the_sha256_of_their_content(tmp_path: Path) -> None:
+    rows, tools, body = (tmp_path / name for name in ("rows.jsonl", "tools.json", "body"))
+    rows.write_text('{"prompt": "a"}\n')
+    tools.write_text('[{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]')
+    body.write_text("content")
+    digest = {str(file): sha256(file.read_bytes()).hexdigest() for file in (rows, tools, body)}
+    url = {"url": "http://h", "concurrency": 1}
+    mix = {"classes": [{"name": "c", "share": 1, "dataset": str(rows)}, {"name": "d", "share": 1}]}
+    for settings, files in (
+        ({"dataset": str(rows)}, {str(rows): digest[str(rows)]}),
+        ({"mix": mix}, {str(rows): digest[str(rows)]}),
+        ({"tools": str(tools)}, {str(tools): digest[str(tools)]}),
+        ({"endpoint": "http", "body": f"@{body}"}, {f"@{body}": digest[str(body)]}),
+        ({"endpoint": "http", "body": str(body)}, {}),
+        ({"dataset": "chatbot"}, {}),
+        ({}, {}),
+    ):
+        assert data_digests(resolve({**url, **settings})) == files

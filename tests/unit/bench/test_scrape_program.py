@@ -115,6 +115,17 @@ def test_where_no_page_has_metrics_there_is_no_file_and_nothing_goes_on(
     assert ([*tmp_path.iterdir()], played.asked_s) == ([], [0.0])
 
 
+def test_the_second_usual_page_of_a_server_is_read_only_if_the_first_has_no_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = Played({"http://a/metrics?k=v": ["status 404"], "http://a/prometheus/metrics?k=v": [counted(5.0)],
+                     "http://b/metrics": [counted(5.0)]})  # fmt: skip
+    urls = [*played.pages, "http://b/prometheus/metrics"]  # Nothing is played of the last.
+    watching = watch(played, tmp_path, monkeypatch, [ScrapePage(url, looked_for=True) for url in urls])
+    assert watching.first().goes_on
+    assert {line["url"] for line in lines(tmp_path / "server")[:2]} == {urls[1].replace("k=v", "k=***"), urls[2]}
+
+
 def test_gpus_have_a_file_of_their_own_and_count_nothing_that_must_settle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,11 @@ def test_a_command_line_is_shown_without_its_secrets() -> None:
         ("http:/host", "http:/host"),
         ("https:host/v1?k=KEY", "https:host/v1?***"),
         ("http:/u:KEY@h", "***@h"),
+        *[
+            (f"{scheme}u:KE{sign}Y@h:1/a", f"{scheme}***@h:1/a")
+            for scheme in ("http://", "s3://", "")
+            for sign in "/?#@"
+        ],
     ],
 )
 def test_of_what_is_no_url_nothing_secret_is_shown(text: str, shown: str) -> None:

@@ -90,7 +90,9 @@ def test_an_address_has_the_scheme_of_a_store(text: str, is_one: bool) -> None:
     assert transfer.is_address(text) is is_one
 
 
-@pytest.mark.parametrize("address", ["s3://b/k", "s3://b", "s3://b@c/k:1", "s3://b/a.b/..c", "s3://b:9/k"])
+@pytest.mark.parametrize(
+    "address", ["s3://b/k", "s3://b", "s3://b@c/k:1", "s3://b/a.b/..c", "s3://b:9/k", "s3://arn:aws:s3:eu:1:a/b/k@1"]
+)
 def test_an_address_loses_the_slash_at_its_end(address: str) -> None:
     assert transfer.checked(f"{address}/") == transfer.checked(address) == address
 
@@ -101,6 +103,8 @@ def test_an_address_loses_the_slash_at_its_end(address: str) -> None:
         ("s3://", "s3:// names no bucket: write it as s3://BUCKET/KEY"),
         ("gs:///k", "gs:///k names no bucket: write it as gs://BUCKET/KEY"),
         ("s3://id:pw@b/k", "the address of an object store has no user and password: the environment gives them"),
+        ("s3://id:p/w@b/k", "the address of an object store has no user and password: the environment gives them"),
+        ("s3://:/p@w@b/k", "the address of an object store has no user and password: the environment gives them"),
         ("s3://b/a/../k", "s3://b/a/../k: a key has no . and no .. in it"),
         ("s3://b/./k", "s3://b/./k: a key has no . and no .. in it"),
     ],

@@ -312,10 +312,19 @@ def test_waits_for_connections_are_a_matter_of_the_server() -> None:
     ]
 
 
-def test_replies_that_stay_open_are_a_matter_of_the_server() -> None:
-    assert said("late_ends", {"load.late_ends": {"mean_ms": 3_190.4, "share": 93.7}}) == [
+@pytest.mark.parametrize(
+    ("more", "last"),
+    [
+        ({}, "token"),
+        ({"latency.ttfa_ms": {"n": 5}}, "audio"),
+        ({"inputs": {"are": "images"}}, "image"),
+        ({"inputs": {"are": "utterances"}, "latency.ttfa_ms": {"n": 5}}, "audio"),
+    ],
+)
+def test_replies_that_stay_open_are_a_matter_of_the_server(more: dict[str, Any], last: str) -> None:
+    assert said("late_ends", {"load.late_ends": {"mean_ms": 3_190.4, "share": 93.7}, **more}) == [
         (
-            "the server ended its replies 3,190 ms after their last token on average, 9370.0% of the time to that token: "
+            f"the server ended its replies 3,190 ms after their last {last} on average, 9370.0% of the time to that {last}: "
             "requests/s and requests in flight contain this time, and E2EL does not",
             93.7,
         )

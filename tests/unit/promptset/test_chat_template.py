@@ -135,6 +135,8 @@ def default_tokenizer() -> LocalTokenizer:
         pytest.param("{{ 1 / 0 }}", "division by zero", id="division"),
         pytest.param("{{ messages[7].content }}", "has no element", id="no such message"),
         pytest.param("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion", id="a macro that calls itself"),
+        pytest.param("{{ ['a', 'b'] | random }}", "it draws by chance", id="random"),
+        pytest.param("{{ lipsum(n=1) }}", "it draws by chance", id="lipsum"),
         pytest.param("{{ 'x'.encode('rot13') }}", "rot13", id="what a method raises"),
     ],
 )

@@ -128,6 +128,33 @@ def test_one_run_against_five_is_the_t_test_of_few_candidates_seen_from_either_s
     assert (there.a, there.b) == pytest.approx((geometric, 7.0))
 
 
+@pytest.mark.parametrize(
+    ("requests", "summarized", "margin", "answer", "missing"),
+    [
+        (1, 60, 0.05, Answer.NOT_SHOWN, "the runs hold 3 independent values together, and p90 takes 36"),
+        (19, 60, 0.05, Answer.NOT_SHOWN, "the runs hold 3 independent values together, and p90 takes 36"),
+        (20, 11, 0.05, Answer.NOT_SHOWN, "the runs hold 33 independent values together, and p90 takes 36"),
+        (20, 60, 0.05, Answer.SAME, None),
+        (1, 60, 1e-15, Answer.NOT_SHOWN, None),
+    ],
+    ids=["one request a run", "too few for their dependence", "few in summary.json", "enough", "wide interval"],
+)
+def test_a_quantile_is_the_same_only_if_each_side_holds_enough_independent_values(
+    requests: int, summarized: int, margin: float, answer: Answer, missing: str | None
+) -> None:
+    # 60 values of a run of A are worth 40, 20 of one of B 13.
+    kept = {"A": 60, "B": requests}
+    a = side("A", (0, 2, 4), (5.0, 5.0, 5.0))
+    b = side("B", (1, 3, 5), (5.0, 5.0, 5.0), latency={"ttft_ms": row(summarized, p90=80.0)})
+
+    def of_run(path: Path) -> RequestValues:
+        n = kept[path.name[0]]
+        return RequestValues({"ttft": array("d", [50.0, 60.0] * n)[:n], "e2el": array("d")}, array("d", [0.0] * n))
+
+    found = compare((a, b), margin=margin, values_of=of_run).versus[0]
+    assert (found.of("ttft:p90").answer, found.of("ttft:p90").missing) == (answer, missing)
+
+
 def test_no_error_on_both_sides_leaves_room_for_three_in_the_independent_requests() -> None:
     # 60 requests a run are worth 40: 80 of A, 120 of B.
     found = compared(side("A", (0, 4)), side("B", (1, 2, 3))).versus[0].of("error_rate")

@@ -212,7 +212,9 @@ def versus_of(ps: list[float | None], load: int, warnings: tuple[str, ...]) -> V
     found = [
         None if p is None else Difference(0.1, 0.05, 0.15, p, 0.04, 9.0, ratio=True) for p in ps
     ]  # fmt: skip
-    decided = tuple(Compared(TPOT, True, 5.0, 5.5, 0.05, one, one.p if one else None, "m") for one in found)
+    decided = tuple(
+        Compared(TPOT, True, 5.0, 5.5, 0.05, one, one.p if one else None, None if one else "m") for one in found
+    )
     explored = Compared(TPOT, False, 5.0, 5.5, 0.05, found[0], 0.0001)
     return Versus(side("A", 5.0), side("B", 5.5), Method.RUNS, (*decided, explored), (*warnings, f"of {load}"))
 
@@ -224,7 +226,7 @@ def test_numbers_of_all_loads_are_corrected_together_by_holm() -> None:
     assert [row.name for row in found.numbers] == ["tpot:p50 at 4"] * 2 + ["tpot:p50 at 8.5"] * 2
     assert found.numbers[2].title == "8.5: TPOT p50"
     assert found.warnings == ["w", "of 4", "of 8"]
-    assert [row.missing for row in found.numbers] == ["m"] * 4
+    assert [row.missing for row in found.numbers] == [None, "m", None, None]
     assert "most at 4 requests/s" in found.headline
 
 

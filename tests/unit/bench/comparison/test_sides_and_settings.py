@@ -127,6 +127,35 @@ def test_a_load_that_is_refused_is_named_once_where_all_sides_have_it() -> None:
     refuse_other_loads(variations([several, several], ["rate"]), [several, several])
 
 
+A, B, FILE, OTHER = "a" * 64, "b" * 64, "data.jsonl", "copy.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shown"),
+    [
+        ((FILE, A), (FILE, A), None),
+        ((FILE, A), (OTHER, A), None),
+        ((FILE, A), (FILE, B), (f"{FILE} with sha256 {A[:12]}", f"{FILE} with sha256 {B[:12]}")),
+        ((FILE, A), (OTHER, B), (FILE, OTHER)),
+        ((FILE, None), (FILE, B), None),
+        ((FILE, None), (OTHER, B), (FILE, OTHER)),
+    ],
+    ids=["same", "copied", "other content", "other file", "older run", "older run of another file"],
+)
+def test_files_of_data_are_the_same_if_their_content_is(
+    a: tuple[str, str | None], b: tuple[str, str | None], shown: tuple[str, str] | None
+) -> None:
+    for setting in ("dataset", "mix"):
+        sides = []
+        for name, (path, digest) in zip("AB", (a, b), strict=True):
+            mix = {"classes": [{"name": "chat", "share": 1, "dataset": path}]}
+            settings = {setting: path if setting == "dataset" else mix}
+            sides.append(side_of(name, settings, manifest={"data_sha256": {} if digest is None else {path: digest}}))
+        in_mix = "chat=share=1, dataset={}" if setting == "mix" else "{}"
+        told = None if shown is None else ("workload", setting, tuple(map(in_mix.format, shown)), True)
+        assert found(*sides) == ([] if told is None else [told])
+
+
 def test_runs_that_are_judged_together_are_of_one_load() -> None:
     several = side_of("A", {"rate": 10.0, "seed": 1}, {"rate": 20.0, "seed": 2}).runs
     with pytest.raises(UsageError, match=r"they differ in rate \(10 \| 20\); give runs of one load$"):

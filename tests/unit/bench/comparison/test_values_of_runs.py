@@ -56,6 +56,7 @@ def test_good_requests_are_marked_in_the_order_of_sending(tmp_path: Path) -> Non
         made_record(4, sent_ms=250.0, chunks_ms=(70.0,), intended_ns=START_NS, traffic_class="a"),
         made_record(5, sent_ms=50.0, chunks_ms=(50.0,), phase="warmup", traffic_class="a"),
         made_record(6, sent_ms=50.0, chunks_ms=(50.0,), outcome=Outcome.CANCELLED, traffic_class="a"),
+        made_record(7, sent_ms=50.0, chunks_ms=(50.0,), outcome=Outcome.INTERRUPTED, traffic_class="a"),
     )
     assert good_requests(path, goodput) == [0.0, 1.0, 0.0, 0.0, 1.0]
     assert good_requests(path, of_class) == [0.0, 1.0]
@@ -105,7 +106,7 @@ def test_each_number_has_the_floor_of_its_metric_and_the_way_that_is_worse() -> 
 
 
 def known_but(*missing: str) -> Any:
-    return lambda number: number.metric not in missing
+    return lambda number: not {number.metric, "named" if number.inputs_are else None} & {*missing}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,8 @@ def known_but(*missing: str) -> Any:
         ((), ["ttft:p90", "tpot:p50", "inputs_per_s", "error_rate"], ["ttft:p99", "tpot:p99"]),
         (("ttft", "inputs_per_s"), ["e2el:p90", "tpot:p50", "output_tokens_per_s", "error_rate"],
          ["e2el:p99", "tpot:p99"]),
-        (("ttft", "tpot", "input_tokens_per_s"), ["e2el:p90", "requests_per_s", "error_rate"], ["e2el:p99"]),
+        (("ttft", "tpot", "input_tokens_per_s"), ["e2el:p90", "inputs_per_s", "error_rate"], ["e2el:p99"]),
+        (("ttft", "tpot", "input_tokens_per_s", "named"), ["e2el:p90", "requests_per_s", "error_rate"], ["e2el:p99"]),
         (("tpot", "inputs_per_s"), ["ttft:p90", "output_tokens_per_s", "error_rate"], ["ttft:p99"]),
     ],
 )  # fmt: skip
@@ -130,7 +132,7 @@ def test_the_numbers_that_decide_follow_from_what_is_known(
     assert not {*primary} & {*explored}
     assert {name.partition(":")[0] for name in explored}.isdisjoint(missing)
     assert "e2el:p50" in explored
-    assert ("ttfb:p90" in explored) is ("input_tokens_per_s" in missing)
+    assert ("ttfb:p90" in explored) is ("named" in missing)
     assert ("ttft:p50" in explored) is ("ttft" not in missing)
 
 
@@ -220,7 +222,7 @@ def test_the_statistic_of_a_batch_is_the_one_asked_for() -> None:
     assert found == {"p50": 3.0, "mean": 4.0, None: 4.0}
 
 
-def two_runs(number: Number, a: list[float], b: list[float]) -> tuple[batches.OfBatches | None, str | None]:
+def two_runs(number: Number, a: list[float], b: list[float]) -> tuple[batches.BatchComparison | None, str | None]:
     """Two runs, whose values of TTFT and whose failures these are."""
     return batches.compare(
         number, run_of(), run_of(),

@@ -85,8 +85,9 @@ def test_calls_that_come_with_text_in_one_chunk_are_calls_too() -> None:
     both = {"content": "Let me look.", **call(0, "a", name="f", arguments="{}")}
     more = {"reasoning": "hm", **call(1, "b", name="g", arguments="{}")}
     reply = chat(said(**both), said(**more), said("tool_calls"), DONE, keep_answer=True)
-    assert (reply.tool_calls, reply.text, reply.chunk_kind) == (2, "Let me look.f{}hm", "ctoo")
+    assert (reply.tool_calls, reply.text, reply.chunk_kind) == (2, "Let me look.f{}hmg{}", "ctoo")
     assert reply.answer is not None
+    assert (reply.content, [*reply.answer.reasoning.values()]) == ("Let me look.", ["hm"])
     assert [one.name for one in reply.answer.tool_calls] == ["f", "g"]
 
 

@@ -193,6 +193,8 @@ def test_a_call_of_a_tool_needs_no_audio_and_a_limit_ends_well() -> None:
     # As everywhere, the name is the first sign of a call; without arguments it is the only one.
     assert (reply.tool_calls, reply.chunk_kind, reply.problem) == (1, "ffo", None)
     assert read(call, done()).chunk_kind == "fo"
+    # A reply that is to be spoken has no other length of audio: RTF of the clip in the request would be another number.
+    assert reply.audio == ReceivedAudio(0, 48_000, None)
     cut = read(said("a"), sound(480), done("incomplete", {"type": "incomplete", "reason": "max_output_tokens"}))
     assert (cut.limited, cut.problem) == (True, None)
 

@@ -92,7 +92,8 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
 
 def test_what_happens_at_the_borders_of_a_window_is_in_it() -> None:
     left = made_record(5, sent_ms=700, chunks_ms=(), outcome=Outcome.CANCELLED, end_ns=START_NS + 1_400 * MS)
-    columns = columns_of(*RUN, left, made_record(6, sent_ms=800, chunks_ms=(250, 600), input_tokens=1))
+    cut = made_record(8, sent_ms=750, chunks_ms=(), outcome=Outcome.INTERRUPTED, end_ns=START_NS + 1_450 * MS)
+    columns = columns_of(*RUN, left, cut, made_record(6, sent_ms=800, chunks_ms=(250, 600), input_tokens=1))
     columns.good = bytearray(columns.ok)
 
     def of(start_ms: int, end_ms: int) -> Scope:

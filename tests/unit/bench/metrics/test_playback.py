@@ -98,7 +98,8 @@ def test_a_pause_is_longer_than_a_nanosecond_and_the_rounding_of_a_length_is_non
     [
         ({"audio_bytes_per_s": 1, "audio_bytes": 1}, 1.0),
         ({"audio_bytes_per_s": 2, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 1.5),
-        ({"audio_bytes_per_s": 2, "audio_bytes": 0, "audio_sent_ns": 1}, 1e-9),
+        ({"audio_bytes_per_s": 2, "audio_bytes": 0, "audio_sent_ns": 1}, None),
+        ({"audio_sent_ns": 1}, 1e-9),
         ({"audio_bytes_per_s": 0, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 7.0),
         ({"audio_bytes_per_s": None, "audio_bytes": 3, "audio_sent_ns": 7 * NS_PER_S}, 7.0),
         ({"audio_bytes_per_s": 0, "audio_bytes": 3, "audio_sent_ns": 0}, None),
@@ -106,7 +107,7 @@ def test_a_pause_is_longer_than_a_nanosecond_and_the_rounding_of_a_length_is_non
         ({"audio_bytes_per_s": 2, "audio_bytes": 3, "outcome": Outcome.RESET}, None),
     ],
 )
-def test_the_length_of_audio_is_that_of_what_was_received_else_of_what_was_sent(
+def test_the_length_of_audio_is_that_of_what_was_received_or_of_what_was_sent_for_a_reply_without_audio(
     fields: dict[str, Any], length_s: float | None
 ) -> None:
     assert value_of(audio_metrics.audio_s, made_record(**fields)) == length_s

@@ -76,12 +76,12 @@ def test_a_quantile_is_not_held_by_runs_that_hold_too_few_values_of_it(
     ]  # fmt: skip
     before, now = sides
     rows = {row.number.name: row for row in against(before, now, Rules())}
-    assert (rows["ttft:p90"].judged.verdict, rows["ttft:p90"].few) == (Verdict.HELD, "")
+    assert (rows["ttft:p90"].judged.verdict, rows["ttft:p90"].few) == (Verdict.HELD, None)
     # Each value counts as two thirds of one.
     few = f"the runs hold {2 * min(of_baseline, of_runs)} independent values together, and p99 takes 368"
     for name in ("ttft:p99", "tpot:p99"):
         verdict = Verdict.HELD if held else Verdict.NOT_SHOWN
-        assert (rows[name].judged.verdict, rows[name].few) == (verdict, "" if held else few)
+        assert (rows[name].judged.verdict, rows[name].few) == (verdict, None if held else few)
 
 
 def test_a_slower_tail_of_few_values_fails_all_the_same() -> None:

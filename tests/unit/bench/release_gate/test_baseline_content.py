@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from bench.comparison.numbers import ERRORS, OUTPUT, TPOT, TTFT_TAIL
-from bench.comparison.sides import read_run
+from bench.comparison.sides import MeasuredRun, read_run
 from bench.errors import UsageError
 from bench.release_gate import baseline as baselines
 from bench.results.base import to_plain
@@ -182,6 +182,26 @@ def test_another_workload_is_refused_and_the_same_is_not() -> None:
     said = refusal(baseline, rate=20.0)
     assert said is not None
     assert "is of another workload: rate (10 there, 20 here). Send the load" in said
+
+
+def test_a_file_of_data_is_known_by_its_content() -> None:
+    def of(path: str, content: str | None) -> MeasuredRun:
+        return run_of(settings={"dataset": path}, manifest={"data_sha256": {} if content is None else {path: content}})
+
+    def said(there: MeasuredRun, here: MeasuredRun) -> str:
+        try:
+            baselines.refuse_other_workload(Path("baseline.json"), baselines.new(there), here)
+        except UsageError as e:
+            return str(e)
+        return ""
+
+    a, b = "a" * 64, "b" * 64
+    assert said(of("x", a), of("x", a)) == said(of("x", a), of("y", a)) == ""
+    assert "dataset (x with sha256 aaaaaaaaaaaa there, x with sha256 bbbbbbbbbbbb here)." in said(
+        of("x", a), of("x", b)
+    )
+    assert said(of("x", None), of("x", b)) == said(of("x", a), of("x", None)) == ""
+    assert "dataset (x there, y here)." in said(of("x", None), of("y", a))
 
 
 def test_a_setting_that_only_one_version_knows_counts_unless_it_is_at_its_default() -> None:

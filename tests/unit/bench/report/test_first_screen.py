@@ -270,6 +270,21 @@ def test_the_first_line_says_what_was_sent(run: dict[str, Any], changes: dict[st
     assert sent_words(typed_summary(summary)) == words
 
 
+def test_the_mean_prompt_is_that_of_the_prompts_whose_length_is_known() -> None:
+    of: list[dict[str, Any]] = [
+        {"input_tokens": None, "input_tokens_asked": None},
+        {"input_tokens": None, "input_tokens_asked": 30},
+        {"input_tokens": 50, "input_tokens_asked": 30},
+    ]
+    for which, words in (
+        ((1, 2), "40 tokens in, "),
+        ((0, 1, 2), "about 40 tokens in, "),
+        ((0, 0), "2 requests, 3 tokens out"),
+    ):
+        summary = made_summary([made_record(k, **of[row]) for k, row in enumerate(which)])
+        assert words in sent_words(typed_summary(summary))
+
+
 def test_what_helps_next_depends_on_the_run() -> None:
     def next_of(summary: Any) -> list[str]:
         return [line for line in first_lines(summary, 120) if line.startswith("next: ")]
@@ -377,7 +392,10 @@ def test_a_model_that_holds_only_because_its_failed_requests_have_no_latency_is_
 def test_users_without_a_request_are_said(requests: int | None, said: bool) -> None:
     summary = made_summary([made_record(i) for i in range(3)], mode="concurrency", open_loop=False, concurrency=4)
     summary["run"]["config"] = {"mode": "concurrency", "requests": requests}
-    words = "The run had 3 requests for 4 users: at most 3 were in flight."
+    words = (
+        "The run had 3 requests for 4 users: at most 3 were in flight. For 4, give --requests 40 (ten for each user) "
+        "or --duration 60s."
+    )
     assert remarks.warnings(typed_summary(summary)) == [words] * said
 
 

@@ -247,11 +247,26 @@ def test_a_run_of_images_has_images_a_minute_and_the_bytes_of_its_replies() -> N
     assert summary["inputs"]["bytes_received"]["max"] == 5000
 
 
-@pytest.mark.parametrize("lacks", ["inputs", "input_tokens"])
-def test_a_summary_without_amounts_in_time_has_no_chart_of_them(summary: Any, lacks: str) -> None:
-    series = {name: value for name, value in summary["series"].items() if name != lacks}
-    keys = [
-        {chart.key for chart in run_charts.build(run_numbers({**summary, "series": of}))}
-        for of in (summary["series"], series)
+def test_a_summary_without_amounts_in_time_has_no_chart_of_them(summary: Any) -> None:
+    def panels(series: Any) -> list[int]:
+        charts = run_charts.build(run_numbers({**summary, "series": series}))
+        return [len(chart.panels) for chart in charts if chart.key == "inputs_per_s"]
+
+    without = ({k: v for k, v in summary["series"].items() if k != lacks} for lacks in ("inputs", "input_tokens"))
+    assert [panels(series) for series in (summary["series"], *without)] == [[2], [], [1]]
+
+
+@pytest.mark.parametrize("endpoint", ["rerank", "chat"])
+def test_the_rate_of_input_tokens_that_nobody_knows_is_not_known(endpoint: str) -> None:
+    records = [
+        made_record(k, input_tokens=None, input_tokens_asked=None, inputs=None if endpoint == "chat" else 3)
+        for k in range(30)
     ]
-    assert keys[0] - keys[1] == {"inputs_per_s"}
+    for which, known in ((records, False), ([*records, made_record(30)], True)):
+        are = None if endpoint == "chat" else "documents"
+        summary = made_summary(which, inputs_are=are, endpoint=endpoint)
+        rates = summary["throughput"]
+        of_all = rates["total_tokens_per_s"]
+        assert ((rates["input_tokens_per_s"] is not None), (of_all is not None)) == (known, known and are is None)
+        if are is not None:
+            assert ("Input tokens/s" in run_text(summary)) is known

@@ -85,6 +85,17 @@ def test_replicas_add_up_and_shares_have_a_mean() -> None:
     assert found.rise(Role.PROMPT_TOKENS, S, 2 * S) == pytest.approx(110.0)
 
 
+def test_ranks_that_serve_the_same_requests_count_once_and_data_parallel_ones_each() -> None:
+    def at(retracted: float) -> dict[str, float]:
+        ranks = [(dp, pp, tp) for dp in (0, 1) for pp in (0, 1) for tp in (0, 1, 10)]
+        labels = [f'{{dp_rank="{dp}",model_name="m",pp_rank="{pp}",tp_rank="{tp}"}}' for dp, pp, tp in ranks]
+        running = {f"sglang:num_running_reqs{of}": 5.0 + dp for of, (dp, _, _) in zip(labels, ranks, strict=True)}
+        return running | {f"sglang:num_retracted_requests_total{of}": retracted for of in labels}
+
+    found = series((0, at(0)), (1, at(3)))
+    assert (found.level_at(Role.RUNNING, S), found.rise(Role.PREEMPTIONS, 0, S)) == (11.0, 6.0)
+
+
 def test_a_histogram_of_a_window_has_an_exact_mean_and_quantiles_between_bounds() -> None:
     def row(count: int, low: int, total: float) -> dict[str, float]:
         name = "vllm:time_to_first_token_seconds"
