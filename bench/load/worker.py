@@ -5,16 +5,20 @@ A small run has one worker, in the process itself. With several workers, each is
 
 from __future__ import annotations
 
+import math
+from array import array
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
+from bench.clock import NS_PER_S
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad, ReadyWorker
 from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
-from bench.modes.interface import Expected, Numbering
+from bench.modes.interface import Expected, Mode, Numbering
 from bench.run_files.run_directory import LineLog, shard_names
 from promptset.errors import SpecError
 from promptset.tokens import SERVER
@@ -43,18 +47,31 @@ MOST_AHEAD, MOST_AHEAD_BYTES = 200_000, 512 * 1024 * 1024
 """The same if the run sends everything immediately, or if the target counts tokens, so that making prompts loads it."""
 
 CONNECTIONS_AHEAD = 512
-"""Connections made before an open loop without a cap, or sessions with sub-agents, since the number needed is unknown."""
+"""The most connections made before sessions with sub-agents or an open loop."""
+AHEAD_S = 0.25
+"""Before an open loop, connections are made for the arrivals of this time, and others when they are needed. A server that
+gives each connection a thread, such as llama.cpp's, answers nobody else while its threads wait for idle connections."""
 
 
-def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None) -> int:
-    """Connections to make before the load: one for each user, or each place under the cap. If nothing sets their
-    number, and for the `at_once` requests of a session with sub-agents, as many as are likely to be needed. Never more
-    than there are `requests`, if their number is known."""
+def connections_ahead(share: WorkerShare, at_once: int, room: int, requests: int | None, arrivals: int = 0) -> int:
+    """Connections to make before the load: one for each user, or for so many `arrivals` of an open loop. For the `at_once`
+    requests of a session with sub-agents, as many as are likely to be needed. Never more than there are `requests`, if
+    their number is known."""
     if share.users is not None:
         needed = max(share.users, min(share.users * at_once, CONNECTIONS_AHEAD, room))
     else:
-        needed = min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
+        most = min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
+        needed = min(most, max(1, arrivals * at_once))
     return needed if requests is None else min(needed, requests)
+
+
+def arrivals_ahead(load: Mode, share: WorkerShare) -> int:
+    """The arrivals within AHEAD_S in a share of an open loop: at its start, or the most in a recording; 0 if unknown."""
+    planned = load.load_at(0)
+    if planned is not None:
+        return math.ceil(planned * AHEAD_S / share.workers)
+    offsets, window_ns = share.offsets_ns or array("q"), AHEAD_S * NS_PER_S
+    return max((at + 1 - bisect_left(offsets, offset - window_ns) for at, offset in enumerate(offsets)), default=0)
 
 
 def feed_ahead(config: RunConfig) -> FeedProcess | None:
@@ -128,7 +145,11 @@ class Worker:
         expected = self._assignment.config.load.expected(share, self._ahead[0])
         requests = expected.requests if expected.exact else share.total
         connections = connections_ahead(
-            share, self._source.at_once, preflight.room_for_connections(), None if begun else requests
+            share,
+            self._source.at_once,
+            preflight.room_for_connections(),
+            None if begun else requests,
+            arrivals_ahead(self._assignment.config.load, share),
         )
         if not self._source.in_memory:
             await self._stock_up(expected, begun)
