@@ -292,12 +292,14 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
         rows.append(
             row("b0, b2", why, concurrency=users, input_tokens="uniform:32..256", output_tokens="uniform:32..128")
         )
-    if not found["b1"].told:
+    if not found["b1"].told and not fit.several_steps:
         why = "too few prompts, or too short ones, were computed beside streams that were under way"
         rows.append(
             row("b1", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
         )
-    elif alike(np.array([stream.fresh_tokens for run in runs for stream in run.streams if stream.sure], np.float64)):
+    elif found["b1"].told and alike(
+        np.array([stream.fresh_tokens for run in runs for stream in run.streams if stream.sure], np.float64)
+    ):
         why = "prompts are too alike in length to tell what each costs besides its tokens: b1 holds for such prompts"
         rows.append(
             row("b4", why, concurrency=max(4, most), input_tokens="uniform:64..2048", output_tokens="uniform:16..64")
